@@ -1,0 +1,86 @@
+"""The bundle: the one thing that passes from trainers to serving. An immutable folder, named and checked by hash.
+
+    model.onnx        the graph, feature transform included: ``rows float32[N, F] -> scores float32[N]``
+    reference.json    per-feature reference histograms, for drift
+    report.json       metrics, gates and parity, for people
+    manifest.json     `Manifest`: what it is, and the SHA-256 of every other file
+
+The bundle's own identity is the SHA-256 of ``manifest.json``; a changed byte anywhere changes it or contradicts it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import msgspec
+
+from divisions.errors import BundleError
+from divisions.schema import FeatureSchema
+
+MANIFEST = "manifest.json"
+ONNX = "model.onnx"
+REFERENCE = "reference.json"
+REPORT = "report.json"
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a bundle is. ``files`` maps a file's name to its SHA-256; ``metrics`` are those of the hold-out."""
+
+    model: str
+    pipeline: str
+    run_id: str
+    created_at: str
+    schema: FeatureSchema
+    metrics: dict[str, float]
+    files: dict[str, str]
+    input_uri: str = ""
+    framework: str = ""
+    format_version: int = 1
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.to_json()).hexdigest()
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self, order="deterministic")
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> str:
+    """Writes the manifest and makes every file of the bundle read-only; returns the bundle's SHA-256."""
+    (folder / MANIFEST).write_bytes(manifest.to_json())
+    for path in folder.iterdir():
+        os.chmod(path, 0o444)
+    return manifest.sha256
+
+
+def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
+    """Reads a bundle's manifest after checking every byte of the bundle.
+
+    Raises:
+        BundleError: a file is missing, was added or changed, or the bundle is not the expected one.
+    """
+    remedy = "train again, or restore the folder from the registry's artifacts"
+    try:
+        data = (folder / MANIFEST).read_bytes()
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except OSError as error:
+        raise BundleError(f"bundle {folder} cannot be read: {error.strerror}", remedy=remedy) from None
+    except msgspec.MsgspecError as error:
+        raise BundleError(f"bundle {folder} has a damaged manifest: {error}", remedy=remedy) from None
+    if expected_sha256 is not None and hashlib.sha256(data).hexdigest() != expected_sha256:
+        raise BundleError(f"bundle {folder} is not the one that was registered: its hash differs", remedy=remedy)
+    present = {path.name for path in folder.iterdir()} - {MANIFEST}
+    if present != set(manifest.files):
+        odd = sorted(present.symmetric_difference(manifest.files))
+        raise BundleError(f"bundle {folder} has files missing or added: {', '.join(odd)}", remedy=remedy)
+    for name, sha256 in manifest.files.items():
+        if file_sha256(folder / name) != sha256:
+            raise BundleError(f"bundle {folder}: {name} was changed after it was written", remedy=remedy)
+    return manifest

@@ -1,0 +1,204 @@
+"""Every error that Divisions raises on purpose, as one tree.
+
+    DivisionsError
+    ├── UsageError              the command line was used wrongly                     (exit status 2)
+    ├── SettingsError           an environment variable is unknown or malformed
+    ├── PipelineError           the pipeline file is malformed (path, line, column)
+    ├── InputError              raw data cannot be used
+    │   ├── UnreachableInputError   the location does not answer or refuses us
+    │   ├── EmptyInputError         the location answers, but holds no rows
+    │   ├── MissingColumnError      a column that the pipeline needs is not there
+    │   └── ForbiddenInputError     the scheme or bucket is not on the allow-list
+    ├── TrainingError           training or export failed (parity, no convergence, dead workers)
+    ├── GateRefusedError        the model was trained, but a validation gate refused it
+    ├── RegistryError           the model registry is unreachable or lacks the version
+    ├── BundleError             a bundle is damaged, or was changed after it was written
+    ├── ClusterError            the cluster is not in the state the command needs
+    │   ├── AlreadyRunningError
+    │   ├── NotRunningError
+    │   └── PortInUseError
+    ├── RolloutError            a rollout command cannot be carried out
+    │   ├── IllegalEventError       this event cannot happen in this phase
+    │   ├── ConflictError           somebody else changed the rollout first
+    │   ├── LatchedSpecError        this very spec was rolled back before
+    │   └── UnknownVersionError     no such model, endpoint or version
+    ├── FaultsRefusedError      fault injection asked for on a cluster that does not allow it
+    ├── ChannelError            the data channel to a replica broke or spoke nonsense
+    └── RequestError            a predict request cannot be answered
+        ├── MalformedRequestError   not well-formed (syntax)
+        ├── InvalidFeaturesError    well-formed, but not what the feature schema says
+        ├── UnknownEntityError      the online store has no features for this customer
+        ├── OverloadedError         shed before any work was done (``retry_after_s``)
+        ├── DeadlineExceededError   not answered in time
+        └── ReplicaFailedError      every attempt failed
+
+No class here knows about HTTP: `router.problem` holds the one table from class to status.
+"""
+
+from __future__ import annotations
+
+
+class DivisionsError(Exception):
+    """Base of the tree.
+
+    Args:
+        message: what is wrong, naming the culprit.
+        remedy: what the reader can do about it; shown after the message.
+    """
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}. {self.remedy}" if self.remedy else self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments are lost by Exception's own pickling, and Ray pickles errors.
+        return (_rebuild, (type(self), self.__dict__.copy()))
+
+
+def _rebuild(cls: type[DivisionsError], state: dict[str, object]) -> DivisionsError:
+    error = cls.__new__(cls)
+    Exception.__init__(error, state.get("message", ""))
+    error.__dict__.update(state)
+    return error
+
+
+class UsageError(DivisionsError):
+    """The command line was used wrongly."""
+
+
+class SettingsError(DivisionsError):
+    """A ``DIVISIONS_*`` variable is unknown or malformed."""
+
+
+class PipelineError(DivisionsError):
+    """The pipeline file is malformed; ``line`` and ``column`` count from 1, 0 means unknown."""
+
+    def __init__(self, message: str, *, remedy: str = "", path: str = "", line: int = 0, column: int = 0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.path = path
+        self.line = line
+        self.column = column
+
+    def __str__(self) -> str:
+        place = (
+            f"{self.path or 'pipeline'}:{self.line}:{self.column}: "
+            if self.line
+            else f"{self.path}: " * bool(self.path)
+        )
+        return place + super().__str__()
+
+
+class InputError(DivisionsError):
+    """Raw data cannot be used."""
+
+
+class UnreachableInputError(InputError):
+    """The input location does not answer, or refuses us."""
+
+
+class EmptyInputError(InputError):
+    """The input location answers, but holds no usable rows."""
+
+
+class MissingColumnError(InputError):
+    """A column that the pipeline needs is not in the data."""
+
+
+class ForbiddenInputError(InputError):
+    """The input's scheme or bucket is not on the allow-list."""
+
+
+class TrainingError(DivisionsError):
+    """Training or export failed."""
+
+
+class GateRefusedError(DivisionsError):
+    """A validation gate refused the model."""
+
+
+class RegistryError(DivisionsError):
+    """The model registry is unreachable or lacks what was asked for."""
+
+
+class BundleError(DivisionsError):
+    """A bundle is damaged, or was changed after it was written."""
+
+
+class ClusterError(DivisionsError):
+    """The cluster is not in the state that the command needs."""
+
+
+class AlreadyRunningError(ClusterError):
+    """A cluster of this home is already up."""
+
+
+class NotRunningError(ClusterError):
+    """No cluster of this home is up."""
+
+
+class PortInUseError(ClusterError):
+    """Another process listens on a port that we need."""
+
+
+class RolloutError(DivisionsError):
+    """A rollout command cannot be carried out."""
+
+
+class IllegalEventError(RolloutError):
+    """This event cannot happen in this phase."""
+
+
+class ConflictError(RolloutError):
+    """Somebody else changed the rollout first, or one is already in progress."""
+
+
+class LatchedSpecError(RolloutError):
+    """This very spec was rolled back before and does not start again by itself."""
+
+
+class UnknownVersionError(RolloutError):
+    """No such model, endpoint or version."""
+
+
+class FaultsRefusedError(DivisionsError):
+    """Fault injection was asked for on a cluster that was not started with faults allowed."""
+
+
+class ChannelError(DivisionsError):
+    """The data channel to a replica broke or carried something that is not a frame."""
+
+
+class RequestError(DivisionsError):
+    """A predict request cannot be answered."""
+
+
+class MalformedRequestError(RequestError):
+    """The body is not well-formed."""
+
+
+class InvalidFeaturesError(RequestError):
+    """The body is well-formed, but not what the feature schema says."""
+
+
+class UnknownEntityError(RequestError):
+    """The online store has no features for this entity."""
+
+
+class OverloadedError(RequestError):
+    """Shed before any work was done; try again after ``retry_after_s`` seconds."""
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlineExceededError(RequestError):
+    """The request was not answered before its deadline."""
+
+
+class ReplicaFailedError(RequestError):
+    """Every attempt to have the request answered failed."""

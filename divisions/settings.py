@@ -1,0 +1,110 @@
+"""Configuration from the environment, read once by composition roots and passed on as values."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from divisions.errors import SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class S3Settings:
+    """How to reach S3. Standard AWS variables; None leaves the choice to the AWS provider chain.
+
+    With an endpoint of one's own and no credentials, requests are anonymous.
+    """
+
+    endpoint_url: str | None = None
+    region: str | None = None
+    access_key: str | None = None
+    secret_key: str | None = None
+    session_token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Every setting of Divisions. Variable names are ``DIVISIONS_`` and the field's name in capitals."""
+
+    home: Path
+    """Folder of all state: cluster file, tokens, journal, registry, bundles, features. Default ``.divisions/state``."""
+    host: str = "127.0.0.1"
+    """Address that gateways listen on."""
+    port: int = 8000
+    """Port that gateways listen on, shared by all gateways of a node."""
+    gateways: int = 1
+    """Gateway processes per node."""
+    dashboard_port: int = 8265
+    """Port of Ray's dashboard and job server."""
+    gcs_port: int = 6479
+    """Port of the embedded Ray cluster's head (not Ray's default, so that other clusters are left alone)."""
+    tracking_uri: str = ""
+    """MLflow tracking and registry URI; empty means SQLite and a folder inside ``home``."""
+    allow_faults: bool = False
+    """Whether fault injection may be asked for. Never on in production."""
+    allow_buckets: tuple[str, ...] = ()
+    """S3 buckets that pipelines may read; empty means any."""
+    max_body_bytes: int = 1_048_576
+    """Largest request body a gateway takes."""
+    request_timeout_ms: int = 1_000
+    """Deadline of a predict request that names none; also the cap for those that do."""
+    s3: S3Settings = S3Settings()
+
+
+_INTEGERS = {"port", "gateways", "dashboard_port", "gcs_port", "max_body_bytes", "request_timeout_ms"}
+_BOOLEANS = {"allow_faults"}
+_LISTS = {"allow_buckets"}
+_TEXTS = {"host", "tracking_uri"}
+_KNOWN = {"home"} | _INTEGERS | _BOOLEANS | _LISTS | _TEXTS
+_PREFIX = "DIVISIONS_"
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Reads the settings.
+
+    Raises:
+        SettingsError: a ``DIVISIONS_*`` variable is unknown, or its value is not of the right form.
+    """
+    environment = os.environ if environment is None else environment
+    values: dict[str, object] = {}
+    for variable, text in environment.items():
+        if variable.startswith(_PREFIX):
+            field = variable.removeprefix(_PREFIX).lower()
+            values[field] = _parse(variable, field, text)
+    home = Path(str(values.pop("home", ""))) if values.get("home") else Path.cwd() / ".divisions" / "state"
+    values.pop("home", None)
+    return Settings(home=home.absolute(), s3=_s3(environment), **values)  # type: ignore[arg-type]  # checked by _parse
+
+
+def _parse(variable: str, field: str, text: str) -> object:
+    if field not in _KNOWN:
+        near = difflib.get_close_matches(field, _KNOWN, n=1)
+        hint = f"did you mean {_PREFIX}{near[0].upper()}?" if near else "see docs/settings.md for the list"
+        raise SettingsError(f"unknown setting {variable}", remedy=hint)
+    if field in _INTEGERS:
+        try:
+            return int(text)
+        except ValueError:
+            raise SettingsError(
+                f"{variable} must be a whole number, got {text!r}", remedy=f"unset {variable}"
+            ) from None
+    if field in _BOOLEANS:
+        if text.lower() not in {"0", "1", "true", "false", ""}:
+            raise SettingsError(f"{variable} must be 0 or 1, got {text!r}", remedy=f"unset {variable}")
+        return text.lower() in {"1", "true"}
+    if field in _LISTS:
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    return text
+
+
+def _s3(environment: Mapping[str, str]) -> S3Settings:
+    return S3Settings(
+        endpoint_url=environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL") or None,
+        region=environment.get("AWS_REGION") or environment.get("AWS_DEFAULT_REGION") or None,
+        access_key=environment.get("AWS_ACCESS_KEY_ID") or None,
+        secret_key=environment.get("AWS_SECRET_ACCESS_KEY") or None,
+        session_token=environment.get("AWS_SESSION_TOKEN") or None,
+    )
