@@ -146,3 +146,133 @@ class GatewayReport(msgspec.Struct, frozen=True):
     tick: int
     endpoints: tuple[EndpointReport, ...]
     open_connections: int = 0
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """One line of a rollout's story."""
+
+    at_s: float
+    phase: str
+    weight_bp: int
+    message: str
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a rollout was rolled back or held: the guard that dominates, with the counts that it saw.
+
+    ``guard`` is ``latency``, ``errors``, ``deploy`` or ``operator``. ``quantile`` and ``threshold_ms`` (the latency
+    that was exceeded) are 0 and None for guards other than latency. ``*_exceeded`` counts requests over the
+    threshold (latency) or failed requests (errors) among ``*_requests`` of the last ``window_s`` seconds. A quantile
+    is None when more than that share of the requests failed: it is then infinite.
+    """
+
+    guard: str
+    text: str
+    log_e: float = 0.0
+    threshold: float = 0.0
+    quantile: float = 0.0
+    ratio: float = 0.0
+    threshold_ms: float | None = None
+    stable_requests: int = 0
+    canary_requests: int = 0
+    stable_exceeded: int = 0
+    canary_exceeded: int = 0
+    stable_quantile_ms: float | None = None
+    canary_quantile_ms: float | None = None
+    window_s: float = 0.0
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """What the guards know now. A rollout rolls back when a ``log_e`` reaches its threshold, ln(1/alpha).
+
+    ``min_detectable`` is the smallest slow-down of the median, as a ratio, that the traffic of the current step
+    lets the latency guard find; None while there is no traffic to tell from.
+    """
+
+    latency_log_e: float = 0.0
+    error_log_e: float = 0.0
+    threshold: float = 0.0
+    error_threshold: float = 0.0
+    ticks: int = 0
+    stable_requests: int = 0
+    canary_requests: int = 0
+    stable_errors: int = 0
+    canary_errors: int = 0
+    min_detectable: float | None = None
+
+
+class RolloutStatus(msgspec.Struct, frozen=True):
+    """Everything that can be told about the latest rollout of an endpoint.
+
+    ``phase`` is a `router.canary.Phase`: PENDING, WARMING, STEP, BAKE, PROMOTED, HOLD, ROLLING_BACK, DRAINING or
+    ROLLED_BACK. ``set_weight_bp`` is the canary's wished share, ``actual_weight_bp`` the one in the routing table
+    that is published. ``canary_requests`` are those judged in the current step; ``step_index`` counts from 0.
+    """
+
+    endpoint: str
+    model: str
+    phase: str
+    generation: int
+    epoch: int
+    step_index: int
+    steps_bp: tuple[int, ...]
+    set_weight_bp: int
+    actual_weight_bp: int
+    stable_version: str | None
+    canary_version: str | None
+    message: str
+    rollback_reason: str
+    evidence: Evidence
+    canary_requests: int
+    started_at_s: float
+    phase_since_s: float
+    history: tuple[HistoryEntry, ...] = ()
+    explanation: Explanation | None = None
+    spec_sha256: str = ""
+    stable_replicas: int = 0
+    canary_replicas: int = 0
+    wanted_stable_replicas: int = 0
+    wanted_canary_replicas: int = 0
+
+
+class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an operator asks of a rollout: ``pause``, ``resume``, ``promote``, ``abort`` or ``rollback``.
+
+    ``to`` names the version of a rollback; None means the one that served before. ``generation`` is the caller's
+    If-Match: the command is refused with `ConflictError` when the rollout has moved on; None means whatever it is.
+    """
+
+    endpoint: str
+    action: str
+    to: str | None = None
+    generation: int | None = None
+    who: str = "operator"
+
+
+class ReplicaStatus(msgspec.Struct, frozen=True):
+    """One row of ``divisions status``. ``role`` is stable, canary, warm (kept for a way back) or idle."""
+
+    name: str
+    ready: bool
+    status: str
+    restarts: int
+    age_s: float
+    ip: str
+    node: str
+    gpu: str
+    version: str
+    role: str
+    weight_bp: int
+    pid: int
+    engine: str
+
+
+class ControllerStatus(msgspec.Struct, frozen=True):
+    """What the controller knows: answers ``divisions status``."""
+
+    epoch: int
+    replicas: tuple[ReplicaStatus, ...] = ()
+    rollouts: tuple[RolloutStatus, ...] = ()
+    gateways: tuple[str, ...] = ()
+    started_at_s: float = 0.0
+    restarts: int = 0
