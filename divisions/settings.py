@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +49,9 @@ class Settings:
     """Whether fault injection may be asked for. Never on in production."""
     allow_buckets: tuple[str, ...] = ()
     """S3 buckets that pipelines may read; empty means any."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Values of the Host header that gateways answer, without ports; ``*`` means any. Empty means the loopback names
+    and ``host``."""
     max_body_bytes: int = 1_048_576
     """Largest request body a gateway takes."""
     request_timeout_ms: int = 1_000
@@ -54,9 +59,15 @@ class Settings:
     s3: S3Settings = S3Settings()
 
 
+def runtime_dir(home: Path) -> Path:
+    """The folder of sockets of the cluster that ``home`` belongs to; short, because AF_UNIX paths end at 107 bytes."""
+    digest = hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:10]
+    return Path(tempfile.gettempdir()) / f"divisions-{os.getuid()}-{digest}"
+
+
 _INTEGERS = {"port", "gateways", "dashboard_port", "gcs_port", "max_body_bytes", "request_timeout_ms"}
 _BOOLEANS = {"allow_faults"}
-_LISTS = {"allow_buckets"}
+_LISTS = {"allow_buckets", "allowed_hosts"}
 _TEXTS = {"host", "tracking_uri"}
 _KNOWN = {"home"} | _INTEGERS | _BOOLEANS | _LISTS | _TEXTS
 _PREFIX = "DIVISIONS_"
