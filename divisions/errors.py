@@ -21,6 +21,7 @@
     │   ├── IllegalEventError       this event cannot happen in this phase
     │   ├── ConflictError           somebody else changed the rollout first
     │   ├── LatchedSpecError        this very spec was rolled back before
+    │   ├── ReportError             a gateway's report makes no sense, and is left out
     │   └── UnknownVersionError     no such model, endpoint or version
     ├── FaultsRefusedError      fault injection asked for on a cluster that does not allow it
     ├── ChannelError            the data channel to a replica broke or spoke nonsense
@@ -158,6 +159,10 @@ class ConflictError(RolloutError):
 
 class LatchedSpecError(RolloutError):
     """This very spec was rolled back before and does not start again by itself."""
+
+
+class ReportError(RolloutError):
+    """A gateway's report makes no sense; it is left out, which costs power but not validity."""
 
 
 class UnknownVersionError(RolloutError):
