@@ -84,3 +84,21 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
         if file_sha256(folder / name) != sha256:
             raise BundleError(f"bundle {folder}: {name} was changed after it was written", remedy=remedy)
     return manifest
+
+
+def read_model(folder: Path, manifest: Manifest) -> bytes:
+    """Reads the ONNX file once and checks the very bytes that it returns.
+
+    `read_bundle` has hashed the file already; between that and this, somebody may have put another in its place.
+
+    Raises:
+        BundleError: the bundle has no model, or not the one that its manifest names.
+    """
+    remedy = "train again, or restore the folder from the registry's artifacts"
+    try:
+        model = (folder / ONNX).read_bytes()
+    except OSError as error:
+        raise BundleError(f"bundle {folder}: {ONNX} cannot be read: {error.strerror}", remedy=remedy) from None
+    if hashlib.sha256(model).hexdigest() != manifest.files.get(ONNX):
+        raise BundleError(f"bundle {folder}: {ONNX} was changed after it was written", remedy=remedy)
+    return model

@@ -24,6 +24,7 @@
     │   ├── ReportError             a gateway's report makes no sense, and is left out
     │   └── UnknownVersionError     no such model, endpoint or version
     ├── FaultsRefusedError      fault injection asked for on a cluster that does not allow it
+    ├── InjectedFaultError      a fault that was asked for has happened
     ├── ChannelError            the data channel to a replica broke or spoke nonsense
     └── RequestError            a predict request cannot be answered
         ├── MalformedRequestError   not well-formed (syntax)
@@ -76,13 +77,26 @@ class SettingsError(DivisionsError):
 
 
 class PipelineError(DivisionsError):
-    """The pipeline file is malformed; ``line`` and ``column`` count from 1, 0 means unknown."""
+    """The pipeline file is malformed; ``line`` and ``column`` count from 1, 0 means unknown.
 
-    def __init__(self, message: str, *, remedy: str = "", path: str = "", line: int = 0, column: int = 0) -> None:
+    ``others`` are the further errors of the same file, in its order; ``str`` shows each on a line of its own.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        path: str = "",
+        line: int = 0,
+        column: int = 0,
+        others: tuple[PipelineError, ...] = (),
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.path = path
         self.line = line
         self.column = column
+        self.others = others
 
     def __str__(self) -> str:
         place = (
@@ -90,7 +104,7 @@ class PipelineError(DivisionsError):
             if self.line
             else f"{self.path}: " * bool(self.path)
         )
-        return place + super().__str__()
+        return "\n".join([place + super().__str__(), *map(str, self.others)])
 
 
 class InputError(DivisionsError):
@@ -171,6 +185,10 @@ class UnknownVersionError(RolloutError):
 
 class FaultsRefusedError(DivisionsError):
     """Fault injection was asked for on a cluster that was not started with faults allowed."""
+
+
+class InjectedFaultError(DivisionsError):
+    """A fault that was asked for has happened: an engine raises it in place of an answer."""
 
 
 class ChannelError(DivisionsError):

@@ -171,12 +171,14 @@ def _check_size(expected: int, got: int) -> None:
 class FrameReader:
     """Cuts a byte stream into frames.
 
-    ``feed`` yields whole frames as they complete; a rest is kept for the next call.
+    ``feed`` yields whole frames as they complete; a rest is kept for the next call. ``max_frame_bytes`` may be
+    changed at any time, between two frames of one call too: a peer that has not said its token yet gets less.
     """
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._rest = b""
-        self._max_frame_bytes = max_frame_bytes
+        self.max_frame_bytes = max_frame_bytes
+        self._rest = bytearray()
+        self._needed_bytes = 0
 
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Yields the frames that ``data`` completes.
@@ -185,16 +187,23 @@ class FrameReader:
             ChannelError: a frame is over the cap or damaged. The stream cannot be used any further.
         """
         if self._rest:
-            data = self._rest + data
-            self._rest = b""
+            # A large frame comes in many pieces: join them once, when it is whole, not at every piece.
+            self._rest += data
+            if len(self._rest) < self._needed_bytes:
+                return
+            data = bytes(self._rest)
+            self._rest = bytearray()
         position, end = 0, len(data)
+        size = 4
         while end - position >= 4:
             size = _LENGTH.unpack_from(data, position)[0] + 4
-            if size > self._max_frame_bytes:
-                self._rest = b""
-                raise ChannelError(f"frame of {size} bytes is over the cap of {self._max_frame_bytes}")
+            if size > self.max_frame_bytes:
+                raise ChannelError(f"frame of {size} bytes is over the cap of {self.max_frame_bytes}")
             if end - position < size:
                 break
             yield decode_frame(data if size == end and position == 0 else data[position : position + size])
             position += size
-        self._rest = data[position:] if position else data
+            size = 4
+        if position < end:
+            self._rest = bytearray(data[position:])
+            self._needed_bytes = size

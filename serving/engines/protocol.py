@@ -1,0 +1,68 @@
+"""What an engine is: the thing that turns a batch of rows into scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+
+
+class Engine(Protocol):
+    """One model, loaded and ready.
+
+    An engine has buffers of its own and is not re-entrant: whoever owns it runs one batch at a time.
+    """
+
+    @property
+    def name(self) -> str:
+        """Library and device, such as ``onnxruntime-cpu``; shown to people."""
+        ...
+
+    @property
+    def columns(self) -> int:
+        """F, the number of features in a row."""
+        ...
+
+    def warm(self, max_batch: int) -> None:
+        """Prepares every batch size up to ``max_batch``, so that no request pays for a first time.
+
+        Raises:
+            BundleError: the model does not answer ``float32[N, F]`` with ``float32[N]``.
+        """
+        ...
+
+    def run(self, rows_NF: FloatArray) -> FloatArray:  # N rows, F features
+        """Scores a batch; the result is ``float32[N]`` and belongs to the caller."""
+        ...
+
+
+def batch_buckets(max_batch: int) -> tuple[int, ...]:
+    """The batch sizes to warm: powers of two below ``max_batch``, and ``max_batch``.
+
+    >>> batch_buckets(12)
+    (1, 2, 4, 8, 12)
+    """
+    if max_batch < 1:
+        raise ValueError(f"max_batch must be at least 1, got {max_batch}")
+    return (*(1 << bit for bit in range((max_batch - 1).bit_length())), max_batch)
+
+
+class FunctionEngine:
+    """An engine out of a function: the fake for tests."""
+
+    name = "function"
+
+    def __init__(self, columns: int, function: Callable[[FloatArray], FloatArray]) -> None:
+        self.columns = columns
+        self._function = function
+
+    def warm(self, max_batch: int) -> None:
+        for rows in batch_buckets(max_batch):
+            self.run(np.zeros((rows, self.columns), np.float32))
+
+    def run(self, rows_NF: FloatArray) -> FloatArray:
+        return self._function(rows_NF)
