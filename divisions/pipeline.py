@@ -133,13 +133,18 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Replicas of one version. Of a GPU, stable takes ``num_gpus`` and a canary ``canary_num_gpus`` per replica."""
+    """Replicas of one version. Of a GPU, stable takes ``num_gpus`` and a canary ``canary_num_gpus`` per replica.
+
+    The file that is silent about serving, but trains on a GPU, serves on one of the same type; whoever starts the
+    replicas falls back to CPU, with a notice, where the cluster has none.
+    """
 
     replicas: int = 2
     num_cpus: float = 0.5
     num_gpus: float = 0.0
     canary_num_gpus: float = 0.0
     max_batch: int = 256
+    accelerator_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
