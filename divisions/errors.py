@@ -25,6 +25,7 @@
     │   └── UnknownVersionError     no such model, endpoint or version
     ├── FaultsRefusedError      fault injection asked for on a cluster that does not allow it
     ├── InjectedFaultError      a fault that was asked for has happened
+    ├── UnhealthyReplicaError   a replica cannot answer any more and should be replaced
     ├── ChannelError            the data channel to a replica broke or spoke nonsense
     └── RequestError            a predict request cannot be answered
         ├── MalformedRequestError   not well-formed (syntax)
@@ -189,6 +190,10 @@ class FaultsRefusedError(DivisionsError):
 
 class InjectedFaultError(DivisionsError):
     """A fault that was asked for has happened: an engine raises it in place of an answer."""
+
+
+class UnhealthyReplicaError(DivisionsError):
+    """A replica cannot answer any more and should be replaced."""
 
 
 class ChannelError(DivisionsError):

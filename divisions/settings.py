@@ -52,6 +52,8 @@ class Settings:
     allowed_hosts: tuple[str, ...] = ()
     """Values of the Host header that gateways answer, without ports; ``*`` means any. Empty means the loopback names
     and ``host``."""
+    channel_host: str = ""
+    """Address that replicas listen on for gateways of other nodes; empty means Unix sockets only."""
     max_body_bytes: int = 1_048_576
     """Largest request body a gateway takes."""
     request_timeout_ms: int = 1_000
@@ -68,7 +70,7 @@ def runtime_dir(home: Path) -> Path:
 _INTEGERS = {"port", "gateways", "dashboard_port", "gcs_port", "max_body_bytes", "request_timeout_ms"}
 _BOOLEANS = {"allow_faults"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
-_TEXTS = {"host", "tracking_uri"}
+_TEXTS = {"host", "channel_host", "tracking_uri"}
 _KNOWN = {"home"} | _INTEGERS | _BOOLEANS | _LISTS | _TEXTS
 _PREFIX = "DIVISIONS_"
 
