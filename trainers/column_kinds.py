@@ -1,0 +1,168 @@
+"""What a raw column means, and its values brought into that form.
+
+===========  ==============================================  =============================================
+kind         values that can be brought into it              form in the frame
+===========  ==============================================  =============================================
+numeric      numbers; text that reads as a finite number     float64 (int64 if whole and none is missing)
+boolean      true/false, 0/1; the words of `LABEL_WORDS`     object: True, False or None
+categorical  text; numbers and booleans as their text        object: str or None
+===========  ==============================================  =============================================
+
+A column whose kind nobody declared gets the one that nearly all of its values fit, so that one stray word in a
+million numbers costs one row and not the column.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from divisions.schema import FeatureKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+LABEL_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+MAJORITY = 0.95
+"""Share of a column's values that must fit a kind for the column to be of it."""
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+def infer_kind(column: pd.Series, *, is_untyped: bool) -> FeatureKind | None:
+    """The kind of a column by its values; None for what cannot be a feature (times, lists, objects) or is all null.
+
+    Args:
+        column: raw values, missing ones null.
+        is_untyped: whether the values come from a format where all is text (CSV), so that text may mean a number.
+    """
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column.dtype):
+        return FeatureKind.BOOLEAN
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return FeatureKind.NUMERIC if column.notna().any() else None
+    if column.dtype != object:
+        return None
+    present = column[column.notna()]
+    if present.empty:
+        return None
+    if is_untyped:
+        return _kind_of_text(present)
+    counts: dict[FeatureKind | None, int] = {}
+    for kind, count in present.map(_value_kind).value_counts(dropna=False).items():
+        counts[kind if isinstance(kind, FeatureKind) else None] = int(count)
+    best = max(counts, key=lambda kind: (counts[kind], str(kind)))
+    # Numbers and words about half and half: text holds them all.
+    return best if counts[best] >= MAJORITY * len(present) or best is None else FeatureKind.CATEGORICAL
+
+
+def _kind_of_text(present: pd.Series) -> FeatureKind:
+    import pandas as pd
+
+    if pd.to_numeric(present, errors="coerce").notna().mean() >= MAJORITY:
+        return FeatureKind.NUMERIC
+    # "yes" and "no" stay text: only what a typed source would call a boolean is one.
+    words = present.astype(str).str.lower()
+    return FeatureKind.BOOLEAN if words.isin(["true", "false"]).mean() >= MAJORITY else FeatureKind.CATEGORICAL
+
+
+def _value_kind(value: object) -> FeatureKind | None:
+    match value:
+        case bool() | np.bool_():
+            return FeatureKind.BOOLEAN
+        case int() | float() | np.number() | decimal.Decimal():
+            return FeatureKind.NUMERIC
+        case str():
+            return FeatureKind.CATEGORICAL
+    return None
+
+
+def cast(column: pd.Series, kind: FeatureKind) -> tuple[pd.Series, NDArray[np.bool_]]:
+    """Brings a column into the form of its kind.
+
+    Returns:
+        the column, null where a value is missing or does not fit; and a mask ``bool[N]`` of those that do not fit.
+    """
+    match kind:
+        case FeatureKind.NUMERIC:
+            return _cast_numeric(column)
+        case FeatureKind.BOOLEAN:
+            return _cast_each(column, _boolean)
+        case FeatureKind.CATEGORICAL:
+            return _cast_each(column, _text)
+
+
+def _cast_numeric(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
+    import pandas as pd
+
+    if pd.api.types.is_bool_dtype(column.dtype):
+        column = column.astype(object)
+    if column.dtype == object:
+        # A boolean is not a number in JSON, and the gateway refuses it as one.
+        is_odd = column.map(lambda value: isinstance(value, bool | list | dict | bytes | dt.date)).to_numpy(dtype=bool)
+        numbers = pd.to_numeric(column.where(~is_odd).map(_plain_number), errors="coerce")
+    else:
+        numbers = pd.to_numeric(column, errors="coerce")
+    floats = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    with np.errstate(invalid="ignore"):
+        is_good = np.abs(floats) <= _FLOAT32_MAX
+    is_bad = column.notna().to_numpy(dtype=bool) & ~is_good
+    if is_good.all() and pd.api.types.is_integer_dtype(numbers.dtype):
+        return numbers.astype(np.int64) if numbers.dtype != np.uint64 else numbers.astype(np.float64), is_bad
+    return pd.Series(np.where(is_good, floats, np.nan), index=column.index, name=column.name), is_bad
+
+
+def _plain_number(value: object) -> object:
+    return float(value) if isinstance(value, decimal.Decimal) else value
+
+
+def _cast_each(column: pd.Series, convert: Callable[[object], object]) -> tuple[pd.Series, NDArray[np.bool_]]:
+    import pandas as pd
+
+    # Few distinct values, many rows: convert each value once. Python calls True and 1 equal, so the type is in the key.
+    known: dict[tuple[type, object], object] = {}
+    values: list[object] = []
+    is_bad = np.zeros(len(column), dtype=bool)
+    for index, (value, is_null) in enumerate(zip(column.tolist(), column.isna().tolist(), strict=True)):
+        if is_null:
+            values.append(None)
+            continue
+        if isinstance(value, list | dict):
+            is_bad[index] = True
+            values.append(None)
+            continue
+        key = (type(value), value)
+        if key not in known:
+            known[key] = convert(value)
+        values.append(known[key])
+        is_bad[index] = known[key] is None
+    return pd.Series(values, index=column.index, name=column.name, dtype=object), is_bad
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case str():
+            return value
+        case bool() | np.bool_():
+            return "true" if value else "false"
+        case float() | np.floating() if float(value).is_integer():
+            return str(int(value))
+        case int() | float() | np.number() | decimal.Decimal():
+            return str(value)
+    return None
+
+
+def _boolean(value: object) -> bool | None:
+    text = _text(value)
+    return None if text is None else LABEL_WORDS.get(text.strip().lower())
+
+
+def read_label(value: object) -> bool | None:
+    """The label of an event: a boolean, 0 or 1, or yes/no/true/false in any case; None if it is none of these."""
+    return _boolean(value)

@@ -1,0 +1,309 @@
+"""Raw events from files: read, checked row by row, and split into usable ones and the quarantine.
+
+    list files -> read each -> one table -> needed columns there? -> kinds -> check every row -> events | quarantine
+
+A row is quarantined, with the first of these reasons that applies: ``unparsable line``, ``null <entity>``,
+``unreadable <event_time>``, ``null <label>``, ``unknown <label>``, ``bad value``, ``duplicate event`` (an earlier row
+has the same entity and event time). Nothing is dropped silently: rows read = events + quarantined rows.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from divisions.errors import EmptyInputError, InputError, MissingColumnError
+from divisions.schema import FeatureKind
+from trainers.column_kinds import cast, infer_kind, read_label
+from trainers.file_formats import BadRow, RawFile, format_of, read_file
+from trainers.locations import Location, list_files, locate, nearest, raise_unreachable
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from divisions.pipeline import Features
+    from divisions.settings import S3Settings
+
+MAX_QUARANTINED_SHARE = 0.5
+"""Above this share the input is not what the pipeline was written for, and training on the rest would mislead."""
+_QUARANTINE_COLUMNS = ("source", "row", "reason", "detail", "raw")
+
+
+@dataclass(frozen=True, slots=True)
+class RawEvents:
+    """The checked events of one input.
+
+    Attributes:
+        uri: where they came from.
+        partition: the value of the URI's ``partition=``, or empty.
+        frame: one row per event: the entity as text, the event time as ``datetime64[us, UTC]``, the label as int8 of
+            0 or 1, and every other column in the form of its kind (`trainers.column_kinds`), or as it came if it
+            has none. Ordered by event time, then entity.
+        kinds: the kind of each column that can be a feature.
+        quarantine: the rows that cannot be used: ``source, row, reason, detail, raw``.
+        num_read: rows read, good or bad.
+        notes: what else a reader of the run's report should know.
+    """
+
+    uri: str
+    partition: str
+    frame: pd.DataFrame
+    kinds: dict[str, FeatureKind]
+    quarantine: pd.DataFrame
+    num_read: int
+    notes: tuple[str, ...] = ()
+
+    @property
+    def num_quarantined(self) -> int:
+        return len(self.quarantine)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Quarantined rows by reason, most frequent first."""
+        return dict(Counter(self.quarantine["reason"]).most_common())
+
+    def write_quarantine(self, folder: Path) -> Path | None:
+        """Writes the quarantine as ``folder/quarantine.parquet``; None if there is nothing to write."""
+        if not self.num_quarantined:
+            return None
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "quarantine.parquet"
+        draft = folder / ".quarantine.parquet.draft"
+        self.quarantine.to_parquet(draft, index=False)
+        draft.replace(path)
+        return path
+
+
+def read_events(
+    uri: str, *, s3: S3Settings, allow_buckets: tuple[str, ...], features: Features, label: str
+) -> RawEvents:
+    """Reads and checks the raw events at ``uri``: a file, or a folder with all files below it.
+
+    Args:
+        uri: ``s3://bucket/prefix``, ``file:///path`` or a local path, its variables already filled in.
+        s3: how to reach S3.
+        allow_buckets: the buckets that may be read; empty means any.
+        features: names of the entity and event time; kinds of the columns that were declared.
+        label: the label's column.
+
+    Raises:
+        ForbiddenInputError: the scheme or bucket is not allowed.
+        UnreachableInputError: the location does not answer, or refuses us.
+        EmptyInputError: it holds no files or no rows.
+        MissingColumnError: the entity, event time, label or a declared column is not in the data.
+        InputError: a file is damaged, or more than half of the rows are bad.
+    """
+    location = locate(uri, s3=s3, allow_buckets=allow_buckets)
+    files, notes = _read_files(location)
+    frame, sources = _join(files)
+    bad = [row for file in files for row in file.bad]
+    num_read = len(frame) + len(bad)
+    if not num_read:
+        raise EmptyInputError(
+            f"{f'partition {location.partition}' if location.partition else 'input'} holds no rows: {uri}",
+            remedy="check the job that writes it",
+        )
+    if len(frame):
+        _require_columns(uri, [str(name) for name in frame.columns], features, label)
+    kinds, texts = _kinds(frame, files, features, label)
+    checked, reasons, details = _check(frame, kinds, features, label)
+    bad += [
+        BadRow(*sources[index], reason=reasons[index], detail=details[index], raw=_raw_text(frame.iloc[index]))
+        for index in np.flatnonzero([reason != "" for reason in reasons])
+    ]
+    _refuse_if_mostly_bad(uri, num_read, bad)
+    is_good = np.array([reason == "" for reason in reasons], dtype=bool)
+    events = checked[is_good].sort_values([features.event_time, features.entity], kind="stable").reset_index(drop=True)
+    return RawEvents(uri, location.partition, _settle(events, kinds), kinds, _quarantine(bad), num_read, notes + texts)
+
+
+def _read_files(location: Location) -> tuple[list[RawFile], tuple[str, ...]]:
+    paths = list_files(location)
+    known = [path for path in paths if format_of(path) is not None]
+    if not known:
+        names = ", ".join(PurePosixPath(path).name for path in paths[:3])
+        raise EmptyInputError(
+            f"input {location.uri} holds no Parquet, CSV or JSON lines files, only {names}",
+            remedy="use the extensions .parquet, .csv or .jsonl",
+        )
+    try:
+        files = [read_file(location.filesystem, path) for path in known]
+    except OSError as error:
+        raise_unreachable(location, error)
+    skipped = sorted(set(paths) - set(known))
+    notes = (f"skipped {len(skipped)} files of other formats: {', '.join(skipped[:5])}",) if skipped else ()
+    return files, notes
+
+
+def _join(files: list[RawFile]) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
+    """All files as one table, and each row's file and number.
+
+    Raises:
+        InputError: the files do not have the same columns.
+    """
+    import pandas as pd
+
+    filled = [file for file in files if len(file.frame)]
+    if not filled:
+        return pd.DataFrame(), []
+    first = filled[0]
+    for file in filled[1:]:
+        odd = set(first.frame.columns).symmetric_difference(file.frame.columns)
+        # JSON lines leave absent values out, so a column may be missing from a file without being forgotten.
+        if odd and not all(format_of(other.source) == "jsonl" for other in (first, file)):
+            raise InputError(
+                f"{file.source} and {first.source} have different columns: {', '.join(sorted(map(str, odd)))}",
+                remedy="put files of different shape into different inputs",
+            )
+    frame = pd.concat([file.frame for file in filled], ignore_index=True) if len(filled) > 1 else first.frame
+    return frame, [(file.source, row) for file in filled for row in file.rows]
+
+
+def _require_columns(uri: str, present: list[str], features: Features, label: str) -> None:
+    declared = (*features.numeric, *features.categorical, *features.boolean)
+    roles = {features.entity: "entity", features.event_time: "event time", label: "label"}
+    for name in (*roles, *declared):
+        if name in present:
+            continue
+        near = difflib.get_close_matches(name, present, n=1, cutoff=0.5) or nearest(name, present, 1)
+        what = f"the {roles[name]} column {name!r}" if name in roles else f"the declared feature {name!r}"
+        key = {"entity": "entity", "event time": "event_time", "label": "label"}.get(roles.get(name, ""), "the name")
+        raise MissingColumnError(
+            f"input {uri} lacks {what}; it has {', '.join(sorted(present))}",
+            remedy=f"add the column, or set features.{key} (nearest: {near[0]!r})"
+            if name in roles
+            else f"correct the name under features (nearest: {near[0]!r})",
+        )
+
+
+def _kinds(
+    frame: pd.DataFrame, files: list[RawFile], features: Features, label: str
+) -> tuple[dict[str, FeatureKind], tuple[str, ...]]:
+    """The kind of each column but entity, event time and label: as declared, or else by the values."""
+    declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
+    declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
+    declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
+    is_untyped = all(file.is_untyped for file in files if len(file.frame))
+    kinds, notes = {}, []
+    for name in frame.columns:
+        if name in {features.entity, features.event_time, label} or name in features.exclude:
+            continue
+        kind = declared.get(name) or infer_kind(frame[name], is_untyped=is_untyped)
+        if kind is not None:
+            kinds[str(name)] = kind
+        else:
+            notes.append(f"column {name!r} is no feature: it is all null, or neither number, text nor boolean")
+    return kinds, tuple(notes)
+
+
+def _check(
+    frame: pd.DataFrame, kinds: dict[str, FeatureKind], features: Features, label: str
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Casts every column and judges every row.
+
+    Returns:
+        the table in its final forms; for each row the reason why it is bad, or empty; and the detail of that.
+    """
+    import pandas as pd
+
+    reasons, details = [""] * len(frame), [""] * len(frame)
+
+    def condemn(is_bad: NDArray[np.bool_], reason: str, detail: str = "") -> None:
+        for index in np.flatnonzero(is_bad):
+            if not reasons[index]:
+                reasons[index], details[index] = reason, detail
+
+    if frame.empty:
+        return frame, reasons, details
+    checked = frame.copy()
+    entity, no_entity = cast(frame[features.entity], FeatureKind.CATEGORICAL)
+    checked[features.entity] = entity
+    condemn(no_entity | entity.isna().to_numpy(dtype=bool) | (entity == "").to_numpy(), f"null {features.entity}")
+    times = read_times(frame[features.event_time])
+    checked[features.event_time] = times
+    condemn(times.isna().to_numpy(dtype=bool), f"unreadable {features.event_time}")
+    labels = frame[label].map(read_label, na_action="ignore")
+    condemn(frame[label].isna().to_numpy(dtype=bool), f"null {label}")
+    condemn(labels.isna().to_numpy(dtype=bool), f"unknown {label}", "neither yes/no, true/false nor 1/0")
+    checked[label] = pd.Series([int(value is True) for value in labels], index=frame.index, dtype=np.int8)
+    for name, kind in kinds.items():
+        checked[name], is_bad = cast(frame[name], kind)
+        condemn(is_bad, "bad value", f"{name!r} is not {kind.value}")
+    good = pd.Series([reason == "" for reason in reasons], index=frame.index)
+    repeated = checked[good].duplicated([features.entity, features.event_time])
+    condemn(repeated.reindex(frame.index, fill_value=False).to_numpy(dtype=bool), "duplicate event")
+    return checked, reasons, details
+
+
+def read_times(column: pd.Series) -> pd.Series:
+    """Event times as ``datetime64[us, UTC]``: from timestamps, ISO 8601 text (UTC unless it says otherwise) or
+    seconds since the Unix epoch. What is none of these is null."""
+    import pandas as pd
+
+    if pd.api.types.is_datetime64_any_dtype(column.dtype):
+        return pd.to_datetime(column, utc=True).astype("datetime64[us, UTC]")
+    if column.dtype == object:
+        is_text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
+        numbers = pd.to_numeric(column, errors="coerce")
+        text = pd.to_datetime(column.where(is_text & numbers.isna()), utc=True, errors="coerce", format="ISO8601")
+        other = column.where(~is_text & numbers.isna())
+        dates = pd.to_datetime(other, utc=True, errors="coerce")
+        return text.fillna(dates).fillna(_from_seconds(numbers)).astype("datetime64[us, UTC]")
+    return _from_seconds(pd.to_numeric(column, errors="coerce"))
+
+
+def _from_seconds(numbers: pd.Series) -> pd.Series:
+    import pandas as pd
+
+    # Outside the years 1970 to 2200 a number is no time in seconds; it is likely in milliseconds.
+    seconds = numbers.astype(np.float64)
+    plausible = seconds.where((seconds >= 0) & (seconds < 7_258_118_400))
+    return pd.to_datetime(plausible, unit="s", utc=True).astype("datetime64[us, UTC]")
+
+
+def _settle(events: pd.DataFrame, kinds: dict[str, FeatureKind]) -> pd.DataFrame:
+    """Whole numbers become whole again once the bad rows, which had turned the column to floats, are gone."""
+    for name, kind in kinds.items():
+        column = events[name]
+        if kind is FeatureKind.NUMERIC and column.dtype == np.float64 and (column.abs() < 2**53).all():
+            whole = column.astype(np.int64)
+            if (whole == column).all():
+                events[name] = whole
+    return events
+
+
+def _raw_text(row: pd.Series) -> str:
+    return msgspec.json.encode({str(name): _jsonable(value) for name, value in row.items()}).decode()
+
+
+def _jsonable(value: object) -> object:
+    if value is None or isinstance(value, str | bool | int | float | list | dict):
+        return value
+    return value.item() if isinstance(value, np.generic) else str(value)
+
+
+def _refuse_if_mostly_bad(uri: str, num_read: int, bad: list[BadRow]) -> None:
+    if len(bad) <= MAX_QUARANTINED_SHARE * num_read:
+        return
+    reasons = Counter(f"{row.reason} ({row.detail})" if row.detail else row.reason for row in bad).most_common(3)
+    listed = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+    raise InputError(
+        f"{len(bad)} of {num_read} rows of {uri} cannot be used: {listed}",
+        remedy=f"first bad row: {bad[0].source}, record {bad[0].row}",
+    )
+
+
+def _quarantine(bad: list[BadRow]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = sorted(bad, key=lambda row: (row.source, row.row))
+    return pd.DataFrame(
+        [[getattr(row, name) for name in _QUARANTINE_COLUMNS] for row in rows], columns=_QUARANTINE_COLUMNS
+    )

@@ -1,0 +1,208 @@
+"""Where raw events lie: a local path or an S3 prefix, opened under the allow-list and with bounded waiting.
+
+``s3://bucket/key``, ``file:///folder`` and plain paths are understood, anything else is forbidden: an input's URI may
+come from a pipeline file that somebody else wrote, and must not turn the trainer into a client of the inner network.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import unquote, urlsplit
+
+from divisions.errors import EmptyInputError, ForbiddenInputError, UnreachableInputError
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileInfo, FileSystem
+
+    from divisions.settings import S3Settings
+
+DEFAULT_REGION = "us-east-1"
+# Two attempts of at most 3 s to connect and 5 s to answer: a dead endpoint is an error within 15 s, not a hung run.
+CONNECT_TIMEOUT_S = 3.0
+REQUEST_TIMEOUT_S = 5.0
+MAX_ATTEMPTS = 2
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's own naming rules
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A place that a file system can list. ``bucket`` is empty for local ones."""
+
+    uri: str
+    filesystem: FileSystem
+    path: str
+    bucket: str = ""
+
+    @property
+    def partition(self) -> str:
+        """The value of a last ``partition=...`` in the path, or empty."""
+        values = [part.partition("=")[2] for part in PurePosixPath(self.path).parts if part.startswith("partition=")]
+        return values[-1] if values else ""
+
+
+def locate(uri: str, *, s3: S3Settings, allow_buckets: tuple[str, ...]) -> Location:
+    """Turns a URI into a `Location`; contacts nothing.
+
+    Raises:
+        ForbiddenInputError: the scheme is not one of ours, the bucket is not allowed, or the URI holds credentials.
+    """
+    scheme = _SCHEME.match(uri)
+    match scheme.group(1).lower() if scheme else "":
+        case "s3":
+            return _locate_s3(uri, s3, allow_buckets)
+        case "" | "file":
+            return _locate_local(uri)
+        case other:
+            raise ForbiddenInputError(
+                f"input {_without_credentials(uri)} has the scheme {other!r}, which is not allowed",
+                remedy="use s3://bucket/prefix or a local path",
+            )
+
+
+def _locate_s3(uri: str, s3: S3Settings, allow_buckets: tuple[str, ...]) -> Location:
+    bucket, _, key = uri[len("s3://") :].partition("/") if uri[:5].lower() == "s3://" else ("", "", "")
+    if "@" in bucket:
+        raise ForbiddenInputError(
+            f"input {_without_credentials(uri)} holds credentials",
+            remedy="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in the environment instead",
+        )
+    if not _BUCKET.fullmatch(bucket):
+        raise ForbiddenInputError(f"input {uri} does not name an S3 bucket", remedy="write s3://bucket/prefix")
+    if allow_buckets and bucket not in allow_buckets:
+        raise ForbiddenInputError(
+            f"bucket {bucket!r} of input {uri} is not on the allow-list ({', '.join(allow_buckets)})",
+            remedy="add it to DIVISIONS_ALLOW_BUCKETS, or read from an allowed bucket",
+        )
+    return Location(uri=uri, filesystem=_s3_filesystem(s3), path=f"{bucket}/{key}".rstrip("/"), bucket=bucket)
+
+
+def _s3_filesystem(s3: S3Settings) -> FileSystem:
+    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
+
+    endpoint = urlsplit(s3.endpoint_url) if s3.endpoint_url else None
+    if endpoint is not None and (endpoint.scheme not in {"http", "https"} or not endpoint.netloc):
+        raise UnreachableInputError(
+            f"S3 endpoint {s3.endpoint_url!r} is not a URL", remedy="set AWS_ENDPOINT_URL_S3 to http://host:port"
+        )
+    has_credentials = s3.access_key is not None and s3.secret_key is not None
+    return S3FileSystem(
+        access_key=s3.access_key if has_credentials else None,
+        secret_key=s3.secret_key if has_credentials else None,
+        session_token=s3.session_token if has_credentials else None,
+        # An endpoint of one's own has no business with AWS's instance metadata, whose search takes many seconds.
+        anonymous=endpoint is not None and not has_credentials,
+        region=s3.region or DEFAULT_REGION,
+        endpoint_override=endpoint.netloc if endpoint is not None else None,
+        scheme=endpoint.scheme if endpoint is not None else None,
+        connect_timeout=CONNECT_TIMEOUT_S,
+        request_timeout=REQUEST_TIMEOUT_S,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
+    )
+
+
+def _locate_local(uri: str) -> Location:
+    from pyarrow.fs import LocalFileSystem
+
+    if uri[:5].lower() == "file:":
+        parts = urlsplit(uri)
+        if parts.netloc not in {"", "localhost"}:
+            raise ForbiddenInputError(
+                f"input {uri} lies on another host, {parts.netloc!r}", remedy="write file:///absolute/path"
+            )
+        path = unquote(parts.path)
+    else:
+        path = uri
+    return Location(uri=uri, filesystem=LocalFileSystem(), path=str(Path(path).expanduser().absolute()))
+
+
+def list_files(location: Location) -> tuple[str, ...]:
+    """The visible files at or below a location, sorted by path.
+
+    Files and folders whose names begin with ``_`` or ``.`` (``_SUCCESS``, drafts) are not data.
+
+    Raises:
+        EmptyInputError: nothing is there; the message lists the nearest partitions that are.
+        UnreachableInputError: the location does not answer, or refuses us.
+    """
+    from pyarrow.fs import FileSelector, FileType
+
+    try:
+        info = location.filesystem.get_file_info(location.path)
+        if info.type == FileType.File:
+            return (info.path,)
+        found = (
+            []
+            if info.type == FileType.NotFound
+            else location.filesystem.get_file_info(FileSelector(location.path, recursive=True))
+        )
+    except (OSError, ValueError) as error:
+        raise_unreachable(location, error)
+    depth = len(PurePosixPath(location.path).parts)
+    files = tuple(sorted(item.path for item in found if item.type == FileType.File and _is_visible(item, depth)))
+    if not files:
+        raise _empty(location)
+    return files
+
+
+def _is_visible(info: FileInfo, depth: int) -> bool:
+    return not any(part.startswith(("_", ".")) for part in PurePosixPath(info.path).parts[depth:])
+
+
+def _empty(location: Location) -> EmptyInputError | UnreachableInputError:
+    """The error for a place without files. Looks at the parent folder to say what does exist."""
+    from pyarrow.fs import FileSelector, FileType
+
+    parent, name = str(PurePosixPath(location.path).parent), PurePosixPath(location.path).name
+    try:
+        around = location.filesystem.get_file_info(FileSelector(parent)) if parent != "." else []
+    except FileNotFoundError:
+        return UnreachableInputError(
+            f"input {location.uri} does not exist, nor does {parent}", remedy="check the path, or pass --input"
+        )
+    except OSError as error:
+        raise_unreachable(location, error)
+    what = f"partition {location.partition}" if name.startswith("partition=") else f"input {name!r}"
+    near = nearest(name, [PurePosixPath(item.path).name for item in around if item.type == FileType.Directory])
+    remedy = f"existing nearby: {', '.join(near)}" if near else "check the path, or that the upload has finished"
+    return EmptyInputError(f"{what} holds no files: {location.uri}", remedy=remedy)
+
+
+def nearest(name: str, candidates: list[str], count: int = 3) -> list[str]:
+    """Up to ``count`` candidates that read most like ``name``, likest first, the later of equals first."""
+    others = sorted({item for item in candidates if item != name and not item.startswith(("_", "."))}, reverse=True)
+    return sorted(others, key=lambda item: -difflib.SequenceMatcher(a=name, b=item).ratio())[:count]
+
+
+def raise_unreachable(location: Location, error: Exception) -> NoReturn:
+    """Says why a location does not answer; the SDK's own message spans lines and repeats itself."""
+    text = str(error)
+    if "NO_SUCH_BUCKET" in text or "NoSuchBucket" in text:
+        raise UnreachableInputError(
+            f"bucket {location.bucket!r} of input {location.uri} does not exist",
+            remedy="check the bucket's name and AWS_ENDPOINT_URL_S3",
+        ) from None
+    if isinstance(error, PermissionError) or "ACCESS_DENIED" in text or "HTTP response code 403" in text:
+        raise UnreachableInputError(
+            f"input {location.uri} refuses us: access denied",
+            remedy="check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) and the bucket's policy"
+            if location.bucket
+            else "check the permissions of the files",
+        ) from None
+    remedy = (
+        "check that the S3 endpoint (AWS_ENDPOINT_URL_S3) is up and reachable from here"
+        if location.bucket
+        else "check the path and its permissions"
+    )
+    raise UnreachableInputError(
+        f"input {location.uri} does not answer: {' '.join(text.split())[:200]}", remedy=remedy
+    ) from None
+
+
+def _without_credentials(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", uri)
