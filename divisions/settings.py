@@ -58,6 +58,9 @@ class Settings:
     """Largest request body a gateway takes."""
     request_timeout_ms: int = 1_000
     """Deadline of a predict request that names none; also the cap for those that do."""
+    ray_address: str = ""
+    """Address of the Ray cluster to use when no cluster of this home is up; read from ``RAY_ADDRESS``, which Ray
+    sets inside its jobs."""
     s3: S3Settings = S3Settings()
 
 
@@ -89,7 +92,14 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[field] = _parse(variable, field, text)
     home = Path(str(values.pop("home", ""))) if values.get("home") else Path.cwd() / ".divisions" / "state"
     values.pop("home", None)
-    return Settings(home=home.absolute(), s3=_s3(environment), **values)  # type: ignore[arg-type]  # checked by _parse
+    ray_address = environment.get("RAY_ADDRESS", "")
+    return Settings(home=home.absolute(), ray_address=ray_address, s3=_s3(environment), **values)  # type: ignore[arg-type]  # checked by _parse
+
+
+def set_default_environment(values: Mapping[str, str]) -> None:
+    """Sets variables that libraries read when they are imported, unless the user has set them."""
+    for variable, value in values.items():
+        os.environ.setdefault(variable, value)
 
 
 def _parse(variable: str, field: str, text: str) -> object:

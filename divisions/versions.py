@@ -1,0 +1,55 @@
+"""What the registry tells about model versions and training runs, as plain values."""
+
+from __future__ import annotations
+
+import enum
+from pathlib import Path
+
+import msgspec
+
+PRODUCTION = "production"
+STAGING = "staging"
+
+
+class ValidationStatus(enum.StrEnum):
+    """``pending`` is a version whose registration has not come to its end; it is served no more than a failed one."""
+
+    PENDING = "pending"
+    PASSED = "passed"
+    FAILED = "failed"
+
+
+class RegisteredVersion(msgspec.Struct, frozen=True):
+    """One version of a registered model.
+
+    ``version`` reads ``major.registry_version``: the major number is the pipeline's, the minor one the registry's.
+    ``aliases`` are ``production`` and ``staging``; ``message`` says why validation failed.
+    """
+
+    model: str
+    version: str
+    registry_version: int
+    run_id: str
+    bundle_path: Path
+    bundle_sha256: str
+    validation_status: ValidationStatus
+    metrics: dict[str, float]
+    aliases: tuple[str, ...] = ()
+    is_archived: bool = False
+    created_at_s: float = 0.0
+    message: str = ""
+    lineage: dict[str, str] = {}
+
+
+class RunRecord(msgspec.Struct, frozen=True):
+    """One training run. ``status`` is RUNNING, FINISHED, FAILED or KILLED; ``ended_at_s`` is 0 while it runs."""
+
+    run_id: str
+    name: str
+    pipeline: str
+    status: str
+    started_at_s: float
+    ended_at_s: float
+    params: dict[str, str]
+    metrics: dict[str, float]
+    tags: dict[str, str]
