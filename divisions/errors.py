@@ -13,10 +13,12 @@
     ├── GateRefusedError        the model was trained, but a validation gate refused it
     ├── RegistryError           the model registry is unreachable or lacks the version
     ├── BundleError             a bundle is damaged, or was changed after it was written
+    ├── OnlineStoreError        the online feature store is damaged or locked
     ├── ClusterError            the cluster is not in the state the command needs
     │   ├── AlreadyRunningError
     │   ├── NotRunningError
     │   └── PortInUseError
+    ├── AccessDeniedError       the control API refuses us: no token, or a wrong one
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
     │   ├── ConflictError           somebody else changed the rollout first
@@ -144,6 +146,10 @@ class BundleError(DivisionsError):
     """A bundle is damaged, or was changed after it was written."""
 
 
+class OnlineStoreError(DivisionsError):
+    """The online feature store cannot be read or written."""
+
+
 class ClusterError(DivisionsError):
     """The cluster is not in the state that the command needs."""
 
@@ -158,6 +164,10 @@ class NotRunningError(ClusterError):
 
 class PortInUseError(ClusterError):
     """Another process listens on a port that we need."""
+
+
+class AccessDeniedError(DivisionsError):
+    """The control API refuses us: no token, or a wrong one."""
 
 
 class RolloutError(DivisionsError):

@@ -1,0 +1,148 @@
+"""The online feature store: the latest raw features of each customer, in SQLite.
+
+Trainers write it, gateways read it; that is all the two have in common. One table per endpoint:
+
+    entity_id TEXT PRIMARY KEY | event_time_s REAL | features BLOB: JSON object, raw value by feature name
+
+Raw values, not encoded ones: two versions of an endpoint may encode them differently and still share the store. The
+write-ahead log lets gateways read while a run writes; a look-up sees whole transactions only.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from divisions.errors import OnlineStoreError
+
+_ENDPOINT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_WRITE_TIMEOUT_S = 30.0
+_READ_TIMEOUT_S = 0.05
+"""A reader of a write-ahead log hardly ever waits; when it must (log recovery), a request cannot wait long."""
+
+
+@dataclass(frozen=True, slots=True)
+class OnlineRow:
+    """One customer's features as of ``event_time_s`` (seconds since the Unix epoch)."""
+
+    entity_id: str
+    event_time_s: float
+    features: Mapping[str, object]
+
+
+def online_store_path(home: Path) -> Path:
+    return home / "features" / "online.db"
+
+
+class OnlineStoreWriter:
+    """Writes one endpoint's features; creates the store where there is none."""
+
+    def __init__(self, path: Path, endpoint: str) -> None:
+        self._path = path
+        self._table = _table(endpoint)
+
+    def upsert(self, rows: Iterable[OnlineRow]) -> int:
+        """Writes rows in one transaction: readers see all of them or none.
+
+        A row replaces that of the same customer unless the latter is newer, so late partitions do no harm.
+
+        Returns:
+            the number of rows that were written.
+
+        Raises:
+            OnlineStoreError: the store cannot be written.
+        """
+        encoded = [(row.entity_id, row.event_time_s, msgspec.json.encode(row.features)) for row in rows]
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self._path, timeout=_WRITE_TIMEOUT_S)) as connection:
+                connection.execute("PRAGMA journal_mode=WAL")
+                connection.execute("PRAGMA synchronous=NORMAL")
+                with connection:
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute(
+                        f"CREATE TABLE IF NOT EXISTS {self._table} (entity_id TEXT PRIMARY KEY,"
+                        " event_time_s REAL NOT NULL, features BLOB NOT NULL)"
+                    )
+                    before = connection.total_changes
+                    connection.executemany(
+                        f"INSERT INTO {self._table} VALUES (?, ?, ?) ON CONFLICT (entity_id) DO UPDATE"
+                        " SET event_time_s = excluded.event_time_s, features = excluded.features"
+                        f" WHERE excluded.event_time_s >= {self._table}.event_time_s",
+                        encoded,
+                    )
+                    return connection.total_changes - before
+        except (sqlite3.Error, OSError) as error:
+            raise _broken(self._path, "written", error) from None
+
+
+class OnlineStoreReader:
+    """Looks features up, one customer at a time, in tens of microseconds. For one thread.
+
+    The store may come into being later: until it does, nobody is known.
+    """
+
+    def __init__(self, path: Path, endpoint: str) -> None:
+        self._path = path
+        self._query = f"SELECT features FROM {_table(endpoint)} WHERE entity_id = ?"
+        self._connection: sqlite3.Connection | None = None
+
+    def get(self, entity_id: str) -> bytes | None:
+        """A JSON object of raw values by feature name (null for missing), or None for an unknown customer.
+
+        Raises:
+            OnlineStoreError: the store is there, but cannot be read.
+        """
+        connection = self._connection or self._open()
+        if connection is None:
+            return None
+        try:
+            # fetchall, so that the statement is finished: a half-read one would pin an old state of the store.
+            found = connection.execute(self._query, (entity_id,)).fetchall()
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return None
+            self.close()
+            raise _broken(self._path, "read", error) from None
+        except (sqlite3.Error, UnicodeEncodeError) as error:
+            if isinstance(error, UnicodeEncodeError):
+                return None  # half of a surrogate pair: no stored customer is called so
+            self.close()
+            raise _broken(self._path, "read", error) from None
+        return found[0][0] if found else None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self) -> sqlite3.Connection | None:
+        if not self._path.exists():
+            return None
+        try:
+            uri = f"{self._path.absolute().as_uri()}?mode=ro"
+            self._connection = sqlite3.connect(uri, uri=True, timeout=_READ_TIMEOUT_S, isolation_level=None)
+        except sqlite3.Error as error:
+            raise _broken(self._path, "opened", error) from None
+        return self._connection
+
+
+def _table(endpoint: str) -> str:
+    if not _ENDPOINT.fullmatch(endpoint):
+        raise OnlineStoreError(
+            f"{endpoint!r} is no endpoint's name", remedy="use lower-case letters, digits, '.', '_' and '-'"
+        )
+    return f'"online:{endpoint}"'
+
+
+def _broken(path: Path, verb: str, error: Exception) -> OnlineStoreError:
+    return OnlineStoreError(
+        f"the online store {path} cannot be {verb}: {error}",
+        remedy="check the disk and its permissions; if the file is damaged, delete it and run the pipeline again",
+    )
