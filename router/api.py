@@ -1,0 +1,191 @@
+"""Everything on the gateway's port that is not the hot path: health, metrics and the control API.
+
+Control routes need the cluster's bearer token; they are refused without one before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from divisions import __version__
+from divisions.errors import DivisionsError
+from router import problem
+from router.dispatcher import Dispatcher
+from router.link import ControllerLink
+
+log = logging.getLogger(__name__)
+
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
+COMMANDS = ("pause", "resume", "promote", "abort", "rollback")
+_SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'self'; frame-ancestors 'none'",
+    "cache-control": "no-store",
+}
+
+
+class ControlApi:
+    """The routes, over a controller link and a dispatcher."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, link: ControllerLink, token: str, metrics: Callable[[], bytes], gateway_id: str
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._link = link
+        self._token = token.encode()
+        self._metrics = metrics
+        self._gateway_id = gateway_id
+
+    def application(self) -> Starlette:
+        rollouts = "/api/v2/rollouts"
+        routes = [
+            Route("/", self._index),
+            Route("/healthz", self._health),
+            Route("/readyz", self._ready),
+            Route("/metrics", self._scrape),
+            Route("/api/v2/status", self._status),
+            Route(rollouts, self._list_rollouts, methods=["GET"]),
+            Route(rollouts, self._start_rollout, methods=["POST"]),
+            Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
+            Route(rollouts + "/{endpoint}/{command}", self._command, methods=["POST"]),
+            Route("/api/v2/predict/{endpoint}", self._predict_needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
+        ]
+        return Starlette(
+            routes=routes,
+            middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._guard)],
+            exception_handlers={HTTPException: _http_problem, DivisionsError: _our_problem},
+        )
+
+    async def _guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        path = request.url.path
+        if path not in OPEN_PATHS and not path.startswith("/api/v2/predict/"):
+            refusal = self._refusal(request)
+            if refusal is not None:
+                return refusal
+        response = await call_next(request)
+        response.headers.update(_SECURITY_HEADERS)
+        return response
+
+    def _refusal(self, request: Request) -> Response | None:
+        """Default deny: whatever is not open needs the token, and no other site's page may use it."""
+        site = request.headers.get("sec-fetch-site", "same-origin")
+        if site not in {"same-origin", "none"}:
+            return _problem(403, "requests from other sites are not taken")
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            response = _problem(401, "this needs the cluster's bearer token, which is in the file `token` of its home")
+            response.headers["www-authenticate"] = "Bearer"
+            return response
+        media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if request.method == "POST" and media != "application/json":
+            return _problem(415, "the body must be application/json")
+        return None
+
+    async def _index(self, request: Request) -> Response:
+        endpoints = {
+            name: {
+                "predict": f"/api/v2/predict/{name}",
+                "entity": endpoint.decoder.entity,
+                "features": {feature: kind.value for feature, kind in endpoint.decoder.kinds.items()},
+                "versions": {
+                    route.version.version: {"weight_bp": route.weight_bp, "replicas": len(route.replicas)}
+                    for route in endpoint.route.versions
+                },
+            }
+            for name, endpoint in self._dispatcher.endpoints.items()
+        }
+        return _json(msgspec.json.encode({"divisions": __version__, "endpoints": endpoints}))
+
+    async def _health(self, request: Request) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    async def _ready(self, request: Request) -> Response:
+        if self._dispatcher.is_ready:
+            return Response("ready\n", media_type="text/plain")
+        reason = "a version has no warm replica" if self._dispatcher.endpoints else "nothing is deployed yet"
+        return _problem(503, reason)
+
+    async def _scrape(self, request: Request) -> Response:
+        return Response(self._metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _status(self, request: Request) -> Response:
+        status = msgspec.json.decode(await self._link.status())
+        status["gateway"] = {"id": self._gateway_id, "epoch": self._dispatcher.epoch, "version": __version__}
+        return _json(msgspec.json.encode(status))
+
+    async def _list_rollouts(self, request: Request) -> Response:
+        status = msgspec.json.decode(await self._link.status())
+        return _json(msgspec.json.encode({"rollouts": status["rollouts"]}))
+
+    async def _start_rollout(self, request: Request) -> Response:
+        force = request.query_params.get("force", "") in {"1", "true"}
+        return _json(await self._link.start_rollout(await request.body(), force), 202)
+
+    async def _rollout(self, request: Request) -> Response:
+        endpoint = request.path_params["endpoint"]
+        for rollout in msgspec.json.decode(await self._link.status())["rollouts"]:
+            if rollout["endpoint"] == endpoint:
+                return _json(msgspec.json.encode(rollout))
+        return _problem(404, "no rollout of that endpoint")
+
+    async def _command(self, request: Request) -> Response:
+        name = request.path_params["command"]
+        if name not in COMMANDS:
+            return _problem(404, f"no such command; there are {', '.join(COMMANDS)}")
+        arguments = await _object(request)
+        command = {"endpoint": request.path_params["endpoint"], "command": name, "to": arguments.get("to")}
+        match = request.headers.get("if-match", "").strip('" ')
+        if match:
+            if not match.isdigit():
+                return _problem(400, "If-Match must be a rollout's generation")
+            command["generation"] = int(match)
+        return _json(await self._link.command(msgspec.json.encode(command)))
+
+    async def _predict_needs_post(self, request: Request) -> Response:
+        response = _problem(405, "predict needs POST")
+        response.headers["allow"] = "POST"
+        return response
+
+
+async def _object(request: Request) -> dict[str, object]:
+    body = await request.body()
+    if not body:
+        return {}
+    try:
+        return msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise HTTPException(400, "the body must be a JSON object") from None
+
+
+def _json(data: bytes, status: int = 200) -> Response:
+    return Response(data, status, media_type="application/json")
+
+
+def _problem(status: int, detail: str) -> Response:
+    return Response(problem.body(status, detail), status, media_type="application/problem+json")
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = _problem(error.status_code, str(error.detail))
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+async def _our_problem(request: Request, error: Exception) -> Response:
+    status = problem.status_of(error)
+    if status >= 500:
+        log.error("%s %s failed: %s", request.method, request.url.path, error)
+    return _problem(status, problem.detail_of(error))

@@ -1,0 +1,128 @@
+"""Hands complete requests to an ASGI application: everything that is not the hot path goes through here.
+
+Bodies are whole by the time they arrive (the connection caps them), so ``receive`` has one message to give and after
+that waits for the caller to leave. Replies stream, which server-sent events need.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import urllib.parse
+from typing import Any
+
+from starlette.types import ASGIApp, Message
+
+from router.http import STATUS_LINES, Exchange, Request
+
+log = logging.getLogger(__name__)
+
+
+class AsgiHandler:
+    """Runs ``app`` for each request, in a task of its own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def handle(self, request: Request) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, request: Request) -> None:
+        reply = _AsgiReply(request.exchange, is_head=request.method == b"HEAD")
+        gone = asyncio.Event()
+        request.exchange.on_disconnect = gone.set
+        messages: list[Message] = [{"type": "http.request", "body": request.body, "more_body": False}]
+
+        async def receive() -> Message:
+            if messages:
+                return messages.pop()
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        try:
+            await self._app(scope_of(request), receive, reply.send)
+        except Exception:
+            log.exception("the application failed")
+            reply.fail()
+        else:
+            reply.end()
+
+
+def scope_of(request: Request) -> dict[str, Any]:
+    """The ASGI scope of a request."""
+    raw_path, _, query = request.url.partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": request.http_version,
+        "method": request.method.decode("ascii"),
+        "scheme": "http",
+        "path": urllib.parse.unquote(raw_path.decode("latin-1")),
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": "",
+        "headers": request.headers,
+        "client": None,
+        "server": None,
+        "state": {},
+    }
+
+
+class _AsgiReply:
+    def __init__(self, exchange: Exchange, is_head: bool) -> None:
+        self._exchange = exchange
+        self._is_head = is_head
+        self._head: Message | None = None
+        self._is_chunked = False
+        self._is_started = False
+        self._is_ended = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._head = message
+            return
+        body: bytes = message.get("body", b"")
+        has_more: bool = message.get("more_body", False)
+        if not self._is_started:
+            self._start(len(body), has_more)
+        if body and not self._is_head:
+            self._exchange.write(b"%x\r\n%s\r\n" % (len(body), body) if self._is_chunked else body)
+            await self._exchange.drain()
+        if not has_more:
+            self.end()
+
+    def _start(self, length: int, has_more: bool) -> None:
+        assert self._head is not None, "the application sent a body before its head"
+        self._is_started = True
+        headers = [(bytes(name), bytes(value)) for name, value in self._head["headers"]]
+        lines = [STATUS_LINES[self._head["status"]], *[b"%s: %s\r\n" % header for header in headers]]
+        if not any(name == b"content-length" for name, _ in headers):
+            self._is_chunked = has_more and not self._is_head
+            lines.append(b"transfer-encoding: chunked\r\n" if has_more else b"content-length: %d\r\n" % length)
+        if not self._exchange.keep_alive:
+            lines.append(b"connection: close\r\n")
+        self._exchange.write(b"".join([*lines, b"\r\n"]))
+
+    def end(self) -> None:
+        if self._is_ended:
+            return
+        self._is_ended = True
+        if not self._is_started:
+            self._exchange.problem(500, "the application gave no reply")
+            return
+        if self._is_chunked:
+            self._exchange.write(b"0\r\n\r\n")
+        self._exchange.finish()
+
+    def fail(self) -> None:
+        if not self._is_started:
+            self._is_ended = True
+            self._exchange.problem(500, "internal error; the log has the details")
+            return
+        # Half a reply is out: only closing the connection tells the caller that it is not whole.
+        self._exchange.keep_alive = False
+        self._is_ended = True
+        self._exchange.finish()

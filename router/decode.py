@@ -1,0 +1,207 @@
+"""Request bodies: decoders and encoders compiled from the feature schemas that an endpoint serves.
+
+An endpoint takes the features of its stable version, plus, optionally, those that only its canary knows. One decoder
+per endpoint turns JSON into typed values without any coercion; one encoder per version turns those values into that
+version's ``float32[F]`` row. Neither knows about HTTP.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError
+from divisions.schema import UNKNOWN_CODE, FeatureKind, FeatureSchema
+
+Values = tuple[Any, ...]
+"""Raw feature values in the order of `EndpointDecoder.names`; None is missing."""
+
+MAX_KEY_CHARACTERS = 256
+_HUGE_EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3,}")
+_TYPES: dict[FeatureKind, Any] = {
+    FeatureKind.NUMERIC: float | None,
+    FeatureKind.BOOLEAN: bool | None,
+    FeatureKind.CATEGORICAL: str | None,
+}
+_Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a request. ``values`` is None when only the entity is named: the online store has the features."""
+
+    key: str | None
+    values: Values | None
+
+
+class EndpointDecoder:
+    """Decodes the bodies of one endpoint.
+
+    Args:
+        stable: the schema whose features every request must carry.
+        canary: a schema whose further features may be carried.
+    """
+
+    def __init__(self, stable: FeatureSchema, canary: FeatureSchema | None = None) -> None:
+        required = {feature.name: feature.kind for feature in stable.features}
+        optional = {
+            feature.name: feature.kind
+            for feature in (canary.features if canary else ())
+            if feature.name not in required
+        }
+        self.names: tuple[str, ...] = (*required, *optional)
+        self.kinds: dict[str, FeatureKind] = required | optional
+        self.entity = stable.entity
+        fields: list[Any] = [(_field(i), _TYPES[kind]) for i, kind in enumerate(required.values())]
+        fields += [(_field(len(required) + i), _TYPES[kind], None) for i, kind in enumerate(optional.values())]
+        rename = {_field(i): name for i, name in enumerate(self.names)}
+        features: Any = msgspec.defstruct("Features", fields, forbid_unknown_fields=True, rename=rename, gc=False)
+        stored: Any = msgspec.defstruct(
+            "StoredFeatures", [(name, kind, None) for name, kind, *_ in fields], rename=rename, gc=False
+        )
+        request_fields = [("key", _Key | None, None), ("features", features | None, None)]
+        names = {"key": stable.entity}
+        instance: Any = msgspec.defstruct("Instance", request_fields, forbid_unknown_fields=True, rename=names)
+        request: Any = msgspec.defstruct(
+            "Request",
+            [*request_fields, ("instances", list[instance] | None, None)],
+            forbid_unknown_fields=True,
+            rename=names,
+        )
+        self._request = msgspec.json.Decoder(request)
+        self._stored = msgspec.json.Decoder(stored)
+
+    def decode(self, body: bytes, max_rows: int) -> tuple[list[Row], bool]:
+        """Decodes a request's body.
+
+        Returns:
+            Its rows, and whether it was a batch (``instances``).
+
+        Raises:
+            MalformedRequestError: not JSON.
+            InvalidFeaturesError: JSON, but not what the schema says.
+        """
+        try:
+            request = self._request.decode(body)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise explain(error, body, self.names) from None
+        instances = request.instances
+        if instances is None:
+            return [self._row(request)], False
+        if request.key is not None or request.features is not None:
+            raise InvalidFeaturesError(
+                f"a request has either `instances` or `{self.entity}` and `features`, not both",
+                remedy="move the single row into `instances`",
+            )
+        if not instances:
+            raise InvalidFeaturesError("`instances` is empty", remedy="send at least one row")
+        if len(instances) > max_rows:
+            raise InvalidFeaturesError(
+                f"{len(instances)} rows are more than the {max_rows} that one request may carry",
+                remedy="split the request",
+            )
+        return [self._row(instance) for instance in instances], True
+
+    def _row(self, item: Any) -> Row:
+        features = item.features
+        if features is not None:
+            return Row(item.key, msgspec.structs.astuple(features))
+        if item.key is None:
+            raise InvalidFeaturesError(
+                f"a row names neither `{self.entity}` nor `features`", remedy="send one of them, or both"
+            )
+        return Row(item.key, None)
+
+    def decode_stored(self, features_json: bytes) -> Values:
+        """Decodes what the online store keeps of an entity; names that the endpoint does not use are ignored."""
+        try:
+            return msgspec.structs.astuple(self._stored.decode(features_json))
+        except msgspec.MsgspecError:
+            raise InvalidFeaturesError(
+                "the online store's features for this entity do not fit the endpoint's schema",
+                remedy="run the pipeline again, which materialises them",
+            ) from None
+
+    def encoder(self, schema: FeatureSchema) -> Callable[[Values], bytes]:
+        """Compiles the encoder of one version: values to ``F`` little-endian float32.
+
+        Raises:
+            InvalidFeaturesError: the version takes a feature under another kind than the endpoint does.
+        """
+        for feature in schema.features:
+            if self.kinds.get(feature.name) is not feature.kind:
+                raise InvalidFeaturesError(
+                    f"feature {feature.name!r} is {feature.kind.value} in this version, "
+                    f"but {self.kinds.get(feature.name, 'absent')} in the endpoint's stable version",
+                    remedy="give the changed feature a new name",
+                )
+        return RowEncoder(schema, self.names)
+
+
+class RowEncoder:
+    """Values in the endpoint's order to one version's packed row. See `divisions.schema` for the encoding."""
+
+    __slots__ = ("_categorical", "_names", "_order", "_pack")
+
+    def __init__(self, schema: FeatureSchema, names: Sequence[str]) -> None:
+        order = tuple(names.index(feature.name) for feature in schema.features)
+        self._names = schema.names
+        self._order = None if order == tuple(range(len(names))) else order
+        self._pack = struct.Struct(f"<{schema.num_columns}f").pack
+        self._categorical: tuple[tuple[int, dict[str | None, float]], ...] = tuple(
+            (column, {None: math.nan} | {text: float(code + 1) for code, text in enumerate(feature.categories)})
+            for column, feature in enumerate(schema.features)
+            if feature.kind is FeatureKind.CATEGORICAL
+        )
+
+    def __call__(self, values: Values) -> bytes:
+        row: list[Any] = list(values) if self._order is None else [values[i] for i in self._order]
+        for column, codes in self._categorical:
+            row[column] = codes.get(row[column], UNKNOWN_CODE)
+        try:
+            return self._pack(*row)
+        except struct.error:  # A missing value among the numbers.
+            return self._pack_checked([math.nan if value is None else value for value in row])
+        except OverflowError:
+            return self._pack_checked(row)
+
+    def _pack_checked(self, row: list[Any]) -> bytes:
+        try:
+            return self._pack(*row)
+        except OverflowError:
+            culprit = next(name for name, value in zip(self._names, row, strict=True) if abs(value) > _FLOAT32_LIMIT)
+            raise InvalidFeaturesError(
+                f"feature {culprit!r} does not fit a 32-bit float", remedy="send a number below 3.4e38 in size"
+            ) from None
+
+
+_FLOAT32_LIMIT = 3.4028235677973362e38  # where rounding to float32 overflows: (2 - 2^-24) * 2^127
+
+
+def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError:
+    """Turns a decoder's complaint into ours. Only names from the schema are repeated, never the caller's text."""
+    text = str(error)
+    if isinstance(error, RecursionError):
+        return MalformedRequestError("the body is nested too deeply", remedy="send flat JSON")
+    if not isinstance(error, msgspec.ValidationError):
+        return MalformedRequestError("the body is not well-formed JSON in UTF-8", remedy="check it with a JSON linter")
+    if "unknown field" in text:
+        return InvalidFeaturesError(
+            "the body has a field that the endpoint does not know", remedy=f"its features are: {', '.join(names)}"
+        )
+    if "out of range" in text and _HUGE_EXPONENT.search(body):
+        return MalformedRequestError("the body holds a number beyond any float", remedy="send finite numbers")
+    if "at `$[" in text or "key" in text:  # The place would repeat a key of the caller's.
+        text = text.split(" - at ", maxsplit=1)[0]
+    return InvalidFeaturesError(text.replace("`$.", "`"), remedy="send every feature in its type, null where missing")
+
+
+def _field(index: int) -> str:
+    # Feature names may be anything, also Python's keywords; attribute names are ours.
+    return f"f{index}"

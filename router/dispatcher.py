@@ -1,0 +1,278 @@
+"""From rows to versions: applies routing tables, splits rows over stable and canary, retries failed attempts.
+
+What a caller must never notice: a canary that fails (its rows go to stable, charged to the canary), a replica that
+dies (its rows go to another one), a routing table that changes. Retries have a budget, so that a failing version
+cannot double the load on the rest.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from divisions.control import EndpointReport, EndpointRoute, RoutingTable, VersionReport, VersionRoute
+from divisions.errors import (
+    DeadlineExceededError,
+    InvalidFeaturesError,
+    OverloadedError,
+    ReplicaFailedError,
+    RequestError,
+)
+from router import split, tally
+from router.decode import EndpointDecoder, Values
+from router.jobs import Answer, Job
+from router.pool import Pool
+
+log = logging.getLogger(__name__)
+
+RETRY_SHARE = 0.1
+"""Retries allowed per request, in the long run (SRE practice: 10 %)."""
+RETRY_BURST = 2_000.0
+"""Retries allowed at once: what the loss of a few full batches needs."""
+ATTEMPT_SHARE = 0.5
+"""Share of a request's time that its first attempt gets, so that a second one still has time."""
+
+
+class Endpoint:
+    """One endpoint as this gateway sees it: decoder, stable pool, perhaps a canary pool, and the split."""
+
+    def __init__(self, route: EndpointRoute, decoder: EndpointDecoder, stable: Pool, canary: Pool | None) -> None:
+        self.route = route
+        self.name = route.endpoint
+        self.decoder = decoder
+        self.stable = stable
+        self.canary = canary
+        self.salt = route.salt.encode()
+        self.encoded_name = _json_inner(route.endpoint)
+        self.entity_name = _json_inner(decoder.entity)
+        canary_route = next((version for version in route.versions if version.is_canary), None)
+        self.threshold = split.threshold(canary_route.weight_bp) if canary and canary_route else 0
+
+    @property
+    def pools(self) -> list[Pool]:
+        return [self.stable] if self.canary is None else [self.stable, self.canary]
+
+
+class Dispatcher:
+    """See the module. Lives on one event loop."""
+
+    def __init__(self, now_s: Callable[[], float], token: bytes = b"", node_id: str = "") -> None:
+        self.epoch = -1
+        self.endpoints: dict[str, Endpoint] = {}
+        self._now_s = now_s
+        self._token = token
+        self._node_id = node_id
+        self._pools: dict[str, Pool] = {}
+        self._retry_tokens = RETRY_BURST
+
+    # -- routing table ------------------------------------------------------------------------------------------
+
+    def apply(self, table: RoutingTable) -> bool:
+        """Obeys a routing table if it is newer than the present one; returns whether it was."""
+        if table.epoch <= self.epoch:
+            return False
+        self.epoch = table.epoch
+        pools: dict[str, Pool] = {}
+        endpoints = {route.endpoint: self._endpoint(route, pools) for route in table.endpoints if route.versions}
+        self.endpoints = endpoints
+        retired = [pool for name, pool in self._pools.items() if name not in pools]
+        self._pools = pools
+        for pool in retired:
+            pool.close()
+        return True
+
+    def _endpoint(self, route: EndpointRoute, pools: dict[str, Pool]) -> Endpoint:
+        stable = next((version for version in route.versions if not version.is_canary), route.versions[0])
+        canary = next((version for version in route.versions if version is not stable), None)
+        decoder = EndpointDecoder(stable.version.schema, canary.version.schema if canary else None)
+        stable_pool = self._pool(stable, decoder, pools)
+        canary_pool = None
+        if canary is not None:
+            try:
+                canary_pool = self._pool(canary, decoder, pools)
+            except InvalidFeaturesError as error:
+                log.error("canary %s gets no traffic: %s", canary.version.app_name, error)
+        return Endpoint(route, decoder, stable_pool, canary_pool)
+
+    def _pool(self, version: VersionRoute, decoder: EndpointDecoder, pools: dict[str, Pool]) -> Pool:
+        name = version.version.app_name
+        encode = decoder.encoder(version.version.schema)
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = Pool(version.version, encode, self, self._now_s, self._token, self._node_id)
+        pool.spec = version.version
+        pool.encode = encode
+        pool.set_replicas(version.replicas)
+        pools[name] = pool
+        return pool
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every endpoint has a warm replica of its stable version."""
+        return bool(self.endpoints) and all(endpoint.stable.ready_channels > 0 for endpoint in self.endpoints.values())
+
+    # -- requests -----------------------------------------------------------------------------------------------
+
+    def submit_one(
+        self, endpoint: Endpoint, key: bytes, values: Values, answer: Answer, now_s: float, deadline_s: float
+    ) -> Job:
+        """Sends one row on its way; ``answer`` hears of it, possibly before this returns.
+
+        Raises:
+            OverloadedError: shed; ``answer`` hears nothing.
+            InvalidFeaturesError: a value does not fit.
+        """
+        canary = endpoint.canary
+        is_canary = endpoint.threshold > 0 and split.place(endpoint.salt, key) < endpoint.threshold
+        pool = canary if is_canary and canary is not None else endpoint.stable
+        job = Job(answer, (values,), (0,), pool.encode(values), pool.version, now_s, deadline_s)
+        self._send(endpoint, pool, job, now_s)
+        return job
+
+    def submit_many(
+        self,
+        endpoint: Endpoint,
+        rows: Sequence[tuple[bytes, Values]],
+        answer: Answer,
+        now_s: float,
+        deadline_s: float,
+    ) -> list[Job]:
+        """Sends rows on their way: each to its customer's version, in jobs of at most one batch.
+
+        Raises:
+            OverloadedError: shed; jobs that were sent already are taken back.
+        """
+        arms: dict[bool, list[int]] = {False: [], True: []}
+        for position, (key, _) in enumerate(rows):
+            is_canary = endpoint.canary is not None and split.place(endpoint.salt, key) < endpoint.threshold
+            arms[is_canary].append(position)
+        jobs: list[Job] = []
+        for is_canary, positions in arms.items():
+            pool = endpoint.canary if is_canary and endpoint.canary else endpoint.stable
+            size = pool.spec.max_batch
+            for start in range(0, len(positions), size):
+                part = positions[start : start + size]
+                values = [rows[position][1] for position in part]
+                payload = b"".join([pool.encode(row) for row in values])
+                jobs.append(Job(answer, values, part, payload, pool.version, now_s, deadline_s))
+                jobs[-1].is_canary = is_canary
+        try:
+            for job in jobs:
+                pool = endpoint.canary if job.is_canary and endpoint.canary else endpoint.stable
+                self._send(endpoint, pool, job, now_s)
+        except OverloadedError:
+            for job in jobs:
+                job.is_done = True
+            raise
+        return jobs
+
+    def _send(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float) -> None:
+        if self._retry_tokens < RETRY_BURST:
+            self._retry_tokens += RETRY_SHARE
+        job.is_canary = pool is endpoint.canary
+        job.attempt_deadline_s = now_s + (job.deadline_s - now_s) * ATTEMPT_SHARE
+        try:
+            pool.submit(job, now_s)
+        except OverloadedError:
+            if not job.is_canary:
+                raise
+            # A canary that cannot keep up has failed; stable takes its rows.
+            self._charge(pool, job, now_s)
+            self._to_stable(endpoint, job, now_s)
+            return
+        job.tally = pool.tally.at(now_s)
+        job.tally.requests += 1
+
+    # -- failed attempts ----------------------------------------------------------------------------------------
+
+    def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None:
+        """Retries each job once: a canary's on stable, stable's on whichever replica is free next."""
+        now_s = self._now_s()
+        endpoint = next((each for each in self.endpoints.values() if pool in each.pools), None)
+        for job in jobs:
+            if job.is_done:
+                continue
+            error = self._give_up(job, now_s, reason)
+            if error is None and endpoint is None:
+                endpoint = self._endpoint_of(job)
+            if error is None and endpoint is not None:
+                error = self._retry(endpoint, pool, job, now_s)
+            if error is not None or endpoint is None:
+                self._fail(job, error or ReplicaFailedError("the endpoint was taken out of service"))
+
+    def _give_up(self, job: Job, now_s: float, reason: str) -> RequestError | None:
+        if now_s >= job.deadline_s:
+            return DeadlineExceededError(f"no answer before the deadline: {reason}", remedy="allow it more time")
+        if job.is_retry:
+            return ReplicaFailedError(f"both attempts failed; the last because {reason}", remedy="try again")
+        if self._retry_tokens < 1.0:
+            return ReplicaFailedError(f"{reason}, and the retry budget is spent", remedy="try again in a few seconds")
+        return None
+
+    def _retry(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float) -> RequestError | None:
+        self._retry_tokens -= 1.0
+        if pool is not endpoint.stable:
+            self._charge(pool, job, now_s)
+        pool.tally.totals.retries += 1
+        try:
+            self._to_stable(endpoint, job, now_s)
+        except RequestError as error:
+            return error
+        return None
+
+    def _charge(self, pool: Pool, job: Job, now_s: float) -> None:
+        """Counts the attempt as a failure of ``pool``'s version; what stable does for it counts for nobody."""
+        if job.tally is None:
+            job.tally = pool.tally.at(now_s)
+            job.tally.requests += 1
+        job.tally.errors += 1
+        job.tally = None
+
+    def _to_stable(self, endpoint: Endpoint, job: Job, now_s: float) -> None:
+        stable = endpoint.stable
+        if job.version is not stable.version:
+            job.payload = b"".join([stable.encode(values) for values in job.values])
+        job.version = stable.version
+        job.batch = None
+        job.is_retry = True
+        job.attempt_deadline_s = job.deadline_s
+        stable.submit(job, now_s)
+
+    def _endpoint_of(self, job: Job) -> Endpoint | None:
+        # Its version has left the table meanwhile: any endpoint that serves the same model will do.
+        model = job.version.model
+        return next((each for each in self.endpoints.values() if each.stable.version.model == model), None)
+
+    def _fail(self, job: Job, error: RequestError) -> None:
+        job.is_done = True
+        if job.tally is not None:
+            job.tally.errors += 1
+        job.answer.failed(job, error)
+
+    def expire(self) -> None:
+        """Gives up attempts that are out of time; call it every few milliseconds."""
+        now_s = self._now_s()
+        for pool in self._pools.values():
+            pool.expire(now_s)
+
+    # -- reports ------------------------------------------------------------------------------------------------
+
+    def take_reports(self, before_tick: int, age_s: float, settle_tick: int) -> dict[int, list[EndpointReport]]:
+        """Sums up the seconds before ``before_tick``, by tick; those before ``settle_tick`` go into the totals."""
+        ticks: dict[int, dict[str, list[VersionReport]]] = {}
+        for endpoint in self.endpoints.values():
+            for pool in endpoint.pools:
+                pool.tally.settle(settle_tick)
+                for second in pool.tally.take(before_tick):
+                    summed = tally.report(pool.spec.app_name, second, age_s)
+                    ticks.setdefault(second.tick, {}).setdefault(endpoint.name, []).append(summed)
+        return {
+            tick: [EndpointReport(name, tuple(versions)) for name, versions in endpoints.items()]
+            for tick, endpoints in ticks.items()
+        }
+
+
+def _json_inner(text: str) -> bytes:
+    return msgspec.json.encode(text)[1:-1]

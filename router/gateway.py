@@ -1,0 +1,175 @@
+"""The gateway: composes dispatcher, HTTP server and control API, and keeps them going on one event loop.
+
+It follows the controller's routing table by long polls and reports every second what it saw. When the controller is
+away, it goes on serving by the table it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from divisions.clock import Clock
+from divisions.control import GatewayReport
+from divisions.errors import DivisionsError
+from divisions.online_store import OnlineStoreReader
+from divisions.settings import Settings
+from router import telemetry
+from router.api import ControlApi
+from router.asgi import AsgiHandler
+from router.dispatcher import Dispatcher
+from router.http import HttpLimits, HttpServer, Request
+from router.link import ControllerLink
+from router.predict import PREFIX, PredictHandler
+
+log = logging.getLogger(__name__)
+
+POLL_S = 30.0
+SWEEP_S = 0.01
+GRACE_S = 1.0
+"""A second is reported this long after it ended; requests still pending then count with this age."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayIdentity:
+    """Who this gateway is, and the secrets it holds."""
+
+    gateway_id: str
+    node_id: str
+    control_token: str
+    channel_token: bytes
+
+
+class Gateway:
+    """See the module. Build it inside the loop that it is to live on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        identity: GatewayIdentity,
+        link: ControllerLink,
+        store: Callable[[str], OnlineStoreReader],
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._link = link
+        self._now_s = clock.monotonic_s
+        self._heard_s = self._now_s()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: asyncio.Server | None = None
+        self.dispatcher = Dispatcher(self._now_s, identity.channel_token, identity.node_id)
+        self._predict = PredictHandler(
+            self.dispatcher, store, settings.request_timeout_ms / 1000, f"{identity.gateway_id}-", self._now_s
+        )
+        collector = telemetry.GatewayCollector(
+            self.dispatcher,
+            self._predict.refused,
+            lambda: len(self._http.connections),
+            lambda: self._now_s() - self._heard_s,
+        )
+        api = ControlApi(
+            self.dispatcher, link, identity.control_token, lambda: telemetry.render(collector), identity.gateway_id
+        )
+        self._asgi = AsgiHandler(api.application())
+        limits = HttpLimits(max_body_bytes=settings.max_body_bytes, allowed_hosts=allowed_hosts(settings))
+        self._http = HttpServer(self, limits, self._now_s)
+
+    def handle(self, request: Request) -> None:
+        """Sends hot requests the short way and the rest to the application."""
+        if request.method == b"POST" and request.url.startswith(PREFIX):
+            self._predict.handle(request)
+        else:
+            self._asgi.handle(request)
+
+    async def start(self) -> int:
+        """Listens and begins to follow the controller; returns the port."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            self._http.protocol,
+            self._settings.host,
+            self._settings.port,
+            reuse_port=True,
+            backlog=2_048,
+        )
+        for work in (self._follow_table, self._report, self._sweep):
+            self._tasks.append(loop.create_task(work()))
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Stops listening, lets requests in progress finish for up to ``grace_s``, then closes."""
+        if self._server is not None:
+            self._server.close()
+        self._http.close_idle()
+        deadline_s = self._now_s() + grace_s
+        while self._http.connections and self._now_s() < deadline_s:
+            await asyncio.sleep(0.02)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every background task still runs."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    async def _follow_table(self) -> None:
+        while True:
+            try:
+                table = await self._link.poll_table(self.dispatcher.epoch, POLL_S)
+                self._heard_s = self._now_s()
+                if self.dispatcher.apply(table):
+                    log.info("routing table %d in force", table.epoch)
+            except DivisionsError as error:
+                log.warning("the controller does not answer; going on by table %d: %s", self.dispatcher.epoch, error)
+                await asyncio.sleep(0.25)
+            except Exception:  # The edge of a loop: a bad table must not end the following.
+                log.exception("routing table could not be applied")
+                await asyncio.sleep(1.0)
+
+    async def _report(self) -> None:
+        while True:
+            now_s = self._now_s()
+            await asyncio.sleep(1.0 - now_s % 1.0 + 0.005)
+            before_tick = int(self._now_s() - GRACE_S)
+            try:
+                await self._send_reports(before_tick)
+            except DivisionsError as error:
+                log.warning("a report was lost: %s", error)
+            except Exception:  # The edge of a loop: one bad report must not end the reporting.
+                log.exception("a report failed")
+
+    async def _send_reports(self, before_tick: int) -> None:
+        epoch = self.dispatcher.epoch
+        settle_tick = before_tick - math.ceil(self._settings.request_timeout_ms / 1000)
+        for tick, endpoints in sorted(self.dispatcher.take_reports(before_tick, GRACE_S, settle_tick).items()):
+            report = GatewayReport(
+                self._identity.gateway_id, epoch, tick, tuple(endpoints), len(self._http.connections)
+            )
+            await self._link.report(report)
+            self._heard_s = self._now_s()
+
+    async def _sweep(self) -> None:
+        turns = 0
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                self.dispatcher.expire()
+                turns += 1
+                if turns % 100 == 0:
+                    self._http.sweep()
+            except Exception:  # The edge of a loop: deadlines must go on being kept.
+                log.exception("the sweep failed")
+
+
+def allowed_hosts(settings: Settings) -> frozenset[bytes]:
+    """Host names that are answered; empty for any. By default the loopback names, the bound address and our name."""
+    if "*" in settings.allowed_hosts:
+        return frozenset()
+    names = settings.allowed_hosts or ("127.0.0.1", "localhost", "[::1]", settings.host, socket.gethostname())
+    return frozenset(name.lower().encode() for name in names)

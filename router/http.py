@@ -1,0 +1,430 @@
+"""HTTP/1.1 on the wire: an asyncio protocol over httptools, made for many small requests on kept connections.
+
+It parses strictly (httptools refuses request smuggling: both lengths, bare LF, folded headers), adds the limits that
+a parser does not have (deadlines, sizes, exactly one known Host), answers pipelined requests in order, and hands each
+complete request to a `Handler`. It knows nothing of routes. Why this is not uvicorn's protocol: see docs/data-plane.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Protocol, cast
+
+import httptools
+
+from router import problem
+
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[bytes, bytes]]
+
+MAX_PIPELINED = 128
+LINGER_S = 2.0
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
+PROBLEM_JSON = (b"content-type", b"application/problem+json")
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What a connection may ask of us. Times in seconds."""
+
+    max_body_bytes: int = 1_048_576
+    max_header_bytes: int = 32_768
+    max_connections: int = 10_000
+    request_s: float = 10.0
+    """From a request's first byte to its last."""
+    idle_s: float = 75.0
+    """Between requests."""
+    write_s: float = 30.0
+    """A reply that the caller does not take for so long is dropped with its connection."""
+    allowed_hosts: frozenset[bytes] = frozenset()
+    """Lower-case names without ports; empty means any."""
+
+
+class Request:
+    """One complete request. ``headers`` have lower-case names, in order, unmerged."""
+
+    __slots__ = ("body", "exchange", "headers", "http_version", "method", "received_s", "url")
+
+    def __init__(
+        self,
+        method: bytes,
+        url: bytes,
+        headers: Headers,
+        body: bytes,
+        http_version: str,
+        exchange: Exchange,
+        received_s: float,
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.headers = headers
+        self.body = body
+        self.http_version = http_version
+        self.exchange = exchange
+        self.received_s = received_s
+
+    def header(self, name: bytes) -> bytes | None:
+        return next((value for each, value in self.headers if each == name), None)
+
+
+class Handler(Protocol):
+    """Answers requests, at once or later, through ``request.exchange``."""
+
+    def handle(self, request: Request) -> None: ...
+
+
+class Exchange:
+    """The reply side of one request. Replies leave the connection in the order of the requests."""
+
+    __slots__ = ("_buffer", "_connection", "_is_finished", "keep_alive", "on_disconnect")
+
+    def __init__(self, connection: HttpConnection, keep_alive: bool) -> None:
+        self._connection: HttpConnection | None = connection
+        self._buffer: list[bytes] = []
+        self._is_finished = False
+        self.keep_alive = keep_alive
+        self.on_disconnect: Callable[[], None] | None = None
+        """Called once if the caller goes away before the reply is finished."""
+
+    @property
+    def is_connected(self) -> bool:
+        return self._connection is not None
+
+    def reply(self, data: bytes) -> None:
+        """Sends a whole reply, head and body."""
+        connection = self._connection
+        if connection is None:
+            return
+        exchanges = connection.exchanges
+        if exchanges[0] is self and not self._buffer:
+            connection.write(data)
+            exchanges.popleft()
+            self._connection = None
+            connection.finished(self)
+            return
+        self._buffer.append(data)
+        self.finish()
+
+    def write(self, data: bytes) -> None:
+        """Sends a part of a reply; `finish` must follow."""
+        connection = self._connection
+        if connection is None:
+            return
+        if connection.exchanges[0] is self:
+            connection.write(data)
+        else:
+            self._buffer.append(data)
+
+    async def drain(self) -> None:
+        """Waits until the caller has taken enough of what was written."""
+        if self._connection is not None:
+            await self._connection.drain()
+
+    def finish(self) -> None:
+        self._is_finished = True
+        connection = self._connection
+        if connection is None:
+            return
+        exchanges = connection.exchanges
+        while exchanges and exchanges[0] is not None:
+            head = exchanges[0]
+            if head._buffer:
+                connection.write(b"".join(head._buffer))
+                head._buffer.clear()
+            if not head._is_finished:
+                return
+            exchanges.popleft()
+            head._connection = None
+            connection.finished(head)
+
+    def problem(self, status: int, detail: str, *headers: tuple[bytes, bytes], close: bool = False) -> None:
+        """Replies with a problem document."""
+        if close:
+            self.keep_alive = False
+        self.reply(render(status, [PROBLEM_JSON, *headers], problem.body(status, detail), self.keep_alive))
+
+    def disconnected(self) -> None:
+        self._connection = None
+        if self.on_disconnect is not None and not self._is_finished:
+            self.on_disconnect()
+
+
+def render(status: int, headers: Headers, body: bytes, keep_alive: bool) -> bytes:
+    """A whole reply as bytes."""
+    lines = [STATUS_LINES[status]]
+    lines += [b"%s: %s\r\n" % header for header in headers]
+    lines.append(b"content-length: %d\r\n\r\n" % len(body) if keep_alive else _CLOSING % len(body))
+    lines.append(body)
+    return b"".join(lines)
+
+
+_CLOSING = b"connection: close\r\ncontent-length: %d\r\n\r\n"
+
+
+class HttpServer:
+    """The connections of one listening socket, and the clock that ends those that take too long."""
+
+    def __init__(self, handler: Handler, limits: HttpLimits, now_s: Callable[[], float]) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.now_s = now_s
+        self.connections: set[HttpConnection] = set()
+        self.is_closing = False
+
+    def protocol(self) -> HttpConnection:
+        return HttpConnection(self)
+
+    def sweep(self) -> None:
+        """Ends connections that are too slow; call it about once a second."""
+        now_s = self.now_s()
+        for connection in list(self.connections):
+            connection.check_deadlines(now_s)
+
+    def close_idle(self) -> None:
+        """Begins a graceful stop: idle connections end now, busy ones after their reply."""
+        self.is_closing = True
+        for connection in list(self.connections):
+            connection.close_when_idle()
+
+
+class HttpConnection(asyncio.Protocol):
+    """See the module."""
+
+    def __init__(self, server: HttpServer) -> None:
+        self._server = server
+        self._limits = server.limits
+        self._transport: asyncio.Transport | None = None
+        self._parser = httptools.HttpRequestParser(self)
+        self.exchanges: deque[Exchange] = deque()
+        self._since_s = server.now_s()  # when the present state began: idle, receiving or blocked
+        self._is_receiving = False
+        self._is_refused = False
+        self._is_blocked = False
+        self._drained: asyncio.Future[None] | None = None
+        self._url = b""
+        self._headers: Headers = []
+        self._header_bytes = 0
+        self._is_in_head = False
+        self._head_bytes = 0
+        self._received_s = self._since_s
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    # -- connection ---------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._server.connections.add(self)
+        if len(self._server.connections) > self._limits.max_connections:
+            self._refuse(503, "too many connections")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self._server.connections.discard(self)
+        for exchange in self.exchanges:
+            exchange.disconnected()
+        self.exchanges.clear()
+        self._release()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._received_s = self._server.now_s()
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400, "this server does not upgrade connections")
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            if isinstance(cause, _RefusedError):
+                self._refuse(cause.status, cause.detail)
+            else:
+                log.error("a request could not be handled", exc_info=cause or error)
+                self._refuse(500, "internal error; the log has the details")
+        except httptools.HttpParserError:
+            self._refuse(400, "the request is not well-formed HTTP/1.1")
+        if self._is_receiving and self._is_in_head:
+            # The parser keeps a header until it is whole, however long that takes.
+            self._head_bytes += len(data)
+            if self._head_bytes > self._limits.max_header_bytes and not self._is_refused:
+                self._refuse(431, f"the headers are over {self._limits.max_header_bytes} bytes")
+        if len(self.exchanges) > MAX_PIPELINED and self._transport is not None:
+            self._transport.pause_reading()
+
+    # -- parser callbacks ---------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._is_receiving = True
+        self._since_s = self._received_s
+        self._url = b""
+        self._headers = []
+        self._header_bytes = 0
+        self._is_in_head = True
+        self._head_bytes = 0
+        self._body = []
+        self._body_bytes = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+        self._header_bytes += len(url)
+        if self._header_bytes > self._limits.max_header_bytes:
+            raise _RefusedError(431, "the URL is too long")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._header_bytes += len(name) + len(value)
+        if self._header_bytes > self._limits.max_header_bytes:
+            raise _RefusedError(431, f"the headers are over {self._limits.max_header_bytes} bytes")
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        hosts = 0
+        expects = False
+        for name, value in self._headers:
+            if name == b"host":
+                hosts += 1
+                self._check_host(value)
+            elif name == b"content-length":
+                if len(value) > 18 or int(value) > self._limits.max_body_bytes:
+                    raise _RefusedError(413, f"the body is over {self._limits.max_body_bytes} bytes")
+            elif name == b"content-encoding" and value.lower() != b"identity":
+                raise _RefusedError(415, "compressed bodies are not taken; send the body as it is")
+            elif name == b"expect":
+                expects = True
+        if hosts != 1:
+            raise _RefusedError(400, "a request needs exactly one Host header")
+        if expects and self._transport is not None and not self.exchanges:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _check_host(self, value: bytes) -> None:
+        allowed = self._limits.allowed_hosts
+        if allowed and value not in allowed:
+            name = value.lower()
+            name = name.partition(b"]")[0] + b"]" if name.startswith(b"[") else name.partition(b":")[0]
+            if name not in allowed:
+                raise _RefusedError(421, "this server does not answer for that Host; see DIVISIONS_ALLOWED_HOSTS")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes > self._limits.max_body_bytes:
+            raise _RefusedError(413, f"the body is over {self._limits.max_body_bytes} bytes")
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        self._is_receiving = False
+        self._since_s = self._received_s
+        parser = self._parser
+        body = self._body
+        exchange = Exchange(self, parser.should_keep_alive() and not self._server.is_closing)
+        self.exchanges.append(exchange)
+        request = Request(
+            parser.get_method(),
+            self._url,
+            self._headers,
+            body[0] if len(body) == 1 else b"".join(body),
+            parser.get_http_version(),
+            exchange,
+            self._received_s,
+        )
+        self._server.handler.handle(request)
+
+    # -- replies ------------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        transport = self._transport
+        # uvloop raises when the peer has gone; one caller's leaving must never cost the others their replies.
+        if transport is not None and not transport.is_closing():
+            transport.write(data)
+
+    def finished(self, exchange: Exchange) -> None:
+        """A reply was written whole."""
+        if not exchange.keep_alive:
+            self._end()
+        elif not self.exchanges:
+            if not self._is_receiving:
+                self._since_s = self._server.now_s()
+            if self._server.is_closing:
+                self.close_when_idle()
+        elif len(self.exchanges) == MAX_PIPELINED // 2 and self._transport is not None:
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self._is_blocked = True
+        self._since_s = self._server.now_s()
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._is_blocked = False
+        self._since_s = self._server.now_s()
+        if self._transport is not None:
+            self._transport.resume_reading()
+        self._release()
+
+    def _release(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+        self._drained = None
+
+    async def drain(self) -> None:
+        if self._is_blocked and self._transport is not None:
+            self._drained = self._drained or asyncio.get_running_loop().create_future()
+            await self._drained
+
+    # -- ends ---------------------------------------------------------------------------------------------------
+
+    def _refuse(self, status: int, detail: str) -> None:
+        """Answers what cannot be parsed any further, after the replies that are due before it, and closes."""
+        self._is_refused = True
+        self._since_s = self._server.now_s()
+        exchange = Exchange(self, keep_alive=False)
+        self.exchanges.append(exchange)
+        exchange.problem(status, detail, close=True)
+
+    def _end(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._is_refused and transport.can_write_eof():
+            # Closing with unread data would reset the connection, and the caller would not see why.
+            self._since_s = self._server.now_s()
+            transport.write_eof()
+        else:
+            transport.close()
+
+    def check_deadlines(self, now_s: float) -> None:
+        waited_s = now_s - self._since_s
+        if self._is_refused:
+            if waited_s > LINGER_S and self._transport is not None:
+                self._transport.abort()
+        elif self._is_blocked:
+            if waited_s > self._limits.write_s and self._transport is not None:
+                self._transport.abort()
+        elif self._is_receiving:
+            if waited_s > self._limits.request_s:
+                self._refuse(408, "the request took too long to arrive")
+        elif not self.exchanges and waited_s > self._limits.idle_s and self._transport is not None:
+            self._transport.close()
+
+    def close_when_idle(self) -> None:
+        if not self.exchanges and self._transport is not None:
+            self._transport.close()
+
+
+class _RefusedError(Exception):
+    """Ends parsing with a status."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail

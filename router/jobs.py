@@ -1,0 +1,154 @@
+"""Jobs: rows of one request that travel to one version together, and the queue that batches are formed from. Pure.
+
+Batching is work-conserving and deadline-aware: a batch is formed when a replica becomes free, never by a timer, and
+holds no more rows than finish before the deadline of the job at the head.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from divisions.errors import RequestError
+from router.decode import Values
+from router.service_time import ServiceTime
+from router.tally import TickTally
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Which version a job goes to: its application, and its model and label as they stand in replies."""
+
+    app_name: str
+    model: bytes
+    label: bytes
+
+
+class Answer(Protocol):
+    """Who waits for a job. Exactly one of the two is called, once."""
+
+    def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None: ...
+
+    def failed(self, job: Job, error: RequestError) -> None: ...
+
+
+class Job:
+    """``values`` and ``positions`` have one element per row; ``payload`` is the rows packed for ``version``."""
+
+    __slots__ = (
+        "answer",
+        "arrived_s",
+        "attempt_deadline_s",
+        "batch",
+        "deadline_s",
+        "is_canary",
+        "is_done",
+        "is_retry",
+        "payload",
+        "positions",
+        "rows",
+        "tally",
+        "values",
+        "version",
+    )
+
+    def __init__(
+        self,
+        answer: Answer,
+        values: Sequence[Values],
+        positions: Sequence[int],
+        payload: bytes,
+        version: Version,
+        arrived_s: float,
+        deadline_s: float,
+    ) -> None:
+        self.answer = answer
+        self.version = version
+        self.values = values
+        self.positions = positions
+        self.rows = len(values)
+        self.payload = payload
+        self.arrived_s = arrived_s
+        self.deadline_s = deadline_s
+        self.attempt_deadline_s = deadline_s
+        self.batch: object = None
+        """The batch that carries the present attempt; an earlier one may still be in flight at a hung replica."""
+        self.is_canary = False
+        self.is_done = False
+        self.is_retry = False
+        self.tally: TickTally | None = None
+
+
+class JobQueue:
+    """Jobs of one version that wait for a replica, first come first served."""
+
+    __slots__ = ("_jobs", "_next_deadline_s", "rows")
+
+    def __init__(self) -> None:
+        self._jobs: deque[Job] = deque()
+        self._next_deadline_s = float("inf")  # no job in the queue has an earlier one
+        self.rows = 0
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, job: Job) -> None:
+        self._jobs.append(job)
+        self.rows += job.rows
+        self._next_deadline_s = min(self._next_deadline_s, job.attempt_deadline_s)
+
+    def add_first(self, jobs: Sequence[Job]) -> None:
+        """Puts jobs that were waiting already back at the head, in their order."""
+        for job in reversed(jobs):
+            self._jobs.appendleft(job)
+            self.rows += job.rows
+            self._next_deadline_s = min(self._next_deadline_s, job.attempt_deadline_s)
+
+    def form(self, now_s: float, max_batch: int, service_time: ServiceTime) -> list[Job]:
+        """Takes the next batch.
+
+        Jobs that are done already (answered elsewhere, expired or their caller gone) are dropped on the way. The head
+        is always taken, because what cannot make its deadline is the deadline's business, not the batch's; it limits
+        how many rows may join it.
+        """
+        jobs = self._jobs
+        batch: list[Job] = []
+        rows = 0
+        limit = max_batch
+        while jobs:
+            job = jobs[0]
+            if job.is_done:
+                jobs.popleft()
+                self.rows -= job.rows
+                continue
+            if not batch:
+                limit = min(max_batch, service_time.rows_within(job.deadline_s - now_s))
+            elif rows + job.rows > limit:
+                break
+            jobs.popleft()
+            self.rows -= job.rows
+            batch.append(job)
+            rows += job.rows
+        if not jobs:
+            self._next_deadline_s = float("inf")
+        return batch
+
+    def expire(self, now_s: float) -> list[Job]:
+        """Removes and returns the jobs whose attempt is out of time."""
+        if now_s < self._next_deadline_s:
+            return []
+        expired = [job for job in self._jobs if not job.is_done and job.attempt_deadline_s <= now_s]
+        self._jobs = deque(job for job in self._jobs if not job.is_done and job.attempt_deadline_s > now_s)
+        self.rows = sum(job.rows for job in self._jobs)
+        self._next_deadline_s = min((job.attempt_deadline_s for job in self._jobs), default=float("inf"))
+        return expired
+
+    def drain(self) -> list[Job]:
+        """Removes and returns every job that is not done."""
+        waiting = [job for job in self._jobs if not job.is_done]
+        self._jobs.clear()
+        self.rows = 0
+        self._next_deadline_s = float("inf")
+        return waiting

@@ -1,0 +1,203 @@
+"""All replicas of one version: its queue, its channels, and which of them are free."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from divisions import wire
+from divisions.control import ReplicaAddress, VersionSpec
+from divisions.errors import OverloadedError
+from router.decode import Values
+from router.jobs import Job, JobQueue, Version
+from router.service_time import ServiceTime
+from router.tally import VersionTally
+from router.upstream import Batch, ReplicaChannel
+
+QUEUE_BATCHES = 64
+"""The queue holds at most this many full batches per replica."""
+
+
+class FailureSink(Protocol):
+    """Who decides what becomes of jobs whose attempt failed."""
+
+    def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None: ...
+
+
+class Pool:
+    """See the module.
+
+    A channel has one batch in flight at most, so a replica that hangs gets no second one. Free channels take turns.
+    """
+
+    def __init__(
+        self,
+        spec: VersionSpec,
+        encode: Callable[[Values], bytes],
+        sink: FailureSink,
+        now_s: Callable[[], float],
+        token: bytes,
+        node_id: str,
+    ) -> None:
+        self.spec = spec
+        self.version = Version(spec.app_name, spec.model.encode(), spec.version.encode())
+        self.encode = encode
+        self.queue = JobQueue()
+        self.service_time = ServiceTime()
+        self.tally = VersionTally(spec.app_name)
+        self.channels: dict[str, ReplicaChannel] = {}
+        self._sink = sink
+        self._now_s = now_s
+        self._token = token
+        self._node_id = node_id
+        self._free: deque[ReplicaChannel] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._is_scheduled = False
+
+    def set_replicas(self, replicas: Sequence[ReplicaAddress]) -> None:
+        """Opens channels to new replicas and closes those to replicas that are gone."""
+        wanted = {replica.replica_id: replica for replica in replicas}
+        for replica_id in self.channels.keys() - wanted.keys():
+            channel = self.channels[replica_id]
+            if not channel.in_flight:
+                del self.channels[replica_id]
+                channel.close()
+            # Else it finishes what it has; the next table closes it.
+        for replica_id, replica in wanted.items():
+            known = self.channels.get(replica_id)
+            if known is not None and known.address.unix_path != replica.unix_path:
+                known.close()
+                known = None
+            if known is None:
+                self.channels[replica_id] = ReplicaChannel(
+                    replica, self.spec.schema.num_columns, self._token, self._node_id, self
+                )
+
+    @property
+    def ready_channels(self) -> int:
+        return sum(channel.is_ready for channel in self.channels.values())
+
+    def predicted_wait_s(self) -> float:
+        """Time until a job that joins the queue now is answered, by the running fit of batch durations."""
+        replicas = max(1, self.ready_channels)
+        max_batch = self.spec.max_batch
+        batches = math.ceil((self.queue.rows + 1) / max_batch)
+        full_s = self.service_time.predict_s(min(max_batch, self.queue.rows + 1))
+        return full_s * (batches / replicas + 1)
+
+    def submit(self, job: Job, now_s: float) -> None:
+        """Queues a job.
+
+        Raises:
+            OverloadedError: it cannot be answered before its deadline, or the queue is full.
+        """
+        queue = self.queue
+        if queue.rows >= self.spec.max_batch:
+            self._admit(job, now_s)
+        queue.add(job)
+        if self._free and not self._is_scheduled:
+            self._is_scheduled = True
+            # After this turn of the loop, so that everything that arrived in it shares a batch.
+            self._loop.call_soon(self._dispatch)
+
+    def _admit(self, job: Job, now_s: float) -> None:
+        wait_s = self.predicted_wait_s()
+        limit = QUEUE_BATCHES * self.spec.max_batch * max(1, len(self.channels))
+        if now_s + wait_s > job.deadline_s or self.queue.rows + job.rows > limit:
+            raise OverloadedError(
+                "the endpoint is overloaded",
+                remedy="try again after the time that Retry-After names",
+                retry_after_s=max(wait_s, 0.001),
+            )
+
+    def _dispatch(self) -> None:
+        self._is_scheduled = False
+        queue, free = self.queue, self._free
+        now_s = self._now_s()
+        while free and len(queue):
+            channel = free.popleft()
+            if not channel.is_ready:
+                continue
+            jobs = queue.form(now_s, channel.max_batch, self.service_time)
+            if not jobs:
+                free.appendleft(channel)
+                return
+            channel.send(jobs, now_s)
+
+    def channel_ready(self, channel: ReplicaChannel) -> None:
+        self._free.append(channel)
+        self._dispatch()
+
+    def channel_replied(self, channel: ReplicaChannel, batch: Batch, reply: wire.Reply) -> None:
+        now_s = self._now_s()
+        self._free.append(channel)
+        if reply.status == wire.Status.OK and reply.rows == batch.rows:
+            # The next batch leaves before this one's callers are answered: the replica works meanwhile.
+            if len(self.queue):
+                self._dispatch()
+            self.service_time.observe(batch.rows, now_s - batch.sent_s)
+            self._answer(batch, reply, now_s)
+        elif reply.status == wire.Status.CLOSING:
+            self._free.remove(channel)
+            self._sink.attempt_failed(self, batch.present_jobs(), "the replica is closing")
+        else:
+            reason = _reason(reply)
+            self._sink.attempt_failed(self, batch.present_jobs(), reason)
+            self._dispatch()
+
+    def _answer(self, batch: Batch, reply: wire.Reply, now_s: float) -> None:
+        scores = memoryview(reply.payload).cast("f").tolist()
+        compute_us = reply.compute_us
+        compute_s = compute_us * 1e-6
+        position = 0
+        for job in batch.jobs:
+            end = position + job.rows
+            if not job.is_done and job.version is self.version:
+                job.is_done = True
+                tally = job.tally
+                if tally is not None:
+                    tally.latencies_s.append(now_s - job.arrived_s)
+                    tally.compute_s.append(compute_s)
+                job.answer.answered(job, scores[position:end], compute_us, now_s)
+            position = end
+
+    def channel_broke(self, channel: ReplicaChannel, batches: Sequence[Batch]) -> None:
+        if channel in self._free:
+            self._free.remove(channel)
+        for batch in batches:
+            self._sink.attempt_failed(self, batch.present_jobs(), "the replica went away")
+
+    def expire(self, now_s: float) -> None:
+        """Gives up attempts that are out of time, queued or in flight.
+
+        A hung replica's batch keeps its slot, and so the replica gets no further work.
+        """
+        late = self.queue.expire(now_s)
+        if late:
+            self._sink.attempt_failed(self, late, "no replica was free in time")
+        for channel in self.channels.values():
+            for batch in channel.in_flight.values():
+                if batch.earliest_deadline_s <= now_s:
+                    mine = batch.present_jobs()
+                    expired = [job for job in mine if job.attempt_deadline_s <= now_s]
+                    batch.earliest_deadline_s = min(
+                        (job.attempt_deadline_s for job in mine if job.attempt_deadline_s > now_s), default=math.inf
+                    )
+                    self._sink.attempt_failed(self, expired, "the replica did not answer in time")
+
+    def close(self) -> None:
+        """Closes every channel; what waits or is in flight goes to the failure sink."""
+        waiting = self.queue.drain()
+        for channel in self.channels.values():
+            channel.close()
+        self.channels.clear()
+        self._sink.attempt_failed(self, waiting, "the version was taken out of service")
+
+
+def _reason(reply: wire.Reply) -> str:
+    if reply.status == wire.Status.EXPIRED:
+        return "the replica had no time left for it"
+    return "the replica failed"

@@ -1,0 +1,296 @@
+"""The hot path: ``POST /api/v2/predict/{endpoint}``, from a request's bytes to its reply's.
+
+A request of one row costs one object and no task: parse, split, enqueue; the reply is written from the batch's
+callback. What is not well-formed, or needs more than the ordinary headers, is answered here too, with a problem.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from divisions.errors import DivisionsError, OverloadedError, RequestError, UnknownEntityError
+from divisions.online_store import OnlineStoreReader
+from router import problem
+from router.decode import Row, Values
+from router.dispatcher import Dispatcher, Endpoint
+from router.http import Exchange, Request
+from router.jobs import Job
+
+PREFIX = b"/api/v2/predict/"
+MAX_ROWS = 4_096
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+
+
+class PredictHandler:
+    """Answers predict requests.
+
+    Args:
+        dispatcher: sends rows to versions.
+        store: features of customers that are only named.
+        timeout_s: deadline of a request that names none, and the cap for those that do.
+        id_prefix: makes request ids of this process unique.
+        now_s: monotonic clock.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        store: Callable[[str], OnlineStoreReader],
+        timeout_s: float,
+        id_prefix: str,
+        now_s: Callable[[], float],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._store = store
+        self._timeout_s = timeout_s
+        self._id_prefix = id_prefix.encode()
+        self._now_s = now_s
+        self._count = 0
+        self.refused: dict[tuple[str, int], int] = {}
+        """Requests that reached no version, by endpoint and status."""
+
+    def handle(self, request: Request) -> None:
+        exchange = request.exchange
+        request_id, timeout_s, complaint = self._read_headers(request)
+        if complaint is not None:
+            self._refuse(exchange, "", complaint[0], complaint[1], request_id)
+            return
+        name = request.url[len(PREFIX) :].decode("latin-1")
+        endpoint = self._dispatcher.endpoints.get(name)
+        if endpoint is None:
+            self._refuse_unknown(exchange, request_id)
+            return
+        try:
+            rows, is_batch = endpoint.decoder.decode(request.body, MAX_ROWS)
+            if is_batch:
+                self._many(endpoint, rows, request, request_id, timeout_s)
+            else:
+                self._one(endpoint, rows[0], request, request_id, timeout_s)
+        except DivisionsError as error:
+            self._refuse(exchange, name, problem.status_of(error), str(error), request_id, _retry_after(error))
+
+    def _read_headers(self, request: Request) -> tuple[bytes, float, tuple[int, str] | None]:
+        request_id = b""
+        timeout_s = self._timeout_s
+        complaint: tuple[int, str] | None = None
+        for name, value in request.headers:
+            if name == b"x-request-id":
+                if _REQUEST_ID.fullmatch(value):
+                    request_id = value
+            elif name == b"content-type":
+                if value != b"application/json" and not _is_json(value):
+                    complaint = (415, "the body must be application/json")
+            elif name == b"x-request-timeout-ms":
+                if value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
+                    timeout_s = min(timeout_s, int(value) / 1000)
+                else:
+                    complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
+        if not request_id:
+            self._count += 1
+            request_id = b"%s%x" % (self._id_prefix, self._count)
+        return request_id, timeout_s, complaint
+
+    def _refuse_unknown(self, exchange: Exchange, request_id: bytes) -> None:
+        if self._dispatcher.endpoints:
+            self._refuse(exchange, "", 404, "no such endpoint", request_id)
+        else:
+            detail = "nothing is deployed yet. Run a pipeline with `divisions run`"
+            self._refuse(exchange, "", 503, detail, request_id, b"1")
+
+    def _refuse(
+        self, exchange: Exchange, endpoint: str, status: int, detail: str, request_id: bytes, retry_after: bytes = b""
+    ) -> None:
+        self.refused[endpoint, status] = self.refused.get((endpoint, status), 0) + 1
+        headers = [(b"x-request-id", request_id)]
+        if retry_after:
+            headers.append((b"retry-after", retry_after))
+        exchange.problem(status, detail, *headers)
+
+    def _one(self, endpoint: Endpoint, row: Row, request: Request, request_id: bytes, timeout_s: float) -> None:
+        values = self._values(endpoint, row)
+        key = row.key.encode() if row.key is not None else request_id
+        now_s = request.received_s
+        answer = SingleAnswer(endpoint, row.key, request_id, request.exchange, self)
+        job = self._dispatcher.submit_one(endpoint, key, values, answer, now_s, now_s + timeout_s)
+        request.exchange.on_disconnect = _Cancel([job])
+
+    def _many(
+        self, endpoint: Endpoint, rows: Sequence[Row], request: Request, request_id: bytes, timeout_s: float
+    ) -> None:
+        keyed = [
+            (
+                row.key.encode() if row.key is not None else b"%s-%d" % (request_id, position),
+                self._values(endpoint, row),
+            )
+            for position, row in enumerate(rows)
+        ]
+        now_s = request.received_s
+        answer = BatchAnswer(endpoint, [row.key for row in rows], request_id, request.exchange, self)
+        jobs = self._dispatcher.submit_many(endpoint, keyed, answer, now_s, now_s + timeout_s)
+        request.exchange.on_disconnect = _Cancel(jobs)
+
+    def _values(self, endpoint: Endpoint, row: Row) -> Values:
+        if row.values is not None:
+            return row.values
+        assert row.key is not None  # the decoder has seen to that
+        stored = self._store(endpoint.name).get(row.key)
+        if stored is None:
+            raise UnknownEntityError(
+                f"the online store has no features for this {endpoint.decoder.entity}",
+                remedy="send `features`, or run the pipeline on data that holds it",
+            )
+        return endpoint.decoder.decode_stored(stored)
+
+    def failed(self, endpoint: Endpoint, exchange: Exchange, error: RequestError, request_id: bytes) -> None:
+        status = problem.status_of(error)
+        self._refuse(exchange, endpoint.name, status, str(error), request_id, _retry_after(error))
+
+
+class _Cancel:
+    """Marks jobs as done when their caller has gone: they leave the queue when the next batch is formed."""
+
+    __slots__ = ("_jobs",)
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+
+    def __call__(self) -> None:
+        for job in self._jobs:
+            if not job.is_done:
+                job.is_done = True
+                if job.tally is not None:
+                    job.tally.requests -= 1  # Neither a success nor a failure of the version.
+
+
+class SingleAnswer:
+    """Writes the reply to a request of one row."""
+
+    __slots__ = ("_endpoint", "_exchange", "_handler", "_key", "_request_id")
+
+    def __init__(
+        self, endpoint: Endpoint, key: str | None, request_id: bytes, exchange: Exchange, handler: PredictHandler
+    ) -> None:
+        self._endpoint = endpoint
+        self._key = key
+        self._request_id = request_id
+        self._exchange = exchange
+        self._handler = handler
+
+    def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+        endpoint = self._endpoint
+        version = job.version
+        key = b"null" if self._key is None else msgspec.json.encode(self._key)
+        body = b'{"%s":%s,"%s_probability":%.8g,"model":"%s","version":"%s","request_id":"%s"}' % (
+            endpoint.entity_name,
+            key,
+            endpoint.encoded_name,
+            scores[0],
+            version.model,
+            version.label,
+            self._request_id,
+        )
+        exchange = self._exchange
+        exchange.reply(
+            _OK
+            % (
+                self._request_id,
+                version.label,
+                (now_s - job.arrived_s) * 1e3 - compute_us * 1e-3,
+                compute_us * 1e-3,
+                b"" if exchange.keep_alive else b"connection: close\r\n",
+                len(body),
+                body,
+            )
+        )
+
+    def failed(self, job: Job, error: RequestError) -> None:
+        self._handler.failed(self._endpoint, self._exchange, error, self._request_id)
+
+
+class BatchAnswer:
+    """Joins the jobs of a batch request and writes its reply: all rows, in the request's order, or one problem."""
+
+    __slots__ = ("_compute_us", "_endpoint", "_exchange", "_handler", "_keys", "_left", "_parts", "_request_id")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        keys: Sequence[str | None],
+        request_id: bytes,
+        exchange: Exchange,
+        handler: PredictHandler,
+    ) -> None:
+        self._endpoint = endpoint
+        self._keys = keys
+        self._request_id = request_id
+        self._exchange = exchange
+        self._handler = handler
+        self._left = len(keys)
+        self._compute_us = 0
+        self._parts: list[tuple[Job, Sequence[float]]] = []
+
+    def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+        self._parts.append((job, scores))
+        self._compute_us = max(self._compute_us, compute_us)
+        self._left -= job.rows
+        if self._left == 0:
+            self._exchange.reply(self._render(now_s - job.arrived_s))
+
+    def _render(self, total_s: float) -> bytes:
+        endpoint = self._endpoint
+        predictions: list[bytes] = [b""] * len(self._keys)
+        versions: dict[bytes, None] = {}
+        for job, scores in self._parts:
+            version = job.version
+            versions[version.label] = None
+            for position, score in zip(job.positions, scores, strict=True):
+                predictions[position] = b'{"%s":%s,"%s_probability":%.8g,"model":"%s","version":"%s"}' % (
+                    endpoint.entity_name,
+                    msgspec.json.encode(self._keys[position]),
+                    endpoint.encoded_name,
+                    score,
+                    version.model,
+                    version.label,
+                )
+        body = b'{"predictions":[%s],"request_id":"%s"}' % (b",".join(predictions), self._request_id)
+        compute_ms = self._compute_us * 1e-3
+        closing = b"" if self._exchange.keep_alive else b"connection: close\r\n"
+        return _OK % (
+            self._request_id,
+            b",".join(sorted(versions)),
+            total_s * 1e3 - compute_ms,
+            compute_ms,
+            closing,
+            len(body),
+            body,
+        )
+
+    def failed(self, job: Job, error: RequestError) -> None:
+        if self._left > 0:
+            self._left = 0  # One row that cannot be answered fails the request; later parts are not waited for.
+            self._handler.failed(self._endpoint, self._exchange, error, self._request_id)
+
+
+_OK = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"content-type: application/json\r\n"
+    b"x-request-id: %s\r\n"
+    b"x-model-version: %s\r\n"
+    b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\n"
+    b"%s"
+    b"content-length: %d\r\n"
+    b"\r\n"
+    b"%s"
+)
+
+
+def _is_json(content_type: bytes) -> bool:
+    media = content_type.partition(b";")[0].strip().lower()
+    return media == b"application/json" or media.endswith(b"+json")
+
+
+def _retry_after(error: DivisionsError) -> bytes:
+    return b"%d" % max(1, round(error.retry_after_s)) if isinstance(error, OverloadedError) else b""

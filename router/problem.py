@@ -1,0 +1,51 @@
+"""Errors as HTTP: the one table from error class to status, and RFC 9457 bodies.
+
+The extra member ``error`` repeats the detail as a string, because Open Inference Protocol clients read that.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+import msgspec
+
+from divisions import errors
+
+STATUS: dict[type[BaseException], int] = {
+    errors.MalformedRequestError: 400,
+    errors.InvalidFeaturesError: 422,
+    errors.UnknownEntityError: 404,
+    errors.OverloadedError: 503,
+    errors.DeadlineExceededError: 504,
+    errors.ReplicaFailedError: 502,
+    errors.RequestError: 400,
+    errors.OnlineStoreError: 503,
+    errors.UnknownVersionError: 404,
+    errors.LatchedSpecError: 409,
+    errors.ConflictError: 409,
+    errors.IllegalEventError: 409,
+    errors.FaultsRefusedError: 403,
+    errors.PipelineError: 422,
+    errors.BundleError: 422,
+    errors.RegistryError: 502,
+    errors.NotRunningError: 503,
+    errors.DivisionsError: 500,
+}
+
+
+def status_of(error: BaseException) -> int:
+    """The status of the nearest class in the table; 500 for what is not ours."""
+    return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
+
+
+def body(status: int, detail: str) -> bytes:
+    """A problem document. ``detail`` must not repeat what the caller sent."""
+    title = HTTPStatus(status).phrase
+    return msgspec.json.encode(
+        {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
+    )
+
+
+def detail_of(error: BaseException) -> str:
+    """What the caller may read: our own errors' text, nothing of unexpected ones."""
+    return str(error) if isinstance(error, errors.DivisionsError) else "internal error; the log has the details"

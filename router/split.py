@@ -1,0 +1,25 @@
+"""The split: which arm, stable or canary, answers a customer. Pure.
+
+A customer's place in [0, 1) is a hash of the rollout's salt and the customer's id, and the canary answers while that
+place is below its weight. So the choice is *sticky* (the same customer, the same arm) and *monotone* (raising the
+weight moves customers to the canary, never back). A fresh salt per rollout chooses other customers to go first.
+"""
+
+from __future__ import annotations
+
+import xxhash
+
+from divisions.control import FULL_BP
+
+PLACES = 1 << 53
+"""Places are integers in [0, 2^53), so that place / PLACES is an exact float."""
+
+
+def place(salt: bytes, key: bytes) -> int:
+    """The customer's place: the upper 53 bits of ``xxh3_64(salt + key)``."""
+    return xxhash.xxh3_64_intdigest(salt + key) >> 11
+
+
+def threshold(weight_bp: int) -> int:
+    """Places below this belong to the canary."""
+    return weight_bp * PLACES // FULL_BP

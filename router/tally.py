@@ -1,0 +1,100 @@
+"""Counts and latencies of one version, by the second in which the requests *arrived*.
+
+Windowing by arrival keeps a hung version from looking fast: a request that is still pending when its second is
+reported counts with the age it has by then (see docs/rollouts.md). Recording is an append; all arithmetic waits for
+the flush, once a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from divisions.control import VersionReport
+from router import histogram
+
+
+class TickTally:
+    """What happened to the requests of one version that arrived in one second."""
+
+    __slots__ = ("compute_s", "errors", "latencies_s", "requests", "tick")
+
+    def __init__(self, tick: int) -> None:
+        self.tick = tick
+        self.requests = 0
+        self.errors = 0
+        self.latencies_s: list[float] = []
+        self.compute_s: list[float] = []
+
+
+def report(app_name: str, tally: TickTally, age_s: float) -> VersionReport:
+    """Sums up one second.
+
+    Args:
+        app_name: the version's application.
+        tally: its counts; requests that were neither answered nor failed are pending.
+        age_s: the least age of a pending request.
+    """
+    latencies_s = tally.latencies_s
+    pending = max(0, tally.requests - len(latencies_s) - tally.errors)
+    values_s = np.array([*latencies_s, *[age_s] * pending, *[np.inf] * tally.errors])
+    buckets = histogram.to_sparse(histogram.count(values_s))
+    return VersionReport(app_name, tally.requests, tally.errors, buckets)
+
+
+@dataclass(slots=True)
+class Totals:
+    """Running totals of one version since the gateway started, for ``/metrics``."""
+
+    requests: dict[str, int] = field(default_factory=dict)
+    """Answers by code class: ``2xx``, ``5xx``."""
+    retries: int = 0
+    latency: histogram.Counts = field(default_factory=histogram.empty)
+    compute: histogram.Counts = field(default_factory=histogram.empty)
+    latency_sum_s: float = 0.0
+    compute_sum_s: float = 0.0
+
+    def add(self, tally: TickTally) -> None:
+        """Adds a second that will not be added again."""
+        self.requests["2xx"] = self.requests.get("2xx", 0) + len(tally.latencies_s)
+        if tally.errors:
+            self.requests["5xx"] = self.requests.get("5xx", 0) + tally.errors
+        self.latency += histogram.count(np.array(tally.latencies_s))
+        self.compute += histogram.count(np.array(tally.compute_s))
+        self.latency_sum_s += sum(tally.latencies_s)
+        self.compute_sum_s += sum(tally.compute_s)
+
+
+class VersionTally:
+    """The seconds of one version: open, then reported, then settled into its totals.
+
+    Call `at` for every arrival, and once a second `take` and `settle`.
+    """
+
+    __slots__ = ("_open", "_reported", "app_name", "totals")
+
+    def __init__(self, app_name: str) -> None:
+        self.app_name = app_name
+        self.totals = Totals()
+        self._open: dict[int, TickTally] = {}
+        self._reported: list[TickTally] = []
+
+    def at(self, now_s: float) -> TickTally:
+        tick = int(now_s)
+        tally = self._open.get(tick)
+        if tally is None:
+            tally = self._open[tick] = TickTally(tick)
+        return tally
+
+    def take(self, before_tick: int) -> list[TickTally]:
+        """Removes and returns the seconds before ``before_tick``, oldest first."""
+        ticks = sorted(tick for tick in self._open if tick < before_tick)
+        taken = [self._open.pop(tick) for tick in ticks]
+        self._reported += taken
+        return taken
+
+    def settle(self, before_tick: int) -> None:
+        """Adds to the totals the seconds before ``before_tick``, whose requests have all ended by now."""
+        while self._reported and self._reported[0].tick < before_tick:
+            self.totals.add(self._reported.pop(0))
