@@ -243,7 +243,7 @@ class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     endpoint: str
-    action: str
+    command: str
     to: str | None = None
     generation: int | None = None
     who: str = "operator"

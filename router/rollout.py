@@ -1,0 +1,261 @@
+"""What is remembered of an endpoint: its latest rollout, what may not start again, and what is kept for a way back.
+
+`EndpointRecord` is what the journal stores, whole, before anything is done; so the record *is* the intent, and
+whatever runs or is routed follows from it by `wanted_versions` and `shares`. Pure; no I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+
+import msgspec
+
+from divisions.control import (
+    FULL_BP,
+    AnalysisSpec,
+    Evidence,
+    Explanation,
+    HistoryEntry,
+    RolloutSpec,
+    RolloutStatus,
+    VersionSpec,
+)
+from divisions.errors import MalformedRequestError
+from router import canary
+from router.canary import Capacity, Phase, Policy, State
+
+MAX_HISTORY = 60
+MAX_LATCHED = 200
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """One rollout. ``stable`` is what served when it began; None for an endpoint's first."""
+
+    spec: RolloutSpec
+    spec_sha256: str
+    stable: VersionSpec | None
+    salt: str
+    is_direct: bool
+    state: State
+    started_at_s: float
+    phase_since_s: float
+    message: str = ""
+    rollback_reason: str = ""
+    explanation: Explanation | None = None
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(
+            steps_bp=self.spec.steps_bp,
+            analysis=self.spec.analysis,
+            has_stable=self.stable is not None,
+            is_direct=self.is_direct,
+            holds_on_failure=self.spec.rollback_policy == "hold",
+        )
+
+    @property
+    def canary_bp(self) -> int:
+        return canary.canary_bp(self.state, self.policy)
+
+
+class Retiring(msgspec.Struct, frozen=True):
+    """A version without traffic whose replicas are kept warm until ``until_s`` (wall clock)."""
+
+    version: VersionSpec
+    until_s: float
+
+
+class EndpointRecord(msgspec.Struct, frozen=True):
+    """``generation`` rises with every transition; commands may demand the one they saw (If-Match)."""
+
+    endpoint: str
+    generation: int
+    rollout: Rollout
+    latched: tuple[str, ...] = ()
+    queued: RolloutSpec | None = None
+    retiring: tuple[Retiring, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+    previous: str | None = None
+    """The version that served before the present stable one: where a rollback without ``to`` goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One version's share of an endpoint's traffic."""
+
+    version: VersionSpec
+    weight_bp: int
+    is_canary: bool
+
+
+def spec_sha256(spec: RolloutSpec) -> str:
+    return hashlib.sha256(msgspec.json.encode(spec, order="deterministic")).hexdigest()
+
+
+def check_spec(spec: RolloutSpec) -> None:
+    """Refuses a wish that makes no sense.
+
+    Raises:
+        MalformedRequestError: naming the field, the value and what it should be.
+    """
+    steps = spec.steps_bp
+    rising = all(low < high for low, high in zip(steps, steps[1:], strict=False))
+    if not steps or not rising or steps[0] <= 0 or steps[-1] != FULL_BP:
+        raise MalformedRequestError(
+            f"steps must rise from above 0 to {FULL_BP:,} bp, got {list(steps)}", remedy="for example 2000, 5000, 10000"
+        )
+    if spec.rollback_policy not in {"auto", "hold"}:
+        raise MalformedRequestError(f"rollback_policy must be auto or hold, got {spec.rollback_policy!r}")
+    if spec.version.replicas < 1:
+        raise MalformedRequestError(f"a version needs at least one replica, got {spec.version.replicas}")
+    _check_analysis(spec.analysis)
+
+
+def _check_analysis(analysis: AnalysisSpec) -> None:
+    for name in ("alpha", "error_alpha"):
+        if not 0.0 < getattr(analysis, name) < 1.0:
+            raise MalformedRequestError(f"analysis.{name} must lie between 0 and 1, got {getattr(analysis, name)}")
+    for name in ("tolerance", "min_dwell_s", "max_dwell_s", "bake_s", "warmup_s", "drain_s", "keep_stable_s"):
+        value = getattr(analysis, name)
+        if not (value >= 0.0 and math.isfinite(value)):
+            raise MalformedRequestError(f"analysis.{name} must be a number from 0, got {value}")
+    if not 0 <= analysis.holdback_bp < FULL_BP:
+        raise MalformedRequestError(f"analysis.holdback_bp must be from 0 to 9,999, got {analysis.holdback_bp}")
+    unknown = set(analysis.guards) - {"latency", "errors"}
+    if unknown:
+        raise MalformedRequestError(
+            f"analysis.guards knows latency and errors, got {', '.join(sorted(unknown))}", remedy="remove the others"
+        )
+
+
+def stable_version(record: EndpointRecord) -> VersionSpec | None:
+    """What serves when nothing is being rolled out: the canary once promoted, until then what was there before."""
+    rollout = record.rollout
+    return rollout.spec.version if isinstance(rollout.state, canary.Promoted) else rollout.stable
+
+
+def shares(record: EndpointRecord) -> tuple[Share, ...]:
+    """The split, stable first; weights sum to 10,000, or there are none before the first version is warm."""
+    rollout = record.rollout
+    stable = stable_version(record)
+    if stable is None:
+        return ()
+    if isinstance(rollout.state, canary.Promoted) or not has_canary(rollout.state):
+        return (Share(stable, FULL_BP, is_canary=False),)
+    weight_bp = rollout.canary_bp
+    return (
+        Share(stable, FULL_BP - weight_bp, is_canary=False),
+        Share(rollout.spec.version, weight_bp, is_canary=True),
+    )
+
+
+def has_canary(state: State) -> bool:
+    """Whether the canary is part of the routing table. At weight 0 it stays in until it is drained."""
+    return not isinstance(state, canary.Pending | canary.Promoted | canary.RolledBack)
+
+
+def wanted_versions(record: EndpointRecord, now_s: float) -> dict[str, VersionSpec]:
+    """The versions whose replicas should run, by application name."""
+    rollout = record.rollout
+    versions = [retiring.version for retiring in record.retiring if retiring.until_s > now_s]
+    if not isinstance(rollout.state, canary.Pending | canary.RolledBack):
+        versions.append(rollout.spec.version)
+    stable = stable_version(record)
+    if stable is not None:
+        versions.append(stable)
+    return {version.app_name: version for version in versions}
+
+
+def moved(
+    record: EndpointRecord,
+    state: State,
+    at_s: float,
+    message: str,
+    *,
+    rollback_reason: str = "",
+    explanation: Explanation | None = None,
+) -> EndpointRecord:
+    """The record after a transition into another phase or step: one more generation, one more line of history."""
+    rollout = msgspec.structs.replace(
+        record.rollout,
+        state=state,
+        phase_since_s=at_s,
+        message=message,
+        rollback_reason=rollback_reason or record.rollout.rollback_reason,
+        explanation=explanation or record.rollout.explanation,
+    )
+    entry = HistoryEntry(at_s, canary.phase(state).value, rollout.canary_bp, message)
+    return msgspec.structs.replace(
+        record,
+        generation=record.generation + 1,
+        rollout=rollout,
+        history=(*record.history, entry)[-MAX_HISTORY:],
+    )
+
+
+def begun(
+    before: EndpointRecord | None, spec: RolloutSpec, *, salt: str, is_direct: bool, at_s: float, now_s: float
+) -> EndpointRecord:
+    """The record at the start of a rollout. Versions that were kept for a way back are let go: stable is one now."""
+    stable = stable_version(before) if before else None
+    message = f"{spec.version.version} created"
+    rollout = Rollout(
+        spec=spec,
+        spec_sha256=spec_sha256(spec),
+        stable=stable,
+        salt=salt,
+        is_direct=is_direct or stable is None,
+        state=canary.start(now_s),
+        started_at_s=at_s,
+        phase_since_s=at_s,
+        message=message,
+    )
+    return EndpointRecord(
+        endpoint=spec.endpoint,
+        generation=before.generation + 1 if before else 1,
+        rollout=rollout,
+        latched=before.latched if before else (),
+        history=(HistoryEntry(at_s, Phase.PENDING.value, 0, message),),
+        previous=before.previous if before else None,
+    )
+
+
+def status(
+    record: EndpointRecord, epoch: int, evidence: Evidence, step_requests: int, stable: Capacity, ready: Capacity
+) -> RolloutStatus:
+    """The record as people and programs see it. ``stable`` and ``ready`` are the two versions' replicas."""
+    rollout = record.rollout
+    policy = rollout.policy
+    is_promoted = isinstance(rollout.state, canary.Promoted)
+    served = stable_version(record)
+    actual_bp = next((share.weight_bp for share in shares(record) if share.is_canary), FULL_BP if is_promoted else 0)
+    index = canary.step_index(rollout.state, policy)
+    in_step = isinstance(rollout.state, canary.Stepping | canary.Baking | canary.Held)
+    return RolloutStatus(
+        endpoint=record.endpoint,
+        model=rollout.spec.version.model,
+        phase=canary.phase(rollout.state).value,
+        generation=record.generation,
+        epoch=epoch,
+        step_index=index,
+        steps_bp=rollout.spec.steps_bp,
+        set_weight_bp=rollout.spec.steps_bp[index] if in_step else rollout.canary_bp,
+        actual_weight_bp=actual_bp,
+        stable_version=served.version if served else None,
+        canary_version=rollout.spec.version.version,
+        message=rollout.message,
+        rollback_reason=rollout.rollback_reason,
+        evidence=evidence,
+        canary_requests=step_requests,
+        started_at_s=rollout.started_at_s,
+        phase_since_s=rollout.phase_since_s,
+        history=record.history,
+        explanation=rollout.explanation,
+        spec_sha256=rollout.spec_sha256,
+        stable_replicas=stable.ready,
+        canary_replicas=ready.ready,
+        wanted_stable_replicas=stable.wanted,
+        wanted_canary_replicas=ready.wanted,
+    )
