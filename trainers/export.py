@@ -18,6 +18,7 @@ from divisions.errors import TrainingError
 from divisions.schema import FeatureKind, FeatureSchema
 from trainers.model import TabularModel
 
+FRAMEWORK = f"torch {torch.__version__}"
 INPUT_NAME = "rows"
 OUTPUT_NAME = "scores"
 PARITY_TOLERANCE = 1e-5

@@ -177,3 +177,9 @@ class TabularModel(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         return torch.sigmoid(self.logits(rows))
+
+
+def build_model(schema: FeatureSchema, rows_NF: NDArray[np.float32], hyperparams: Hyperparams) -> TabularModel:
+    """A new model; ``rows_NF`` are the training rows that its transform is measured on. Same seed, same weights."""
+    torch.manual_seed(hyperparams.seed)
+    return TabularModel(schema, numeric_statistics(rows_NF, schema), hyperparams)
