@@ -14,8 +14,8 @@ million numbers costs one row and not the column.
 
 from __future__ import annotations
 
-import datetime as dt
 import decimal
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -98,17 +98,32 @@ def cast(column: pd.Series, kind: FeatureKind) -> tuple[pd.Series, NDArray[np.bo
             return _cast_each(column, _text)
 
 
+def to_numbers(column: pd.Series) -> pd.Series:
+    """The numbers of a column, null for all that is none. A boolean is none: JSON and the gateway tell them apart."""
+    import pandas as pd
+
+    if column.dtype == object or pd.api.types.is_bool_dtype(column.dtype):
+        column = pd.Series([_plain_number(value) for value in column], index=column.index, dtype=object)
+    return pd.to_numeric(column, errors="coerce")
+
+
+def _plain_number(value: object) -> object:
+    match value:
+        case bool() | np.bool_():
+            return None
+        case int() if abs(value) >= 2**63:
+            return math.inf if abs(value) > _FLOAT32_MAX else float(value)
+        case int() | float() | str() | np.number():
+            return value
+        case decimal.Decimal():
+            return float(value)
+    return None
+
+
 def _cast_numeric(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
     import pandas as pd
 
-    if pd.api.types.is_bool_dtype(column.dtype):
-        column = column.astype(object)
-    if column.dtype == object:
-        # A boolean is not a number in JSON, and the gateway refuses it as one.
-        is_odd = column.map(lambda value: isinstance(value, bool | list | dict | bytes | dt.date)).to_numpy(dtype=bool)
-        numbers = pd.to_numeric(column.where(~is_odd).map(_plain_number), errors="coerce")
-    else:
-        numbers = pd.to_numeric(column, errors="coerce")
+    numbers = to_numbers(column)
     floats = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(invalid="ignore"):
         is_good = np.abs(floats) <= _FLOAT32_MAX
@@ -116,10 +131,6 @@ def _cast_numeric(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
     if is_good.all() and pd.api.types.is_integer_dtype(numbers.dtype):
         return numbers.astype(np.int64) if numbers.dtype != np.uint64 else numbers.astype(np.float64), is_bad
     return pd.Series(np.where(is_good, floats, np.nan), index=column.index, name=column.name), is_bad
-
-
-def _plain_number(value: object) -> object:
-    return float(value) if isinstance(value, decimal.Decimal) else value
 
 
 def _cast_each(column: pd.Series, convert: Callable[[object], object]) -> tuple[pd.Series, NDArray[np.bool_]]:

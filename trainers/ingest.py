@@ -20,13 +20,13 @@ import numpy as np
 
 from divisions.errors import EmptyInputError, InputError, MissingColumnError
 from divisions.schema import FeatureKind
-from trainers.column_kinds import cast, infer_kind, read_label
+from trainers.column_kinds import infer_kind
 from trainers.file_formats import BadRow, RawFile, format_of, read_file
 from trainers.locations import Location, list_files, locate, nearest, raise_unreachable
+from trainers.row_checks import check_rows, settle
 
 if TYPE_CHECKING:
     import pandas as pd
-    from numpy.typing import NDArray
 
     from divisions.pipeline import Features
     from divisions.settings import S3Settings
@@ -113,7 +113,7 @@ def read_events(
     if len(frame):
         _require_columns(uri, [str(name) for name in frame.columns], features, label)
     kinds, texts = _kinds(frame, files, features, label)
-    checked, reasons, details = _check(frame, kinds, features, label)
+    checked, reasons, details = check_rows(frame, kinds, features, label)
     bad += [
         BadRow(*sources[index], reason=reasons[index], detail=details[index], raw=_raw_text(frame.iloc[index]))
         for index in np.flatnonzero([reason != "" for reason in reasons])
@@ -121,7 +121,7 @@ def read_events(
     _refuse_if_mostly_bad(uri, num_read, bad)
     is_good = np.array([reason == "" for reason in reasons], dtype=bool)
     events = checked[is_good].sort_values([features.event_time, features.entity], kind="stable").reset_index(drop=True)
-    return RawEvents(uri, location.partition, _settle(events, kinds), kinds, _quarantine(bad), num_read, notes + texts)
+    return RawEvents(uri, location.partition, settle(events, kinds), kinds, _quarantine(bad), num_read, notes + texts)
 
 
 def _read_files(location: Location) -> tuple[list[RawFile], tuple[str, ...]]:
@@ -190,12 +190,11 @@ def _kinds(
     declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
     declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
     declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
-    is_untyped = all(file.is_untyped for file in files if len(file.frame))
     kinds, notes = {}, []
     for name in frame.columns:
         if name in {features.entity, features.event_time, label} or name in features.exclude:
             continue
-        kind = declared.get(name) or infer_kind(frame[name], is_untyped=is_untyped)
+        kind = declared.get(name) or _inferred(name, files)
         if kind is not None:
             kinds[str(name)] = kind
         else:
@@ -203,80 +202,16 @@ def _kinds(
     return kinds, tuple(notes)
 
 
-def _check(
-    frame: pd.DataFrame, kinds: dict[str, FeatureKind], features: Features, label: str
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Casts every column and judges every row.
-
-    Returns:
-        the table in its final forms; for each row the reason why it is bad, or empty; and the detail of that.
-    """
+def _inferred(name: str, files: list[RawFile]) -> FeatureKind | None:
+    """The kind that the values of typed formats show; those of CSV are asked only where there are no others."""
     import pandas as pd
 
-    reasons, details = [""] * len(frame), [""] * len(frame)
-
-    def condemn(is_bad: NDArray[np.bool_], reason: str, detail: str = "") -> None:
-        for index in np.flatnonzero(is_bad):
-            if not reasons[index]:
-                reasons[index], details[index] = reason, detail
-
-    if frame.empty:
-        return frame, reasons, details
-    checked = frame.copy()
-    entity, no_entity = cast(frame[features.entity], FeatureKind.CATEGORICAL)
-    checked[features.entity] = entity
-    condemn(no_entity | entity.isna().to_numpy(dtype=bool) | (entity == "").to_numpy(), f"null {features.entity}")
-    times = read_times(frame[features.event_time])
-    checked[features.event_time] = times
-    condemn(times.isna().to_numpy(dtype=bool), f"unreadable {features.event_time}")
-    labels = frame[label].map(read_label, na_action="ignore")
-    condemn(frame[label].isna().to_numpy(dtype=bool), f"null {label}")
-    condemn(labels.isna().to_numpy(dtype=bool), f"unknown {label}", "neither yes/no, true/false nor 1/0")
-    checked[label] = pd.Series([int(value is True) for value in labels], index=frame.index, dtype=np.int8)
-    for name, kind in kinds.items():
-        checked[name], is_bad = cast(frame[name], kind)
-        condemn(is_bad, "bad value", f"{name!r} is not {kind.value}")
-    good = pd.Series([reason == "" for reason in reasons], index=frame.index)
-    repeated = checked[good].duplicated([features.entity, features.event_time])
-    condemn(repeated.reindex(frame.index, fill_value=False).to_numpy(dtype=bool), "duplicate event")
-    return checked, reasons, details
-
-
-def read_times(column: pd.Series) -> pd.Series:
-    """Event times as ``datetime64[us, UTC]``: from timestamps, ISO 8601 text (UTC unless it says otherwise) or
-    seconds since the Unix epoch. What is none of these is null."""
-    import pandas as pd
-
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return pd.to_datetime(column, utc=True).astype("datetime64[us, UTC]")
-    if column.dtype == object:
-        is_text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
-        numbers = pd.to_numeric(column, errors="coerce")
-        text = pd.to_datetime(column.where(is_text & numbers.isna()), utc=True, errors="coerce", format="ISO8601")
-        other = column.where(~is_text & numbers.isna())
-        dates = pd.to_datetime(other, utc=True, errors="coerce")
-        return text.fillna(dates).fillna(_from_seconds(numbers)).astype("datetime64[us, UTC]")
-    return _from_seconds(pd.to_numeric(column, errors="coerce"))
-
-
-def _from_seconds(numbers: pd.Series) -> pd.Series:
-    import pandas as pd
-
-    # Outside the years 1970 to 2200 a number is no time in seconds; it is likely in milliseconds.
-    seconds = numbers.astype(np.float64)
-    plausible = seconds.where((seconds >= 0) & (seconds < 7_258_118_400))
-    return pd.to_datetime(plausible, unit="s", utc=True).astype("datetime64[us, UTC]")
-
-
-def _settle(events: pd.DataFrame, kinds: dict[str, FeatureKind]) -> pd.DataFrame:
-    """Whole numbers become whole again once the bad rows, which had turned the column to floats, are gone."""
-    for name, kind in kinds.items():
-        column = events[name]
-        if kind is FeatureKind.NUMERIC and column.dtype == np.float64 and (column.abs() < 2**53).all():
-            whole = column.astype(np.int64)
-            if (whole == column).all():
-                events[name] = whole
-    return events
+    for is_untyped in (False, True):
+        parts = [file.frame[name] for file in files if file.is_untyped is is_untyped and name in file.frame.columns]
+        column = pd.concat(parts, ignore_index=True) if parts else None
+        if column is not None and column.notna().any():
+            return infer_kind(column, is_untyped=is_untyped)
+    return None
 
 
 def _raw_text(row: pd.Series) -> str:
@@ -284,9 +219,9 @@ def _raw_text(row: pd.Series) -> str:
 
 
 def _jsonable(value: object) -> object:
-    if value is None or isinstance(value, str | bool | int | float | list | dict):
-        return value
-    return value.item() if isinstance(value, np.generic) else str(value)
+    # NumPy's doubles are Python floats too, but the encoder does not take them.
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain if plain is None or isinstance(plain, str | bool | int | float | list | dict) else str(plain)
 
 
 def _refuse_if_mostly_bad(uri: str, num_read: int, bad: list[BadRow]) -> None:
