@@ -242,8 +242,12 @@ class HttpConnection(asyncio.Protocol):
         self._received_s = self._server.now_s()
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse(400, "this server does not upgrade connections")
+        except httptools.HttpParserUpgrade as upgrade:
+            # An offer that we do not take up (many clients offer h2c): the request is answered, the connection stays.
+            self._parser = httptools.HttpRequestParser(self)
+            rest = data[upgrade.args[0] :]
+            if rest:
+                self.data_received(rest)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if isinstance(cause, _RefusedError):

@@ -1,0 +1,207 @@
+"""A gateway with real sockets on both sides: HTTP in front, replicas that speak the channel behind. No Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from divisions.clock import SystemClock
+from divisions.control import (
+    EndpointRoute,
+    GatewayReport,
+    ReplicaAddress,
+    RoutingTable,
+    VersionRoute,
+    VersionSpec,
+)
+from divisions.errors import NotRunningError
+from divisions.online_store import OnlineStoreReader
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.settings import Settings
+from router.gateway import Gateway, GatewayIdentity
+from serving.channel_server import ChannelConfig, ChannelServer
+from serving.engines.protocol import FunctionEngine
+
+SCHEMA = FeatureSchema(
+    (
+        Feature("minutes", FeatureKind.NUMERIC),
+        Feature("plan", FeatureKind.CATEGORICAL, ("basic", "gold")),
+        Feature("abroad", FeatureKind.BOOLEAN),
+    )
+)
+
+
+class FakeLink:
+    """A controller in memory: hands out the table it was given, keeps the reports."""
+
+    def __init__(self) -> None:
+        self.table = RoutingTable(0)
+        self.reports: list[GatewayReport] = []
+        self.is_away = False
+        self._changed = asyncio.Event()
+
+    def publish(self, table: RoutingTable) -> None:
+        self.table = table
+        self._changed.set()
+
+    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
+        while self.table.epoch <= known_epoch or self.is_away:
+            if self.is_away:
+                raise NotRunningError("the controller is away")
+            self._changed.clear()
+            await self._changed.wait()
+        return self.table
+
+    async def report(self, report: GatewayReport) -> None:
+        self.reports.append(report)
+
+    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+        return b'{"phase":"PENDING"}'
+
+    async def command(self, command_json: bytes) -> bytes:
+        return command_json
+
+    async def status(self) -> bytes:
+        return b'{"replicas":[],"rollouts":[{"endpoint":"churn","phase":"STEP"}]}'
+
+
+@dataclasses.dataclass
+class Reply:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict:
+        return msgspec.json.decode(self.body)
+
+
+class World:
+    """One gateway, its link, and replicas to start and break."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.link = FakeLink()
+        self.port = 0
+        self.servers: list[ChannelServer] = []
+        self.gateway: Gateway
+        self._epoch = 0
+        self._replicas = 0
+
+    async def replica(
+        self,
+        version: str,
+        score: Callable[[np.ndarray], np.ndarray],
+        max_batch: int = 8,
+        columns: int = SCHEMA.num_columns,
+    ) -> ReplicaAddress:
+        engine = FunctionEngine(columns, score)
+        server = ChannelServer(engine, ChannelConfig(version, max_batch), SystemClock().monotonic_s)
+        self._replicas += 1
+        path = self.folder / f"{self._replicas}.sock"
+        await server.start(path)
+        self.servers.append(server)
+        name = f"churn-predictor-v{version}"
+        return ReplicaAddress(f"{name}-{self._replicas}", name, "here", str(path), "", max_batch)
+
+    async def route(
+        self,
+        stable: list[ReplicaAddress],
+        canary: list[ReplicaAddress] | None = None,
+        canary_bp: int = 0,
+        schema: FeatureSchema = SCHEMA,
+        canary_schema: FeatureSchema = SCHEMA,
+        channels: int | None = None,
+    ) -> None:
+        """Publishes a table and waits until the gateway has every channel of it, or as many as are named."""
+        versions = [VersionRoute(_spec("3.1", schema), 10_000 - canary_bp, False, tuple(stable))]
+        if canary is not None:
+            versions.append(VersionRoute(_spec("3.2", canary_schema), canary_bp, True, tuple(canary)))
+        self._epoch += 1
+        self.link.publish(RoutingTable(self._epoch, (EndpointRoute("churn", "salt", tuple(versions)),)))
+        expected = len(stable) + len(canary or []) if channels is None else channels
+        for _ in range(500):
+            endpoint = self.gateway.dispatcher.endpoints.get("churn")
+            is_current = endpoint is not None and self.gateway.dispatcher.epoch == self._epoch
+            if is_current and sum(pool.ready_channels for pool in endpoint.pools) == expected:
+                return
+            await asyncio.sleep(0.01)
+        raise AssertionError("the gateway did not connect to every replica")
+
+    async def raw(self, data: bytes, replies: int = 1) -> list[Reply]:
+        """Sends bytes on a connection of its own; reads that many replies, or all until the end if 0."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            writer.write(data)
+            found: list[Reply] = []
+            while replies == 0 or len(found) < replies:
+                reply = await asyncio.wait_for(read_reply(reader), 10)
+                if reply is None:
+                    break
+                found.append(reply)
+            return found
+        finally:
+            writer.close()
+
+    async def predict(self, body: object, *headers: str) -> Reply:
+        return (await self.raw(post(body, *headers)))[0]
+
+
+def post(body: object, *headers: str, path: str = "/api/v2/predict/churn") -> bytes:
+    data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(data)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + data
+
+
+async def read_reply(reader: asyncio.StreamReader) -> Reply | None:
+    try:
+        head = await reader.readuntil(b"\r\n\r\n")
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return None
+    lines = head.decode().split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
+    body = await reader.readexactly(int(headers["content-length"]))
+    return Reply(int(lines[0].split()[1]), headers, body)
+
+
+def _spec(version: str, schema: FeatureSchema) -> VersionSpec:
+    return VersionSpec("churn-predictor", version, "", "", schema, max_batch=8)
+
+
+def features(minutes: float | None = 1.0, plan: str | None = "gold", abroad: bool | None = True) -> dict:
+    return {"minutes": minutes, "plan": plan, "abroad": abroad}
+
+
+def minutes_score(rows_NF: np.ndarray) -> np.ndarray:
+    """A score that can be told from the row, whatever batch it was in."""
+    return (rows_NF[:, 0] / 1000).astype(np.float32)
+
+
+@contextlib.asynccontextmanager
+async def world(**changes: object) -> AsyncIterator[World]:
+    with tempfile.TemporaryDirectory(prefix="dv-") as folder:
+        settings = dataclasses.replace(Settings(home=Path(folder), port=0), **changes)
+        it = World(Path(folder), settings)
+        identity = GatewayIdentity("gw", "here", "secret", b"")
+        path = Path(folder) / "online.db"
+        store = {}
+
+        def reader(endpoint: str) -> OnlineStoreReader:
+            return store.setdefault(endpoint, OnlineStoreReader(path, endpoint))
+
+        it.gateway = Gateway(settings, identity, it.link, reader, SystemClock())
+        it.port = await it.gateway.start()
+        try:
+            yield it
+        finally:
+            await it.gateway.stop(0.2)
+            for server in it.servers:
+                await server.drain(0.2)

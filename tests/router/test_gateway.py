@@ -1,0 +1,337 @@
+"""The gateway over real sockets: what callers see while replicas come, go, fail and hang."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from divisions.online_store import OnlineRow, OnlineStoreWriter
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from router import histogram
+from tests.router.gateway_world import SCHEMA, features, minutes_score, post, read_reply, world
+
+
+def constant(score: float):
+    return lambda rows_NF: np.full(len(rows_NF), score, np.float32)
+
+
+def test_one_row_is_answered_with_its_version_and_timings(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            reply = await it.predict(
+                {"customer_id": 'c-"1"', "features": features(250.0)},
+                "X-Request-Id: r-1",
+                "Content-Type: application/json",
+            )
+            assert reply.status == 200
+            assert reply.json == {
+                "customer_id": 'c-"1"',
+                "churn_probability": 0.25,
+                "model": "churn-predictor",
+                "version": "3.1",
+                "request_id": "r-1",
+            }
+            assert reply.headers["x-model-version"] == "3.1"
+            assert reply.headers["x-request-id"] == "r-1"
+            assert reply.headers["server-timing"].startswith("queue;dur=")
+
+    run(scenario())
+
+
+def test_a_batch_over_many_frames_comes_back_whole_and_in_order(run):
+    async def scenario():
+        async with world() as it:
+            await it.route(
+                [await it.replica("3.1", minutes_score), await it.replica("3.1", minutes_score)],
+                [await it.replica("3.2", minutes_score)],
+                5_000,
+            )
+            instances = [{"customer_id": f"c-{n}", "features": features(float(n))} for n in range(100)]
+            reply = await it.predict({"instances": instances})
+            assert reply.status == 200
+            found = reply.json["predictions"]
+            assert [each["customer_id"] for each in found] == [f"c-{n}" for n in range(100)]
+            assert [each["churn_probability"] for each in found] == pytest.approx([n / 1000 for n in range(100)])
+            assert {each["version"] for each in found} == {"3.1", "3.2"}
+            assert reply.headers["x-model-version"] == "3.1,3.2"
+
+    run(scenario())
+
+
+def test_the_split_is_sticky_and_each_arm_is_counted(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", constant(0.1))], [await it.replica("3.2", constant(0.9))], 2_000)
+            bodies = [{"customer_id": f"c-{n}", "features": features()} for n in range(400)]
+            first = [(await it.predict(body)).json["version"] for body in bodies]
+            second = [(await it.predict(body)).json["version"] for body in bodies]
+            assert first == second
+            assert 50 < first.count("3.2") < 110
+            reports = it.gateway.dispatcher.take_reports(1 << 60, 1.0, 0)
+            counted: dict[str, int] = {}
+            for endpoints in reports.values():
+                for version in endpoints[0].versions:
+                    counted[version.app_name] = counted.get(version.app_name, 0) + version.requests
+            taken = sum(report.endpoints[0].versions[0].requests for report in it.link.reports if report.endpoints)
+            assert counted["churn-predictor-v3.2"] <= first.count("3.2") * 2
+            assert taken + sum(counted.values()) <= 800
+            assert sum(counted.values()) > 0
+
+    run(scenario())
+
+
+def test_a_failing_canary_costs_its_callers_nothing_and_is_charged(run):
+    def broken(rows_NF):
+        raise RuntimeError("no")
+
+    failing = {"on": False}
+
+    def canary(rows_NF):
+        return broken(rows_NF) if failing["on"] else minutes_score(rows_NF)
+
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)], [await it.replica("3.2", canary)], 10_000)
+            failing["on"] = True
+            replies = [await it.predict({"customer_id": f"c-{n}", "features": features(5.0)}) for n in range(20)]
+            assert {reply.status for reply in replies} == {200}
+            assert {reply.json["version"] for reply in replies} == {"3.1"}
+            versions = _sum(it)
+            assert versions["churn-predictor-v3.2"] == (20, 20)
+            assert versions.get("churn-predictor-v3.1", (0, 0)) == (0, 0)  # stable is neither credited nor charged
+
+    run(scenario())
+
+
+def _sum(it) -> dict[str, tuple[int, int]]:
+    total: dict[str, tuple[int, int]] = {}
+    endpoints = [each for group in it.gateway.dispatcher.take_reports(1 << 60, 1.0, 0).values() for each in group]
+    endpoints += [each for report in it.link.reports for each in report.endpoints]
+    for endpoint in endpoints:
+        for version in endpoint.versions:
+            requests, errors = total.get(version.app_name, (0, 0))
+            total[version.app_name] = (requests + version.requests, errors + version.errors)
+            assert sum(version.buckets.values()) == version.requests
+            assert version.buckets.get(histogram.OVERFLOW, 0) >= version.errors
+    return total
+
+
+def test_replicas_that_break_their_channel_lose_no_request(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score), await it.replica("3.1", minutes_score)])
+            stop = asyncio.Event()
+            statuses: list[int] = []
+
+            async def client(number: int) -> None:
+                while not stop.is_set():
+                    body = {"customer_id": f"c-{number}", "features": features()}
+                    statuses.append((await it.predict(body)).status)
+
+            clients = [asyncio.create_task(client(number)) for number in range(8)]
+            for _ in range(10):
+                await asyncio.sleep(0.05)
+                channel = next(iter(it.gateway.dispatcher.endpoints["churn"].stable.channels.values()))
+                if channel._transport is not None:
+                    channel._transport.abort()
+            stop.set()
+            await asyncio.gather(*clients)
+            assert len(statuses) > 50
+            assert set(statuses) == {200}
+
+    run(scenario())
+
+
+def test_a_hung_canary_is_given_up_in_time_for_stable_to_answer(run):
+    release = threading.Event()
+    hang = {"on": False}
+
+    def hanging(rows_NF):
+        if hang["on"]:
+            release.wait(20)
+        return minutes_score(rows_NF)
+
+    async def scenario():
+        async with world(request_timeout_ms=600) as it:
+            slow = await _thread_replica(it, hanging)
+            await it.route([await it.replica("3.1", minutes_score)], [slow], 10_000)
+            hang["on"] = True
+            replies = await asyncio.gather(
+                *[it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(20)]
+            )
+            assert {reply.status for reply in replies} == {200}
+            assert {reply.json["version"] for reply in replies} == {"3.1"}
+            assert _sum(it)["churn-predictor-v3.2"] == (20, 20)
+            release.set()
+
+    run(scenario())
+
+
+async def _thread_replica(it, score):
+    """A replica on a thread and loop of its own, so that its hanging does not hang the test."""
+    import uvloop
+
+    loop = uvloop.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    address = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(it.replica("3.2", score), loop))
+    it.servers.pop()
+    return address
+
+
+def test_hung_stable_replicas_mean_a_deadline_error_and_not_a_hung_caller(run):
+    release = threading.Event()
+    hang = {"on": False}
+
+    def hanging(rows_NF):
+        if hang["on"]:
+            release.wait(20)
+        return minutes_score(rows_NF)
+
+    async def scenario():
+        async with world() as it:
+            slow = await _thread_replica(it, hanging)
+            await it.route([slow])
+            hang["on"] = True
+            begin = time.monotonic()
+            reply = await it.predict({"customer_id": "c", "features": features()}, "x-request-timeout-ms: 200")
+            assert reply.status == 504
+            assert time.monotonic() - begin < 5
+            release.set()
+
+    run(scenario())
+
+
+def test_features_come_from_the_online_store(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            unknown = await it.predict({"customer_id": "c-7"})
+            assert unknown.status == 404
+            row = OnlineRow("c-7", 1.0, {"minutes": 70, "plan": "gold", "abroad": None, "state": "KS"})
+            OnlineStoreWriter(it.folder / "online.db", "churn").upsert([row])
+            known = await it.predict({"customer_id": "c-7"})
+            assert known.json["churn_probability"] == pytest.approx(0.07)
+
+    run(scenario())
+
+
+def test_a_retired_version_disappears_without_losing_requests(run):
+    async def scenario():
+        async with world() as it:
+            old, new = await it.replica("3.1", constant(0.1)), await it.replica("3.2", constant(0.2))
+            await it.route([old], [new], 5_000)
+            stop = asyncio.Event()
+            statuses: list[int] = []
+
+            async def client() -> None:
+                while not stop.is_set():
+                    statuses.append((await it.predict({"features": features()})).status)
+
+            clients = [asyncio.create_task(client()) for _ in range(8)]
+            for _ in range(5):
+                await asyncio.sleep(0.02)
+                await it.route([old])
+                await asyncio.sleep(0.02)
+                await it.route([old], [new], 9_000)
+            stop.set()
+            await asyncio.gather(*clients)
+            assert len(statuses) > 50
+            assert set(statuses) == {200}
+
+    run(scenario())
+
+
+def test_serving_goes_on_while_the_controller_is_away(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            it.link.is_away = True
+            it.link._changed.set()
+            for _ in range(10):
+                assert (await it.predict({"features": features()})).status == 200
+                await asyncio.sleep(0.01)
+
+    run(scenario())
+
+
+def test_an_older_table_is_not_obeyed(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            table = it.link.table
+            assert not it.gateway.dispatcher.apply(table)
+            assert it.gateway.dispatcher.is_ready
+
+    run(scenario())
+
+
+def test_a_canary_with_a_clashing_schema_gets_no_traffic(run):
+    clashing = FeatureSchema((Feature("minutes", FeatureKind.CATEGORICAL, ("x",)), *SCHEMA.features[1:]))
+
+    async def scenario():
+        async with world() as it:
+            stable, canary = await it.replica("3.1", minutes_score), await it.replica("3.2", minutes_score)
+            await it.route([stable], [canary], 10_000, canary_schema=clashing, channels=1)
+            reply = await it.predict({"customer_id": "c", "features": features()})
+            assert reply.json["version"] == "3.1"
+
+    run(scenario())
+
+
+def test_overload_is_refused_at_once_with_the_time_to_come_back(run):
+    def slow(rows_NF):
+        time.sleep(0.05)
+        return minutes_score(rows_NF)
+
+    async def scenario():
+        async with world(request_timeout_ms=300) as it:
+            await it.route([await _thread_replica(it, slow)])
+            for _ in range(3):  # the fit of batch durations needs to have seen some
+                assert (await it.predict({"features": features()})).status == 200
+            replies = await asyncio.gather(*[it.predict({"features": features()}) for _ in range(300)])
+            refused = [reply for reply in replies if reply.status == 503]
+            assert refused
+            assert all(int(reply.headers["retry-after"]) >= 1 for reply in refused)
+            assert {reply.status for reply in replies} <= {200, 503}
+            assert sum(reply.status == 200 for reply in replies) >= 16
+
+    run(scenario())
+
+
+def test_a_caller_that_leaves_does_not_hurt_those_in_its_batch(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            for _ in range(20):
+                leaving = [await asyncio.open_connection("127.0.0.1", it.port) for _ in range(5)]
+                staying = [await asyncio.open_connection("127.0.0.1", it.port) for _ in range(5)]
+                for _, writer in [pair for both in zip(leaving, staying, strict=True) for pair in both]:
+                    writer.write(post({"features": features()}))
+                for _, writer in leaving:
+                    writer.transport.abort()
+                for reader, writer in staying:
+                    reply = await asyncio.wait_for(read_reply(reader), 5)
+                    assert reply is not None
+                    assert reply.status == 200
+                    writer.close()
+
+    run(scenario())
+
+
+def test_nothing_deployed_is_said_so(run):
+    async def scenario():
+        async with world() as it:
+            assert (await it.predict({"features": features()})).status == 503
+            (ready,) = await it.raw(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert ready.status == 503
+            assert ready.json["detail"] == "nothing is deployed yet"
+            (health,) = await it.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert health.status == 200
+
+    run(scenario())
