@@ -204,6 +204,7 @@ class Resume(msgspec.Struct, frozen=True, tag=True):
 class Promote(msgspec.Struct, frozen=True, tag=True):
     now_s: float
     who: str = "operator"
+    canary: Capacity = Capacity()
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
@@ -253,7 +254,7 @@ class Verdict(enum.Enum):
 # ---- Transitions -------------------------------------------------------------------------------------------------
 
 
-def advance(state: State, event: Event, policy: Policy) -> Step:  # noqa: PLR0911, PLR0912  # it is the table
+def advance(state: State, event: Event, policy: Policy) -> Step:
     """One transition.
 
     Returns:
@@ -281,9 +282,9 @@ def advance(state: State, event: Event, policy: Policy) -> Step:  # noqa: PLR091
             return Held(state, f"paused by {event.who}"), ()
         case Held(), Resume():
             return _resumed(state.inner, event.now_s), ()
-        case Stepping() | Baking(), Promote():
+        case Stepping() | Baking(), Promote() if event.canary.ready:
             return _promote(policy)
-        case Held(inner=Stepping() | Baking()), Promote():
+        case Held(inner=Stepping() | Baking()), Promote() if event.canary.ready:
             return _promote(policy)
         case Pending() | Warming() | Stepping() | Baking() | Held(), Abort():
             return _roll_back(state, event.reason, event.stable, event.now_s, policy)
@@ -297,6 +298,11 @@ def advance(state: State, event: Event, policy: Policy) -> Step:  # noqa: PLR091
 _REMEDIES = {
     Phase.PENDING: "its replicas are not warm yet; wait, or abort it",
     Phase.WARMING: "its replicas are not warm yet; wait, or abort it",
+    Phase.STEP: "none of its replicas is ready",
+    Phase.BAKE: "none of its replicas is ready",
+    Phase.HOLD: "none of its replicas is ready, or it has no traffic yet",
+    Phase.ROLLING_BACK: "it is on its way back",
+    Phase.DRAINING: "it is on its way back",
     Phase.PROMOTED: "it is finished; start a new rollout, or use `divisions rollback`",
     Phase.ROLLED_BACK: "it is finished; start a new rollout",
 }
@@ -373,8 +379,7 @@ def judge(judgement: Judgement, timer: Timer, index: int, policy: Policy, *, is_
     )
     if any(ln_e >= threshold for ln_e, threshold in guards):
         return Verdict.FAIL
-    dwell_s = analysis.bake_s if is_baking else analysis.min_dwell_s
-    samples = analysis.min_samples[min(index, len(analysis.min_samples) - 1)] if analysis.min_samples else 0
+    dwell_s, samples = needed(policy, index, is_baking)
     is_pass = (
         judgement.is_fresh
         and judgement.step_index == index
@@ -385,6 +390,13 @@ def judge(judgement: Judgement, timer: Timer, index: int, policy: Policy, *, is_
     if is_pass:
         return Verdict.PASS
     return Verdict.INCONCLUSIVE if timer.elapsed_s >= max(analysis.max_dwell_s, dwell_s) else Verdict.WAIT
+
+
+def needed(policy: Policy, index: int, is_baking: bool) -> tuple[float, int]:
+    """The judged seconds and canary requests without which step ``index`` does not pass."""
+    analysis = policy.analysis
+    samples = analysis.min_samples[min(index, len(analysis.min_samples) - 1)] if analysis.min_samples else 0
+    return (analysis.bake_s if is_baking else analysis.min_dwell_s), samples
 
 
 def _warm(state: Warming, event: Ticked, policy: Policy) -> Step:

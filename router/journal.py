@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS journal (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, endpoint TEXT NOT NULL, kind TEXT NOT NULL,
     generation INTEGER NOT NULL, epoch INTEGER NOT NULL, note TEXT NOT NULL, record BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS journal_by_endpoint ON journal (endpoint, seq);
-CREATE TABLE IF NOT EXISTS snapshot (endpoint TEXT PRIMARY KEY, generation INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS snapshot (endpoint TEXT PRIMARY KEY, rollout INTEGER NOT NULL, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS version (
     endpoint TEXT NOT NULL, version TEXT NOT NULL, spec BLOB NOT NULL, PRIMARY KEY (endpoint, version));
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
@@ -125,20 +125,23 @@ class Journal:
             "SELECT seq, at_s, endpoint, kind, generation, epoch, note FROM journal WHERE endpoint = ? ORDER BY seq",
             (endpoint,),
         )
-        return [JournalEntry(*row[:3], Kind(row[3]), *row[4:]) for row in rows]
+        return [
+            JournalEntry(seq, at_s, name, Kind(kind), generation, epoch, note)
+            for seq, at_s, name, kind, generation, epoch, note in rows
+        ]
 
-    def save_snapshot(self, endpoint: str, generation: int, snapshot: JudgeSnapshot) -> None:
+    def save_snapshot(self, endpoint: str, number: int, snapshot: JudgeSnapshot) -> None:
         self._before_write("SNAPSHOT")
         self._db.execute(
-            "INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", (endpoint, generation, msgspec.msgpack.encode(snapshot))
+            "INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", (endpoint, number, msgspec.msgpack.encode(snapshot))
         )
 
-    def snapshot(self, endpoint: str, since_generation: int) -> JudgeSnapshot | None:
-        """The latest evidence of a rollout that began at ``since_generation``; None if there is none of it."""
-        row = self._db.execute("SELECT generation, body FROM snapshot WHERE endpoint = ?", (endpoint,)).fetchone()
-        if row is None or row[0] < since_generation:
-            return None
-        return msgspec.msgpack.decode(row[1], type=JudgeSnapshot)
+    def snapshot(self, endpoint: str, number: int) -> JudgeSnapshot | None:
+        """The latest evidence of the rollout of that number; None if there is none."""
+        row = self._db.execute(
+            "SELECT body FROM snapshot WHERE endpoint = ? AND rollout = ?", (endpoint, number)
+        ).fetchone()
+        return msgspec.msgpack.decode(row[0], type=JudgeSnapshot) if row else None
 
     def save_version(self, endpoint: str, version: VersionSpec) -> None:
         self._before_write("VERSION")

@@ -24,12 +24,14 @@ class ReplicaRegister:
     def __init__(self) -> None:
         self._entries: dict[str, _Entry] = {}
         self._seen_s: float | None = None
+        self._heard: dict[str, set[str]] = {}
 
     def hear(self, address: ReplicaAddress) -> bool:
         """Takes a heartbeat; returns whether it changes what may be routed to."""
         entry = self._entries.get(address.replica_id)
         is_news = entry is None or entry.address != address or entry.silent_s > LOST_AFTER_S
         self._entries[address.replica_id] = _Entry(address)
+        self._heard.setdefault(address.app_name, set()).add(address.replica_id)
         return is_news
 
     def tick(self, now_s: float) -> bool:
@@ -48,6 +50,11 @@ class ReplicaRegister:
     def forget(self, app_name: str) -> None:
         """Drops the replicas of an application that was stopped."""
         self._entries = {name: entry for name, entry in self._entries.items() if entry.address.app_name != app_name}
+        self._heard.pop(app_name, None)
+
+    def num_heard(self, app_name: str) -> int:
+        """How many replicas of an application were ever heard; more than were wanted means some were replaced."""
+        return len(self._heard.get(app_name, ()))
 
     def ready(self, app_name: str) -> tuple[ReplicaAddress, ...]:
         """The replicas of a version that answer, in a fixed order."""

@@ -7,6 +7,7 @@ whatever runs or is routed follows from it by `wanted_versions` and `shares`. Pu
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -24,15 +25,19 @@ from divisions.control import (
 )
 from divisions.errors import MalformedRequestError
 from router import canary
-from router.canary import Capacity, Phase, Policy, State
+from router.canary import Capacity, Judgement, Phase, Policy, State
 
 MAX_HISTORY = 60
 MAX_LATCHED = 200
 
 
 class Rollout(msgspec.Struct, frozen=True):
-    """One rollout. ``stable`` is what served when it began; None for an endpoint's first."""
+    """One rollout. ``stable`` is what served when it began; None for an endpoint's first.
 
+    ``number`` is the endpoint's generation at its beginning, and tells rollouts apart.
+    """
+
+    number: int
     spec: RolloutSpec
     spec_sha256: str
     stable: VersionSpec | None
@@ -67,6 +72,13 @@ class Retiring(msgspec.Struct, frozen=True):
     until_s: float
 
 
+class Queued(msgspec.Struct, frozen=True):
+    """A rollout that begins as soon as the present one is rolled back."""
+
+    spec: RolloutSpec
+    is_direct: bool = False
+
+
 class EndpointRecord(msgspec.Struct, frozen=True):
     """``generation`` rises with every transition; commands may demand the one they saw (If-Match)."""
 
@@ -74,7 +86,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     generation: int
     rollout: Rollout
     latched: tuple[str, ...] = ()
-    queued: RolloutSpec | None = None
+    queued: Queued | None = None
     retiring: tuple[Retiring, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     previous: str | None = None
@@ -101,7 +113,7 @@ def check_spec(spec: RolloutSpec) -> None:
         MalformedRequestError: naming the field, the value and what it should be.
     """
     steps = spec.steps_bp
-    rising = all(low < high for low, high in zip(steps, steps[1:], strict=False))
+    rising = all(low < high for low, high in itertools.pairwise(steps))
     if not steps or not rising or steps[0] <= 0 or steps[-1] != FULL_BP:
         raise MalformedRequestError(
             f"steps must rise from above 0 to {FULL_BP:,} bp, got {list(steps)}", remedy="for example 2000, 5000, 10000"
@@ -160,7 +172,7 @@ def wanted_versions(record: EndpointRecord, now_s: float) -> dict[str, VersionSp
     """The versions whose replicas should run, by application name."""
     rollout = record.rollout
     versions = [retiring.version for retiring in record.retiring if retiring.until_s > now_s]
-    if not isinstance(rollout.state, canary.Pending | canary.RolledBack):
+    if not isinstance(rollout.state, canary.RolledBack):
         versions.append(rollout.spec.version)
     stable = stable_version(record)
     if stable is not None:
@@ -178,13 +190,14 @@ def moved(
     explanation: Explanation | None = None,
 ) -> EndpointRecord:
     """The record after a transition into another phase or step: one more generation, one more line of history."""
+    is_on_its_way_back = isinstance(state, canary.RollingBack | canary.Draining | canary.RolledBack)
     rollout = msgspec.structs.replace(
         record.rollout,
         state=state,
         phase_since_s=at_s,
         message=message,
         rollback_reason=rollback_reason or record.rollout.rollback_reason,
-        explanation=explanation or record.rollout.explanation,
+        explanation=explanation or (record.rollout.explanation if is_on_its_way_back else None),
     )
     entry = HistoryEntry(at_s, canary.phase(state).value, rollout.canary_bp, message)
     return msgspec.structs.replace(
@@ -195,13 +208,23 @@ def moved(
     )
 
 
+def latched(record: EndpointRecord) -> EndpointRecord:
+    """A spec that was rolled back does not start again by itself; one that only made way for another may."""
+    digest = record.rollout.spec_sha256
+    if record.queued is not None or record.rollout.is_direct or digest in record.latched:
+        return record
+    return msgspec.structs.replace(record, latched=(*record.latched, digest)[-MAX_LATCHED:])
+
+
 def begun(
     before: EndpointRecord | None, spec: RolloutSpec, *, salt: str, is_direct: bool, at_s: float, now_s: float
 ) -> EndpointRecord:
     """The record at the start of a rollout. Versions that were kept for a way back are let go: stable is one now."""
     stable = stable_version(before) if before else None
     message = f"{spec.version.version} created"
+    generation = before.generation + 1 if before else 1
     rollout = Rollout(
+        number=generation,
         spec=spec,
         spec_sha256=spec_sha256(spec),
         stable=stable,
@@ -214,7 +237,7 @@ def begun(
     )
     return EndpointRecord(
         endpoint=spec.endpoint,
-        generation=before.generation + 1 if before else 1,
+        generation=generation,
         rollout=rollout,
         latched=before.latched if before else (),
         history=(HistoryEntry(at_s, Phase.PENDING.value, 0, message),),
@@ -223,32 +246,33 @@ def begun(
 
 
 def status(
-    record: EndpointRecord, epoch: int, evidence: Evidence, step_requests: int, stable: Capacity, ready: Capacity
+    record: EndpointRecord, epoch: int, evidence: Evidence, judgement: Judgement, stable: Capacity, ready: Capacity
 ) -> RolloutStatus:
     """The record as people and programs see it. ``stable`` and ``ready`` are the two versions' replicas."""
     rollout = record.rollout
-    policy = rollout.policy
-    is_promoted = isinstance(rollout.state, canary.Promoted)
+    state = rollout.state
+    index = canary.step_index(state, rollout.policy)
+    active = state.inner if isinstance(state, canary.Held) else state
+    is_promoted = isinstance(state, canary.Promoted)
     served = stable_version(record)
     actual_bp = next((share.weight_bp for share in shares(record) if share.is_canary), FULL_BP if is_promoted else 0)
-    index = canary.step_index(rollout.state, policy)
-    in_step = isinstance(rollout.state, canary.Stepping | canary.Baking | canary.Held)
+    is_judged = isinstance(active, canary.Stepping | canary.Baking)
     return RolloutStatus(
         endpoint=record.endpoint,
         model=rollout.spec.version.model,
-        phase=canary.phase(rollout.state).value,
+        phase=canary.phase(state).value,
         generation=record.generation,
         epoch=epoch,
         step_index=index,
         steps_bp=rollout.spec.steps_bp,
-        set_weight_bp=rollout.spec.steps_bp[index] if in_step else rollout.canary_bp,
+        set_weight_bp=rollout.spec.steps_bp[index] if is_judged else rollout.canary_bp,
         actual_weight_bp=actual_bp,
         stable_version=served.version if served else None,
         canary_version=rollout.spec.version.version,
-        message=rollout.message,
+        message=_progress(rollout, evidence, judgement) if active is state and is_judged else rollout.message,
         rollback_reason=rollout.rollback_reason,
         evidence=evidence,
-        canary_requests=step_requests,
+        canary_requests=judgement.step_requests,
         started_at_s=rollout.started_at_s,
         phase_since_s=rollout.phase_since_s,
         history=record.history,
@@ -258,4 +282,15 @@ def status(
         canary_replicas=ready.ready,
         wanted_stable_replicas=stable.wanted,
         wanted_canary_replicas=ready.wanted,
+    )
+
+
+def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement) -> str:
+    dwell_s, samples = canary.needed(
+        rollout.policy, canary.step_index(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
+    )
+    return (
+        f"{judgement.step_requests:,} of {samples:,} requests and {judgement.step_s:.0f} of {dwell_s:.0f} s judged; "
+        f"ln E latency {evidence.latency_log_e:.2f} of {evidence.threshold:.2f}, "
+        f"errors {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}"
     )

@@ -1,0 +1,504 @@
+"""The controller without Ray: it owns the journal, the rollouts and the routing table. One thread, one event loop.
+
+Every decision is `router.canary.advance`'s; here it is written down, then carried out::
+
+    event -> advance -> journal (fsync) -> routing table with a higher epoch -> gateways that wait for it
+                                        -> wanted applications               -> `router.applications.Reconciler`
+                                        -> production versions               -> `router.projection.Projector`
+
+After a restart the journal is replayed. Gateways go on by the table they hold; nothing is published until replicas
+of every version with traffic have been heard again, or `RECOVERY_S` has passed, so that a controller that knows no
+replica yet never empties a table that works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from divisions.clock import Clock
+from divisions.control import (
+    FULL_BP,
+    ControllerStatus,
+    Evidence,
+    Explanation,
+    GatewayReport,
+    ReplicaAddress,
+    RolloutCommand,
+    RolloutSpec,
+    RolloutStatus,
+    RoutingTable,
+    VersionSpec,
+)
+from divisions.errors import (
+    ConflictError,
+    FaultsRefusedError,
+    LatchedSpecError,
+    MalformedRequestError,
+    ReportError,
+    UnknownVersionError,
+)
+from router import canary, rollout, routing, story
+from router.canary import Capacity, Judgement, Phase, State
+from router.journal import Journal, Kind
+from router.replicas import ReplicaRegister
+from router.rollout import EndpointRecord, Queued, Retiring
+from router.watch import Arms, Watch
+
+log = logging.getLogger(__name__)
+
+SNAPSHOT_S = 10.0
+RECOVERY_S = 15.0
+PARTIAL_RECOVERY_S = 4.0
+"""Two heartbeats: after them, whoever has not been heard is not waited for, if every version has somebody."""
+EMPTY_TABLE = RoutingTable(epoch=0)
+
+_KINDS = {
+    Phase.WARMING: Kind.STARTED,
+    Phase.STEP: Kind.STEP_INTENT,
+    Phase.BAKE: Kind.STEP_INTENT,
+    Phase.HOLD: Kind.HELD,
+    Phase.ROLLING_BACK: Kind.ROLLBACK_INTENT,
+    Phase.DRAINING: Kind.ROLLBACK_APPLIED,
+    Phase.ROLLED_BACK: Kind.DRAINED,
+    Phase.PROMOTED: Kind.PROMOTED,
+}
+
+
+class Controller:
+    """Takes registrations, reports and commands; gives out routing tables.
+
+    Args:
+        journal: opened; replayed here.
+        clock: the time.
+        new_salt: makes the salt of a new rollout, so that no customer is always the guinea pig.
+        allow_faults: whether versions may ask for fault injection.
+    """
+
+    def __init__(self, journal: Journal, clock: Clock, new_salt: Callable[[], str], *, allow_faults: bool) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._new_salt = new_salt
+        self._allow_faults = allow_faults
+        self._register = ReplicaRegister()
+        self._watch = Watch()
+        self._table = EMPTY_TABLE
+        self._epoch = journal.epoch
+        self._changed = asyncio.Event()
+        self._failures: Mapping[str, str] = {}
+        self._snapshot_s = clock.monotonic_s()
+        self._started_s = clock.monotonic_s()
+        self._started_at_s = clock.wall_s()
+        self._restarts = journal.count_start() - 1
+        self._unacknowledged: dict[str, int] = {}
+        self._records = journal.replay()
+        self._is_recovering = any(rollout.shares(record) for record in self._records.values())
+        for record in self._records.values():
+            self._resume_judge(record)
+
+    # ---- What others tell ----------------------------------------------------------------------------------------
+
+    def register_replica(self, address: ReplicaAddress) -> None:
+        """A warm replica's heartbeat."""
+        if self._register.hear(address):
+            self._publish()
+
+    def report(self, report: GatewayReport) -> bool:
+        """A gateway's second; returns whether it counted. What makes no sense is logged and left out."""
+        try:
+            return self._watch.report(report, self._clock.monotonic_s())
+        except ReportError as error:
+            log.warning("gateway %s: %s", report.gateway_id, error)
+            return False
+
+    def applications_failed(self, failures: Mapping[str, str]) -> None:
+        """Why wanted applications cannot run, by name, as of now."""
+        self._failures = dict(failures)
+
+    def applications_stopped(self, app_names: list[str]) -> None:
+        for app_name in app_names:
+            self._register.forget(app_name)
+
+    # ---- What others ask for -------------------------------------------------------------------------------------
+
+    def start_rollout(self, spec: RolloutSpec, *, force: bool = False) -> RolloutStatus:
+        """Begins a rollout. One that is under way is rolled back first; the new one follows it.
+
+        Raises:
+            MalformedRequestError: the spec makes no sense.
+            FaultsRefusedError: it asks for faults, and they are not allowed.
+            LatchedSpecError: the same spec was rolled back before, and ``force`` is not set.
+            ConflictError: the same spec is under way, or its version serves already.
+        """
+        rollout.check_spec(spec)
+        if spec.version.faults is not None and not self._allow_faults:
+            raise FaultsRefusedError(
+                f"version {spec.version.version} asks for fault injection, which this cluster does not allow",
+                remedy="start the cluster with DIVISIONS_ALLOW_FAULTS=1, never in production",
+            )
+        record = self._records.get(spec.endpoint)
+        if record is not None:
+            self._check_startable(record, spec, force=force)
+        self._journal.save_version(spec.endpoint, spec.version)
+        self._begin_or_queue(Queued(spec))
+        return self._status_of(self._records[spec.endpoint])
+
+    def command(self, command: RolloutCommand) -> RolloutStatus:
+        """Carries out an operator's command; it is on disk when this returns.
+
+        Raises:
+            UnknownVersionError: no such endpoint, or no such version to go back to.
+            ConflictError: the rollout has moved on since the generation that the caller saw.
+            IllegalEventError: the command cannot be carried out in this phase.
+        """
+        record = self._record(command.endpoint)
+        if command.generation is not None and command.generation != record.generation:
+            raise ConflictError(
+                f"the rollout of {command.endpoint} is at generation {record.generation}, not {command.generation}",
+                remedy="look at its status, and repeat the command if it still makes sense",
+            )
+        now_s = self._clock.monotonic_s()
+        match command.command:
+            case "pause":
+                self._step(command.endpoint, canary.Pause(now_s, command.who))
+            case "resume":
+                self._step(command.endpoint, canary.Resume(now_s, command.who))
+            case "promote":
+                ready = self._capacity(record.rollout.spec.version)
+                self._step(command.endpoint, canary.Promote(now_s, command.who, ready))
+            case "abort":
+                self._abort(record, f"aborted by {command.who}")
+            case "rollback":
+                self._go_back(record, command)
+            case _:
+                raise MalformedRequestError(
+                    f"unknown command {command.command!r}", remedy="use pause, resume, promote, abort or rollback"
+                )
+        return self._status_of(self._records[command.endpoint])
+
+    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
+        """The table, at once if it is newer than ``known_epoch``, else when it changes or after ``timeout_s``."""
+        if known_epoch > self._epoch:
+            # The journal was lost, but not the gateways: they only take epochs above the one they have.
+            self._epoch = known_epoch
+            self._publish(is_forced=True)
+        if self._table.epoch <= known_epoch:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+        return self._table
+
+    def wanted(self) -> dict[str, VersionSpec]:
+        """The versions whose replicas should run, by application name."""
+        now_s = self._clock.wall_s()
+        versions: dict[str, VersionSpec] = {}
+        for record in self._records.values():
+            versions |= rollout.wanted_versions(record, now_s)
+        return versions
+
+    def production(self) -> dict[str, VersionSpec]:
+        """The version that serves, by model."""
+        stables = (rollout.stable_version(record) for record in self._records.values())
+        return {stable.model: stable for stable in stables if stable is not None}
+
+    def status(self) -> ControllerStatus:
+        return ControllerStatus(
+            epoch=self._table.epoch,
+            replicas=routing.replica_statuses(
+                self._records.values(), self.wanted(), self._register, self._clock.wall_s()
+            ),
+            rollouts=tuple(self._status_of(record) for record in self._records.values()),
+            gateways=tuple(sorted(self._watch.gateways(self._clock.monotonic_s()))),
+            started_at_s=self._started_at_s,
+            restarts=self._restarts,
+        )
+
+    @property
+    def table(self) -> RoutingTable:
+        return self._table
+
+    @property
+    def is_recovering(self) -> bool:
+        return self._is_recovering
+
+    # ---- Once a second -------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Judges what has come in, moves every rollout on, and lets versions go whose time is over."""
+        now_s = self._clock.monotonic_s()
+        if self._register.tick(now_s):
+            self._publish()
+        self._watch.close_ticks(now_s, self._arms)
+        if self._is_recovering:
+            self._publish()
+            return
+        gateways = self._watch.gateways(now_s)
+        for endpoint, record in list(self._records.items()):
+            self._acknowledge(record, gateways)
+            self._step(endpoint, self._ticked(self._records[endpoint], now_s))
+            self._make_way(self._records[endpoint])
+            self._retire(self._records[endpoint])
+        if now_s - self._snapshot_s >= SNAPSHOT_S:
+            self._snapshot_s = now_s
+            for record in self._records.values():
+                self._save_snapshot(record)
+
+    def _ticked(self, record: EndpointRecord, now_s: float) -> canary.Ticked:
+        judge = self._watch.judge(record.endpoint)
+        stable = record.rollout.stable
+        return canary.Ticked(
+            now_s=now_s,
+            stable=self._capacity(stable) if stable else Capacity(),
+            canary=self._capacity(record.rollout.spec.version),
+            judgement=judge.judgement(now_s) if judge else Judgement(),
+            is_acknowledged=record.endpoint not in self._unacknowledged,
+            deploy_failure=self._failures.get(record.rollout.spec.version.app_name, ""),
+        )
+
+    def _acknowledge(self, record: EndpointRecord, gateways: Mapping[str, int]) -> None:
+        """Notes when every living gateway splits by the weights that were last set."""
+        epoch = self._unacknowledged.get(record.endpoint)
+        if epoch is None or any(seen < epoch for seen in gateways.values()):
+            return
+        del self._unacknowledged[record.endpoint]
+        if canary.phase(record.rollout.state) in {Phase.STEP, Phase.BAKE}:
+            note = f"{len(gateways)} gateways obey epoch {epoch}"
+            self._journal.append(Kind.STEP_APPLIED, record, at_s=self._clock.wall_s(), epoch=epoch, note=note)
+
+    def _retire(self, record: EndpointRecord) -> None:
+        now_s = self._clock.wall_s()
+        over = [retiring for retiring in record.retiring if retiring.until_s <= now_s]
+        if over:
+            kept = tuple(retiring for retiring in record.retiring if retiring.until_s > now_s)
+            note = ", ".join(f"{retiring.version.version} is no longer kept warm" for retiring in over)
+            self._write(Kind.RETIRED, msgspec.structs.replace(record, retiring=kept), note)
+
+    # ---- Transitions ---------------------------------------------------------------------------------------------
+
+    def _step(self, endpoint: str, event: canary.Event) -> None:
+        record = self._records[endpoint]
+        state, commands = canary.advance(record.rollout.state, event, record.rollout.policy)
+        if not commands and canary.phase(state) is canary.phase(record.rollout.state):
+            # Only time has passed: not worth a write.
+            moved = msgspec.structs.replace(record.rollout, state=state)
+            self._records[endpoint] = msgspec.structs.replace(record, rollout=moved)
+            return
+        self._transition(record, state, commands)
+
+    def _transition(self, record: EndpointRecord, state: State, commands: tuple[canary.Command, ...]) -> None:
+        """Writes a transition down, then makes it so."""
+        was_held = isinstance(record.rollout.state, canary.Held)
+        explanation = self._decide(record, state)
+        text = story.message(state, record, explanation)
+        reason = state.reason if isinstance(state, canary.RollingBack) else ""
+        after = rollout.moved(
+            record, state, self._clock.wall_s(), text, rollback_reason=reason, explanation=explanation
+        )
+        after = self._with_commands(after, commands)
+        phase = canary.phase(state)
+        if phase is Phase.ROLLING_BACK and not isinstance(record.rollout.state, canary.RollingBack):
+            after = rollout.latched(after)
+        kind = Kind.RESUMED if was_held and phase in {Phase.STEP, Phase.BAKE, Phase.WARMING} else _KINDS[phase]
+        epoch = self._epoch
+        self._write(kind, after, text)
+        is_published = self._epoch > epoch or self._is_recovering
+        if is_published and any(isinstance(command, canary.SetWeights) for command in commands):
+            self._unacknowledged[record.endpoint] = epoch + 1
+        self._follow(after)
+
+    def _with_commands(self, record: EndpointRecord, commands: tuple[canary.Command, ...]) -> EndpointRecord:
+        """The record with what commands ask to be remembered. What runs and is routed follows from the state."""
+        for command in commands:
+            match command:
+                case canary.RetireReplicas(after_s=after_s) if record.rollout.stable is not None:
+                    old = record.rollout.stable
+                    retiring = Retiring(old, self._clock.wall_s() + after_s)
+                    record = msgspec.structs.replace(
+                        record, retiring=(*record.retiring, retiring), previous=old.version
+                    )
+                case canary.SetWeights(canary_bp=weight_bp):
+                    assert weight_bp == record.rollout.canary_bp, (weight_bp, record.rollout.state)
+                case _:
+                    pass
+        return record
+
+    def _decide(self, record: EndpointRecord, state: State) -> Explanation | None:
+        """Explains a roll-back or a hold; what the guards decided is written down before it is acted on."""
+        is_new = not isinstance(record.rollout.state, canary.RollingBack)
+        if not (
+            is_new and (isinstance(state, canary.RollingBack) or (isinstance(state, canary.Held) and state.by_guard))
+        ):
+            return None
+        guard = state.reason.partition(":")[0]
+        judge = self._watch.judge(record.endpoint)
+        if judge is None or guard not in {"latency", "errors"}:
+            return Explanation(guard if guard in {"deploy", "replicas"} else "operator", state.reason)
+        explanation = judge.explain()
+        self._save_snapshot(record)
+        self._journal.append(Kind.DECISION, record, at_s=self._clock.wall_s(), epoch=self._epoch, note=explanation.text)
+        return explanation
+
+    def _write(self, kind: Kind, record: EndpointRecord, note: str) -> None:
+        """Puts a record on disk, then into force."""
+        self._journal.append(kind, record, at_s=self._clock.wall_s(), epoch=self._epoch + 1, note=note)
+        self._records[record.endpoint] = record
+        log.info("%s: %s %s", record.endpoint, kind.value, note)
+        self._publish()
+
+    def _follow(self, record: EndpointRecord) -> None:
+        """What comes after a transition: the judge's next step, or the next rollout."""
+        state = record.rollout.state
+        now_s = self._clock.monotonic_s()
+        match state:
+            case canary.Stepping() | canary.Baking():
+                judge = self._watch.judge(record.endpoint)
+                judge = judge or self._watch.begin(record.endpoint, record.rollout.spec.analysis)
+                judge.enter_step(canary.step_index(state, record.rollout.policy), int(now_s) + 1)
+            case canary.RolledBack():
+                self._make_way(record)
+            case _:
+                pass
+
+    def _begin_or_queue(self, wish: Queued) -> None:
+        record = self._records.get(wish.spec.endpoint)
+        if record is None or canary.is_finished(record.rollout.state):
+            self._begin(wish)
+            return
+        reason = f"superseded by {wish.spec.version.version}"
+        self._write(Kind.QUEUED, msgspec.structs.replace(record, queued=wish), reason)
+        self._make_way(self._records[wish.spec.endpoint])
+
+    def _make_way(self, record: EndpointRecord) -> None:
+        """Rolls back for the sake of a queued rollout, or begins it once that is done."""
+        if record.queued is None or isinstance(record.rollout.state, canary.RollingBack | canary.Draining):
+            return
+        if canary.is_finished(record.rollout.state):
+            self._begin(record.queued)
+        else:
+            self._abort(record, f"superseded by {record.queued.spec.version.version}")
+
+    def _begin(self, wish: Queued) -> None:
+        endpoint = wish.spec.endpoint
+        now_s = self._clock.monotonic_s()
+        record = rollout.begun(
+            self._records.get(endpoint),
+            wish.spec,
+            salt=self._new_salt(),
+            is_direct=wish.is_direct,
+            at_s=self._clock.wall_s(),
+            now_s=now_s,
+        )
+        self._watch.end(endpoint)
+        self._unacknowledged.pop(endpoint, None)
+        self._write(Kind.CREATED, record, record.rollout.message)
+        self._step(endpoint, self._ticked(record, now_s))
+
+    def _abort(self, record: EndpointRecord, reason: str) -> None:
+        stable = record.rollout.stable
+        capacity = self._capacity(stable) if stable else Capacity()
+        self._step(record.endpoint, canary.Abort(self._clock.monotonic_s(), reason, capacity))
+
+    def _go_back(self, record: EndpointRecord, command: RolloutCommand) -> None:
+        """Back to stable while a rollout runs; afterwards to an earlier version, as a rollout straight to it."""
+        stable = rollout.stable_version(record)
+        is_running = not canary.is_finished(record.rollout.state)
+        if is_running and (command.to is None or (stable and command.to == stable.version)):
+            self._abort(record, f"rolled back by {command.who}")
+            return
+        to = command.to or record.previous
+        version = self._journal.version(record.endpoint, to) if to else None
+        if version is None:
+            known = ", ".join(self._journal.versions(record.endpoint))
+            what = f"version {to} was never deployed to" if to else "no earlier version is known for"
+            raise UnknownVersionError(f"{what} {record.endpoint}", remedy=f"known versions: {known}")
+        if stable is not None and version.app_name == stable.app_name:
+            raise ConflictError(f"version {to} serves {record.endpoint} already", remedy="name another version")
+        analysis = record.rollout.spec.analysis
+        self._begin_or_queue(Queued(RolloutSpec(record.endpoint, version, (FULL_BP,), analysis), is_direct=True))
+
+    def _check_startable(self, record: EndpointRecord, spec: RolloutSpec, *, force: bool) -> None:
+        version = spec.version.version
+        digest = rollout.spec_sha256(spec)
+        if not canary.is_finished(record.rollout.state) and digest == record.rollout.spec_sha256:
+            raise ConflictError(f"version {version} is being rolled out already", remedy="see its status")
+        stable = rollout.stable_version(record)
+        if stable is not None and stable.app_name == spec.version.app_name:
+            raise ConflictError(f"version {version} serves {spec.endpoint} already", remedy="deploy another version")
+        if digest in record.latched and not force:
+            raise LatchedSpecError(
+                f"this rollout of version {version} was rolled back before: {record.rollout.rollback_reason}",
+                remedy="repeat with --force if its cause is gone",
+            )
+
+    # ---- Table and books -----------------------------------------------------------------------------------------
+
+    def _publish(self, *, is_forced: bool = False) -> None:
+        """Publishes the table if it differs from the one in force; its epoch is on disk first."""
+        if self._is_recovering and not self._has_recovered():
+            return
+        self._is_recovering = False
+        endpoints = routing.endpoints(self._records, self._register)
+        if endpoints == self._table.endpoints and not is_forced:
+            return
+        self._epoch += 1
+        self._journal.reserve_epoch(self._epoch)
+        self._table = RoutingTable(self._epoch, endpoints)
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _has_recovered(self) -> bool:
+        silent_s = self._clock.monotonic_s() - self._started_s
+        shares = [share for record in self._records.values() for share in rollout.shares(record) if share.weight_bp]
+        capacities = [self._capacity(share.version) for share in shares]
+        if all(capacity.is_full for capacity in capacities) or silent_s >= RECOVERY_S:
+            return True
+        return silent_s >= PARTIAL_RECOVERY_S and all(capacity.ready for capacity in capacities)
+
+    def _arms(self, endpoint: str) -> Arms | None:
+        record = self._records.get(endpoint)
+        if record is None or record.rollout.stable is None or not record.rollout.canary_bp:
+            return None
+        if canary.is_finished(record.rollout.state):
+            return None
+        return Arms(record.rollout.stable.app_name, record.rollout.spec.version.app_name)
+
+    def _capacity(self, version: VersionSpec) -> Capacity:
+        return routing.capacity(version, self._register)
+
+    def _record(self, endpoint: str) -> EndpointRecord:
+        record = self._records.get(endpoint)
+        if record is None:
+            known = ", ".join(sorted(self._records)) or "none"
+            raise UnknownVersionError(f"no endpoint {endpoint!r}", remedy=f"endpoints: {known}")
+        return record
+
+    def _resume_judge(self, record: EndpointRecord) -> None:
+        if canary.is_finished(record.rollout.state) or not record.rollout.canary_bp:
+            return
+        judge = self._watch.begin(record.endpoint, record.rollout.spec.analysis)
+        snapshot = self._journal.snapshot(record.endpoint, record.rollout.number)
+        index = canary.step_index(record.rollout.state, record.rollout.policy)
+        if snapshot is not None:
+            judge.restore(snapshot)
+        if snapshot is None or snapshot.step_index != index:
+            judge.enter_step(index, int(self._clock.monotonic_s()) + 1)
+
+    def _save_snapshot(self, record: EndpointRecord) -> None:
+        judge = self._watch.judge(record.endpoint)
+        if judge is not None and not canary.is_finished(record.rollout.state):
+            self._journal.save_snapshot(record.endpoint, record.rollout.number, judge.snapshot())
+
+    def _status_of(self, record: EndpointRecord) -> RolloutStatus:
+        judge = self._watch.judge(record.endpoint)
+        served = rollout.stable_version(record)
+        return rollout.status(
+            record,
+            self._table.epoch,
+            judge.evidence() if judge else Evidence(),
+            judge.judgement(self._clock.monotonic_s()) if judge else Judgement(),
+            self._capacity(served) if served else Capacity(),
+            self._capacity(record.rollout.spec.version),
+        )

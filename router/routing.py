@@ -1,0 +1,72 @@
+"""From records and heartbeats to what gateways obey and what ``divisions status`` shows. Pure; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from divisions.control import EndpointRoute, ReplicaAddress, ReplicaStatus, VersionRoute, VersionSpec
+from router.canary import Capacity
+from router.replicas import ReplicaRegister
+from router.rollout import EndpointRecord, Share, shares
+
+
+def endpoints(records: Mapping[str, EndpointRecord], register: ReplicaRegister) -> tuple[EndpointRoute, ...]:
+    """The routing table's entries; an endpoint whose first version is not warm yet has none."""
+    return tuple(
+        EndpointRoute(name, record.rollout.salt, tuple(_route(share, register) for share in shares(record)))
+        for name, record in sorted(records.items())
+        if shares(record)
+    )
+
+
+def _route(share: Share, register: ReplicaRegister) -> VersionRoute:
+    replicas = register.routable(share.version.app_name)
+    return VersionRoute(share.version, share.weight_bp, share.is_canary, replicas)
+
+
+def capacity(version: VersionSpec, register: ReplicaRegister) -> Capacity:
+    return Capacity(len(register.ready(version.app_name)), version.replicas)
+
+
+def replica_statuses(
+    records: Iterable[EndpointRecord], wanted: Mapping[str, VersionSpec], register: ReplicaRegister, now_s: float
+) -> tuple[ReplicaStatus, ...]:
+    """One row per replica that was heard in the last minute; ``now_s`` is wall-clock time."""
+    routed = {share.version.app_name: share for record in records for share in shares(record)}
+    return tuple(
+        _replica_status(address, routed.get(address.app_name), wanted.get(address.app_name), register, now_s)
+        for address in register.known()
+    )
+
+
+def _replica_status(
+    address: ReplicaAddress, share: Share | None, version: VersionSpec | None, register: ReplicaRegister, now_s: float
+) -> ReplicaStatus:
+    is_ready = register.is_ready(address.replica_id)
+    return ReplicaStatus(
+        name=address.replica_id,
+        ready=is_ready,
+        status=_status(is_ready, version is not None),
+        restarts=max(0, register.num_heard(address.app_name) - version.replicas) if version else 0,
+        age_s=max(0.0, now_s - address.started_at_s),
+        ip=address.tcp.rpartition(":")[0] or "unix",
+        node=address.node_id,
+        gpu=f"{version.num_gpus:g}" if version and version.num_gpus else "-",
+        version=version.version if version else address.app_name.rpartition("-v")[2],
+        role=_role(share, version),
+        weight_bp=share.weight_bp if share else 0,
+        pid=address.pid,
+        engine=address.engine,
+    )
+
+
+def _status(is_ready: bool, is_wanted: bool) -> str:
+    if not is_ready:
+        return "Lost"
+    return "Running" if is_wanted else "Terminating"
+
+
+def _role(share: Share | None, version: VersionSpec | None) -> str:
+    if share is not None:
+        return "canary" if share.is_canary else "stable"
+    return "warm" if version is not None else "idle"

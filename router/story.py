@@ -1,0 +1,32 @@
+"""A rollout's transitions in words, for the journal, the status and the event log. Pure; no I/O."""
+
+from __future__ import annotations
+
+from divisions.control import FULL_BP, Explanation
+from router import canary
+from router.canary import State
+from router.rollout import EndpointRecord
+
+
+def message(state: State, record: EndpointRecord, explanation: Explanation | None) -> str:
+    """What to say of the transition of ``record`` into ``state``."""
+    version = record.rollout.spec.version.version
+    policy = record.rollout.policy
+    match state:
+        case canary.Pending() | canary.Warming():
+            return f"waiting for {record.rollout.spec.version.replicas} replicas of {version}"
+        case canary.Stepping(index=index):
+            return f"step {index + 1}/{len(policy.steps_bp)}: {policy.steps_bp[index] / 100:g} % to {version}"
+        case canary.Baking():
+            share = (FULL_BP - canary.holdback_bp(policy)) / 100
+            return f"step {len(policy.steps_bp)}/{len(policy.steps_bp)}: baking at {share:g} % on {version}"
+        case canary.Held(reason=reason):
+            return explanation.text if explanation else reason
+        case canary.Promoted():
+            return f"{version} serves all traffic"
+        case canary.RollingBack(reason=reason):
+            return explanation.text if explanation else reason
+        case canary.Draining():
+            return f"no gateway sends to {version} any more; draining it"
+        case canary.RolledBack(reason=reason):
+            return f"rolled back: {record.rollout.explanation.text if record.rollout.explanation else reason}"
