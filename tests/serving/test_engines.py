@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from divisions.errors import BundleError
+from serving.engines.external_data import refuse_external_data
+from serving.engines.onnx_runtime import OnnxRuntimeEngine, Provider
+from serving.engines.selection import choose, open_engine
+
+
+@pytest.fixture
+def engine(linear_model) -> OnnxRuntimeEngine:
+    engine = OnnxRuntimeEngine(linear_model().SerializeToString(), 3)
+    engine.warm(16)
+    return engine
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 16, 17, 40])
+def test_it_scores_any_number_of_rows(engine, weights, rows: int) -> None:
+    batch = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+    for _ in range(2):
+        scores = engine.run(batch)
+        assert (scores.shape, scores.dtype) == ((rows,), np.float32)
+        np.testing.assert_allclose(scores, batch @ weights, rtol=1e-5, atol=1e-6)
+
+
+def test_it_works_before_it_is_warm(linear_model, weights) -> None:
+    engine = OnnxRuntimeEngine(linear_model().SerializeToString(), 3)
+    assert engine.run(np.ones((2, 3), np.float32)).tolist() == [weights.sum()] * 2
+
+
+def test_scores_belong_to_the_caller(engine) -> None:
+    first = engine.run(np.ones((4, 3), np.float32))
+    kept = first.copy()
+    engine.run(np.zeros((4, 3), np.float32))
+    assert first.tolist() == kept.tolist()
+
+
+def test_rows_of_a_frame_are_taken_as_they_are(engine, weights) -> None:
+    frame = np.frombuffer(np.ones((2, 3), np.float32).tobytes(), np.float32).reshape(2, 3)
+    assert not frame.flags.writeable
+    assert engine.run(frame).tolist() == [weights.sum()] * 2
+
+
+def test_a_model_for_other_columns_is_refused(linear_model) -> None:
+    with pytest.raises(BundleError, match=r"schema says float32\[N, 4\]"):
+        OnnxRuntimeEngine(linear_model().SerializeToString(), 4)
+
+
+def test_a_model_that_answers_another_shape_is_refused(linear_model) -> None:
+    engine = OnnxRuntimeEngine(linear_model(("N", 1)).SerializeToString(), 3)
+    with pytest.raises(BundleError, match=r"answers 1 rows with float32\[1, 1\]"):
+        engine.warm(4)
+
+
+@pytest.mark.parametrize("model", [b"", b"not an onnx file", bytes(100)])
+def test_what_is_no_model_is_refused(model: bytes) -> None:
+    with pytest.raises(BundleError):
+        OnnxRuntimeEngine(model, 3)
+
+
+def outside(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/etc/passwd")
+    return tensor
+
+
+def test_external_data_is_refused(linear_model) -> None:
+    model = linear_model()
+    outside(model.graph.initializer[0])
+    with pytest.raises(BundleError, match="'weights' of the model keeps its values in another file"):
+        OnnxRuntimeEngine(model.SerializeToString(), 3)
+
+
+def test_external_data_is_found_in_constants_branches_and_functions(linear_model) -> None:
+    hidden = outside(TensorProto(name="hidden", data_type=TensorProto.FLOAT, dims=[1]))
+    constant = helper.make_node("Constant", [], ["c"], value=hidden)
+    branch = helper.make_graph([constant], "branch", [], [helper.make_tensor_value_info("c", TensorProto.FLOAT, [1])])
+    in_branch = helper.make_node("If", ["condition"], ["d"], then_branch=branch, else_branch=branch)
+    function = helper.make_function("own", "F", [], ["c"], [constant], [helper.make_opsetid("", 17)])
+    for nodes, functions in (([constant], []), ([in_branch], []), ([], [function])):
+        model = linear_model()
+        refuse_external_data(model.SerializeToString())
+        model.graph.node.extend(nodes)
+        model.functions.extend(functions)
+        with pytest.raises(BundleError, match="'hidden'"):
+            refuse_external_data(model.SerializeToString())
+
+
+def test_without_a_gpu_the_choice_says_why() -> None:
+    choice = choose(0.0, [Provider.CUDA, Provider.CPU])
+    assert choice.provider is Provider.CPU
+    assert choice.passed_over == ("CUDAExecutionProvider: no GPU was asked for",)
+
+
+def test_a_gpu_that_the_library_cannot_use_is_passed_over_with_the_reason() -> None:
+    choice = choose(0.5, [Provider.CPU])
+    assert choice.provider is Provider.CPU
+    assert "install the extra 'gpu'" in choice.passed_over[0]
+
+
+def test_a_gpu_is_used_where_it_can_be() -> None:
+    choice = choose(0.5, [Provider.CUDA, Provider.CPU])
+    assert (choice.provider, choice.passed_over) == (Provider.CUDA, ())
+
+
+def test_the_chosen_engine_opens(linear_model) -> None:
+    engine, choice = open_engine(linear_model().SerializeToString(), 3, num_gpus=0.0)
+    assert (engine.name, choice.provider) == ("onnxruntime-cpu", Provider.CPU)
