@@ -86,8 +86,9 @@ class Reply:
 class World:
     """One gateway, its link, and replicas to start and break."""
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, channel_token: bytes) -> None:
         self.folder = folder
+        self.channel_token = channel_token
         self.settings = settings
         self.link = FakeLink()
         self.port = 0
@@ -102,15 +103,25 @@ class World:
         score: Callable[[np.ndarray], np.ndarray],
         max_batch: int = 8,
         columns: int = SCHEMA.num_columns,
+        over_tcp: bool = False,
+        token: bytes | None = None,
     ) -> ReplicaAddress:
         engine = FunctionEngine(columns, score)
-        server = ChannelServer(engine, ChannelConfig(version, max_batch), SystemClock().monotonic_s)
+        config = ChannelConfig(version, max_batch, self.channel_token if token is None else token)
+        server = ChannelServer(engine, config, SystemClock().monotonic_s)
         self._replicas += 1
         path = self.folder / f"{self._replicas}.sock"
-        await server.start(path)
+        tcp = await server.start(None if over_tcp else path, ("127.0.0.1", 0) if over_tcp else None)
         self.servers.append(server)
         name = f"churn-predictor-v{version}"
-        return ReplicaAddress(f"{name}-{self._replicas}", name, "here", str(path), "", max_batch)
+        return ReplicaAddress(
+            f"{name}-{self._replicas}",
+            name,
+            "there" if over_tcp else "here",
+            "" if over_tcp else str(path),
+            tcp,
+            max_batch,
+        )
 
     async def route(
         self,
@@ -186,11 +197,11 @@ def minutes_score(rows_NF: np.ndarray) -> np.ndarray:
 
 
 @contextlib.asynccontextmanager
-async def world(**changes: object) -> AsyncIterator[World]:
+async def world(channel_token: bytes = b"", **changes: object) -> AsyncIterator[World]:
     with tempfile.TemporaryDirectory(prefix="dv-") as folder:
         settings = dataclasses.replace(Settings(home=Path(folder), port=0), **changes)
-        it = World(Path(folder), settings)
-        identity = GatewayIdentity("gw", "here", "secret", b"")
+        it = World(Path(folder), settings, channel_token)
+        identity = GatewayIdentity("gw", "here", "secret", channel_token)
         path = Path(folder) / "online.db"
         store = {}
 

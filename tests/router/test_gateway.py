@@ -260,6 +260,27 @@ def test_serving_goes_on_while_the_controller_is_away(run):
     run(scenario())
 
 
+def test_replicas_on_another_node_are_reached_by_tcp_with_the_token(run):
+    async def scenario():
+        async with world(channel_token=b"shared") as it:
+            await it.route([await it.replica("3.1", minutes_score, over_tcp=True)])
+            assert (await it.predict({"features": features(9.0)})).json["churn_probability"] == pytest.approx(0.009)
+
+    run(scenario())
+
+
+def test_a_wrong_channel_token_is_refused(run):
+    async def scenario():
+        async with world(channel_token=b"mine") as it:
+            await it.route([await it.replica("3.1", minutes_score, over_tcp=True, token=b"theirs")], channels=0)
+            await asyncio.sleep(0.2)
+            assert it.gateway.dispatcher.endpoints["churn"].stable.ready_channels == 0
+            reply = await it.predict({"features": features()}, "x-request-timeout-ms: 50")
+            assert reply.status == 504
+
+    run(scenario())
+
+
 def test_an_older_table_is_not_obeyed(run):
     async def scenario():
         async with world() as it:
