@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import decimal
 import math
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,8 +56,8 @@ def infer_kind(column: pd.Series, *, is_untyped: bool) -> FeatureKind | None:
     if is_untyped:
         return _kind_of_text(present)
     counts: dict[FeatureKind | None, int] = {}
-    for kind, count in present.map(_value_kind).value_counts(dropna=False).items():
-        counts[kind if isinstance(kind, FeatureKind) else None] = int(count)
+    for value_type, count in Counter(map(type, present)).items():
+        counts[_kind_of_type(value_type)] = counts.get(_kind_of_type(value_type), 0) + count
     best = max(counts, key=lambda kind: (counts[kind], str(kind)))
     # Numbers and words about half and half: text holds them all.
     return best if counts[best] >= MAJORITY * len(present) or best is None else FeatureKind.CATEGORICAL
@@ -72,15 +73,12 @@ def _kind_of_text(present: pd.Series) -> FeatureKind:
     return FeatureKind.BOOLEAN if words.isin(["true", "false"]).mean() >= MAJORITY else FeatureKind.CATEGORICAL
 
 
-def _value_kind(value: object) -> FeatureKind | None:
-    match value:
-        case bool() | np.bool_():
-            return FeatureKind.BOOLEAN
-        case int() | float() | np.number() | decimal.Decimal():
-            return FeatureKind.NUMERIC
-        case str():
-            return FeatureKind.CATEGORICAL
-    return None
+def _kind_of_type(value_type: type) -> FeatureKind | None:
+    if issubclass(value_type, bool | np.bool_):
+        return FeatureKind.BOOLEAN
+    if issubclass(value_type, int | float | np.number | decimal.Decimal):
+        return FeatureKind.NUMERIC
+    return FeatureKind.CATEGORICAL if issubclass(value_type, str) else None
 
 
 def cast(column: pd.Series, kind: FeatureKind) -> tuple[pd.Series, NDArray[np.bool_]]:

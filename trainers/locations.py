@@ -190,7 +190,8 @@ def raise_unreachable(location: Location, error: Exception) -> NoReturn:
     if isinstance(error, PermissionError) or "ACCESS_DENIED" in text or "HTTP response code 403" in text:
         raise UnreachableInputError(
             f"input {location.uri} refuses us: access denied",
-            remedy="check the credentials (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) and the bucket's policy"
+            remedy="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (without both, an endpoint of one's own is asked"
+            " anonymously) and the bucket's policy"
             if location.bucket
             else "check the permissions of the files",
         ) from None

@@ -78,9 +78,12 @@ def _from_seconds(numbers: pd.Series) -> pd.Series:
     import pandas as pd
 
     # Outside the years 1970 to 2200 a number is no time in seconds; it is likely in milliseconds.
-    seconds = numbers.astype(np.float64)
-    plausible = seconds.where((seconds >= 0) & (seconds < 7_258_118_400))
-    return pd.to_datetime(plausible, unit="s", utc=True).astype("datetime64[us, UTC]")
+    seconds = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
+    is_plausible = (seconds >= 0) & (seconds < 7_258_118_400)
+    # Not through pandas' own unit="s": it overflows on some tables whose numbers are all missing.
+    microseconds = np.round(np.where(is_plausible, seconds, 0) * 1e6).astype("datetime64[us]")
+    microseconds[~is_plausible] = np.datetime64("NaT")
+    return pd.Series(microseconds, index=numbers.index).dt.tz_localize("UTC")
 
 
 def settle(events: pd.DataFrame, kinds: dict[str, FeatureKind]) -> pd.DataFrame:
