@@ -72,7 +72,7 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except OSError as error:
         raise BundleError(f"bundle {folder} cannot be read: {error.strerror}", remedy=remedy) from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec lets the latter through, of bytes in keys
         raise BundleError(f"bundle {folder} has a damaged manifest: {error}", remedy=remedy) from None
     if expected_sha256 is not None and hashlib.sha256(data).hexdigest() != expected_sha256:
         raise BundleError(f"bundle {folder} is not the one that was registered: its hash differs", remedy=remedy)
@@ -81,7 +81,11 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
         odd = sorted(present.symmetric_difference(manifest.files))
         raise BundleError(f"bundle {folder} has files missing or added: {', '.join(odd)}", remedy=remedy)
     for name, sha256 in manifest.files.items():
-        if file_sha256(folder / name) != sha256:
+        try:
+            is_same = file_sha256(folder / name) == sha256
+        except OSError as error:  # a folder or a dangling link in the file's place
+            raise BundleError(f"bundle {folder}: {name} cannot be read: {error.strerror}", remedy=remedy) from None
+        if not is_same:
             raise BundleError(f"bundle {folder}: {name} was changed after it was written", remedy=remedy)
     return manifest
 

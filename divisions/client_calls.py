@@ -148,7 +148,7 @@ _OF_CONTROL: dict[int, type[errors.DivisionsError]] = {
 def _error(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) -> errors.DivisionsError:
     try:
         problem = msgspec.json.decode(body, type=_Problem)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         problem = _Problem()
     message = problem.detail or problem.title
     if not message:

@@ -1,0 +1,107 @@
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divisions.errors import SettingsError
+from divisions.settings import S3Settings, Settings, load_settings, runtime_dir
+
+
+def test_an_empty_environment_gives_the_defaults():
+    settings = load_settings({})
+    assert settings == Settings(home=settings.home)
+    assert settings.home == Path.cwd() / ".divisions" / "state"
+
+
+def test_variables_are_read_by_their_kind():
+    settings = load_settings(
+        {
+            "DIVISIONS_HOME": "/var/lib/divisions",
+            "DIVISIONS_PORT": "9000",
+            "DIVISIONS_HOST": "0.0.0.0",
+            "DIVISIONS_ALLOW_FAULTS": "true",
+            "DIVISIONS_ALLOW_BUCKETS": " raw-events, other ,",
+            "PATH": "/bin",
+        }
+    )
+    assert settings == Settings(
+        home=Path("/var/lib/divisions"),
+        port=9000,
+        host="0.0.0.0",
+        allow_faults=True,
+        allow_buckets=("raw-events", "other"),
+    )
+
+
+def test_a_relative_home_becomes_absolute_because_ray_processes_have_other_folders():
+    assert load_settings({"DIVISIONS_HOME": "state"}).home == Path.cwd() / "state"
+
+
+@pytest.mark.parametrize(
+    ("variable", "near"), [("DIVISIONS_PROT", "DIVISIONS_PORT"), ("DIVISIONS_HOMME", "DIVISIONS_HOME")]
+)
+def test_a_misspelt_variable_is_answered_with_the_nearest(variable, near):
+    with pytest.raises(SettingsError, match=f"unknown setting {variable}") as caught:
+        load_settings({variable: "1"})
+    assert near in caught.value.remedy
+
+
+@pytest.mark.parametrize("variable", ["DIVISIONS_", "DIVISIONS_S3", "DIVISIONS_ZZZZZZ", "DIVISIONS_port_"])
+def test_a_stranger_is_refused(variable):
+    with pytest.raises(SettingsError):
+        load_settings({variable: "1"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("DIVISIONS_PORT", "http"),
+        ("DIVISIONS_PORT", ""),
+        ("DIVISIONS_PORT", "80.5"),
+        ("DIVISIONS_ALLOW_FAULTS", "maybe"),
+    ],
+)
+def test_a_malformed_value_names_its_variable(variable, text):
+    with pytest.raises(SettingsError, match=variable):
+        load_settings({variable: text})
+
+
+@pytest.mark.parametrize(("text", "is_on"), [("1", True), ("TRUE", True), ("0", False), ("false", False), ("", False)])
+def test_booleans(text, is_on):
+    assert load_settings({"DIVISIONS_ALLOW_FAULTS": text}).allow_faults is is_on
+
+
+def test_every_setting_has_a_variable():
+    for field in dataclasses.fields(Settings):
+        if field.name in {"s3", "ray_address"}:
+            continue  # they come from the standard variables of AWS and Ray
+        value = "1" if isinstance(field.default, int) else "x"
+        load_settings({f"DIVISIONS_{field.name.upper()}": value})
+
+
+def test_s3_follows_the_standard_variables():
+    assert load_settings({"AWS_ENDPOINT_URL": "http://a", "AWS_DEFAULT_REGION": "eu"}).s3 == S3Settings(
+        "http://a", "eu"
+    )
+    assert (
+        load_settings({"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_S3": "http://b"}).s3.endpoint_url == "http://b"
+    )
+    assert load_settings({"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}).s3 == S3Settings(
+        None, None, "k", "s"
+    )
+
+
+def test_the_folder_of_sockets_is_short_and_of_one_home():
+    deep = Path("/" + "x" * 200)
+    assert runtime_dir(deep) == runtime_dir(deep)
+    assert runtime_dir(deep) != runtime_dir(deep / "y")
+    assert len(str(runtime_dir(deep) / "r-0123456789abcdef.sock")) <= 107
+
+
+@given(st.dictionaries(st.text().map("DIVISIONS_X_".__add__), st.text(), max_size=3))
+def test_any_stranger_is_a_settings_error(environment):
+    with pytest.raises(SettingsError) if environment else contextlib.nullcontext():
+        load_settings(environment)
