@@ -5,7 +5,7 @@ Per feature the population stability index over fixed bins, less the value that 
     PSI = sum over bins of (q - p) ln(q / p),        p: share in the reference, q: share in the new data
     E[PSI | no drift] = (B - 1)(1/n + 1/m)           B bins, n reference rows, m new rows
 
-The second line follows from 2nm/(n+m) times half of PSI being about chi-squared with B - 1 degrees of freedom. Without
+The second line follows from nm/(n+m) times PSI being about chi-squared with B - 1 degrees of freedom. Without
 it a feature of 51 states over 1,000 rows would show 0.1 of pure noise, and small data would always look shifted.
 
 Bins with fewer than `MIN_BIN_ROWS` reference rows are pooled into one, since the formula holds for well-filled bins;
