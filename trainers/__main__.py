@@ -59,10 +59,14 @@ def execute(options: argparse.Namespace, settings: Settings, progress: Progress)
     if options.no_ray:
         compute = InProcess()
     else:
+        from trainers.cluster_file import cluster_address, prepare_environment
+
+        address = cluster_address(settings, options.ray_address)
+        prepare_environment(settings)
         from trainers import ray_session
         from trainers.ray_compute import RayCompute
 
-        ray_session.connect(ray_session.cluster_address(settings, options.ray_address), settings.home)
+        ray_session.connect(address)
         compute = RayCompute(settings.home / "training", progress)
     gateway_url = "" if options.no_deploy else options.gateway or f"http://{settings.host}:{settings.port}"
     request = RunRequest(

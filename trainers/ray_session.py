@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from pathlib import Path
 
-import msgspec
 import ray
 from ray.exceptions import RaySystemError
 
 from divisions.errors import NotRunningError, TrainingError
 from divisions.pipeline import Resources
-from divisions.settings import Settings, set_default_environment
 from trainers.capacity import BYTES_PER_GB, Allotment, NodeCapacity, allot, settle
 
 SETTLE_AFTER_S = 5.0
@@ -21,31 +19,13 @@ RESOURCE_DEADLINE_S = 120.0
 """How long to wait for anything at all. Replicas hold their CPUs for weeks: longer waiting would rarely help."""
 
 
-def cluster_address(settings: Settings, given: str = "") -> str:
-    """The address that was given, else that of this home's cluster, else ``RAY_ADDRESS``.
-
-    Raises:
-        NotRunningError: there is none.
-    """
-    try:
-        cluster = msgspec.json.decode((settings.home / "cluster.json").read_bytes())
-    except (OSError, msgspec.MsgspecError):
-        cluster = {}
-    address = given or str(cluster.get("ray_address", "")) or settings.ray_address
-    if not address:
-        raise NotRunningError(f"no cluster of {settings.home} is up", remedy="start one with `divisions up`")
-    return address
-
-
-def connect(address: str, home: Path) -> None:
-    """Connects this process to the cluster.
+def connect(address: str) -> None:
+    """Connects this process to the cluster; `trainers.cluster_file` must have prepared the environment before.
 
     Raises:
         NotRunningError: nothing answers there, or the token is not the cluster's.
     """
-    token = home / "ray_token"
-    if token.exists():
-        set_default_environment({"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)})
+    _require_listener(address)
     try:
         ray.init(
             address=address,
@@ -58,6 +38,20 @@ def connect(address: str, home: Path) -> None:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NotRunningError(
             f"the Ray cluster at {address} cannot be reached: {reason}", remedy="start one with `divisions up`"
+        ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself would try for a quarter of a minute, with a warning each second."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5.0).close()
+    except OSError as error:
+        raise NotRunningError(
+            f"nothing answers at {address}, the address of the Ray cluster: {error.strerror or error}",
+            remedy="start it with `divisions up`",
         ) from error
 
 

@@ -36,8 +36,8 @@ NUM_CHECKPOINTS = 10
 """Checkpoints per run: a dead worker costs at most a tenth of it again."""
 
 MAX_FAILURES = 3
-MAX_FAILED_STARTS = 4
-"""Ray gives a worker group 30 s to start, so that workers which never get their resources end the run in 2 minutes."""
+MAX_FAILED_STARTS = 2
+"""Ray gives a group of workers 60 s to start, so workers that never get their resources end the run in 3 minutes."""
 
 _POLL_S = 0.2
 
