@@ -1,0 +1,153 @@
+"""Values that the rollout tests share: a version, a policy, a controller with a scripted world around it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from divisions.clock import ManualClock
+from divisions.control import (
+    AnalysisSpec,
+    EndpointReport,
+    GatewayReport,
+    ReplicaAddress,
+    RolloutSpec,
+    RolloutStatus,
+    VersionReport,
+    VersionSpec,
+)
+from divisions.schema import FeatureSchema
+from router.controller import Controller
+from router.histogram import count, to_sparse
+from router.journal import Journal
+
+ANALYSIS = AnalysisSpec(
+    min_dwell_s=6,
+    max_dwell_s=60,
+    min_samples=(100, 150),
+    bake_s=6,
+    warmup_s=2,
+    warmup_requests=50,
+    deploy_deadline_s=20,
+    drain_s=3,
+    keep_stable_s=30,
+)
+
+
+def version(label: str, **changes) -> VersionSpec:
+    return VersionSpec("churn-predictor", label, f"/bundles/{label}", label * 8, FeatureSchema(()), **changes)
+
+
+def spec(label: str, **changes) -> RolloutSpec:
+    return RolloutSpec("churn", version(label), analysis=changes.pop("analysis", ANALYSIS), **changes)
+
+
+@dataclass
+class World:
+    """A controller, its journal, replicas that heartbeat and one gateway that reports; time moves by the second.
+
+    ``latency_s`` and ``error_rate`` are per version; requests arrive at ``rps`` and follow the published weights.
+    """
+
+    folder: Path
+    rps: int = 300
+    latency_s: dict[str, float] = field(default_factory=dict)
+    error_rate: dict[str, float] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    loses_reports: bool = False
+    die_before: list[str] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.clock = ManualClock()
+        self.generator = np.random.default_rng(7)
+        self.table = None
+        self.salts = iter(f"salt-{number}" for number in range(10_000))
+        self.failures: dict[str, str] = {}
+        self.writes: list[str] = []
+        self.start_controller()
+
+    def start_controller(self):
+        """Starts a controller on the journal, as Ray does after the last one was killed."""
+        self.journal = Journal(self.folder / "journal.db", before_write=self._before_write)
+        self.controller = Controller(self.journal, self.clock, lambda: next(self.salts), allow_faults=False)
+
+    def restart_controller(self):
+        self.journal.close()
+        self.start_controller()
+
+    def _before_write(self, kind: str):
+        self.writes.append(kind)
+        if self.die_before and self.die_before[0] == kind:
+            self.die_before.pop(0)
+            raise KeyboardInterrupt("kill -9")
+
+    def second(self):
+        """One second of heartbeats, requests, reports and a tick of the controller."""
+        self.clock.advance(1.0)
+        now_s = self.clock.monotonic_s()
+        for app_name, wanted in self.controller.wanted().items():
+            if wanted.version not in self.silent:
+                for number in range(wanted.replicas):
+                    self.controller.register_replica(_replica(app_name, number))
+        self._follow_table()
+        if not self.loses_reports:
+            report = self._report(int(now_s) - 2)
+            if report is not None:
+                self.controller.report(report)
+        self.controller.applications_failed(self.failures)
+        self.controller.tick()
+        self._follow_table()
+
+    def seconds(self, number: int):
+        for _ in range(number):
+            self.second()
+
+    def until(self, phase: str, at_most_s: int = 120, index: int | None = None) -> int:
+        """Lets time pass until the rollout is in a phase; returns how long it took."""
+        for passed_s in range(at_most_s):
+            status = self.status()
+            if status.phase == phase and index in (None, status.step_index):
+                return passed_s
+            self.second()
+        raise AssertionError(f"still {self.status().phase} after {at_most_s} s: {self.status().message}")
+
+    def status(self) -> RolloutStatus:
+        (status,) = self.controller.status().rollouts
+        return status
+
+    def weights(self) -> dict[str, int]:
+        """What the gateway splits by."""
+        if self.table is None:
+            return {}
+        return {
+            route.version.version: route.weight_bp for endpoint in self.table.endpoints for route in endpoint.versions
+        }
+
+    def deploy_first(self, label: str = "3.1"):
+        self.controller.start_rollout(spec(label))
+        self.until("PROMOTED")
+        self.seconds(40)
+
+    def _follow_table(self):
+        table = self.controller.table
+        if self.table is None or table.epoch > self.table.epoch:
+            self.table = table
+
+    def _report(self, tick: int) -> GatewayReport | None:
+        if self.table is None or not self.table.endpoints:
+            return None
+        reports = []
+        for route in self.table.endpoints[0].versions:
+            label = route.version.version
+            requests = int(self.generator.poisson(self.rps * route.weight_bp / 10_000))
+            values_s = self.generator.lognormal(np.log(self.latency_s.get(label, 0.0008)), 0.4, requests)
+            values_s[self.generator.random(requests) < self.error_rate.get(label, 0.0)] = np.inf
+            errors = int(np.isinf(values_s).sum())
+            reports.append(VersionReport(route.version.app_name, requests, errors, to_sparse(count(values_s))))
+        return GatewayReport("g1", self.table.epoch, tick, (EndpointReport("churn", tuple(reports)),))
+
+
+def _replica(app_name: str, number: int) -> ReplicaAddress:
+    return ReplicaAddress(f"{app_name}#{number}", app_name, "node", f"/run/{number}.sock", "", 256)
