@@ -6,6 +6,7 @@
     ├── PipelineError           the pipeline file is malformed (path, line, column)
     ├── InputError              raw data cannot be used
     │   ├── UnreachableInputError   the location does not answer or refuses us
+    │   │   └── RefusedInputError       the location answers, but denies access
     │   ├── EmptyInputError         the location answers, but holds no rows
     │   ├── MissingColumnError      a column that the pipeline needs is not there
     │   └── ForbiddenInputError     the scheme or bucket is not on the allow-list
@@ -116,6 +117,10 @@ class InputError(DivisionsError):
 
 class UnreachableInputError(InputError):
     """The input location does not answer, or refuses us."""
+
+
+class RefusedInputError(UnreachableInputError):
+    """The input location answers, but denies access."""
 
 
 class EmptyInputError(InputError):

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from divisions.errors import EmptyInputError, InputError, MissingColumnError
+from divisions.errors import EmptyInputError, InputError, MissingColumnError, RefusedInputError
 from divisions.schema import FeatureKind
 from trainers.column_kinds import infer_kind
 from trainers.file_formats import BadRow, RawFile, format_of, read_file
@@ -101,7 +101,12 @@ def read_events(
         InputError: a file is damaged, or more than half of the rows are bad.
     """
     location = locate(uri, s3=s3, allow_buckets=allow_buckets)
-    files, notes = _read_files(location)
+    try:
+        files, notes = _read_files(location)
+    except RefusedInputError:
+        if location.signed is None:
+            raise
+        files, notes = _read_files(replace(location, filesystem=location.signed))
     frame, sources = _join(files)
     bad = [row for file in files for row in file.bad]
     num_read = len(frame) + len(bad)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from divisions.errors import EmptyInputError, ForbiddenInputError, UnreachableInputError
+from divisions.errors import EmptyInputError, ForbiddenInputError, RefusedInputError, UnreachableInputError
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from divisions.settings import S3Settings
 
 DEFAULT_REGION = "us-east-1"
+# S3 emulators take any signature but deny anonymous reads of private objects; a real server denies this key as well.
+PLACEHOLDER_KEY = "divisions"
 # Two attempts of at most 3 s to connect and 5 s to answer: a dead endpoint is an error within 15 s, not a hung run.
 CONNECT_TIMEOUT_S = 3.0
 REQUEST_TIMEOUT_S = 5.0
@@ -32,12 +34,16 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place that a file system can list. ``bucket`` is empty for local ones."""
+    """A place that a file system can list. ``bucket`` is empty for local ones.
+
+    ``signed`` is another way in, for when ``filesystem`` asks anonymously and is refused.
+    """
 
     uri: str
     filesystem: FileSystem
     path: str
     bucket: str = ""
+    signed: FileSystem | None = None
 
     @property
     def partition(self) -> str:
@@ -79,7 +85,10 @@ def _locate_s3(uri: str, s3: S3Settings, allow_buckets: tuple[str, ...]) -> Loca
             f"bucket {bucket!r} of input {uri} is not on the allow-list ({', '.join(allow_buckets)})",
             remedy="add it to DIVISIONS_ALLOW_BUCKETS, or read from an allowed bucket",
         )
-    return Location(uri=uri, filesystem=_s3_filesystem(s3), path=f"{bucket}/{key}".rstrip("/"), bucket=bucket)
+    signed = None
+    if s3.endpoint_url and not (s3.access_key and s3.secret_key):
+        signed = _s3_filesystem(replace(s3, access_key=PLACEHOLDER_KEY, secret_key=PLACEHOLDER_KEY, session_token=None))
+    return Location(uri, _s3_filesystem(s3), f"{bucket}/{key}".rstrip("/"), bucket, signed)
 
 
 def _s3_filesystem(s3: S3Settings) -> FileSystem:
@@ -188,10 +197,10 @@ def raise_unreachable(location: Location, error: Exception) -> NoReturn:
             remedy="check the bucket's name and AWS_ENDPOINT_URL_S3",
         ) from None
     if isinstance(error, PermissionError) or "ACCESS_DENIED" in text or "HTTP response code 403" in text:
-        raise UnreachableInputError(
+        raise RefusedInputError(
             f"input {location.uri} refuses us: access denied",
             remedy="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (without both, an endpoint of one's own is asked"
-            " anonymously) and the bucket's policy"
+            " anonymously, then with a placeholder) and the bucket's policy"
             if location.bucket
             else "check the permissions of the files",
         ) from None

@@ -1,5 +1,6 @@
 """Raw events on a real S3 server (moto): the same events as from a folder, and each failure as one clear error."""
 
+import json
 import socket
 import threading
 import time
@@ -78,9 +79,26 @@ def test_a_single_object_with_a_bad_line_is_quarantined_by_its_key(endpoint, buc
     assert events.quarantine["source"].item() == "raw-events/partition=2025-02-01/events.csv"
 
 
-def test_a_private_object_without_credentials_is_refused_with_the_remedy(endpoint, bucket):
+def test_a_private_object_is_read_without_credentials_where_the_server_takes_any(endpoint, bucket):
+    events = read(f"s3://{bucket}/partition=2025-02-01", S3Settings(endpoint_url=endpoint))
+    assert len(events.frame) == 9
+
+
+def test_a_server_that_denies_every_key_is_named_with_the_remedy(endpoint, bucket):
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::closed/*"}
+        ],
+    }
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+    )
+    client.create_bucket(Bucket="closed")
+    client.put_object(Bucket="closed", Key="partition=2025-02-01/events.csv", Body=b"customer_id,churn\nc-1,yes\n")
+    client.put_bucket_policy(Bucket="closed", Policy=json.dumps(policy))
     with pytest.raises(UnreachableInputError, match=r"refuses us: access denied.*AWS_ACCESS_KEY_ID"):
-        read(f"s3://{bucket}/partition=2025-02-01", S3Settings(endpoint_url=endpoint))
+        read("s3://closed/partition=2025-02-01", S3Settings(endpoint_url=endpoint))
 
 
 @pytest.mark.parametrize("day", ["2025-01-15", "2025-02-02"])
