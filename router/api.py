@@ -19,7 +19,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from divisions import __version__
-from divisions.errors import DivisionsError
+from divisions.errors import DivisionsError, UnknownVersionError
 from router import problem
 from router.dispatcher import Dispatcher
 from router.link import ControllerLink
@@ -137,7 +137,7 @@ class ControlApi:
         for rollout in msgspec.json.decode(await self._link.status())["rollouts"]:
             if rollout["endpoint"] == endpoint:
                 return _json(msgspec.json.encode(rollout))
-        return _problem(404, "no rollout of that endpoint")
+        raise UnknownVersionError("no rollout of that endpoint", remedy="`divisions status` lists what is deployed")
 
     async def _command(self, request: Request) -> Response:
         name = request.path_params["command"]
@@ -172,8 +172,8 @@ def _json(data: bytes, status: int = 200) -> Response:
     return Response(data, status, media_type="application/json")
 
 
-def _problem(status: int, detail: str) -> Response:
-    return Response(problem.body(status, detail), status, media_type="application/problem+json")
+def _problem(status: int, detail: str, code: str = "") -> Response:
+    return Response(problem.body(status, detail, code), status, media_type="application/problem+json")
 
 
 async def _http_problem(request: Request, error: Exception) -> Response:
@@ -188,4 +188,4 @@ async def _our_problem(request: Request, error: Exception) -> Response:
     status = problem.status_of(error)
     if status >= 500:
         log.error("%s %s failed: %s", request.method, request.url.path, error)
-    return _problem(status, problem.detail_of(error))
+    return _problem(status, problem.detail_of(error), problem.code_of(error))

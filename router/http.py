@@ -144,11 +144,13 @@ class Exchange:
             head._connection = None
             connection.finished(head)
 
-    def problem(self, status: int, detail: str, *headers: tuple[bytes, bytes], close: bool = False) -> None:
+    def problem(
+        self, status: int, detail: str, *headers: tuple[bytes, bytes], close: bool = False, code: str = ""
+    ) -> None:
         """Replies with a problem document."""
         if close:
             self.keep_alive = False
-        self.reply(render(status, [PROBLEM_JSON, *headers], problem.body(status, detail), self.keep_alive))
+        self.reply(render(status, [PROBLEM_JSON, *headers], problem.body(status, detail, code), self.keep_alive))
 
     def disconnected(self) -> None:
         self._connection = None

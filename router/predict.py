@@ -70,7 +70,7 @@ class PredictHandler:
             else:
                 self._one(endpoint, rows[0], request, request_id, timeout_s)
         except DivisionsError as error:
-            self._refuse(exchange, name, problem.status_of(error), str(error), request_id, _retry_after(error))
+            self.failed(endpoint, exchange, error, request_id)
 
     def _read_headers(self, request: Request) -> tuple[bytes, float, tuple[int, str] | None]:
         request_id = b""
@@ -98,16 +98,23 @@ class PredictHandler:
             self._refuse(exchange, "", 404, "no such endpoint", request_id)
         else:
             detail = "nothing is deployed yet. Run a pipeline with `divisions run`"
-            self._refuse(exchange, "", 503, detail, request_id, b"1")
+            self._refuse(exchange, "", 503, detail, request_id)
 
-    def _refuse(
-        self, exchange: Exchange, endpoint: str, status: int, detail: str, request_id: bytes, retry_after: bytes = b""
-    ) -> None:
-        self.refused[endpoint, status] = self.refused.get((endpoint, status), 0) + 1
+    def _refuse(self, exchange: Exchange, endpoint: str, status: int, detail: str, request_id: bytes) -> None:
+        self._count_refusal(endpoint, status)
+        exchange.problem(status, detail, (b"x-request-id", request_id))
+
+    def failed(self, endpoint: Endpoint, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None:
+        """Replies with an error of ours."""
+        status = problem.status_of(error)
+        self._count_refusal(endpoint.name, status)
         headers = [(b"x-request-id", request_id)]
-        if retry_after:
-            headers.append((b"retry-after", retry_after))
-        exchange.problem(status, detail, *headers)
+        if isinstance(error, OverloadedError):
+            headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        exchange.problem(status, str(error), *headers, code=problem.code_of(error))
+
+    def _count_refusal(self, endpoint: str, status: int) -> None:
+        self.refused[endpoint, status] = self.refused.get((endpoint, status), 0) + 1
 
     def _one(self, endpoint: Endpoint, row: Row, request: Request, request_id: bytes, timeout_s: float) -> None:
         values = self._values(endpoint, row)
@@ -143,10 +150,6 @@ class PredictHandler:
                 remedy="send `features`, or run the pipeline on data that holds it",
             )
         return endpoint.decoder.decode_stored(stored)
-
-    def failed(self, endpoint: Endpoint, exchange: Exchange, error: RequestError, request_id: bytes) -> None:
-        status = problem.status_of(error)
-        self._refuse(exchange, endpoint.name, status, str(error), request_id, _retry_after(error))
 
 
 class _Cancel:
@@ -290,7 +293,3 @@ _OK = (
 def _is_json(content_type: bytes) -> bool:
     media = content_type.partition(b";")[0].strip().lower()
     return media == b"application/json" or media.endswith(b"+json")
-
-
-def _retry_after(error: DivisionsError) -> bytes:
-    return b"%d" % max(1, round(error.retry_after_s)) if isinstance(error, OverloadedError) else b""

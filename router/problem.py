@@ -38,12 +38,16 @@ def status_of(error: BaseException) -> int:
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
-def body(status: int, detail: str) -> bytes:
-    """A problem document. ``detail`` must not repeat what the caller sent."""
+def body(status: int, detail: str, code: str = "") -> bytes:
+    """A problem document. ``detail`` must not repeat what the caller sent; ``code`` is the error's class, for clients."""
     title = HTTPStatus(status).phrase
-    return msgspec.json.encode(
-        {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
-    )
+    members = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
+    return msgspec.json.encode(members | {"code": code} if code else members)
+
+
+def code_of(error: BaseException) -> str:
+    """The name of the error's class if it is one of ours."""
+    return type(error).__name__ if isinstance(error, errors.DivisionsError) else ""
 
 
 def detail_of(error: BaseException) -> str:
