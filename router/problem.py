@@ -39,7 +39,10 @@ def status_of(error: BaseException) -> int:
 
 
 def body(status: int, detail: str, code: str = "") -> bytes:
-    """A problem document. ``detail`` must not repeat what the caller sent; ``code`` is the error's class, for clients."""
+    """A problem document.
+
+    ``detail`` must not repeat what the caller sent; ``code`` is the name of the error's class, for clients.
+    """
     title = HTTPStatus(status).phrase
     members = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
     return msgspec.json.encode(members | {"code": code} if code else members)
