@@ -54,6 +54,7 @@ class Pool:
         self._token = token
         self._node_id = node_id
         self._free: deque[ReplicaChannel] = deque()
+        self._retiring: set[ReplicaChannel] = set()
         self._loop = asyncio.get_running_loop()
         self._is_scheduled = False
 
@@ -61,11 +62,7 @@ class Pool:
         """Opens channels to new replicas and closes those to replicas that are gone."""
         wanted = {replica.replica_id: replica for replica in replicas}
         for replica_id in self.channels.keys() - wanted.keys():
-            channel = self.channels[replica_id]
-            if not channel.in_flight:
-                del self.channels[replica_id]
-                channel.close()
-            # Else it finishes what it has; the next table closes it.
+            self._retire(self.channels.pop(replica_id))
         for replica_id, replica in wanted.items():
             known = self.channels.get(replica_id)
             if known is not None and known.address.unix_path != replica.unix_path:
@@ -75,6 +72,15 @@ class Pool:
                 self.channels[replica_id] = ReplicaChannel(
                     replica, self.spec.schema.num_columns, self._token, self._node_id, self
                 )
+
+    def _retire(self, channel: ReplicaChannel) -> None:
+        """Closes a channel once what it has in flight is answered."""
+        if channel in self._free:
+            self._free.remove(channel)
+        if channel.in_flight:
+            self._retiring.add(channel)
+        else:
+            channel.close()
 
     @property
     def ready_channels(self) -> int:
@@ -121,11 +127,22 @@ class Pool:
             channel = free.popleft()
             if not channel.is_ready:
                 continue
+            if not channel.is_local:
+                channel = self._nearer(channel)
             jobs = queue.form(now_s, channel.max_batch, self.service_time)
             if not jobs:
                 free.appendleft(channel)
                 return
             channel.send(jobs, now_s)
+
+    def _nearer(self, remote: ReplicaChannel) -> ReplicaChannel:
+        """Another free channel, to a replica on this node, if there is one: a network hop saved."""
+        for channel in self._free:
+            if channel.is_local and channel.is_ready:
+                self._free.remove(channel)
+                self._free.append(remote)
+                return channel
+        return remote
 
     def channel_ready(self, channel: ReplicaChannel) -> None:
         self._free.append(channel)
@@ -133,7 +150,11 @@ class Pool:
 
     def channel_replied(self, channel: ReplicaChannel, batch: Batch, reply: wire.Reply) -> None:
         now_s = self._now_s()
-        self._free.append(channel)
+        if channel in self._retiring:
+            self._retiring.remove(channel)
+            channel.close()
+        else:
+            self._free.append(channel)
         if reply.status == wire.Status.OK and reply.rows == batch.rows:
             # The next batch leaves before this one's callers are answered: the replica works meanwhile.
             if len(self.queue):
@@ -141,7 +162,8 @@ class Pool:
             self.service_time.observe(batch.rows, now_s - batch.sent_s)
             self._answer(batch, reply, now_s)
         elif reply.status == wire.Status.CLOSING:
-            self._free.remove(channel)
+            if channel in self._free:
+                self._free.remove(channel)
             self._sink.attempt_failed(self, batch.present_jobs(), "the replica is closing")
         else:
             reason = _reason(reply)
@@ -167,6 +189,7 @@ class Pool:
     def channel_broke(self, channel: ReplicaChannel, batches: Sequence[Batch]) -> None:
         if channel in self._free:
             self._free.remove(channel)
+        self._retiring.discard(channel)
         for batch in batches:
             self._sink.attempt_failed(self, batch.present_jobs(), "the replica went away")
 
@@ -178,7 +201,7 @@ class Pool:
         late = self.queue.expire(now_s)
         if late:
             self._sink.attempt_failed(self, late, "no replica was free in time")
-        for channel in self.channels.values():
+        for channel in (*self.channels.values(), *self._retiring):
             for batch in channel.in_flight.values():
                 if batch.earliest_deadline_s <= now_s:
                     mine = batch.present_jobs()
@@ -191,9 +214,10 @@ class Pool:
     def close(self) -> None:
         """Closes every channel; what waits or is in flight goes to the failure sink."""
         waiting = self.queue.drain()
-        for channel in self.channels.values():
+        for channel in (*self.channels.values(), *self._retiring):
             channel.close()
         self.channels.clear()
+        self._retiring.clear()
         self._sink.attempt_failed(self, waiting, "the version was taken out of service")
 
 

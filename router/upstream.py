@@ -66,7 +66,7 @@ class ReplicaChannel(asyncio.Protocol):
         self.address = address
         self._columns = columns
         self._token = token
-        self._is_local = bool(address.unix_path) and (address.node_id == node_id or not address.tcp)
+        self.is_local = bool(address.unix_path) and (address.node_id == node_id or not address.tcp)
         self._owner = owner
         self._transport: asyncio.Transport | None = None
         self._reader = wire.FrameReader()
@@ -95,7 +95,7 @@ class ReplicaChannel(asyncio.Protocol):
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._is_local:
+        if self.is_local:
             await loop.create_unix_connection(lambda: self, self.address.unix_path)
         else:
             host, _, port = self.address.tcp.rpartition(":")
