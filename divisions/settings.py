@@ -96,6 +96,45 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(home=home.absolute(), ray_address=ray_address, s3=_s3(environment), **values)  # type: ignore[arg-type]  # checked by _parse
 
 
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The ``DIVISIONS_*`` variables that make `load_settings` give the same settings in another process."""
+    variables = {}
+    for field in sorted(_KNOWN):
+        value = getattr(settings, field)
+        if isinstance(value, bool):
+            value = int(value)
+        text = ",".join(value) if isinstance(value, tuple) else str(value)
+        variables[_PREFIX + field.upper()] = text
+    return variables
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment, for a process that it starts."""
+    return dict(os.environ)
+
+
+def ray_environment(home: Path) -> dict[str, str]:
+    """What a process needs in its environment, before it imports Ray, to belong to the embedded cluster of ``home``.
+
+    The last variable keeps Ray on the loopback interface: otherwise it takes 127.0.0.1 for the address of the host's
+    network interface, and the cluster would listen there, or not be found.
+    """
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(home / "ray_token"),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    }
+
+
+def join_embedded_cluster(home: Path) -> bool:
+    """Prepares this process for Ray, if an embedded cluster of ``home`` is up; call it before Ray is imported."""
+    if not (home / "cluster.json").exists():
+        return False
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # it would win over the path
+    os.environ.update(ray_environment(home))
+    return True
+
+
 def set_default_environment(values: Mapping[str, str]) -> None:
     """Sets variables that libraries read when they are imported, unless the user has set them."""
     for variable, value in values.items():
