@@ -117,6 +117,18 @@ class OnlineStoreReader:
             raise _broken(self._path, "read", error) from None
         return found[0][0] if found else None
 
+    def first(self) -> tuple[str, bytes] | None:
+        """Some customer and its features, the same one each time; None when there is nobody. For examples."""
+        connection = self._connection or self._open()
+        if connection is None:
+            return None
+        try:
+            query = self._query.partition(" WHERE ")[0].replace("features", "entity_id, features")
+            found = connection.execute(f"{query} ORDER BY entity_id LIMIT 1").fetchall()
+        except sqlite3.Error:
+            return None
+        return (found[0][0], found[0][1]) if found else None
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()
