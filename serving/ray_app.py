@@ -51,7 +51,7 @@ class VersionReplica:
             app_name=spec.app_name,
             node_id=ray.get_runtime_context().get_node_id(),
             unix_path=listening.unix_path,
-            tcp=listening.tcp,
+            tcp=_reachable(listening.tcp),
             max_batch=spec.max_batch,
             pid=os.getpid(),
             engine=listening.engine,
@@ -70,6 +70,12 @@ class VersionReplica:
             self._heartbeat.stop()
         if hasattr(self, "_replica"):
             self._replica.drain(DRAIN_S)
+
+
+def _reachable(tcp: str) -> str:
+    """The address that other nodes use when the replica listens on all of its node's."""
+    host, _, port = tcp.rpartition(":")
+    return f"{ray.util.get_node_ip_address()}:{port}" if host in {"0.0.0.0", "::"} else tcp
 
 
 def build_application(version_spec_json: bytes, home: str) -> serve.Application:
