@@ -7,7 +7,6 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,8 @@ PARITY_TOLERANCE = 1e-5
 PARITY_BATCH_SIZES = (1, 2, 7, 64, 257)
 
 
-def export_onnx(model: TabularModel, schema: FeatureSchema, path: Path, metadata: Mapping[str, str]) -> None:
-    """Writes ``rows float32[batch, F] -> scores float32[batch]`` with all weights inside the one file.
+def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[str, str]) -> bytes:
+    """The file of a graph ``rows float32[batch, F] -> scores float32[batch]``, with all weights inside it.
 
     Raises:
         TrainingError: the graph cannot be exported, or is not valid ONNX.
@@ -60,11 +59,12 @@ def export_onnx(model: TabularModel, schema: FeatureSchema, path: Path, metadata
         raise TrainingError(
             f"the model cannot be exported to ONNX: {error}", remedy="report this with the pipeline file"
         ) from error
-    path.write_bytes(graph.SerializeToString())
+    data: bytes = graph.SerializeToString()
+    return data
 
 
 def check_parity(
-    model: TabularModel, schema: FeatureSchema, path: Path, real_rows_NF: NDArray[np.float32], seed: int
+    model: TabularModel, schema: FeatureSchema, model_onnx: bytes, real_rows_NF: NDArray[np.float32], seed: int
 ) -> float:
     """Compares ONNX Runtime with PyTorch on real, random, extreme and missing inputs in several batch sizes.
 
@@ -74,7 +74,7 @@ def check_parity(
     Raises:
         TrainingError: it exceeds `PARITY_TOLERANCE`, or a score is not a probability.
     """
-    session = _session(path)
+    session = _session(model_onnx)
     model = model.to("cpu").eval()
     probe_NF = np.concatenate([parity_rows(schema, np.random.default_rng(seed)), real_rows_NF[:512]])
     worst = 0.0
@@ -113,9 +113,9 @@ def parity_rows(schema: FeatureSchema, rng: np.random.Generator, num_random: int
     return np.concatenate([random_NF, holed_NF, constant_NF]).astype(np.float32)
 
 
-def score(path: Path, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
+def score(model_onnx: bytes, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
     """Scores rows with the exported graph: what is evaluated is what will serve."""
-    session = _session(path)
+    session = _session(model_onnx)
     parts = [
         session.run([OUTPUT_NAME], {INPUT_NAME: rows_NF[start : start + batch_size]})[0]
         for start in range(0, len(rows_NF), batch_size)
@@ -123,13 +123,13 @@ def score(path: Path, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> N
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def _session(path: Path) -> Any:
+def _session(model_onnx: bytes) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(model_onnx, options, providers=["CPUExecutionProvider"])
 
 
 @contextlib.contextmanager

@@ -11,10 +11,8 @@ gate refused is registered as failed, so that people can look at it.
 from __future__ import annotations
 
 import datetime as dt
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -94,7 +92,11 @@ class PipelineRun:
             registry_run.log_params(run_params(pipeline))
             prepared = self._prepare(pipeline, uri, registry_run)
             model = self._train(pipeline, prepared, registry_run)
-            version, validated, bundle = self._register(request, prepared, model, registry_run)
+            model_onnx, parity = self._export(pipeline, prepared, model, registry_run.run_id)
+            previous = self.registry.reference_version(pipeline.model_name)
+            validated = self._validate(pipeline, prepared, model_onnx, previous)
+            bundle = self._write_bundle(pipeline, prepared, validated, model_onnx, parity, registry_run)
+            version = self._register(request, prepared, validated, bundle, previous, registry_run)
         if not validated.is_passed:
             raise GateRefusedError(
                 f"version {version.version} of {version.model} is refused: {validated.refusals}",
@@ -162,57 +164,84 @@ class PipelineRun:
             current.detail = f"{hyperparams.epochs} epochs over {len(data.train_rows_NF):,} customers"
         return model
 
-    def _register(
-        self, request: RunRequest, prepared: Prepared, model: TabularModel, registry_run: RegistryRun
-    ) -> tuple[RegisteredVersion, Validated, WrittenBundle]:
-        from trainers.export import FRAMEWORK, check_parity, export_onnx, score
+    def _export(self, pipeline: Pipeline, prepared: Prepared, model: TabularModel, run_id: str) -> tuple[bytes, float]:
+        from trainers.export import check_parity, export_onnx
 
-        pipeline, schema = request.pipeline, prepared.table.schema
-        with tempfile.TemporaryDirectory(prefix="divisions-") as folder:
-            onnx_path = Path(folder) / ONNX
-            with step(self.progress, self.clock, "Export to ONNX") as current:
-                export_onnx(model, schema, onnx_path, {"schema_sha256": schema.sha256, "run_id": registry_run.run_id})
-                seed = pipeline.training.hyperparams.seed
-                parity = check_parity(model, schema, onnx_path, prepared.holdout.x, seed)
-                current.detail = f"differs from PyTorch by {parity:.1e} at most"
-            with step(self.progress, self.clock, "Validate") as current:
-                # What is judged is the exported graph, on customers that training never saw.
-                scores_N = score(onnx_path, prepared.holdout.x)
-                previous = self.registry.reference_version(pipeline.model_name)
-                validated = validate_model(prepared, scores_N, previous, pipeline.validation.gates)
-                current.detail = _shown(validated)
-            with step(self.progress, self.clock, "Register") as current:
-                identity = BundleIdentity(
-                    model=pipeline.model_name,
-                    pipeline=pipeline.name,
-                    run_id=registry_run.run_id,
-                    created_at=dt.datetime.fromtimestamp(self.clock.wall_s(), dt.UTC).isoformat(timespec="seconds"),
-                    input_uri=prepared.events.uri,
-                    framework=FRAMEWORK,
-                )
-                contents = {
-                    ONNX: onnx_path.read_bytes(),
-                    REFERENCE: build_reference(schema, prepared.train.x).to_json(),
-                    REPORT: report_json(prepared, validated, parity),
-                }
-                bundle = write_bundle(self.settings.home / "bundles", identity, schema, validated.metrics, contents)
-                registry_run.log_metrics(validated.metrics, step=pipeline.training.hyperparams.epochs)
-                facts = lineage(request.pipeline_text, prepared, previous, request.git_commit)
-                status = ValidationStatus.PASSED if validated.is_passed else ValidationStatus.FAILED
-                registry_run.set_tags({**facts, "validation_status": status.value})
-                version = self.registry.register(
-                    registry_run,
-                    model=pipeline.model_name,
-                    major=pipeline.model.major,
-                    bundle_path=bundle.path,
-                    bundle_sha256=bundle.sha256,
-                    metrics=validated.metrics,
-                    status=status,
-                    message=validated.refusals,
-                    lineage=facts,
-                )
-                current.detail = f"{version.model} version {version.version}, {status.value}"
-        return version, validated, bundle
+        schema = prepared.table.schema
+        with step(self.progress, self.clock, "Export to ONNX") as current:
+            model_onnx = export_onnx(model, schema, {"schema_sha256": schema.sha256, "run_id": run_id})
+            seed = pipeline.training.hyperparams.seed
+            parity = check_parity(model, schema, model_onnx, prepared.holdout.x, seed)
+            current.detail = f"differs from PyTorch by {parity:.1e} at most"
+        return model_onnx, parity
+
+    def _validate(
+        self, pipeline: Pipeline, prepared: Prepared, model_onnx: bytes, previous: RegisteredVersion | None
+    ) -> Validated:
+        from trainers.export import score
+
+        with step(self.progress, self.clock, "Validate") as current:
+            # What is judged is the exported graph, on customers that training never saw.
+            scores_N = score(model_onnx, prepared.holdout.x)
+            validated = validate_model(prepared, scores_N, previous, pipeline.validation.gates)
+            current.detail = validated.summary
+        return validated
+
+    def _write_bundle(
+        self,
+        pipeline: Pipeline,
+        prepared: Prepared,
+        validated: Validated,
+        model_onnx: bytes,
+        parity: float,
+        registry_run: RegistryRun,
+    ) -> WrittenBundle:
+        from trainers.export import FRAMEWORK
+
+        identity = BundleIdentity(
+            model=pipeline.model_name,
+            pipeline=pipeline.name,
+            run_id=registry_run.run_id,
+            created_at=dt.datetime.fromtimestamp(self.clock.wall_s(), dt.UTC).isoformat(timespec="seconds"),
+            input_uri=prepared.events.uri,
+            framework=FRAMEWORK,
+        )
+        schema = prepared.table.schema
+        contents = {
+            ONNX: model_onnx,
+            REFERENCE: build_reference(schema, prepared.train.x).to_json(),
+            REPORT: report_json(prepared, validated, parity),
+        }
+        return write_bundle(self.settings.home / "bundles", identity, schema, validated.metrics, contents)
+
+    def _register(
+        self,
+        request: RunRequest,
+        prepared: Prepared,
+        validated: Validated,
+        bundle: WrittenBundle,
+        previous: RegisteredVersion | None,
+        registry_run: RegistryRun,
+    ) -> RegisteredVersion:
+        pipeline = request.pipeline
+        status = ValidationStatus.PASSED if validated.is_passed else ValidationStatus.FAILED
+        facts = lineage(request.pipeline_text, prepared, previous, request.git_commit)
+        with step(self.progress, self.clock, "Register") as current:
+            registry_run.log_metrics(validated.metrics, step=pipeline.training.hyperparams.epochs)
+            registry_run.set_tags({**facts, "validation_status": status.value})
+            version = self.registry.register(
+                registry_run,
+                model=pipeline.model_name,
+                major=pipeline.model.major,
+                bundle_path=bundle.path,
+                bundle_sha256=bundle.sha256,
+                metrics=validated.metrics,
+                status=status,
+                message=validated.refusals,
+                lineage=facts,
+            )
+            current.detail = f"{version.model} version {version.version}, {status.value}"
+        return version
 
     def _deploy(self, request: RunRequest, version: RegisteredVersion, prepared: Prepared) -> str:
         if not request.gateway_url:
@@ -224,9 +253,3 @@ class PipelineRun:
             status = start_rollout(request.gateway_url, self.settings.home, spec)
             current.detail = f"{version.version} to {spec.endpoint}"
         return str(status.phase)
-
-
-def _shown(validated: Validated) -> str:
-    metrics = validated.metrics
-    verdict = "all gates passed" if validated.is_passed else "refused"
-    return f"auc {metrics['auc']:.4f}, drift {metrics['drift_score']:.3f} ({validated.drift.note}); {verdict}"

@@ -47,6 +47,13 @@ class Validated:
         """The gates that did not pass, as text; empty when all did."""
         return "; ".join(str(result) for result in self.gates if not is_passed([result]))
 
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        verdict = "all gates passed" if self.is_passed else "refused"
+        auc, drift = self.metrics["auc"], self.metrics["drift_score"]
+        return f"auc {auc:.4f}, drift {drift:.3f} ({self.drift.note}); {verdict}"
+
 
 def validate_model(
     prepared: Prepared, scores_N: NDArray[np.float32], previous: RegisteredVersion | None, gates: tuple[Gate, ...]

@@ -1,0 +1,88 @@
+"""The composition root of a run: settings and a pipeline file in, the parts built and put together, the run started."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from divisions.clock import SystemClock
+from divisions.pipeline_file import load_pipeline
+from divisions.settings import Settings
+from trainers.progress import Progress
+
+if TYPE_CHECKING:
+    from trainers.compute import Compute
+    from trainers.run import RunOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class StartOptions:
+    """What a user can say about a run.
+
+    Attributes:
+        input_uri: raw events, in place of the file's input; may contain variables.
+        today: the day of ``${today}``; None is today in UTC.
+        is_deployed: whether a version that passed is rolled out.
+        uses_ray: False runs every stage in this process.
+        ray_address, gateway_url: in place of those of this home's cluster.
+    """
+
+    pipeline_path: Path
+    input_uri: str = ""
+    today: dt.date | None = None
+    is_deployed: bool = True
+    uses_ray: bool = True
+    ray_address: str = ""
+    gateway_url: str = ""
+
+
+def start(options: StartOptions, settings: Settings, progress: Progress) -> RunOutcome:
+    """Runs a pipeline to its end, which is that of registration or the start of the rollout.
+
+    Raises:
+        DivisionsError: see `trainers.run.PipelineRun.run`.
+    """
+    pipeline = load_pipeline(options.pipeline_path)
+    # Before any heavy import, so that a missing cluster is told at once.
+    compute = _ray_compute(options, settings, progress) if options.uses_ray else _in_process()
+    from divisions.registry import Registry
+    from trainers.cluster_file import cluster_gateway
+    from trainers.lineage import git_commit_of
+    from trainers.run import PipelineRun, RunRequest
+
+    gateway_url = ""
+    if options.is_deployed:
+        gateway_url = options.gateway_url or cluster_gateway(settings.home)
+        if not gateway_url:
+            progress.notice(f"no gateway of {settings.home} is up: the version will be registered, but not served")
+    clock = SystemClock()
+    request = RunRequest(
+        pipeline=pipeline,
+        pipeline_text=options.pipeline_path.read_text(encoding="utf-8"),
+        today=options.today or dt.datetime.fromtimestamp(clock.wall_s(), dt.UTC).date(),
+        input_uri=options.input_uri,
+        gateway_url=gateway_url,
+        git_commit=git_commit_of(options.pipeline_path.absolute().parent),
+    )
+    registry = Registry(settings.home, settings.tracking_uri, clock)
+    return PipelineRun(settings, registry, compute, progress, clock).run(request)
+
+
+def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) -> Compute:
+    from trainers.cluster_file import cluster_address, prepare_environment
+
+    address = cluster_address(settings, options.ray_address)
+    prepare_environment(settings)
+    from trainers import ray_session
+    from trainers.ray_compute import RayCompute
+
+    ray_session.connect(address)
+    return RayCompute(settings.home / "training", progress)
+
+
+def _in_process() -> Compute:
+    from trainers.compute import InProcess
+
+    return InProcess()
