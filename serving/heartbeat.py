@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 class Heartbeat:
     """Calls ``beat`` every `BEAT_S`, and every `RETRY_S` while it fails, until it is stopped.
 
-    ``beat`` returns whether the controller heard it. It must not raise, and must return within a few seconds.
+    ``beat`` returns whether the controller heard it, within a few seconds. If it raises, it was not heard: a thread
+    that ended silently would leave a healthy replica without traffic for ever.
     """
 
     def __init__(self, beat: Callable[[], bool], wait: Callable[[float], bool] | None = None) -> None:
@@ -34,7 +35,11 @@ class Heartbeat:
     def run(self) -> None:
         was_heard = True
         while True:
-            is_heard = self._beat()
+            try:
+                is_heard = self._beat()
+            except Exception:  # the edge of the loop
+                log.exception("the heartbeat failed")
+                is_heard = False
             if is_heard != was_heard:
                 log.info("the controller hears us again" if is_heard else "the controller does not hear us")
                 was_heard = is_heard

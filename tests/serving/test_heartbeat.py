@@ -23,3 +23,12 @@ def test_it_stops_when_told_to() -> None:
     heartbeat._thread.join(5)
     assert not heartbeat._thread.is_alive()
     assert len(beats) == 1
+
+
+def test_a_beat_that_raises_does_not_end_it() -> None:
+    def fail() -> bool:
+        raise OSError("no network")
+
+    waits: list[float] = []
+    Heartbeat(fail, lambda seconds: waits.append(seconds) or len(waits) == 3).run()
+    assert waits == [RETRY_S] * 3
