@@ -1,0 +1,178 @@
+"""The controller's actor on a real Ray cluster: it starts and stops versions on Ray Serve, and survives kill -9."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from onnx import TensorProto, helper
+
+from divisions.bundle import ONNX, Manifest, write_manifest
+from divisions.control import (
+    AnalysisSpec,
+    ControllerStatus,
+    Faults,
+    RolloutCommand,
+    RolloutSpec,
+    RolloutStatus,
+    RoutingTable,
+    VersionSpec,
+)
+from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequestError
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.settings import Settings
+
+pytestmark = pytest.mark.e2e
+ray = pytest.importorskip("ray")
+
+
+def write_version(folder: Path, label: str) -> VersionSpec:
+    """A bundle whose model is its first feature, and the version that serves it."""
+    graph = helper.make_graph(
+        [helper.make_node("ReduceSum", ["rows", "axes"], ["scores"], keepdims=0)],
+        "sum",
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", 1])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N"])],
+        [helper.make_tensor("axes", TensorProto.INT64, [1], [1])],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9).SerializeToString()
+    schema = FeatureSchema((Feature("a", FeatureKind.NUMERIC),))
+    folder.mkdir(parents=True)
+    (folder / ONNX).write_bytes(model)
+    files = {ONNX: hashlib.sha256(model).hexdigest()}
+    sha256 = write_manifest(folder, Manifest("adder", "adder-v1", "run", "2025-01-14", schema, {}, files))
+    return VersionSpec("adder", label, str(folder), sha256, schema, replicas=1, num_cpus=0.5, max_batch=8)
+
+
+class Cluster:
+    """The actor behind a synchronous face; calls are repeated while it restarts."""
+
+    def __init__(self, home: Path) -> None:
+        from router.ray_controller import get_or_create_controller
+
+        self.home = home
+        self.actor: Any = get_or_create_controller(Settings(home=home))
+
+    def start(self, spec: RolloutSpec) -> RolloutStatus:
+        reply = ray.get(self.actor.start_rollout.remote(msgspec.json.encode(spec)))
+        return msgspec.json.decode(reply, type=RolloutStatus)
+
+    def command(self, name: str, **changes: Any) -> RolloutStatus:
+        command = RolloutCommand("sum", name, **changes)
+        return msgspec.json.decode(ray.get(self.actor.command.remote(msgspec.json.encode(command))), type=RolloutStatus)
+
+    def status(self) -> ControllerStatus:
+        return msgspec.json.decode(ray.get(self.actor.status.remote(), timeout=10), type=ControllerStatus)
+
+    def table(self) -> RoutingTable:
+        return msgspec.msgpack.decode(ray.get(self.actor.poll_table.remote(0, 5.0), timeout=10), type=RoutingTable)
+
+    def until(self, ask: Callable[[], object], timeout_s: float = 60.0) -> None:
+        end_s = time.monotonic() + timeout_s
+        while time.monotonic() < end_s:
+            try:
+                if ask():
+                    return
+            except ray.exceptions.RayError:
+                pass
+            time.sleep(0.1)
+        raise AssertionError(f"it did not happen in time: {self.status()}")
+
+    def phase(self) -> str:
+        return self.status().rollouts[0].phase
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    from ray import serve
+
+    folder = Path(tempfile.mkdtemp(prefix="dv"))  # Ray's sockets do not fit below pytest's long names
+    patch = pytest.MonkeyPatch()
+    patch.setenv("DIVISIONS_HOME", str(folder / "home"))
+    patch.setenv("TMPDIR", str(folder))
+    patch.setattr(tempfile, "tempdir", None)
+    (folder / "home").mkdir()
+    try:
+        ray.init(
+            address="local", num_cpus=4, include_dashboard=False, _temp_dir=str(folder / "ray"), namespace="divisions"
+        )
+        serve.start(proxy_location="Disabled")
+        cluster = Cluster(folder / "home")
+        yield cluster
+        ray.kill(cluster.actor)
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+        patch.undo()
+        for path in folder.rglob("bundle*/*"):
+            path.chmod(0o600)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def test_versions_come_and_go_and_a_killed_controller_goes_on(cluster: Cluster) -> None:
+    from ray import serve
+
+    analysis = AnalysisSpec(deploy_deadline_s=60, drain_s=1, keep_stable_s=1)
+    first = write_version(cluster.home / "bundle-1", "1.1")
+    assert cluster.start(RolloutSpec("sum", first, analysis=analysis)).phase == "WARMING"
+    cluster.until(lambda: cluster.phase() == "PROMOTED")
+    (route,) = cluster.table().endpoints[0].versions
+    assert (route.version.version, route.weight_bp, len(route.replicas)) == ("1.1", 10_000, 1)
+
+    # What cannot be carried out comes back as the error that it is.
+    with pytest.raises(MalformedRequestError, match="RolloutSpec"):
+        ray.get(cluster.actor.start_rollout.remote(b'{"endpoint": 1}'))
+    faulty = msgspec.structs.replace(first, version="1.9", faults=Faults(batch_delay_ms=10))
+    with pytest.raises(FaultsRefusedError):
+        cluster.start(RolloutSpec("sum", faulty))
+
+    # A damaged version never takes traffic; it is gone again with its reason, and does not come back by itself.
+    damaged = write_version(cluster.home / "bundle-2", "1.2")
+    damaged = msgspec.structs.replace(damaged, bundle_sha256="0" * 64)
+    spec = RolloutSpec("sum", damaged, analysis=analysis)
+    cluster.start(spec)
+    cluster.until(lambda: cluster.phase() == "ROLLED_BACK")
+    assert cluster.status().rollouts[0].rollback_reason.startswith("deploy: ")
+    cluster.until(lambda: damaged.app_name not in serve.status().applications)
+    with pytest.raises(LatchedSpecError):
+        cluster.start(spec)
+
+    # A second good version waits at 20 % for traffic; the controller is killed there and goes on.
+    second = write_version(cluster.home / "bundle-3", "1.3")
+    cluster.start(RolloutSpec("sum", second, analysis=analysis))
+    cluster.until(lambda: cluster.phase() == "STEP")
+    before, status = cluster.table(), cluster.status()
+    pid = next(actor["Pid"] for actor in _actors() if actor["ClassName"] == "ControllerActor")
+    os.kill(pid, signal.SIGKILL)
+    killed_s = time.monotonic()
+    cluster.until(lambda: cluster.table().epoch > before.epoch, timeout_s=20)
+    print(f"resumed {time.monotonic() - killed_s:.1f} s after kill -9")
+    assert cluster.table().endpoints == before.endpoints
+    assert cluster.status().rollouts[0].generation == status.rollouts[0].generation
+    assert cluster.status().restarts == 1
+
+    # The operator takes it over the line; the old version is stopped after its time, and can be gone back to.
+    assert cluster.command("promote").phase == "PROMOTED"
+    cluster.until(lambda: set(serve.status().applications) == {second.app_name})
+    cluster.command("rollback", to="1.1")
+    cluster.until(lambda: cluster.phase() == "PROMOTED")
+    assert [route.version.version for route in cluster.table().endpoints[0].versions] == ["1.1"]
+
+
+def _actors() -> list[dict[str, Any]]:
+    from ray._private.state import actors
+
+    return [
+        {"Pid": actor["Pid"], "ClassName": actor["ActorClassName"]}
+        for actor in actors().values()
+        if actor["State"] == "ALIVE"
+    ]
