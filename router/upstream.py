@@ -119,7 +119,9 @@ class ReplicaChannel(asyncio.Protocol):
             self._abort(str(error))
 
     def _accept(self, ack: wire.HelloAck) -> None:
-        if ack.status != wire.Status.OK:
+        if ack.status == wire.Status.CLOSING:
+            self._abort("the replica is draining")
+        elif ack.status != wire.Status.OK:
             self._abort("the replica refused us; its channel token differs")
         elif ack.columns != self._columns:
             self._abort(f"the replica takes rows of {ack.columns} columns, its version has {self._columns}")
