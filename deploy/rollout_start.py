@@ -1,0 +1,60 @@
+"""From a version in the registry to a rollout of it, judged and sized as the pipeline file says."""
+
+from __future__ import annotations
+
+import msgspec
+
+from divisions.bundle import read_bundle
+from divisions.client import Client
+from divisions.control import Faults, RolloutStatus
+from divisions.errors import GateRefusedError, UsageError
+from divisions.pipeline import Pipeline
+from divisions.settings import Settings
+from divisions.versions import RegisteredVersion, ValidationStatus
+from trainers.capacity import NodeCapacity
+from trainers.deployment import rollout_spec
+
+
+def start_version(
+    client: Client,
+    settings: Settings,
+    pipeline: Pipeline,
+    version: RegisteredVersion,
+    *,
+    faults: Faults | None = None,
+    force: bool = False,
+) -> tuple[RolloutStatus, tuple[str, ...]]:
+    """Wishes for a rollout; returns its status, and notices about what the cluster cannot give.
+
+    Raises:
+        GateRefusedError: the version did not pass its gates.
+        UsageError: the pipeline makes another model.
+        RolloutError: the controller refuses.
+    """
+    if version.model != pipeline.model_name:
+        raise UsageError(
+            f"pipeline {pipeline.name} makes {pipeline.model_name}, not {version.model}",
+            remedy="name the model's own pipeline file with --pipeline",
+        )
+    if version.validation_status is not ValidationStatus.PASSED:
+        why = f": {version.message}" if version.message else ""
+        raise GateRefusedError(
+            f"{version.model} {version.version} is {version.validation_status}{why}",
+            remedy="only versions that passed their gates are served",
+        )
+    manifest = read_bundle(version.bundle_path, version.bundle_sha256)
+    nodes = _nodes(settings) if pipeline.serving.num_gpus else ()
+    spec, notices = rollout_spec(pipeline, version, manifest.schema, nodes)
+    if faults is not None:
+        spec = msgspec.structs.replace(spec, version=msgspec.structs.replace(spec.version, faults=faults))
+    return client.start_rollout(spec, force=force), notices
+
+
+def _nodes(settings: Settings) -> tuple[NodeCapacity, ...]:
+    from trainers.cluster_file import cluster_address, prepare_environment
+
+    prepare_environment(settings)
+    from trainers import ray_session
+
+    ray_session.connect(cluster_address(settings))
+    return ray_session.nodes()

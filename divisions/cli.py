@@ -1,0 +1,114 @@
+"""``divisions``: the command line. Parses, calls, and turns every end into one line and an exit status.
+
+======  =====================================================================
+status  meaning
+======  =====================================================================
+0       done
+1       failed: one line ``error: what is wrong. what to do`` on standard error
+2       used wrongly: usage and, where there is one, a suggestion
+130     interrupted
+======  =====================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer._click.exceptions import ClickException
+
+from divisions.commands import cluster, models, predict, rollout, run, status
+from divisions.errors import DivisionsError, UsageError
+
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="divisions",
+    help="From raw events to a canaried prediction endpoint on one Ray cluster.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    if version:
+        from divisions import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+app.command("up")(cluster.up)
+app.command("down")(cluster.down)
+app.command("run")(run.run)
+app.command("status")(status.status)
+app.add_typer(rollout.app, name="rollout")
+app.command("rollback")(rollout.rollback)
+app.add_typer(models.app, name="models")
+app.command("predict")(predict.predict)
+
+
+def main() -> None:
+    """The console script."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit status; nothing is raised."""
+    try:
+        result = app(args=list(arguments), standalone_mode=False, prog_name="divisions")
+    except ClickException as error:
+        error.show()
+        return EXIT_USAGE if error.exit_code == EXIT_USAGE else EXIT_FAILED
+    except typer.Exit as ending:
+        return int(ending.exit_code)
+    except DivisionsError as error:
+        _complain(str(error))
+        return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader has seen enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001  # the edge of the program; the traceback goes to a file
+        _complain(_crash_line(error))
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _complain(line: str) -> None:
+    print(f"error: {' '.join(line.split())}", file=sys.stderr)
+
+
+def _crash_line(error: Exception) -> str:
+    """Writes the traceback to a log of the home, and says where."""
+    import tempfile
+    import traceback
+    from pathlib import Path
+
+    from divisions.settings import load_settings
+
+    what = f"{type(error).__name__}: {error}"[:300]
+    try:
+        folder = load_settings().home / "logs"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, DivisionsError):
+        folder = Path(tempfile.gettempdir())
+    path = folder / f"crash-{os.getpid()}.log"
+    try:
+        path.write_text("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"unexpected {what}"
+    return f"unexpected {what}. Please report it with {path}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""``divisions up`` and ``divisions down``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from divisions.commands.output import Format, Output, print_json
+from divisions.settings import load_settings
+
+if TYPE_CHECKING:
+    from deploy.cluster_file import Cluster
+    from divisions.settings import Settings
+
+PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
+
+Port = Annotated[int | None, typer.Option(min=1, max=65_535, show_default="8000", help="Port of the gateways.")]
+DashboardPort = Annotated[
+    int | None, typer.Option(min=1, max=65_535, show_default="8265", help="Port of Ray's dashboard and job server.")
+]
+GcsPort = Annotated[int | None, typer.Option(min=1, max=65_535, show_default="6479", help="Port of Ray's head.")]
+Gateways = Annotated[
+    int | None, typer.Option(min=1, max=64, show_default="1", help="Gateway processes, sharing the port.")
+]
+
+
+def up(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay; Ctrl-C stops the cluster.")] = False,
+    bootstrap: Annotated[
+        bool, typer.Option("--bootstrap", help="Train on demo data and serve, if nothing is served yet.")
+    ] = False,
+    port: Port = None,
+    gateways: Gateways = None,
+    dashboard_port: DashboardPort = None,
+    gcs_port: GcsPort = None,
+    allow_faults: Annotated[
+        bool, typer.Option("--allow-faults", help="Let rollouts inject faults. Never in production.")
+    ] = False,
+    pipeline: Annotated[Path, typer.Option(help="The pipeline file of --bootstrap.")] = PIPELINE,
+    output: Output = Format.TEXT,
+) -> None:
+    """Start the embedded cluster: Ray, controller and gateways."""
+    import dataclasses
+
+    from deploy import embedded
+    from divisions.clock import SystemClock
+    from divisions.commands.progress import shown_progress
+
+    settings = load_settings()
+    settings = dataclasses.replace(
+        settings,
+        port=port or settings.port,
+        gateways=gateways or settings.gateways,
+        dashboard_port=dashboard_port or settings.dashboard_port,
+        gcs_port=gcs_port or settings.gcs_port,
+        allow_faults=allow_faults or settings.allow_faults,
+    )
+    is_json = output is Format.JSON
+
+    def announce(cluster: Cluster) -> None:
+        if is_json:
+            print_json(cluster)
+        else:
+            print(_greeting(settings, cluster, foreground), flush=True)
+
+    wish = embedded.Wish(settings, is_foreground=foreground, bootstrap=pipeline if bootstrap else None)
+    with shown_progress(sys.stderr if is_json else sys.stdout) as progress:
+        embedded.run(wish, progress, SystemClock(), announce)
+
+
+def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
+    from deploy.examples import example_calls
+
+    lines = [
+        "",
+        f"Gateway    {cluster.gateway_url}",
+        f"Dashboard  {cluster.dashboard_url}  (asks for the token in {settings.home / 'ray_token'})",
+        *example_calls(settings.home, cluster.gateway_url),
+        "",
+        "Ctrl-C stops everything." if is_foreground else "Stop it with: divisions down",
+    ]
+    return "\n".join(lines)
+
+
+def down(output: Output = Format.TEXT) -> None:
+    """Stop the embedded cluster of this home; what it served, it serves again after the next `up`."""
+    from deploy import shutdown
+    from divisions.clock import SystemClock
+    from divisions.commands.progress import shown_progress
+
+    settings = load_settings()
+    with shown_progress(sys.stderr if output is Format.JSON else sys.stdout) as progress:
+        cluster = shutdown.stop(settings.home, progress, SystemClock())
+    if output is Format.JSON:
+        print_json({"stopped": cluster.pid, "home": str(settings.home)})

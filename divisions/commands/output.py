@@ -1,0 +1,67 @@
+"""What commands print: tables and JSON. Colours and boxes only on a terminal."""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+
+class Format(enum.StrEnum):
+    TEXT = "text"
+    JSON = "json"
+
+
+Output = Annotated[Format, typer.Option("--output", "-o", help="How to print the result.")]
+
+
+def print_json(value: object) -> None:
+    """Prints one JSON document; ``value`` is anything that msgspec encodes."""
+    import msgspec
+
+    print(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode(), flush=True)
+
+
+def print_json_line(value: object) -> None:
+    import msgspec
+
+    print(msgspec.json.encode(value, enc_hook=str).decode(), flush=True)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as kubectl prints it: columns three blanks apart, no lines."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    lines = [
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+    return "\n".join(lines)
+
+
+def age(seconds: float) -> str:
+    """``14h``, ``3m20s``, as kubectl writes ages."""
+    whole = max(0, int(seconds))
+    days, hours, minutes = whole // 86_400, whole % 86_400 // 3_600, whole % 3_600 // 60
+    if days:
+        return f"{days}d{hours}h" if days < 8 and hours else f"{days}d"
+    if hours:
+        return f"{hours}h{minutes}m" if hours < 8 and minutes else f"{hours}h"
+    if minutes:
+        return f"{minutes}m{whole % 60}s" if minutes < 10 and whole % 60 else f"{minutes}m"
+    return f"{whole}s"
+
+
+def percent(basis_points: int) -> str:
+    return f"{basis_points / 100:g}%"
+
+
+def is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def redraw(text: str) -> None:
+    """Shows ``text`` in place of what is on the terminal; elsewhere, below it."""
+    print(f"\x1b[H\x1b[2J{text}" if is_terminal() else text + "\n", flush=True)

@@ -1,0 +1,178 @@
+"""``divisions rollout …`` and ``divisions rollback``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from divisions.commands.connection import connect
+from divisions.commands.output import Format, Output, is_terminal, print_json, print_json_line, redraw
+from divisions.errors import UnknownVersionError, UsageError
+
+if TYPE_CHECKING:
+    from divisions.client import Client
+    from divisions.control import Faults, RolloutStatus
+
+PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
+EXIT_ROLLED_BACK = 1
+
+app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="MODEL_OR_ENDPOINT", help="The model, or the endpoint it serves.")]
+
+
+@app.command("start")
+def start(
+    model: Annotated[str, typer.Argument(help="The registered model.")],
+    version: Annotated[str, typer.Option("--version", help="A version, a registry number, or an alias.")],
+    pipeline: Annotated[Path, typer.Option(help="The pipeline file: how to serve and judge.")] = PIPELINE,
+    fault: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Inject batch_delay_ms or error_rate; needs `up --allow-faults`."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Even if this very rollout was rolled back before.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show it to its end.")] = False,
+    output: Output = Format.TEXT,
+) -> int:
+    """Roll a registered version out."""
+    from deploy.rollout_start import start_version
+    from divisions.pipeline_file import load_pipeline
+    from divisions.registry import Registry
+    from divisions.settings import load_settings
+
+    faults = parse_faults(fault or [])
+    settings = load_settings()
+    registered = Registry(settings.home, settings.tracking_uri).get_version(model, version)
+    with connect() as client:
+        status, notices = start_version(
+            client, settings, load_pipeline(pipeline), registered, faults=faults, force=force
+        )
+    for notice in notices:
+        typer.echo(f"note: {notice}", err=True)
+    if watch:
+        return watch_to_end(model, output)
+    _show(status, output)
+    return 0
+
+
+@app.command("status")
+def status(name: Name, output: Output = Format.TEXT) -> None:
+    """Show a rollout as it is now."""
+    with connect() as client:
+        _show(_find(client, name), output)
+
+
+@app.command("watch")
+def watch(name: Name, output: Output = Format.TEXT) -> int:
+    """Show a rollout until it is over; exit status 1 when it was rolled back."""
+    return watch_to_end(name, output)
+
+
+@app.command("pause")
+def pause(name: Name, output: Output = Format.TEXT) -> None:
+    """Hold the weight where it is; guards go on watching."""
+    with connect() as client:
+        _show(client.rollout(_find(client, name).endpoint).pause(), output)
+
+
+@app.command("resume")
+def resume(name: Name, output: Output = Format.TEXT) -> None:
+    """Go on after a pause or a hold."""
+    with connect() as client:
+        _show(client.rollout(_find(client, name).endpoint).resume(), output)
+
+
+@app.command("promote")
+def promote(name: Name, output: Output = Format.TEXT) -> None:
+    """Give the canary all traffic now, without the remaining steps."""
+    with connect() as client:
+        _show(client.rollout(_find(client, name).endpoint).promote(), output)
+
+
+@app.command("abort")
+def abort(name: Name, output: Output = Format.TEXT) -> None:
+    """Take all traffic away from the canary."""
+    with connect() as client:
+        _show(client.rollout(_find(client, name).endpoint).abort(), output)
+
+
+def rollback(
+    name: Name,
+    to: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="The default is the one that served before.")
+    ] = None,
+    output: Output = Format.TEXT,
+) -> None:
+    """Go back to an earlier version."""
+    with connect() as client:
+        _show(client.rollout(_find(client, name).endpoint).rollback(to), output)
+
+
+def watch_to_end(name: str, output: Format) -> int:
+    """Shows a rollout until it is over; returns the exit status."""
+    from divisions.clock import SystemClock
+
+    clock = SystemClock()
+    last = None
+    with connect() as client:
+        for last in client.rollout(_find(client, name).endpoint).watch():
+            if output is Format.JSON:
+                print_json_line(last)
+            elif is_terminal():
+                from divisions.commands.rollout_view import render_rollout
+
+                redraw(render_rollout(last, clock.wall_s()))
+            else:
+                print(_line(last), flush=True)
+    return EXIT_ROLLED_BACK if last is not None and last.phase == "ROLLED_BACK" else 0
+
+
+def parse_faults(texts: list[str]) -> Faults | None:
+    """``["batch_delay_ms=10"]``; None when there is none.
+
+    Raises:
+        UsageError: a name is unknown, or a value is no number.
+    """
+    from divisions.control import Faults
+
+    values: dict[str, float] = {}
+    known = Faults.__struct_fields__
+    for text in texts:
+        name, _, number = text.partition("=")
+        if name not in known or re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) is None:
+            raise UsageError(f"--fault {text!r} is not NAME=NUMBER", remedy=f"names are {', '.join(known)}")
+        values[name] = float(number)
+    return Faults(**values) if values else None
+
+
+def _find(client: Client, name: str) -> RolloutStatus:
+    """The latest rollout of an endpoint or a model of this name."""
+    rollouts = client.rollouts()
+    for rollout in rollouts:
+        if name in {rollout.endpoint, rollout.model}:
+            return rollout
+    known = ", ".join(sorted({rollout.endpoint for rollout in rollouts}))
+    raise UnknownVersionError(
+        f"no rollout of {name!r}", remedy=f"there are rollouts of {known}" if known else "nothing was rolled out yet"
+    )
+
+
+def _show(status: RolloutStatus, output: Format) -> None:
+    from divisions.clock import SystemClock
+    from divisions.commands.rollout_view import render_rollout
+
+    if output is Format.JSON:
+        print_json(status)
+    else:
+        print(render_rollout(status, SystemClock().wall_s()))
+
+
+def _line(status: RolloutStatus) -> str:
+    """A line for logs."""
+    from divisions.commands.output import percent
+
+    weight = f"{percent(status.actual_weight_bp)} of {status.endpoint} to {status.canary_version}"
+    return f"{status.phase:<12} {weight}: {status.rollback_reason or status.message}".rstrip(": ")

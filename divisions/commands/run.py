@@ -1,0 +1,57 @@
+"""``divisions run``."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from divisions.commands.output import Format, Output, print_json
+from divisions.settings import load_settings
+
+
+def run(
+    pipeline: Annotated[Path, typer.Argument(help="The pipeline file.")],
+    input_uri: Annotated[
+        str, typer.Option("--input", metavar="URI", help="Raw events, in place of the file's input.")
+    ] = "",
+    today: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="The day of ${today}; the default is today, UTC.")
+    ] = None,
+    no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Register the version, but roll nothing out.")] = False,
+    no_ray: Annotated[bool, typer.Option("--no-ray", help="Run every stage in this process.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Stay and show the rollout to its end.")] = False,
+    output: Output = Format.TEXT,
+) -> int:
+    """Run a pipeline: ingest, train, validate, register, roll out."""
+    import signal
+
+    from divisions.commands.progress import shown_progress
+    from trainers.start import StartOptions, start
+
+    options = StartOptions(
+        pipeline_path=pipeline,
+        input_uri=input_uri,
+        today=today.date() if today else None,
+        is_deployed=not no_deploy,
+        uses_ray=not no_ray,
+    )
+    # However it is stopped, the registry must learn that the run is over.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    is_json = output is Format.JSON
+    with shown_progress(sys.stderr if is_json else sys.stdout) as progress:
+        outcome = start(options, load_settings(), progress)
+    if is_json:
+        print_json(outcome)
+    else:
+        print(f"{outcome.model} {outcome.version} {outcome.validation_status}, auc {outcome.metrics['auc']:.4f}")
+        if outcome.rollout:
+            print(f"Watch its rollout with: divisions rollout watch {outcome.model}")
+    if watch and outcome.rollout:
+        from divisions.commands.rollout import watch_to_end
+
+        return watch_to_end(outcome.model, output)
+    return 0

@@ -1,0 +1,69 @@
+"""``divisions status``: replicas, as ``kubectl get pods -o wide`` shows them."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from divisions.commands.connection import connect
+from divisions.commands.output import Format, Output, age, percent, print_json, print_json_line, redraw, table
+
+if TYPE_CHECKING:
+    from divisions.client import ServiceStatus
+
+HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
+WATCH_S = 2.0
+
+
+def status(
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every two seconds.")] = False,
+    output: Output = Format.TEXT,
+) -> None:
+    """Show replicas and rollouts."""
+    with connect() as client:
+        while True:
+            answer = client.status()
+            if output is Format.JSON:
+                (print_json_line if watch else print_json)(answer)
+            elif watch:
+                redraw(render_status(answer))
+            else:
+                print(render_status(answer))
+            if not watch:
+                return
+            time.sleep(WATCH_S)
+
+
+def render_status(answer: ServiceStatus) -> str:
+    """The table of replicas, and a line for each rollout."""
+    rows = [
+        (
+            replica.name,
+            "1/1" if replica.ready else "0/1",
+            replica.status,
+            str(replica.restarts),
+            age(replica.age_s),
+            replica.ip or "<none>",
+            replica.node or "<none>",
+            replica.gpu or "<none>",
+        )
+        for replica in answer.replicas
+    ]
+    lines = [table(HEADER, rows) if rows else "No replicas: nothing is deployed."]
+    if answer.rollouts:
+        lines.append("")
+        rollouts = [
+            (
+                rollout.endpoint,
+                rollout.model,
+                rollout.phase,
+                rollout.stable_version or "<none>",
+                rollout.canary_version or "<none>",
+                percent(rollout.actual_weight_bp),
+            )
+            for rollout in answer.rollouts
+        ]
+        lines.append(table(("ENDPOINT", "MODEL", "ROLLOUT", "STABLE", "CANARY", "WEIGHT"), rollouts))
+    return "\n".join(lines)
