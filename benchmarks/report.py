@@ -35,10 +35,12 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class VersionResult(msgspec.Struct, frozen=True):
-    """What one model version answered; wall-clock times of its first and last answer."""
+    """What one model version answered, with wall-clock times; a request begins when it was scheduled."""
 
     answers: int
     latency: Latency
+    first_request_at_s: float
+    last_request_at_s: float
     first_answer_at_s: float
     last_answer_at_s: float
 
@@ -119,13 +121,16 @@ def summarise_versions(samples: Samples) -> dict[str, VersionResult]:
     """Figures of each version that answered, by name."""
     results = {}
     answered = samples.outcome == Outcome.OK
-    ended_s = samples.start_wall_s + samples.scheduled_s + samples.latency_s
+    began_s = samples.start_wall_s + samples.scheduled_s
+    ended_s = began_s + samples.latency_s
     for index, name in enumerate(samples.versions):
         own = answered & (samples.version == index)
         if name != UNANSWERED and own.any():
             results[name] = VersionResult(
                 answers=int(own.sum()),
                 latency=_latency(samples.latency_s[own]),
+                first_request_at_s=round(float(began_s[own].min()), 6),
+                last_request_at_s=round(float(began_s[own].max()), 6),
                 first_answer_at_s=round(float(ended_s[own].min()), 6),
                 last_answer_at_s=round(float(ended_s[own].max()), 6),
             )

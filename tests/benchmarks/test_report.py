@@ -65,6 +65,7 @@ def test_versions_are_told_apart_with_the_wall_times_of_their_first_and_last_ans
     assert list(found) == ["3.1", "3.2"]
     assert found["3.1"].answers == 1
     assert found["3.2"].answers == 2
+    assert (found["3.2"].first_request_at_s, found["3.2"].last_request_at_s) == (1_001.0, 1_002.0)
     assert (found["3.2"].first_answer_at_s, found["3.2"].last_answer_at_s) == (1_001.1, 1_002.1)
 
 

@@ -1,0 +1,88 @@
+"""The model that all systems of a comparison serve: an MLP of fixed size with seeded random weights.
+
+What it predicts is meaningless, what it costs is not: 32 features through 256, 256 and 128 units, a usual size for
+tabular models. Every system gets the same ``model.onnx`` and the same request body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from divisions.bundle import ONNX, Manifest, file_sha256, write_manifest
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+
+MODEL = "bench-model"
+ENDPOINT = "bench"
+WIDTHS = (256, 256, 128)
+NUM_FEATURES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What is served and what is asked. ``body`` is one row as ``{"customer_id": …, "features": {…}}``."""
+
+    bundle: Path
+    bundle_sha256: str
+    schema: FeatureSchema
+    body: bytes
+
+    @property
+    def onnx(self) -> Path:
+        return self.bundle / ONNX
+
+
+def write_workload(folder: Path, num_features: int = NUM_FEATURES, seed: int = 0) -> Workload:
+    """Writes the bundle into ``folder``, which must not exist, and makes up one request."""
+    rng = np.random.default_rng(seed)
+    schema = FeatureSchema(
+        tuple(Feature(f"feature_{index:02d}", FeatureKind.NUMERIC) for index in range(num_features)), label=ENDPOINT
+    )
+    folder.mkdir(parents=True)
+    (folder / ONNX).write_bytes(_mlp(num_features, rng))
+    manifest = Manifest(
+        model=MODEL,
+        pipeline="benchmark",
+        run_id="benchmark",
+        created_at="2025-01-13T00:00:00Z",
+        schema=schema,
+        metrics={},
+        files={ONNX: file_sha256(folder / ONNX)},
+        framework="seeded weights",
+    )
+    sha256 = write_manifest(folder, manifest)
+    row = {
+        name: round(float(value), 4) for name, value in zip(schema.names, rng.normal(size=num_features), strict=True)
+    }
+    body = msgspec.json.encode({"customer_id": "c-1", "features": row})
+    return Workload(folder, sha256, schema, body)
+
+
+def _mlp(num_features: int, rng: np.random.Generator) -> bytes:
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, weights, value, width = [], [], "rows", num_features
+    for index, units in enumerate((*WIDTHS, 1)):
+        weight = rng.normal(scale=np.sqrt(2.0 / width), size=(width, units)).astype(np.float32)
+        weights.append(numpy_helper.from_array(weight, f"weight_{index}"))
+        weights.append(numpy_helper.from_array(np.zeros(units, np.float32), f"bias_{index}"))
+        nodes.append(helper.make_node("Gemm", [value, f"weight_{index}", f"bias_{index}"], [f"layer_{index}"]))
+        value, width = f"layer_{index}", units
+        if index < len(WIDTHS):
+            nodes.append(helper.make_node("Relu", [value], [f"active_{index}"]))
+            value = f"active_{index}"
+    weights.append(numpy_helper.from_array(np.array([-1], np.int64), "flat"))
+    nodes.append(helper.make_node("Sigmoid", [value], ["probabilities"]))
+    nodes.append(helper.make_node("Reshape", ["probabilities", "flat"], ["scores"]))
+    graph = helper.make_graph(
+        nodes,
+        "bench",
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["N", num_features])],
+        [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["N"])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())

@@ -1,0 +1,163 @@
+"""Divisions beside other servers: ``python -m benchmarks.compare --peers ray-serve,ray-serve-tuned --seconds 10``.
+
+The same model and the same request for every system, one system up at a time, in interleaved rounds so that a busy
+spell of the machine hits all of them alike. Only the ratios mean anything on another machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.bench_bundle import Workload, write_workload
+from benchmarks.comparison import Comparison, Run, compare_rows, render_comparison, summarise_runs
+from benchmarks.machine import describe_machine
+from benchmarks.peers.divisions_gateway import NAME, DivisionsGateway, RunningGateway
+from benchmarks.peers.peer import Peer
+from benchmarks.peers.ray_serve import AS_SHIPPED, TUNED
+from benchmarks.wrk import require_wrk, run_wrk, write_script
+from divisions.bundle import read_bundle
+from divisions.errors import DivisionsError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+PEERS: dict[str, Peer] = {peer.name: peer for peer in (AS_SHIPPED, TUNED)}
+WARM_UP_S = 2.0
+
+
+def choose_peers(names: str) -> list[Peer]:
+    """Raises: UsageError: a name is unknown."""
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    unknown = [name for name in chosen if name not in PEERS]
+    if unknown:
+        raise UsageError(f"unknown peer {unknown[0]!r}", remedy=f"the peers are {', '.join(PEERS)}")
+    return [PEERS[name] for name in dict.fromkeys(chosen)]
+
+
+def compare(
+    systems: Sequence[Peer],
+    workload: Workload,
+    work: Path,
+    connections: Sequence[int],
+    seconds: float,
+    rounds: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> Comparison:
+    """Measures all systems. One that fails is reported and left out of later rounds; the others go on.
+
+    Raises:
+        InputError: wrk is not installed.
+    """
+    require_wrk()
+    machine = describe_machine()
+    script = work / "request.lua"
+    write_script(script, workload.body)
+    runs: list[Run] = []
+    failures: dict[str, str] = {}
+    for number in range(1, rounds + 1):
+        for system in systems:
+            if system.name in failures:
+                continue
+            say(f"round {number}/{rounds}: {system.name}: starting")
+            folder = work / f"{system.name}-{number}"
+            folder.mkdir(parents=True)
+            try:
+                with system.serving(workload, folder) as url:
+                    for count in connections:
+                        run_wrk(script, url, count, WARM_UP_S)
+                        found = run_wrk(script, url, count, seconds)
+                        p50_ms, p99_ms = found.p50_us / 1e3, found.p99_us / 1e3
+                        run = Run(number, system.name, count, found.rps, p50_ms, p99_ms, found.errors)
+                        runs.append(run)
+                        say(f"round {number}/{rounds}: {system.name}: c={count}: {run.rps:,.0f} req/s, {p50_ms:.2f} ms")
+            except (DivisionsError, RuntimeError, OSError) as error:
+                failures[system.name] = str(error)
+                say(f"round {number}/{rounds}: {system.name}: FAILED: {error}")
+    rows = summarise_runs(runs)
+    return Comparison(
+        machine=machine,
+        driver="wrk -t1, closed loop",
+        seconds=seconds,
+        warm_up_s=WARM_UP_S,
+        rounds=rounds,
+        seed=seed,
+        body_bytes=len(workload.body),
+        rows=rows,
+        ratios=compare_rows(rows, NAME),
+        runs=runs,
+        failures=failures,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    work = options.build.absolute() / "compare"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        connections = _counts(options.connections)
+        peers = choose_peers(options.peers)
+        workload = _workload(options, work)
+        ours: Peer = RunningGateway(options.divisions_url) if options.divisions_url else DivisionsGateway()
+        systems = peers if options.without_divisions else [ours, *peers]
+        found = compare(
+            systems, workload, work, connections, options.seconds, options.rounds, options.seed, _say_on_stderr
+        )
+    except DivisionsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    encoded = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
+    (options.build / "compare.json").write_text(encoded + "\n", encoding="utf-8")
+    print(encoded if options.output == "json" else render_comparison(found))
+    return 1 if found.failures else 0
+
+
+def _workload(options: argparse.Namespace, work: Path) -> Workload:
+    if (options.bundle is None) != (options.body is None):
+        raise UsageError("--bundle and --body go together", remedy="give a bundle and a request that fits it")
+    if options.divisions_url and options.bundle is None:
+        raise UsageError("--divisions-url needs --bundle and --body", remedy="name the bundle that it serves")
+    if options.bundle is None:
+        return write_workload(work / "bundle", seed=options.seed)
+    manifest = read_bundle(options.bundle)
+    return Workload(options.bundle.absolute(), manifest.sha256, manifest.schema, options.body.read_bytes())
+
+
+def _counts(text: str) -> list[int]:
+    try:
+        counts = [int(part) for part in text.split(",")]
+    except ValueError:
+        counts = []
+    if not counts or min(counts) < 1:
+        raise UsageError(f"--connections must be numbers above 0, got {text!r}", remedy="write 1,16,64")
+    return counts
+
+
+def _say_on_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description="Divisions beside other servers.")
+    add = parser.add_argument
+    add("--peers", default=",".join(PEERS), help=f"comma-separated, of {', '.join(PEERS)} (default: all)")
+    add("--seconds", type=float, default=10.0, help="length of each measured run (default 10)")
+    add("--connections", default="1,16,64", help="comma-separated (default 1,16,64)")
+    add("--rounds", type=int, default=3, help="interleaved rounds (default 3)")
+    add("--seed", type=int, default=0, help="of the model's weights and the request (default 0)")
+    add("--divisions-url", default="", help="predict URL of a running gateway, in place of starting one")
+    add("--without-divisions", action="store_true", help="measure the peers alone")
+    add("--bundle", type=Path, help="bundle to serve, in place of the benchmark's own model")
+    add("--body", type=Path, help="file with the request's JSON body that goes with --bundle")
+    add("--build", type=Path, default=ROOT / "build", help="folder to write into")
+    add("--output", choices=["text", "json"], default="text")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

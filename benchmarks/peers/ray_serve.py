@@ -1,0 +1,68 @@
+"""Ray Serve as a peer, as shipped and with its own settings for throughput. Imports nothing of Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.bench_bundle import Workload
+from benchmarks.peers.server_process import server_process
+from benchmarks.ports import free_ports
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "disabled",  # a cluster of one user on loopback for a minute; it is the baseline's favour
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RayServe:
+    """One configuration of Ray Serve.
+
+    ``needs_haproxy`` gives HAProxy ports and files of its own; it listens on all interfaces, as Ray has it do.
+    """
+
+    name: str
+    replicas: int = 1
+    settings: Mapping[str, str] = field(default_factory=dict)
+    needs_haproxy: bool = False
+
+    @contextlib.contextmanager
+    def serving(self, workload: Workload, work: Path) -> Iterator[str]:
+        port, metrics_port, stats_port = free_ports(3)
+        # Unix sockets may have 107 bytes, of which Ray uses some 60 below its folder: it must be a short one.
+        short = Path(tempfile.mkdtemp(prefix="dbr-"))
+        environment = dict(_QUIET) | dict(self.settings)
+        if self.needs_haproxy:
+            environment |= {
+                "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(short / "haproxy.cfg"),
+                "RAY_SERVE_HAPROXY_SOCKET_PATH": str(short / "admin.sock"),
+                "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(short / "metrics.sock"),
+                "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(short),
+                "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(short / "server-state"),
+                "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+                "RAY_SERVE_HAPROXY_STATS_PORT": str(stats_port),
+            }
+        command = [sys.executable, "-m", "benchmarks.peers.ray_serve_app", "--onnx", str(workload.onnx)]
+        command += ["--features", ",".join(workload.schema.names), "--port", str(port)]
+        command += ["--temp-dir", str(short), "--replicas", str(self.replicas)]
+        try:
+            url = f"http://127.0.0.1:{port}/predict"
+            with server_process(command, environment, url, workload.body, work / "server.log") as ready:
+                yield ready
+        finally:
+            shutil.rmtree(short, ignore_errors=True)
+
+
+AS_SHIPPED = RayServe("ray-serve")
+TUNED = RayServe(
+    "ray-serve-tuned",
+    settings={"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"},
+    needs_haproxy=True,
+)
