@@ -1,0 +1,206 @@
+"""The e-processes: silent while nothing is wrong, quick when something is, finite whatever the counts."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from divisions.control import AnalysisSpec
+from router import error_evidence, evidence
+from router.histogram import NUM_BUCKETS, count, empty
+from router.judge import RolloutJudge
+from router.mixture import CAP_LN_E, MAX_STARTS, RESTART_TICKS, RestartMixture
+from router.windows import RecentCounts, VersionCounts
+
+ANALYSIS = AnalysisSpec(warmup_s=2, warmup_requests=50)
+histograms = npst.arrays(np.int64, NUM_BUCKETS, elements=st.integers(0, 3), fill=st.just(0))
+
+
+def counts_of(latencies_s):
+    return VersionCounts(len(latencies_s), int(np.isinf(latencies_s).sum()), count(latencies_s))
+
+
+def ticks_to_fire(seed, *, ticks, rps=300, share=0.2, change=lambda x, g: x, onset=0, base_error_rate=0.0):
+    """Simulates a rollout under load that swings by 40 %; returns (ticks after onset until a guard fires, judge)."""
+    generator = np.random.default_rng(seed)
+    judge = RolloutJudge(ANALYSIS)
+    judge.enter_step(0, 0)
+    recent = RecentCounts()
+    for tick in range(-35, ticks):
+        load = rps * (1 + 0.4 * math.sin(tick / 40))
+        scale_s = 0.0005 * (1 + 0.2 * math.sin(tick / 15))
+        n_canary = generator.poisson(load * share) if tick >= 0 else 0
+        stable_s = generator.lognormal(math.log(scale_s), 0.5, generator.poisson(load * (1 - share)))
+        canary_s = generator.lognormal(math.log(scale_s), 0.5, n_canary)
+        for arm_s in (stable_s, canary_s):
+            arm_s[generator.random(len(arm_s)) < base_error_rate] = np.inf
+        if tick >= onset:
+            canary_s = change(canary_s, generator)
+        stable = counts_of(stable_s)
+        if tick >= 0:
+            judge.observe(tick, recent.total(tick).counts, stable, counts_of(canary_s))
+            found = judge.evidence()
+            if found.latency_log_e >= found.threshold or found.error_log_e >= found.error_threshold:
+                return tick - onset + 1, judge
+        recent.add(tick, stable)
+    return None, judge
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_two_equal_versions_never_fire(seed):
+    fired, judge = ticks_to_fire(seed, ticks=300, base_error_rate=0.002)
+    assert fired is None
+    assert judge.evidence().latency_log_e < 0.5 * judge.evidence().threshold
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_half_as_slow_again_is_found(seed):
+    fired, judge = ticks_to_fire(seed, rps=1_000, ticks=20, change=lambda x, g: 1.5 * x)
+    assert (fired or math.inf) <= 10
+    assert judge.explain().guard == "latency"
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slow_down_that_begins_late_is_found_thanks_to_the_restarts(seed):
+    fired, _ = ticks_to_fire(seed, rps=1_000, ticks=330, onset=300, change=lambda x, g: 1.5 * x)
+    assert fired is not None
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_ten_milliseconds_on_half_a_millisecond_are_found_at_250_requests_per_second(seed):
+    fired, judge = ticks_to_fire(seed, rps=250, ticks=15, change=lambda x, g: x + 0.010)
+    assert (fired or math.inf) <= 12
+    explanation = judge.explain()
+    assert explanation.canary_exceeded > explanation.stable_exceeded * explanation.canary_requests / (
+        explanation.stable_requests
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_slow_tail_is_found(seed):
+    slow_tail = lambda x, g: np.where(g.random(len(x)) < 0.1, 3 * x, x)  # noqa: E731  # reads as data here
+    fired, judge = ticks_to_fire(seed, rps=1_000, ticks=30, change=slow_tail)
+    assert fired is not None
+    assert judge.explain().quantile >= 0.75
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_five_percent_errors_are_found_by_the_error_guard(seed):
+    fired, judge = ticks_to_fire(
+        seed, rps=250, ticks=15, change=lambda x, g: np.where(g.random(len(x)) < 0.05, np.inf, x)
+    )
+    assert (fired or math.inf) <= 12
+    assert judge.explain().guard == "errors"
+
+
+def test_fast_failures_do_not_look_fast():
+    fired, _ = ticks_to_fire(1, ticks=15, change=lambda x, g: np.where(g.random(len(x)) < 0.5, np.inf, x / 10))
+    assert fired is not None
+
+
+def test_slowness_only_while_warming_up_never_fires():
+    calls = iter(range(1_000))
+
+    def slow_at_first(latencies_s, generator):
+        return latencies_s + (0.2 if next(calls) < 1 else 0.0)
+
+    fired, _ = ticks_to_fire(2, ticks=200, change=slow_at_first)
+    assert fired is None
+
+
+def test_a_faster_canary_is_no_regression():
+    fired, judge = ticks_to_fire(3, ticks=100, change=lambda x, g: x / 2)
+    assert fired is None
+    assert judge.evidence().latency_log_e < 0
+
+
+def test_less_than_the_tolerance_is_no_regression():
+    for seed in range(5):
+        assert ticks_to_fire(seed, rps=1_000, ticks=120, change=lambda x, g: 1.08 * x)[0] is None
+
+
+@given(histograms, histograms, histograms)
+def test_every_tick_is_finite(reference, stable, canary):
+    ln_e = evidence.tick_ln_e(reference, stable, canary, 5)
+    assert ln_e.shape == (6, 5)
+    assert np.isfinite(ln_e).all()
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6))
+def test_every_tick_of_errors_is_finite(stable, stable_errors, canary, canary_errors):
+    assert np.isfinite(error_evidence.tick_ln_e(stable, stable_errors, canary, canary_errors)).all()
+
+
+def test_without_traffic_on_one_arm_a_tick_says_nothing():
+    busy, idle = count(np.full(100, 0.001)), empty()
+    for stable, canary in ((busy, idle), (idle, busy)):
+        assert not evidence.tick_ln_e(busy, stable, canary, 5).any()
+    assert not evidence.tick_ln_e(idle, busy, busy, 5).any()
+
+
+@given(st.integers(2, 40), st.integers(2, 40), st.floats(0.05, 0.95), st.sampled_from(evidence.THETAS))
+def test_the_two_by_two_e_variable_is_one_in_expectation_under_the_null(n_b, n_c, p, theta):
+    """Exact sum over both binomials, at any true rate that the arms share."""
+    y_b, y_c = np.meshgrid(np.arange(n_b + 1), np.arange(n_c + 1))
+    chance = np.array([math.comb(n_b, k) * p**k * (1 - p) ** (n_b - k) for k in range(n_b + 1)])[y_b]
+    chance = chance * np.array([math.comb(n_c, k) * p**k * (1 - p) ** (n_c - k) for k in range(n_c + 1)])[y_c]
+    ln_e = evidence.two_by_two_ln_e(np.array(0.3), np.array(theta), y_b, n_b, y_c, n_c)
+    assert float((chance * np.exp(ln_e)).sum()) <= 1 + 1e-9
+
+
+@given(st.floats(0.05, 0.95), st.floats(0.1, error_evidence.TOLERANCE), st.integers(1, 30))
+def test_the_error_e_variable_is_at_most_one_in_expectation_under_the_null(share, ratio, errors):
+    requests = 1_000_000
+    canary = round(share * requests)
+    q = canary * ratio / (canary * ratio + requests - canary)
+    expected = sum(
+        math.comb(errors, k)
+        * q**k
+        * (1 - q) ** (errors - k)
+        * np.exp(error_evidence.tick_ln_e(requests - canary, errors - k, canary, k))
+        for k in range(errors + 1)
+    )
+    assert (expected <= 1 + 1e-9).all()
+
+
+@given(st.lists(npst.arrays(np.float64, 3, elements=st.floats(-50, 50)), min_size=1, max_size=100))
+def test_the_mixture_grows_by_at_most_the_cap_and_survives_a_snapshot(ticks):
+    mixture = RestartMixture(3)
+    before = mixture.ln_e()
+    assert before == 0.0
+    for ln_e in ticks:
+        mixture.update(ln_e)
+        assert mixture.ln_e() <= before + CAP_LN_E + 1e-9
+        before = mixture.ln_e()
+    copy = RestartMixture(3)
+    copy.restore(mixture.snapshot())
+    assert copy.ln_e() == mixture.ln_e()
+    assert copy.dominant() == mixture.dominant()
+
+
+def test_the_mixture_of_a_silent_process_stays_one():
+    mixture = RestartMixture(4)
+    for _ in range(10 * RESTART_TICKS):
+        mixture.update(np.zeros(4))
+        assert mixture.ln_e() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_very_long_rollout_keeps_a_bounded_number_of_starts():
+    mixture = RestartMixture(2)
+    for _ in range((MAX_STARTS + 20) * RESTART_TICKS):
+        mixture.update(np.array([-0.01, -0.02]))
+    assert len(mixture.snapshot().starts) == MAX_STARTS
+    for _ in range(60):
+        mixture.update(np.array([1.0, 1.0]))
+    assert mixture.ln_e() > -math.log(0.01)
+
+
+def test_more_traffic_detects_smaller_changes():
+    reference = count(np.random.default_rng(0).lognormal(-7, 0.5, 30_000))
+    ratios = [evidence.min_detectable_ratio(reference, 0.8 * rps, 0.2 * rps, 5, 4.6, 60) for rps in (50, 500, 5_000)]
+    assert ratios == sorted(ratios, reverse=True)
+    assert 1.104 < ratios[-1] < ratios[0] < 3
+    assert evidence.min_detectable_ratio(reference, 100, 0, 5, 4.6, 60) is None
