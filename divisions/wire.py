@@ -103,7 +103,7 @@ def encode_hello_ack(status: int, columns: int, max_batch: int, version: str) ->
     return _HELLO_ACK.pack(length, WIRE_VERSION, Kind.HELLO_ACK, status, columns, max_batch) + label
 
 
-def encode_request(request_id: int, rows: int, columns: int, deadline_us: int, rows_f32: bytes) -> bytes:
+def encode_request(request_id: int, rows: int, columns: int, deadline_us: int, rows_f32: bytes | memoryview) -> bytes:
     """Encodes a batch; ``rows_f32`` must be ``rows * columns * 4`` bytes."""
     length = _REQUEST.size - 4 + len(rows_f32)
     deadline_us = min(max(deadline_us, 0), _U32_MAX)

@@ -22,7 +22,7 @@ from divisions.errors import (
 )
 from router import split, tally
 from router.decode import EndpointDecoder, Values
-from router.jobs import Answer, Job
+from router.jobs import Answer, Job, RowSource
 from router.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,12 @@ class Endpoint:
     @property
     def pools(self) -> list[Pool]:
         return [self.stable] if self.canary is None else [self.stable, self.canary]
+
+    def pool_for(self, key: bytes) -> Pool:
+        """The pool that the split sends this customer to."""
+        if self.canary is not None and split.place(self.salt, key) < self.threshold:
+            return self.canary
+        return self.stable
 
 
 class Dispatcher:
@@ -158,6 +164,50 @@ class Dispatcher:
                 payload = b"".join([pool.encode(row) for row in values])
                 jobs.append(Job(answer, values, part, payload, pool.version, now_s, deadline_s))
                 jobs[-1].is_canary = is_canary
+        self._send_all(endpoint, jobs, now_s)
+        return jobs
+
+    def submit_rows(
+        self,
+        endpoint: Endpoint,
+        pool: Pool,
+        source: RowSource,
+        answer: Answer,
+        now_s: float,
+        deadline_s: float,
+        is_pinned: bool = False,
+    ) -> list[Job]:
+        """Sends all rows of ``source`` to one version, in jobs of at most one batch.
+
+        Args:
+            pool: one of the endpoint's.
+            is_pinned: whether the caller has named the version.
+
+        Raises:
+            OverloadedError: shed; jobs that were sent already are taken back.
+            InvalidFeaturesError: the rows do not fit the version's schema.
+        """
+        size, schema = pool.spec.max_batch, pool.spec.schema
+        jobs: list[Job] = []
+        for start in range(0, source.rows, size):
+            positions = range(start, min(start + size, source.rows))
+            job = Job(
+                answer,
+                (),
+                positions,
+                source.pack(positions.start, positions.stop, schema),
+                pool.version,
+                now_s,
+                deadline_s,
+            )
+            job.source = source
+            job.is_pinned = is_pinned
+            job.is_canary = pool is endpoint.canary
+            jobs.append(job)
+        self._send_all(endpoint, jobs, now_s)
+        return jobs
+
+    def _send_all(self, endpoint: Endpoint, jobs: Sequence[Job], now_s: float) -> None:
         try:
             for job in jobs:
                 pool = endpoint.canary if job.is_canary and endpoint.canary else endpoint.stable
@@ -165,8 +215,9 @@ class Dispatcher:
         except OverloadedError:
             for job in jobs:
                 job.is_done = True
+                if job.tally is not None:
+                    job.tally.requests -= 1  # What was never tried must not count as pending.
             raise
-        return jobs
 
     def _send(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float) -> None:
         if self._retry_tokens < RETRY_BURST:
@@ -176,19 +227,22 @@ class Dispatcher:
         try:
             pool.submit(job, now_s)
         except OverloadedError:
-            if not job.is_canary:
+            if not job.is_canary or job.is_pinned:
                 raise
             # A canary that cannot keep up has failed; stable takes its rows.
             self._charge(pool, job, now_s)
-            self._to_stable(endpoint, job, now_s)
+            self._try_again(endpoint.stable, job, now_s)
             return
-        job.tally = pool.tally.at(now_s)
+        job.tally = pool.tally.at_unjudged(now_s) if job.is_pinned else pool.tally.at(now_s)
         job.tally.requests += 1
 
     # -- failed attempts ----------------------------------------------------------------------------------------
 
     def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None:
-        """Retries each job once: a canary's on stable, stable's on whichever replica is free next."""
+        """Retries each job once: a canary's on stable, stable's on whichever replica is free next.
+
+        A job whose caller has named the version stays with it.
+        """
         now_s = self._now_s()
         endpoint = next((each for each in self.endpoints.values() if pool in each.pools), None)
         for job in jobs:
@@ -213,11 +267,16 @@ class Dispatcher:
 
     def _retry(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float) -> RequestError | None:
         self._retry_tokens -= 1.0
-        if pool is not endpoint.stable:
-            self._charge(pool, job, now_s)
         pool.tally.totals.retries += 1
+        target: Pool | None = endpoint.stable
+        if job.is_pinned:
+            target = self._pools.get(pool.spec.app_name)
+        elif pool is not target:
+            self._charge(pool, job, now_s)
+        if target is None:
+            return ReplicaFailedError("the version was taken out of service", remedy="name another one, or none")
         try:
-            self._to_stable(endpoint, job, now_s)
+            self._try_again(target, job, now_s)
         except RequestError as error:
             return error
         return None
@@ -230,15 +289,17 @@ class Dispatcher:
         job.tally.errors += 1
         job.tally = None
 
-    def _to_stable(self, endpoint: Endpoint, job: Job, now_s: float) -> None:
-        stable = endpoint.stable
-        if job.version is not stable.version:
-            job.payload = b"".join([stable.encode(values) for values in job.values])
-        job.version = stable.version
+    def _try_again(self, pool: Pool, job: Job, now_s: float) -> None:
+        if job.version is not pool.version:
+            if job.source is None:
+                job.payload = b"".join([pool.encode(values) for values in job.values])
+            else:
+                job.payload = job.source.pack(job.positions[0], job.positions[-1] + 1, pool.spec.schema)
+        job.version = pool.version
         job.batch = None
         job.is_retry = True
         job.attempt_deadline_s = job.deadline_s
-        stable.submit(job, now_s)
+        pool.submit(job, now_s)
 
     def _endpoint_of(self, job: Job) -> Endpoint | None:
         # Its version has left the table meanwhile: any endpoint that serves the same model will do.

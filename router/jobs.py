@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from divisions.errors import RequestError
+from divisions.schema import FeatureSchema
 from router.decode import Values
 from router.service_time import ServiceTime
 from router.tally import TickTally
@@ -34,8 +35,27 @@ class Answer(Protocol):
     def failed(self, job: Job, error: RequestError) -> None: ...
 
 
+class RowSource(Protocol):
+    """The rows of a request that came as whole tensors and are not kept one by one."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def pack(self, start: int, stop: int, schema: FeatureSchema) -> bytes | memoryview:
+        """Packs the rows from ``start`` to before ``stop`` for a version with this schema.
+
+        Raises:
+            RequestError: they cannot be had in that schema.
+        """
+        ...
+
+
 class Job:
-    """``values`` and ``positions`` have one element per row; ``payload`` is the rows packed for ``version``."""
+    """``positions`` has one element per row; ``payload`` is the rows packed for ``version``.
+
+    A retry may have to pack them again, for another version: from ``values``, one element per row, or, where these
+    are empty, from ``source``.
+    """
 
     __slots__ = (
         "answer",
@@ -45,10 +65,12 @@ class Job:
         "deadline_s",
         "is_canary",
         "is_done",
+        "is_pinned",
         "is_retry",
         "payload",
         "positions",
         "rows",
+        "source",
         "tally",
         "values",
         "version",
@@ -59,7 +81,7 @@ class Job:
         answer: Answer,
         values: Sequence[Values],
         positions: Sequence[int],
-        payload: bytes,
+        payload: bytes | memoryview,
         version: Version,
         arrived_s: float,
         deadline_s: float,
@@ -68,7 +90,7 @@ class Job:
         self.version = version
         self.values = values
         self.positions = positions
-        self.rows = len(values)
+        self.rows = len(positions)
         self.payload = payload
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
@@ -77,7 +99,10 @@ class Job:
         """The batch that carries the present attempt; an earlier one may still be in flight at a hung replica."""
         self.is_canary = False
         self.is_done = False
+        self.is_pinned = False
+        """Whether the caller has named the version: no other may answer, and the rollout does not count it."""
         self.is_retry = False
+        self.source: RowSource | None = None
         self.tally: TickTally | None = None
 
 

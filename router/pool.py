@@ -171,7 +171,10 @@ class Pool:
             self._dispatch()
 
     def _answer(self, batch: Batch, reply: wire.Reply, now_s: float) -> None:
-        scores = memoryview(reply.payload).cast("f").tolist()
+        view = memoryview(reply.payload).cast("f")
+        # A tensor that has a batch to itself is answered with the bytes that came, not by way of Python's floats.
+        is_tensor = len(batch.jobs) == 1 and batch.jobs[0].source is not None
+        scores: Sequence[float] = view if is_tensor else view.tolist()
         compute_us = reply.compute_us
         compute_s = compute_us * 1e-6
         position = 0

@@ -72,19 +72,31 @@ class VersionTally:
     Call `at` for every arrival, and once a second `take` and `settle`.
     """
 
-    __slots__ = ("_open", "_reported", "app_name", "totals")
+    __slots__ = ("_open", "_reported", "_unjudged", "app_name", "totals")
 
     def __init__(self, app_name: str) -> None:
         self.app_name = app_name
         self.totals = Totals()
         self._open: dict[int, TickTally] = {}
         self._reported: list[TickTally] = []
+        self._unjudged: dict[int, TickTally] = {}
 
     def at(self, now_s: float) -> TickTally:
         tick = int(now_s)
         tally = self._open.get(tick)
         if tally is None:
             tally = self._open[tick] = TickTally(tick)
+        return tally
+
+    def at_unjudged(self, now_s: float) -> TickTally:
+        """For requests that chose their version themselves: they count in the totals, and in no report.
+
+        The guards compare versions by requests that chance has split; whoever names a version may be anybody.
+        """
+        tick = int(now_s)
+        tally = self._unjudged.get(tick)
+        if tally is None:
+            tally = self._unjudged[tick] = TickTally(tick)
         return tally
 
     def take(self, before_tick: int) -> list[TickTally]:
@@ -98,3 +110,5 @@ class VersionTally:
         """Adds to the totals the seconds before ``before_tick``, whose requests have all ended by now."""
         while self._reported and self._reported[0].tick < before_tick:
             self.totals.add(self._reported.pop(0))
+        for tick in [tick for tick in self._unjudged if tick < before_tick]:
+            self.totals.add(self._unjudged.pop(tick))
