@@ -22,7 +22,7 @@ import ray.train
 import ray.train.torch
 import torch
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
-from ray.train.v2.api.exceptions import TrainingFailedError
+from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 from torch import nn
 
 from divisions.errors import TrainingError
@@ -97,7 +97,7 @@ def train(task: TrainingTask, allotment: Allotment, storage: Path, on_epoch: Epo
             result = trainer.fit()
     except TrainingFailedError as error:
         raise TrainingError(
-            f"training failed after {MAX_FAILURES} new starts: {_first_line(error)}",
+            f"training failed, started anew {MAX_FAILURES} times at most: {_reason(error)}",
             remedy=f"see the workers' logs on Ray's dashboard; checkpoints are in {storage / name}",
         ) from error
     if (failure := ray.get(log.error.remote())) is not None:
@@ -187,5 +187,13 @@ def _epochs_shown(log: Any, on_epoch: EpochListener) -> Iterator[None]:
     pass_on()
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def _reason(error: TrainingFailedError) -> str:
+    """The first line of what the workers died of; Ray's own message opens with a heading and a traceback."""
+    match error:
+        case WorkerGroupError():
+            causes: list[BaseException] = list(error.worker_failures.values())
+        case ControllerError():
+            causes = [error.controller_failure]
+        case _:
+            causes = [error]
+    return "; ".join(f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}" for cause in causes[:3])

@@ -1,0 +1,180 @@
+"""Against a real MLflow on SQLite. One database for the module: creating one takes a second."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+
+from divisions.errors import RegistryError
+from divisions.registry import Registry
+from divisions.versions import ValidationStatus
+
+PASSED, FAILED = ValidationStatus.PASSED, ValidationStatus.FAILED
+names = (f"model-{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def registry(home) -> Registry:
+    return Registry(home)
+
+
+@pytest.fixture
+def model() -> str:
+    """Each test has a model of its own."""
+    return next(names)
+
+
+def start(registry, pipeline="customer-churn-v3"):
+    return registry.start_run(pipeline, "a run", {"divisions.input_uri": "file"})
+
+
+def register(registry, home, model, status=PASSED, run=None, **options):
+    bundle = home / "a-bundle"
+    bundle.mkdir(exist_ok=True)
+    (bundle / "manifest.json").write_text("{}")
+    values = {"metrics": {"auc": 0.91}, "lineage": {"data_sha256": "d0"}, **options}
+
+    def go(run):
+        return registry.register(
+            run, model=model, major=3, bundle_path=bundle, bundle_sha256="b0", status=status, **values
+        )
+
+    if run is not None:
+        return go(run)
+    with start(registry) as opened:
+        return go(opened)
+
+
+def test_a_version_is_labelled_by_the_pipelines_major_and_the_registrys_number(registry, home, model):
+    first, second = register(registry, home, model), register(registry, home, model)
+    assert (first.version, first.registry_version) == ("3.1", 1)
+    assert (second.version, second.registry_version) == ("3.2", 2)
+    assert second.bundle_path == home / "a-bundle"
+    assert second.bundle_sha256 == "b0"
+    assert second.metrics == {"auc": 0.91}
+    assert second.lineage == {"data_sha256": "d0"}
+
+
+def test_the_bundle_is_stored_with_the_run(registry, home, model):
+    version = register(registry, home, model)
+    assert (home / "mlartifacts" / version.run_id / "artifacts" / "bundle" / "manifest.json").read_text() == "{}"
+
+
+def test_the_newest_that_passed_is_staging_and_a_failed_one_is_nothing(registry, home, model):
+    register(registry, home, model)
+    register(registry, home, model)
+    failed = register(registry, home, model, FAILED, message="auc > 0.85: auc is 0.8")
+    assert [(v.version, v.aliases) for v in registry.list_versions(model)] == [
+        ("3.3", ()),
+        ("3.2", ("staging",)),
+        ("3.1", ()),
+    ]
+    assert (failed.validation_status, failed.message) == (FAILED, "auc > 0.85: auc is 0.8")
+
+
+def test_promotion_moves_the_alias_and_archives_what_was_there(registry, home, model):
+    register(registry, home, model)
+    register(registry, home, model)
+    assert registry.set_production(model, "3.1").aliases == ("production",)
+    assert registry.set_production(model, "3.2").aliases == ("production",)
+    old = registry.get_version(model, "3.1")
+    assert (old.aliases, old.is_archived) == ((), True)
+    assert registry.set_production(model, "3.2") == registry.get_version(model, "production")  # again: no change
+
+
+def test_a_rollback_brings_an_archived_version_back(registry, home, model):
+    register(registry, home, model)
+    register(registry, home, model)
+    registry.set_production(model, "3.1")
+    registry.set_production(model, "3.2")
+    assert not registry.set_production(model, "3.1").is_archived
+    assert registry.get_version(model, "3.2").is_archived
+
+
+def test_only_what_passed_may_be_promoted(registry, home, model):
+    register(registry, home, model, FAILED)
+    with pytest.raises(RegistryError, match=r"version 3\.1 of .* is failed, not passed"):
+        registry.set_production(model, "3.1")
+    assert registry.get_version(model, "3.1").aliases == ()
+
+
+def test_production_is_the_reference_else_the_newest_that_passed_else_nothing(registry, home, model):
+    assert registry.reference_version(model) is None
+    register(registry, home, model, FAILED)
+    assert registry.reference_version(model) is None
+    register(registry, home, model)
+    register(registry, home, model)
+    assert registry.reference_version(model).version == "3.3"
+    registry.set_production(model, "3.2")
+    assert registry.reference_version(model).version == "3.2"
+
+
+def test_a_version_is_found_by_label_number_and_alias(registry, home, model):
+    register(registry, home, model)
+    found = [registry.get_version(model, wanted) for wanted in ("3.1", 1, "1", "staging")]
+    assert {version.registry_version for version in found} == {1}
+    for wanted in ("3.2", 2, "production"):
+        with pytest.raises(RegistryError, match="has no version"):
+            registry.get_version(model, wanted)
+
+
+def test_archive_refuses_production(registry, home, model):
+    register(registry, home, model)
+    register(registry, home, model)
+    registry.set_production(model, "3.1")
+    archived = registry.archive(model, "3.2")
+    assert (archived.is_archived, archived.aliases) == (True, ())
+    with pytest.raises(RegistryError, match="is in production"):
+        registry.archive(model, "3.1")
+
+
+def test_a_run_that_raises_is_failed_and_says_why(registry, home, model):
+    run = start(registry)
+    run.log_params({"learning_rate": 0.001})
+    run.log_metrics({"loss": 0.5, "auc": math.nan}, step=1)
+    with pytest.raises(ZeroDivisionError), run:
+        raise ZeroDivisionError("no data")
+    record = registry.get_run(run.run_id)
+    assert (record.status, record.tags["error"]) == ("FAILED", "ZeroDivisionError: no data")
+    assert record.params == {"learning_rate": "0.001"}
+    assert record.metrics == {"loss": 0.5}
+    assert registry.list_versions(model) == []
+
+
+@pytest.mark.parametrize("step", ["set_model_version_tag", "set_registered_model_alias"])
+def test_a_registration_that_breaks_off_leaves_no_version(registry, home, model, monkeypatch, step):
+    def refuse(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(registry._client, step, refuse)
+    with pytest.raises(RegistryError, match="disk full"), start(registry) as run:
+        register(registry, home, model, run=run)
+    monkeypatch.undo()
+    assert registry.list_versions(model) == []
+    assert registry.get_run(run.run_id).status == "FAILED"
+    assert register(registry, home, model).validation_status is PASSED
+
+
+def test_a_finished_run_is_listed_first(registry):
+    with start(registry, "another-pipeline") as run:
+        pass
+    (record,) = registry.list_runs("another-pipeline")
+    assert (record.run_id, record.status, record.pipeline) == (run.run_id, "FINISHED", "another-pipeline")
+    assert registry.list_runs()[0] == record
+    with pytest.raises(RegistryError):
+        registry.get_run("0" * 32)
+
+
+def test_a_registry_that_cannot_be_reached_is_one_clear_error(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(RegistryError, match="the model registry could not"):
+        Registry(blocked).list_models()
