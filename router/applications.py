@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,6 +27,19 @@ class ApplicationState:
 
     status: str
     message: str = ""
+
+
+def failure_message(messages: Iterable[str]) -> str:
+    """The line that names the cause in Ray Serve's messages, which carry whole tracebacks.
+
+    That is one of our own errors, which name the remedy too, or else the last line.
+
+    >>> failure_message(["Traceback …\\ndivisions.errors.BundleError: the bundle is damaged\\n"])
+    'the bundle is damaged'
+    """
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith("divisions.errors.")]
+    return ours[-1].partition(": ")[2] if ours else (lines[-1] if lines else "")
 
 
 class Applications(Protocol):

@@ -11,7 +11,7 @@ from ray import serve
 
 from divisions.control import VersionSpec
 from divisions.errors import ClusterError
-from router.applications import ApplicationState
+from router.applications import ApplicationState, failure_message
 
 
 class RayApplications:
@@ -45,7 +45,10 @@ class RayApplications:
 
     def running(self) -> Mapping[str, ApplicationState]:
         return {
-            name: ApplicationState(str(overview.status.value), overview.message)
+            name: ApplicationState(
+                str(overview.status.value),
+                failure_message([overview.message, *(part.message for part in overview.deployments.values())]),
+            )
             for name, overview in serve.status().applications.items()
         }
 

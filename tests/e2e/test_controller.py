@@ -141,7 +141,9 @@ def test_versions_come_and_go_and_a_killed_controller_goes_on(cluster: Cluster) 
     spec = RolloutSpec("sum", damaged, analysis=analysis)
     cluster.start(spec)
     cluster.until(lambda: cluster.phase() == "ROLLED_BACK")
-    assert cluster.status().rollouts[0].rollback_reason.startswith("deploy: ")
+    reason = cluster.status().rollouts[0].rollback_reason
+    assert reason.startswith("deploy: bundle ")
+    assert "is not the one that was registered" in reason
     cluster.until(lambda: damaged.app_name not in serve.status().applications)
     with pytest.raises(LatchedSpecError):
         cluster.start(spec)

@@ -6,7 +6,7 @@ import msgspec
 
 from divisions.control import ReplicaAddress
 from divisions.errors import BundleError
-from router.applications import ApplicationState, FakeApplications, Reconciler
+from router.applications import ApplicationState, FakeApplications, Reconciler, failure_message
 from router.projection import FakeProjection, Projector
 from router.replicas import FORGOTTEN_AFTER_S, LOST_AFTER_S, ReplicaRegister
 from tests.router.rollouts import version
@@ -82,6 +82,15 @@ def test_failures_are_reported_until_the_version_is_given_up():
     applications.states[V1.app_name] = ApplicationState("DEPLOY_FAILED", "no memory")
     reconcile(reconciler, V1)
     assert reconciler.failures == {V1.app_name: "deploy: no memory"}
+
+
+def test_of_a_traceback_only_its_cause_is_told():
+    traceback = (
+        "Failed\nTraceback (most recent call last):\n  x\ndivisions.errors.BundleError: it is damaged. Train again\n\n"
+    )
+    assert failure_message(["Failed to update", traceback, ""]) == "it is damaged. Train again"
+    assert failure_message(["Failed to update", "no GPU left\n"]) == "no GPU left"
+    assert failure_message([]) == ""
 
 
 def test_the_registry_is_told_again_after_a_failure_with_growing_pauses():
