@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 from starlette.applications import Starlette
@@ -20,7 +20,7 @@ from starlette.routing import Route
 
 from divisions import __version__
 from divisions.errors import DivisionsError, UnknownVersionError
-from router import problem
+from router import oip_api, problem
 from router.dispatcher import Dispatcher
 from router.link import ControllerLink
 
@@ -47,7 +47,8 @@ class ControlApi:
         self._metrics = metrics
         self._gateway_id = gateway_id
 
-    def application(self) -> Starlette:
+    def application(self, further: Sequence[Route] = ()) -> Starlette:
+        """Our routes, and ``further`` ones; `_guard` decides which of all of them are open."""
         rollouts = "/api/v2/rollouts"
         routes = [
             Route("/", self._index),
@@ -60,6 +61,7 @@ class ControlApi:
             Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
             Route(rollouts + "/{endpoint}/{command}", self._command, methods=["POST"]),
             Route("/api/v2/predict/{endpoint}", self._predict_needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
+            *further,
         ]
         return Starlette(
             routes=routes,
@@ -69,7 +71,8 @@ class ControlApi:
 
     async def _guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
         path = request.url.path
-        if path not in OPEN_PATHS and not path.startswith("/api/v2/predict/"):
+        is_open = path in OPEN_PATHS or path.startswith("/api/v2/predict/") or oip_api.is_open(path)
+        if not is_open:
             refusal = self._refusal(request)
             if refusal is not None:
                 return refusal

@@ -24,6 +24,9 @@ from router.asgi import AsgiHandler
 from router.dispatcher import Dispatcher
 from router.http import HttpLimits, HttpServer, Request
 from router.link import ControllerLink
+from router.oip_api import OipApi
+from router.oip_infer import InferHandler, is_infer
+from router.oip_models import Directory
 from router.predict import PREFIX, PredictHandler
 
 log = logging.getLogger(__name__)
@@ -66,6 +69,14 @@ class Gateway:
         self._predict = PredictHandler(
             self.dispatcher, store, settings.request_timeout_ms / 1000, f"{identity.gateway_id}-", self._now_s
         )
+        directory = Directory(self.dispatcher)
+        self._infer = InferHandler(
+            self.dispatcher,
+            directory,
+            settings.request_timeout_ms / 1000,
+            f"{identity.gateway_id}-t",
+            self._predict.refused,
+        )
         collector = telemetry.GatewayCollector(
             self.dispatcher,
             self._predict.refused,
@@ -75,7 +86,7 @@ class Gateway:
         api = ControlApi(
             self.dispatcher, link, identity.control_token, lambda: telemetry.render(collector), identity.gateway_id
         )
-        self._asgi = AsgiHandler(api.application())
+        self._asgi = AsgiHandler(api.application(OipApi(directory).routes()))
         limits = HttpLimits(max_body_bytes=settings.max_body_bytes, allowed_hosts=allowed_hosts(settings))
         self._http = HttpServer(self, limits, self._now_s)
 
@@ -83,6 +94,8 @@ class Gateway:
         """Sends hot requests the short way and the rest to the application."""
         if request.method == b"POST" and request.url.startswith(PREFIX):
             self._predict.handle(request)
+        elif request.method == b"POST" and is_infer(request.url):
+            self._infer.handle(request)
         else:
             self._asgi.handle(request)
 

@@ -122,7 +122,7 @@ class PredictHandler:
         now_s = request.received_s
         answer = SingleAnswer(endpoint, row.key, request_id, request.exchange, self)
         job = self._dispatcher.submit_one(endpoint, key, values, answer, now_s, now_s + timeout_s)
-        request.exchange.on_disconnect = _Cancel([job])
+        request.exchange.on_disconnect = Cancel([job])
 
     def _many(
         self, endpoint: Endpoint, rows: Sequence[Row], request: Request, request_id: bytes, timeout_s: float
@@ -137,7 +137,7 @@ class PredictHandler:
         now_s = request.received_s
         answer = BatchAnswer(endpoint, [row.key for row in rows], request_id, request.exchange, self)
         jobs = self._dispatcher.submit_many(endpoint, keyed, answer, now_s, now_s + timeout_s)
-        request.exchange.on_disconnect = _Cancel(jobs)
+        request.exchange.on_disconnect = Cancel(jobs)
 
     def _values(self, endpoint: Endpoint, row: Row) -> Values:
         if row.values is not None:
@@ -152,7 +152,7 @@ class PredictHandler:
         return endpoint.decoder.decode_stored(stored)
 
 
-class _Cancel:
+class Cancel:
     """Marks jobs as done when their caller has gone: they leave the queue when the next batch is formed."""
 
     __slots__ = ("_jobs",)

@@ -1,0 +1,202 @@
+"""The Open Inference Protocol's infer messages, as JSON and with the binary tensor extension. Pure.
+
+With the extension a body is a JSON object followed by raw tensors: the header ``Inference-Header-Content-Length``
+says where the object ends, and each tensor's ``binary_data_size`` how many of the following bytes are its own, in the
+order of the tensors. Raw tensors are views of the body; nothing is copied, and nothing is allocated by what a caller
+merely claims. Errors never repeat the caller's text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import msgspec
+
+from divisions.errors import InvalidFeaturesError, MalformedRequestError
+
+MAX_RANK = 8
+SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+"""Request ids that we repeat."""
+
+_Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+_Dimensions = Annotated[list[_Count], msgspec.Meta(max_length=MAX_RANK)]
+
+
+class _TensorParameters(msgspec.Struct, gc=False):
+    binary_data_size: _Count | None = None
+    shared_memory_region: Any = None
+
+
+class _Input(msgspec.Struct):
+    name: str
+    shape: _Dimensions
+    datatype: str
+    parameters: _TensorParameters | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _OutputParameters(msgspec.Struct, gc=False):
+    binary_data: bool | None = None
+    classification: Any = None
+    shared_memory_region: Any = None
+
+
+class _Output(msgspec.Struct):
+    name: str
+    parameters: _OutputParameters | None = None
+
+
+class _Request(msgspec.Struct):
+    inputs: list[_Input]
+    id: str | None = None
+    parameters: dict[str, Any] | None = None
+    outputs: list[_Output] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One input: ``raw`` is its binary data, or else ``data`` its JSON array. Names and datatypes are unchecked."""
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+    raw: memoryview | None
+    data: msgspec.Raw | None
+
+    @property
+    def num_elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class WantedOutput:
+    """An output that the caller named; ``is_binary`` is None where the request does not say."""
+
+    name: str
+    is_binary: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class InferRequest:
+    """What a caller asks. ``parameters`` holds whatever it likes; ``outputs`` is empty for all of them."""
+
+    request_id: str
+    tensors: tuple[Tensor, ...]
+    parameters: dict[str, Any]
+    outputs: tuple[WantedOutput, ...]
+
+    @property
+    def wants_binary(self) -> bool:
+        """Whether outputs that do not say otherwise are wanted in binary."""
+        return self.parameters.get("binary_data_output") is True
+
+
+_decoder = msgspec.json.Decoder(_Request)
+
+
+def decode(body: bytes, header_bytes: int | None) -> InferRequest:
+    """Decodes a request's body.
+
+    Args:
+        body: the whole body.
+        header_bytes: length of its JSON part by ``Inference-Header-Content-Length``; None means all of it.
+
+    Raises:
+        MalformedRequestError: not JSON, or JSON and raw tensors do not add up to the body.
+        InvalidFeaturesError: JSON, but not an infer request that we can answer.
+    """
+    view = memoryview(body)
+    if header_bytes is not None and header_bytes > len(body):
+        raise MalformedRequestError(
+            "Inference-Header-Content-Length is more than the whole body",
+            remedy="it counts the bytes of the JSON part",
+        )
+    try:
+        request = _decoder.decode(view if header_bytes is None else view[:header_bytes])
+    except msgspec.ValidationError as error:
+        raise InvalidFeaturesError(_explain(str(error)), remedy="see docs/open-inference-protocol.md") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        raise MalformedRequestError(
+            "the body's JSON part is not well-formed",
+            remedy="send JSON in UTF-8; where raw tensors follow it, Inference-Header-Content-Length must say so",
+        ) from None
+    if request.id and not SAFE_ID.fullmatch(request.id):
+        raise InvalidFeaturesError(
+            "`id` is over 128 characters or has others than letters, digits and ._:/+=-", remedy="send a plainer one"
+        )
+    tensors = _tensors(request.inputs, view[len(body) if header_bytes is None else header_bytes :])
+    outputs = tuple(_wanted(output) for output in request.outputs or ())
+    return InferRequest(request.id or "", tensors, request.parameters or {}, outputs)
+
+
+def _tensors(inputs: Sequence[_Input], rest: memoryview) -> tuple[Tensor, ...]:
+    tensors: list[Tensor] = []
+    position = 0
+    for item in inputs:
+        parameters = item.parameters
+        if parameters is not None and parameters.shared_memory_region is not None:
+            raise InvalidFeaturesError("shared memory is not offered", remedy="send the data in the body")
+        size = parameters.binary_data_size if parameters is not None else None
+        raw: memoryview | None = None
+        if size is not None:
+            if size > len(rest) - position:
+                raise MalformedRequestError(
+                    "the body has fewer raw bytes than its tensors' binary_data_size say",
+                    remedy="check Inference-Header-Content-Length and every binary_data_size",
+                )
+            raw = rest[position : position + size]
+            position += size
+        data = None if isinstance(item.data, msgspec.UnsetType) or _is_null(item.data) else item.data
+        if (raw is None) == (data is None):
+            raise InvalidFeaturesError(
+                "an input needs either `data` or `binary_data_size`, and not both", remedy="send one of them"
+            )
+        tensors.append(Tensor(item.name, item.datatype, tuple(item.shape), raw, data))
+    if position != len(rest):
+        raise MalformedRequestError(
+            "the body has more raw bytes than its tensors' binary_data_size say",
+            remedy="check Inference-Header-Content-Length and every binary_data_size",
+        )
+    return tuple(tensors)
+
+
+def _is_null(data: msgspec.Raw) -> bool:
+    return len(data) == 4 and bytes(data) == b"null"
+
+
+def _wanted(output: _Output) -> WantedOutput:
+    parameters = output.parameters
+    if parameters is None:
+        return WantedOutput(output.name, None)
+    if parameters.classification is not None or parameters.shared_memory_region is not None:
+        raise InvalidFeaturesError(
+            "the classification and shared-memory extensions are not offered", remedy="take the scores as they are"
+        )
+    return WantedOutput(output.name, parameters.binary_data)
+
+
+def _explain(text: str) -> str:
+    # msgspec names places as `$.inputs[...].shape`; below `parameters`, keys are the caller's.
+    return text.split(" - at ", maxsplit=1)[0] if "parameters" in text else text.replace("`$.", "`")
+
+
+def head(model: bytes, version: bytes, request_id: bytes) -> bytes:
+    """The beginning of a response's JSON; all three are JSON text already."""
+    identity = b'"id":"%s",' % request_id if request_id else b""
+    return b'{"model_name":"%s","model_version":"%s",%s"outputs":[' % (model, version, identity)
+
+
+def scores_json(name: bytes, scores: Sequence[float]) -> bytes:
+    """An output ``float32[N]`` with its data, and the end of the response. Nine digits give the same float32 back."""
+    data = b",".join([b"%.9g" % score for score in scores])
+    return b'{"name":"%s","datatype":"FP32","shape":[%d],"data":[%s]}]}' % (name, len(scores), data)
+
+
+def scores_binary(name: bytes, num_rows: int) -> bytes:
+    """An output ``float32[N]`` whose data follows the JSON, and the end of the response."""
+    size = b'{"binary_data_size":%d}' % (4 * num_rows)
+    return b'{"name":"%s","datatype":"FP32","shape":[%d],"parameters":%s}]}' % (name, num_rows, size)
