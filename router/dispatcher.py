@@ -71,6 +71,7 @@ class Dispatcher:
         self._token = token
         self._node_id = node_id
         self._pools: dict[str, Pool] = {}
+        self._retired: list[Pool] = []
         self._retry_tokens = RETRY_BURST
 
     # -- routing table ------------------------------------------------------------------------------------------
@@ -85,8 +86,9 @@ class Dispatcher:
         self.endpoints = endpoints
         retired = [pool for name, pool in self._pools.items() if name not in pools]
         self._pools = pools
+        self._retired = [pool for pool in self._retired if not pool.is_idle] + retired
         for pool in retired:
-            pool.close()
+            pool.retire()
         return True
 
     def _endpoint(self, route: EndpointRoute, pools: dict[str, Pool]) -> Endpoint:
@@ -315,7 +317,7 @@ class Dispatcher:
     def expire(self) -> None:
         """Gives up attempts that are out of time; call it every few milliseconds."""
         now_s = self._now_s()
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), *self._retired):
             pool.expire(now_s)
 
     # -- reports ------------------------------------------------------------------------------------------------

@@ -160,7 +160,10 @@ class Gateway:
     async def _send_reports(self, before_tick: int) -> None:
         epoch = self.dispatcher.epoch
         settle_tick = before_tick - math.ceil(self._settings.request_timeout_ms / 1000)
-        for tick, endpoints in sorted(self.dispatcher.take_reports(before_tick, GRACE_S, settle_tick).items()):
+        reports = self.dispatcher.take_reports(before_tick, GRACE_S, settle_tick)
+        if self.dispatcher.endpoints:
+            reports.setdefault(before_tick - 1, [])  # A second without requests is reported too: nobody waits for it.
+        for tick, endpoints in sorted(reports.items()):
             report = GatewayReport(
                 self._identity.gateway_id, epoch, tick, tuple(endpoints), len(self._http.connections)
             )

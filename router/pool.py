@@ -214,14 +214,17 @@ class Pool:
                     )
                     self._sink.attempt_failed(self, expired, "the replica did not answer in time")
 
-    def close(self) -> None:
-        """Closes every channel; what waits or is in flight goes to the failure sink."""
-        waiting = self.queue.drain()
-        for channel in (*self.channels.values(), *self._retiring):
-            channel.close()
+    def retire(self) -> None:
+        """Takes the version out of service: what waits goes to the failure sink, what is in flight still finishes."""
+        for channel in self.channels.values():
+            self._retire(channel)
         self.channels.clear()
-        self._retiring.clear()
-        self._sink.attempt_failed(self, waiting, "the version was taken out of service")
+        self._sink.attempt_failed(self, self.queue.drain(), "the version was taken out of service")
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing waits or is in flight any more."""
+        return not self.queue and not self._retiring and not any(each.in_flight for each in self.channels.values())
 
 
 def _reason(reply: wire.Reply) -> str:
