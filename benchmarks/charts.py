@@ -99,10 +99,10 @@ def plot_latency_over_time(samples: Samples, events: Sequence[Event], path: Path
             fontsize=8,
             color=_BAD if event.is_bad else _INK,
         )
-    top.set_yscale("log")
+    _log_milliseconds(top)
     top.set_ylabel("latency from scheduled send, ms\n(line p50, band up to p99)")
     top.set_title(title or "Latency of each version over time", loc="left", fontsize=11)
-    top.legend(loc="lower right", frameon=False, ncols=len(series) + 1)
+    top.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), frameon=False, ncols=len(series) + 1, borderaxespad=0.2)
     bottom.set_ylabel("share of answers, %")
     bottom.set_xlabel("time since the load began, s")
     bottom.set_ylim(0, 100)
@@ -124,7 +124,7 @@ def plot_percentiles(samples: Samples, path: Path, title: str = "") -> None:
         axes.plot(1.0 / above, values_ms, color=_COLOURS[drawn % len(_COLOURS)], label=f"{label} ({len(values_ms):,})")
         drawn += 1
     axes.set_xscale("log")
-    axes.set_yscale("log")
+    _log_milliseconds(axes)
     ticks = (1, 2, 10, 100, 1_000, 10_000, 100_000)
     labels = ("0", "50", "90", "99", "99.9", "99.99", "99.999")
     axes.set_xticks(ticks, labels)
@@ -137,17 +137,19 @@ def plot_percentiles(samples: Samples, path: Path, title: str = "") -> None:
 
 
 def render_text_chart(samples: Samples, width: int = 72) -> str:
-    """p50 of each version over time as bars for a terminal; all versions share one scale."""
+    """p50 of each version over time as bars for a terminal; all share one scale, logarithmic like the picture's."""
     if not len(samples.scheduled_s):
         return "no requests"
     length_s = float(samples.scheduled_s.max()) + 1e-6
     series = latency_series(samples, bin_s=length_s / width)
     top_ms = max((float(one.p50_ms.max()) for one in series), default=1.0)
-    lines = [f"p50 of each version over {length_s:.0f} s; a full bar is {top_ms:.1f} ms"]
+    low_ms = min((float(one.p50_ms.min()) for one in series), default=1.0)
+    span = max(np.log(top_ms / low_ms), 1e-9)
+    lines = [f"p50 of each version over {length_s:.0f} s; bars from {low_ms:.1f} to {top_ms:.1f} ms, logarithmic"]
     for one in series:
         cells = [" "] * width
         for second, value_ms in zip(one.second, one.p50_ms, strict=True):
-            level = max(1, round(value_ms / top_ms * (len(_BARS) - 1)))
+            level = 1 + round(float(np.log(value_ms / low_ms) / span) * (len(_BARS) - 2))
             cells[min(width - 1, int(second / length_s * width))] = _BARS[level]
         lines.append(f"v{one.version:<6}|{''.join(cells)}|")
     return "\n".join(lines)
@@ -165,6 +167,11 @@ def _plot_not_ok(samples: Samples, axes: Any) -> None:
             color=_BAD,
             label=f"not ok ({int(bad.sum()):,})",
         )
+
+
+def _log_milliseconds(axes: Any) -> None:
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(lambda value, _position: f"{value:g}")
 
 
 def _plot_shares(axes: Any, series: Sequence[Series], samples: Samples) -> None:

@@ -86,7 +86,7 @@ class Demo:
         (self._work / "home").mkdir(parents=True)
         self._pipeline = self._work / "ml_training.yaml"
         self._samples = self._work / "samples.npz"
-        self._cluster = ProductCluster(self._work / "home", self.say)
+        self._cluster = ProductCluster(self._work / "home", self.say, self._work / "commands.log")
         self._events: list[Event] = []
 
     def say(self, text: str) -> None:
@@ -155,11 +155,10 @@ class Demo:
 
     def _roll_back_slowed(self) -> RolloutStatus:
         self.say(f"Deploy the same model again, slowed down by {SLOWER_BY_MS} ms in every batch")
-        self._cluster.divisions("models", "register", MODEL, "--from", SECOND)
+        self._cluster.divisions("models", "register", MODEL, "--from", SECOND, is_quiet=True)
         fault = f"batch_delay_ms={SLOWER_BY_MS}"
-        self._cluster.divisions(
-            "rollout", "start", MODEL, "--version", SLOWED, "--fault", fault, "--pipeline", str(self._pipeline)
-        )
+        start = ("rollout", "start", MODEL, "--version", SLOWED, "--fault", fault, "--pipeline", str(self._pipeline))
+        self._cluster.divisions(*start, is_quiet=True)
         status = self._cluster.wait_for(ENDPOINT, SLOWED, {"ROLLED_BACK"}, _ROLLOUT_S, self._beat)
         self._mark_weights(status, SLOWED)
         return status

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
 import subprocess
@@ -17,6 +16,7 @@ from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, DivisionsError, RolloutError
 
 _POLL_S = 0.5
+_NEWS_S = 4.0
 _DOWN_S = 90.0
 
 
@@ -26,16 +26,18 @@ class ProductCluster:
     Args:
         home: folder of all its state.
         say: takes one line of the story at a time.
-        output: where the commands' own output goes; None is the terminal.
+        log: takes the output of quiet commands.
+        is_quiet: whether all commands are.
     """
 
-    def __init__(self, home: Path, say: Callable[[str], None], output: Path | None = None) -> None:
+    def __init__(self, home: Path, say: Callable[[str], None], log: Path, is_quiet: bool = False) -> None:
         self._home = home
         self._say = say
-        self._output = output
+        self._log = log
+        self._is_quiet = is_quiet
         self._port, dashboard_port, gcs_port = free_ports(3)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
-        self._environment = kept | {
+        self.environment = kept | {
             "DIVISIONS_HOME": str(home),
             "DIVISIONS_PORT": str(self._port),
             "DIVISIONS_DASHBOARD_PORT": str(dashboard_port),
@@ -49,30 +51,33 @@ class ProductCluster:
     def client(self) -> Client:
         return Client(self.url, home=self._home)
 
-    def divisions(self, *arguments: str, timeout_s: float = 240.0) -> None:
-        """Runs one command of the product.
+    def divisions(self, *arguments: str, timeout_s: float = 240.0, is_quiet: bool = False) -> None:
+        """Runs one command of the product; if quiet, its output goes to the log and is quoted when it fails.
 
         Raises:
             ClusterError: it failed, or took longer than ``timeout_s``.
         """
         line = shlex.join(("divisions", *arguments))
         self._say(f"$ {line}")
+        is_quiet = is_quiet or self._is_quiet
         try:
-            with contextlib.ExitStack() as stack:
-                file = stack.enter_context(self._output.open("ab")) if self._output else None
+            with self._log.open("ab") as log:
                 done = subprocess.run(
                     [sys.executable, "-m", "divisions.cli", *arguments],
-                    env=self._environment,
+                    env=self.environment,
                     stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=file,
+                    stdout=log if is_quiet else None,
+                    stderr=log if is_quiet else None,
                     timeout=timeout_s,
                     check=False,
                 )
         except subprocess.TimeoutExpired:
             raise ClusterError(f"`{line}` took longer than {timeout_s:g} s", remedy=self._where_to_look()) from None
         if done.returncode:
-            raise ClusterError(f"`{line}` failed with exit status {done.returncode}", remedy=self._where_to_look())
+            quote = f": {self._log.read_text(errors='replace')[-500:].strip()}" if is_quiet else ""
+            raise ClusterError(
+                f"`{line}` failed with exit status {done.returncode}{quote}", remedy=self._where_to_look()
+            )
 
     def up(self, *options: str) -> None:
         self.divisions("up", "--port", str(self._port), *options)
@@ -87,13 +92,13 @@ class ProductCluster:
     def wait_for(
         self, endpoint: str, version: str, phases: Collection[str], timeout_s: float, beat: Callable[[str], None]
     ) -> RolloutStatus:
-        """Follows a rollout until it is in one of ``phases``; each new phase or message is told once.
+        """Follows a rollout until it is in one of ``phases``; each new phase and weight is told, and news on the way.
 
         Raises:
             RolloutError: it ended in another way, holds, or did not get there in time.
         """
         over = {"PROMOTED", "ROLLED_BACK", "HOLD"}
-        ends_s, told = time.monotonic() + timeout_s, ""
+        ends_s, text, told, told_at_s = time.monotonic() + timeout_s, "", ("", 0), 0.0
         with self.client() as client:
             while time.monotonic() < ends_s:
                 try:
@@ -104,15 +109,16 @@ class ProductCluster:
                     continue
                 if version in {status.canary_version, status.stable_version}:
                     text = f"{status.phase}: {status.message}"
-                    if text != told:
-                        beat(text)
-                        told = text
+                    at = (status.phase, status.set_weight_bp)
+                    if at != told or time.monotonic() - told_at_s >= _NEWS_S:
+                        beat(f"{status.phase} {status.set_weight_bp / 100:g} %: {status.message}")
+                        told, told_at_s = at, time.monotonic()
                     if status.phase in phases:
                         return status
                     if status.phase in over:
                         raise RolloutError(f"the rollout of {version} ended in {text}, not in {' or '.join(phases)}")
                 time.sleep(_POLL_S)
-        raise RolloutError(f"the rollout of {version} was not {' or '.join(phases)} after {timeout_s:g} s: {told}")
+        raise RolloutError(f"the rollout of {version} was not {' or '.join(phases)} after {timeout_s:g} s: {text}")
 
     def _where_to_look(self) -> str:
-        return f"see {self._output or 'the output above'} and {self._home / 'logs'}"
+        return f"see {self._log} and {self._home / 'logs'}"

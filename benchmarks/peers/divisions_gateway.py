@@ -26,7 +26,8 @@ class DivisionsGateway:
 
     @contextlib.contextmanager
     def serving(self, workload: Workload, work: Path) -> Iterator[str]:
-        cluster = ProductCluster(work / "home", lambda _line: None, output=work / "server.log")
+        cluster = ProductCluster(work / "home", lambda _line: None, work / "server.log", is_quiet=True)
+        (work / "home").mkdir()
         version = VersionSpec(
             model=MODEL,
             version=_VERSION,

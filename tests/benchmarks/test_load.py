@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.arrivals import Arrivals
 from benchmarks.load import main, plan_load, run_load
+from benchmarks.load_process import LoadProcess
 from benchmarks.report import UNANSWERED, percentile_ms
 from benchmarks.samples import Samples
 
@@ -121,3 +122,18 @@ def test_plots_are_written(tiny_server, tmp_path):
     chart = render_text_chart(samples, width=40)
     assert [line.split("|")[0].strip() for line in chart.splitlines()[1:]] == ["v3.1", "v3.2"]
     assert all(len(line.split("|")[1]) == 40 for line in chart.splitlines()[1:])
+
+
+def test_a_load_process_ends_with_its_result_and_says_why_it_could_not_begin(tiny_server, tmp_path):
+    rows = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"customer_id": ["c-1"], "minutes": [1.5]}), rows)
+    load = LoadProcess(tiny_server(), rows, 100.0, 60.0, tmp_path / "samples.npz", tmp_path / "load.log")
+    load.wait_until_running()
+    result = load.stop()
+    assert result.requests == result.ok == sum(tick.ok for tick in load.ticks) > 0
+    load.close()
+
+    lost = LoadProcess("http://127.0.0.1:1/", rows, 100.0, 60.0, tmp_path / "samples.npz", tmp_path / "lost.log")
+    with pytest.raises(RuntimeError, match="does not answer"):
+        lost.wait_until_running()
+    lost.close()
