@@ -14,7 +14,7 @@ _MARKS = {
     "STEP": "◐",
     "BAKE": "◕",
     "PROMOTED": "✔",
-    "HOLD": "॥",
+    "HOLD": "‖",
     "ROLLING_BACK": "✖",
     "DRAINING": "✖",
     "ROLLED_BACK": "✖",
@@ -39,11 +39,7 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
             "Stable",
             _version(status.stable_version, status.stable_replicas, status.wanted_stable_replicas),
         ),
-        _field(
-            "Canary",
-            _version(status.canary_version, status.canary_replicas, status.wanted_canary_replicas)
-            + f", {status.canary_requests:,} requests in this step",
-        ),
+        _field("Canary", _canary(status)),
         "",
         *_evidence(status.evidence),
     ]
@@ -68,7 +64,16 @@ def _version(version: str | None, ready: int, wanted: int) -> str:
     return "none" if version is None else f"{version}, {ready}/{wanted} replicas ready"
 
 
+def _canary(status: RolloutStatus) -> str:
+    if status.phase == "PROMOTED":
+        return f"none: {status.canary_version} is stable now"
+    version = _version(status.canary_version, status.canary_replicas, status.wanted_canary_replicas)
+    return f"{version}, {status.canary_requests:,} requests in this step"
+
+
 def _evidence(evidence: Evidence) -> list[str]:
+    if not evidence.threshold:
+        return [_field("Evidence", "none: nothing was compared")]
     lines = [
         _field("Evidence", f"{evidence.ticks:,} s of traffic; rolls back when a bar is full"),
         _field("  Latency", _bar(evidence.latency_log_e, evidence.threshold)),

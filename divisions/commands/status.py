@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
 WATCH_S = 2.0
+NODE_CHARACTERS = 12
+"""Ray's node ids are 56 characters of hex; this many tell nodes apart. With --output json they are whole."""
 
 
 def status(
@@ -46,7 +48,7 @@ def render_status(answer: ServiceStatus) -> str:
             str(replica.restarts),
             age(replica.age_s),
             replica.ip or "<none>",
-            replica.node or "<none>",
+            replica.node[:NODE_CHARACTERS] or "<none>",
             replica.gpu or "<none>",
         )
         for replica in answer.replicas

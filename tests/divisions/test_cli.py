@@ -1,0 +1,142 @@
+"""The command line from the outside: exit statuses, messages, JSON."""
+
+import json
+
+import pytest
+
+from divisions import cli, errors
+from divisions.commands import predict as predict_command
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DIVISIONS_PORT", "9")  # nothing answers there
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def divisions(capsys):
+    """Runs a command line; returns its exit status, standard output and standard error."""
+
+    def run(*arguments):
+        status = cli.execute(arguments)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def fail_with(monkeypatch, error):
+    def connect():
+        raise error
+
+    monkeypatch.setattr(predict_command, "connect", connect)
+
+
+PREDICT = ("predict", "churn", "--json", '{"customer_id": "c-1"}')
+
+
+def test_help_names_every_command(divisions):
+    status, out, _ = divisions("--help")
+    assert status == 0
+    for name in ("up", "down", "run", "status", "rollout", "rollback", "models", "predict"):
+        assert f"\n  {name} " in out
+
+
+def test_version(divisions):
+    assert divisions("--version")[:2] == (0, "0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("sttus",), "'status'"),
+        (("up", "--prot", "1"), "--port"),
+        (("up", "--port", "no"), "--port"),
+        (("up", "--port", "70000"), "65535"),
+        (("predict", "churn"), "--json"),
+        (("rollout", "wach", "churn"), "watch"),
+        (("run", "f.yaml", "--today", "yesterday"), "--today"),
+    ],
+)
+def test_wrong_usage_exits_2_with_usage_and_a_hint(divisions, arguments, hint):
+    status, out, err = divisions(*arguments)
+    assert (status, out) == (2, "")
+    assert "Usage: divisions" in err
+    assert hint in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status",),
+        ("status", "--output", "json"),
+        ("rollout", "status", "churn"),
+        ("rollout", "watch", "churn"),
+        ("rollback", "churn"),
+        PREDICT,
+        ("down",),
+    ],
+)
+def test_without_a_cluster_commands_say_how_to_start_one(divisions, arguments):
+    status, out, err = divisions(*arguments)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert "divisions up" in err
+    assert err.count("\n") == 1
+
+
+def test_a_misspelt_variable_is_an_error_of_one_line(divisions, monkeypatch):
+    monkeypatch.setenv("DIVISIONS_PROT", "1")
+    status, _, err = divisions("status")
+    assert (status, err) == (1, "error: unknown setting DIVISIONS_PROT. did you mean DIVISIONS_PORT?\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (errors.ConflictError("no", remedy="look"), 1, "error: no. look\n"),
+        (errors.UsageError("no", remedy="look"), 2, "error: no. look\n"),
+        (errors.PipelineError("no", path="f", line=1, column=2), 1, "error: f:1:2: no\n"),
+        (errors.ClusterError("two\nlines"), 1, "error: two lines\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_a_line_and_a_status(divisions, monkeypatch, error, status, line):
+    fail_with(monkeypatch, error)
+    assert divisions(*PREDICT) == (status, "", line)
+
+
+def test_a_crash_is_one_line_and_its_traceback_a_file(divisions, monkeypatch, home):
+    fail_with(monkeypatch, ZeroDivisionError("surprise"))
+    status, _, err = divisions(*PREDICT)
+    (log,) = (home / "logs").iterdir()
+    assert status == 1
+    assert err.startswith("error: unexpected ZeroDivisionError: surprise")
+    assert str(log) in err
+    assert "Traceback" not in err
+    assert "Traceback" in log.read_text()
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "{}", '{"customer": "c-1"}', '"c-1"'])
+def test_predict_refuses_what_is_no_request(divisions, body):
+    status, _, err = divisions("predict", "churn", "--json", body)
+    assert status == 2
+    assert err.startswith("error: --json ")
+
+
+@pytest.mark.parametrize("fault", ["delay=1", "batch_delay_ms", "batch_delay_ms=-1", "error_rate=often"])
+def test_a_fault_is_a_known_name_and_a_number(divisions, fault):
+    status, _, err = divisions("rollout", "start", "m", "--version", "1", "--fault", fault)
+    assert status == 2
+    assert "batch_delay_ms, error_rate" in err
+
+
+def test_an_empty_registry_has_no_versions(divisions):
+    assert divisions("models", "list")[:2] == (0, "No versions: nothing was registered yet.\n")
+    status, out, _ = divisions("models", "list", "--output", "json")
+    assert (status, json.loads(out)) == (0, {"versions": []})
+    status, _, err = divisions("models", "show", "churn-predictor", "3.1")
+    assert status == 1
+    assert "no version 3.1" in err

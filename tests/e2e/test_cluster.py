@@ -1,0 +1,188 @@
+"""The embedded cluster with everything real: up, refused, down; and a first run that trains, serves and comes back."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from deploy.cluster_file import Cluster, read_cluster
+from deploy.ports import choose_free
+from deploy.processes import find_owned, read_stat, wait_until
+from divisions.settings import runtime_dir
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+DIVISIONS = [sys.executable, "-m", "divisions.cli"]
+PIPELINE = """
+pipeline: "customer-churn-v3"
+stages:
+  data_prep:
+    input: "s3://raw-events/partition=${today}"
+  training:
+    hyperparams:
+      "epochs": 8
+  validation:
+    metric_threshold: "auc > 0.6"
+  deployment:
+    strategy: "canary: 20% → 50% → 100%"
+    endpoint: "/api/v2/predict/churn"
+"""
+
+
+class Home:
+    """A home with ports of its own, and a command line for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        port, dashboard, gcs = choose_free(3)
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("DIVISIONS_", "RAY_"))}
+        self.environment = {
+            **kept,
+            "DIVISIONS_HOME": str(folder),
+            "DIVISIONS_PORT": str(port),
+            "DIVISIONS_DASHBOARD_PORT": str(dashboard),
+            "DIVISIONS_GCS_PORT": str(gcs),
+        }
+        self.url = f"http://127.0.0.1:{port}"
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*DIVISIONS, *arguments],
+            env=self.environment | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*DIVISIONS, *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def cluster(self) -> Cluster | None:
+        return read_cluster(self.path)
+
+    def processes(self, session: int = 0) -> list[int]:
+        return find_owned(runtime_dir(self.path), session)
+
+
+@pytest.fixture
+def home(tmp_path):
+    home = Home(tmp_path / "home")
+    yield home
+    if home.cluster() is not None:
+        home.run("down")
+
+
+def answer(url, body=None, headers=()):
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), dict(headers))
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_up_is_whole_or_nothing_and_down_leaves_nothing(home, tmp_path):
+    started = home.run("up", "--output", "json")
+    assert started.returncode == 0, started.stderr
+    cluster = home.cluster()
+    assert json.loads(started.stdout)["pid"] == cluster.pid
+    assert answer(f"{home.url}/healthz")[0] == 200
+    # Whoever reaches Ray's job server could run anything; it asks for the cluster's token.
+    assert answer(f"{cluster.dashboard_url}/api/jobs/")[0] == 401
+
+    second = home.run("up")
+    assert second.returncode == 1
+    assert f"is up (pid {cluster.pid}" in second.stderr
+    assert "divisions down" in second.stderr
+
+    other = Home(tmp_path / "other")
+    taken = other.run("up", "--port", home.environment["DIVISIONS_PORT"])
+    assert taken.returncode == 1
+    assert re.fullmatch(r"error: cannot listen on 127\.0\.0\.1:\d+ for the gateway.*--port.*\n", taken.stderr)
+    assert other.cluster() is None
+    assert other.processes() == []
+
+    assert home.run("status").returncode == 0
+    stopped = home.run("down")
+    assert stopped.returncode == 0, stopped.stderr
+    assert home.processes(cluster.pid) == []
+    assert home.cluster() is None
+    assert not runtime_dir(home.path).exists()
+    again = home.run("down")
+    assert again.returncode == 1
+    assert "divisions up" in again.stderr
+
+
+def test_a_supervisor_that_was_killed_is_cleaned_up_after(home):
+    assert home.run("up").returncode == 0
+    cluster = home.cluster()
+    os.kill(cluster.pid, signal.SIGKILL)
+    assert wait_until(lambda: not cluster.is_alive, 10.0)
+    stopped = home.run("down")
+    assert stopped.returncode == 0
+    assert "had ended already" in stopped.stdout
+    assert home.processes(cluster.pid) == []
+    assert home.cluster() is None
+
+
+def test_an_interrupt_while_starting_leaves_nothing(home):
+    starting = home.start("up")
+    assert wait_until(lambda: home.cluster() is not None, 60.0)
+    session = home.cluster().pid
+    starting.send_signal(signal.SIGINT)
+    starting.communicate(timeout=60)
+    assert starting.returncode == 130
+    assert home.processes(session) == []
+    assert home.cluster() is None
+
+
+def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_path):
+    pipeline = tmp_path / "pipeline.yaml"
+    pipeline.write_text(PIPELINE)
+    for turn in range(2):
+        foreground = home.start("up", "--foreground", "--bootstrap", "--pipeline", str(pipeline))
+        lines = []
+        for line in foreground.stdout:
+            lines.append(line)
+            if "Ctrl-C stops everything" in line:
+                break
+        story = "".join(lines)
+        assert foreground.poll() is None, story
+        assert ("nothing is registered yet" in story) == (turn == 0)
+        curls = [line.strip() for line in lines if line.strip().startswith("curl ")]
+        assert len(curls) == 2, story
+        for curl in curls:
+            url, body = re.fullmatch(r"curl -s (\S+) .* -d '(.*)'", curl).groups()
+            status, data = answer(url, json.loads(body), [("content-type", "application/json")])
+            assert status == 200, data
+            assert 0.0 < json.loads(data)["churn_probability"] < 1.0
+        session = home.cluster().pid
+        if turn == 0:
+            foreground.send_signal(signal.SIGINT)
+            foreground.send_signal(signal.SIGINT)
+            foreground.communicate(timeout=90)
+            assert foreground.returncode == 0
+            assert home.processes(session) == []
+            assert home.cluster() is None
+        else:
+            foreground.kill()
+            foreground.communicate(timeout=10)
+            assert wait_until(lambda session=session: not home.processes(session), 30.0)
+            assert read_stat(session) is None or read_stat(session).state == "Z"
