@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -83,11 +84,17 @@ class ProductCluster:
         self.divisions("up", "--port", str(self._port), *options)
 
     def down(self) -> None:
-        """Stops everything that `up` started; says so if that failed, but does not raise: it runs on the way out."""
+        """Stops everything that `up` started; says so if that failed, but does not raise: it runs on the way out.
+
+        An impatient second Ctrl-C is ignored, here and (as ignored signals are inherited) in the command itself.
+        """
+        impatience = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self.divisions("down", timeout_s=_DOWN_S)
         except DivisionsError as error:
             self._say(f"warning: {error}")
+        finally:
+            signal.signal(signal.SIGINT, impatience)
 
     def wait_for(
         self, endpoint: str, version: str, phases: Collection[str], timeout_s: float, beat: Callable[[str], None]
