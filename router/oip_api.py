@@ -42,6 +42,7 @@ class OipApi:
             Route(version + "/ready", self._model_ready),
             Route(model + "/infer", _needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
             Route(version + "/infer", _needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
+            Route(PREFIX + "/{rest:path}", _not_offered, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
         ]
 
     async def _server(self, request: Request) -> Response:
@@ -75,6 +76,11 @@ async def _needs_post(request: Request) -> Response:
     response = Response(problem.body(405, "infer needs POST"), 405, media_type="application/problem+json")
     response.headers["allow"] = "POST"
     return response
+
+
+async def _not_offered(request: Request) -> Response:
+    detail = "not offered, or not with this method. docs/open-inference-protocol.md lists the routes"
+    return Response(problem.body(404, detail), 404, media_type="application/problem+json")
 
 
 def _entry(model: ServedModel, label: str) -> dict[str, str]:
