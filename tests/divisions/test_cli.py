@@ -1,6 +1,8 @@
 """The command line from the outside: exit statuses, messages, JSON."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -140,3 +142,20 @@ def test_an_empty_registry_has_no_versions(divisions):
     status, _, err = divisions("models", "show", "churn-predictor", "3.1")
     assert status == 1
     assert "no version 3.1" in err
+
+
+def test_the_client_is_found_in_the_package_and_imported_only_then():
+    code = (
+        "import sys, divisions; assert 'divisions.client' not in sys.modules; "
+        "from divisions import AsyncClient, Client; assert Client.__module__ == 'divisions.client'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys; from divisions import cli; cli.execute(['--help']); "
+        "print(sorted({'ray', 'torch', 'mlflow', 'numpy', 'httpx', 'rich', 'yaml'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
