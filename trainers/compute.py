@@ -58,8 +58,9 @@ class InProcess:
         on_epoch: EpochListener,
     ) -> TabularModel:
         from trainers.loop import train
-        from trainers.model import build_model
+        from trainers.model import build_model, use_threads
 
+        use_threads(1)
         model = build_model(task.schema, task.data.train_rows_NF, task.hyperparams)
         weights = train(model, task.data, task.hyperparams, lambda epoch, metrics, _: on_epoch(epoch + 1, metrics))
         model.load_state_dict(weights)

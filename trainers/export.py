@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from divisions.errors import TrainingError
 from divisions.schema import FeatureKind, FeatureSchema
-from trainers.model import TabularModel
+from trainers.model import TabularModel, use_threads
 
 FRAMEWORK = f"torch {torch.__version__}"
 INPUT_NAME = "rows"
@@ -34,6 +34,7 @@ def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[st
     """
     import onnx
 
+    use_threads(1)
     model = model.to("cpu").eval()
     # Two rows: a batch of one would be taken for a constant.
     example = torch.zeros(2, schema.num_columns, dtype=torch.float32)

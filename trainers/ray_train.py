@@ -29,7 +29,7 @@ from divisions.errors import TrainingError
 from trainers import loop
 from trainers.capacity import BYTES_PER_GB, Allotment
 from trainers.compute import EpochListener, TrainingTask
-from trainers.model import TabularModel, build_model
+from trainers.model import TabularModel, build_model, use_threads
 
 STATE_FILE = "state.pt"
 NUM_CHECKPOINTS = 10
@@ -112,7 +112,7 @@ def train(task: TrainingTask, allotment: Allotment, storage: Path, on_epoch: Epo
 
 def _work(config: dict[str, Any]) -> None:
     """What each worker runs."""
-    torch.set_num_threads(config["num_threads"])
+    use_threads(config["num_threads"])
     task: TrainingTask = ray.get(config["task"])
     context = ray.train.get_context()
     shard = loop.Shard(context.get_world_rank(), context.get_world_size())
