@@ -11,6 +11,8 @@ import msgspec
 from divisions.schema import FeatureSchema
 
 FULL_BP = 10_000
+GUARDS = ("latency", "errors", "predictions")
+"""What `AnalysisSpec.guards` may name; the last only works if it is named."""
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,6 +53,8 @@ class AnalysisSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``tolerance`` is delta of the null hypothesis: the canary is no slower than (1 + tolerance) x stable.
     ``min_samples`` are canary requests needed before a step may pass, one per step; the last one repeats.
+    ``shadow_s`` is how long the canary answers copies of requests before the first step; ``on_inconclusive`` is what
+    happens after ``max_dwell_s`` without a verdict: ``hold`` or ``rollback``.
     """
 
     tolerance: float = 0.104
@@ -67,6 +71,8 @@ class AnalysisSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drain_s: float = 5.0
     keep_stable_s: float = 600.0
     guards: tuple[str, ...] = ("latency", "errors")
+    shadow_s: float = 0.0
+    on_inconclusive: str = "hold"
 
 
 class RolloutSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,11 +109,17 @@ class VersionRoute(msgspec.Struct, frozen=True):
 
 
 class EndpointRoute(msgspec.Struct, frozen=True):
-    """How one endpoint's traffic is split: stable first, then at most one canary. Weights sum to 10,000."""
+    """How one endpoint's traffic is split: stable first, then at most one canary. Weights sum to 10,000.
+
+    ``salt`` tells rollouts apart. ``trial_bp`` is the canary's first weight while salts are tried for it, else 0.
+    ``mirror_bp`` is the share of stable's requests that are copied to the canary and not answered by it.
+    """
 
     endpoint: str
     salt: str
     versions: tuple[VersionRoute, ...]
+    trial_bp: int = 0
+    mirror_bp: int = 0
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
@@ -121,18 +133,76 @@ class VersionReport(msgspec.Struct, frozen=True):
     """What one gateway saw of one version among the requests that *arrived* in one tick.
 
     ``buckets`` maps a log-bucket's index (see `router.histogram`) to a count; failures and timeouts are in the
-    overflow bucket. ``requests`` counts arrivals, ``errors`` those that failed.
+    overflow bucket. ``requests`` counts arrivals, ``errors`` those that failed. ``scores`` are counts of answers by
+    bin of score (see `router.drift`), empty while no rollout compares versions.
     """
 
     app_name: str
     requests: int
     errors: int
     buckets: dict[int, int]
+    scores: dict[int, int] = {}
+
+
+class SaltScores(msgspec.Struct, frozen=True):
+    """How one gateway's last minute of traffic would have been split by each candidate salt (see `router.salts`).
+
+    Each row is ``requests, slow, slow, slow``, by `router.salts.QUANTILES`. ``total`` are all requests of the minute,
+    ``heavy`` those of the customers tried, and ``canary`` holds for each candidate what of ``heavy`` would have been
+    the canary's. Rows add up over gateways.
+    """
+
+    base: str
+    total: tuple[int, ...]
+    heavy: tuple[int, ...]
+    canary: tuple[tuple[int, ...], ...]
+
+
+class ArmSample(msgspec.Struct, frozen=True):
+    """Customers that one arm has seen for the first time since the last report.
+
+    ``digests`` are those in the counted part (see `router.sample_ratio`). ``inputs`` counts some of these customers'
+    rows, feature by feature, in the bins of stable's training data: ``num_rows`` of them.
+    """
+
+    digests: tuple[int, ...] = ()
+    inputs: tuple[tuple[int, ...], ...] = ()
+    num_rows: int = 0
+
+
+class SplitReport(msgspec.Struct, frozen=True):
+    """How one gateway has split an endpoint's customers since its last report, by which salt and weight.
+
+    ``level`` says which part of the customers is counted. ``features`` are the names that ``inputs`` follow.
+    """
+
+    salt: str
+    weight_bp: int
+    level: int
+    stable: ArmSample
+    canary: ArmSample
+    features: tuple[str, ...] = ()
+
+
+class BreakerTrip(msgspec.Struct, frozen=True):
+    """A gateway sends nothing more to a rollout's canary, because it fails grossly. Told until the rollout ends."""
+
+    salt: str
+    app_name: str
+    log_e: float
+    threshold: float
+    stable_requests: int
+    stable_errors: int
+    canary_requests: int
+    canary_errors: int
 
 
 class EndpointReport(msgspec.Struct, frozen=True):
     endpoint: str
     versions: tuple[VersionReport, ...]
+    split: SplitReport | None = None
+    salts: SaltScores | None = None
+    trip: BreakerTrip | None = None
 
 
 class GatewayReport(msgspec.Struct, frozen=True):

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import re
 
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.control import FULL_BP, GUARDS, AnalysisSpec
 from divisions.errors import PipelineError
 from divisions.pipeline import Features, Model, Resources, Serving
 from divisions.resource_text import parse_duration_s, parse_name, parse_percent_bp
 from divisions.yaml_nodes import Node, Scalar
 from divisions.yaml_sections import Reader, Section, integer, items, number, parsed, text
 
-GUARDS = ("latency", "errors")
 _DAY_S = 86_400.0
 _MAJOR = re.compile(r"-v([0-9]{1,4})$")
 
@@ -38,6 +37,8 @@ def analysis(section: Section, num_steps: int) -> AnalysisSpec:
             drain_s=section.take("drain_s", _duration_s(), usual.drain_s),
             keep_stable_s=section.take("keep_stable_s", _duration_s(), usual.keep_stable_s),
             guards=section.take("guards", items(_guard, most=len(GUARDS)), usual.guards),
+            shadow_s=section.take("shadow_s", _duration_s(), usual.shadow_s),
+            on_inconclusive=section.take("on_inconclusive", _on_inconclusive, usual.on_inconclusive),
         )
         if spec.max_dwell_s < spec.min_dwell_s:
             section.report(
@@ -77,6 +78,13 @@ def _guard(node: Node) -> str:
     name = text(node)
     if name not in GUARDS:
         raise PipelineError(f"unknown guard {name[:60]!r}", remedy=f"the guards are {', '.join(GUARDS)}")
+    return name
+
+
+def _on_inconclusive(node: Node) -> str:
+    name = text(node)
+    if name not in ("hold", "rollback"):
+        raise PipelineError("must be hold or rollback", remedy="hold asks the operator, rollback does not")
     return name
 
 

@@ -40,10 +40,16 @@ class MixtureSnapshot(msgspec.Struct, frozen=True):
 
 
 class RestartMixture:
-    """The running mixture over ``cells`` alternatives; evidence is told per tick, in logarithms."""
+    """The running mixture over ``cells`` alternatives; evidence is told per tick, in logarithms.
 
-    def __init__(self, cells: int) -> None:
+    Args:
+        cells: how many alternatives.
+        cap_ln_e: the most that one tick may bring to one of them.
+    """
+
+    def __init__(self, cells: int, cap_ln_e: float = CAP_LN_E) -> None:
         self._cells = cells
+        self._cap_ln_e = cap_ln_e
         self._ticks = 0
         self._starts: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)  # [K], start numbers from 1
         self._products: Cells = np.zeros((0, cells))  # [K, cells], ln of the products
@@ -56,11 +62,11 @@ class RestartMixture:
         """Takes one tick's ``ln e``.
 
         Args:
-            ln_e: ``[cells]``, finite; each is capped at `CAP_LN_E`.
+            ln_e: ``[cells]``, finite; each is capped.
         """
         if self._ticks % RESTART_TICKS == 0:
             self._start()
-        self._products += np.minimum(ln_e, CAP_LN_E)
+        self._products += np.minimum(ln_e, self._cap_ln_e)
         self._ticks += 1
 
     def ln_e(self) -> float:

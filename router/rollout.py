@@ -15,6 +15,7 @@ import msgspec
 
 from divisions.control import (
     FULL_BP,
+    GUARDS,
     AnalysisSpec,
     Evidence,
     Explanation,
@@ -129,16 +130,29 @@ def _check_analysis(analysis: AnalysisSpec) -> None:
     for name in ("alpha", "error_alpha"):
         if not 0.0 < getattr(analysis, name) < 1.0:
             raise MalformedRequestError(f"analysis.{name} must lie between 0 and 1, got {getattr(analysis, name)}")
-    for name in ("tolerance", "min_dwell_s", "max_dwell_s", "bake_s", "warmup_s", "drain_s", "keep_stable_s"):
+    for name in (
+        "tolerance",
+        "min_dwell_s",
+        "max_dwell_s",
+        "bake_s",
+        "warmup_s",
+        "drain_s",
+        "keep_stable_s",
+        "shadow_s",
+    ):
         value = getattr(analysis, name)
         if not (value >= 0.0 and math.isfinite(value)):
             raise MalformedRequestError(f"analysis.{name} must be a number from 0, got {value}")
     if not 0 <= analysis.holdback_bp < FULL_BP:
         raise MalformedRequestError(f"analysis.holdback_bp must be from 0 to 9,999, got {analysis.holdback_bp}")
-    unknown = set(analysis.guards) - {"latency", "errors"}
+    if analysis.on_inconclusive not in {"hold", "rollback"}:
+        raise MalformedRequestError(
+            f"analysis.on_inconclusive must be hold or rollback, got {analysis.on_inconclusive!r}"
+        )
+    unknown = set(analysis.guards) - set(GUARDS)
     if unknown:
         raise MalformedRequestError(
-            f"analysis.guards knows latency and errors, got {', '.join(sorted(unknown))}", remedy="remove the others"
+            f"analysis.guards knows {', '.join(GUARDS)}, got {', '.join(sorted(unknown))}", remedy="remove the others"
         )
 
 
@@ -256,7 +270,7 @@ def status(
     is_promoted = isinstance(state, canary.Promoted)
     served = stable_version(record)
     actual_bp = next((share.weight_bp for share in shares(record) if share.is_canary), FULL_BP if is_promoted else 0)
-    is_judged = isinstance(active, canary.Stepping | canary.Baking)
+    is_judged = isinstance(active, canary.Shadowing | canary.Stepping | canary.Baking)
     return RolloutStatus(
         endpoint=record.endpoint,
         model=rollout.spec.version.model,
@@ -265,7 +279,7 @@ def status(
         epoch=epoch,
         step_index=index,
         steps_bp=rollout.spec.steps_bp,
-        set_weight_bp=rollout.spec.steps_bp[index] if is_judged else rollout.canary_bp,
+        set_weight_bp=FULL_BP if isinstance(active, canary.Baking) else rollout.canary_bp,
         actual_weight_bp=actual_bp,
         stable_version=served.version if served else None,
         canary_version=rollout.spec.version.version,
@@ -287,7 +301,7 @@ def status(
 
 def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement) -> str:
     dwell_s, samples = canary.needed(
-        rollout.policy, canary.step_index(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
+        rollout.policy, canary.judged_step(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
     )
     return (
         f"{judgement.step_requests:,} of {samples:,} requests and {judgement.step_s:.0f} of {dwell_s:.0f} s judged; "

@@ -11,13 +11,19 @@ import xxhash
 
 from divisions.control import FULL_BP
 
+SPARE_BITS = 11
 PLACES = 1 << 53
 """Places are integers in [0, 2^53), so that place / PLACES is an exact float."""
 
 
 def place(salt: bytes, key: bytes) -> int:
     """The customer's place: the upper 53 bits of ``xxh3_64(salt + key)``."""
-    return xxhash.xxh3_64_intdigest(salt + key) >> 11
+    return xxhash.xxh3_64_intdigest(salt + key) >> SPARE_BITS
+
+
+def digest(salt: bytes, key: bytes) -> int:
+    """The 64 bits whose upper 53 are the customer's place; the lower `SPARE_BITS` are independent of it."""
+    return xxhash.xxh3_64_intdigest(salt + key)
 
 
 def threshold(weight_bp: int) -> int:

@@ -15,6 +15,9 @@ def message(state: State, record: EndpointRecord, explanation: Explanation | Non
     match state:
         case canary.Pending() | canary.Warming():
             return f"waiting for {record.rollout.spec.version.replicas} replicas of {version}"
+        case canary.Shadowing():
+            share = canary.mirror_bp(state, policy) / 100
+            return f"copying {share:g} % of stable's requests to {version}; its answers are thrown away"
         case canary.Stepping(index=index):
             return f"step {index + 1}/{len(policy.steps_bp)}: {policy.steps_bp[index] / 100:g} % to {version}"
         case canary.Baking():

@@ -1,0 +1,162 @@
+"""Choosing a rollout's salt by the traffic before it, so that its two arms resemble each other. Pure.
+
+A handful of customers may carry much of the traffic, and their requests may all be slow. Whichever arm the hash
+sends them to then looks slow: a split of two equal versions is told apart by a *valid* test in 7 to 15 % of rollouts.
+So before its first step a rollout tries `CANDIDATES` salts on the last minute of traffic and takes the one whose arms
+would have been most alike::
+
+    score = max_q |logit(share of canary requests over x_q) - same of stable| + 2 |ln(canary's share / weight)|
+
+The choice looks only at traffic before the rollout, under one and the same version; so the split stays as good as
+random with respect to what the canary does, and the guards stay valid.
+
+**In gateways, bounded.** `CustomerLoad` keeps requests and slow requests per customer for a minute, in six slices, and
+of each slice only the heaviest customers. The rest is many and light, and a hash splits it evenly. A `SaltTrial` then
+hashes the heaviest customers under one salt at a time, so that the event loop is never kept for long. What gateways
+tell the controller are sums, which add up over gateways; no customer's id leaves a gateway.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from divisions.control import SaltScores
+from router import split
+
+CANDIDATES = 64
+QUANTILES = (0.5, 0.9, 0.99)
+SLICE_S = 10
+NUM_SLICES = 6
+MAX_KEPT = 4_096
+"""Customers of one slice; twice as many are pruned to this."""
+MAX_TRIED = 1_024
+"""Customers that are hashed under every salt: 0.3 ms for each salt."""
+MIN_REQUESTS = 100
+"""Fewer requests than this choose no salt."""
+
+_Sums: TypeAlias = npt.NDArray[Any]
+Load: TypeAlias = list[int]
+"""One customer's requests, and how many of them were slower than each of `QUANTILES` of all."""
+
+
+def candidate(base: str, index: int) -> str:
+    """The index-th salt that is tried; number 0 is the base itself."""
+    return base if index == 0 else f"{base}.{index}"
+
+
+class CustomerLoad:
+    """Requests of a version by customer over the last minute."""
+
+    def __init__(self) -> None:
+        self._slices: deque[tuple[int, dict[bytes, Load], Load]] = deque(maxlen=NUM_SLICES)
+        self._edges: tuple[float, ...] = ()
+
+    def add(self, tick: int, keys: Sequence[bytes], latencies_s: Sequence[float]) -> None:
+        """Takes a second's answers: whose they were, and how long they took, in the same order."""
+        if not keys:
+            return
+        number = tick // SLICE_S
+        if not self._slices or self._slices[-1][0] != number:
+            self._slices.append((number, {}, [0] * (1 + len(QUANTILES))))
+        _, customers, total = self._slices[-1]
+        values_s = np.asarray(latencies_s)
+        edges = self._edges or tuple(np.quantile(values_s, QUANTILES))
+        columns = [keys, *([keys[int(i)] for i in np.nonzero(values_s > edge)[0]] for edge in edges)]
+        for column, those in enumerate(columns):
+            total[column] += len(those)
+            for key, number_of in Counter(those).items():
+                if not key:
+                    continue  # Requests of many customers at once: part of the total, and of nobody's.
+                load = customers.get(key)
+                if load is None:
+                    load = customers[key] = [0] * len(total)
+                load[column] += number_of
+        if len(customers) > 2 * MAX_KEPT:
+            kept = heapq.nlargest(MAX_KEPT, customers.items(), key=lambda item: item[1][0])
+            customers.clear()
+            customers.update(kept)
+        # The next second is measured by this one's quantiles: all customers by the same edge, and no look ahead.
+        self._edges = tuple(np.quantile(values_s, QUANTILES)) if len(keys) >= MIN_REQUESTS else edges
+
+    def clear(self) -> None:
+        self._slices.clear()
+
+    def heaviest(self, now_tick: int) -> tuple[Load, list[tuple[bytes, Load]]]:
+        """The sum of the last minute, and its heaviest customers."""
+        total = [0] * (1 + len(QUANTILES))
+        customers: dict[bytes, Load] = {}
+        for number, loads, sums in self._slices:
+            if number < now_tick // SLICE_S - NUM_SLICES:
+                continue
+            total = [a + b for a, b in zip(total, sums, strict=True)]
+            for key, load in loads.items():
+                known = customers.get(key)
+                customers[key] = load if known is None else [a + b for a, b in zip(known, load, strict=True)]
+        return total, heapq.nlargest(MAX_TRIED, customers.items(), key=lambda item: item[1][0])
+
+
+class SaltTrial:
+    """Tries the candidates of one base salt, one per `step`."""
+
+    def __init__(self, base: str, weight_bp: int, load: CustomerLoad, now_tick: int) -> None:
+        self.base = base
+        self._threshold = split.threshold(weight_bp)
+        self._total, self._customers = load.heaviest(now_tick)
+        self._canary: list[tuple[int, ...]] = []
+        if self._total[0] < MIN_REQUESTS:
+            self._customers = []
+
+    @property
+    def is_done(self) -> bool:
+        return not self._customers or len(self._canary) == CANDIDATES
+
+    def step(self) -> None:
+        """Tries one more salt."""
+        salt = candidate(self.base, len(self._canary)).encode()
+        mine = [load for key, load in self._customers if split.place(salt, key) < self._threshold]
+        self._canary.append(_summed(mine))
+
+    def scores(self) -> SaltScores | None:
+        """The result; None when there was too little traffic, or not all candidates were tried yet."""
+        if len(self._canary) < CANDIDATES:
+            return None
+        heavy = _summed([load for _, load in self._customers])
+        return SaltScores(self.base, tuple(self._total), heavy, tuple(self._canary))
+
+
+def _summed(loads: Sequence[Load]) -> tuple[int, ...]:
+    return tuple(map(sum, zip(*loads, strict=True))) if loads else (0,) * (1 + len(QUANTILES))
+
+
+def best(found: Sequence[SaltScores], weight_bp: int) -> int:
+    """The candidate whose arms are most alike over all gateways; 0, the random salt, when nothing was found."""
+    if not found:
+        return 0
+    total = np.sum([scores.total for scores in found], axis=0)
+    heavy = np.sum([scores.heavy for scores in found], axis=0)
+    canary = np.sum([scores.canary for scores in found], axis=0)  # [CANDIDATES, 1 + QUANTILES]
+    ranked = [score(total, heavy, row, weight_bp / 10_000) for row in canary]
+    return int(np.argmin(ranked))
+
+
+def score(total: _Sums, heavy: _Sums, canary: _Sums, weight: float) -> float:
+    """How unlike the arms would have been; see the module. Light customers are taken as split by the weight."""
+    mine = canary + weight * np.maximum(total - heavy, 0)
+    rest = np.maximum(total - mine, 0.0)
+    gap = max(
+        abs(_logit(float(mine[q]), float(mine[0])) - _logit(float(rest[q]), float(rest[0])))
+        for q in range(1, len(total))
+    )
+    share = (float(mine[0]) + 0.5) / (float(total[0]) + 1.0)
+    return gap + 2.0 * abs(math.log(share / weight))
+
+
+def _logit(hits: float, requests: float) -> float:
+    return math.log((hits + 0.5) / (max(requests - hits, 0.0) + 0.5))
