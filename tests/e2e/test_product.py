@@ -1,0 +1,218 @@
+"""The product's main job on a real cluster: deaths while load runs, S3, a model that is not good enough, Ray jobs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from benchmarks.load_process import LoadProcess
+from benchmarks.product_cluster import ProductCluster
+from divisions.control import ControllerStatus
+from divisions.registry import Registry
+from trainers import demo_data
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
+MODEL = "churn-predictor"
+FIRST_DAY = demo_data.FIRST_DAY.isoformat()
+SHORT_ANALYSIS = """
+    analysis:
+      min_dwell_s: 4
+      min_samples: [60, 100]
+      bake_s: 4
+      warmup_s: 1
+      warmup_requests: 20
+      keep_stable_s: 5
+"""
+
+
+@dataclass
+class Product:
+    cluster: ProductCluster
+    home: Path
+    holdout: Path
+    raw: Path
+    pipeline: Path
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            list(command), env=self.cluster.environment | environment, cwd=ROOT, capture_output=True, text=True,
+            timeout=240, check=False,
+        )  # fmt: skip
+
+    def divisions(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run(sys.executable, "-m", "divisions.cli", *arguments, **environment)
+
+    def status(self) -> ControllerStatus:
+        with self.cluster.client() as client:
+            return client.status()
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory) -> Iterator[Product]:
+    folder = tmp_path_factory.mktemp("product")
+    data = demo_data.write_demo_data(folder / "data")
+    pipeline = folder / "pipeline.yaml"
+    pipeline.write_text(PAGE.read_text().rstrip() + SHORT_ANALYSIS)
+    cluster = ProductCluster(folder / "home", print, folder / "commands.log", is_quiet=True)
+    it = Product(cluster, folder / "home", data.holdout, folder / "data" / "raw", pipeline)
+    cluster.up()
+    try:
+        source = f"{it.raw}/partition=${{today}}"
+        cluster.divisions("run", str(pipeline), "--input", source, "--today", FIRST_DAY)
+        cluster.wait_for("churn", "3.1", {"PROMOTED"}, 60, print)
+        yield it
+    finally:
+        cluster.down()
+
+
+def _wait(condition, timeout_s: float = 60.0) -> None:
+    ends_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends_s, "it did not come about in time"
+        time.sleep(0.1)
+
+
+def _controller_pid(product: Product) -> int:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+            environment = (folder / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"ray::ControllerActor" in command and f"DIVISIONS_HOME={product.home}\0".encode() in environment:
+            return int(folder.name)
+    raise AssertionError("no controller process")
+
+
+def test_a_rollout_survives_the_death_of_replicas_and_of_the_controller_without_a_failed_request(product, tmp_path):
+    registered = product.divisions("models", "register", MODEL, "--from", "3.1", "--output", "json")
+    assert registered.returncode == 0, registered.stderr
+    version = json.loads(registered.stdout)["version"]
+    url = f"{product.cluster.url}/api/v2/predict/churn"
+    load = LoadProcess(url, product.holdout, 80.0, 200.0, tmp_path / "samples.npz", tmp_path / "load.log")
+    try:
+        load.wait_until_running()
+        started = product.divisions(
+            "rollout", "start", MODEL, "--version", version, "--pipeline", str(product.pipeline)
+        )
+        assert started.returncode == 0, started.stderr
+        product.cluster.wait_for("churn", version, {"STEP"}, 90, print)
+        roles = {replica.role: replica.pid for replica in product.status().replicas}
+        os.kill(roles["stable"], signal.SIGKILL)
+        _wait(lambda: len({replica.pid for replica in product.status().replicas if replica.ready}) == 4)
+        os.kill(roles["canary"], signal.SIGKILL)
+        restarts = product.status().restarts
+        os.kill(_controller_pid(product), signal.SIGKILL)
+        _wait(lambda: _restarts(product) > restarts)
+        status = product.cluster.wait_for("churn", version, {"PROMOTED"}, 150, print)
+    finally:
+        result = load.stop()
+    assert result.requests > 1_000
+    assert (result.failed, result.timed_out, result.refused) == (0, 0, 0), result.reasons
+    weights = [entry.weight_bp for entry in status.history if entry.phase in {"STEP", "BAKE", "PROMOTED"}]
+    assert weights == sorted(weights), "a step was repeated or went back"
+    assert {2_000, 5_000, 10_000} <= set(weights)
+    assert Registry(product.home).get_version(MODEL, "production").version == version
+
+
+def _restarts(product: Product) -> int:
+    from divisions.errors import DivisionsError
+
+    try:
+        return product.status().restarts
+    except DivisionsError:
+        return -1  # it is away, as it should be for a moment
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_the_products_pipeline_file_runs_as_printed_against_an_s3_server(product, s3):
+    client = boto3.client(
+        "s3", endpoint_url=s3, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
+    )
+    client.create_bucket(Bucket="raw-events")
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    events = (product.raw / f"partition={FIRST_DAY}" / "events.parquet").read_bytes()
+    client.put_object(Bucket="raw-events", Key=f"partition={today}/events.parquet", Body=events)
+    done = product.divisions("run", str(PAGE), "--no-deploy", AWS_ENDPOINT_URL_S3=s3)
+    assert done.returncode == 0, done.stderr
+    assert f"s3://raw-events/partition={today}" in done.stdout
+    assert "passed" in done.stdout
+
+
+def test_a_model_that_is_not_good_enough_is_registered_as_failed_and_not_served(product, tmp_path):
+    demo_data.write_demo_data(tmp_path, "wa_churn")
+    before = product.status().epoch
+    source = f"{tmp_path}/raw/partition=${{today}}"
+    done = product.divisions("run", str(PAGE), "--input", source, "--today", FIRST_DAY)
+    assert done.returncode == 1
+    assert re.search(r"error: .*auc.*0\.8\d+.*0\.85", done.stderr), done.stderr
+    failed = [
+        version for version in Registry(product.home).list_versions(MODEL) if version.validation_status == "failed"
+    ]
+    assert failed
+    assert product.status().epoch == before
+    assert all(replica.version != failed[-1].version for replica in product.status().replicas)
+
+
+def test_a_run_can_be_submitted_as_a_ray_job(product):
+    cluster = json.loads((product.home / "cluster.json").read_text())
+    ray = str(Path(sys.executable).with_name("ray"))
+    done = product.run(
+        ray, "job", "submit", "--address", cluster["dashboard_url"], "--working-dir", ".", "--",
+        "python", "-m", "trainers", "--pipeline", str(product.pipeline), "--no-deploy",
+        "--input", str(product.raw / f"partition={FIRST_DAY}"),
+        RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(product.home / "ray_token"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
+    refused = product.run(
+        ray, "job", "list", "--address", cluster["dashboard_url"], RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN_PATH=""
+    )
+    assert refused.returncode != 0
+
+
+def test_bad_input_ends_in_one_message_and_registers_nothing(product, tmp_path):
+    count = len(Registry(product.home).list_versions(MODEL))
+    (tmp_path / "partition=2025-01-13").mkdir()
+    unlabelled = tmp_path / "unlabelled.csv"
+    unlabelled.write_text("customer_id,event_time,minutes\nc-1,2025-01-13,3\n")
+    misspelt = tmp_path / "misspelt.yaml"
+    misspelt.write_text(PAGE.read_text().replace("data_prep:", "data_perp:"))
+    cases = [
+        (("run", str(misspelt)), r"misspelt\.yaml:6:3: .*data_perp.*did you mean .data_prep"),
+        (("run", str(PAGE), "--input", f"{tmp_path}/partition=2025-01-13"), "holds no files"),
+        (("run", str(PAGE), "--input", str(unlabelled)), "churn"),
+        (("run", str(PAGE), "--input", "s3://raw-events/x"), "does not answer"),
+        (("run", str(tmp_path / "absent.yaml")), "absent.yaml"),
+    ]
+    for arguments, text in cases:
+        done = product.divisions(*arguments, AWS_ENDPOINT_URL_S3="http://127.0.0.1:9")
+        assert done.returncode == 1, done.stdout + done.stderr
+        assert re.search(text, done.stderr), done.stderr
+        assert "Traceback" not in done.stderr + done.stdout
+    assert product.divisions("up").returncode == 1
+    assert product.divisions("no-such-command").returncode == 2
+    assert len(Registry(product.home).list_versions(MODEL)) == count
