@@ -122,7 +122,7 @@ class HttpConnection(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         parser = self._parser
         status, keep_alive = parser.get_status_code(), parser.should_keep_alive()
-        # The parser belongs to one message: a fresh one costs a microsecond and carries no state over.
+        # The parser belongs to one message: a fresh one carries no state over.
         self._parser = httptools.HttpResponseParser(self)
         if exchange is None:
             self.abort()  # an answer nobody asked for

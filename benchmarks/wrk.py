@@ -69,7 +69,7 @@ def write_script(path: Path, body: bytes) -> None:
 
 
 def run_wrk(script: Path, url: str, connections: int, seconds: float) -> WrkResult:
-    """One run with one thread, as one thread is faster than any system here and leaves the other core to it.
+    """One run with one thread, so that on two cores one is left to the system that is measured.
 
     Raises:
         RuntimeError: wrk failed.
