@@ -314,6 +314,11 @@ class Dispatcher:
             job.tally.errors += 1
         job.answer.failed(job, error)
 
+    def close(self) -> None:
+        """Ends every channel; what is in flight fails."""
+        for pool in (*self._pools.values(), *self._retired):
+            pool.close()
+
     def expire(self) -> None:
         """Gives up attempts that are out of time; call it every few milliseconds."""
         now_s = self._now_s()

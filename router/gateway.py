@@ -125,6 +125,7 @@ class Gateway:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.dispatcher.close()
 
     @property
     def is_alive(self) -> bool:

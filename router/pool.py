@@ -221,6 +221,11 @@ class Pool:
         self.channels.clear()
         self._sink.attempt_failed(self, self.queue.drain(), "the version was taken out of service")
 
+    def close(self) -> None:
+        """Ends every channel now."""
+        for channel in (*self.channels.values(), *self._retiring):
+            channel.close()
+
     @property
     def is_idle(self) -> bool:
         """Whether nothing waits or is in flight any more."""
