@@ -66,6 +66,8 @@ def head_environment(settings: Settings, inherited: Mapping[str, str], free_port
         # `deploy.ray_drain` has drained by then; Ray would wait 30 s for a proxy that we do not have.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        # Ray's default of 15 lets anything on the machine starve gateways and replicas; trainers lower themselves.
+        "RAY_worker_niceness": "0",
         "PYTHONUNBUFFERED": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}",
     }

@@ -14,6 +14,7 @@ from trainers import ray_session, ray_train
 from trainers.capacity import BYTES_PER_GB, Allotment, NodeCapacity
 from trainers.compute import EpochListener, TrainingTask
 from trainers.preparation import PreparationTask, Prepared, prepare
+from trainers.priority import give_way
 from trainers.progress import Progress
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class RayCompute:
 
     def prepare(self, task: PreparationTask, resources: Resources) -> Prepared:
         allotment = self._acquire("data_prep", resources, 1)
-        remote = ray.remote(prepare).options(
+        remote = ray.remote(_prepare).options(
             num_cpus=allotment.num_cpus,
             num_gpus=allotment.num_gpus,
             memory=int(allotment.memory_gb * BYTES_PER_GB) or None,
@@ -63,3 +64,8 @@ class RayCompute:
         for notice in allotment.notices:
             self._progress.notice(notice)
         return allotment
+
+
+def _prepare(task: PreparationTask) -> Prepared:
+    give_way()
+    return prepare(task)

@@ -30,6 +30,7 @@ from trainers import loop
 from trainers.capacity import BYTES_PER_GB, Allotment
 from trainers.compute import EpochListener, TrainingTask
 from trainers.model import TabularModel, build_model, use_threads
+from trainers.priority import give_way
 
 STATE_FILE = "state.pt"
 NUM_CHECKPOINTS = 10
@@ -112,6 +113,7 @@ def train(task: TrainingTask, allotment: Allotment, storage: Path, on_epoch: Epo
 
 def _work(config: dict[str, Any]) -> None:
     """What each worker runs."""
+    give_way()
     use_threads(config["num_threads"])
     task: TrainingTask = ray.get(config["task"])
     context = ray.train.get_context()

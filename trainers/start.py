@@ -76,7 +76,10 @@ def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) 
     address = cluster_address(settings, options.ray_address)
     prepare_environment(settings)
     from trainers import ray_session
+    from trainers.priority import give_way
     from trainers.ray_compute import RayCompute
+
+    give_way()  # export and validation run here, beside a cluster that serves
 
     ray_session.connect(address)
     return RayCompute(settings.home / "training", progress)
