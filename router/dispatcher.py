@@ -10,9 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-import msgspec
-
-from divisions.control import EndpointReport, EndpointRoute, RoutingTable, VersionReport, VersionRoute
+from divisions.control import EndpointReport, EndpointRoute, RoutingTable, VersionReport, VersionRoute, VersionSpec
 from divisions.errors import (
     DeadlineExceededError,
     InvalidFeaturesError,
@@ -22,6 +20,8 @@ from divisions.errors import (
 )
 from router import split, tally
 from router.decode import EndpointDecoder, Values
+from router.drift import InputBins, count_scores
+from router.endpoint import Endpoint, EndpointMemory
 from router.jobs import Answer, Job, RowSource
 from router.pool import Pool
 
@@ -35,41 +35,43 @@ ATTEMPT_SHARE = 0.5
 """Share of a request's time that its first attempt gets, so that a second one still has time."""
 
 
-class Endpoint:
-    """One endpoint as this gateway sees it: decoder, stable pool, perhaps a canary pool, and the split."""
+class _Nobody:
+    """Waits for the answers to copies of requests."""
 
-    def __init__(self, route: EndpointRoute, decoder: EndpointDecoder, stable: Pool, canary: Pool | None) -> None:
-        self.route = route
-        self.name = route.endpoint
-        self.decoder = decoder
-        self.stable = stable
-        self.canary = canary
-        self.salt = route.salt.encode()
-        self.encoded_name = _json_inner(route.endpoint)
-        self.entity_name = _json_inner(decoder.entity)
-        canary_route = next((version for version in route.versions if version.is_canary), None)
-        self.threshold = split.threshold(canary_route.weight_bp) if canary and canary_route else 0
+    def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+        pass
 
-    @property
-    def pools(self) -> list[Pool]:
-        return [self.stable] if self.canary is None else [self.stable, self.canary]
+    def failed(self, job: Job, error: RequestError) -> None:
+        pass
 
-    def pool_for(self, key: bytes) -> Pool:
-        """The pool that the split sends this customer to."""
-        if self.canary is not None and split.place(self.salt, key) < self.threshold:
-            return self.canary
-        return self.stable
+
+_NOBODY = _Nobody()
 
 
 class Dispatcher:
-    """See the module. Lives on one event loop."""
+    """See the module. Lives on one event loop.
 
-    def __init__(self, now_s: Callable[[], float], token: bytes = b"", node_id: str = "") -> None:
+    Args:
+        now_s: monotonic clock.
+        token: of the data channel.
+        node_id: this gateway's node, whose replicas are preferred.
+        read_bins: reads the bins of a version's training data, for drift.
+    """
+
+    def __init__(
+        self,
+        now_s: Callable[[], float],
+        token: bytes = b"",
+        node_id: str = "",
+        read_bins: Callable[[VersionSpec], InputBins] = lambda version: InputBins(),
+    ) -> None:
         self.epoch = -1
         self.endpoints: dict[str, Endpoint] = {}
         self._now_s = now_s
         self._token = token
         self._node_id = node_id
+        self._read_bins = read_bins
+        self._memories: dict[str, EndpointMemory] = {}
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
         self._retry_tokens = RETRY_BURST
@@ -102,7 +104,8 @@ class Dispatcher:
                 canary_pool = self._pool(canary, decoder, pools)
             except InvalidFeaturesError as error:
                 log.error("canary %s gets no traffic: %s", canary.version.app_name, error)
-        return Endpoint(route, decoder, stable_pool, canary_pool)
+        memory = self._memories.setdefault(route.endpoint, EndpointMemory())
+        return Endpoint(route, decoder, stable_pool, canary_pool, memory, self._read_bins)
 
     def _pool(self, version: VersionRoute, decoder: EndpointDecoder, pools: dict[str, Pool]) -> Pool:
         name = version.version.app_name
@@ -132,12 +135,40 @@ class Dispatcher:
             OverloadedError: shed; ``answer`` hears nothing.
             InvalidFeaturesError: a value does not fit.
         """
-        canary = endpoint.canary
-        is_canary = endpoint.threshold > 0 and split.place(endpoint.salt, key) < endpoint.threshold
-        pool = canary if is_canary and canary is not None else endpoint.stable
-        job = Job(answer, (values,), (0,), pool.encode(values), pool.version, now_s, deadline_s)
+        canary, pool, watch = endpoint.canary, endpoint.stable, endpoint.watch
+        if watch is None:
+            payload = pool.encode(values)
+        else:
+            digest = split.digest(endpoint.salt, key)
+            arm = watch.stable
+            if canary is not None and digest >> split.SPARE_BITS < endpoint.threshold:
+                pool, arm = canary, watch.canary
+            payload = pool.encode(values)
+            arm.saw(digest, payload)
+        job = Job(answer, (values,), (0,), payload, pool.version, now_s, deadline_s)
+        job.key = key
         self._send(endpoint, pool, job, now_s)
+        if endpoint.mirror_threshold and canary is not None:
+            self._mirror(endpoint, canary, key, values, now_s, deadline_s)
         return job
+
+    def _mirror(
+        self, endpoint: Endpoint, canary: Pool, key: bytes, values: Values, now_s: float, deadline_s: float
+    ) -> None:
+        """Copies a request to the canary, unless anything is busy: copies are the first to go."""
+        if split.place(endpoint.salt, key) >= endpoint.mirror_threshold:
+            return
+        if endpoint.stable.queue.rows >= endpoint.stable.spec.max_batch or canary.queue.rows >= canary.spec.max_batch:
+            return
+        try:
+            job = Job(_NOBODY, (values,), (0,), canary.encode(values), canary.version, now_s, deadline_s)
+            job.is_mirror = job.is_canary = True
+            job.attempt_deadline_s = deadline_s
+            canary.submit(job, now_s)
+        except RequestError:
+            return  # Whatever is wrong with the copy is none of the caller's business.
+        job.tally = canary.tally.at(now_s)
+        job.tally.requests += 1
 
     def submit_many(
         self,
@@ -153,19 +184,50 @@ class Dispatcher:
             OverloadedError: shed; jobs that were sent already are taken back.
         """
         arms: dict[bool, list[int]] = {False: [], True: []}
-        for position, (key, _) in enumerate(rows):
-            is_canary = endpoint.canary is not None and split.place(endpoint.salt, key) < endpoint.threshold
+        digests = [split.digest(endpoint.salt, key) for key, _ in rows]
+        for position, digest in enumerate(digests):
+            is_canary = endpoint.canary is not None and digest >> split.SPARE_BITS < endpoint.threshold
             arms[is_canary].append(position)
         jobs: list[Job] = []
+        watch = endpoint.watch
         for is_canary, positions in arms.items():
             pool = endpoint.canary if is_canary and endpoint.canary else endpoint.stable
             size = pool.spec.max_batch
             for start in range(0, len(positions), size):
                 part = positions[start : start + size]
                 values = [rows[position][1] for position in part]
-                payload = b"".join([pool.encode(row) for row in values])
-                jobs.append(Job(answer, values, part, payload, pool.version, now_s, deadline_s))
+                packed = [pool.encode(row) for row in values]
+                if watch is not None:
+                    for position, row in zip(part, packed, strict=True):
+                        (watch.canary if is_canary else watch.stable).saw(digests[position], row)
+                jobs.append(Job(answer, values, part, b"".join(packed), pool.version, now_s, deadline_s))
                 jobs[-1].is_canary = is_canary
+        self._send_all(endpoint, jobs, now_s)
+        return jobs
+
+    def submit_named(
+        self,
+        pool: Pool,
+        endpoint: Endpoint,
+        rows: Sequence[Values],
+        answer: Answer,
+        now_s: float,
+        deadline_s: float,
+    ) -> list[Job]:
+        """Sends rows to a version that the caller has named; a rollout does not count them.
+
+        Raises:
+            OverloadedError: shed; jobs that were sent already are taken back.
+        """
+        size = pool.spec.max_batch
+        jobs: list[Job] = []
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            payload = b"".join([pool.encode(row) for row in part])
+            job = Job(answer, part, range(start, start + len(part)), payload, pool.version, now_s, deadline_s)
+            job.is_pinned = True
+            job.is_canary = pool is endpoint.canary
+            jobs.append(job)
         self._send_all(endpoint, jobs, now_s)
         return jobs
 
@@ -259,6 +321,8 @@ class Dispatcher:
                 self._fail(job, error or ReplicaFailedError("the endpoint was taken out of service"))
 
     def _give_up(self, job: Job, now_s: float, reason: str) -> RequestError | None:
+        if job.is_mirror:
+            return ReplicaFailedError(reason)
         if now_s >= job.deadline_s:
             return DeadlineExceededError(f"no answer before the deadline: {reason}", remedy="allow it more time")
         if job.is_retry:
@@ -325,22 +389,33 @@ class Dispatcher:
         for pool in (*self._pools.values(), *self._retired):
             pool.expire(now_s)
 
+    def watch(self) -> None:
+        """Lets every endpoint's breaker look, and salts be tried; call it every few milliseconds."""
+        now_s = self._now_s()
+        for endpoint in self.endpoints.values():
+            endpoint.sweep(now_s)
+
     # -- reports ------------------------------------------------------------------------------------------------
 
     def take_reports(self, before_tick: int, age_s: float, settle_tick: int) -> dict[int, list[EndpointReport]]:
         """Sums up the seconds before ``before_tick``, by tick; those before ``settle_tick`` go into the totals."""
-        ticks: dict[int, dict[str, list[VersionReport]]] = {}
+        ticks: dict[int, list[EndpointReport]] = {}
         for endpoint in self.endpoints.values():
+            versions: dict[int, list[VersionReport]] = {}
             for pool in endpoint.pools:
                 pool.tally.settle(settle_tick)
+                scores, pool.scores = count_scores(pool.scores), []
                 for second in pool.tally.take(before_tick):
-                    summed = tally.report(pool.spec.app_name, second, age_s)
-                    ticks.setdefault(second.tick, {}).setdefault(endpoint.name, []).append(summed)
-        return {
-            tick: [EndpointReport(name, tuple(versions)) for name, versions in endpoints.items()]
-            for tick, endpoints in ticks.items()
-        }
-
-
-def _json_inner(text: str) -> bytes:
-    return msgspec.json.encode(text)[1:-1]
+                    if pool.keeps_keys and len(second.keys) == len(second.latencies_s):
+                        endpoint.memory.load.add(second.tick, second.keys, second.latencies_s)
+                    summed = tally.report(pool.spec.app_name, second, age_s, scores)
+                    scores = {}
+                    versions.setdefault(second.tick, []).append(summed)
+            news = endpoint.news()
+            if any(news):
+                versions.setdefault(before_tick - 1, [])
+            last = max(versions, default=0)
+            for tick, reports in versions.items():
+                what = news if tick == last else (None, None, None)
+                ticks.setdefault(tick, []).append(EndpointReport(endpoint.name, tuple(reports), *what))
+        return ticks

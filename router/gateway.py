@@ -28,6 +28,7 @@ from router.oip_api import OipApi
 from router.oip_infer import InferHandler, is_infer
 from router.oip_models import Directory
 from router.predict import PREFIX, PredictHandler
+from router.reference import read_bins
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +66,14 @@ class Gateway:
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
-        self.dispatcher = Dispatcher(self._now_s, identity.channel_token, identity.node_id)
+        self.dispatcher = Dispatcher(self._now_s, identity.channel_token, identity.node_id, read_bins)
         self._predict = PredictHandler(
-            self.dispatcher, store, settings.request_timeout_ms / 1000, f"{identity.gateway_id}-", self._now_s
+            self.dispatcher,
+            store,
+            settings.request_timeout_ms / 1000,
+            f"{identity.gateway_id}-",
+            self._now_s,
+            identity.control_token,
         )
         directory = Directory(self.dispatcher)
         self._infer = InferHandler(
@@ -177,6 +183,7 @@ class Gateway:
             await asyncio.sleep(SWEEP_S)
             try:
                 self.dispatcher.expire()
+                self.dispatcher.watch()
                 turns += 1
                 if turns % 100 == 0:
                     self._http.sweep()

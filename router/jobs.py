@@ -65,8 +65,10 @@ class Job:
         "deadline_s",
         "is_canary",
         "is_done",
+        "is_mirror",
         "is_pinned",
         "is_retry",
+        "key",
         "payload",
         "positions",
         "rows",
@@ -99,9 +101,13 @@ class Job:
         """The batch that carries the present attempt; an earlier one may still be in flight at a hung replica."""
         self.is_canary = False
         self.is_done = False
+        self.is_mirror = False
+        """Whether it is a copy that nobody waits for: it is tried once, counted, and never sent elsewhere."""
         self.is_pinned = False
         """Whether the caller has named the version: no other may answer, and the rollout does not count it."""
         self.is_retry = False
+        self.key = b""
+        """Whose it is; empty where it carries rows of several customers."""
         self.source: RowSource | None = None
         self.tally: TickTally | None = None
 

@@ -11,7 +11,8 @@ import msgspec
 
 from divisions.errors import UnknownVersionError
 from divisions.schema import FeatureKind
-from router.dispatcher import Dispatcher, Endpoint
+from router.dispatcher import Dispatcher
+from router.endpoint import Endpoint
 from router.oip_columns import DATATYPES
 from router.oip_rows import ROWS, RowBounds
 from router.pool import Pool

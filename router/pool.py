@@ -13,9 +13,10 @@ from divisions.control import ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
 from router.decode import Values
 from router.jobs import Job, JobQueue, Version
+from router.local_channel import Hosted, LocalChannel
 from router.service_time import ServiceTime
 from router.tally import VersionTally
-from router.upstream import Batch, ReplicaChannel
+from router.upstream import Batch, Channel, ReplicaChannel
 
 QUEUE_BATCHES = 64
 """The queue holds at most this many full batches per replica."""
@@ -48,13 +49,18 @@ class Pool:
         self.queue = JobQueue()
         self.service_time = ServiceTime()
         self.tally = VersionTally(spec.app_name)
-        self.channels: dict[str, ReplicaChannel] = {}
+        self.channels: dict[str, Channel] = {}
+        self.keeps_keys = False
+        """Whether it is remembered whose answers took how long: before a rollout, for its choice of salt."""
+        self.keeps_scores = False
+        """Whether answers are kept for the next report: while a rollout compares versions."""
+        self.scores: list[float] = []
         self._sink = sink
         self._now_s = now_s
         self._token = token
         self._node_id = node_id
-        self._free: deque[ReplicaChannel] = deque()
-        self._retiring: set[ReplicaChannel] = set()
+        self._free: deque[Channel] = deque()
+        self._retiring: set[Channel] = set()
         self._loop = asyncio.get_running_loop()
         self._is_scheduled = False
 
@@ -73,7 +79,18 @@ class Pool:
                     replica, self.spec.schema.num_columns, self._token, self._node_id, self
                 )
 
-    def _retire(self, channel: ReplicaChannel) -> None:
+    def set_hosted(self, hosted: tuple[ReplicaAddress, Hosted] | None) -> None:
+        """For a version in this gateway's own process: uses its engine, once there is one."""
+        for replica_id, channel in list(self.channels.items()):
+            if hosted is None or not isinstance(channel, LocalChannel) or channel.hosted is not hosted[1]:
+                self._retire(self.channels.pop(replica_id))
+        if hosted is not None and hosted[0].replica_id not in self.channels:
+            address, engine = hosted
+            self.channels[address.replica_id] = LocalChannel(
+                address, engine, self.spec.schema.num_columns, self, self._now_s
+            )
+
+    def _retire(self, channel: Channel) -> None:
         """Closes a channel once what it has in flight is answered."""
         if channel in self._free:
             self._free.remove(channel)
@@ -135,7 +152,7 @@ class Pool:
                 return
             channel.send(jobs, now_s)
 
-    def _nearer(self, remote: ReplicaChannel) -> ReplicaChannel:
+    def _nearer(self, remote: Channel) -> Channel:
         """Another free channel, to a replica on this node, if there is one: a network hop saved."""
         for channel in self._free:
             if channel.is_local and channel.is_ready:
@@ -144,11 +161,11 @@ class Pool:
                 return channel
         return remote
 
-    def channel_ready(self, channel: ReplicaChannel) -> None:
+    def channel_ready(self, channel: Channel) -> None:
         self._free.append(channel)
         self._dispatch()
 
-    def channel_replied(self, channel: ReplicaChannel, batch: Batch, reply: wire.Reply) -> None:
+    def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None:
         now_s = self._now_s()
         if channel in self._retiring:
             self._retiring.remove(channel)
@@ -182,14 +199,19 @@ class Pool:
             end = position + job.rows
             if not job.is_done and job.version is self.version:
                 job.is_done = True
+                part = scores[position:end]
                 tally = job.tally
                 if tally is not None:
                     tally.latencies_s.append(now_s - job.arrived_s)
                     tally.compute_s.append(compute_s)
-                job.answer.answered(job, scores[position:end], compute_us, now_s)
+                    if self.keeps_keys:
+                        tally.keys.append(job.key)
+                if self.keeps_scores and not job.is_pinned and not is_tensor:
+                    self.scores.extend(part)
+                job.answer.answered(job, part, compute_us, now_s)
             position = end
 
-    def channel_broke(self, channel: ReplicaChannel, batches: Sequence[Batch]) -> None:
+    def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None:
         if channel in self._free:
             self._free.remove(channel)
         self._retiring.discard(channel)

@@ -6,18 +6,20 @@ callback. What is not well-formed, or needs more than the ordinary headers, is a
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Callable, Sequence
 
 import msgspec
 
-from divisions.errors import DivisionsError, OverloadedError, RequestError, UnknownEntityError
+from divisions.errors import DivisionsError, OverloadedError, RequestError, UnknownEntityError, UnknownVersionError
 from divisions.online_store import OnlineStoreReader
 from router import problem
 from router.decode import Row, Values
-from router.dispatcher import Dispatcher, Endpoint
+from router.dispatcher import Dispatcher
+from router.endpoint import Endpoint
 from router.http import Exchange, Request
-from router.jobs import Job
+from router.jobs import Answer, Job
 
 PREFIX = b"/api/v2/predict/"
 MAX_ROWS = 4_096
@@ -33,6 +35,7 @@ class PredictHandler:
         timeout_s: deadline of a request that names none, and the cap for those that do.
         id_prefix: makes request ids of this process unique.
         now_s: monotonic clock.
+        token: the control token, which testers need to name a version.
     """
 
     def __init__(
@@ -42,8 +45,10 @@ class PredictHandler:
         timeout_s: float,
         id_prefix: str,
         now_s: Callable[[], float],
+        token: str,
     ) -> None:
         self._dispatcher = dispatcher
+        self._token = token.encode()
         self._store = store
         self._timeout_s = timeout_s
         self._id_prefix = id_prefix.encode()
@@ -54,7 +59,7 @@ class PredictHandler:
 
     def handle(self, request: Request) -> None:
         exchange = request.exchange
-        request_id, timeout_s, complaint = self._read_headers(request)
+        request_id, timeout_s, label, complaint = self._read_headers(request)
         if complaint is not None:
             self._refuse(exchange, "", complaint[0], complaint[1], request_id)
             return
@@ -65,15 +70,19 @@ class PredictHandler:
             return
         try:
             rows, is_batch = endpoint.decoder.decode(request.body, MAX_ROWS)
-            if is_batch:
+            if label is not None:
+                self._named(endpoint, label, rows, is_batch, request, request_id, timeout_s)
+            elif is_batch:
                 self._many(endpoint, rows, request, request_id, timeout_s)
             else:
                 self._one(endpoint, rows[0], request, request_id, timeout_s)
         except DivisionsError as error:
             self.failed(endpoint, exchange, error, request_id)
 
-    def _read_headers(self, request: Request) -> tuple[bytes, float, tuple[int, str] | None]:
+    def _read_headers(self, request: Request) -> tuple[bytes, float, bytes | None, tuple[int, str] | None]:
+        """Request id, time allowed, the version that a tester names, and what is wrong."""
         request_id = b""
+        label: bytes | None = None
         timeout_s = self._timeout_s
         complaint: tuple[int, str] | None = None
         for name, value in request.headers:
@@ -88,10 +97,23 @@ class PredictHandler:
                     timeout_s = min(timeout_s, int(value) / 1000)
                 else:
                     complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
+            elif name == b"x-divisions-version":
+                label = value
+                complaint = complaint or self._tester_complaint(request)
         if not request_id:
             self._count += 1
             request_id = b"%s%x" % (self._id_prefix, self._count)
-        return request_id, timeout_s, complaint
+        return request_id, timeout_s, label, complaint
+
+    def _tester_complaint(self, request: Request) -> tuple[int, str] | None:
+        """Only who holds the control token may choose a version: others would undo the split."""
+        given = next((value for name, value in request.headers if name == b"authorization"), None)
+        if given is None:
+            return 401, "x-divisions-version needs the cluster's bearer token"
+        scheme, _, token = given.partition(b" ")
+        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token):
+            return 403, "this bearer token may not choose a version"
+        return None
 
     def _refuse_unknown(self, exchange: Exchange, request_id: bytes) -> None:
         if self._dispatcher.endpoints:
@@ -137,6 +159,31 @@ class PredictHandler:
         now_s = request.received_s
         answer = BatchAnswer(endpoint, [row.key for row in rows], request_id, request.exchange, self)
         jobs = self._dispatcher.submit_many(endpoint, keyed, answer, now_s, now_s + timeout_s)
+        request.exchange.on_disconnect = Cancel(jobs)
+
+    def _named(
+        self,
+        endpoint: Endpoint,
+        label: bytes,
+        rows: Sequence[Row],
+        is_batch: bool,
+        request: Request,
+        request_id: bytes,
+        timeout_s: float,
+    ) -> None:
+        """Answers from the version that a tester names, whatever its weight."""
+        pool = next((pool for pool in endpoint.pools if pool.version.label == label), None)
+        if pool is None:
+            versions = ", ".join(pool.spec.version for pool in endpoint.pools)
+            raise UnknownVersionError("the endpoint does not run that version", remedy=f"it runs {versions}")
+        values = [self._values(endpoint, row) for row in rows]
+        answer: Answer = (
+            BatchAnswer(endpoint, [row.key for row in rows], request_id, request.exchange, self)
+            if is_batch
+            else SingleAnswer(endpoint, rows[0].key, request_id, request.exchange, self)
+        )
+        now_s = request.received_s
+        jobs = self._dispatcher.submit_named(pool, endpoint, values, answer, now_s, now_s + timeout_s)
         request.exchange.on_disconnect = Cancel(jobs)
 
     def _values(self, endpoint: Endpoint, row: Row) -> Values:

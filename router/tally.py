@@ -8,6 +8,7 @@ the flush, once a second.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,10 +16,20 @@ from divisions.control import VersionReport
 from router import histogram
 
 
-class TickTally:
-    """What happened to the requests of one version that arrived in one second."""
+class Counted(NamedTuple):
+    """Running totals of a version's judged requests since the gateway started."""
 
-    __slots__ = ("compute_s", "errors", "latencies_s", "requests", "tick")
+    requests: int = 0
+    errors: int = 0
+
+
+class TickTally:
+    """What happened to the requests of one version that arrived in one second.
+
+    ``keys`` says whose the latencies are, in the same order, as long as the version's pool keeps them.
+    """
+
+    __slots__ = ("compute_s", "errors", "keys", "latencies_s", "requests", "tick")
 
     def __init__(self, tick: int) -> None:
         self.tick = tick
@@ -26,21 +37,23 @@ class TickTally:
         self.errors = 0
         self.latencies_s: list[float] = []
         self.compute_s: list[float] = []
+        self.keys: list[bytes] = []
 
 
-def report(app_name: str, tally: TickTally, age_s: float) -> VersionReport:
+def report(app_name: str, tally: TickTally, age_s: float, scores: dict[int, int] | None = None) -> VersionReport:
     """Sums up one second.
 
     Args:
         app_name: the version's application.
         tally: its counts; requests that were neither answered nor failed are pending.
         age_s: the least age of a pending request.
+        scores: the version's answers by bin of score, counted once.
     """
     latencies_s = tally.latencies_s
     pending = max(0, tally.requests - len(latencies_s) - tally.errors)
     values_s = np.array([*latencies_s, *[age_s] * pending, *[np.inf] * tally.errors])
     buckets = histogram.to_sparse(histogram.count(values_s))
-    return VersionReport(app_name, tally.requests, tally.errors, buckets)
+    return VersionReport(app_name, tally.requests, tally.errors, buckets, scores or {})
 
 
 @dataclass(slots=True)
@@ -72,13 +85,14 @@ class VersionTally:
     Call `at` for every arrival, and once a second `take` and `settle`.
     """
 
-    __slots__ = ("_open", "_reported", "_unjudged", "app_name", "totals")
+    __slots__ = ("_open", "_reported", "_settled", "_unjudged", "app_name", "totals")
 
     def __init__(self, app_name: str) -> None:
         self.app_name = app_name
         self.totals = Totals()
         self._open: dict[int, TickTally] = {}
         self._reported: list[TickTally] = []
+        self._settled = Counted()
         self._unjudged: dict[int, TickTally] = {}
 
     def at(self, now_s: float) -> TickTally:
@@ -109,6 +123,16 @@ class VersionTally:
     def settle(self, before_tick: int) -> None:
         """Adds to the totals the seconds before ``before_tick``, whose requests have all ended by now."""
         while self._reported and self._reported[0].tick < before_tick:
-            self.totals.add(self._reported.pop(0))
+            settled = self._reported.pop(0)
+            self._settled = Counted(self._settled.requests + settled.requests, self._settled.errors + settled.errors)
+            self.totals.add(settled)
         for tick in [tick for tick in self._unjudged if tick < before_tick]:
             self.totals.add(self._unjudged.pop(tick))
+
+    def counted(self) -> Counted:
+        """All judged requests until now, whether or not they have ended."""
+        requests, errors = self._settled
+        for tally in (*self._open.values(), *self._reported):
+            requests += tally.requests
+            errors += tally.errors
+        return Counted(requests, errors)

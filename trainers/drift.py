@@ -1,15 +1,6 @@
 """How far new data lies from the data that the previous version was trained on.
 
-Per feature the population stability index over fixed bins, less the value that it takes by chance alone:
-
-    PSI = sum over bins of (q - p) ln(q / p),        p: share in the reference, q: share in the new data
-    E[PSI | no drift] = (B - 1)(1/n + 1/m)           B bins, n reference rows, m new rows
-
-The second line follows from nm/(n+m) times PSI being about chi-squared with B - 1 degrees of freedom. Without
-it a feature of 51 states over 1,000 rows would show 0.1 of pure noise, and small data would always look shifted.
-
-Bins with fewer than `MIN_BIN_ROWS` reference rows are pooled into one, since the formula holds for well-filled bins;
-half a row is added to each bin, so that an empty one gives a large number and not an infinite one.
+Per feature the corrected population stability index of `divisions.stability`.
 
 **The score is the greatest corrected PSI of any feature, not the mean.** What breaks in practice is one column: a unit
 changes, a join goes missing. A mean over 19 features would show such a 2.0 as 0.1 and let it pass. The price, noise in
@@ -19,12 +10,11 @@ sqrt(2 x 10) x 0.002 = 0.009, so that even the worst of fifty features stays nea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-MIN_BIN_ROWS = 5
-"""The usual least expected count of a chi-squared cell."""
+from divisions.stability import corrected_psi
+
 MIN_ROWS = 1_000
 """With fewer rows on either side chance alone reaches the gate's threshold too easily: no verdict."""
 
@@ -55,38 +45,6 @@ class DriftReport:
     @property
     def is_conclusive(self) -> bool:
         return min(self.num_reference_rows, self.num_new_rows) >= MIN_ROWS
-
-
-def null_mean(num_bins: int, num_reference_rows: int, num_new_rows: int) -> float:
-    """What PSI is on average when both samples come from one distribution."""
-    return (num_bins - 1) * (1 / num_reference_rows + 1 / num_new_rows)
-
-
-def pool(reference: Sequence[int], new: Sequence[int]) -> list[tuple[int, int]]:
-    """Pairs of counts by bin, those of thin reference bins summed into one, bins that are empty on both sides left
-    out."""
-    thick = [(p, q) for p, q in zip(reference, new, strict=True) if p >= MIN_BIN_ROWS]
-    thin = [(p, q) for p, q in zip(reference, new, strict=True) if p < MIN_BIN_ROWS]
-    rest = (sum(p for p, _ in thin), sum(q for _, q in thin))
-    return [*thick, rest] if any(rest) else thick
-
-
-def corrected_psi(reference: Sequence[int], new: Sequence[int]) -> tuple[float, int]:
-    """The index less its null mean, and the number of bins after pooling.
-
-    Raises:
-        ValueError: one side has no rows.
-    """
-    if not sum(reference) or not sum(new):
-        raise ValueError("drift needs rows on both sides")
-    bins = pool(reference, new)
-    n, m = sum(reference), sum(new)
-    psi = 0.0
-    for p_count, q_count in bins:
-        p = (p_count + 0.5) / (n + 0.5 * len(bins))
-        q = (q_count + 0.5) / (m + 0.5 * len(bins))
-        psi += (q - p) * math.log(q / p)
-    return psi - null_mean(len(bins), n, m), len(bins)
 
 
 def drift_report(names: Sequence[str], reference: Sequence[Sequence[int]], new: Sequence[Sequence[int]]) -> DriftReport:

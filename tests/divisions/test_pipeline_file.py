@@ -258,7 +258,7 @@ stages:
         ("    analysis: {tolerance: 0}", "deployment", (6, 27), "above 0 to 4"),
         ("    analysis: {holdback_bp: 60%}", "deployment", (6, 29), "from 0 to 5000"),
         ("    analysis: {guards: [latency, drift]}", "deployment", (6, 34), "unknown guard 'drift'"),
-        ("    analysis: {guards: []}", "deployment", (6, 24), "1 to 2 items"),
+        ("    analysis: {guards: []}", "deployment", (6, 24), "1 to 3 items"),
         ("model: {name: ../x}", "pipeline", (2, 15), "is not a name"),
         ("serving: {num_gpus: 1.5}", "pipeline", (2, 21), "cannot have 1.5 GPUs"),
         ("features: {numeric: [a], exclude: [a]}", "pipeline", (2, 11), "'a' is named twice"),

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.drift import MIN_BIN_ROWS, corrected_psi, drift_report, null_mean, pool
+from divisions.stability import MIN_BIN_ROWS, corrected_psi, null_mean, pool
+from trainers.drift import drift_report
 from trainers.encoding import encode_frame
 from trainers.reference import Reference, build_reference, count_rows
 

@@ -1,0 +1,154 @@
+"""Drift in a rollout: do both arms see the same customers, and do the two versions answer alike? Pure.
+
+Gateways count, the controller compares. Counted are
+
+- the features of some rows per second, in the bins that were fixed when stable was trained (``reference.json`` of
+  its bundle), one row per *distinct* customer: rows of one customer are alike, and a few heavy ones would make two
+  arms that chance has split well look different;
+- all scores, in `SCORE_BINS` equal bins from 0 to 1.
+
+Arms are compared by the corrected index of `divisions.stability`, once each has `MIN_ROWS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from divisions.control import ArmSample, SplitReport, VersionReport
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.stability import corrected_psi
+
+MIN_ROWS = 1_000
+SCORE_BINS = 20
+
+
+class FeatureBins(msgspec.Struct, frozen=True):
+    """One feature's bins, and how many training rows fell into each. ``edges`` are the upper ends, inclusive, of all
+    numeric bins but the last; categories come in the feature's order, then unknown; missing comes last."""
+
+    feature: Feature
+    counts: tuple[int, ...]
+    edges: tuple[float, ...] = ()
+
+
+class InputBins(msgspec.Struct, frozen=True):
+    """The bins of all features of a version, as its bundle's ``reference.json`` has them."""
+
+    histograms: tuple[FeatureBins, ...] = ()
+
+    def common(self, *schemas: FeatureSchema) -> tuple[FeatureBins, ...]:
+        """The bins of the features that mean the same in all versions: categories have a code of their own in each."""
+        return tuple(bins for bins in self.histograms if all(bins.feature in schema.features for schema in schemas))
+
+
+def count_inputs(
+    bins: Sequence[FeatureBins], schema: FeatureSchema, rows_NF: npt.NDArray[np.float32]
+) -> tuple[tuple[int, ...], ...]:
+    """Counts a version's encoded rows in the bins of some of its features."""
+    return tuple(_count(each, rows_NF[:, schema.features.index(each.feature)]) for each in bins)
+
+
+def _count(bins: FeatureBins, x_N: npt.NDArray[np.float32]) -> tuple[int, ...]:
+    present = x_N[~np.isnan(x_N)]
+    match bins.feature.kind:
+        case FeatureKind.NUMERIC:
+            positions = np.searchsorted(bins.edges, present.astype(np.float64), side="left")
+        case FeatureKind.BOOLEAN:
+            positions = present.astype(np.int64)
+        case FeatureKind.CATEGORICAL:
+            # Code 0 is the unknown text; its bin stands after those of the categories.
+            positions = (present.astype(np.int64) - 1) % (len(bins.counts) - 1)
+    counts = np.bincount(positions, minlength=len(bins.counts))[: len(bins.counts)]
+    counts[-1] = len(x_N) - len(present)
+    return tuple(map(int, counts))
+
+
+def count_scores(scores: Sequence[float]) -> dict[int, int]:
+    """Counts scores by bin; those outside 0 to 1 fall into the outer bins."""
+    if not scores:
+        return {}
+    positions = np.clip((np.asarray(scores) * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
+    counts = np.bincount(positions, minlength=SCORE_BINS)
+    return {int(position): int(counts[position]) for position in np.nonzero(counts)[0]}
+
+
+@dataclass(slots=True)
+class _Arm:
+    num_rows: int = 0
+    inputs: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    scores: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(SCORE_BINS, dtype=np.int64))
+
+    def add_rows(self, names: Sequence[str], sample: ArmSample) -> None:
+        if len(names) != len(sample.inputs) or sample.num_rows <= 0:
+            return
+        self.num_rows += sample.num_rows
+        for name, counts in zip(names, sample.inputs, strict=True):
+            known = self.inputs.get(name)
+            more = np.array(counts, dtype=np.int64)
+            self.inputs[name] = more if known is None or len(known) != len(more) else known + more
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """The greatest corrected index of any feature, and that feature; zero while there is too little to tell from."""
+
+    index: float = 0.0
+    feature: str = ""
+
+
+class DriftWatch:
+    """What the controller has been told of one rollout's arms in the present step."""
+
+    def __init__(self) -> None:
+        self._stable, self._canary = _Arm(), _Arm()
+
+    def clear(self) -> None:
+        self._stable, self._canary = _Arm(), _Arm()
+
+    def add_split(self, report: SplitReport) -> None:
+        self._stable.add_rows(report.features, report.stable)
+        self._canary.add_rows(report.features, report.canary)
+
+    def add_scores(self, report: VersionReport, *, is_canary: bool) -> None:
+        arm = self._canary if is_canary else self._stable
+        for position, number in report.scores.items():
+            if 0 <= position < SCORE_BINS and number > 0:
+                arm.scores[position] += number
+
+    def inputs(self) -> Drift:
+        """Canary against stable."""
+        if min(self._stable.num_rows, self._canary.num_rows) < MIN_ROWS:
+            return Drift()
+        return _greatest(self._stable.inputs, self._canary.inputs)
+
+    def predictions(self) -> float:
+        """The index of the scores, canary against stable."""
+        stable, canary = self._stable.scores, self._canary.scores
+        if min(int(stable.sum()), int(canary.sum())) < MIN_ROWS:
+            return 0.0
+        return max(0.0, corrected_psi(stable.tolist(), canary.tolist())[0])
+
+    def training(self, reference: InputBins) -> Drift:
+        """Both arms together against stable's training data."""
+        if self._stable.num_rows + self._canary.num_rows < MIN_ROWS:
+            return Drift()
+        both = {
+            name: counts + self._canary.inputs.get(name, np.zeros_like(counts))
+            for name, counts in self._stable.inputs.items()
+        }
+        trained = {bins.feature.name: np.array(bins.counts) for bins in reference.histograms}
+        return _greatest(trained, both)
+
+
+def _greatest(reference: Mapping[str, npt.NDArray[np.int64]], new: Mapping[str, npt.NDArray[np.int64]]) -> Drift:
+    found = [
+        Drift(max(0.0, corrected_psi(counts.tolist(), new[name].tolist())[0]), name)
+        for name, counts in reference.items()
+        if name in new and len(new[name]) == len(counts) and counts.sum() and new[name].sum()
+    ]
+    return max(found, key=lambda drift: drift.index, default=Drift())
