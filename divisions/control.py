@@ -6,11 +6,22 @@ Weights are in basis points (bp): 10,000 bp are all of an endpoint's traffic.
 
 from __future__ import annotations
 
+import enum
+
 import msgspec
 
 from divisions.schema import FeatureSchema
 
 FULL_BP = 10_000
+
+
+class Placement(enum.StrEnum):
+    """Where a version's engines run: in replicas of their own, or inside the gateways (fastest, no isolation)."""
+
+    REPLICAS = "replicas"
+    IN_PROCESS = "in_process"
+
+
 GUARDS = ("latency", "errors", "predictions")
 """What `AnalysisSpec.guards` may name; the last only works if it is named."""
 
@@ -41,6 +52,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: Faults | None = None
     registry_version: int = 0
     run_id: str = ""
+    placement: Placement = Placement.REPLICAS
 
     @property
     def app_name(self) -> str:
@@ -127,6 +139,8 @@ class RoutingTable(msgspec.Struct, frozen=True):
 
     epoch: int
     endpoints: tuple[EndpointRoute, ...] = ()
+    hosted: tuple[VersionSpec, ...] = ()
+    """Versions that every gateway is to run in its own process, also those that have no traffic yet."""
 
 
 class VersionReport(msgspec.Struct, frozen=True):

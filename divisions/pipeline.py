@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.control import FULL_BP, AnalysisSpec, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,7 @@ class Serving:
     canary_num_gpus: float = 0.0
     max_batch: int = 256
     accelerator_type: str | None = None
+    placement: Placement = Placement.REPLICAS
 
 
 @dataclass(frozen=True, slots=True)

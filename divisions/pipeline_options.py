@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 
-from divisions.control import FULL_BP, GUARDS, AnalysisSpec
+from divisions.control import FULL_BP, GUARDS, AnalysisSpec, Placement
 from divisions.errors import PipelineError
 from divisions.pipeline import Features, Model, Resources, Serving
 from divisions.resource_text import parse_duration_s, parse_name, parse_percent_bp
 from divisions.yaml_nodes import Node, Scalar
-from divisions.yaml_sections import Reader, Section, integer, items, number, parsed, text
+from divisions.yaml_sections import Reader, Section, choice, integer, items, number, parsed, text
 
 _DAY_S = 86_400.0
 _MAJOR = re.compile(r"-v([0-9]{1,4})$")
@@ -136,6 +136,7 @@ def serving(section: Section, trained_on: Resources) -> Serving:
             num_gpus=num_gpus,
             canary_num_gpus=section.take("canary_num_gpus", _gpus, num_gpus / 2 if num_gpus <= 1 else num_gpus),
             max_batch=section.take("max_batch", integer(1, 65_536), usual.max_batch),
+            placement=section.take("placement", choice(Placement), usual.placement),
             accelerator_type=section.take("accelerator_type", text, trained_on.accelerator_type if num_gpus else None),
         )
 

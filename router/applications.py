@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from divisions.control import VersionSpec
+from divisions.control import Placement, VersionSpec
 from divisions.errors import DivisionsError
 
 log = logging.getLogger(__name__)
@@ -102,6 +102,7 @@ class Reconciler:
 
     async def reconcile(self, wanted: Mapping[str, VersionSpec]) -> list[str]:
         """Starts and stops; returns the applications that were told to stop."""
+        wanted = {name: version for name, version in wanted.items() if version.placement is Placement.REPLICAS}
         states = await asyncio.to_thread(self._applications.running)
         stopped = []
         self.failures = {name: why for name, why in self.failures.items() if name in wanted}

@@ -27,6 +27,7 @@ from divisions.control import (
     Evidence,
     Explanation,
     GatewayReport,
+    Placement,
     ReplicaAddress,
     RolloutCommand,
     RolloutSpec,
@@ -441,18 +442,21 @@ class Controller:
             return
         self._is_recovering = False
         endpoints = routing.endpoints(self._records, self._register)
-        if endpoints == self._table.endpoints and not is_forced:
+        hosted = routing.hosted(self.wanted())
+        if (endpoints, hosted) == (self._table.endpoints, self._table.hosted) and not is_forced:
             return
         self._epoch += 1
         self._journal.reserve_epoch(self._epoch)
-        self._table = RoutingTable(self._epoch, endpoints)
+        self._table = RoutingTable(self._epoch, endpoints, hosted)
         self._changed.set()
         self._changed = asyncio.Event()
 
     def _has_recovered(self) -> bool:
         silent_s = self._clock.monotonic_s() - self._started_s
         shares = [share for record in self._records.values() for share in rollout.shares(record) if share.weight_bp]
-        capacities = [self._capacity(share.version) for share in shares]
+        # Gateways learn from the table what to host, and use what they host whatever the table lists.
+        served = [share.version for share in shares if share.version.placement is Placement.REPLICAS]
+        capacities = [self._capacity(version) for version in served]
         if all(capacity.is_full for capacity in capacities) or silent_s >= RECOVERY_S:
             return True
         return silent_s >= PARTIAL_RECOVERY_S and all(capacity.ready for capacity in capacities)
@@ -466,7 +470,8 @@ class Controller:
         return Arms(record.rollout.stable.app_name, record.rollout.spec.version.app_name)
 
     def _capacity(self, version: VersionSpec) -> Capacity:
-        return routing.capacity(version, self._register)
+        gateways = self._watch.gateways(self._clock.monotonic_s())
+        return routing.capacity(version, self._register, num_gateways=len(gateways))
 
     def _record(self, endpoint: str) -> EndpointRecord:
         record = self._records.get(endpoint)

@@ -10,7 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from divisions.control import EndpointReport, EndpointRoute, RoutingTable, VersionReport, VersionRoute, VersionSpec
+from divisions.control import (
+    EndpointReport,
+    EndpointRoute,
+    Placement,
+    ReplicaAddress,
+    RoutingTable,
+    VersionReport,
+    VersionRoute,
+    VersionSpec,
+)
 from divisions.errors import (
     DeadlineExceededError,
     InvalidFeaturesError,
@@ -23,6 +32,7 @@ from router.decode import EndpointDecoder, Values
 from router.drift import InputBins, count_scores
 from router.endpoint import Endpoint, EndpointMemory
 from router.jobs import Answer, Job, RowSource
+from router.local_channel import Hosted
 from router.pool import Pool
 
 log = logging.getLogger(__name__)
@@ -56,6 +66,7 @@ class Dispatcher:
         token: of the data channel.
         node_id: this gateway's node, whose replicas are preferred.
         read_bins: reads the bins of a version's training data, for drift.
+        hosted: the engine of a version that this very process runs, once it is warm.
     """
 
     def __init__(
@@ -64,6 +75,7 @@ class Dispatcher:
         token: bytes = b"",
         node_id: str = "",
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: InputBins(),
+        hosted: Callable[[str], tuple[ReplicaAddress, Hosted] | None] = lambda app_name: None,
     ) -> None:
         self.epoch = -1
         self.endpoints: dict[str, Endpoint] = {}
@@ -71,6 +83,7 @@ class Dispatcher:
         self._token = token
         self._node_id = node_id
         self._read_bins = read_bins
+        self._hosted = hosted
         self._memories: dict[str, EndpointMemory] = {}
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
@@ -115,9 +128,18 @@ class Dispatcher:
             pool = Pool(version.version, encode, self, self._now_s, self._token, self._node_id)
         pool.spec = version.version
         pool.encode = encode
-        pool.set_replicas(version.replicas)
+        if version.version.placement is Placement.IN_PROCESS:
+            pool.set_hosted(self._hosted(name))
+        else:
+            pool.set_replicas(version.replicas)
         pools[name] = pool
         return pool
+
+    def hosted_loaded(self, app_name: str) -> None:
+        """A version in this process has become ready."""
+        pool = self._pools.get(app_name)
+        if pool is not None:
+            pool.set_hosted(self._hosted(app_name))
 
     @property
     def is_ready(self) -> bool:

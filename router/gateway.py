@@ -22,6 +22,7 @@ from router import telemetry
 from router.api import ControlApi
 from router.asgi import AsgiHandler
 from router.dispatcher import Dispatcher
+from router.hosting import Hosting, Loader
 from router.http import HttpLimits, HttpServer, Request
 from router.link import ControllerLink
 from router.oip_api import OipApi
@@ -58,6 +59,7 @@ class Gateway:
         link: ControllerLink,
         store: Callable[[str], OnlineStoreReader],
         clock: Clock,
+        load: Loader,
     ) -> None:
         self._settings = settings
         self._identity = identity
@@ -66,7 +68,11 @@ class Gateway:
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
-        self.dispatcher = Dispatcher(self._now_s, identity.channel_token, identity.node_id, read_bins)
+        self._hosting = Hosting(load, link, identity.gateway_id, identity.node_id, clock)
+        self.dispatcher = Dispatcher(
+            self._now_s, identity.channel_token, identity.node_id, read_bins, self._hosting.get
+        )
+        self._hosting.on_loaded = self.dispatcher.hosted_loaded
         self._predict = PredictHandler(
             self.dispatcher,
             store,
@@ -132,6 +138,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.dispatcher.close()
+        self._hosting.close()
 
     @property
     def is_alive(self) -> bool:
@@ -144,6 +151,7 @@ class Gateway:
                 table = await self._link.poll_table(self.dispatcher.epoch, POLL_S)
                 self._heard_s = self._now_s()
                 if self.dispatcher.apply(table):
+                    self._hosting.want(table.hosted)
                     log.info("routing table %d in force", table.epoch)
             except DivisionsError as error:
                 log.warning("the controller does not answer; going on by table %d: %s", self.dispatcher.epoch, error)
@@ -158,6 +166,7 @@ class Gateway:
             await asyncio.sleep(1.0 - now_s % 1.0 + 0.005)
             before_tick = int(self._now_s() - GRACE_S)
             try:
+                await self._hosting.beat()
                 await self._send_reports(before_tick)
             except DivisionsError as error:
                 log.warning("a report was lost: %s", error)
@@ -168,8 +177,7 @@ class Gateway:
         epoch = self.dispatcher.epoch
         settle_tick = before_tick - math.ceil(self._settings.request_timeout_ms / 1000)
         reports = self.dispatcher.take_reports(before_tick, GRACE_S, settle_tick)
-        if self.dispatcher.endpoints:
-            reports.setdefault(before_tick - 1, [])  # A second without requests is reported too: nobody waits for it.
+        reports.setdefault(before_tick - 1, [])  # A second without requests is reported too: nobody waits for it.
         for tick, endpoints in sorted(reports.items()):
             report = GatewayReport(
                 self._identity.gateway_id, epoch, tick, tuple(endpoints), len(self._http.connections)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from divisions.control import GatewayReport, RoutingTable
+from divisions.control import GatewayReport, ReplicaAddress, RoutingTable
 
 
 class ControllerLink(Protocol):
@@ -16,6 +16,10 @@ class ControllerLink(Protocol):
 
     async def report(self, report: GatewayReport) -> None:
         """Delivers one second's counts. A report that is lost costs power, not validity."""
+        ...
+
+    async def register_replica(self, address: ReplicaAddress) -> None:
+        """Tells that a version runs, warm, in this gateway's own process; repeated as a heartbeat."""
         ...
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:

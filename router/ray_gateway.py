@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import logging
 import threading
 import uuid
@@ -19,11 +20,12 @@ import uvloop
 from ray import serve
 
 from divisions.clock import SystemClock
-from divisions.control import GatewayReport, RoutingTable
+from divisions.control import GatewayReport, ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import ClusterError, DivisionsError, NotRunningError
 from divisions.online_store import OnlineStoreReader
 from divisions.settings import Settings, load_settings
 from router.gateway import Gateway, GatewayIdentity
+from router.local_channel import Hosted
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ APP_NAME = "divisions-gateway"
 CONTROLLER_NAME = "divisions-controller"
 NAMESPACE = "divisions"
 CALL_TIMEOUT_S = 10.0
+ENGINE_LOADER = "serving.hosted:open_hosted"
+"""Opens a version's engine in this process, for ``serving.placement: in_process``."""
 
 
 class RayControllerLink:
@@ -45,6 +49,9 @@ class RayControllerLink:
 
     async def report(self, report: GatewayReport) -> None:
         await self._call("report", msgspec.msgpack.encode(report))
+
+    async def register_replica(self, address: ReplicaAddress) -> None:
+        await self._call("register_replica", msgspec.msgpack.encode(address))
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         result: bytes = await self._call("start_rollout", spec_json, force)
@@ -96,13 +103,21 @@ class GatewayThread(threading.Thread):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._live())
 
+    def _load(self, spec: VersionSpec) -> Hosted:
+        # By name, because router and serving do not import each other: the channel is what they share.
+        module, _, function = ENGINE_LOADER.partition(":")
+        hosted: Hosted = getattr(importlib.import_module(module), function)(msgspec.json.encode(spec), self._settings)
+        return hosted
+
     async def _live(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
         path = self._settings.home / "features" / "online.db"
         store = functools.lru_cache(lambda endpoint: OnlineStoreReader(path, endpoint))
         try:
-            self._gateway = Gateway(self._settings, self._identity, RayControllerLink(), store, SystemClock())
+            self._gateway = Gateway(
+                self._settings, self._identity, RayControllerLink(), store, SystemClock(), self._load
+            )
             await self._gateway.start()
         except Exception as error:  # noqa: BLE001  # Carried over to the thread that waits for us.
             self._failure = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from divisions.control import EndpointRoute, ReplicaAddress, ReplicaStatus, VersionRoute, VersionSpec
+from divisions.control import EndpointRoute, Placement, ReplicaAddress, ReplicaStatus, VersionRoute, VersionSpec
 from router.canary import Capacity
 from router.replicas import ReplicaRegister
 from router.rollout import EndpointRecord, Share, shares
@@ -24,8 +24,15 @@ def _route(share: Share, register: ReplicaRegister) -> VersionRoute:
     return VersionRoute(share.version, share.weight_bp, share.is_canary, replicas)
 
 
-def capacity(version: VersionSpec, register: ReplicaRegister) -> Capacity:
-    return Capacity(len(register.ready(version.app_name)), version.replicas)
+def capacity(version: VersionSpec, register: ReplicaRegister, num_gateways: int) -> Capacity:
+    """Replicas that are ready, of those wanted; a version in the gateways' own processes wants one in each."""
+    is_hosted = version.placement is Placement.IN_PROCESS
+    return Capacity(len(register.ready(version.app_name)), max(1, num_gateways) if is_hosted else version.replicas)
+
+
+def hosted(wanted: Mapping[str, VersionSpec]) -> tuple[VersionSpec, ...]:
+    """The versions that gateways are to run themselves."""
+    return tuple(version for _, version in sorted(wanted.items()) if version.placement is Placement.IN_PROCESS)
 
 
 def replica_statuses(

@@ -41,14 +41,32 @@ class Batch:
         return [job for job in self.jobs if job.batch is self and not job.is_done]
 
 
+class Channel(Protocol):
+    """A way to one replica, or to an engine in this process. Takes one batch at a time while it is ready."""
+
+    address: ReplicaAddress
+    is_local: bool
+    is_ready: bool
+    max_batch: int
+    in_flight: dict[int, Batch]
+
+    def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
+        """Sends one batch; the owner hears of its fate later."""
+        ...
+
+    def close(self) -> None:
+        """Closes for good. What is in flight comes back through ``channel_broke``."""
+        ...
+
+
 class ChannelOwner(Protocol):
     """Who gives a channel its work."""
 
-    def channel_ready(self, channel: ReplicaChannel) -> None: ...
+    def channel_ready(self, channel: Channel) -> None: ...
 
-    def channel_replied(self, channel: ReplicaChannel, batch: Batch, reply: wire.Reply) -> None: ...
+    def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None: ...
 
-    def channel_broke(self, channel: ReplicaChannel, batches: Sequence[Batch]) -> None: ...
+    def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None: ...
 
 
 class ReplicaChannel(asyncio.Protocol):

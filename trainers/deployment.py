@@ -33,6 +33,7 @@ def rollout_spec(
         max_batch=serving.max_batch,
         registry_version=version.registry_version,
         run_id=version.run_id,
+        placement=serving.placement,
     )
     rollout = RolloutSpec(
         endpoint=pipeline.deployment.endpoint,

@@ -28,6 +28,7 @@ from divisions.settings import Settings
 from router.gateway import Gateway, GatewayIdentity
 from serving.channel_server import ChannelConfig, ChannelServer
 from serving.engines.protocol import FunctionEngine
+from serving.hosted import HostedEngine
 
 SCHEMA = FeatureSchema(
     (
@@ -44,6 +45,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.table = RoutingTable(0)
         self.reports: list[GatewayReport] = []
+        self.registered: set[str] = set()
         self.is_away = False
         self._changed = asyncio.Event()
 
@@ -61,6 +63,9 @@ class FakeLink:
 
     async def report(self, report: GatewayReport) -> None:
         self.reports.append(report)
+
+    async def register_replica(self, address: ReplicaAddress) -> None:
+        self.registered.add(address.app_name)
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         return b'{"phase":"PENDING"}'
@@ -94,6 +99,7 @@ class World:
         self.port = 0
         self.servers: list[ChannelServer] = []
         self.gateway: Gateway
+        self.hosted_score: Callable[[np.ndarray], np.ndarray] = minutes_score
         self._epoch = 0
         self._replicas = 0
 
@@ -208,7 +214,11 @@ async def world(channel_token: bytes = b"", **changes: object) -> AsyncIterator[
         def reader(endpoint: str) -> OnlineStoreReader:
             return store.setdefault(endpoint, OnlineStoreReader(path, endpoint))
 
-        it.gateway = Gateway(settings, identity, it.link, reader, SystemClock())
+        def load(spec: VersionSpec) -> HostedEngine:
+            engine = FunctionEngine(spec.schema.num_columns, it.hosted_score)
+            return HostedEngine(engine, spec.max_batch, SystemClock().monotonic_s)
+
+        it.gateway = Gateway(settings, identity, it.link, reader, SystemClock(), load)
         it.port = await it.gateway.start()
         try:
             yield it
