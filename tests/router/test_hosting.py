@@ -7,7 +7,7 @@ import time
 
 import msgspec
 import numpy as np
-from pytest import approx
+import pytest
 
 from divisions.control import EndpointRoute, Placement, RoutingTable, VersionRoute, VersionSpec
 from tests.router.gateway_world import SCHEMA, features, minutes_score, world
@@ -35,11 +35,12 @@ def test_a_hosted_version_answers_and_is_registered(run):
             await _until(lambda: it.gateway.dispatcher.is_ready)
             await _until(lambda: it.link.registered == {SPEC.app_name})
             replies = await asyncio.gather(*[it.predict({"features": features(float(n))}) for n in range(30)])
-            assert [reply.json["churn_probability"] for reply in replies] == approx([n / 1000 for n in range(30)])
-            many = await it.predict({"instances": [{"features": features(float(n))} for n in range(50)]})
-            assert [row["churn_probability"] for row in many.json["predictions"]] == approx(
-                [n / 1000 for n in range(50)]
+            assert [reply.json["churn_probability"] for reply in replies] == pytest.approx(
+                [n / 1000 for n in range(30)]
             )
+            many = await it.predict({"instances": [{"features": features(float(n))} for n in range(50)]})
+            scores = [row["churn_probability"] for row in many.json["predictions"]]
+            assert scores == pytest.approx([n / 1000 for n in range(50)])
 
     run(scenario())
 
@@ -59,7 +60,7 @@ def test_a_slow_hosted_version_does_not_hold_up_the_loop(run):
             (health,) = await it.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert health.status == 200
             assert not slow_one.done()
-            assert (await slow_one).json["churn_probability"] == approx(0.007)
+            assert (await slow_one).json["churn_probability"] == pytest.approx(0.007)
 
     run(scenario())
 
