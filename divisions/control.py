@@ -244,7 +244,8 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 class Explanation(msgspec.Struct, frozen=True):
     """Why a rollout was rolled back or held: the guard that dominates, with the counts that it saw.
 
-    ``guard`` is ``latency``, ``errors``, ``deploy`` or ``operator``. ``quantile`` and ``threshold_ms`` (the latency
+    ``guard`` is ``latency``, ``errors``, ``breaker``, ``split``, ``inputs``, ``predictions``, ``undecided``,
+    ``replicas``, ``deploy`` or ``operator``. ``quantile`` and ``threshold_ms`` (the latency
     that was exceeded) are 0 and None for guards other than latency. ``*_exceeded`` counts requests over the
     threshold (latency) or failed requests (errors) among ``*_requests`` of the last ``window_s`` seconds. A quantile
     is None when more than that share of the requests failed: it is then infinite.
@@ -270,7 +271,11 @@ class Evidence(msgspec.Struct, frozen=True):
     """What the guards know now. A rollout rolls back when a ``log_e`` reaches its threshold, ln(1/alpha).
 
     ``min_detectable`` is the smallest slow-down of the median, as a ratio, that the traffic of the current step
-    lets the latency guard find; None while there is no traffic to tell from.
+    lets the latency guard find; None while there is no traffic to tell from. ``split_log_e`` is about the realised
+    weights, over distinct customers of the present step (a random part of them where there are many). Drifts are
+    corrected indices, 0 while there is too little to tell from; ``training_drift`` compares both arms with stable's
+    training data and only warns. ``is_frozen``: nothing is left to compare with, so the canary is compared with what
+    stable last did, which is weaker evidence because load and customers change.
     """
 
     latency_log_e: float = 0.0
@@ -283,6 +288,16 @@ class Evidence(msgspec.Struct, frozen=True):
     stable_errors: int = 0
     canary_errors: int = 0
     min_detectable: float | None = None
+    split_log_e: float = 0.0
+    split_threshold: float = 0.0
+    stable_customers: int = 0
+    canary_customers: int = 0
+    input_drift: float = 0.0
+    input_drift_feature: str = ""
+    prediction_drift: float = 0.0
+    training_drift: float = 0.0
+    training_drift_feature: str = ""
+    is_frozen: bool = False
 
 
 class RolloutStatus(msgspec.Struct, frozen=True):
@@ -351,6 +366,14 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     engine: str
 
 
+class RollbackCount(msgspec.Struct, frozen=True):
+    """How many rollouts of an endpoint a guard has rolled back, ever."""
+
+    endpoint: str
+    guard: str
+    count: int
+
+
 class ControllerStatus(msgspec.Struct, frozen=True):
     """What the controller knows: answers ``divisions status``."""
 
@@ -360,3 +383,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     gateways: tuple[str, ...] = ()
     started_at_s: float = 0.0
     restarts: int = 0
+    rollbacks: tuple[RollbackCount, ...] = ()

@@ -43,9 +43,11 @@ from divisions.errors import (
     ReportError,
     UnknownVersionError,
 )
-from router import canary, rollout, routing, story
+from router import canary, rollout, routing, salts, story
 from router.canary import Capacity, Judgement, Phase, State
+from router.drift import NO_BINS, InputBins
 from router.journal import Journal, Kind
+from router.judge import RolloutJudge
 from router.replicas import ReplicaRegister
 from router.rollout import EndpointRecord, Queued, Retiring
 from router.watch import Arms, Watch
@@ -57,9 +59,12 @@ RECOVERY_S = 15.0
 PARTIAL_RECOVERY_S = 4.0
 """Two heartbeats: after them, whoever has not been heard is not waited for, if every version has somebody."""
 EMPTY_TABLE = RoutingTable(epoch=0)
+EXPLAINED = frozenset({"latency", "errors", "breaker", "split", "inputs", "predictions", "undecided"})
+"""The first words of reasons that the judge can explain with counts."""
 
 _KINDS = {
     Phase.WARMING: Kind.STARTED,
+    Phase.SHADOW: Kind.SHADOWED,
     Phase.STEP: Kind.STEP_INTENT,
     Phase.BAKE: Kind.STEP_INTENT,
     Phase.HOLD: Kind.HELD,
@@ -70,6 +75,9 @@ _KINDS = {
 }
 
 
+_RESUMED = frozenset({Phase.PENDING, Phase.WARMING, Phase.SHADOW, Phase.STEP, Phase.BAKE})
+
+
 class Controller:
     """Takes registrations, reports and commands; gives out routing tables.
 
@@ -78,10 +86,20 @@ class Controller:
         clock: the time.
         new_salt: makes the salt of a new rollout, so that no customer is always the guinea pig.
         allow_faults: whether versions may ask for fault injection.
+        read_bins: reads the bins of a version's training data, for the alert on drift.
     """
 
-    def __init__(self, journal: Journal, clock: Clock, new_salt: Callable[[], str], *, allow_faults: bool) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        new_salt: Callable[[], str],
+        *,
+        allow_faults: bool,
+        read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
+    ) -> None:
         self._journal = journal
+        self._read_bins = read_bins
         self._clock = clock
         self._new_salt = new_salt
         self._allow_faults = allow_faults
@@ -110,11 +128,15 @@ class Controller:
 
     def report(self, report: GatewayReport) -> bool:
         """A gateway's second; returns whether it counted. What makes no sense is logged and left out."""
+        now_s = self._clock.monotonic_s()
         try:
-            return self._watch.report(report, self._clock.monotonic_s())
+            is_counted, tripped = self._watch.report(report, now_s, self._arms)
         except ReportError as error:
             log.warning("gateway %s: %s", report.gateway_id, error)
             return False
+        for endpoint in tripped if not self._is_recovering else ():
+            self._step(endpoint, self._ticked(self._records[endpoint], now_s))
+        return is_counted
 
     def applications_failed(self, failures: Mapping[str, str]) -> None:
         """Why wanted applications cannot run, by name, as of now."""
@@ -293,6 +315,7 @@ class Controller:
         """Writes a transition down, then makes it so."""
         was_held = isinstance(record.rollout.state, canary.Held)
         explanation = self._decide(record, state)
+        record = self._salted(record, state)
         text = story.message(state, record, explanation)
         reason = state.reason if isinstance(state, canary.RollingBack) else ""
         after = rollout.moved(
@@ -302,13 +325,23 @@ class Controller:
         phase = canary.phase(state)
         if phase is Phase.ROLLING_BACK and not isinstance(record.rollout.state, canary.RollingBack):
             after = rollout.latched(after)
-        kind = Kind.RESUMED if was_held and phase in {Phase.STEP, Phase.BAKE, Phase.WARMING} else _KINDS[phase]
+        kind = Kind.RESUMED if was_held and phase in _RESUMED else _KINDS[phase]
         epoch = self._epoch
         self._write(kind, after, text)
         is_published = self._epoch > epoch or self._is_recovering
         if is_published and any(isinstance(command, canary.SetWeights) for command in commands):
             self._unacknowledged[record.endpoint] = epoch + 1
         self._follow(after)
+
+    def _salted(self, record: EndpointRecord, state: State) -> EndpointRecord:
+        """The record with the salt whose arms would have been most alike, when the canary gets its first weight."""
+        started = record.rollout
+        weight_bp = canary.canary_bp(state, started.policy)
+        if started.canary_bp or not weight_bp or started.stable is None or isinstance(state, canary.Promoted):
+            return record
+        index = salts.best(self._watch.salts(record.endpoint, started.salt), weight_bp)
+        chosen = msgspec.structs.replace(started, salt=salts.candidate(started.salt, index))
+        return msgspec.structs.replace(record, rollout=chosen)
 
     def _with_commands(self, record: EndpointRecord, commands: tuple[canary.Command, ...]) -> EndpointRecord:
         """The record with what commands ask to be remembered. What runs and is routed follows from the state."""
@@ -328,16 +361,16 @@ class Controller:
 
     def _decide(self, record: EndpointRecord, state: State) -> Explanation | None:
         """Explains a roll-back or a hold; what the guards decided is written down before it is acted on."""
-        is_new = not isinstance(record.rollout.state, canary.RollingBack)
-        if not (
-            is_new and (isinstance(state, canary.RollingBack) or (isinstance(state, canary.Held) and state.by_guard))
-        ):
+        was = record.rollout.state
+        if isinstance(was, canary.RollingBack) or not isinstance(state, canary.RollingBack | canary.Held):
             return None
         guard = state.reason.partition(":")[0]
         judge = self._watch.judge(record.endpoint)
-        if judge is None or guard not in {"latency", "errors"}:
-            return Explanation(guard if guard in {"deploy", "replicas"} else "operator", state.reason)
-        explanation = judge.explain()
+        if judge is None or guard not in EXPLAINED:
+            is_rollback = isinstance(state, canary.RollingBack)
+            other = guard if guard in {"deploy", "replicas"} else "operator"
+            return Explanation(other, state.reason) if is_rollback else None
+        explanation = judge.explain(guard, state.reason)
         self._save_snapshot(record)
         self._journal.append(Kind.DECISION, record, at_s=self._clock.wall_s(), epoch=self._epoch, note=explanation.text)
         return explanation
@@ -354,14 +387,29 @@ class Controller:
         state = record.rollout.state
         now_s = self._clock.monotonic_s()
         match state:
-            case canary.Stepping() | canary.Baking():
-                judge = self._watch.judge(record.endpoint)
-                judge = judge or self._watch.begin(record.endpoint, record.rollout.spec.analysis)
-                judge.enter_step(canary.step_index(state, record.rollout.policy), int(now_s) + 1)
+            case canary.Shadowing() | canary.Stepping() | canary.Baking():
+                judge = self._watch.judge(record.endpoint) or self._new_judge(record)
+                self._enter_step(judge, record, int(now_s) + 1)
             case canary.RolledBack():
                 self._make_way(record)
             case _:
                 pass
+
+    def _new_judge(self, record: EndpointRecord) -> RolloutJudge:
+        stable = record.rollout.stable
+        training = self._read_bins(stable) if stable is not None else NO_BINS
+        return self._watch.begin(record.endpoint, record.rollout.spec.analysis, training)
+
+    @staticmethod
+    def _enter_step(judge: RolloutJudge, record: EndpointRecord, from_tick: int) -> None:
+        started = record.rollout
+        judge.enter_step(
+            canary.judged_step(started.state, started.policy),
+            from_tick,
+            salt=started.salt,
+            weight_bp=started.canary_bp,
+            has_holdback=started.canary_bp < FULL_BP,
+        )
 
     def _begin_or_queue(self, wish: Queued) -> None:
         record = self._records.get(wish.spec.endpoint)
@@ -463,7 +511,9 @@ class Controller:
 
     def _arms(self, endpoint: str) -> Arms | None:
         record = self._records.get(endpoint)
-        if record is None or record.rollout.stable is None or not record.rollout.canary_bp:
+        if record is None or record.rollout.stable is None:
+            return None
+        if not record.rollout.canary_bp and not canary.mirror_bp(record.rollout.state, record.rollout.policy):
             return None
         if canary.is_finished(record.rollout.state):
             return None
@@ -481,15 +531,16 @@ class Controller:
         return record
 
     def _resume_judge(self, record: EndpointRecord) -> None:
-        if canary.is_finished(record.rollout.state) or not record.rollout.canary_bp:
+        if self._arms(record.endpoint) is None:
             return
-        judge = self._watch.begin(record.endpoint, record.rollout.spec.analysis)
+        judge = self._new_judge(record)
         snapshot = self._journal.snapshot(record.endpoint, record.rollout.number)
-        index = canary.step_index(record.rollout.state, record.rollout.policy)
         if snapshot is not None:
             judge.restore(snapshot)
-        if snapshot is None or snapshot.step_index != index:
-            judge.enter_step(index, int(self._clock.monotonic_s()) + 1)
+        if snapshot is None or snapshot.step_index != canary.judged_step(record.rollout.state, record.rollout.policy):
+            self._enter_step(judge, record, int(self._clock.monotonic_s()) + 1)
+        else:
+            judge.resume_step(salt=record.rollout.salt, weight_bp=record.rollout.canary_bp)
 
     def _save_snapshot(self, record: EndpointRecord) -> None:
         judge = self._watch.judge(record.endpoint)

@@ -29,7 +29,7 @@ from divisions.errors import (
 )
 from router import split, tally
 from router.decode import EndpointDecoder, Values
-from router.drift import InputBins, count_scores
+from router.drift import NO_BINS, InputBins, count_scores
 from router.endpoint import Endpoint, EndpointMemory
 from router.jobs import Answer, Job, RowSource
 from router.local_channel import Hosted
@@ -74,7 +74,7 @@ class Dispatcher:
         now_s: Callable[[], float],
         token: bytes = b"",
         node_id: str = "",
-        read_bins: Callable[[VersionSpec], InputBins] = lambda version: InputBins(),
+        read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
         hosted: Callable[[str], tuple[ReplicaAddress, Hosted] | None] = lambda app_name: None,
     ) -> None:
         self.epoch = -1

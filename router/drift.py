@@ -46,6 +46,9 @@ class InputBins(msgspec.Struct, frozen=True):
         return tuple(bins for bins in self.histograms if all(bins.feature in schema.features for schema in schemas))
 
 
+NO_BINS = InputBins()
+
+
 def count_inputs(
     bins: Sequence[FeatureBins], schema: FeatureSchema, rows_NF: npt.NDArray[np.float32]
 ) -> tuple[tuple[int, ...], ...]:

@@ -34,6 +34,11 @@ class ErrorEvidence:
         """Takes one tick's counts; requests include those that failed."""
         self._mixture.update(tick_ln_e(stable_requests, stable_errors, canary_requests, canary_errors))
 
+    def update_frozen(self, rate: float, canary_requests: int, canary_errors: int) -> None:
+        """Takes a tick of the canary alone; ``rate`` is the share of stable's requests that failed, long ago."""
+        if canary_requests:
+            self._mixture.update(frozen_ln_e(rate, canary_requests, canary_errors))
+
     def ln_e(self) -> float:
         return self._mixture.ln_e()
 
@@ -61,4 +66,15 @@ def tick_ln_e(
     # ln(q(theta)/q(1.2)) and ln((1-q(theta))/(1-q(1.2))), with the common factors cancelled.
     ln_weight = np.log((null_odds + rest) / (odds + rest))
     ln_e: npt.NDArray[np.float64] = canary_errors * (np.log(_THETA / TOLERANCE) + ln_weight) + stable_errors * ln_weight
+    return ln_e
+
+
+def frozen_ln_e(rate: float, requests: int, errors: int) -> npt.NDArray[np.float64]:
+    """One tick's likelihood ratio against a known rate of failure, ``[4]``, uncapped; ``rate`` in (0, 1)."""
+    null = min(TOLERANCE * rate, 0.5)
+    odds = null / (1.0 - null) * _THETA / TOLERANCE
+    worse = odds / (1.0 + odds)
+    ln_e: npt.NDArray[np.float64] = errors * np.log(worse / null) + (requests - errors) * np.log(
+        (1 - worse) / (1 - null)
+    )
     return ln_e

@@ -73,6 +73,10 @@ class LatencyEvidence:
         """
         self._mixture.update(tick_ln_e(reference, stable, canary, self._shift).ravel())
 
+    def update_frozen(self, reference: Counts, canary: Counts) -> None:
+        """Takes a tick of the canary alone, against what stable did last."""
+        self._mixture.update(frozen_ln_e(reference, canary, self._shift).ravel())
+
     def ln_e(self) -> float:
         return self._mixture.ln_e()
 
@@ -113,6 +117,28 @@ def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, shift: int) -> 
     rate = ((hits + 0.5) / (num_reference + 1.0)).astype(np.float64)[:, np.newaxis]
     ln_e = two_by_two_ln_e(rate, _THETA, y_b, num_stable, y_c, num_canary)
     return np.where(is_known[:, np.newaxis], ln_e, 0.0)
+
+
+def frozen_ln_e(reference: Counts, canary: Counts, shift: int) -> npt.NDArray[np.float64]:
+    """One tick's ``ln e`` of the canary alone, against the rates of a reference that does not move any more.
+
+    A one-sample likelihood ratio: it takes stable's old rates for the truth, so it is no proof that the *version* is
+    slower, only that requests are slower now than they were. That is why it is called weaker.
+
+    Returns:
+        ``[6, 5]``; zero where the tick says nothing.
+    """
+    num_reference, num_canary = int(reference.sum()), int(canary.sum())
+    if num_reference < MIN_REFERENCE or num_canary == 0:
+        return np.zeros((len(QUANTILES), len(THETAS)))
+    at = threshold_indices(reference)
+    at_canary = np.minimum(at + shift, FINITE_BUCKETS)
+    hits = num_reference - np.cumsum(reference)[at]
+    y_c = (num_canary - np.cumsum(canary)[at_canary])[:, np.newaxis]
+    rate = ((hits + 0.5) / (num_reference + 1.0)).astype(np.float64)[:, np.newaxis]
+    worse = _THETA * rate / (1.0 - rate + _THETA * rate)
+    ln_e = y_c * np.log(worse / rate) + (num_canary - y_c) * np.log((1.0 - worse) / (1.0 - rate))
+    return np.where((at + shift <= FINITE_BUCKETS)[:, np.newaxis], ln_e, 0.0)
 
 
 def two_by_two_ln_e(

@@ -10,12 +10,16 @@ import math
 
 import msgspec
 
-from divisions.control import AnalysisSpec, Evidence, Explanation
-from router.canary import Judgement
+from divisions.control import AnalysisSpec, BreakerTrip, Evidence, Explanation, SplitReport, VersionReport
+from router import explanations, sample_ratio
+from router.drift import NO_BINS, DriftWatch, InputBins
 from router.error_evidence import ErrorEvidence
-from router.evidence import QUANTILES, LatencyEvidence, min_detectable_ratio, threshold_indices
-from router.histogram import Counts, edge_s, exceeding, from_sparse, quantile_s, to_sparse, tolerance_buckets
+from router.evidence import MIN_REFERENCE, LatencyEvidence, min_detectable_ratio
+from router.histogram import Counts, from_sparse, to_sparse, tolerance_buckets
 from router.mixture import MixtureSnapshot
+from router.rollout_states import Judgement
+from router.sample_ratio import CONTROLLER_CUSTOMERS, DistinctCustomers
+from router.verdict import SAMPLE_RATIO_LN_E
 from router.windows import RecentCounts, VersionCounts, WarmUp
 
 FRESH_S = 6.0
@@ -35,13 +39,26 @@ class JudgeSnapshot(msgspec.Struct, frozen=True):
     step_index: int
     step_requests: int
     step_ticks: int
+    is_frozen: bool = False
 
 
 class RolloutJudge:
-    """Judges the canary of one rollout from its first tick to its last."""
+    """Judges the canary of one rollout from its first tick to its last.
 
-    def __init__(self, analysis: AnalysisSpec) -> None:
+    Args:
+        analysis: how.
+        training: the bins of stable's training data, for the alert on drift from it.
+    """
+
+    def __init__(self, analysis: AnalysisSpec, training: InputBins = NO_BINS) -> None:
         self._analysis = analysis
+        self._training = training
+        self._customers = DistinctCustomers(CONTROLLER_CUSTOMERS)
+        self._drift = DriftWatch()
+        self._trip: BreakerTrip | None = None
+        self._salt = ""
+        self._weight_bp = 0
+        self._is_frozen = False
         self._shift = tolerance_buckets(analysis.tolerance)
         self._latency = LatencyEvidence(self._shift)
         self._errors = ErrorEvidence()
@@ -58,10 +75,43 @@ class RolloutJudge:
         self._step_requests = 0
         self._step_ticks = 0
 
-    def enter_step(self, step_index: int, from_tick: int) -> None:
-        """Counts samples and dwell anew, from requests that arrive in ``from_tick`` or later."""
+    def enter_step(
+        self, step_index: int, from_tick: int, *, salt: str = "", weight_bp: int = 0, has_holdback: bool = True
+    ) -> None:
+        """Counts samples, dwell, customers and drift anew, from requests that arrive in ``from_tick`` or later.
+
+        Args:
+            step_index: the step's number.
+            from_tick: its first tick.
+            salt: what customers are split by from now on.
+            weight_bp: the canary's weight from now on.
+            has_holdback: whether stable keeps traffic; without, the canary is compared with what stable did last.
+        """
         self._step_index, self._step_from_tick = step_index, from_tick
         self._step_requests = self._step_ticks = 0
+        self._salt, self._weight_bp = salt, weight_bp
+        self._customers = DistinctCustomers(CONTROLLER_CUSTOMERS)
+        self._drift.clear()
+        self._is_frozen = not has_holdback
+
+    def add_split(self, report: SplitReport) -> None:
+        """Takes what a gateway tells of its split; what was split by another salt or weight is of an earlier step."""
+        if (report.salt, report.weight_bp) != (self._salt, self._weight_bp):
+            return
+        self._customers.raise_level(report.level)
+        self._customers.add(report.stable.digests, is_canary=False)
+        self._customers.add(report.canary.digests, is_canary=True)
+        self._drift.add_split(report)
+
+    def add_scores(self, report: VersionReport, *, is_canary: bool) -> None:
+        self._drift.add_scores(report, is_canary=is_canary)
+
+    def trip(self, trip: BreakerTrip) -> bool:
+        """Takes a gateway's word that its breaker has tripped; returns whether that is news about this rollout."""
+        if trip.salt != self._salt or self._trip is not None:
+            return False
+        self._trip = trip
+        return True
 
     def observe(self, tick: int, reference: Counts, stable: VersionCounts, canary: VersionCounts) -> None:
         """Takes one closed tick in which the canary had weight.
@@ -72,16 +122,25 @@ class RolloutJudge:
             stable: stable's requests of the tick.
             canary: the canary's requests of the tick.
         """
-        self._last_tick, self._reference = tick, reference.copy()
+        self._last_tick = tick
+        if not self._is_frozen or (int(reference.sum()) >= MIN_REFERENCE and stable.requests):
+            self._reference = reference.copy()
         self._num_ticks += 1
         self._add(self._seen_stable, stable)
         self._add(self._seen_canary, canary)
+        is_alone = self._is_frozen and not stable.requests
         if "errors" in self._analysis.guards:
-            self._errors.update(stable.requests, stable.errors, canary.requests, canary.errors)
+            if is_alone:
+                self._errors.update_frozen(self._stable_rate(), canary.requests, canary.errors)
+            else:
+                self._errors.update(stable.requests, stable.errors, canary.requests, canary.errors)
         if self._warm_up.leaves_out(tick, canary.requests):
             return
         if "latency" in self._analysis.guards:
-            self._latency.update(reference, stable.counts, canary.counts)
+            if is_alone:
+                self._latency.update_frozen(self._reference, canary.counts)
+            else:
+                self._latency.update(reference, stable.counts, canary.counts)
         self._stable_recent.add(tick, stable)
         self._canary_recent.add(tick, canary)
         if tick >= self._step_from_tick:
@@ -89,19 +148,28 @@ class RolloutJudge:
             self._step_ticks += 1
 
     def judgement(self, now_s: float) -> Judgement:
-        evidence = self.evidence()
         return Judgement(
-            latency_ln_e=evidence.latency_log_e,
-            error_ln_e=evidence.error_log_e,
+            latency_ln_e=self._latency.ln_e(),
+            error_ln_e=self._errors.ln_e(),
             step_index=self._step_index,
             step_requests=self._step_requests,
             step_s=float(self._step_ticks),
             is_fresh=self._last_tick is not None and now_s - self._last_tick <= FRESH_S,
+            is_tripped=self._trip is not None,
+            sample_ratio_ln_e=sample_ratio.ln_e(*self._customers.counts, self._weight_bp),
+            input_drift=self._drift.inputs().index,
+            prediction_drift=self._drift.predictions(),
         )
+
+    def _stable_rate(self) -> float:
+        """Share of stable's requests that failed, over the rollout; never quite none."""
+        return (self._seen_stable.errors + 1.0) / (self._seen_stable.requests + 100.0)
 
     def evidence(self) -> Evidence:
         stable, canary = self._stable_recent, self._canary_recent
         ticks = max(1, stable.num_ticks)
+        num_stable, num_canary = self._customers.counts
+        inputs, training = self._drift.inputs(), self._drift.training(self._training)
         end = (self._last_tick or 0) + 1
         return Evidence(
             latency_log_e=self._latency.ln_e(),
@@ -121,14 +189,48 @@ class RolloutJudge:
                 -math.log(self._analysis.alpha),
                 self._analysis.min_dwell_s,
             ),
+            split_log_e=sample_ratio.ln_e(num_stable, num_canary, self._weight_bp),
+            split_threshold=SAMPLE_RATIO_LN_E,
+            stable_customers=num_stable,
+            canary_customers=num_canary,
+            input_drift=inputs.index,
+            input_drift_feature=inputs.feature,
+            prediction_drift=self._drift.predictions(),
+            training_drift=training.index,
+            training_drift_feature=training.feature,
+            is_frozen=self._is_frozen,
         )
 
-    def explain(self) -> Explanation:
-        """The guard that dominates, with the counts of the last 30 judged seconds."""
+    def explain(self, guard: str = "", reason: str = "") -> Explanation:
+        """Why a guard fired, with the counts of the last 30 judged seconds.
+
+        Args:
+            guard: its name; empty for the one of latency and errors that is nearer to its threshold.
+            reason: the state machine's words, for what is not decided by a guard.
+        """
         evidence = self.evidence()
-        latency_share = evidence.latency_log_e / evidence.threshold
-        error_share = evidence.error_log_e / evidence.error_threshold
-        return self._explain_errors(evidence) if error_share > latency_share else self._explain_latency(evidence)
+        if not guard:
+            is_errors = evidence.error_log_e / evidence.error_threshold > evidence.latency_log_e / evidence.threshold
+            guard = "errors" if is_errors else "latency"
+        match guard:
+            case "breaker" if self._trip is not None:
+                return explanations.breaker(self._trip)
+            case "errors":
+                return explanations.errors(evidence, self._errors.dominant()[0])
+            case "latency":
+                end = (self._last_tick or 0) + 1
+                stable, canary = self._stable_recent.total(end), self._canary_recent.total(end)
+                window_s = float(self._canary_recent.num_ticks)
+                dominant = self._latency.dominant()
+                return explanations.latency(evidence, dominant, self._reference, self._shift, stable, canary, window_s)
+            case "split":
+                return explanations.split(evidence, self._weight_bp)
+            case "inputs":
+                return explanations.inputs(evidence)
+            case "predictions":
+                return explanations.predictions(evidence)
+            case _:
+                return explanations.undecided(evidence, reason)
 
     def snapshot(self) -> JudgeSnapshot:
         return JudgeSnapshot(
@@ -142,6 +244,7 @@ class RolloutJudge:
             step_index=self._step_index,
             step_requests=self._step_requests,
             step_ticks=self._step_ticks,
+            is_frozen=self._is_frozen,
         )
 
     def restore(self, snapshot: JudgeSnapshot) -> None:
@@ -157,77 +260,13 @@ class RolloutJudge:
         self._warm_up.requests = snapshot.warm_requests
         self._step_index = snapshot.step_index
         self._step_requests, self._step_ticks = snapshot.step_requests, snapshot.step_ticks
+        self._is_frozen = snapshot.is_frozen
+
+    def resume_step(self, *, salt: str, weight_bp: int) -> None:
+        """What customers are split by, after `restore`: they are counted anew."""
+        self._salt, self._weight_bp = salt, weight_bp
 
     @staticmethod
     def _add(total: VersionCounts, more: VersionCounts) -> None:
         total.requests += more.requests
         total.errors += more.errors
-
-    def _explain_latency(self, evidence: Evidence) -> Explanation:
-        dominant = self._latency.dominant()
-        end = (self._last_tick or 0) + 1
-        stable, canary = self._stable_recent.total(end), self._canary_recent.total(end)
-        # Thresholds from the reference of the last tick: those that the last decision was made with.
-        at = int(threshold_indices(self._reference)[QUANTILES.index(dominant.quantile)])
-        q_stable, q_canary = (quantile_s(arm.counts, dominant.quantile) for arm in (stable, canary))
-        stable_over, canary_over = exceeding(stable.counts, at), exceeding(canary.counts, at + self._shift)
-        limit_s = edge_s(at + self._shift)
-        text = (
-            f"latency: {_share(canary_over, canary.requests)} of the canary's {canary.requests:,} requests took longer "
-            f"than {_ms(limit_s)}, against {_share(stable_over, stable.requests)} of stable's {stable.requests:,} over "
-            f"{_ms(edge_s(at))} ({_percentile(dominant.quantile)} {_ms(q_canary)} against {_ms(q_stable)}); "
-            f"ln E {evidence.latency_log_e:.2f} of {evidence.threshold:.2f}"
-        )
-        return Explanation(
-            guard="latency",
-            text=text,
-            log_e=evidence.latency_log_e,
-            threshold=evidence.threshold,
-            quantile=dominant.quantile,
-            ratio=dominant.ratio,
-            threshold_ms=_finite_ms(limit_s),
-            stable_requests=stable.requests,
-            canary_requests=canary.requests,
-            stable_exceeded=stable_over,
-            canary_exceeded=canary_over,
-            stable_quantile_ms=_finite_ms(q_stable),
-            canary_quantile_ms=_finite_ms(q_canary),
-            window_s=float(self._canary_recent.num_ticks),
-        )
-
-    def _explain_errors(self, evidence: Evidence) -> Explanation:
-        ratio, _ticks = self._errors.dominant()
-        text = (
-            f"errors: {evidence.canary_errors:,} of the canary's {evidence.canary_requests:,} requests failed "
-            f"({_share(evidence.canary_errors, evidence.canary_requests)}), against {evidence.stable_errors:,} of "
-            f"stable's {evidence.stable_requests:,} ({_share(evidence.stable_errors, evidence.stable_requests)}); "
-            f"ln E {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}"
-        )
-        return Explanation(
-            guard="errors",
-            text=text,
-            log_e=evidence.error_log_e,
-            threshold=evidence.error_threshold,
-            ratio=ratio,
-            stable_requests=evidence.stable_requests,
-            canary_requests=evidence.canary_requests,
-            stable_exceeded=evidence.stable_errors,
-            canary_exceeded=evidence.canary_errors,
-            window_s=float(self._num_ticks),
-        )
-
-
-def _finite_ms(seconds: float) -> float | None:
-    return round(seconds * 1e3, 3) if math.isfinite(seconds) else None
-
-
-def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.3g} ms" if math.isfinite(seconds) else "for ever (failed)"
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "none"
-
-
-def _percentile(quantile: float) -> str:
-    return f"p{quantile * 100:g}"

@@ -26,6 +26,7 @@ from router.controller import Controller
 from router.journal import Journal
 from router.projection import Projector
 from router.ray_applications import RayApplications
+from router.reference import read_bins
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,11 @@ class ControllerActor:
         self._clock = SystemClock()
         journal = Journal(settings.home / "journal.db")
         self._controller = Controller(
-            journal, self._clock, lambda: secrets.token_hex(8), allow_faults=settings.allow_faults
+            journal,
+            self._clock,
+            lambda: secrets.token_hex(8),
+            allow_faults=settings.allow_faults,
+            read_bins=read_bins,
         )
         applications = RayApplications(builder, str(settings.home))
         self._reconciler = Reconciler(applications, journal.app_names())

@@ -9,7 +9,7 @@ import msgspec
 
 from divisions.bundle import REFERENCE
 from divisions.control import VersionSpec
-from router.drift import InputBins
+from router.drift import NO_BINS, InputBins
 
 log = logging.getLogger(__name__)
 
@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 def read_bins(version: VersionSpec) -> InputBins:
     """The bins; none when the bundle has no reference, or lies where this process cannot read it."""
     if not version.bundle_path:
-        return InputBins()
+        return NO_BINS
     try:
         return msgspec.json.decode((Path(version.bundle_path) / REFERENCE).read_bytes(), type=InputBins)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         log.info("no drift of inputs for %s: its reference cannot be read (%s)", version.app_name, type(error).__name__)
-        return InputBins()
+        return NO_BINS

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from divisions.control import EndpointRoute, Placement, ReplicaAddress, ReplicaStatus, VersionRoute, VersionSpec
+from router import canary
 from router.canary import Capacity
 from router.replicas import ReplicaRegister
-from router.rollout import EndpointRecord, Share, shares
+from router.rollout import EndpointRecord, Share, shares, trial_bp
 
 
 def endpoints(records: Mapping[str, EndpointRecord], register: ReplicaRegister) -> tuple[EndpointRoute, ...]:
     """The routing table's entries; an endpoint whose first version is not warm yet has none."""
     return tuple(
-        EndpointRoute(name, record.rollout.salt, tuple(_route(share, register) for share in shares(record)))
+        EndpointRoute(
+            name,
+            record.rollout.salt,
+            tuple(_route(share, register) for share in shares(record)),
+            trial_bp(record),
+            canary.mirror_bp(record.rollout.state, record.rollout.policy),
+        )
         for name, record in sorted(records.items())
         if shares(record)
     )

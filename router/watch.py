@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from divisions.control import AnalysisSpec, GatewayReport
+from divisions.control import AnalysisSpec, EndpointReport, GatewayReport, SaltScores
+from router.drift import NO_BINS, InputBins
 from router.judge import RolloutJudge
 from router.windows import ClosedTick, Ledger, RecentCounts, VersionCounts
 
@@ -28,17 +29,46 @@ class Watch:
         self._ledger = Ledger()
         self._recent: dict[tuple[str, str], RecentCounts] = {}
         self._judges: dict[str, RolloutJudge] = {}
+        self._salts: dict[str, dict[str, SaltScores]] = {}
 
-    def report(self, report: GatewayReport, now_s: float) -> bool:
-        return self._ledger.add(report, now_s)
+    def report(self, report: GatewayReport, now_s: float, arms: Callable[[str], Arms | None]) -> tuple[bool, list[str]]:
+        """Takes a report.
 
-    def begin(self, endpoint: str, analysis: AnalysisSpec) -> RolloutJudge:
+        Args:
+            report: a gateway's second.
+            now_s: the controller's monotonic time.
+            arms: the versions that an endpoint's rollout compares now; None when it compares none.
+
+        Returns:
+            Whether it counted, and the endpoints whose breaker it says has tripped, each told once.
+        """
+        is_counted = self._ledger.add(report, now_s)
+        tripped = []
+        for entry in report.endpoints:
+            if entry.salts is not None:
+                self._salts.setdefault(entry.endpoint, {})[report.gateway_id] = entry.salts
+            judge, compared = self._judges.get(entry.endpoint), arms(entry.endpoint)
+            if judge is None or compared is None:
+                continue
+            # A trip is told until it is heard, so it may come late or twice; counts may not.
+            if entry.trip is not None and entry.trip.app_name == compared.canary and judge.trip(entry.trip):
+                tripped.append(entry.endpoint)
+            if is_counted:
+                _tell(judge, entry, compared)
+        return is_counted, tripped
+
+    def begin(self, endpoint: str, analysis: AnalysisSpec, training: InputBins = NO_BINS) -> RolloutJudge:
         """A new judge for an endpoint's rollout."""
-        judge = self._judges[endpoint] = RolloutJudge(analysis)
+        judge = self._judges[endpoint] = RolloutJudge(analysis, training)
         return judge
 
     def end(self, endpoint: str) -> None:
         self._judges.pop(endpoint, None)
+        self._salts.pop(endpoint, None)
+
+    def salts(self, endpoint: str, base: str) -> list[SaltScores]:
+        """What gateways found out about the candidates of a base salt."""
+        return [scores for scores in self._salts.get(endpoint, {}).values() if scores.base == base]
 
     def judge(self, endpoint: str) -> RolloutJudge | None:
         return self._judges.get(endpoint)
@@ -80,3 +110,11 @@ class Watch:
 
     def _recent_of(self, endpoint: str, app_name: str) -> RecentCounts:
         return self._recent.setdefault((endpoint, app_name), RecentCounts())
+
+
+def _tell(judge: RolloutJudge, entry: EndpointReport, compared: Arms) -> None:
+    if entry.split is not None:
+        judge.add_split(entry.split)
+    for version in entry.versions:
+        if version.app_name in compared:
+            judge.add_scores(version, is_canary=version.app_name == compared.canary)
