@@ -13,6 +13,7 @@ from deploy.bootstrap import serve_something
 from deploy.cluster_file import Cluster
 from divisions.clock import Clock
 from divisions.errors import ClusterError
+from divisions.pipeline_file import load_pipeline
 from divisions.settings import Settings
 from trainers.progress import Progress
 
@@ -35,6 +36,8 @@ def run(wish: Wish, progress: Progress, clock: Clock, announce: Callable[[Cluste
         DivisionsError: something did not work; the cluster is stopped.
     """
     settings = wish.settings
+    if wish.bootstrap is not None:
+        load_pipeline(wish.bootstrap)  # a mistake in it is told now, and not after the cluster has started
     cluster = ray_cluster.start(settings, progress, clock, ends_with_us=wish.is_foreground)
     try:
         _end_like_ctrl_c()
