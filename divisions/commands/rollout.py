@@ -116,7 +116,7 @@ def watch_to_end(name: str, output: Format) -> int:
     from divisions.clock import SystemClock
 
     clock = SystemClock()
-    last = None
+    last, line = None, ""
     with connect() as client:
         for last in client.rollout(_find(client, name).endpoint).watch():
             if output is Format.JSON:
@@ -125,8 +125,9 @@ def watch_to_end(name: str, output: Format) -> int:
                 from divisions.commands.rollout_view import render_rollout
 
                 redraw(render_rollout(last, clock.wall_s()))
-            else:
-                print(_line(last), flush=True)
+            elif (news := _line(last)) != line:  # what changed may be a number that the line does not tell
+                line = news
+                print(line, flush=True)
     return EXIT_ROLLED_BACK if last is not None and last.phase == "ROLLED_BACK" else 0
 
 
