@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime as dt
 import signal
 import sys
@@ -33,10 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     # A job that is stopped must still write down that its run is over.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # With JSON asked for, standard output belongs to it.
-    progress = LineProgress(sys.stderr if given.output == "json" else sys.stdout)
+    # With JSON asked for, standard output belongs to it; Ray would print there when a worker dies.
+    shown = sys.stderr if given.output == "json" else sys.stdout
     try:
-        outcome = start(options, load_settings(), progress)
+        with contextlib.redirect_stdout(shown):
+            outcome = start(options, load_settings(), LineProgress(shown))
     except DivisionsError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED

