@@ -42,7 +42,7 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q --doctest-modules divisions/schema.py divisions/wire.py -p no:randomly
+	$(BIN)/python -m pytest -q --doctest-modules $$(grep -rl '>>> ' --include='*.py' divisions serving router trainers benchmarks deploy)
 
 bench: $(VENV)/.run
 	@exec $(BIN)/python -m benchmarks.compare
