@@ -14,6 +14,7 @@ import numpy as np
 
 from divisions.clock import SystemClock
 from divisions.control import (
+    EndpointReport,
     EndpointRoute,
     GatewayReport,
     ReplicaAddress,
@@ -137,13 +138,18 @@ class World:
         schema: FeatureSchema = SCHEMA,
         canary_schema: FeatureSchema = SCHEMA,
         channels: int | None = None,
+        salt: str = "salt",
+        trial_bp: int = 0,
+        mirror_bp: int = 0,
     ) -> None:
         """Publishes a table and waits until the gateway has every channel of it, or as many as are named."""
         versions = [VersionRoute(_spec("3.1", schema), 10_000 - canary_bp, False, tuple(stable))]
         if canary is not None:
             versions.append(VersionRoute(_spec("3.2", canary_schema), canary_bp, True, tuple(canary)))
         self._epoch += 1
-        self.link.publish(RoutingTable(self._epoch, (EndpointRoute("churn", "salt", tuple(versions)),)))
+        self.link.publish(
+            RoutingTable(self._epoch, (EndpointRoute("churn", salt, tuple(versions), trial_bp, mirror_bp),))
+        )
         expected = len(stable) + len(canary or []) if channels is None else channels
         for _ in range(500):
             endpoint = self.gateway.dispatcher.endpoints.get("churn")
@@ -152,6 +158,13 @@ class World:
                 return
             await asyncio.sleep(0.01)
         raise AssertionError("the gateway did not connect to every replica")
+
+    def told(self) -> list[EndpointReport]:
+        """Everything that the gateway has told its controller, and would tell at the end of this second."""
+        dispatcher = self.gateway.dispatcher
+        rest = dispatcher.take_reports(int(SystemClock().monotonic_s()) + 1, 1.0, 0)
+        self.link.reports += [GatewayReport("gw", dispatcher.epoch, tick, tuple(each)) for tick, each in rest.items()]
+        return [entry for report in self.link.reports for entry in report.endpoints]
 
     async def raw(self, data: bytes, replies: int = 1) -> list[Reply]:
         """Sends bytes on a connection of its own; reads that many replies, or all until the end if 0."""
