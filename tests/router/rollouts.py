@@ -10,16 +10,22 @@ import numpy as np
 from divisions.clock import ManualClock
 from divisions.control import (
     AnalysisSpec,
+    ArmSample,
+    BreakerTrip,
     EndpointReport,
+    EndpointRoute,
     GatewayReport,
     ReplicaAddress,
     RolloutSpec,
     RolloutStatus,
+    SaltScores,
+    SplitReport,
     VersionReport,
     VersionSpec,
 )
 from divisions.schema import FeatureSchema
 from router.controller import Controller
+from router.drift import count_scores
 from router.histogram import count, to_sparse
 from router.journal import Journal
 
@@ -58,6 +64,11 @@ class World:
     silent: set[str] = field(default_factory=set)
     loses_reports: bool = False
     die_before: list[str] = field(default_factory=list)
+    realised_bp: int | None = None
+    """The share of customers that really reach the canary, where gateways split wrongly."""
+    mean_score: dict[str, float] = field(default_factory=dict)
+    trip: BreakerTrip | None = None
+    salt_scores: SaltScores | None = None
 
     def __post_init__(self):
         self.clock = ManualClock()
@@ -141,14 +152,33 @@ class World:
         if self.table is None or not self.table.endpoints:
             return None
         reports = []
-        for route in self.table.endpoints[0].versions:
+        endpoint = self.table.endpoints[0]
+        for route in endpoint.versions:
             label = route.version.version
-            requests = int(self.generator.poisson(self.rps * route.weight_bp / 10_000))
+            share_bp = route.weight_bp or (endpoint.mirror_bp if route.is_canary else 0)
+            requests = int(self.generator.poisson(self.rps * share_bp / 10_000))
             values_s = self.generator.lognormal(np.log(self.latency_s.get(label, 0.0008)), 0.4, requests)
             values_s[self.generator.random(requests) < self.error_rate.get(label, 0.0)] = np.inf
             errors = int(np.isinf(values_s).sum())
-            reports.append(VersionReport(route.version.app_name, requests, errors, to_sparse(count(values_s))))
-        return GatewayReport("g1", self.table.epoch, tick, (EndpointReport("churn", tuple(reports)),))
+            mean = self.mean_score.get(label, 0.3)
+            scores = count_scores(self.generator.beta(8 * mean, 8 * (1 - mean), requests).tolist())
+            reports.append(VersionReport(route.version.app_name, requests, errors, to_sparse(count(values_s)), scores))
+        report = EndpointReport("churn", tuple(reports), self._split(endpoint), self.salt_scores, self.trip)
+        return GatewayReport("g1", self.table.epoch, tick, (report,))
+
+    def _split(self, endpoint: EndpointRoute) -> SplitReport | None:
+        """Distinct customers, half as many as requests."""
+        weight_bp = next((route.weight_bp for route in endpoint.versions if route.is_canary), 0)
+        if not weight_bp:
+            return None
+        share = (weight_bp if self.realised_bp is None else self.realised_bp) / 10_000
+        digests = [int(each) for each in self.generator.integers(0, 2**64, self.rps // 2, dtype=np.uint64)]
+        is_canary = self.generator.random(len(digests)) < share
+        stable, canary = (
+            ArmSample(tuple(digest for digest, mine in zip(digests, is_canary, strict=True) if mine == arm))
+            for arm in (False, True)
+        )
+        return SplitReport(endpoint.salt, weight_bp, 0, stable, canary)
 
 
 def _replica(app_name: str, number: int) -> ReplicaAddress:
