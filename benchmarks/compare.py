@@ -1,4 +1,4 @@
-"""Divisions beside other servers: ``python -m benchmarks.compare --peers ray-serve,ray-serve-tuned --seconds 10``.
+"""Divisions beside other servers: ``python -m benchmarks.compare --peers ray-serve,mosec,nginx-static --seconds 10``.
 
 The same model and the same request for every system, one system up at a time, in interleaved rounds so that a busy
 spell of the machine hits all of them alike. Only the ratios mean anything on another machine.
@@ -16,16 +16,20 @@ import msgspec
 
 from benchmarks.bench_bundle import Workload, write_workload
 from benchmarks.comparison import Comparison, Run, compare_rows, render_comparison, summarise_runs
+from benchmarks.interrupts import EXIT_INTERRUPTED, stop_on_sigterm
 from benchmarks.machine import describe_machine
-from benchmarks.peers.divisions_gateway import NAME, DivisionsGateway, RunningGateway
+from benchmarks.peers.divisions_gateway import DIVISIONS, IN_PROCESS, NAME, RunningGateway
+from benchmarks.peers.nginx_static import NginxStatic
 from benchmarks.peers.peer import Peer
+from benchmarks.peers.python_servers import BENTOML, LITSERVE, MLSERVER, MOSEC
 from benchmarks.peers.ray_serve import AS_SHIPPED, TUNED
 from benchmarks.wrk import require_wrk, run_wrk, write_script
 from divisions.bundle import read_bundle
 from divisions.errors import DivisionsError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
-PEERS: dict[str, Peer] = {peer.name: peer for peer in (AS_SHIPPED, TUNED)}
+_ALL: tuple[Peer, ...] = (IN_PROCESS, AS_SHIPPED, TUNED, MOSEC, BENTOML, LITSERVE, MLSERVER, NginxStatic())
+PEERS: dict[str, Peer] = {peer.name: peer for peer in _ALL}
 WARM_UP_S = 2.0
 
 
@@ -38,25 +42,37 @@ def choose_peers(names: str) -> list[Peer]:
     return [PEERS[name] for name in dict.fromkeys(chosen)]
 
 
-def compare(
+def install_systems(
+    systems: Sequence[Peer], build: Path, say: Callable[[str], None]
+) -> tuple[list[Peer], dict[str, str]]:
+    """Makes sure that the systems are there; returns those that are, and why the others are absent."""
+    present: list[Peer] = []
+    absent: dict[str, str] = {}
+    for system in systems:
+        try:
+            system.prepare(build, say)
+        except DivisionsError as error:
+            absent[system.name] = str(error)
+            say(f"{system.name}: ABSENT: {error}")
+        else:
+            present.append(system)
+    return present, absent
+
+
+def measure_rounds(
     systems: Sequence[Peer],
     workload: Workload,
     work: Path,
     connections: Sequence[int],
     seconds: float,
     rounds: int,
-    seed: int,
     say: Callable[[str], None],
-) -> Comparison:
-    """Measures all systems. One that fails is reported and left out of later rounds; the others go on.
+) -> tuple[list[Run], dict[str, str]]:
+    """Measures all systems. One that fails is left out of later rounds; the others go on.
 
-    Raises:
-        InputError: wrk is not installed.
+    Returns:
+        The single runs, and why systems failed.
     """
-    require_wrk()
-    machine = describe_machine()
-    script = work / "request.lua"
-    write_script(script, workload.body)
     runs: list[Run] = []
     failures: dict[str, str] = {}
     for number in range(1, rounds + 1):
@@ -67,10 +83,12 @@ def compare(
             folder = work / f"{system.name}-{number}"
             folder.mkdir(parents=True)
             try:
-                with system.serving(workload, folder) as url:
+                with system.serving(workload, folder) as served:
+                    script = folder / "request.lua"
+                    write_script(script, served.body)
                     for count in connections:
-                        run_wrk(script, url, count, WARM_UP_S)
-                        found = run_wrk(script, url, count, seconds)
+                        run_wrk(script, served.url, count, WARM_UP_S)
+                        found = run_wrk(script, served.url, count, seconds)
                         p50_ms, p99_ms = found.p50_us / 1e3, found.p99_us / 1e3
                         run = Run(number, system.name, count, found.rps, p50_ms, p99_ms, found.errors)
                         runs.append(run)
@@ -78,43 +96,59 @@ def compare(
             except (DivisionsError, RuntimeError, OSError) as error:
                 failures[system.name] = str(error)
                 say(f"round {number}/{rounds}: {system.name}: FAILED: {error}")
+    return runs, failures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    stop_on_sigterm()
+    try:
+        return _compare(options)
+    except DivisionsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KeyboardInterrupt:
+        print("interrupted; everything that was started is stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _compare(options: argparse.Namespace) -> int:
+    connections = _counts(options.connections)
+    peers = choose_peers(options.peers)
+    build: Path = options.build.absolute()
+    work = build / "compare"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    (build / "peers").mkdir(exist_ok=True)
+    workload = _workload(options, work)
+    require_wrk()
+    machine = describe_machine()
+    ours: Peer = RunningGateway(options.divisions_url) if options.divisions_url else DIVISIONS
+    wanted = peers if options.without_divisions else [ours, *peers]
+    systems, absent = install_systems(wanted, build, _say_on_stderr)
+    runs, failures = measure_rounds(
+        systems, workload, work, connections, options.seconds, options.rounds, _say_on_stderr
+    )
     rows = summarise_runs(runs)
-    return Comparison(
+    found = Comparison(
         machine=machine,
         driver="wrk -t1, closed loop",
-        seconds=seconds,
+        seconds=options.seconds,
         warm_up_s=WARM_UP_S,
-        rounds=rounds,
-        seed=seed,
+        rounds=options.rounds,
+        seed=options.seed,
         body_bytes=len(workload.body),
         rows=rows,
         ratios=compare_rows(rows, NAME),
         runs=runs,
         failures=failures,
+        absent=absent,
+        notes={system.name: system.note for system in wanted},
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
-    work = options.build.absolute() / "compare"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    try:
-        connections = _counts(options.connections)
-        peers = choose_peers(options.peers)
-        workload = _workload(options, work)
-        ours: Peer = RunningGateway(options.divisions_url) if options.divisions_url else DivisionsGateway()
-        systems = peers if options.without_divisions else [ours, *peers]
-        found = compare(
-            systems, workload, work, connections, options.seconds, options.rounds, options.seed, _say_on_stderr
-        )
-    except DivisionsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
     encoded = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
-    (options.build / "compare.json").write_text(encoded + "\n", encoding="utf-8")
+    (build / "compare.json").write_text(encoded + "\n", encoding="utf-8")
     print(encoded if options.output == "json" else render_comparison(found))
-    return 1 if found.failures else 0
+    return 1 if failures or absent else 0
 
 
 def _workload(options: argparse.Namespace, work: Path) -> Workload:

@@ -44,7 +44,11 @@ class Ratio(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """One whole comparison. ``failures`` says which system could not be measured, and why."""
+    """One whole comparison.
+
+    ``failures`` says which system could not be measured, ``absent`` which could not be installed, and why. ``notes``
+    says how each is set.
+    """
 
     machine: Machine
     driver: str
@@ -57,6 +61,8 @@ class Comparison(msgspec.Struct, frozen=True):
     ratios: list[Ratio]
     runs: list[Run]
     failures: dict[str, str]
+    absent: dict[str, str] = {}
+    notes: dict[str, str] = {}
 
 
 def summarise_runs(runs: Sequence[Run]) -> list[Row]:
@@ -96,15 +102,16 @@ def compare_rows(rows: Sequence[Row], ours: str) -> list[Ratio]:
 def render_comparison(found: Comparison) -> str:
     """The comparison as a table for people."""
     ratios = {(ratio.system, ratio.connections): ratio for ratio in found.ratios}
-    lines = [f"{'system':<18}{'conn.':>6}{'req/s':>12}{'p50 ms':>10}{'p99 ms':>10}{'errors':>8}   ours is"]
+    lines = [f"{'system':<22}{'conn.':>6}{'req/s':>12}{'p50 ms':>10}{'p99 ms':>10}{'errors':>8}   ours is"]
     for row in sorted(found.rows, key=lambda row: row.connections):
         ratio = ratios.get((row.system, row.connections))
         note = f"{ratio.rps:.2f} x the req/s, {ratio.p50:.2f} x the p50" if ratio else ""
         lines.append(
-            f"{row.system:<18}{row.connections:>6}{row.rps:>12,.0f}{row.p50_ms:>10.2f}{row.p99_ms:>10.2f}"
+            f"{row.system:<22}{row.connections:>6}{row.rps:>12,.0f}{row.p50_ms:>10.2f}{row.p99_ms:>10.2f}"
             f"{row.errors:>8,}   {note}"
         )
     lines += [f"not measured: {system}: {why}" for system, why in found.failures.items()]
+    lines += [f"absent: {system}: {why}" for system, why in found.absent.items()]
     machine = found.machine
     lines.append(
         f"{found.driver}, medians of {found.rounds} interleaved rounds of {found.seconds:g} s; {machine.cpu}, "

@@ -6,11 +6,12 @@ import contextlib
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.bench_bundle import Workload
+from benchmarks.peers.peer import Served
 from benchmarks.peers.server_process import server_process
 from benchmarks.ports import free_ports
 
@@ -29,12 +30,16 @@ class RayServe:
     """
 
     name: str
+    note: str
     replicas: int = 1
     settings: Mapping[str, str] = field(default_factory=dict)
     needs_haproxy: bool = False
 
+    def prepare(self, build: Path, say: Callable[[str], None]) -> None:
+        """Ray is a dependency of ours: it is there."""
+
     @contextlib.contextmanager
-    def serving(self, workload: Workload, work: Path) -> Iterator[str]:
+    def serving(self, workload: Workload, work: Path) -> Iterator[Served]:
         port, metrics_port, stats_port = free_ports(3)
         # Unix sockets may have 107 bytes, of which Ray uses some 60 below its folder: it must be a short one.
         short = Path(tempfile.mkdtemp(prefix="dbr-"))
@@ -53,16 +58,19 @@ class RayServe:
         command += ["--features", ",".join(workload.schema.names), "--port", str(port)]
         command += ["--temp-dir", str(short), "--replicas", str(self.replicas)]
         try:
-            url = f"http://127.0.0.1:{port}/predict"
-            with server_process(command, environment, url, workload.body, work / "server.log") as ready:
-                yield ready
+            served = Served(f"http://127.0.0.1:{port}/predict", workload.body)
+            with server_process(command, environment, served, work / "server.log"):
+                yield served
         finally:
             shutil.rmtree(short, ignore_errors=True)
 
 
-AS_SHIPPED = RayServe("ray-serve")
+AS_SHIPPED = RayServe(
+    "ray-serve", "settings as shipped, one replica, @serve.batch of up to 64 or 1 ms, 512 requests under way"
+)
 TUNED = RayServe(
     "ray-serve-tuned",
+    "the same with RAY_SERVE_THROUGHPUT_OPTIMIZED=1 and HAProxy in place of Ray's own proxy",
     settings={"RAY_SERVE_THROUGHPUT_OPTIMIZED": "1", "RAY_SERVE_ENABLE_HA_PROXY": "1"},
     needs_haproxy=True,
 )

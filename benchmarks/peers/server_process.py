@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.peers.peer import Served
+
 _POLL_S = 0.2
 
 
@@ -17,13 +19,13 @@ _POLL_S = 0.2
 def server_process(
     command: Sequence[str],
     environment: Mapping[str, str],
-    url: str,
-    body: bytes,
+    served: Served,
     log: Path,
     ready_s: float = 120.0,
     stop_s: float = 40.0,
-) -> Iterator[str]:
-    """Runs ``command`` with ``environment`` added to ours until the block ends; yields ``url`` once it answers 200.
+    cwd: Path | None = None,
+) -> Iterator[Served]:
+    """Runs ``command`` with ``environment`` added to ours until the block ends; yields once it answers 200.
 
     Raises:
         RuntimeError: it ended, or did not answer within ``ready_s``.
@@ -36,17 +38,20 @@ def server_process(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=cwd,
         )
     try:
-        _wait_until_ready(process, url, body, log, ready_s)
-        yield url
+        _wait_until_ready(process, served.url, served.body, log, ready_s)
+        yield served
     finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(stop_s)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what is left of its own group, which nobody else is in
-        process.wait()
+        try:
+            process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(stop_s)
+        finally:  # also when an impatient second Ctrl-C ends the waiting
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)  # what is left of its own group, which nobody else is in
+            process.wait()
 
 
 def _wait_until_ready(process: subprocess.Popen[bytes], url: str, body: bytes, log: Path, ready_s: float) -> None:
