@@ -137,7 +137,7 @@ _OF_CONTROL: dict[int, type[errors.DivisionsError]] = {
     400: errors.UsageError,
     404: errors.UnknownVersionError,
     409: errors.ConflictError,
-    412: errors.ConflictError,
+    412: errors.StaleGenerationError,
     422: errors.RolloutError,
     502: errors.ClusterError,
     503: errors.NotRunningError,

@@ -23,6 +23,7 @@
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
     │   ├── ConflictError           somebody else changed the rollout first
+    │   │   └── StaleGenerationError    the rollout has moved on since the generation that the caller saw
     │   ├── LatchedSpecError        this very spec was rolled back before
     │   ├── ReportError             a gateway's report makes no sense, and is left out
     │   └── UnknownVersionError     no such model, endpoint or version
@@ -185,6 +186,10 @@ class IllegalEventError(RolloutError):
 
 class ConflictError(RolloutError):
     """Somebody else changed the rollout first, or one is already in progress."""
+
+
+class StaleGenerationError(ConflictError):
+    """The rollout has moved on since the generation that the caller saw (If-Match)."""
 
 
 class LatchedSpecError(RolloutError):

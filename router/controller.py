@@ -41,6 +41,7 @@ from divisions.errors import (
     LatchedSpecError,
     MalformedRequestError,
     ReportError,
+    StaleGenerationError,
     UnknownVersionError,
 )
 from router import canary, rollout, routing, salts, story
@@ -175,12 +176,12 @@ class Controller:
 
         Raises:
             UnknownVersionError: no such endpoint, or no such version to go back to.
-            ConflictError: the rollout has moved on since the generation that the caller saw.
+            StaleGenerationError: the rollout has moved on since the generation that the caller saw.
             IllegalEventError: the command cannot be carried out in this phase.
         """
         record = self._record(command.endpoint)
         if command.generation is not None and command.generation != record.generation:
-            raise ConflictError(
+            raise StaleGenerationError(
                 f"the rollout of {command.endpoint} is at generation {record.generation}, not {command.generation}",
                 remedy="look at its status, and repeat the command if it still makes sense",
             )

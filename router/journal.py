@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS version (
     endpoint TEXT NOT NULL, version TEXT NOT NULL, spec BLOB NOT NULL, PRIMARY KEY (endpoint, version));
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
+_SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
 
 
 class Kind(enum.StrEnum):
@@ -79,13 +80,20 @@ class Journal:
     Args:
         path: the database's file; its folder exists.
         before_write: called before each write with its kind; tests die there.
+        after_write: called after each write, before what it tells of is done; tests die there too.
 
     Raises:
         ClusterError: the file is not a journal of this release, or cannot be opened.
     """
 
-    def __init__(self, path: Path, before_write: Callable[[str], None] = lambda kind: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        before_write: Callable[[str], None] = lambda kind: None,
+        after_write: Callable[[str], None] = lambda kind: None,
+    ) -> None:
         self._before_write = before_write
+        self._after_write = after_write
         try:
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
             self._db.execute("PRAGMA journal_mode=WAL")
@@ -102,12 +110,12 @@ class Journal:
                 f"the journal {path} has format {found}, this release writes {SCHEMA_VERSION}",
                 remedy="use the release that wrote it, or move the file away to start anew",
             )
-        self._set_meta("schema", SCHEMA_VERSION)
+        self._db.execute(_SET_META, ("schema", SCHEMA_VERSION))
 
     def append(self, kind: Kind, record: EndpointRecord, *, at_s: float, epoch: int, note: str) -> None:
         """Writes a transition; it is on disk when this returns."""
-        self._before_write(kind.value)
-        self._db.execute(
+        self._write(
+            kind.value,
             "INSERT INTO journal (at_s, endpoint, kind, generation, epoch, note, record) VALUES (?,?,?,?,?,?,?)",
             (at_s, record.endpoint, kind.value, record.generation, epoch, note, msgspec.json.encode(record)),
         )
@@ -132,10 +140,8 @@ class Journal:
         ]
 
     def save_snapshot(self, endpoint: str, number: int, snapshot: JudgeSnapshot) -> None:
-        self._before_write("SNAPSHOT")
-        self._db.execute(
-            "INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", (endpoint, number, msgspec.msgpack.encode(snapshot))
-        )
+        body = msgspec.msgpack.encode(snapshot)
+        self._write("SNAPSHOT", "INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", (endpoint, number, body))
 
     def snapshot(self, endpoint: str, number: int) -> JudgeSnapshot | None:
         """The latest evidence of the rollout of that number; None if there is none."""
@@ -145,11 +151,8 @@ class Journal:
         return msgspec.msgpack.decode(row[0], type=JudgeSnapshot) if row else None
 
     def save_version(self, endpoint: str, version: VersionSpec) -> None:
-        self._before_write("VERSION")
-        self._db.execute(
-            "INSERT OR REPLACE INTO version VALUES (?,?,?)",
-            (endpoint, version.version, msgspec.json.encode(version)),
-        )
+        body = msgspec.json.encode(version)
+        self._write("VERSION", "INSERT OR REPLACE INTO version VALUES (?,?,?)", (endpoint, version.version, body))
 
     def version(self, endpoint: str, version: str) -> VersionSpec | None:
         row = self._db.execute(
@@ -173,14 +176,28 @@ class Journal:
 
     def reserve_epoch(self, epoch: int) -> None:
         """Notes an epoch *before* it is published, so that a restarted controller only publishes higher ones."""
-        self._before_write("EPOCH")
-        self._set_meta("epoch", epoch)
+        self._write("EPOCH", _SET_META, ("epoch", epoch))
 
     def count_start(self) -> int:
         """How often a controller has started on this journal, this time included."""
         starts = self._meta("starts", 0) + 1
-        self._set_meta("starts", starts)
+        self._write("START", _SET_META, ("starts", starts))
         return starts
+
+    def rollbacks(self) -> dict[tuple[str, str], int]:
+        """How many rollouts each guard has rolled back, by endpoint and guard."""
+        rows = self._db.execute("SELECT record FROM journal WHERE kind = ? ORDER BY seq", (Kind.ROLLBACK_INTENT.value,))
+        records = (msgspec.json.decode(row[0], type=EndpointRecord) for row in rows)
+        # A rollback that had to start stable's replicas first has two intents.
+        guards = {
+            (record.endpoint, record.rollout.number): record.rollout.explanation.guard
+            for record in records
+            if record.rollout.explanation is not None
+        }
+        counts: dict[tuple[str, str], int] = {}
+        for (endpoint, _), guard in guards.items():
+            counts[endpoint, guard] = counts.get((endpoint, guard), 0) + 1
+        return counts
 
     def close(self) -> None:
         with contextlib.suppress(sqlite3.Error):
@@ -190,5 +207,8 @@ class Journal:
         row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return int(row[0]) if row else default
 
-    def _set_meta(self, name: str, value: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+    def _write(self, kind: str, statement: str, values: tuple[object, ...]) -> None:
+        """Every write of a running controller, between its two fault points."""
+        self._before_write(kind)
+        self._db.execute(statement, values)
+        self._after_write(kind)

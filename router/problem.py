@@ -23,6 +23,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.UnknownVersionError: 404,
     errors.LatchedSpecError: 409,
     errors.ConflictError: 409,
+    errors.StaleGenerationError: 412,
     errors.IllegalEventError: 409,
     errors.FaultsRefusedError: 403,
     errors.PipelineError: 422,

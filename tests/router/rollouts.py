@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -64,6 +65,8 @@ class World:
     silent: set[str] = field(default_factory=set)
     loses_reports: bool = False
     die_before: list[str] = field(default_factory=list)
+    dies_at: Callable[..., bool] | None = None
+    """Asked before and after every write of the journal, with its kind."""
     realised_bp: int | None = None
     """The share of customers that really reach the canary, where gateways split wrongly."""
     mean_score: dict[str, float] = field(default_factory=dict)
@@ -81,7 +84,7 @@ class World:
 
     def start_controller(self):
         """Starts a controller on the journal, as Ray does after the last one was killed."""
-        self.journal = Journal(self.folder / "journal.db", before_write=self._before_write)
+        self.journal = Journal(self.folder / "journal.db", self._before_write, self._after_write)
         # These tests kill the process, not the machine: waiting for the disk would only make them slow.
         self.journal._db.execute("PRAGMA synchronous=OFF")
         self.controller = Controller(self.journal, self.clock, lambda: next(self.salts), allow_faults=False)
@@ -90,8 +93,14 @@ class World:
         self.journal.close()
         self.start_controller()
 
+    def _after_write(self, kind: str):
+        if self.dies_at is not None and self.dies_at(kind, is_written=True):
+            raise KeyboardInterrupt("kill -9")
+
     def _before_write(self, kind: str):
         self.writes.append(kind)
+        if self.dies_at is not None and self.dies_at(kind, is_written=False):
+            raise KeyboardInterrupt("kill -9")
         if self.die_before and self.die_before[0] == kind:
             self.die_before.pop(0)
             raise KeyboardInterrupt("kill -9")
