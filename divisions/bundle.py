@@ -1,6 +1,7 @@
 """The bundle: the one thing that passes from trainers to serving. An immutable folder, named and checked by hash.
 
     model.onnx        the graph, feature transform included: ``rows float32[N, F] -> scores float32[N]``
+    model.fp16.onnx   the same with its body in float16, for GPUs; only there if it passed its own parity check
     reference.json    per-feature reference histograms, for drift
     report.json       metrics, gates and parity, for people
     manifest.json     `Manifest`: what it is, and the SHA-256 of every other file
@@ -21,6 +22,7 @@ from divisions.schema import FeatureSchema
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
+ONNX_FP16 = "model.fp16.onnx"
 REFERENCE = "reference.json"
 REPORT = "report.json"
 
@@ -90,8 +92,8 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
     return manifest
 
 
-def read_model(folder: Path, manifest: Manifest) -> bytes:
-    """Reads the ONNX file once and checks the very bytes that it returns.
+def read_model(folder: Path, manifest: Manifest, name: str = ONNX) -> bytes:
+    """Reads an ONNX file once and checks the very bytes that it returns; ``name`` is `ONNX` or `ONNX_FP16`.
 
     `read_bundle` has hashed the file already; between that and this, somebody may have put another in its place.
 
@@ -100,9 +102,9 @@ def read_model(folder: Path, manifest: Manifest) -> bytes:
     """
     remedy = "train again, or restore the folder from the registry's artifacts"
     try:
-        model = (folder / ONNX).read_bytes()
+        model = (folder / name).read_bytes()
     except OSError as error:
-        raise BundleError(f"bundle {folder}: {ONNX} cannot be read: {error.strerror}", remedy=remedy) from None
-    if hashlib.sha256(model).hexdigest() != manifest.files.get(ONNX):
-        raise BundleError(f"bundle {folder}: {ONNX} was changed after it was written", remedy=remedy)
+        raise BundleError(f"bundle {folder}: {name} cannot be read: {error.strerror}", remedy=remedy) from None
+    if hashlib.sha256(model).hexdigest() != manifest.files.get(name):
+        raise BundleError(f"bundle {folder}: {name} was changed after it was written", remedy=remedy)
     return model

@@ -20,6 +20,9 @@ from trainers.model import TabularModel, use_threads
 FRAMEWORK = f"torch {torch.__version__}"
 INPUT_NAME = "rows"
 OUTPUT_NAME = "scores"
+OPSET = 20
+"""The newest that every engine reads: TensorRT 10.13's parser ends at 22, ONNX Runtime 1.32 is beyond; 20 is what the
+exporter writes without converting, and has all operators of the feature transform (``IsNaN``, ``Where``)."""
 PARITY_TOLERANCE = 1e-5
 """Largest allowed difference of two probabilities. Float32 sums in another order differ by about 1e-7."""
 
@@ -46,6 +49,7 @@ def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[st
                 dynamo=True,
                 input_names=[INPUT_NAME],
                 output_names=[OUTPUT_NAME],
+                opset_version=OPSET,
                 dynamic_shapes={"rows": {0: torch.export.Dim("batch", min=1, max=1_000_000)}},
                 external_data=False,
                 verbose=False,
@@ -55,8 +59,13 @@ def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[st
         graph = program.model_proto
         for name, value in metadata.items():
             graph.metadata_props.add(key=name, value=value)
+        graph = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True)
         onnx.checker.check_model(graph, full_check=True)
-    except (torch.onnx.errors.OnnxExporterError, onnx.checker.ValidationError) as error:
+    except (
+        torch.onnx.errors.OnnxExporterError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
         raise TrainingError(
             f"the model cannot be exported to ONNX: {error}", remedy="report this with the pipeline file"
         ) from error

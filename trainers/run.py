@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from divisions.bundle import ONNX, REFERENCE, REPORT
+from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT
 from divisions.clock import Clock
-from divisions.errors import GateRefusedError
+from divisions.errors import GateRefusedError, TrainingError
 from divisions.online_store import OnlineStoreWriter, online_store_path
 from divisions.pipeline import Pipeline
 from divisions.registry import Registry, RegistryRun
@@ -30,6 +30,7 @@ from trainers.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.compute import Compute, TrainingTask
 from trainers.deployment import rollout_spec, start_rollout
 from trainers.feature_store import online_rows, write_offline
+from trainers.half_precision import HalfParity, check_half, half_precision
 from trainers.lineage import lineage, run_params
 from trainers.preparation import PreparationTask, Prepared, validation_mask
 from trainers.progress import Progress, step
@@ -68,6 +69,16 @@ class RunOutcome(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Exported:
+    """A graph and its float16 variant, which is empty when it did not pass its parity check."""
+
+    model_onnx: bytes
+    parity: float
+    half_onnx: bytes
+    half_parity: HalfParity | None
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineRun:
     """The means of a run; `run` is the run."""
 
@@ -92,10 +103,10 @@ class PipelineRun:
             registry_run.log_params(run_params(pipeline))
             prepared = self._prepare(pipeline, uri, registry_run)
             model = self._train(pipeline, prepared, registry_run)
-            model_onnx, parity = self._export(pipeline, prepared, model, registry_run.run_id)
+            exported = self._export(pipeline, prepared, model, registry_run.run_id)
             previous = self.registry.reference_version(pipeline.model_name)
-            validated = self._validate(pipeline, prepared, model_onnx, previous)
-            bundle = self._write_bundle(pipeline, prepared, validated, model_onnx, parity, registry_run)
+            validated = self._validate(pipeline, prepared, exported.model_onnx, previous)
+            bundle = self._write_bundle(pipeline, prepared, validated, exported, registry_run)
             version = self._register(request, prepared, validated, bundle, previous, registry_run)
         if not validated.is_passed:
             raise GateRefusedError(
@@ -164,7 +175,7 @@ class PipelineRun:
             current.detail = f"{hyperparams.epochs} epochs over {len(data.train_rows_NF):,} customers"
         return model
 
-    def _export(self, pipeline: Pipeline, prepared: Prepared, model: TabularModel, run_id: str) -> tuple[bytes, float]:
+    def _export(self, pipeline: Pipeline, prepared: Prepared, model: TabularModel, run_id: str) -> Exported:
         from trainers.export import check_parity, export_onnx
 
         schema = prepared.table.schema
@@ -172,8 +183,13 @@ class PipelineRun:
             model_onnx = export_onnx(model, schema, {"schema_sha256": schema.sha256, "run_id": run_id})
             seed = pipeline.training.hyperparams.seed
             parity = check_parity(model, schema, model_onnx, prepared.holdout.x, seed)
+            half_onnx, half_parity, why = _half_variant(model_onnx, prepared, seed)
             current.detail = f"differs from PyTorch by {parity:.1e} at most"
-        return model_onnx, parity
+            if half_parity is not None and half_onnx:
+                current.detail += f", in float16 by {half_parity.max_difference:.1e}"
+        if why:
+            self.progress.notice(f"no float16 variant: {why}")
+        return Exported(model_onnx, parity, half_onnx, half_parity)
 
     def _validate(
         self, pipeline: Pipeline, prepared: Prepared, model_onnx: bytes, previous: RegisteredVersion | None
@@ -192,8 +208,7 @@ class PipelineRun:
         pipeline: Pipeline,
         prepared: Prepared,
         validated: Validated,
-        model_onnx: bytes,
-        parity: float,
+        exported: Exported,
         registry_run: RegistryRun,
     ) -> WrittenBundle:
         from trainers.export import FRAMEWORK
@@ -208,9 +223,10 @@ class PipelineRun:
         )
         schema = prepared.table.schema
         contents = {
-            ONNX: model_onnx,
+            ONNX: exported.model_onnx,
+            **({ONNX_FP16: exported.half_onnx} if exported.half_onnx else {}),
             REFERENCE: build_reference(schema, prepared.train.x).to_json(),
-            REPORT: report_json(prepared, validated, parity),
+            REPORT: report_json(prepared, validated, exported.parity, exported.half_parity),
         }
         return write_bundle(self.settings.home / "bundles", identity, schema, validated.metrics, contents)
 
@@ -253,3 +269,14 @@ class PipelineRun:
             status = start_rollout(request.gateway_url, self.settings.home, spec)
             current.detail = f"{version.version} to {spec.endpoint}"
         return str(status.phase)
+
+
+def _half_variant(model_onnx: bytes, prepared: Prepared, seed: int) -> tuple[bytes, HalfParity | None, str]:
+    """The float16 graph if it may serve, how it compares, and why there is none. GPUs run float32 as well."""
+    try:
+        half_onnx = half_precision(model_onnx)
+    except TrainingError as error:
+        return b"", None, error.message
+    holdout = prepared.holdout
+    parity = check_half(model_onnx, half_onnx, prepared.table.schema, holdout.x, holdout.y, seed)
+    return (b"", parity, parity.refusal) if parity.refusal else (half_onnx, parity, "")

@@ -17,6 +17,7 @@ from divisions.versions import RegisteredVersion
 from trainers.drift import MIN_ROWS, DriftReport, drift_report
 from trainers.evaluate import evaluate
 from trainers.gates import GateResult, is_passed, judge
+from trainers.half_precision import HalfParity
 from trainers.preparation import Prepared
 from trainers.reference import Reference, count_rows
 
@@ -87,7 +88,9 @@ def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Dri
     return Drift(report.score, f"{against}, most in {worst.name!r}", report)
 
 
-def report_json(prepared: Prepared, validated: Validated, parity: float) -> bytes:
+def report_json(
+    prepared: Prepared, validated: Validated, parity: float, half_parity: HalfParity | None = None
+) -> bytes:
     """The bundle's ``report.json``. A metric that is NaN is null."""
     drift = validated.drift.report
     report = {
@@ -97,6 +100,13 @@ def report_json(prepared: Prepared, validated: Validated, parity: float) -> byte
             for result in validated.gates
         ],
         "parity_max_difference": parity,
+        "parity_float16": {
+            "max_difference": _number(half_parity.max_difference),
+            "auc_loss": _number(half_parity.auc_loss),
+            "refusal": half_parity.refusal,
+        }
+        if half_parity
+        else None,
         "drift": {
             "score": _number(validated.drift.score),
             "note": validated.drift.note,

@@ -116,7 +116,7 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     assert outcome.metrics["auc"] > 0.8
     version = place.registry.get_version("churn-predictor", outcome.version)
     manifest = read_bundle(version.bundle_path, version.bundle_sha256)
-    assert set(manifest.files) == {"model.onnx", "reference.json", "report.json"}
+    assert set(manifest.files) == {"model.onnx", "model.fp16.onnx", "reference.json", "report.json"}
     assert manifest.run_id == outcome.run_id == version.run_id
     assert manifest.schema.names == ("minutes", "plan", "calls", "roams")
     assert progress.epochs == 12
