@@ -64,6 +64,7 @@ class World:
     error_rate: dict[str, float] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
     loses_reports: bool = False
+    is_stale: bool = False
     die_before: list[str] = field(default_factory=list)
     dies_at: Callable[..., bool] | None = None
     """Asked before and after every write of the journal, with its kind."""
@@ -154,6 +155,8 @@ class World:
 
     def _follow_table(self):
         table = self.controller.table
+        if self.is_stale:
+            return
         if self.table is None or table.epoch > self.table.epoch:
             self.table = table
 

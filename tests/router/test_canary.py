@@ -217,6 +217,101 @@ def test_what_the_diagram_does_not_know_is_refused_by_name(state, event):
         canary.advance(state, event, POLICY)
 
 
+# ---- the further guards ------------------------------------------------------------------------------------------
+
+SHADOWED = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, shadow_s=5))
+JUDGED = [at_step(0), at_step(1), canary.Baking(Timer(0.0)), canary.Shadowing(Timer(0.0))]
+
+
+@pytest.mark.parametrize("state", [*JUDGED, canary.Held(at_step(), "paused")])
+def test_a_breaker_that_trips_sets_the_weight_to_zero_in_the_same_transition(state):
+    after, commands = canary.advance(state, tick(1.0, Judgement(is_tripped=True)), POLICY)
+    assert canary.phase(after) is Phase.ROLLING_BACK
+    assert commands == (SetWeights(FULL_BP, 0),)
+    assert after.reason.startswith("breaker:")
+
+
+@pytest.mark.parametrize("state", JUDGED)
+@pytest.mark.parametrize(
+    ("change", "first_word"), [({"sample_ratio_ln_e": 7.0}, "split:"), ({"input_drift": 0.2}, "inputs:")]
+)
+def test_a_broken_split_holds_where_it_is_and_blames_nobody(state, change, first_word):
+    judgement = msgspec.structs.replace(passing(canary.judged_step(state, POLICY)), **change)
+    held, commands = canary.advance(state, tick(1.0, judgement), POLICY)
+    assert (held.inner, commands) == (msgspec.structs.replace(state, timer=Timer(1.0, 1.0)), ())
+    assert held.reason.startswith(first_word)
+
+
+@pytest.mark.parametrize(("drift", "phase"), [(0.1, Phase.STEP), (0.21, Phase.HOLD), (0.25, Phase.ROLLING_BACK)])
+def test_drift_of_predictions_is_judged_only_if_asked_for(drift, phase):
+    asked = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, guards=("predictions",)))
+    judgement = Judgement(prediction_drift=drift)
+    assert canary.phase(canary.advance(at_step(), tick(1.0, judgement), asked)[0]) is phase
+    assert canary.phase(canary.advance(at_step(), tick(1.0, judgement), POLICY)[0]) is Phase.STEP
+
+
+def test_a_shadow_comes_before_the_first_weight_and_has_none():
+    state, commands = canary.advance(canary.Warming(Timer(0.0)), tick(1.0), SHADOWED)
+    assert (canary.phase(state), commands) == (Phase.SHADOW, ())
+    assert (canary.canary_bp(state, SHADOWED), canary.mirror_bp(state, SHADOWED)) == (0, 2_000)
+    _, commands = canary.advance(state, tick(2.0, passing(0)), SHADOWED)
+    assert commands == (), "a judgement of the first step is none of the shadow"
+    after, commands = canary.advance(state, tick(2.0, passing(canary.SHADOW_STEP)), SHADOWED)
+    assert (after, commands) == (canary.Stepping(0, Timer(2.0)), (SetWeights(8_000, 2_000),))
+    assert canary.mirror_bp(after, SHADOWED) == 0
+
+
+def test_an_undecided_rollout_goes_back_if_the_pipeline_says_so():
+    back = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, on_inconclusive="rollback"))
+    state = canary.Stepping(0, Timer(0.0, elapsed_s=20.0))
+    after, commands = canary.advance(state, tick(1.0), back)
+    assert commands == (SetWeights(FULL_BP, 0),)
+    assert after.reason.startswith("undecided:")
+
+
+def test_the_table_knows_no_way_twice_and_none_out_of_the_end():
+    ways = [(each.source, each.cause, each.target) for each in canary.TRANSITIONS]
+    assert len(ways) == len(set(ways))
+    assert not {each.source for each in canary.TRANSITIONS} & {Phase.PROMOTED, Phase.ROLLED_BACK}
+
+
+def test_every_way_of_the_table_is_taken():
+    """Breadth first over what may happen in each state."""
+    events = [
+        *[tick(1.0, judgement) for judgement in (SILENCE, *map(passing, (-1, 0, 1, 2)), Judgement(latency_ln_e=9.0))],
+        tick(1.0, Judgement(sample_ratio_ln_e=9.0)),
+        tick(1.0, canary=NONE, deploy_failure="deploy: no"),
+        tick(1.0, stable=NONE, judgement=Judgement(latency_ln_e=9.0)),
+        tick(1.0, is_acknowledged=True),
+        *[tick(float(second)) for second in range(2, 5)],
+        *[event(1.0) for event in (Pause, Resume)],
+        Promote(1.0, canary=FULL),
+        Abort(1.0, "no", FULL),
+    ]
+    taken = set()
+    for steps in ((2_000, 5_000, FULL_BP), (FULL_BP,)):
+        for analysis in (ANALYSIS, SHADOWED.analysis):
+            for is_direct in (False, True):
+                policy = Policy(steps, analysis, is_direct=is_direct)
+                found, queue = set(), [canary.start(0.0)]
+                while queue:
+                    state = queue.pop()
+                    for event in events:
+                        try:
+                            after, commands = canary.advance(state, event, policy)
+                        except IllegalEventError:
+                            continue
+                        if commands or canary.phase(after) is not canary.phase(state):
+                            taken.add((canary.phase(state), canary.phase(after)))
+                        inner = getattr(after, "inner", after)
+                        weight_bp = canary.canary_bp(after, policy)
+                        kind = (canary.phase(after), canary.phase(inner), canary.step_index(after, policy), weight_bp)
+                        if kind not in found:
+                            found.add(kind)
+                            queue.append(after)
+    assert taken == {(each.source, each.target) for each in canary.TRANSITIONS}
+
+
 @given(st.sampled_from([state for state, _ in ILLEGAL]))
 def test_states_survive_the_journal(state):
     assert msgspec.json.decode(msgspec.json.encode(state), type=canary.State) == state
@@ -226,10 +321,14 @@ judgements = st.builds(
     Judgement,
     latency_ln_e=st.sampled_from([-1.0, 0.0, 2.0, 2.5, 4.0, 4.7, math.nan]),
     error_ln_e=st.sampled_from([0.0, 0.0, 2.0, 3.0, 5.4, math.nan]),
-    step_index=st.integers(0, 2),
+    step_index=st.integers(-1, 2),
     step_requests=st.integers(0, 100),
     step_s=st.floats(0, 100),
     is_fresh=st.booleans(),
+    is_tripped=st.sampled_from([False] * 9 + [True]),
+    sample_ratio_ln_e=st.sampled_from([0.0, 0.0, 0.0, 3.0, 7.0, math.nan]),
+    input_drift=st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.2, math.nan]),
+    prediction_drift=st.sampled_from([0.0, 0.0, 0.15, 0.22, 0.3, math.nan]),
 )
 capacities = st.sampled_from([NONE, Capacity(1, 2), FULL, FULL])
 
@@ -242,9 +341,13 @@ class RolloutMachine(RuleBasedStateMachine):
         has_stable=st.booleans(),
         is_direct=st.booleans(),
         holds=st.booleans(),
+        shadow_s=st.sampled_from([0, 0, 5]),
+        on_inconclusive=st.sampled_from(["hold", "rollback"]),
+        guards=st.sampled_from([("latency", "errors"), ("latency", "errors", "predictions")]),
     )
-    def begin(self, steps, has_stable, is_direct, holds):
-        self.policy = Policy(steps, ANALYSIS, has_stable, is_direct, holds)
+    def begin(self, steps, has_stable, is_direct, holds, shadow_s, on_inconclusive, guards):
+        analysis = msgspec.structs.replace(ANALYSIS, shadow_s=shadow_s, on_inconclusive=on_inconclusive, guards=guards)
+        self.policy = Policy(steps, analysis, has_stable, is_direct, holds)
         self.now_s = 0.0
         self.state = canary.start(0.0)
         self.weights = (FULL_BP, 0) if has_stable else (0, 0)
@@ -263,7 +366,7 @@ class RolloutMachine(RuleBasedStateMachine):
         stable = stable if self.policy.has_stable else Capacity()
         before_bp, was_direct = self.weights[1], self.policy.is_direct or not self.policy.has_stable
         index = canary.step_index(self.state, self.policy)
-        was_baking = canary.phase(self.state) is Phase.BAKE
+        was_baking, was_shadowed = (canary.phase(self.state) is phase for phase in (Phase.BAKE, Phase.SHADOW))
         timer = getattr(self.state, "timer", Timer(0.0))
         self.apply(Ticked(self.now_s, stable, ready, judgement, is_acknowledged, failure))
         if self.weights[1] > before_bp > 0:
@@ -274,6 +377,7 @@ class RolloutMachine(RuleBasedStateMachine):
         if self.weights[1] > before_bp == 0:
             assert ready.is_full, "the first weight needs all replicas"
             assert stable.ready or was_direct
+            assert not self.policy.analysis.shadow_s or was_direct or was_shadowed
 
     @rule(who=st.sampled_from(["ann", "bob"]))
     def pause(self, who):

@@ -1,5 +1,7 @@
-"""The controller under arbitrary operations: deploys, commands, kills, lost reports, dead replicas, slow versions."""
+"""The controller under arbitrary operations: deploys, commands, kills, lost and repeated reports, stale gateways, dead
+replicas, slow versions, breakers, clock jumps. More than 10,000 operations in all, with what must hold after each."""
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -9,19 +11,24 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from divisions.control import FULL_BP, RolloutCommand
+from divisions.control import FULL_BP, BreakerTrip, RolloutCommand
 from divisions.errors import RolloutError
-from tests.router.rollouts import World, spec
+from tests.router.rollouts import ANALYSIS, World, spec
 
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Thousands of journals are quicker in memory."""
 LABELS = ["3.1", "3.2", "3.3"]
 
 
 class ControllerMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="divisions-test"))
+        self.folder = Path(tempfile.mkdtemp(prefix="divisions-test", dir=MEMORY))
         self.world = World(self.folder)
         self.epoch = 0
+        self.canary_bp = 0
+        self.rollout = 0
+        self.may_raise = False
 
     def teardown(self):
         self.world.journal.close()
@@ -42,12 +49,61 @@ class ControllerMachine(RuleBasedStateMachine):
 
     @rule(number=st.sampled_from([1, 1, 3, 12]))
     def let_time_pass(self, number):
+        self.may_raise = True
         for _ in range(number):
             self.try_to(self.world.second)
 
-    @rule(label=st.sampled_from(LABELS), force=st.booleans(), policy=st.sampled_from(["auto", "auto", "hold"]))
-    def deploy(self, label, force, policy):
-        self.try_to(lambda: self.world.controller.start_rollout(spec(label, rollback_policy=policy), force=force))
+    @precondition(lambda self: self.has_rollout)
+    @rule(age_s=st.sampled_from([0, 1, 2, 5, 40]), times=st.sampled_from([1, 2]))
+    def reports_come_late_or_twice(self, age_s, times):
+        report = self.world._report(int(self.world.clock.monotonic_s()) - age_s)
+        for _ in range(times if report else 0):
+            self.try_to(lambda: self.world.controller.report(report))
+
+    @rule()
+    def the_gateway_goes_stale_or_catches_up(self):
+        self.world.is_stale ^= True
+
+    @precondition(lambda self: self.has_rollout and self.world.controller.table.endpoints)
+    @rule(is_ours=st.booleans())
+    def a_breaker_trips(self, is_ours):
+        route = self.world.controller.table.endpoints[0]
+        canary = next((each.version.app_name for each in route.versions if each.is_canary), "churn-predictor-v3.9")
+        salt = route.salt if is_ours else "another"
+        self.world.trip = BreakerTrip(salt, canary, 15.0, 13.8, 100, 0, 25, 20)
+
+    @rule(realised_bp=st.sampled_from([None, None, 0, 1_000]))
+    def the_split_breaks_or_is_mended(self, realised_bp):
+        self.world.realised_bp = realised_bp
+
+    @precondition(lambda self: self.has_rollout)
+    @rule()
+    def promotion_races_rollback(self):
+        """Both for the generation that both saw: one wins."""
+        status = self.world.status()
+        outcomes = []
+        for name in ("promote", "abort", "rollback", "promote"):
+            self.may_raise |= name == "promote"
+            try:
+                self.world.controller.command(RolloutCommand("churn", name, generation=status.generation))
+                outcomes.append(name)
+            except RolloutError:
+                pass
+            except KeyboardInterrupt:
+                self.world.restart_controller()
+                return
+        assert len(outcomes) <= 1
+
+    @rule(
+        label=st.sampled_from(LABELS),
+        force=st.booleans(),
+        policy=st.sampled_from(["auto", "auto", "hold"]),
+        shadow_s=st.sampled_from([0, 0, 4]),
+    )
+    def deploy(self, label, force, policy, shadow_s):
+        analysis = msgspec.structs.replace(ANALYSIS, shadow_s=shadow_s)
+        wish = spec(label, rollback_policy=policy, analysis=analysis)
+        self.try_to(lambda: self.world.controller.start_rollout(wish, force=force))
 
     @precondition(lambda self: self.has_rollout)
     @rule(
@@ -59,6 +115,7 @@ class ControllerMachine(RuleBasedStateMachine):
         status = self.world.status()
         generation = None if lag is None else status.generation - lag
         command = RolloutCommand("churn", name, to=to, generation=generation)
+        self.may_raise |= name in {"promote", "rollback"}
         self.try_to(lambda: self.world.controller.command(command))
         if lag == 1:
             assert self.world.status() == status, "a command for an older generation changes nothing"
@@ -68,7 +125,7 @@ class ControllerMachine(RuleBasedStateMachine):
     def abort_and_die(self):
         """An abort that was answered is never undone."""
         status = self.world.status()
-        if status.phase in {"PENDING", "WARMING", "STEP", "BAKE", "HOLD"}:
+        if status.phase in {"PENDING", "WARMING", "SHADOW", "STEP", "BAKE", "HOLD"}:
             self.world.die_before = []
             self.world.controller.command(RolloutCommand("churn", "abort"))
             self.world.restart_controller()
@@ -105,6 +162,14 @@ class ControllerMachine(RuleBasedStateMachine):
         self.world.clock.advance(seconds)
 
     @invariant()
+    def only_time_or_the_operator_raises_the_canary(self):
+        for record in self.world.controller._records.values():
+            is_same = record.rollout.number == self.rollout
+            assert record.rollout.canary_bp <= self.canary_bp or self.may_raise or not is_same
+            self.rollout, self.canary_bp = record.rollout.number, record.rollout.canary_bp
+        self.may_raise = False
+
+    @invariant()
     def weights_sum_to_all_traffic(self):
         for table in (self.world.controller.table, self.world.table):
             for endpoint in table.endpoints if table else ():
@@ -123,7 +188,8 @@ class ControllerMachine(RuleBasedStateMachine):
         for status in self.world.controller.status().rollouts:
             if status.phase in {"DRAINING", "ROLLED_BACK"}:
                 assert status.actual_weight_bp == 0
-                assert self.world.weights().get(status.canary_version, 0) == 0 or self.world.controller.is_recovering
+                routed = self.world.weights().get(status.canary_version, 0)
+                assert routed == 0 or self.world.controller.is_recovering or self.world.is_stale
 
     @invariant()
     def the_epoch_only_rises(self):
@@ -142,5 +208,5 @@ class ControllerMachine(RuleBasedStateMachine):
         assert msgspec.json.decode(msgspec.json.encode(status), type=type(status)) == status
 
 
-ControllerMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+ControllerMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=40, deadline=None)
 TestController = ControllerMachine.TestCase
