@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
-from divisions.commands.output import age, percent
-from divisions.control import Evidence, Explanation, RolloutStatus
+from divisions.commands.output import age, percent, table
+from divisions.control import FULL_BP, Evidence, Explanation, RolloutStatus
 
 _MARKS = {
     "PENDING": "◌",
     "WARMING": "◌",
+    "SHADOW": "◌",
     "STEP": "◐",
     "BAKE": "◕",
     "PROMOTED": "✔",
@@ -40,6 +41,8 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
             _version(status.stable_version, status.stable_replicas, status.wanted_stable_replicas),
         ),
         _field("Canary", _canary(status)),
+        "",
+        *_tree(status),
         "",
         *_evidence(status.evidence),
     ]
@@ -71,6 +74,34 @@ def _canary(status: RolloutStatus) -> str:
     return f"{version}, {status.canary_requests:,} requests in this step"
 
 
+def _tree(status: RolloutStatus) -> list[str]:
+    """The rollout and its versions, as Argo Rollouts shows a rollout and its replica sets."""
+    is_over = status.phase in {"PROMOTED", "ROLLED_BACK"}
+    canary_bp = status.actual_weight_bp
+    rows = [(f"⟳ {status.endpoint}", "Rollout", f"{_MARKS.get(status.phase, '?')} {status.phase}", _revision(status))]
+    versions = []
+    if status.stable_version is not None:
+        weight_bp = FULL_BP if is_over else FULL_BP - canary_bp
+        ready = _ready(status.stable_replicas, status.wanted_stable_replicas)
+        versions.append((status.stable_version, ready, f"stable, {percent(weight_bp)}"))
+    if status.canary_version is not None and not is_over:
+        ready = _ready(status.canary_replicas, status.wanted_canary_replicas)
+        what = "shadow, copies only" if status.phase == "SHADOW" else f"canary, {percent(canary_bp)}"
+        versions.append((status.canary_version, ready, what))
+    for number, (version, ready, what) in enumerate(versions, 1):
+        branch = "└──" if number == len(versions) else "├──"
+        rows.append((f"{branch}⧉ {status.model}-v{version}", "Version", ready, what))
+    return table(("NAME", "KIND", "STATUS", "INFO"), rows).splitlines()
+
+
+def _revision(status: RolloutStatus) -> str:
+    return f"generation {status.generation}, epoch {status.epoch}"
+
+
+def _ready(ready: int, wanted: int) -> str:
+    return f"{'✔' if ready >= wanted else '◌'} {ready}/{wanted} ready"
+
+
 def _evidence(evidence: Evidence) -> list[str]:
     if not evidence.threshold:
         return [_field("Evidence", "none: nothing was compared")]
@@ -78,13 +109,31 @@ def _evidence(evidence: Evidence) -> list[str]:
         _field("Evidence", f"{evidence.ticks:,} s of traffic; rolls back when a bar is full"),
         _field("  Latency", _bar(evidence.latency_log_e, evidence.threshold)),
         _field("  Errors", _bar(evidence.error_log_e, evidence.error_threshold)),
+    ]
+    if evidence.split_threshold:
+        lines.append(_field("  Split", f"{_bar(evidence.split_log_e, evidence.split_threshold)} (holds)"))
+    lines += [
         _field("  Stable", f"{evidence.stable_requests:,} requests, {evidence.stable_errors:,} failed"),
         _field("  Canary", f"{evidence.canary_requests:,} requests, {evidence.canary_errors:,} failed"),
+        *_drift(evidence),
     ]
     if evidence.min_detectable is not None and math.isfinite(evidence.min_detectable):
         slower = 100 * (evidence.min_detectable - 1)
         lines.append(_field("  Detects", f"a median slower by {slower:.0f} % or more, at this traffic"))
+    if evidence.is_frozen:
+        lines.append(_field("  Weaker", "stable has no traffic left; compared with what it did last"))
     return lines
+
+
+def _drift(evidence: Evidence) -> list[str]:
+    found = []
+    if evidence.input_drift_feature:
+        found.append(f"inputs {evidence.input_drift:.2f} ({evidence.input_drift_feature})")
+    if evidence.prediction_drift:
+        found.append(f"predictions {evidence.prediction_drift:.2f}")
+    if evidence.training_drift_feature:
+        found.append(f"since training {evidence.training_drift:.2f} ({evidence.training_drift_feature})")
+    return [_field("  Drift", ", ".join(found))] if found else []
 
 
 def _bar(log_e: float, threshold: float) -> str:
@@ -95,9 +144,16 @@ def _bar(log_e: float, threshold: float) -> str:
 
 
 def _why(why: Explanation) -> list[str]:
-    lines = [_field("Why", why.text), _field("  Guard", f"{why.guard}, ln E {why.log_e:.2f} of {why.threshold:.2f}")]
-    if why.stable_requests or why.canary_requests:
-        what = "failed" if why.guard == "errors" else "slower than the threshold"
+    strength = f", ln E {why.log_e:.2f} of {why.threshold:.2f}" if why.threshold else ""
+    if why.guard in {"inputs", "predictions"}:
+        strength = f", drift {why.log_e:.2f} of {why.threshold:.2f}"
+    window = f", over {why.window_s:.0f} s" if why.window_s else ""
+    lines = [_field("Why", why.text), _field("  Guard", f"{why.guard}{strength}{window}")]
+    if why.guard == "split":
+        customers = f"{why.stable_requests:,} customers on stable, {why.canary_requests:,} on the canary"
+        lines.append(_field("  Counts", customers))
+    elif why.guard in {"latency", "errors", "breaker"}:
+        what = {"errors": "failed", "breaker": "failed"}.get(why.guard, "slower than the threshold")
         if why.threshold_ms is not None:
             what = f"slower than {why.threshold_ms:.1f} ms"
         lines += [
