@@ -5,6 +5,7 @@ Control routes need the cluster's bearer token; they are refused without one bef
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,14 +20,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from divisions import __version__
+from divisions.control import ControllerStatus
 from divisions.errors import DivisionsError, UnknownVersionError
-from router import oip_api, problem
+from router import oip_api, problem, rollout_metrics
 from router.dispatcher import Dispatcher
 from router.link import ControllerLink
 
 log = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
+SCRAPE_S = 1.0
+"""A scrape does not wait longer for a controller that is away."""
 COMMANDS = ("pause", "resume", "promote", "abort", "rollback")
 _SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -120,7 +124,17 @@ class ControlApi:
         return _problem(503, reason)
 
     async def _scrape(self, request: Request) -> Response:
-        return Response(self._metrics(), media_type="text/plain; version=0.0.4; charset=utf-8")
+        body = self._metrics() + await self._rollout_metrics()
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _rollout_metrics(self) -> bytes:
+        """The controller's; none while it is away, which a metric of our own tells."""
+        try:
+            status = await asyncio.wait_for(self._link.status(), SCRAPE_S)
+            return rollout_metrics.render(msgspec.json.decode(status, type=ControllerStatus))
+        except (DivisionsError, TimeoutError, msgspec.ValidationError) as error:
+            log.info("a scrape goes without the controller's metrics: %s", type(error).__name__)
+            return b""
 
     async def _status(self, request: Request) -> Response:
         status = msgspec.json.decode(await self._link.status())

@@ -29,6 +29,7 @@ from divisions.control import (
     GatewayReport,
     Placement,
     ReplicaAddress,
+    RollbackCount,
     RolloutCommand,
     RolloutSpec,
     RolloutStatus,
@@ -47,6 +48,7 @@ from divisions.errors import (
 from router import canary, rollout, routing, salts, story
 from router.canary import Capacity, Judgement, Phase, State
 from router.drift import NO_BINS, InputBins
+from router.event_log import EventSink
 from router.journal import Journal, Kind
 from router.judge import RolloutJudge
 from router.replicas import ReplicaRegister
@@ -88,6 +90,7 @@ class Controller:
         new_salt: makes the salt of a new rollout, so that no customer is always the guinea pig.
         allow_faults: whether versions may ask for fault injection.
         read_bins: reads the bins of a version's training data, for the alert on drift.
+        events: told of every transition.
     """
 
     def __init__(
@@ -98,8 +101,11 @@ class Controller:
         *,
         allow_faults: bool,
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
+        events: EventSink | None = None,
     ) -> None:
         self._journal = journal
+        self._events = events
+        self._rollbacks = journal.rollbacks()
         self._read_bins = read_bins
         self._clock = clock
         self._new_salt = new_salt
@@ -238,6 +244,7 @@ class Controller:
             gateways=tuple(sorted(self._watch.gateways(self._clock.monotonic_s()))),
             started_at_s=self._started_at_s,
             restarts=self._restarts,
+            rollbacks=tuple(RollbackCount(*key, count) for key, count in sorted(self._rollbacks.items())),
         )
 
     @property
@@ -326,6 +333,8 @@ class Controller:
         phase = canary.phase(state)
         if phase is Phase.ROLLING_BACK and not isinstance(record.rollout.state, canary.RollingBack):
             after = rollout.latched(after)
+            guard = explanation.guard if explanation else "operator"
+            self._rollbacks[record.endpoint, guard] = self._rollbacks.get((record.endpoint, guard), 0) + 1
         kind = Kind.RESUMED if was_held and phase in _RESUMED else _KINDS[phase]
         epoch = self._epoch
         self._write(kind, after, text)
@@ -381,6 +390,8 @@ class Controller:
         self._journal.append(kind, record, at_s=self._clock.wall_s(), epoch=self._epoch + 1, note=note)
         self._records[record.endpoint] = record
         log.info("%s: %s %s", record.endpoint, kind.value, note)
+        if self._events is not None:
+            self._events.emit(story.event(kind.value, record, self._epoch + 1, self._clock.wall_s(), note))
         self._publish()
 
     def _follow(self, record: EndpointRecord) -> None:

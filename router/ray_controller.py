@@ -23,6 +23,7 @@ from divisions.errors import MalformedRequestError
 from divisions.settings import Settings
 from router.applications import Reconciler
 from router.controller import Controller
+from router.event_log import EventFile
 from router.journal import Journal
 from router.projection import Projector
 from router.ray_applications import RayApplications
@@ -73,6 +74,7 @@ class ControllerActor:
             lambda: secrets.token_hex(8),
             allow_faults=settings.allow_faults,
             read_bins=read_bins,
+            events=EventFile(settings.home / "logs" / "rollouts.jsonl"),
         )
         applications = RayApplications(builder, str(settings.home))
         self._reconciler = Reconciler(applications, journal.app_names())

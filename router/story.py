@@ -5,7 +5,8 @@ from __future__ import annotations
 from divisions.control import FULL_BP, Explanation
 from router import canary
 from router.canary import State
-from router.rollout import EndpointRecord
+from router.event_log import RolloutEvent
+from router.rollout import EndpointRecord, stable_version
 
 
 def message(state: State, record: EndpointRecord, explanation: Explanation | None) -> str:
@@ -33,3 +34,22 @@ def message(state: State, record: EndpointRecord, explanation: Explanation | Non
             return f"no gateway sends to {version} any more; draining it"
         case canary.RolledBack(reason=reason):
             return f"rolled back: {record.rollout.explanation.text if record.rollout.explanation else reason}"
+
+
+def event(kind: str, record: EndpointRecord, epoch: int, at_s: float, note: str) -> RolloutEvent:
+    """The same for programs; ``record`` is the one after the transition."""
+    rollout = record.rollout
+    stable = stable_version(record)
+    return RolloutEvent(
+        at_s=at_s,
+        endpoint=record.endpoint,
+        kind=kind,
+        generation=record.generation,
+        epoch=epoch,
+        phase=canary.phase(rollout.state).value,
+        weight_bp=rollout.canary_bp,
+        stable_version=stable.version if stable is not None else None,
+        canary_version=rollout.spec.version.version,
+        message=note,
+        explanation=rollout.explanation,
+    )

@@ -27,6 +27,7 @@ from divisions.control import (
 from divisions.schema import FeatureSchema
 from router.controller import Controller
 from router.drift import count_scores
+from router.event_log import MemoryEvents
 from router.histogram import count, to_sparse
 from router.journal import Journal
 
@@ -81,6 +82,7 @@ class World:
         self.salts = iter(f"salt-{number}" for number in range(10_000))
         self.failures: dict[str, str] = {}
         self.writes: list[str] = []
+        self.events = MemoryEvents()
         self.start_controller()
 
     def start_controller(self):
@@ -88,7 +90,9 @@ class World:
         self.journal = Journal(self.folder / "journal.db", self._before_write, self._after_write)
         # These tests kill the process, not the machine: waiting for the disk would only make them slow.
         self.journal._db.execute("PRAGMA synchronous=OFF")
-        self.controller = Controller(self.journal, self.clock, lambda: next(self.salts), allow_faults=False)
+        self.controller = Controller(
+            self.journal, self.clock, lambda: next(self.salts), allow_faults=False, events=self.events
+        )
 
     def restart_controller(self):
         self.journal.close()
