@@ -6,6 +6,7 @@ tabular models. Every system gets the same ``model.onnx`` and the same request b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,14 +36,16 @@ class Workload:
         return self.bundle / ONNX
 
 
-def write_workload(folder: Path, num_features: int = NUM_FEATURES, seed: int = 0) -> Workload:
+def write_workload(
+    folder: Path, num_features: int = NUM_FEATURES, seed: int = 0, widths: Sequence[int] = WIDTHS
+) -> Workload:
     """Writes the bundle into ``folder``, which must not exist, and makes up one request."""
     rng = np.random.default_rng(seed)
     schema = FeatureSchema(
         tuple(Feature(f"feature_{index:02d}", FeatureKind.NUMERIC) for index in range(num_features)), label=ENDPOINT
     )
     folder.mkdir(parents=True)
-    (folder / ONNX).write_bytes(_mlp(num_features, rng))
+    (folder / ONNX).write_bytes(_mlp(num_features, widths, rng))
     manifest = Manifest(
         model=MODEL,
         pipeline="benchmark",
@@ -61,17 +64,17 @@ def write_workload(folder: Path, num_features: int = NUM_FEATURES, seed: int = 0
     return Workload(folder, sha256, schema, body)
 
 
-def _mlp(num_features: int, rng: np.random.Generator) -> bytes:
+def _mlp(num_features: int, widths: Sequence[int], rng: np.random.Generator) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, weights, value, width = [], [], "rows", num_features
-    for index, units in enumerate((*WIDTHS, 1)):
+    for index, units in enumerate((*widths, 1)):
         weight = rng.normal(scale=np.sqrt(2.0 / width), size=(width, units)).astype(np.float32)
         weights.append(numpy_helper.from_array(weight, f"weight_{index}"))
         weights.append(numpy_helper.from_array(np.zeros(units, np.float32), f"bias_{index}"))
         nodes.append(helper.make_node("Gemm", [value, f"weight_{index}", f"bias_{index}"], [f"layer_{index}"]))
         value, width = f"layer_{index}", units
-        if index < len(WIDTHS):
+        if index < len(widths):
             nodes.append(helper.make_node("Relu", [value], [f"active_{index}"]))
             value = f"active_{index}"
     weights.append(numpy_helper.from_array(np.array([-1], np.int64), "flat"))

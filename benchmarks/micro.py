@@ -6,11 +6,9 @@ and the simulation of many nodes is calibrated from them (`benchmarks.calibratio
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,10 +17,10 @@ import msgspec
 import uvloop
 
 from benchmarks.bench_bundle import Workload, write_workload
+from benchmarks.command import Say, benchmark_parser, run_benchmark
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.memory_gateway import MemoryGateway
 from benchmarks.micro_cases import Case, channel_cases, counting_cases, machine_cases, oip_cases, request_cases
-from benchmarks.results import write_result
 from benchmarks.stopwatch import SAMPLE_S, SAMPLES, Figure, measure
 
 TURN_SIZES = (1, 8, 64)
@@ -116,20 +114,23 @@ def _time(ns: float) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.micro", description=__doc__.partition("\n")[0])
+    parser = benchmark_parser("micro", "Where the time of one request goes, part by part.")
     parser.add_argument("--samples", type=int, default=SAMPLES, help=f"samples of each figure (default {SAMPLES})")
     parser.add_argument("--sample-ms", type=float, default=SAMPLE_S * 1e3, help="least length of one (default 20)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", choices=["text", "json"], default="text")
-    parser.add_argument("--out", type=Path, help="write the JSON to this file too")
     options = parser.parse_args(arguments)
+
+    def measure_all(work: Path, say: Say) -> MicroResult:
+        return measure_micro(work, say, options.seed, options.samples, options.sample_ms)
+
+    return run_benchmark(options, measure_all, render_micro)
+
+
+def measure_micro(work: Path, say: Say, seed: int, samples: int, sample_ms: float) -> MicroResult:
+    """Everything, on the workload of that seed; its bundle goes into ``work``."""
     machine = describe_machine()
-    with tempfile.TemporaryDirectory(prefix="divisions-micro-") as folder:
-        workload = write_workload(Path(folder) / "bundle", seed=options.seed)
-        figures = run_micro(workload, options.seed, options.samples, options.sample_ms / 1e3)
-    found = MicroResult(machine, options.seed, options.sample_ms, figures)
-    write_result(found, options.out, options.output, render_micro)
-    return 0
+    workload = write_workload(work / "micro-bundle", seed=seed)
+    say(f"timing {samples} samples of at least {sample_ms:g} ms for each figure")
+    return MicroResult(machine, seed, sample_ms, run_micro(workload, seed, samples, sample_ms / 1e3))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,13 +13,33 @@ from divisions.errors import InputError
 
 _MARK = "result "
 
-_SCRIPT = """\
+_HEAD = """\
 local file = assert(io.open("{body}", "rb"))
 wrk.method = "POST"
-wrk.body = file:read("*a")
-wrk.headers["content-type"] = "application/json"
-file:close()
+{headers}
+"""
 
+_ONE = """\
+wrk.body = file:read("*a")
+file:close()
+"""
+
+# Rendered once, so that taking turns costs the driver nothing.
+_MANY = """\
+local requests, turn = {{}}, 0
+
+function init(args)
+  for line in file:lines() do requests[#requests + 1] = wrk.format(nil, nil, nil, line) end
+  file:close()
+end
+
+function request()
+  turn = turn % #requests + 1
+  return requests[turn]
+end
+"""
+
+_DONE = """\
 function done(summary, latency, requests)
   local e = summary.errors
   io.write(string.format(
@@ -28,6 +49,8 @@ function done(summary, latency, requests)
     e.connect, e.read, e.write, e.status, e.timeout))
 end
 """
+
+_JSON = {"content-type": "application/json"}
 
 
 class WrkResult(msgspec.Struct, frozen=True):
@@ -61,11 +84,17 @@ def require_wrk() -> str:
     return found
 
 
-def write_script(path: Path, body: bytes) -> None:
-    """Writes the Lua script that posts ``body``, and the body beside it."""
+def write_script(path: Path, body: bytes | Sequence[bytes], headers: Mapping[str, str] | None = None) -> None:
+    """Writes the Lua script that posts ``body``, or each of several in turn, and the bodies beside it.
+
+    Several must be JSON without line breaks, of one line each.
+    """
     body_path = path.with_suffix(".body")
-    body_path.write_bytes(body)
-    path.write_text(_SCRIPT.format(body=body_path.absolute(), mark=_MARK), encoding="utf-8")
+    is_one = isinstance(body, bytes)
+    body_path.write_bytes(body if isinstance(body, bytes) else b"\n".join(body) + b"\n")
+    lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in (_JSON | dict(headers or {})).items())
+    values = {"body": str(body_path.absolute()), "headers": lines, "mark": _MARK}
+    path.write_text((_HEAD + (_ONE if is_one else _MANY) + _DONE).format(**values), encoding="utf-8")
 
 
 def run_wrk(script: Path, url: str, connections: int, seconds: float) -> WrkResult:
