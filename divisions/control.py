@@ -22,6 +22,17 @@ class Placement(enum.StrEnum):
     IN_PROCESS = "in_process"
 
 
+class EngineChoice(enum.StrEnum):
+    """Which engine a version is to run on. ``auto`` takes the best that works; any other must work."""
+
+    AUTO = "auto"
+    TENSORRT = "tensorrt"
+    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+    ONNXRUNTIME_CPU = "onnxruntime-cpu"
+    TORCH = "torch"
+
+
 GUARDS = ("latency", "errors", "predictions")
 """What `AnalysisSpec.guards` may name; the last only works if it is named."""
 
@@ -37,6 +48,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All that is needed to start the replicas of one model version.
 
     ``num_cpus`` and ``num_gpus`` are per replica, in Ray's units. ``schema`` is the bundle's feature schema.
+    ``vram_gb`` is the memory of a whole GPU: of it, a replica may use its share; None means what the GPU has.
     """
 
     model: str
@@ -53,6 +65,13 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     registry_version: int = 0
     run_id: str = ""
     placement: Placement = Placement.REPLICAS
+    engine: EngineChoice = EngineChoice.AUTO
+    vram_gb: float | None = None
+
+    @property
+    def gpu(self) -> str:
+        """What a replica has of a GPU, as people read it: ``T4/0.5``; empty without one."""
+        return f"{self.accelerator_type or 'GPU'}/{self.num_gpus:g}" if self.num_gpus else ""
 
     @property
     def app_name(self) -> str:
@@ -98,7 +117,10 @@ class RolloutSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplicaAddress(msgspec.Struct, frozen=True):
-    """Where a warm replica listens. ``tcp`` is ``host:port``, empty when the replica listens on no port."""
+    """Where a warm replica listens. ``tcp`` is ``host:port``, empty when the replica listens on no port.
+
+    ``engine_note`` says why ``engine`` is none of the better ones; empty when it is the best.
+    """
 
     replica_id: str
     app_name: str
@@ -109,6 +131,7 @@ class ReplicaAddress(msgspec.Struct, frozen=True):
     pid: int = 0
     engine: str = ""
     started_at_s: float = 0.0
+    engine_note: str = ""
 
 
 class VersionRoute(msgspec.Struct, frozen=True):
@@ -125,6 +148,7 @@ class EndpointRoute(msgspec.Struct, frozen=True):
 
     ``salt`` tells rollouts apart. ``trial_bp`` is the canary's first weight while salts are tried for it, else 0.
     ``mirror_bp`` is the share of stable's requests that are copied to the canary and not answered by it.
+    ``warmup_s`` and ``warmup_requests`` say how long a replica that joins meanwhile is not judged.
     """
 
     endpoint: str
@@ -132,6 +156,8 @@ class EndpointRoute(msgspec.Struct, frozen=True):
     versions: tuple[VersionRoute, ...]
     trial_bp: int = 0
     mirror_bp: int = 0
+    warmup_s: float = 0.0
+    warmup_requests: int = 0
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
@@ -364,6 +390,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     weight_bp: int
     pid: int
     engine: str
+    engine_note: str = ""
 
 
 class RollbackCount(msgspec.Struct, frozen=True):

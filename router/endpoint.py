@@ -64,6 +64,7 @@ class Endpoint:
         # Before a rollout it is remembered who asks how much; during one, what the versions answer.
         stable.keeps_keys = not self._weight_bp
         for pool in self.pools:
+            pool.warmth.warmup_s, pool.warmth.warmup_requests = route.warmup_s, route.warmup_requests
             pool.keeps_scores = version is not None
             if version is None:
                 pool.scores.clear()

@@ -14,6 +14,7 @@ from divisions.errors import OverloadedError
 from router.decode import Values
 from router.jobs import Job, JobQueue, Version
 from router.local_channel import Hosted, LocalChannel
+from router.replica_warmth import Warmth
 from router.service_time import ServiceTime
 from router.tally import VersionTally
 from router.upstream import Batch, Channel, ReplicaChannel
@@ -55,6 +56,7 @@ class Pool:
         self.keeps_scores = False
         """Whether answers are kept for the next report: while a rollout compares versions."""
         self.scores: list[float] = []
+        self.warmth: Warmth[Channel] = Warmth()
         self._sink = sink
         self._now_s = now_s
         self._token = token
@@ -162,6 +164,7 @@ class Pool:
         return remote
 
     def channel_ready(self, channel: Channel) -> None:
+        self.warmth.joined(channel, self._now_s())
         self._free.append(channel)
         self._dispatch()
 
@@ -177,7 +180,7 @@ class Pool:
             if len(self.queue):
                 self._dispatch()
             self.service_time.observe(batch.rows, now_s - batch.sent_s)
-            self._answer(batch, reply, now_s)
+            self._answer(batch, reply, now_s, is_young=self.warmth.answered(channel, len(batch.jobs), now_s))
         elif reply.status == wire.Status.CLOSING:
             if channel in self._free:
                 self._free.remove(channel)
@@ -187,7 +190,7 @@ class Pool:
             self._sink.attempt_failed(self, batch.present_jobs(), reason)
             self._dispatch()
 
-    def _answer(self, batch: Batch, reply: wire.Reply, now_s: float) -> None:
+    def _answer(self, batch: Batch, reply: wire.Reply, now_s: float, *, is_young: bool) -> None:
         view = memoryview(reply.payload).cast("f")
         # A tensor that has a batch to itself is answered with the bytes that came, not by way of Python's floats.
         is_tensor = len(batch.jobs) == 1 and batch.jobs[0].source is not None
@@ -201,6 +204,9 @@ class Pool:
                 job.is_done = True
                 part = scores[position:end]
                 tally = job.tally
+                if is_young and tally is not None and not job.is_pinned:
+                    tally.requests -= 1
+                    tally = self.tally.at_unjudged(now_s)
                 if tally is not None:
                     tally.latencies_s.append(now_s - job.arrived_s)
                     tally.compute_s.append(compute_s)
@@ -212,6 +218,7 @@ class Pool:
             position = end
 
     def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None:
+        self.warmth.left(channel)
         if channel in self._free:
             self._free.remove(channel)
         self._retiring.discard(channel)

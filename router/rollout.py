@@ -293,7 +293,9 @@ def status(
         actual_weight_bp=actual_bp,
         stable_version=served.version if served else None,
         canary_version=rollout.spec.version.version,
-        message=_progress(rollout, evidence, judgement) if active is state and is_judged else rollout.message,
+        message=_progress(rollout, evidence, judgement, stable, ready)
+        if active is state and is_judged
+        else rollout.message,
         rollback_reason=rollout.rollback_reason,
         evidence=evidence,
         canary_requests=judgement.step_requests,
@@ -309,12 +311,22 @@ def status(
     )
 
 
-def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement) -> str:
+def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement, stable: Capacity, ready: Capacity) -> str:
     dwell_s, samples = canary.needed(
         rollout.policy, canary.judged_step(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
     )
     return (
         f"{judgement.step_requests:,} of {samples:,} requests and {judgement.step_s:.0f} of {dwell_s:.0f} s judged; "
         f"ln E latency {evidence.latency_log_e:.2f} of {evidence.threshold:.2f}, "
-        f"errors {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}"
+        f"errors {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}" + _short_of_replicas(stable, ready)
     )
+
+
+def _short_of_replicas(stable: Capacity, ready: Capacity) -> str:
+    """Why a step does not pass although its evidence would let it: arms of unlike capacity are not comparable."""
+    short = [
+        f"{name} has {capacity.ready} of {capacity.wanted} replicas"
+        for name, capacity in (("stable", stable), ("the canary", ready))
+        if not capacity.is_full
+    ]
+    return f"; waits, because {' and '.join(short)}" if short else ""

@@ -13,16 +13,21 @@ from router.rollout import EndpointRecord, Share, shares, trial_bp
 
 def endpoints(records: Mapping[str, EndpointRecord], register: ReplicaRegister) -> tuple[EndpointRoute, ...]:
     """The routing table's entries; an endpoint whose first version is not warm yet has none."""
-    return tuple(
-        EndpointRoute(
-            name,
-            record.rollout.salt,
-            tuple(_route(share, register) for share in shares(record)),
-            trial_bp(record),
-            canary.mirror_bp(record.rollout.state, record.rollout.policy),
-        )
-        for name, record in sorted(records.items())
-        if shares(record)
+    return tuple(_endpoint(record, register) for _, record in sorted(records.items()) if shares(record))
+
+
+def _endpoint(record: EndpointRecord, register: ReplicaRegister) -> EndpointRoute:
+    rollout = record.rollout
+    is_compared = not canary.is_finished(rollout.state) and rollout.stable is not None
+    analysis = rollout.spec.analysis
+    return EndpointRoute(
+        record.endpoint,
+        rollout.salt,
+        tuple(_route(share, register) for share in shares(record)),
+        trial_bp(record),
+        canary.mirror_bp(rollout.state, rollout.policy),
+        analysis.warmup_s if is_compared else 0.0,
+        analysis.warmup_requests if is_compared else 0,
     )
 
 

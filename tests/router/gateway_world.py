@@ -141,6 +141,7 @@ class World:
         salt: str = "salt",
         trial_bp: int = 0,
         mirror_bp: int = 0,
+        warmup: tuple[float, int] = (0.0, 0),
     ) -> None:
         """Publishes a table and waits until the gateway has every channel of it, or as many as are named."""
         versions = [VersionRoute(_spec("3.1", schema), 10_000 - canary_bp, False, tuple(stable))]
@@ -148,7 +149,7 @@ class World:
             versions.append(VersionRoute(_spec("3.2", canary_schema), canary_bp, True, tuple(canary)))
         self._epoch += 1
         self.link.publish(
-            RoutingTable(self._epoch, (EndpointRoute("churn", salt, tuple(versions), trial_bp, mirror_bp),))
+            RoutingTable(self._epoch, (EndpointRoute("churn", salt, tuple(versions), trial_bp, mirror_bp, *warmup),))
         )
         expected = len(stable) + len(canary or []) if channels is None else channels
         for _ in range(500):
