@@ -13,8 +13,6 @@ replica yet never empties a table that works.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -38,21 +36,20 @@ from divisions.control import (
 )
 from divisions.errors import (
     ConflictError,
-    FaultsRefusedError,
-    LatchedSpecError,
     MalformedRequestError,
     ReportError,
     StaleGenerationError,
     UnknownVersionError,
 )
-from router import canary, rollout, routing, salts, story
+from router import admission, canary, judges, rollout, routing, salts, story
 from router.canary import Capacity, Judgement, Phase, State
 from router.drift import NO_BINS, InputBins
 from router.event_log import EventSink
-from router.journal import Journal, Kind
-from router.judge import RolloutJudge
+from router.journal import Journal, Kind, kind_of
+from router.judges import Judges
 from router.replicas import ReplicaRegister
 from router.rollout import EndpointRecord, Queued, Retiring
+from router.table_book import TableBook
 from router.watch import Arms, Watch
 
 log = logging.getLogger(__name__)
@@ -61,24 +58,6 @@ SNAPSHOT_S = 10.0
 RECOVERY_S = 15.0
 PARTIAL_RECOVERY_S = 4.0
 """Two heartbeats: after them, whoever has not been heard is not waited for, if every version has somebody."""
-EMPTY_TABLE = RoutingTable(epoch=0)
-EXPLAINED = frozenset({"latency", "errors", "breaker", "split", "inputs", "predictions", "undecided"})
-"""The first words of reasons that the judge can explain with counts."""
-
-_KINDS = {
-    Phase.WARMING: Kind.STARTED,
-    Phase.SHADOW: Kind.SHADOWED,
-    Phase.STEP: Kind.STEP_INTENT,
-    Phase.BAKE: Kind.STEP_INTENT,
-    Phase.HOLD: Kind.HELD,
-    Phase.ROLLING_BACK: Kind.ROLLBACK_INTENT,
-    Phase.DRAINING: Kind.ROLLBACK_APPLIED,
-    Phase.ROLLED_BACK: Kind.DRAINED,
-    Phase.PROMOTED: Kind.PROMOTED,
-}
-
-
-_RESUMED = frozenset({Phase.PENDING, Phase.WARMING, Phase.SHADOW, Phase.STEP, Phase.BAKE})
 
 
 class Controller:
@@ -106,15 +85,13 @@ class Controller:
         self._journal = journal
         self._events = events
         self._rollbacks = journal.rollbacks()
-        self._read_bins = read_bins
         self._clock = clock
         self._new_salt = new_salt
         self._allow_faults = allow_faults
         self._register = ReplicaRegister()
         self._watch = Watch()
-        self._table = EMPTY_TABLE
-        self._epoch = journal.epoch
-        self._changed = asyncio.Event()
+        self._judges = Judges(journal, self._watch, read_bins)
+        self._book = TableBook(journal)
         self._failures: Mapping[str, str] = {}
         self._snapshot_s = clock.monotonic_s()
         self._started_s = clock.monotonic_s()
@@ -123,8 +100,7 @@ class Controller:
         self._unacknowledged: dict[str, int] = {}
         self._records = journal.replay()
         self._is_recovering = any(rollout.shares(record) for record in self._records.values())
-        for record in self._records.values():
-            self._resume_judge(record)
+        self._judges.resume(self._records, clock.monotonic_s())
 
     # ---- What others tell ----------------------------------------------------------------------------------------
 
@@ -164,15 +140,8 @@ class Controller:
             LatchedSpecError: the same spec was rolled back before, and ``force`` is not set.
             ConflictError: the same spec is under way, or its version serves already.
         """
-        rollout.check_spec(spec)
-        if spec.version.faults is not None and not self._allow_faults:
-            raise FaultsRefusedError(
-                f"version {spec.version.version} asks for fault injection, which this cluster does not allow",
-                remedy="start the cluster with DIVISIONS_ALLOW_FAULTS=1, never in production",
-            )
         record = self._records.get(spec.endpoint)
-        if record is not None:
-            self._check_startable(record, spec, force=force)
+        admission.check(spec, record, is_forced=force, allow_faults=self._allow_faults)
         self._journal.save_version(spec.endpoint, spec.version)
         self._begin_or_queue(Queued(spec))
         return self._status_of(self._records[spec.endpoint])
@@ -212,14 +181,11 @@ class Controller:
 
     async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
         """The table, at once if it is newer than ``known_epoch``, else when it changes or after ``timeout_s``."""
-        if known_epoch > self._epoch:
+        if known_epoch > self._book.epoch:
             # The journal was lost, but not the gateways: they only take epochs above the one they have.
-            self._epoch = known_epoch
+            self._book.epoch = known_epoch
             self._publish(is_forced=True)
-        if self._table.epoch <= known_epoch:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
-        return self._table
+        return await self._book.newer(known_epoch, timeout_s)
 
     def wanted(self) -> dict[str, VersionSpec]:
         """The versions whose replicas should run, by application name."""
@@ -236,7 +202,7 @@ class Controller:
 
     def status(self) -> ControllerStatus:
         return ControllerStatus(
-            epoch=self._table.epoch,
+            epoch=self._book.table.epoch,
             replicas=routing.replica_statuses(
                 self._records.values(), self.wanted(), self._register, self._clock.wall_s()
             ),
@@ -249,7 +215,7 @@ class Controller:
 
     @property
     def table(self) -> RoutingTable:
-        return self._table
+        return self._book.table
 
     @property
     def is_recovering(self) -> bool:
@@ -275,7 +241,7 @@ class Controller:
         if now_s - self._snapshot_s >= SNAPSHOT_S:
             self._snapshot_s = now_s
             for record in self._records.values():
-                self._save_snapshot(record)
+                self._judges.save(record)
 
     def _ticked(self, record: EndpointRecord, now_s: float) -> canary.Ticked:
         judge = self._watch.judge(record.endpoint)
@@ -335,10 +301,10 @@ class Controller:
             after = rollout.latched(after)
             guard = explanation.guard if explanation else "operator"
             self._rollbacks[record.endpoint, guard] = self._rollbacks.get((record.endpoint, guard), 0) + 1
-        kind = Kind.RESUMED if was_held and phase in _RESUMED else _KINDS[phase]
-        epoch = self._epoch
+        kind = kind_of(phase, was_held=was_held)
+        epoch = self._book.epoch
         self._write(kind, after, text)
-        is_published = self._epoch > epoch or self._is_recovering
+        is_published = self._book.epoch > epoch or self._is_recovering
         if is_published and any(isinstance(command, canary.SetWeights) for command in commands):
             self._unacknowledged[record.endpoint] = epoch + 1
         self._follow(after)
@@ -371,57 +337,33 @@ class Controller:
 
     def _decide(self, record: EndpointRecord, state: State) -> Explanation | None:
         """Explains a roll-back or a hold; what the guards decided is written down before it is acted on."""
-        was = record.rollout.state
-        if isinstance(was, canary.RollingBack) or not isinstance(state, canary.RollingBack | canary.Held):
-            return None
-        guard = state.reason.partition(":")[0]
-        judge = self._watch.judge(record.endpoint)
-        if judge is None or guard not in EXPLAINED:
-            is_rollback = isinstance(state, canary.RollingBack)
-            other = guard if guard in {"deploy", "replicas"} else "operator"
-            return Explanation(other, state.reason) if is_rollback else None
-        explanation = judge.explain(guard, state.reason)
-        self._save_snapshot(record)
-        self._journal.append(Kind.DECISION, record, at_s=self._clock.wall_s(), epoch=self._epoch, note=explanation.text)
+        explanation = self._judges.explain(record, state)
+        if explanation is None or explanation.guard not in judges.EXPLAINED:
+            return explanation
+        self._judges.save(record)
+        self._journal.append(
+            Kind.DECISION, record, at_s=self._clock.wall_s(), epoch=self._book.epoch, note=explanation.text
+        )
         return explanation
 
     def _write(self, kind: Kind, record: EndpointRecord, note: str) -> None:
         """Puts a record on disk, then into force."""
-        self._journal.append(kind, record, at_s=self._clock.wall_s(), epoch=self._epoch + 1, note=note)
+        self._journal.append(kind, record, at_s=self._clock.wall_s(), epoch=self._book.epoch + 1, note=note)
         self._records[record.endpoint] = record
         log.info("%s: %s %s", record.endpoint, kind.value, note)
         if self._events is not None:
-            self._events.emit(story.event(kind.value, record, self._epoch + 1, self._clock.wall_s(), note))
+            self._events.emit(story.event(kind.value, record, self._book.epoch + 1, self._clock.wall_s(), note))
         self._publish()
 
     def _follow(self, record: EndpointRecord) -> None:
         """What comes after a transition: the judge's next step, or the next rollout."""
-        state = record.rollout.state
-        now_s = self._clock.monotonic_s()
-        match state:
+        match record.rollout.state:
             case canary.Shadowing() | canary.Stepping() | canary.Baking():
-                judge = self._watch.judge(record.endpoint) or self._new_judge(record)
-                self._enter_step(judge, record, int(now_s) + 1)
+                self._judges.enter_step(record, self._clock.monotonic_s())
             case canary.RolledBack():
                 self._make_way(record)
             case _:
                 pass
-
-    def _new_judge(self, record: EndpointRecord) -> RolloutJudge:
-        stable = record.rollout.stable
-        training = self._read_bins(stable) if stable is not None else NO_BINS
-        return self._watch.begin(record.endpoint, record.rollout.spec.analysis, training)
-
-    @staticmethod
-    def _enter_step(judge: RolloutJudge, record: EndpointRecord, from_tick: int) -> None:
-        started = record.rollout
-        judge.enter_step(
-            canary.judged_step(started.state, started.policy),
-            from_tick,
-            salt=started.salt,
-            weight_bp=started.canary_bp,
-            has_holdback=started.canary_bp < FULL_BP,
-        )
 
     def _begin_or_queue(self, wish: Queued) -> None:
         record = self._records.get(wish.spec.endpoint)
@@ -480,20 +422,6 @@ class Controller:
         analysis = record.rollout.spec.analysis
         self._begin_or_queue(Queued(RolloutSpec(record.endpoint, version, (FULL_BP,), analysis), is_direct=True))
 
-    def _check_startable(self, record: EndpointRecord, spec: RolloutSpec, *, force: bool) -> None:
-        version = spec.version.version
-        digest = rollout.spec_sha256(spec)
-        if not canary.is_finished(record.rollout.state) and digest == record.rollout.spec_sha256:
-            raise ConflictError(f"version {version} is being rolled out already", remedy="see its status")
-        stable = rollout.stable_version(record)
-        if stable is not None and stable.app_name == spec.version.app_name:
-            raise ConflictError(f"version {version} serves {spec.endpoint} already", remedy="deploy another version")
-        if digest in record.latched and not force:
-            raise LatchedSpecError(
-                f"this rollout of version {version} was rolled back before: {record.rollout.rollback_reason}",
-                remedy="repeat with --force if its cause is gone",
-            )
-
     # ---- Table and books -----------------------------------------------------------------------------------------
 
     def _publish(self, *, is_forced: bool = False) -> None:
@@ -502,14 +430,7 @@ class Controller:
             return
         self._is_recovering = False
         endpoints = routing.endpoints(self._records, self._register)
-        hosted = routing.hosted(self.wanted())
-        if (endpoints, hosted) == (self._table.endpoints, self._table.hosted) and not is_forced:
-            return
-        self._epoch += 1
-        self._journal.reserve_epoch(self._epoch)
-        self._table = RoutingTable(self._epoch, endpoints, hosted)
-        self._changed.set()
-        self._changed = asyncio.Event()
+        self._book.publish(endpoints, routing.hosted(self.wanted()), is_forced=is_forced)
 
     def _has_recovered(self) -> bool:
         silent_s = self._clock.monotonic_s() - self._started_s
@@ -523,13 +444,7 @@ class Controller:
 
     def _arms(self, endpoint: str) -> Arms | None:
         record = self._records.get(endpoint)
-        if record is None or record.rollout.stable is None:
-            return None
-        if not record.rollout.canary_bp and not canary.mirror_bp(record.rollout.state, record.rollout.policy):
-            return None
-        if canary.is_finished(record.rollout.state):
-            return None
-        return Arms(record.rollout.stable.app_name, record.rollout.spec.version.app_name)
+        return judges.arms(record) if record is not None else None
 
     def _capacity(self, version: VersionSpec) -> Capacity:
         gateways = self._watch.gateways(self._clock.monotonic_s())
@@ -542,29 +457,12 @@ class Controller:
             raise UnknownVersionError(f"no endpoint {endpoint!r}", remedy=f"endpoints: {known}")
         return record
 
-    def _resume_judge(self, record: EndpointRecord) -> None:
-        if self._arms(record.endpoint) is None:
-            return
-        judge = self._new_judge(record)
-        snapshot = self._journal.snapshot(record.endpoint, record.rollout.number)
-        if snapshot is not None:
-            judge.restore(snapshot)
-        if snapshot is None or snapshot.step_index != canary.judged_step(record.rollout.state, record.rollout.policy):
-            self._enter_step(judge, record, int(self._clock.monotonic_s()) + 1)
-        else:
-            judge.resume_step(salt=record.rollout.salt, weight_bp=record.rollout.canary_bp)
-
-    def _save_snapshot(self, record: EndpointRecord) -> None:
-        judge = self._watch.judge(record.endpoint)
-        if judge is not None and not canary.is_finished(record.rollout.state):
-            self._journal.save_snapshot(record.endpoint, record.rollout.number, judge.snapshot())
-
     def _status_of(self, record: EndpointRecord) -> RolloutStatus:
         judge = self._watch.judge(record.endpoint)
         served = rollout.stable_version(record)
         return rollout.status(
             record,
-            self._table.epoch,
+            self._book.table.epoch,
             judge.evidence() if judge else Evidence(),
             judge.judgement(self._clock.monotonic_s()) if judge else Judgement(),
             self._capacity(served) if served else Capacity(),

@@ -29,6 +29,7 @@ from divisions.control import VersionSpec
 from divisions.errors import ClusterError
 from router.judge import JudgeSnapshot
 from router.rollout import EndpointRecord
+from router.rollout_states import Phase
 
 SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -59,6 +60,25 @@ class Kind(enum.StrEnum):
     RESUMED = "RESUMED"
     QUEUED = "QUEUED"
     RETIRED = "RETIRED"
+
+
+_KINDS = {
+    Phase.WARMING: Kind.STARTED,
+    Phase.SHADOW: Kind.SHADOWED,
+    Phase.STEP: Kind.STEP_INTENT,
+    Phase.BAKE: Kind.STEP_INTENT,
+    Phase.HOLD: Kind.HELD,
+    Phase.ROLLING_BACK: Kind.ROLLBACK_INTENT,
+    Phase.DRAINING: Kind.ROLLBACK_APPLIED,
+    Phase.ROLLED_BACK: Kind.DRAINED,
+    Phase.PROMOTED: Kind.PROMOTED,
+}
+_RESUMED = frozenset({Phase.PENDING, Phase.WARMING, Phase.SHADOW, Phase.STEP, Phase.BAKE})
+
+
+def kind_of(phase: Phase, *, was_held: bool) -> Kind:
+    """What the journal calls a transition into a phase."""
+    return Kind.RESUMED if was_held and phase in _RESUMED else _KINDS[phase]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,12 @@ whatever runs or is routed follows from it by `wanted_versions` and `shares`. Pu
 from __future__ import annotations
 
 import hashlib
-import itertools
-import math
 from dataclasses import dataclass
 
 import msgspec
 
 from divisions.control import (
     FULL_BP,
-    GUARDS,
-    AnalysisSpec,
     Evidence,
     Explanation,
     HistoryEntry,
@@ -24,7 +20,6 @@ from divisions.control import (
     RolloutStatus,
     VersionSpec,
 )
-from divisions.errors import MalformedRequestError
 from router import canary
 from router.canary import Capacity, Judgement, Phase, Policy, State
 
@@ -105,55 +100,6 @@ class Share:
 
 def spec_sha256(spec: RolloutSpec) -> str:
     return hashlib.sha256(msgspec.json.encode(spec, order="deterministic")).hexdigest()
-
-
-def check_spec(spec: RolloutSpec) -> None:
-    """Refuses a wish that makes no sense.
-
-    Raises:
-        MalformedRequestError: naming the field, the value and what it should be.
-    """
-    steps = spec.steps_bp
-    rising = all(low < high for low, high in itertools.pairwise(steps))
-    if not steps or not rising or steps[0] <= 0 or steps[-1] != FULL_BP:
-        raise MalformedRequestError(
-            f"steps must rise from above 0 to {FULL_BP:,} bp, got {list(steps)}", remedy="for example 2000, 5000, 10000"
-        )
-    if spec.rollback_policy not in {"auto", "hold"}:
-        raise MalformedRequestError(f"rollback_policy must be auto or hold, got {spec.rollback_policy!r}")
-    if spec.version.replicas < 1:
-        raise MalformedRequestError(f"a version needs at least one replica, got {spec.version.replicas}")
-    _check_analysis(spec.analysis)
-
-
-def _check_analysis(analysis: AnalysisSpec) -> None:
-    for name in ("alpha", "error_alpha"):
-        if not 0.0 < getattr(analysis, name) < 1.0:
-            raise MalformedRequestError(f"analysis.{name} must lie between 0 and 1, got {getattr(analysis, name)}")
-    for name in (
-        "tolerance",
-        "min_dwell_s",
-        "max_dwell_s",
-        "bake_s",
-        "warmup_s",
-        "drain_s",
-        "keep_stable_s",
-        "shadow_s",
-    ):
-        value = getattr(analysis, name)
-        if not (value >= 0.0 and math.isfinite(value)):
-            raise MalformedRequestError(f"analysis.{name} must be a number from 0, got {value}")
-    if not 0 <= analysis.holdback_bp < FULL_BP:
-        raise MalformedRequestError(f"analysis.holdback_bp must be from 0 to 9,999, got {analysis.holdback_bp}")
-    if analysis.on_inconclusive not in {"hold", "rollback"}:
-        raise MalformedRequestError(
-            f"analysis.on_inconclusive must be hold or rollback, got {analysis.on_inconclusive!r}"
-        )
-    unknown = set(analysis.guards) - set(GUARDS)
-    if unknown:
-        raise MalformedRequestError(
-            f"analysis.guards knows {', '.join(GUARDS)}, got {', '.join(sorted(unknown))}", remedy="remove the others"
-        )
 
 
 def stable_version(record: EndpointRecord) -> VersionSpec | None:
