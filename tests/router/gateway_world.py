@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import dataclasses
 import tempfile
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import uvloop
 
 from divisions.clock import SystemClock
 from divisions.control import (
@@ -101,6 +103,8 @@ class World:
         self.servers: list[ChannelServer] = []
         self.gateway: Gateway
         self.hosted_score: Callable[[np.ndarray], np.ndarray] = minutes_score
+        self._threads: list[tuple[asyncio.AbstractEventLoop, threading.Thread]] = []
+        self._thread_servers: list[tuple[ChannelServer, asyncio.AbstractEventLoop]] = []
         self._epoch = 0
         self._replicas = 0
 
@@ -129,6 +133,27 @@ class World:
             tcp,
             max_batch,
         )
+
+    async def thread_replica(self, score: Callable[[np.ndarray], np.ndarray]) -> ReplicaAddress:
+        """A replica on a thread and loop of its own, so that its hanging does not hang the test."""
+        loop = uvloop.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        self._threads.append((loop, thread))
+        address = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self.replica("3.2", score), loop))
+        self._thread_servers.append((self.servers.pop(), loop))
+        return address
+
+    async def close(self) -> None:
+        await self.gateway.stop(0.2)
+        for server in self.servers:
+            await server.drain(0.2)
+        for server, loop in self._thread_servers:
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(server.drain(0.2), loop))
+        for loop, thread in self._threads:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(30)
+            loop.close()
 
     async def route(
         self,
@@ -237,6 +262,4 @@ async def world(channel_token: bytes = b"", **changes: object) -> AsyncIterator[
         try:
             yield it
         finally:
-            await it.gateway.stop(0.2)
-            for server in it.servers:
-                await server.drain(0.2)
+            await it.close()
