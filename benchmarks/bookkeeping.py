@@ -1,7 +1,8 @@
 """What a canary's bookkeeping costs: ``python -m benchmarks.bookkeeping --output json``.
 
 Two labs side by side, the same but for `benchmarks.no_bookkeeping`: a canary at 20 %, one replica for each version,
-1,000 customers. Short runs take turns and the order changes each round, so that a busy spell of the machine hits both alike.
+1,000 customers. Short runs take turns and the order changes each round, so that a busy spell of the machine
+hits both alike.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks.bench_bundle import Workload, write_workload
+from benchmarks.command import parse_counts, say_on_stderr
 from benchmarks.comparison import Comparison, Run, compare_rows, render_comparison, summarise_runs
 from benchmarks.interrupts import EXIT_INTERRUPTED, stop_on_sigterm
 from benchmarks.machine import describe_machine
@@ -99,8 +100,8 @@ def measure_rounds(
     return runs, failures
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmarks.compare") -> int:
+    options = _parser(prog).parse_args(arguments)
     stop_on_sigterm()
     try:
         return _compare(options)
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    connections = _counts(options.connections)
+    connections = parse_counts("--connections", options.connections)
     peers = choose_peers(options.peers)
     build: Path = options.build.absolute()
     work = build / "compare"
@@ -125,9 +126,9 @@ def _compare(options: argparse.Namespace) -> int:
     machine = describe_machine()
     ours: Peer = RunningGateway(options.divisions_url) if options.divisions_url else DIVISIONS
     wanted = peers if options.without_divisions else [ours, *peers]
-    systems, absent = install_systems(wanted, build, _say_on_stderr)
+    systems, absent = install_systems(wanted, build, say_on_stderr)
     runs, failures = measure_rounds(
-        systems, workload, work, connections, options.seconds, options.rounds, _say_on_stderr
+        systems, workload, work, connections, options.seconds, options.rounds, say_on_stderr
     )
     rows = summarise_runs(runs)
     found = Comparison(
@@ -162,22 +163,8 @@ def _workload(options: argparse.Namespace, work: Path) -> Workload:
     return Workload(options.bundle.absolute(), manifest.sha256, manifest.schema, options.body.read_bytes())
 
 
-def _counts(text: str) -> list[int]:
-    try:
-        counts = [int(part) for part in text.split(",")]
-    except ValueError:
-        counts = []
-    if not counts or min(counts) < 1:
-        raise UsageError(f"--connections must be numbers above 0, got {text!r}", remedy="write 1,16,64")
-    return counts
-
-
-def _say_on_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description="Divisions beside other servers.")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Divisions beside other servers.")
     add = parser.add_argument
     add("--peers", default=",".join(PEERS), help=f"comma-separated, of {', '.join(PEERS)} (default: all)")
     add("--seconds", type=float, default=10.0, help="length of each measured run (default 10)")

@@ -82,10 +82,10 @@ def _stop_on_eof(loop: asyncio.AbstractEventLoop, load: OpenLoop) -> None:
         load.stop()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmarks.load") -> int:
+    options = _parser(prog).parse_args(arguments)
     try:
-        bodies = encode_bodies(read_rows(options.rows))
+        bodies = _bodies(options.rows)
         plan = plan_load(
             options.url,
             bodies,
@@ -108,6 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(file=sys.stderr)
     _write(options, result, samples)
     return 0
+
+
+def _bodies(path: Path) -> list[bytes]:
+    if path.suffix == ".jsonl":
+        return path.read_bytes().splitlines()
+    return encode_bodies(read_rows(path))
 
 
 def _write(options: argparse.Namespace, result: LoadResult, samples: Samples) -> None:
@@ -151,11 +157,11 @@ def _ticker(stream: bool) -> Callable[[Tick], None]:
     return rewrite_line
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description="Open-loop load on one endpoint.")
+def _parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=prog, description="Open-loop load on one endpoint.")
     add = parser.add_argument
     add("--url", required=True, help="e.g. http://127.0.0.1:8000/api/v2/predict/churn")
-    add("--rows", required=True, type=Path, help="Parquet file whose rows are sent")
+    add("--rows", required=True, type=Path, help="Parquet file whose rows are sent, or .jsonl of whole bodies")
     add("--rps", type=float, default=300.0, help="mean requests per second (default 300)")
     add("--duration", type=float, default=30.0, help="seconds (default 30)")
     add("--arrivals", choices=[kind.value for kind in Arrivals], default=Arrivals.POISSON.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -24,11 +25,19 @@ class LoadProcess:
     """
 
     def __init__(
-        self, url: str, rows: Path, rate_rps: float, longest_s: float, samples: Path, log: Path, seed: int = 0
+        self,
+        url: str,
+        rows: Path,
+        rate_rps: float,
+        longest_s: float,
+        samples: Path,
+        log: Path,
+        seed: int = 0,
+        connections: int = 256,
     ) -> None:
         command = [sys.executable, "-m", "benchmarks.load", "--stream", "--stop-on-eof"]
         command += ["--url", url, "--rows", str(rows), "--rps", f"{rate_rps:g}", "--duration", f"{longest_s:g}"]
-        command += ["--seed", str(seed), "--samples", str(samples)]
+        command += ["--seed", str(seed), "--samples", str(samples), "--connections", str(connections)]
         self._log = log
         with log.open("wb") as errors:
             self._process = subprocess.Popen(
@@ -48,6 +57,11 @@ class LoadProcess:
         """Raises: RuntimeError: the load did not begin."""
         if not self._has_ticked.wait(_FIRST_TICK_S) or not self._ticks:
             raise RuntimeError(f"the load generator did not begin: {self._log.read_text()[-500:].strip()}")
+
+    def wait_until_ended(self, timeout_s: float) -> None:
+        """Waits for the end of the plan; `stop` then has the result."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
 
     def stop(self) -> LoadResult:
         """Sends nothing more, waits for what is under way and returns the result.

@@ -53,9 +53,13 @@ class Scorer:
         return [features[name] for name in self._features]
 
     def scores(self, rows: Sequence[Sequence[float]] | NDArray[np.float32]) -> list[float]:
-        batch: NDArray[np.float32] = np.asarray(rows, dtype=np.float32)
-        scores: list[float] = self._session.run(None, {self._input: batch})[0].tolist()
+        scores: list[float] = self.run(np.asarray(rows, dtype=np.float32)).tolist()
         return scores
+
+    def run(self, rows_NF: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Scores ``float32[N, F]`` as ``float32[N]``."""
+        scores_N: NDArray[np.float32] = self._session.run(None, {self._input: rows_NF})[0]
+        return scores_N
 
 
 def graph_from(variables: dict[str, str]) -> Graph:
