@@ -4,9 +4,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from divisions.control import ArmSample, SplitReport, VersionReport
+from divisions.bundle import REFERENCE
+from divisions.control import ArmSample, SplitReport, VersionReport, VersionSpec
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from router.drift import DriftWatch, FeatureBins, InputBins, count_inputs, count_scores
+from router.reference import read_bins
+from router.split_watch import SplitWatch
+from trainers.reference import build_reference, count
 
 AGE = Feature("age", FeatureKind.NUMERIC)
 PLAN = Feature("plan", FeatureKind.CATEGORICAL, ("basic", "gold"))
@@ -45,6 +49,18 @@ def test_values_fall_into_the_bins_that_training_has_fixed():
 def test_the_bins_are_those_that_a_bundle_holds():
     data = msgspec.json.encode({"num_rows": 1_000, "histograms": msgspec.to_builtins(BINS.histograms)})
     assert msgspec.json.decode(data, type=InputBins) == BINS
+
+
+def test_gateways_count_as_training_does():
+    """Two packages that must not import one another, one file between them."""
+    generator = np.random.default_rng(5)
+    trained = build_reference(SCHEMA, rows(generator, 2_000))
+    bins = msgspec.json.decode(trained.to_json(), type=InputBins)
+    new = rows(generator, 500)
+    new[::7, 0] = np.nan
+    new[::5, 1] = 0  # a text that training did not know
+    expected = tuple(count(each.feature, each.edges, x_N) for each, x_N in zip(trained.histograms, new.T, strict=True))
+    assert count_inputs(bins.histograms, SCHEMA, new) == expected
 
 
 def test_features_that_mean_something_else_in_the_canary_are_not_compared():
@@ -94,6 +110,31 @@ def test_scores_that_are_distributed_otherwise_are_drift(change, low, high):
 def test_scores_out_of_range_are_counted_at_the_ends():
     assert count_scores([-1.0, 0.0, 0.5, 1.0, 7.0]) == {0: 2, 10: 1, 19: 2}
     assert count_scores([]) == {}
+
+
+def test_a_gateway_counts_one_row_per_customer_in_the_bins_of_stables_bundle(tmp_path):
+    (tmp_path / REFERENCE).write_bytes(msgspec.json.encode({"num_rows": 1_000, "histograms": BINS.histograms}))
+    bins = read_bins(VersionSpec("m", "3.1", str(tmp_path), "", SCHEMA))
+    watch = SplitWatch("salt", "m-v3.2", 2_000, bins, (SCHEMA, SCHEMA))
+    row = rows(np.random.default_rng(0), 1).tobytes()
+    for digest in (1, 1, 2, 1):
+        watch.stable.saw(digest, row)
+    watch.canary.saw(3, row)
+    told = watch.report()
+    assert told.features == ("age", "plan", "abroad")
+    assert (told.stable.num_rows, told.canary.num_rows) == (2, 1)
+    assert [sum(counts) for counts in told.stable.inputs] == [2, 2, 2]
+    watch.stable.saw(1, row)
+    again = watch.report()
+    assert (again.stable.num_rows, again.stable.digests) == (0, ()), "a customer that is known is no new draw"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b'{"histograms": 3}', b"\xff"])
+def test_a_bundle_without_a_readable_reference_has_no_bins(tmp_path, content):
+    if content is not None:
+        (tmp_path / REFERENCE).write_bytes(content)
+    assert read_bins(VersionSpec("m", "3.1", str(tmp_path), "", SCHEMA)).histograms == ()
+    assert read_bins(VersionSpec("m", "3.1", "", "", SCHEMA)).histograms == ()
 
 
 def test_a_report_of_another_shape_is_left_out():
