@@ -233,7 +233,7 @@ def test_a_shed_request_says_when_to_come_back(client, gateway):
         (403, errors.AccessDeniedError),
         (404, errors.UnknownVersionError),
         (409, errors.ConflictError),
-        (412, errors.ConflictError),
+        (412, errors.StaleGenerationError),
         (422, errors.RolloutError),
         (500, errors.ClusterError),
         (503, errors.NotRunningError),
