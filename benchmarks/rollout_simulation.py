@@ -87,10 +87,10 @@ class _Gateway:
         self._weight_bp = 0
         self.load = CustomerLoad()
 
-    def choose_salt(self, base: str, weight_bp: int, now_tick: int) -> SaltScores | None:
+    def choose_salt(self, base: str, weights_bp: tuple[int, ...], now_tick: int) -> SaltScores | None:
         search = SaltSearch(self.load)
         for _ in range(CANDIDATES + 1):
-            search.sweep(base, weight_bp, now_tick)
+            search.sweep(base, weights_bp, now_tick)
         return search.scores()
 
     def split_by(self, salt: str, weight_bp: int) -> None:
@@ -113,7 +113,7 @@ class _Gateway:
             if service.utilisation:
                 stable_s = queued(stable_s, requests.waits, service, service.utilisation * self._traffic.load(tick))
             keys = [key_of(customer) for customer in requests.customer.tolist()]
-            self.load.add(tick, keys, stable_s)
+            self.load.add(tick, keys, stable_s.tolist())
             return EndpointReport(ENDPOINT, (_report(STABLE, stable_s),)), np.zeros(len(keys), np.bool_), None
         mine = self._table.are_canary(requests.customer, self._weight_bp)
         stable_s, canary_s = requests.latency_stable_s[~mine], requests.latency_canary_s[mine]
@@ -206,8 +206,9 @@ def simulate(
         if tick < -1:
             continue
         if judge is None and chooses_salt:
-            scores = gateway.choose_salt(salt, STEPS_BP[0], tick)
-            salt = salts.candidate(salt, salts.best([scores] if scores else [], STEPS_BP[0]))
+            weights_bp = canary.weights_bp(policy)
+            scores = gateway.choose_salt(salt, weights_bp, tick)
+            salt = salts.candidate(salt, salts.best([scores] if scores else [], weights_bp))
         before = state
         state = _turn(state, policy, judge, scenario, now_s)
         decided_s = tripped_s if isinstance(state, RollingBack) and tripped_s is not None else now_s

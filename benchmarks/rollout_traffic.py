@@ -104,7 +104,7 @@ class Traffic:
         for start in range(self._first, self._last, STRETCH_S):
             ticks = np.arange(start, min(start + STRETCH_S, self._last))
             jitter = np.exp(self._generator.normal(0.0, 0.05, len(ticks)))
-            numbers = self._generator.poisson([self._rps * self.load(tick) for tick in ticks] * jitter)
+            numbers = self._generator.poisson([self._rps * self.load(tick) for tick in ticks.tolist()] * jitter)
             stretch = self._draw(ticks, numbers)
             ends = np.cumsum(numbers)
             for tick, number, end in zip(ticks.tolist(), numbers.tolist(), ends.tolist(), strict=True):

@@ -146,7 +146,7 @@ class VersionRoute(msgspec.Struct, frozen=True):
 class EndpointRoute(msgspec.Struct, frozen=True):
     """How one endpoint's traffic is split: stable first, then at most one canary. Weights sum to 10,000.
 
-    ``salt`` tells rollouts apart. ``trial_bp`` is the canary's first weight while salts are tried for it, else 0.
+    ``salt`` tells rollouts apart. ``trial_bp`` are the canary's weights to come while salts are tried for them.
     ``mirror_bp`` is the share of stable's requests that are copied to the canary and not answered by it.
     ``warmup_s`` and ``warmup_requests`` say how long a replica that joins meanwhile is not judged.
     """
@@ -154,7 +154,7 @@ class EndpointRoute(msgspec.Struct, frozen=True):
     endpoint: str
     salt: str
     versions: tuple[VersionRoute, ...]
-    trial_bp: int = 0
+    trial_bp: tuple[int, ...] = ()
     mirror_bp: int = 0
     warmup_s: float = 0.0
     warmup_requests: int = 0
@@ -189,7 +189,7 @@ class SaltScores(msgspec.Struct, frozen=True):
 
     Each row is ``requests, slow, slow, slow``, by `router.salts.QUANTILES`. ``total`` are all requests of the minute,
     ``heavy`` those of the customers tried, and ``canary`` holds for each candidate what of ``heavy`` would have been
-    the canary's. Rows add up over gateways.
+    the canary's: one such row after the other for each of the route's ``trial_bp``. Rows add up over gateways.
     """
 
     base: str

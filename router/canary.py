@@ -126,6 +126,7 @@ __all__ = [
     "phase",
     "start",
     "step_index",
+    "weights_bp",
 ]
 
 ACKNOWLEDGE_S = 5.0
@@ -245,6 +246,11 @@ def holdback_bp(policy: Policy) -> int:
     """Stable's share while baking; never so much that the canary would lose weight against the step before."""
     before_bp = policy.steps_bp[-2] if len(policy.steps_bp) > 1 else 0
     return min(policy.analysis.holdback_bp, FULL_BP - before_bp)
+
+
+def weights_bp(policy: Policy) -> tuple[int, ...]:
+    """The canary's weights, step by step; never all traffic while there is a holdback."""
+    return tuple(min(weight_bp, FULL_BP - holdback_bp(policy)) for weight_bp in policy.steps_bp)
 
 
 def canary_bp(state: State, policy: Policy) -> int:

@@ -315,7 +315,7 @@ class Controller:
         weight_bp = canary.canary_bp(state, started.policy)
         if started.canary_bp or not weight_bp or started.stable is None or isinstance(state, canary.Promoted):
             return record
-        index = salts.best(self._watch.salts(record.endpoint, started.salt), weight_bp)
+        index = salts.best(self._watch.salts(record.endpoint, started.salt), rollout.trial_bp(record))
         chosen = msgspec.structs.replace(started, salt=salts.candidate(started.salt, index))
         return msgspec.structs.replace(record, rollout=chosen)
 

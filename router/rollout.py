@@ -128,14 +128,14 @@ def has_canary(state: State) -> bool:
     return not isinstance(state, canary.Pending | canary.Promoted | canary.RolledBack)
 
 
-def trial_bp(record: EndpointRecord) -> int:
-    """The canary's first weight, while the rollout has not come so far; salts are tried for it."""
+def trial_bp(record: EndpointRecord) -> tuple[int, ...]:
+    """The canary's weights to come, while it has not had any; salts are tried for them."""
     rollout = record.rollout
     state = rollout.state.inner if isinstance(rollout.state, canary.Held) else rollout.state
     is_before = isinstance(state, canary.Pending | canary.Warming | canary.Shadowing)
     if not is_before or rollout.stable is None or rollout.is_direct:
-        return 0
-    return min(rollout.spec.steps_bp[0], FULL_BP - canary.holdback_bp(rollout.policy))
+        return ()
+    return tuple(weight_bp for weight_bp in canary.weights_bp(rollout.policy) if weight_bp < FULL_BP)
 
 
 def wanted_versions(record: EndpointRecord, now_s: float) -> dict[str, VersionSpec]:

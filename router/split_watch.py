@@ -153,12 +153,12 @@ class SaltSearch:
         self._load = load
         self._trial: SaltTrial | None = None
 
-    def sweep(self, base: str, weight_bp: int, now_tick: int) -> None:
-        """Goes on with the trial for ``base``; begins it when there is none. ``weight_bp`` 0 ends it."""
-        if not weight_bp:
+    def sweep(self, base: str, weights_bp: tuple[int, ...], now_tick: int) -> None:
+        """Goes on with the trial for ``base``; begins it when there is none. No weights end it."""
+        if not weights_bp:
             self._trial = None
         elif self._trial is None or self._trial.base != base:
-            self._trial = SaltTrial(base, weight_bp, self._load, now_tick)
+            self._trial = SaltTrial(base, weights_bp, self._load, now_tick)
         elif not self._trial.is_done:
             self._trial.step()
 

@@ -164,7 +164,7 @@ class World:
         canary_schema: FeatureSchema = SCHEMA,
         channels: int | None = None,
         salt: str = "salt",
-        trial_bp: int = 0,
+        trial_bp: tuple[int, ...] = (),
         mirror_bp: int = 0,
         warmup: tuple[float, int] = (0.0, 0),
     ) -> None:

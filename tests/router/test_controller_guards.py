@@ -164,18 +164,18 @@ def test_a_shadow_goes_on_after_the_controller_was_killed(world):
 
 def test_the_salt_is_the_best_of_those_tried_before_the_first_step(world):
     base = f"salt-{1}"
-    rows = [(500, 400, 300, 200)] * salts.CANDIDATES
-    rows[17] = (200, 100, 20, 2)  # A fifth of everything: the arms would be alike.
+    rows = [(200, 100, 20, 2) + (900, 400, 30, 2) * 2] * salts.CANDIDATES  # Alike at the first step, not later.
+    rows[17] = (190, 90, 20, 2, 500, 250, 50, 5, 970, 485, 97, 10)
     world.salt_scores = SaltScores(base, (1_000, 500, 100, 10), (1_000, 500, 100, 10), tuple(rows))
     world.silent = {"3.2"}
     world.controller.start_rollout(spec("3.2"))
     world.seconds(3)
     route = world.controller.table.endpoints[0]
-    assert (route.salt, route.trial_bp) == (base, 2_000)
+    assert (route.salt, route.trial_bp) == (base, (2_000, 5_000, 9_700))
     world.silent = set()
     world.until("STEP")
     route = world.controller.table.endpoints[0]
-    assert (route.salt, route.trial_bp) == (salts.candidate(base, 17), 0)
+    assert (route.salt, route.trial_bp) == (salts.candidate(base, 17), ())
     world.restart_controller()
     world.seconds(3)
     assert world.controller.table.endpoints[0].salt == salts.candidate(base, 17)

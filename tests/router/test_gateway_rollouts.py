@@ -134,7 +134,7 @@ def test_salts_are_tried_on_the_traffic_before_the_first_step(run):
             await it.route([stable])
             await ask(it, 200, customers=7)
             it.told()  # A second's end: the load by customer is brought up to date.
-            await it.route([stable], trial_bp=2_000, salt="base")
+            await it.route([stable], trial_bp=(2_000, 9_700), salt="base")
             search = it.gateway.dispatcher.endpoints["churn"].memory.search
             await until(lambda: search.scores() is not None)
             scores = search.scores()

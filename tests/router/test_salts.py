@@ -23,8 +23,8 @@ def heavy_traffic(seed, seconds=60, rps=500, slow_customers=3):
     return load
 
 
-def tried(load, base="base", weight_bp=2_000, now_tick=60):
-    trial = SaltTrial(base, weight_bp, load, now_tick)
+def tried(load, base="base", weights_bp=(2_000,), now_tick=60):
+    trial = SaltTrial(base, weights_bp, load, now_tick)
     while not trial.is_done:
         trial.step()
     return trial.scores()
@@ -37,7 +37,7 @@ def gap(scores, index, weight=0.2):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_best_salt_splits_heavy_traffic_more_evenly_than_the_usual_one(seed):
     scores = tried(heavy_traffic(seed))
-    best = salts.best([scores], 2_000)
+    best = salts.best([scores], (2_000,))
     gaps = sorted(gap(scores, index) for index in range(CANDIDATES))
     assert gap(scores, best) == gaps[0]
     assert gaps[0] < 0.5 * gaps[CANDIDATES // 2]
@@ -54,10 +54,26 @@ def test_the_counts_are_those_of_the_split_itself():
         assert scores.canary[index][0] == mine
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_best_salt_is_the_best_of_all_steps_together(seed):
+    weights_bp = (2_000, 5_000, 9_700)
+    load = heavy_traffic(seed)
+    chosen = salts.best([tried(load, weights_bp=weights_bp)], weights_bp)
+    worst = {
+        index: max(gap(tried(load, weights_bp=(bp,)), index, bp / 10_000) for bp in weights_bp)
+        for index in (chosen, 0, 1, 2, 3)
+    }
+    assert worst[chosen] == min(worst.values())
+
+
+def test_scores_for_other_weights_choose_nothing():
+    assert salts.best([tried(heavy_traffic(0))], (2_000, 5_000)) == 0
+
+
 def test_without_traffic_the_salt_is_the_random_one():
     assert tried(CustomerLoad()) is None
-    assert salts.best([], 2_000) == 0
-    assert salts.candidate("abc", salts.best([], 2_000)) == "abc"
+    assert salts.best([], (2_000,)) == 0
+    assert salts.candidate("abc", salts.best([], (2_000,))) == "abc"
 
 
 def test_gateways_add_up():
@@ -68,7 +84,7 @@ def test_gateways_add_up():
         tuple(a + b for a, b in zip(one.heavy, two.heavy, strict=True)),
         tuple(tuple(a + b for a, b in zip(x, y, strict=True)) for x, y in zip(one.canary, two.canary, strict=True)),
     )
-    assert salts.best([one, two], 2_000) == salts.best([both], 2_000)
+    assert salts.best([one, two], (2_000,)) == salts.best([both], (2_000,))
 
 
 def test_memory_is_bounded_whatever_the_number_of_customers():
