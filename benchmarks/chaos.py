@@ -19,7 +19,7 @@ from pathlib import Path
 
 from benchmarks.bench_bundle import write_workload
 from benchmarks.bookkeeping import bodies_of
-from benchmarks.chaos_story import ChaosResult, Frozen, Killed, added_p99_ms, render_chaos, touched_until_s
+from benchmarks.chaos_story import ChaosResult, Frozen, Killed, added_p99_ms, render_chaos, touched_by
 from benchmarks.command import Say, benchmark_parser, run_benchmark
 from benchmarks.load_process import LoadProcess
 from benchmarks.machine import describe_machine
@@ -153,7 +153,7 @@ def run_chaos(cluster: ProductCluster, work: Path, seed: int, kills: int, freeze
         killed=Killed(kills, spell_of([run], kill_times_s[0], calm_s), added_p99_ms(run, kill_times_s, before.p99_ms)),
         frozen=Frozen(
             spell_of([run], frozen_s, frozen_s + freeze_s),
-            touched_until_s(run, frozen_s, freeze_s, before.p99_ms),
+            *touched_by(run, frozen_s, freeze_s, before.p99_ms),
             unready_s,
         ),
         reasons=result.reasons,

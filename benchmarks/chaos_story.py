@@ -28,9 +28,10 @@ class Killed(msgspec.Struct, frozen=True):
 
 
 class Frozen(msgspec.Struct, frozen=True):
-    """``touched_s`` is see `touched_until_s`; ``unready_s`` when the status no longer called it ready, if it did."""
+    """``touched`` and ``touched_s`` are see `touched_by`; ``unready_s`` when the status no longer called it ready."""
 
     spell: Spell
+    touched: int
     touched_s: float
     unready_s: float | None
 
@@ -63,16 +64,18 @@ def added_p99_ms(run: Samples, kills_s: Sequence[float], before_p99_ms: float) -
     return round(percentile_ms(run.latency_s[near], 99) - before_p99_ms, 2)
 
 
-def touched_until_s(run: Samples, at_s: float, within_s: float, before_p99_ms: float) -> float:
-    """How long after ``at_s`` the last request was planned that a freeze touched; 0 if none was.
+def touched_by(run: Samples, at_s: float, within_s: float, before_p99_ms: float) -> tuple[int, float]:
+    """How many requests a freeze touched, and how long after it the last of them was planned (0: none after it).
 
-    Touched is a request that failed, or took longer than four times the p99 of the load alone and than 100 ms.
+    Touched is a request that failed, or took longer than four times the p99 of the load alone and than 100 ms. Those
+    that were under way when it froze are among them.
     """
     planned_s = run.start_wall_s + run.scheduled_s - at_s
     limit_s = max(_TOUCHED * before_p99_ms, _LEAST_MS) / 1e3
     touched = (run.outcome != Outcome.OK) | (run.latency_s > limit_s)
-    own = touched & (planned_s >= 0) & (planned_s < within_s)
-    return round(float(planned_s[own].max()), 3) if own.any() else 0.0
+    own = touched & (planned_s + run.latency_s >= 0) & (planned_s < within_s)
+    last_s = float(planned_s[own].max(initial=0.0))
+    return int(own.sum()), round(max(0.0, last_s), 3)
 
 
 def render_chaos(found: ChaosResult) -> str:
@@ -83,8 +86,8 @@ def render_chaos(found: ChaosResult) -> str:
         f"{found.before.p50_ms:.1f} ms, p99 {found.before.p99_ms:.1f} ms",
         f"{killed.kills} kills: {client_errors(killed.spell):,} client errors, p99 of the {AFTER_KILL_S:g} s after a "
         f"kill {killed.added_p99_ms:+.1f} ms",
-        f"one frozen: {client_errors(frozen.spell):,} client errors, last request touched after "
-        f"{frozen.touched_s:.2f} s, not ready by the status {gone}",
+        f"one frozen: {client_errors(frozen.spell):,} client errors, {frozen.touched:,} requests delayed, the "
+        f"last one sent {frozen.touched_s:.2f} s after it, not ready by the status {gone}",
     ]
     lines += [f"  {count:,} x {reason}" for reason, count in sorted(found.reasons.items())]
     if found.generator_saturated:

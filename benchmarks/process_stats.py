@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 _TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -40,13 +42,16 @@ def listeners(port: int) -> list[int]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
-        try:
-            links = [os.readlink(link) for link in (folder / "fd").iterdir()]
-        except OSError:
-            continue  # somebody else's, or gone
-        if any(link in inodes for link in links):
+        if any(link in inodes for link in _open_files(folder)):
             found.add(int(folder.name))
     return sorted(found)
+
+
+def _open_files(folder: Path) -> Iterator[str]:
+    with contextlib.suppress(OSError):  # somebody else's process, or gone
+        for link in list((folder / "fd").iterdir()):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                yield os.readlink(link)
 
 
 def _listening_inodes(port: int) -> set[str]:

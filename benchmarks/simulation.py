@@ -36,7 +36,7 @@ class Costs(msgspec.Struct, frozen=True):
     request_s: float
     """Of a gateway for one request, from its bytes to its reply's."""
     turn_s: float
-    """Of a gateway for a turn of its loop and one batch, there and back."""
+    """Of a gateway for one batch, there and back, and the turns of its loop that this takes."""
     replica_batch_s: float
     replica_row_s: float
     report_s: float
@@ -181,7 +181,7 @@ class Simulation:
         if len(arrived) > room:
             self.refused += len(arrived) - room
         gateway.waiting.extend(arrived[:room])
-        ends_s = now_s + costs.turn_s * max(1, len(gateway.replies)) + costs.request_s * len(arrived)
+        ends_s = now_s + costs.turn_s * len(gateway.replies) + costs.request_s * len(arrived)
         self._spend(self._gateway_busy_s, index, now_s, ends_s)
         for batch in gateway.replies:
             self._answer(batch, ends_s)
@@ -216,11 +216,11 @@ class Simulation:
     def _answer(self, batch: _Batch, now_s: float) -> None:
         self.answered_all += len(batch.arrived_s)
         node = self._gateways[batch.gateway].node
-        self._transmit(node, self._cluster.reply_bytes * len(batch.arrived_s), now_s)
-        if now_s < self._warm_s or now_s > self._duration_s:
+        out_s = self._transmit(node, self._cluster.reply_bytes * len(batch.arrived_s), now_s)
+        if out_s < self._warm_s or out_s > self._duration_s:
             return
         self._answered += len(batch.arrived_s)
-        self.latencies_s += [now_s - arrived_s for arrived_s in batch.arrived_s]
+        self.latencies_s += [out_s - arrived_s for arrived_s in batch.arrived_s]
 
     # -- replicas -----------------------------------------------------------------------------------------------
 

@@ -51,6 +51,14 @@ def test_the_script_posts_the_body_it_was_given(tmp_path):
     assert str(tmp_path / "request.body") in (tmp_path / "request.lua").read_text()
 
 
+def test_a_script_takes_turns_with_several_bodies_and_sends_further_headers(tmp_path):
+    write_script(tmp_path / "request.lua", [b'{"a":1}', b'{"a":2}'], {"inference-header-content-length": "7"})
+    assert (tmp_path / "request.body").read_bytes() == b'{"a":1}\n{"a":2}\n'
+    script = (tmp_path / "request.lua").read_text()
+    assert 'wrk.headers["inference-header-content-length"] = "7"' in script
+    assert "function request()" in script
+
+
 def test_an_unknown_peer_is_named_with_those_there_are():
     with pytest.raises(UsageError, match=r"'rayserve'.*ray-serve"):
         choose_peers("ray-serve,rayserve")
