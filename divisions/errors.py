@@ -14,6 +14,9 @@
     ├── GateRefusedError        the model was trained, but a validation gate refused it
     ├── RegistryError           the model registry is unreachable or lacks the version
     ├── BundleError             a bundle is damaged, or was changed after it was written
+    ├── EngineError             an engine cannot be opened, or does not answer as the others do
+    │   ├── EngineUnavailableError  the engine that the version insists on is not to be had here
+    │   └── OverCommitError         more of a GPU is asked for than there is
     ├── OnlineStoreError        the online feature store is damaged or locked
     ├── ClusterError            the cluster is not in the state the command needs
     │   ├── AlreadyRunningError
@@ -150,6 +153,18 @@ class RegistryError(DivisionsError):
 
 class BundleError(DivisionsError):
     """A bundle is damaged, or was changed after it was written."""
+
+
+class EngineError(DivisionsError):
+    """An engine cannot be opened, or does not answer as the others do; a lesser one may."""
+
+
+class EngineUnavailableError(EngineError):
+    """The engine that the version insists on is not to be had here."""
+
+
+class OverCommitError(EngineError):
+    """More of a GPU, or of its memory, is asked for than there is."""
 
 
 class OnlineStoreError(DivisionsError):

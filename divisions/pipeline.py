@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from divisions.control import FULL_BP, AnalysisSpec, Placement
+from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, Placement
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +146,9 @@ class Serving:
     max_batch: int = 256
     accelerator_type: str | None = None
     placement: Placement = Placement.REPLICAS
+    engine: EngineChoice = EngineChoice.AUTO
+    vram_gb: float | None = None
+    """Memory of a whole GPU; None means what the GPU has. Of it, each replica may use its share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from divisions.control import FULL_BP, GUARDS, AnalysisSpec, Placement
+from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, Placement
 from divisions.errors import PipelineError
 from divisions.pipeline import Features, Model, Resources, Serving
 from divisions.resource_text import parse_duration_s, parse_name, parse_percent_bp
@@ -130,6 +130,10 @@ def serving(section: Section, trained_on: Resources) -> Serving:
     usual = Serving()
     with section:
         num_gpus = section.take("num_gpus", _gpus, 1.0 if trained_on.num_gpus else usual.num_gpus)
+        usual_type = trained_on.accelerator_type if num_gpus else None
+        accelerator_type = section.take("accelerator_type", text, usual_type)
+        # What training says of its GPU's memory holds for the same GPU only.
+        usual_vram_gb = trained_on.vram_gb if num_gpus and accelerator_type == usual_type else None
         return Serving(
             replicas=section.take("replicas", integer(1, 1_000), usual.replicas),
             num_cpus=section.take("num_cpus", number(0, 1_000), usual.num_cpus),
@@ -137,7 +141,9 @@ def serving(section: Section, trained_on: Resources) -> Serving:
             canary_num_gpus=section.take("canary_num_gpus", _gpus, num_gpus / 2 if num_gpus <= 1 else num_gpus),
             max_batch=section.take("max_batch", integer(1, 65_536), usual.max_batch),
             placement=section.take("placement", choice(Placement), usual.placement),
-            accelerator_type=section.take("accelerator_type", text, trained_on.accelerator_type if num_gpus else None),
+            accelerator_type=accelerator_type,
+            engine=section.take("engine", choice(EngineChoice), usual.engine),
+            vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), usual_vram_gb),
         )
 
 

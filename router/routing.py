@@ -70,12 +70,13 @@ def _replica_status(
         age_s=max(0.0, now_s - address.started_at_s),
         ip=address.tcp.rpartition(":")[0] or "unix",
         node=address.node_id,
-        gpu=f"{version.num_gpus:g}" if version and version.num_gpus else "-",
+        gpu=version.gpu if version else "",
         version=version.version if version else address.app_name.rpartition("-v")[2],
         role=_role(share, version),
         weight_bp=share.weight_bp if share else 0,
         pid=address.pid,
         engine=address.engine,
+        engine_note=address.engine_note,
     )
 
 

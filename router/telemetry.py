@@ -7,6 +7,7 @@ or customer, whose number has no bound.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -60,6 +61,7 @@ class GatewayCollector(Collector):
                 replicas.add_metric(values, pool.ready_channels)
                 queued.add_metric(values, pool.queue.rows)
         yield from (requests, retries, latency, compute, weight, replicas, queued)
+        yield self._engines()
         refused = CounterMetricFamily(
             "divisions_refused", "Requests that reached no version", labels=["endpoint", "status"]
         )
@@ -71,6 +73,20 @@ class GatewayCollector(Collector):
         yield GaugeMetricFamily(
             "divisions_controller_silent_seconds", "Since the controller last answered", self._controller_age_s()
         )
+
+    def _engines(self) -> Metric:
+        """What each version runs on. ``passed_over`` says why on nothing better; a version has few such texts."""
+        labels = ["endpoint", "version", "engine", "passed_over"]
+        engines = GaugeMetricFamily("divisions_engine_replicas", "Replicas by engine", labels=labels)
+        counts = Counter(
+            (endpoint.name, route.version.version, replica.engine, replica.engine_note)
+            for endpoint in self._dispatcher.endpoints.values()
+            for route in endpoint.route.versions
+            for replica in route.replicas
+        )
+        for values, count in sorted(counts.items()):
+            engines.add_metric(values, count)
+        return engines
 
 
 def render(collector: Collector) -> bytes:

@@ -52,7 +52,8 @@ def open_hosted(spec_json: bytes, settings: Settings) -> HostedEngine:
         BundleError: the bundle is not the one registered, or its model cannot be served.
         FaultsRefusedError: faults are asked for and not allowed.
     """
-    spec = msgspec.json.decode(spec_json, type=VersionSpec)
+    # A gateway has no GPU: Ray gave it none, and it would share one with every version that it hosts.
+    spec = msgspec.structs.replace(msgspec.json.decode(spec_json, type=VersionSpec), num_gpus=0.0)
     clock = SystemClock()
     engine = load_engine(spec, settings, random.Random(spec.bundle_sha256))
     return HostedEngine(engine, spec.max_batch, clock.monotonic_s)

@@ -21,7 +21,7 @@ from divisions.settings import load_settings
 from serving.faults import check_allowed
 from serving.heartbeat import Heartbeat
 from serving.ray_registration import Registration
-from serving.replica import Replica, load_engine
+from serving.replica import Replica, open_version
 
 HEALTH_PERIOD_S = 2.0
 HEALTH_TIMEOUT_S = 5.0
@@ -38,13 +38,15 @@ class VersionReplica:
 
         Raises:
             BundleError: the bundle is damaged or is not the one registered.
+            EngineError: the engine that the version insists on cannot be had, or the GPU has no room.
             FaultsRefusedError: faults are asked for and not allowed.
         """
         spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
         settings = dataclasses.replace(load_settings(), home=Path(home))
         clock = SystemClock()
         tag = serve.get_replica_context().replica_tag
-        self._replica = Replica(spec, load_engine(spec, settings, random.Random(tag)), settings, clock)
+        opened = open_version(spec, settings, random.Random(tag))
+        self._replica = Replica(spec, opened.engine, settings, clock)
         listening = self._replica.start(tag, os.getpid())
         address = ReplicaAddress(
             replica_id=f"{spec.app_name}#{tag}",
@@ -56,6 +58,7 @@ class VersionReplica:
             pid=os.getpid(),
             engine=listening.engine,
             started_at_s=clock.wall_s(),
+            engine_note=opened.note,
         )
         self._heartbeat = Heartbeat(Registration(address, self._replica.check_health).beat)
         self._heartbeat.start()

@@ -6,21 +6,24 @@ import asyncio
 import logging
 import random
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
-from divisions.bundle import read_bundle, read_model
+from divisions.bundle import ONNX_FP16, read_bundle, read_model
 from divisions.clock import Clock
 from divisions.control import VersionSpec
 from divisions.errors import BundleError, ChannelError, UnhealthyReplicaError
 from divisions.settings import Settings, runtime_dir
 from serving.channel_server import ChannelConfig, ChannelServer
+from serving.engines.capabilities import Capabilities, probe_capabilities
 from serving.engines.protocol import Engine
-from serving.engines.selection import open_engine
+from serving.engines.selection import Opened
 from serving.faults import FaultyEngine, check_allowed
+from serving.opening import Models, Opening, Wish
 from serving.socket_folder import prepare_folder, remove_stale, socket_path
 
 START_TIMEOUT_S = 120.0
@@ -42,10 +45,22 @@ class Listening:
 
 
 def load_engine(spec: VersionSpec, settings: Settings, rng: random.Random) -> Engine:
+    """The engine of `open_version`."""
+    return open_version(spec, settings, rng).engine
+
+
+def open_version(
+    spec: VersionSpec,
+    settings: Settings,
+    rng: random.Random,
+    probe: Callable[[float], Capabilities] = probe_capabilities,
+) -> Opened:
     """Loads a version's model, after checking its bundle, and wraps it in the faults that the version asks for.
 
     Raises:
         BundleError: the bundle is not the one registered, or its model cannot be served.
+        EngineUnavailableError: the engine that the version insists on is not to be had here.
+        OverCommitError: the GPU has no room for this replica.
         FaultsRefusedError: faults are asked for and not allowed.
     """
     check_allowed(spec.faults, settings.allow_faults)
@@ -56,10 +71,15 @@ def load_engine(spec: VersionSpec, settings: Settings, rng: random.Random) -> En
             f"version {spec.version} of {spec.model} has another feature schema than its bundle",
             remedy="register the bundle again",
         )
-    engine, choice = open_engine(read_model(folder, manifest), spec.schema.num_columns, spec.num_gpus)
-    for reason in choice.passed_over:
-        log.info("%s runs on %s; passed over %s", spec.app_name, engine.name, reason)
-    return FaultyEngine(engine, spec.faults, rng) if spec.faults else engine
+    has_half = spec.num_gpus > 0 and ONNX_FP16 in manifest.files
+    models = Models(
+        whole=read_model(folder, manifest),
+        half=read_model(folder, manifest, ONNX_FP16) if has_half else b"",
+        columns=spec.schema.num_columns,
+    )
+    wish = Wish(spec.app_name, spec.engine, spec.num_gpus, spec.vram_gb, spec.max_batch)
+    opened = Opening(wish, models, settings.home, runtime_dir(settings.home)).open(probe(spec.num_gpus))
+    return Opened(FaultyEngine(opened.engine, spec.faults, rng), opened.passed_over) if spec.faults else opened
 
 
 def read_channel_token(home: Path) -> bytes:

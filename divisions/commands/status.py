@@ -68,4 +68,7 @@ def render_status(answer: ServiceStatus) -> str:
             for rollout in answer.rollouts
         ]
         lines.append(table(("ENDPOINT", "MODEL", "ROLLOUT", "STABLE", "CANARY", "WEIGHT"), rollouts))
+    engines = sorted({(one.version, one.engine, one.engine_note or "-") for one in answer.replicas if one.engine})
+    if engines:
+        lines += ["", table(("VERSION", "ENGINE", "BETTER ENGINES PASSED OVER"), engines)]
     return "\n".join(lines)

@@ -74,7 +74,7 @@ def test_the_product_pages_file_parses_verbatim():
         validation=Validation((Gate("auc", Comparison.GREATER, 0.85), DRIFT_GATE), RollbackPolicy.AUTO),
         deployment=Deployment("churn", (2_000, 5_000, 10_000)),
         model=Model(major=3),
-        serving=Serving(num_gpus=1, canary_num_gpus=0.5, accelerator_type="T4"),
+        serving=Serving(num_gpus=1, canary_num_gpus=0.5, accelerator_type="T4", vram_gb=16),
     )
 
 

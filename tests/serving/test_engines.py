@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from divisions.errors import BundleError
+from divisions.errors import BundleError, EngineError
 from serving.engines.external_data import refuse_external_data
-from serving.engines.onnx_runtime import OnnxRuntimeEngine, Provider
-from serving.engines.selection import choose, open_engine
+from serving.engines.onnx_runtime import GpuLimits, OnnxRuntimeEngine, Provider, provider_options
 
 
 @pytest.fixture
@@ -91,23 +92,29 @@ def test_external_data_is_found_in_constants_branches_and_functions(linear_model
             refuse_external_data(model.SerializeToString())
 
 
-def test_without_a_gpu_the_choice_says_why() -> None:
-    choice = choose(0.0, [Provider.CUDA, Provider.CPU])
-    assert choice.provider is Provider.CPU
-    assert choice.passed_over == ("CUDAExecutionProvider: no GPU was asked for",)
+def test_a_provider_that_is_not_there_is_an_engine_error(linear_model) -> None:
+    with pytest.raises(EngineError, match="did not open CUDAExecutionProvider, only CPUExecutionProvider"):
+        OnnxRuntimeEngine(linear_model().SerializeToString(), 3, Provider.CUDA, GpuLimits(1_000, 3, 8))
 
 
-def test_a_gpu_that_the_library_cannot_use_is_passed_over_with_the_reason() -> None:
-    choice = choose(0.5, [Provider.CPU])
-    assert choice.provider is Provider.CPU
-    assert "install the extra 'gpu'" in choice.passed_over[0]
+def test_the_arena_ends_at_the_replicas_share() -> None:
+    ((name, cuda),) = provider_options(Provider.CUDA, GpuLimits(123_456, 3, 8))
+    assert (name, cuda["gpu_mem_limit"], cuda["arena_extend_strategy"]) == (
+        "CUDAExecutionProvider",
+        "123456",
+        "kSameAsRequested",
+    )
+    assert cuda["use_tf32"] == "0"
 
 
-def test_a_gpu_is_used_where_it_can_be() -> None:
-    choice = choose(0.5, [Provider.CUDA, Provider.CPU])
-    assert (choice.provider, choice.passed_over) == (Provider.CUDA, ())
+def test_tensorrt_inside_onnxruntime_has_one_profile_and_the_same_cap_behind_it() -> None:
+    tensorrt, cuda = provider_options(Provider.TENSORRT, GpuLimits(400_000, 3, 8, Path("/cache")))
+    assert tensorrt[0] == "TensorrtExecutionProvider"
+    assert tensorrt[1]["trt_profile_min_shapes"] == "rows:1x3"
+    assert tensorrt[1]["trt_profile_max_shapes"] == "rows:8x3"
+    assert (tensorrt[1]["trt_max_workspace_size"], tensorrt[1]["trt_timing_cache_path"]) == ("100000", "/cache")
+    assert cuda[1]["gpu_mem_limit"] == "400000"
 
 
-def test_the_chosen_engine_opens(linear_model) -> None:
-    engine, choice = open_engine(linear_model().SerializeToString(), 3, num_gpus=0.0)
-    assert (engine.name, choice.provider) == ("onnxruntime-cpu", Provider.CPU)
+def test_the_cpu_takes_no_options() -> None:
+    assert provider_options(Provider.CPU, None) == [("CPUExecutionProvider", {})]

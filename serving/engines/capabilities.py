@@ -1,0 +1,73 @@
+"""What this process could run a model on. The driver is asked first; a library of CUDA is only looked for after it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from divisions.control import EngineChoice
+from serving.engines.cuda_driver import GpuProbe, probe_gpus
+from serving.engines.onnx_runtime import Provider
+
+_MISSING = {
+    EngineChoice.TENSORRT: "tensorrt is not installed; install the extra 'gpu' from NVIDIA's index",
+    EngineChoice.ONNXRUNTIME_TENSORRT: "the installed onnxruntime has no TensorRT support; install the extra 'gpu'",
+    EngineChoice.ONNXRUNTIME_CUDA: "the installed onnxruntime has no CUDA support; install the extra 'gpu'",
+    EngineChoice.TORCH: "torch is not installed",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """GPUs, and for each engine that cannot be used why not; an engine that is not named there may be tried."""
+
+    gpu: GpuProbe
+    missing: dict[EngineChoice, str] = field(default_factory=dict)
+
+
+def probe_capabilities(
+    num_gpus: float,
+    probe: Callable[[], GpuProbe] = probe_gpus,
+    providers: Callable[[], Sequence[str]] | None = None,
+    is_installed: Callable[[str], bool] | None = None,
+) -> Capabilities:
+    """Looks for engines without loading any of them.
+
+    Args:
+        num_gpus: the replica's share; without one nobody is asked.
+        probe: asks the driver.
+        providers: the names of ONNX Runtime's providers.
+        is_installed: whether a module is there; it is not imported.
+    """
+    gpus = probe() if num_gpus > 0 else GpuProbe(reason="no GPU was asked for")
+    if not gpus.gpus:
+        return Capabilities(gpus, dict.fromkeys(_MISSING, gpus.reason))
+    is_installed = is_installed or (lambda name: importlib.util.find_spec(name) is not None)
+    found = tuple((providers or _providers)())
+    is_there = {
+        EngineChoice.TENSORRT: is_installed("tensorrt"),
+        EngineChoice.ONNXRUNTIME_TENSORRT: Provider.TENSORRT in found,
+        EngineChoice.ONNXRUNTIME_CUDA: Provider.CUDA in found,
+        EngineChoice.TORCH: is_installed("torch"),
+    }
+    return Capabilities(gpus, {engine: _MISSING[engine] for engine, there in is_there.items() if not there})
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of what engines are made of, for reports."""
+    found = {}
+    for name in ("tensorrt", "onnxruntime", "onnxruntime-gpu", "torch", "onnx"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _providers() -> Sequence[str]:
+    import onnxruntime
+
+    names: list[str] = onnxruntime.get_available_providers()
+    return names

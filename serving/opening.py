@@ -1,0 +1,164 @@
+"""From a checked bundle to a warm engine: probes, divides the GPU's memory, and opens the best engine that works."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from divisions.control import EngineChoice
+from divisions.errors import EngineError
+from serving.engine_cache import EngineCache, cluster_secret, plan_key
+from serving.engines.capabilities import Capabilities
+from serving.engines.cuda_driver import Cuda, CudaDriver, GpuInfo
+from serving.engines.onnx_runtime import GpuLimits, OnnxRuntimeEngine, Provider
+from serving.engines.parity import check_parity
+from serving.engines.protocol import Engine
+from serving.engines.selection import Opened, open_best
+from serving.gpu_memory import GpuLedger, MemoryShare, memory_share
+from serving.plans import OpenedPlan, PlanRequest, open_plan
+
+log = logging.getLogger(__name__)
+
+FOLDER = "engines"
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """A bundle's graphs, checked against its manifest. ``half`` is empty when it has no float16 variant."""
+
+    whole: bytes
+    half: bytes
+    columns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a version asks of its engine; ``name`` is its application's."""
+
+    name: str
+    choice: EngineChoice
+    num_gpus: float
+    vram_gb: float | None
+    max_batch: int
+
+
+class Opening:
+    """Opens one version's engine in this process."""
+
+    def __init__(
+        self,
+        wish: Wish,
+        models: Models,
+        home: Path,
+        ledger: Path,
+        cuda: Cuda | None = None,
+        trt: ModuleType | Any | None = None,
+    ) -> None:
+        """``ledger`` is the node's folder for the book of GPUs; ``cuda`` and ``trt`` stand in for the real ones."""
+        self._wish, self._models, self._home, self._ledger = wish, models, home, ledger
+        self._cuda, self._trt = cuda, trt
+        self._share: MemoryShare | None = None
+
+    def open(self, capabilities: Capabilities) -> Opened:
+        """Raises:
+        EngineUnavailableError, OverCommitError, BundleError: see `serving.engines.selection.open_best`.
+        """
+        gpu = capabilities.gpu.gpus[0] if capabilities.gpu.gpus else None
+        openers = {
+            EngineChoice.TENSORRT: lambda: self.tensorrt(_the(gpu)).engine,
+            EngineChoice.ONNXRUNTIME_TENSORRT: lambda: self._onnx_runtime(Provider.TENSORRT, _the(gpu)),
+            EngineChoice.ONNXRUNTIME_CUDA: lambda: self._onnx_runtime(Provider.CUDA, _the(gpu)),
+            EngineChoice.ONNXRUNTIME_CPU: self.reference,
+            EngineChoice.TORCH: lambda: self._torch(_the(gpu)),
+        }
+        opened = open_best(self._wish.choice, capabilities, openers)
+        for reason in opened.passed_over:
+            log.info("%s runs on %s; passed over %s", self._wish.name, opened.engine.name, reason)
+        if self._share is not None and gpu is not None and opened.engine.name.endswith("-cpu"):
+            GpuLedger(self._ledger).release(gpu.uuid)
+        return opened
+
+    def reference(self) -> OnnxRuntimeEngine:
+        """The engine that others are compared with: the float32 graph on the CPU."""
+        return OnnxRuntimeEngine(self._models.whole, self._models.columns)
+
+    def tensorrt(self, gpu: GpuInfo) -> OpenedPlan:
+        """Opens the float16 variant if the bundle has one and it holds on this GPU, else the float32 graph.
+
+        Raises:
+            EngineError: neither can be had.
+        """
+        share = self._claimed(gpu)
+        trt = self._trt if self._trt is not None else _import_tensorrt()
+        cuda = self._cuda if self._cuda is not None else CudaDriver()
+        cache = EngineCache(self._home / FOLDER, cluster_secret(self._home))
+        reference = self.reference()
+        last: EngineError | None = None
+        for precision, model in (("fp16", self._models.half), ("fp32", self._models.whole)):
+            if not model:
+                continue
+            request = self._request(model, precision, gpu, share, trt)
+            try:
+                return open_plan(trt, cuda, cache, request, reference)
+            except EngineError as error:
+                log.warning("TensorRT in %s is passed over: %s", precision, error)
+                last = error
+        raise last or EngineError("the bundle has no graph")
+
+    def _request(self, model: bytes, precision: str, gpu: GpuInfo, share: MemoryShare, trt: Any) -> PlanRequest:
+        max_batch = self._wish.max_batch
+        return PlanRequest(
+            model_onnx=model,
+            columns=self._models.columns,
+            max_batch=max_batch,
+            precision=precision,
+            workspace_bytes=share.workspace_bytes,
+            budget_bytes=share.engine_bytes,
+            key=plan_key(model, gpu, trt.__version__, precision, max_batch, share.workspace_bytes),
+        )
+
+    def _onnx_runtime(self, provider: Provider, gpu: GpuInfo) -> Engine:
+        limits = GpuLimits(
+            self._claimed(gpu).engine_bytes, self._models.columns, self._wish.max_batch, self._home / FOLDER
+        )
+        precision, model = ("fp16", self._models.half) if self._models.half else ("fp32", self._models.whole)
+        engine = OnnxRuntimeEngine(model, self._models.columns, provider, limits)
+        return self._checked(engine, precision)
+
+    def _torch(self, gpu: GpuInfo) -> Engine:
+        from serving.engines.torch_cuda import TorchEngine
+
+        fraction = self._claimed(gpu).engine_bytes / gpu.memory_bytes
+        return self._checked(TorchEngine(self._models.whole, self._models.columns, "cuda", fraction), "fp32")
+
+    def _checked(self, engine: Engine, precision: str) -> Engine:
+        engine.warm(self._wish.max_batch)
+        difference = check_parity(engine, self.reference(), self._wish.max_batch, precision)
+        log.info("%s differs from the reference by %.1e at most", engine.name, difference)
+        return engine
+
+    def _claimed(self, gpu: GpuInfo) -> MemoryShare:
+        """This replica's share, entered in the node's book; once."""
+        if self._share is None:
+            share = memory_share(gpu.memory_bytes, self._wish.vram_gb, self._wish.num_gpus)
+            GpuLedger(self._ledger).claim(gpu.uuid, gpu.name, self._wish.name, share.share_bytes, gpu.memory_bytes)
+            self._share = share
+        return self._share
+
+
+def _the(gpu: GpuInfo | None) -> GpuInfo:
+    if gpu is None:  # the driver was asked, and engines that need a GPU are missing without one
+        raise EngineError("there is no GPU")
+    return gpu
+
+
+def _import_tensorrt() -> Any:
+    """Only called when the driver has named a GPU."""
+    try:
+        import tensorrt
+    except Exception as error:
+        raise EngineError(f"tensorrt cannot be imported: {str(error).splitlines()[0][:200]}") from error
+    return tensorrt
