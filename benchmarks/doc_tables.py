@@ -94,8 +94,8 @@ def scale_section(found: ScaleResult) -> str:
     costs = found.costs
     parts.append(
         f"**Simulated, not measured.** Costs from the micro-benchmarks: gateway {costs.request_s * 1e6:.1f} us per "
-        f"request and {costs.turn_s * 1e6:.1f} us per batch; replica {costs.replica_batch_s * 1e6:.1f} us per batch and "
-        f"{costs.replica_row_s * 1e6:.2f} us per row; controller {costs.report_s * 1e6:.1f} us per report. Each line "
+        f"request and {costs.turn_s * 1e6:.1f} us per batch; replica {costs.replica_batch_s * 1e6:.1f} us per batch "
+        f"and {costs.replica_row_s * 1e6:.2f} us per row; controller {costs.report_s * 1e6:.1f} us per report. Each line "
         "is the highest load with p99 up to 10 ms and nothing refused."
     )
     for name, series in found.simulated.items():
@@ -211,8 +211,8 @@ def chaos_section(found: ChaosResult) -> str:
             f"{client_errors(frozen.spell):,}",
             f"{frozen.spell.p50_ms:.1f}",
             f"{frozen.spell.p99_ms:.1f}",
-            f"{frozen.touched:,} requests delayed, the last one sent {frozen.touched_s:.2f} s after it; not ready by the "
-            f"status after {gone}",
+            f"{frozen.touched:,} requests delayed, the last one sent {frozen.touched_s:.2f} s after it; "
+            f"not ready by the status after {gone}",
         ],
     ]
     return "\n\n".join(
