@@ -13,7 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
-from router.http import STATUS_LINES, Exchange, Request
+from router.exchange import STATUS_LINES, Exchange, Request
 
 log = logging.getLogger(__name__)
 

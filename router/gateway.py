@@ -22,8 +22,9 @@ from router import telemetry
 from router.api import ControlApi
 from router.asgi import AsgiHandler
 from router.dispatcher import Dispatcher
+from router.exchange import Request
 from router.hosting import Hosting, Loader
-from router.http import HttpLimits, HttpServer, Request
+from router.http import HttpLimits, HttpServer
 from router.link import ControllerLink
 from router.oip_api import OipApi
 from router.oip_infer import InferHandler, is_infer

@@ -12,22 +12,16 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Protocol, cast
 
 import httptools
 
-from router import problem
+from router.exchange import Exchange, Headers, Request
 
 log = logging.getLogger(__name__)
 
-Headers = list[tuple[bytes, bytes]]
-
 MAX_PIPELINED = 128
 LINGER_S = 2.0
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
-PROBLEM_JSON = (b"content-type", b"application/problem+json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,127 +41,10 @@ class HttpLimits:
     """Lower-case names without ports; empty means any."""
 
 
-class Request:
-    """One complete request. ``headers`` have lower-case names, in order, unmerged."""
-
-    __slots__ = ("body", "exchange", "headers", "http_version", "method", "received_s", "url")
-
-    def __init__(
-        self,
-        method: bytes,
-        url: bytes,
-        headers: Headers,
-        body: bytes,
-        http_version: str,
-        exchange: Exchange,
-        received_s: float,
-    ) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.body = body
-        self.http_version = http_version
-        self.exchange = exchange
-        self.received_s = received_s
-
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for each, value in self.headers if each == name), None)
-
-
 class Handler(Protocol):
     """Answers requests, at once or later, through ``request.exchange``."""
 
     def handle(self, request: Request) -> None: ...
-
-
-class Exchange:
-    """The reply side of one request. Replies leave the connection in the order of the requests."""
-
-    __slots__ = ("_buffer", "_connection", "_is_finished", "keep_alive", "on_disconnect")
-
-    def __init__(self, connection: HttpConnection, keep_alive: bool) -> None:
-        self._connection: HttpConnection | None = connection
-        self._buffer: list[bytes] = []
-        self._is_finished = False
-        self.keep_alive = keep_alive
-        self.on_disconnect: Callable[[], None] | None = None
-        """Called once if the caller goes away before the reply is finished."""
-
-    @property
-    def is_connected(self) -> bool:
-        return self._connection is not None
-
-    def reply(self, data: bytes) -> None:
-        """Sends a whole reply, head and body."""
-        connection = self._connection
-        if connection is None:
-            return
-        exchanges = connection.exchanges
-        if exchanges[0] is self and not self._buffer:
-            connection.write(data)
-            exchanges.popleft()
-            self._connection = None
-            connection.finished(self)
-            return
-        self._buffer.append(data)
-        self.finish()
-
-    def write(self, data: bytes) -> None:
-        """Sends a part of a reply; `finish` must follow."""
-        connection = self._connection
-        if connection is None:
-            return
-        if connection.exchanges[0] is self:
-            connection.write(data)
-        else:
-            self._buffer.append(data)
-
-    async def drain(self) -> None:
-        """Waits until the caller has taken enough of what was written."""
-        if self._connection is not None:
-            await self._connection.drain()
-
-    def finish(self) -> None:
-        self._is_finished = True
-        connection = self._connection
-        if connection is None:
-            return
-        exchanges = connection.exchanges
-        while exchanges and exchanges[0] is not None:
-            head = exchanges[0]
-            if head._buffer:
-                connection.write(b"".join(head._buffer))
-                head._buffer.clear()
-            if not head._is_finished:
-                return
-            exchanges.popleft()
-            head._connection = None
-            connection.finished(head)
-
-    def problem(
-        self, status: int, detail: str, *headers: tuple[bytes, bytes], close: bool = False, code: str = ""
-    ) -> None:
-        """Replies with a problem document."""
-        if close:
-            self.keep_alive = False
-        self.reply(render(status, [PROBLEM_JSON, *headers], problem.body(status, detail, code), self.keep_alive))
-
-    def disconnected(self) -> None:
-        self._connection = None
-        if self.on_disconnect is not None and not self._is_finished:
-            self.on_disconnect()
-
-
-def render(status: int, headers: Headers, body: bytes, keep_alive: bool) -> bytes:
-    """A whole reply as bytes."""
-    lines = [STATUS_LINES[status]]
-    lines += [b"%s: %s\r\n" % header for header in headers]
-    lines.append(b"content-length: %d\r\n\r\n" % len(body) if keep_alive else _CLOSING % len(body))
-    lines.append(body)
-    return b"".join(lines)
-
-
-_CLOSING = b"connection: close\r\ncontent-length: %d\r\n\r\n"
 
 
 class HttpServer:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from divisions.errors import DivisionsError, RequestError
 from router import oip_codec
-from router.http import Exchange
+from router.exchange import Exchange
 from router.jobs import Job
 from router.oip_models import ServedModel
 

@@ -21,7 +21,7 @@ from divisions.errors import (
 )
 from router import oip_codec, problem
 from router.dispatcher import Dispatcher
-from router.http import Exchange, Request
+from router.exchange import Exchange, Request
 from router.jobs import RowSource
 from router.oip_answer import TensorAnswer
 from router.oip_codec import InferRequest

@@ -18,7 +18,7 @@ from router import problem
 from router.decode import Row, Values
 from router.dispatcher import Dispatcher
 from router.endpoint import Endpoint
-from router.http import Exchange, Request
+from router.exchange import Exchange, Request
 from router.jobs import Answer, Job
 
 PREFIX = b"/api/v2/predict/"
