@@ -61,13 +61,14 @@ class Request:
 class Exchange:
     """The reply side of one request. Replies leave the connection in the order of the requests."""
 
-    __slots__ = ("_buffer", "_connection", "_is_finished", "keep_alive", "on_disconnect")
+    __slots__ = ("_buffer", "_connection", "_is_finished", "keep_alive", "on_disconnect", "traceparent")
 
     def __init__(self, connection: Connection, keep_alive: bool) -> None:
         self._connection: Connection | None = connection
         self._buffer: list[bytes] = []
         self._is_finished = False
         self.keep_alive = keep_alive
+        self.traceparent = b""
         self.on_disconnect: Callable[[], None] | None = None
         """Called once if the caller goes away before the reply is finished."""
 

@@ -20,6 +20,7 @@ from router.dispatcher import Dispatcher
 from router.endpoint import Endpoint
 from router.exchange import Exchange, Request
 from router.jobs import Answer, Job
+from router.request_log import RequestLog
 
 PREFIX = b"/api/v2/predict/"
 MAX_ROWS = 4_096
@@ -54,6 +55,7 @@ class PredictHandler:
         self._id_prefix = id_prefix.encode()
         self._now_s = now_s
         self._count = 0
+        self._log = RequestLog(now_s)
         self.refused: dict[tuple[str, int], int] = {}
         """Requests that reached no version, by endpoint and status."""
 
@@ -97,6 +99,8 @@ class PredictHandler:
                     timeout_s = min(timeout_s, int(value) / 1000)
                 else:
                     complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
+            elif name == b"traceparent":
+                request.exchange.traceparent = value
             elif name == b"x-divisions-version":
                 label = value
                 complaint = complaint or self._tester_complaint(request)
@@ -123,20 +127,21 @@ class PredictHandler:
             self._refuse(exchange, "", 503, detail, request_id)
 
     def _refuse(self, exchange: Exchange, endpoint: str, status: int, detail: str, request_id: bytes) -> None:
-        self._count_refusal(endpoint, status)
+        self._count_refusal(endpoint, status, detail, exchange, request_id)
         exchange.problem(status, detail, (b"x-request-id", request_id))
 
     def failed(self, endpoint: Endpoint, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None:
         """Replies with an error of ours."""
         status = problem.status_of(error)
-        self._count_refusal(endpoint.name, status)
+        self._count_refusal(endpoint.name, status, str(error), exchange, request_id)
         headers = [(b"x-request-id", request_id)]
         if isinstance(error, OverloadedError):
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
         exchange.problem(status, str(error), *headers, code=problem.code_of(error))
 
-    def _count_refusal(self, endpoint: str, status: int) -> None:
+    def _count_refusal(self, endpoint: str, status: int, detail: str, exchange: Exchange, request_id: bytes) -> None:
         self.refused[endpoint, status] = self.refused.get((endpoint, status), 0) + 1
+        self._log.refused(endpoint, status, detail, request_id, exchange.traceparent)
 
     def _one(self, endpoint: Endpoint, row: Row, request: Request, request_id: bytes, timeout_s: float) -> None:
         values = self._values(endpoint, row)
