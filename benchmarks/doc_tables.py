@@ -95,8 +95,8 @@ def scale_section(found: ScaleResult) -> str:
     parts.append(
         f"**Simulated, not measured.** Costs from the micro-benchmarks: gateway {costs.request_s * 1e6:.1f} us per "
         f"request and {costs.turn_s * 1e6:.1f} us per batch; replica {costs.replica_batch_s * 1e6:.1f} us per batch "
-        f"and {costs.replica_row_s * 1e6:.2f} us per row; controller {costs.report_s * 1e6:.1f} us per report. Each line "
-        "is the highest load with p99 up to 10 ms and nothing refused."
+        f"and {costs.replica_row_s * 1e6:.2f} us per row; controller {costs.report_s * 1e6:.1f} us per report. "
+        "Each line is the highest load with p99 up to 10 ms and nothing refused."
     )
     for name, series in found.simulated.items():
         lines = [
