@@ -38,10 +38,18 @@ GUARDS = ("latency", "errors", "predictions")
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Faults to inject into a version's replicas; refused unless the cluster was started with faults allowed."""
+    """Faults to inject into a version's replicas; refused unless the cluster was started with faults allowed.
+
+    ``batch_delay_ms`` is added to every batch. ``error_rate`` and ``nan_rate`` are shares of batches: of those that
+    fail, and of those whose scores are NaN. After ``hang_after`` batches a replica never answers again; after
+    ``crash_after`` its process ends, and so does each that Ray puts in its place. None means never.
+    """
 
     batch_delay_ms: float = 0.0
     error_rate: float = 0.0
+    nan_rate: float = 0.0
+    hang_after: int | None = None
+    crash_after: int | None = None
 
 
 class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -1,8 +1,10 @@
-"""Faults on purpose: an engine that is slow or fails as it was told to, to see a rollout notice it."""
+"""Faults on purpose: an engine that misbehaves as it was told to, to see a rollout notice it."""
 
 from __future__ import annotations
 
+import os
 import random
+import threading
 import time
 from collections.abc import Callable
 
@@ -11,6 +13,13 @@ import numpy as np
 from divisions.control import Faults
 from divisions.errors import FaultsRefusedError, InjectedFaultError
 from serving.engines.protocol import Engine, FloatArray
+
+CRASH_STATUS = 70
+"""EX_SOFTWARE of sysexits.h."""
+
+
+def _hang() -> None:
+    threading.Event().wait()
 
 
 def check_allowed(faults: Faults | None, allow_faults: bool) -> None:
@@ -26,10 +35,25 @@ def check_allowed(faults: Faults | None, allow_faults: bool) -> None:
 
 
 class FaultyEngine:
-    """An engine that sleeps ``batch_delay_ms`` in every batch and fails a share of ``error_rate`` of them."""
+    """An engine that is slow, fails, answers NaN, hangs or takes its process down, as `Faults` says.
+
+    Args:
+        engine: the real one.
+        faults: what to do to it.
+        rng: chooses the batches that fail.
+        sleep: takes seconds.
+        hang: never returns.
+        end_process: takes an exit status, and never returns.
+    """
 
     def __init__(
-        self, engine: Engine, faults: Faults, rng: random.Random, sleep: Callable[[float], None] = time.sleep
+        self,
+        engine: Engine,
+        faults: Faults,
+        rng: random.Random,
+        sleep: Callable[[float], None] = time.sleep,
+        hang: Callable[[], object] = _hang,
+        end_process: Callable[[int], object] = os._exit,
     ) -> None:
         self.name = f"{engine.name} (faults: {_text(faults)})"
         self.columns = engine.columns
@@ -37,17 +61,39 @@ class FaultyEngine:
         self._faults = faults
         self._rng = rng
         self._sleep = sleep
+        self._hang = hang
+        self._end_process = end_process
+        self._num_batches = 0
 
     def warm(self, max_batch: int) -> None:
         self._engine.warm(max_batch)
 
-    def run(self, rows_NF: FloatArray) -> FloatArray:
+    def rehearse(self, rows_NF: FloatArray) -> FloatArray:
+        """As slow as `run`, but neither fails nor counts: a replica that measures itself has no request to harm."""
         if self._faults.batch_delay_ms > 0:
             self._sleep(self._faults.batch_delay_ms / 1e3)
-        if self._rng.random() < self._faults.error_rate:
+        return self._engine.run(rows_NF)
+
+    def run(self, rows_NF: FloatArray) -> FloatArray:
+        faults = self._faults
+        if faults.crash_after is not None and self._num_batches >= faults.crash_after:
+            self._end_process(CRASH_STATUS)
+        if faults.hang_after is not None and self._num_batches >= faults.hang_after:
+            self._hang()
+        self._num_batches += 1
+        scores_N = self.rehearse(rows_NF)
+        if self._rng.random() < faults.error_rate:
             raise InjectedFaultError("an injected fault")
-        return np.asarray(self._engine.run(rows_NF))
+        if faults.nan_rate and self._rng.random() < faults.nan_rate:
+            return np.full_like(scores_N, np.nan)
+        return np.asarray(scores_N)
 
 
 def _text(faults: Faults) -> str:
-    return f"batch_delay_ms={faults.batch_delay_ms:g}, error_rate={faults.error_rate:g}"
+    """Those that are set, as the command line takes them.
+
+    >>> _text(Faults(batch_delay_ms=10.0, hang_after=0))
+    'batch_delay_ms=10, hang_after=0'
+    """
+    values = ((name, getattr(faults, name), getattr(Faults(), name)) for name in Faults.__struct_fields__)
+    return ", ".join(f"{name}={value:g}" for name, value, default in values if value != default) or "none"

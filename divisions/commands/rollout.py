@@ -31,7 +31,10 @@ def start(
     pipeline: Annotated[Path, typer.Option(help="The pipeline file: how to serve and judge.")] = PIPELINE,
     fault: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Inject batch_delay_ms or error_rate; needs `up --allow-faults`."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Inject batch_delay_ms, error_rate, nan_rate, hang_after or crash_after; needs `up --allow-faults`.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Even if this very rollout was rolled back before.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show it to its end.")] = False,
@@ -135,18 +138,23 @@ def parse_faults(texts: list[str]) -> Faults | None:
     """``["batch_delay_ms=10"]``; None when there is none.
 
     Raises:
-        UsageError: a name is unknown, or a value is no number.
+        UsageError: a name is unknown, or a value is no number, or not a whole one where batches are counted.
     """
+    import msgspec
+
     from divisions.control import Faults
 
-    values: dict[str, float] = {}
+    values: dict[str, str] = {}
     known = Faults.__struct_fields__
     for text in texts:
         name, _, number = text.partition("=")
         if name not in known or re.fullmatch(r"[0-9]+(\.[0-9]+)?", number) is None:
             raise UsageError(f"--fault {text!r} is not NAME=NUMBER", remedy=f"names are {', '.join(known)}")
-        values[name] = float(number)
-    return Faults(**values) if values else None
+        values[name] = number
+    try:
+        return msgspec.convert(values, Faults, strict=False) if values else None
+    except msgspec.ValidationError as error:
+        raise UsageError(f"--fault: {error}", remedy="batches are counted in whole numbers") from None
 
 
 def _find(client: Client, name: str) -> RolloutStatus:

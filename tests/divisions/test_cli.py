@@ -128,11 +128,19 @@ def test_predict_refuses_what_is_no_request(divisions, body):
     assert err.startswith("error: --json ")
 
 
-@pytest.mark.parametrize("fault", ["delay=1", "batch_delay_ms", "batch_delay_ms=-1", "error_rate=often"])
+@pytest.mark.parametrize(
+    "fault", ["delay=1", "batch_delay_ms", "batch_delay_ms=-1", "error_rate=often", "hang_after=1e3"]
+)
 def test_a_fault_is_a_known_name_and_a_number(divisions, fault):
     status, _, err = divisions("rollout", "start", "m", "--version", "1", "--fault", fault)
     assert status == 2
-    assert "batch_delay_ms, error_rate" in err
+    assert "batch_delay_ms, error_rate, nan_rate, hang_after, crash_after" in err
+
+
+def test_batches_are_counted_in_whole_numbers(divisions):
+    status, _, err = divisions("rollout", "start", "m", "--version", "1", "--fault", "crash_after=2.5")
+    assert status == 2
+    assert "crash_after" in err
 
 
 def test_an_empty_registry_has_no_versions(divisions):

@@ -180,7 +180,7 @@ def test_faults_are_refused_or_wrapped_around_the_engine(version_spec, settings)
     with pytest.raises(FaultsRefusedError):
         load_engine(spec, settings, SEED)
     engine = load_engine(spec, dataclasses.replace(settings, allow_faults=True), SEED)
-    assert engine.name == "onnxruntime-cpu (faults: batch_delay_ms=1, error_rate=0)"
+    assert engine.name == "onnxruntime-cpu (faults: batch_delay_ms=1)"
 
 
 def test_a_replicas_process_loads_neither_torch_nor_mlflow() -> None:
