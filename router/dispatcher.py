@@ -34,6 +34,7 @@ from router.endpoint import Endpoint, EndpointMemory
 from router.jobs import Answer, Job, RowSource
 from router.local_channel import Hosted
 from router.pool import Pool
+from router.upstream import ATTEMPT_SHARE
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,6 @@ RETRY_SHARE = 0.1
 """Retries allowed per request, in the long run (SRE practice: 10 %)."""
 RETRY_BURST = 2_000.0
 """Retries allowed at once: what the loss of a few full batches needs."""
-ATTEMPT_SHARE = 0.5
-"""Share of a request's time that its first attempt gets, so that a second one still has time."""
 
 
 class _Nobody:
@@ -185,7 +184,7 @@ class Dispatcher:
         try:
             job = Job(_NOBODY, (values,), (0,), canary.encode(values), canary.version, now_s, deadline_s)
             job.is_mirror = job.is_canary = True
-            job.attempt_deadline_s = deadline_s
+            job.queue_deadline_s = deadline_s
             canary.submit(job, now_s)
         except RequestError:
             return  # Whatever is wrong with the copy is none of the caller's business.
@@ -309,7 +308,8 @@ class Dispatcher:
         if self._retry_tokens < RETRY_BURST:
             self._retry_tokens += RETRY_SHARE
         job.is_canary = pool is endpoint.canary
-        job.attempt_deadline_s = now_s + (job.deadline_s - now_s) * ATTEMPT_SHARE
+        if job.is_canary and not job.is_pinned:
+            job.queue_deadline_s = now_s + (job.deadline_s - now_s) * ATTEMPT_SHARE
         try:
             pool.submit(job, now_s)
         except OverloadedError:
@@ -386,7 +386,7 @@ class Dispatcher:
         job.version = pool.version
         job.batch = None
         job.is_retry = True
-        job.attempt_deadline_s = job.deadline_s
+        job.queue_deadline_s = job.deadline_s
         pool.submit(job, now_s)
 
     def _endpoint_of(self, job: Job) -> Endpoint | None:

@@ -60,7 +60,6 @@ class Job:
     __slots__ = (
         "answer",
         "arrived_s",
-        "attempt_deadline_s",
         "batch",
         "deadline_s",
         "is_canary",
@@ -71,6 +70,7 @@ class Job:
         "key",
         "payload",
         "positions",
+        "queue_deadline_s",
         "rows",
         "source",
         "tally",
@@ -96,7 +96,8 @@ class Job:
         self.payload = payload
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
-        self.attempt_deadline_s = deadline_s
+        self.queue_deadline_s = deadline_s
+        """Until when it may wait in a queue: a canary's must leave stable time to answer in its place."""
         self.batch: object = None
         """The batch that carries the present attempt; an earlier one may still be in flight at a hung replica."""
         self.is_canary = False
@@ -110,6 +111,9 @@ class Job:
         """Whose it is; empty where it carries rows of several customers."""
         self.source: RowSource | None = None
         self.tally: TickTally | None = None
+
+
+SMALLEST_SHARE = 4
 
 
 class JobQueue:
@@ -128,21 +132,22 @@ class JobQueue:
     def add(self, job: Job) -> None:
         self._jobs.append(job)
         self.rows += job.rows
-        self._next_deadline_s = min(self._next_deadline_s, job.attempt_deadline_s)
+        self._next_deadline_s = min(self._next_deadline_s, job.queue_deadline_s)
 
     def add_first(self, jobs: Sequence[Job]) -> None:
         """Puts jobs that were waiting already back at the head, in their order."""
         for job in reversed(jobs):
             self._jobs.appendleft(job)
             self.rows += job.rows
-            self._next_deadline_s = min(self._next_deadline_s, job.attempt_deadline_s)
+            self._next_deadline_s = min(self._next_deadline_s, job.queue_deadline_s)
 
     def form(self, now_s: float, max_batch: int, service_time: ServiceTime) -> list[Job]:
         """Takes the next batch.
 
         Jobs that are done already (answered elsewhere, expired or their caller gone) are dropped on the way. The head
         is always taken, because what cannot make its deadline is the deadline's business, not the batch's; it limits
-        how many rows may join it.
+        how many rows may join it, but not below a quarter of what could travel: one that comes late must not make
+        small batches, and with them everybody late who waits behind it.
         """
         jobs = self._jobs
         batch: list[Job] = []
@@ -155,7 +160,8 @@ class JobQueue:
                 self.rows -= job.rows
                 continue
             if not batch:
-                limit = min(max_batch, service_time.rows_within(job.deadline_s - now_s))
+                floor = min(max_batch, self.rows) // SMALLEST_SHARE
+                limit = min(max_batch, max(floor, service_time.rows_within(job.deadline_s - now_s)))
             elif rows + job.rows > limit:
                 break
             jobs.popleft()
@@ -167,13 +173,13 @@ class JobQueue:
         return batch
 
     def expire(self, now_s: float) -> list[Job]:
-        """Removes and returns the jobs whose attempt is out of time."""
+        """Removes and returns the jobs that have waited for too long."""
         if now_s < self._next_deadline_s:
             return []
-        expired = [job for job in self._jobs if not job.is_done and job.attempt_deadline_s <= now_s]
-        self._jobs = deque(job for job in self._jobs if not job.is_done and job.attempt_deadline_s > now_s)
+        expired = [job for job in self._jobs if not job.is_done and job.queue_deadline_s <= now_s]
+        self._jobs = deque(job for job in self._jobs if not job.is_done and job.queue_deadline_s > now_s)
         self.rows = sum(job.rows for job in self._jobs)
-        self._next_deadline_s = min((job.attempt_deadline_s for job in self._jobs), default=float("inf"))
+        self._next_deadline_s = min((job.queue_deadline_s for job in self._jobs), default=float("inf"))
         return expired
 
     def drain(self) -> list[Job]:

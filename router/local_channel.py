@@ -42,6 +42,7 @@ class LocalChannel:
         self.hosted = hosted
         self.is_local = True
         self.is_ready = True
+        self.is_overdue = False
         self.max_batch = address.max_batch
         self.in_flight: dict[int, Batch] = {}
         self._columns = columns

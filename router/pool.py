@@ -23,6 +23,10 @@ QUEUE_BATCHES = 64
 """The queue holds at most this many full batches per replica."""
 
 
+MARGIN = 1.25
+"""Predictions are averages; without a margin half of those admitted at the limit would come late."""
+
+
 class FailureSink(Protocol):
     """Who decides what becomes of jobs whose attempt failed."""
 
@@ -107,7 +111,7 @@ class Pool:
 
     def predicted_wait_s(self) -> float:
         """Time until a job that joins the queue now is answered, by the running fit of batch durations."""
-        replicas = max(1, self.ready_channels)
+        replicas = max(1, sum(each.is_ready and not each.is_overdue for each in self.channels.values()))
         max_batch = self.spec.max_batch
         batches = math.ceil((self.queue.rows + 1) / max_batch)
         full_s = self.service_time.predict_s(min(max_batch, self.queue.rows + 1))
@@ -129,9 +133,9 @@ class Pool:
             self._loop.call_soon(self._dispatch)
 
     def _admit(self, job: Job, now_s: float) -> None:
-        wait_s = self.predicted_wait_s()
+        wait_s = self.predicted_wait_s() * MARGIN
         limit = QUEUE_BATCHES * self.spec.max_batch * max(1, len(self.channels))
-        if now_s + wait_s > job.deadline_s or self.queue.rows + job.rows > limit:
+        if now_s + wait_s > job.queue_deadline_s or self.queue.rows + job.rows > limit:
             raise OverloadedError(
                 "the endpoint is overloaded",
                 remedy="try again after the time that Retry-After names",
@@ -170,6 +174,7 @@ class Pool:
 
     def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None:
         now_s = self._now_s()
+        channel.is_overdue = False
         if channel in self._retiring:
             self._retiring.remove(channel)
             channel.close()
@@ -235,13 +240,13 @@ class Pool:
             self._sink.attempt_failed(self, late, "no replica was free in time")
         for channel in (*self.channels.values(), *self._retiring):
             for batch in channel.in_flight.values():
-                if batch.earliest_deadline_s <= now_s:
+                if batch.due_s <= now_s:
+                    channel.is_overdue = True
                     mine = batch.present_jobs()
-                    expired = [job for job in mine if job.attempt_deadline_s <= now_s]
-                    batch.earliest_deadline_s = min(
-                        (job.attempt_deadline_s for job in mine if job.attempt_deadline_s > now_s), default=math.inf
-                    )
-                    self._sink.attempt_failed(self, expired, "the replica did not answer in time")
+                    # A second attempt has nothing to come after it: it may take until the deadline.
+                    late = [job for job in mine if not job.is_retry or job.deadline_s <= now_s]
+                    batch.due_s = min((job.deadline_s for job in mine if job not in late), default=math.inf)
+                    self._sink.attempt_failed(self, late, "the replica did not answer in time")
 
     def retire(self) -> None:
         """Takes the version out of service: what waits goes to the failure sink, what is in flight still finishes."""

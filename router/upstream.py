@@ -23,16 +23,22 @@ LONGEST_PAUSE_S = 1.0
 CONNECT_TIMEOUT_S = 2.0
 
 
+ATTEMPT_SHARE = 0.5
+"""Share of the time left that an attempt gets."""
+
+
 class Batch:
     """Jobs that travel in one frame."""
 
-    __slots__ = ("earliest_deadline_s", "jobs", "rows", "sent_s")
+    __slots__ = ("due_s", "jobs", "rows", "sent_s")
 
     def __init__(self, jobs: Sequence[Job], sent_s: float) -> None:
         self.jobs = jobs
         self.rows = sum([job.rows for job in jobs])
         self.sent_s = sent_s
-        self.earliest_deadline_s = min([job.attempt_deadline_s for job in jobs])
+        earliest_s = min([job.deadline_s for job in jobs])
+        self.due_s = sent_s + (earliest_s - sent_s) * ATTEMPT_SHARE
+        """When the attempt is given up, while there is time for another."""
         for job in jobs:
             job.batch = self
 
@@ -47,6 +53,8 @@ class Channel(Protocol):
     address: ReplicaAddress
     is_local: bool
     is_ready: bool
+    is_overdue: bool
+    """Whether its batch in flight was given up; it gets no further work until it answers."""
     max_batch: int
     in_flight: dict[int, Batch]
 
@@ -94,6 +102,7 @@ class ReplicaChannel(asyncio.Protocol):
         self.in_flight: dict[int, Batch] = {}
         self.max_batch = address.max_batch
         self.is_ready = False
+        self.is_overdue = False
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
 
     async def _keep_connected(self) -> None:
@@ -155,7 +164,7 @@ class ReplicaChannel(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.is_ready = False
+        self.is_ready = self.is_overdue = False
         batches = list(self.in_flight.values())
         self.in_flight.clear()
         self._lost.set()
