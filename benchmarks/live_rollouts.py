@@ -1,0 +1,216 @@
+"""Bad canaries on a real cluster under load: ``python -m benchmarks.live_rollouts --output json``.
+
+A cluster of its own, by the product's own commands. One model is trained, and served by replicas that take 10 ms per
+batch. Then the same bundle is rolled out again and again, each time made bad in another way on purpose (see
+`live_story.CASES`), while open-loop load runs without a break. Each canary must be at weight zero within 15 s, nobody
+may notice, and no request may go to it later than 200 ms after the decision.
+
+The analysis is shortened where it waits for patience (warm-up, dwell, samples), not where it decides.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.command import Say, benchmark_parser, run_benchmark
+from benchmarks.live_story import (
+    CASES,
+    STABLE_DELAY_MS,
+    Case,
+    LiveResult,
+    broken_promises,
+    render_live,
+    sum_up,
+)
+from benchmarks.load_process import LoadProcess
+from benchmarks.machine import describe_machine
+from benchmarks.product_cluster import ProductCluster
+from benchmarks.samples import Samples
+from divisions.control import RolloutStatus
+from divisions.errors import ClusterError, UsageError
+
+ROOT = Path(__file__).resolve().parents[1]
+PIPELINE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
+ENDPOINT, MODEL, FIRST = "churn", "churn-predictor", "3.1"
+ANALYSIS = """
+    # Added by the benchmark: less patience. The statistics stay as they are.
+    analysis:
+      min_dwell_s: 30
+      min_samples: [1000, 1000]
+      bake_s: 30
+      warmup_s: 1
+      warmup_requests: 20
+      keep_stable_s: 5
+"""
+_ROLLOUT_S = 150.0
+_BEFORE_S = 4.0
+_AFTER_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """A case that is over, and when its rollout was asked for (wall-clock)."""
+
+    case: Case
+    status: RolloutStatus
+    from_s: float
+
+
+class LiveCluster:
+    """A cluster in ``work`` that serves the first version, and further versions to roll out."""
+
+    def __init__(self, work: Path, say: Say) -> None:
+        from trainers.demo_data import FIRST_DAY, write_demo_data
+
+        self._say = say
+        self._work = work
+        data = write_demo_data(work / "data")
+        self.holdout = data.holdout
+        self._pipeline = work / "pipeline.yaml"
+        self._pipeline.write_text(PIPELINE.read_text(encoding="utf-8").rstrip() + "\n" + ANALYSIS, encoding="utf-8")
+        self._day = FIRST_DAY.isoformat()
+        home = work / "home"
+        home.mkdir()
+        self._cluster = ProductCluster(home, say, work / "commands.log", is_quiet=True)
+
+    def up(self) -> None:
+        """Starts the cluster, trains, and serves with 10 ms per batch."""
+        self._cluster.up("--allow-faults")
+        source = f"{self._work / 'data' / 'raw'}/partition=${{today}}"
+        self._cluster.divisions("run", str(self._pipeline), "--input", source, "--today", self._day, "--no-deploy")
+        self._start(FIRST, (f"batch_delay_ms={STABLE_DELAY_MS:g}",))
+        self._cluster.wait_for(ENDPOINT, FIRST, {"PROMOTED"}, _ROLLOUT_S, self._beat)
+
+    def down(self) -> None:
+        self._cluster.down()
+
+    def start_load(self, rate_rps: float, seed: int, longest_s: float) -> LoadProcess:
+        url = f"{self._cluster.url}/api/v2/predict/{ENDPOINT}"
+        load = LoadProcess(url, self.holdout, rate_rps, longest_s, self.samples, self._work / "load.log", seed)
+        try:
+            load.wait_until_running()
+        except BaseException:
+            load.close()
+            raise
+        return load
+
+    @property
+    def samples(self) -> Path:
+        return self._work / "samples.npz"
+
+    def play(self, case: Case) -> Played:
+        """Rolls the first version's bundle out once more, made bad, and waits until it is rolled back.
+
+        Raises:
+            RolloutError: it ended in another way.
+        """
+        self._say(f"{case.name}: {case.what}")
+        version = self._register()
+        from_s = time.time()
+        self._start(version, case.faults)
+        status = self._cluster.wait_for(ENDPOINT, version, {"ROLLED_BACK"}, _ROLLOUT_S, self._beat)
+        time.sleep(_AFTER_S)  # What goes wrong while its replicas stop is its fault too.
+        return Played(case, status, from_s)
+
+    def _register(self) -> str:
+        """Registers the first version's bundle again; returns the new label."""
+        command = [sys.executable, "-m", "divisions.cli", "models", "register", MODEL, "--from", FIRST]
+        done = subprocess.run(
+            [*command, "--output", "json"],
+            env=self._cluster.environment,
+            capture_output=True,
+            text=True,
+            timeout=_ROLLOUT_S,
+            check=False,
+        )
+        if done.returncode:
+            raise ClusterError(f"`divisions models register` failed: {done.stderr[-500:].strip()}")
+        return str(json.loads(done.stdout)["version"])
+
+    def _start(self, version: str, faults: Sequence[str]) -> None:
+        options = [option for fault in faults for option in ("--fault", fault)]
+        self._cluster.divisions(
+            "rollout", "start", MODEL, "--version", version, "--pipeline", str(self._pipeline), *options
+        )
+
+    def _beat(self, text: str) -> None:
+        self._say(f"  {text}")
+
+
+def run_cases(cluster: LiveCluster, cases: Sequence[Case], rate_rps: float, seed: int) -> LiveResult:
+    """Plays the cases one after the other under one load, on a cluster that is up."""
+    machine = describe_machine()
+    load = cluster.start_load(rate_rps, seed, 60.0 + len(cases) * (_ROLLOUT_S + _AFTER_S))
+    try:
+        time.sleep(_BEFORE_S)
+        played = [cluster.play(case) for case in cases]
+        ended_s = time.time()
+        result = load.stop()
+    finally:
+        load.close()
+    samples = Samples.load(cluster.samples)
+    ends_s = [*(one.from_s for one in played[1:]), ended_s]
+    return LiveResult(
+        machine=machine,
+        seed=seed,
+        rate_rps=rate_rps,
+        load_average_end=round(os.getloadavg()[0], 2),
+        requests=result.requests,
+        failed_requests=result.requests - result.ok,
+        reasons=result.reasons,
+        generator_saturated=result.generator_saturated,
+        cases=tuple(
+            sum_up(one.case, one.status, samples, one.from_s, until_s)
+            for one, until_s in zip(played, ends_s, strict=True)
+        ),
+    )
+
+
+def choose(names: str) -> tuple[Case, ...]:
+    """The cases of these comma-separated names; ``all`` for all of them.
+
+    Raises:
+        UsageError: a name is none of a case.
+    """
+    if names == "all":
+        return CASES
+    known = {case.name: case for case in CASES}
+    wanted = names.split(",")
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"there is no case {name!r}", remedy=f"cases are {', '.join(known)}")
+    return tuple(known[name] for name in wanted)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = benchmark_parser("live_rollouts", "Bad canaries on a real cluster under load.")
+    parser.add_argument("--rps", type=float, default=150.0, help="mean requests per second (default 150)")
+    parser.add_argument("--cases", default="all", help=f"of {', '.join(case.name for case in CASES)} (default all)")
+    options = parser.parse_args(arguments)
+    broken: list[str] = []
+
+    def measure(work: Path, say: Say) -> LiveResult:
+        cases = choose(options.cases)
+        cluster = LiveCluster(work, say)
+        try:
+            cluster.up()
+            found = run_cases(cluster, cases, options.rps, options.seed)
+        finally:
+            cluster.down()
+        broken.extend(broken_promises(found.cases))
+        for promise in broken:
+            say(f"broken promise: {promise}")
+        return found
+
+    return run_benchmark(options, measure, render_live) or int(bool(broken))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
