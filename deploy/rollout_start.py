@@ -12,7 +12,7 @@ from divisions.pipeline import Pipeline
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.capacity import NodeCapacity
-from trainers.deployment import rollout_spec
+from trainers.deployment import Occupied, occupied, rollout_spec
 
 
 def start_version(
@@ -29,6 +29,7 @@ def start_version(
     Raises:
         GateRefusedError: the version did not pass its gates.
         UsageError: the pipeline makes another model.
+        OverCommitError: the cluster has too few GPUs.
         RolloutError: the controller refuses.
     """
     if version.model != pipeline.model_name:
@@ -44,7 +45,8 @@ def start_version(
         )
     manifest = read_bundle(version.bundle_path, version.bundle_sha256)
     nodes = _nodes(settings) if pipeline.serving.num_gpus else ()
-    spec, notices = rollout_spec(pipeline, version, manifest.schema, nodes)
+    taken = occupied(client.status(), pipeline.deployment.endpoint) if pipeline.serving.num_gpus else Occupied()
+    spec, notices = rollout_spec(pipeline, version, manifest.schema, nodes, taken)
     if faults is not None:
         spec = msgspec.structs.replace(spec, version=msgspec.structs.replace(spec.version, faults=faults))
     return client.start_rollout(spec, force=force), notices

@@ -53,11 +53,12 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPlan:
-    """A warm engine. ``difference`` is the largest one from the reference."""
+    """A warm engine, and the key of its plan. ``difference`` is the largest one from the reference."""
 
     engine: TensorRtEngine
     origin: Origin
     difference: float
+    key: PlanKey
 
 
 def open_plan(trt: Any, cuda: Cuda, cache: EngineCache, request: PlanRequest, reference: Engine) -> OpenedPlan:
@@ -116,7 +117,7 @@ def _try(trt: Any, cuda: Cuda, plan: bytes, origin: Origin, request: PlanRequest
         if isinstance(error, BundleError):
             raise EngineError(error.message, remedy=error.remedy) from error
         raise
-    return OpenedPlan(engine, origin, difference)
+    return OpenedPlan(engine, origin, difference, request.key)
 
 
 def _keep(cache: EngineCache, key: PlanKey, plan: bytes, opened: OpenedPlan) -> OpenedPlan:

@@ -28,7 +28,7 @@ from divisions.variables import expand
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.compute import Compute, TrainingTask
-from trainers.deployment import rollout_spec, start_rollout
+from trainers.deployment import Occupied, read_occupied, rollout_spec, start_rollout
 from trainers.feature_store import online_rows, write_offline
 from trainers.half_precision import HalfParity, check_half, half_precision
 from trainers.lineage import lineage, run_params
@@ -263,7 +263,12 @@ class PipelineRun:
         if not request.gateway_url:
             return ""
         with step(self.progress, self.clock, "Start the rollout") as current:
-            spec, notices = rollout_spec(request.pipeline, version, prepared.table.schema, self.compute.nodes())
+            taken = Occupied()
+            if request.pipeline.serving.num_gpus:  # who asks for no GPU need not know who has them
+                endpoint = request.pipeline.deployment.endpoint
+                taken = read_occupied(request.gateway_url, self.settings.home, endpoint)
+            nodes = self.compute.nodes()
+            spec, notices = rollout_spec(request.pipeline, version, prepared.table.schema, nodes, taken)
             for notice in notices:
                 self.progress.notice(notice)
             status = start_rollout(request.gateway_url, self.settings.home, spec)

@@ -54,6 +54,8 @@ class TorchEngine:
                 raise EngineError("this PyTorch cannot use CUDA", remedy="install a CUDA build of torch")
             torch.cuda.set_per_process_memory_fraction(memory_fraction)
             torch.backends.cuda.matmul.allow_tf32 = False
+        else:
+            torch.set_num_threads(1)  # as every engine on the CPU: replicas scale by number
         self.name = f"torch-{device}"
         self.columns = columns
         self._torch, self._device = torch, torch.device(device)

@@ -31,6 +31,7 @@ from divisions.settings import Settings
 from tests.trainers.churn import FEATURES, HYPERPARAMS, raw_frame
 from trainers import run as run_module
 from trainers.compute import InProcess
+from trainers.deployment import Occupied
 from trainers.run import PipelineRun, RunRequest
 
 AUC_GATE = Gate("auc", Comparison.GREATER, 0.7)
@@ -216,6 +217,7 @@ def test_a_version_that_passed_is_rolled_out(place, first, monkeypatch):
         return _Status()
 
     monkeypatch.setattr(run_module, "start_rollout", wish)
+    monkeypatch.setattr(run_module, "read_occupied", lambda *_: Occupied())
     outcome = place.run("2025-01-13", gateway_url="http://127.0.0.1:8000", serving=Serving(replicas=3, num_gpus=1.0))
     ((url, home, spec),) = wishes
     assert (url, home) == ("http://127.0.0.1:8000", place.settings.home)

@@ -1,0 +1,62 @@
+"""``divisions compile``: compiles a version for this machine's GPU before it is deployed, and shows what it runs on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from divisions.commands.output import Format, Output, print_json
+
+if TYPE_CHECKING:
+    from serving.compile_report import CompileReport
+
+
+def compile_model(
+    model: Annotated[str, typer.Argument(help="The registered model.")],
+    version: Annotated[
+        str, typer.Option("--version", metavar="VERSION", help="A version, a registry number, or an alias.")
+    ] = "staging",
+    num_gpus: Annotated[float, typer.Option("--num-gpus", min=0, help="The share of a GPU that a replica has.")] = 1.0,
+    vram_gb: Annotated[float | None, typer.Option("--vram-gb", help="Memory of a whole GPU, as in the file.")] = None,
+    max_batch: Annotated[int, typer.Option("--max-batch", min=1, max=65_536, help="The largest batch.")] = 256,
+    output: Output = Format.TEXT,
+) -> None:
+    """Compile a version for this machine's GPU, so that its replicas start quickly."""
+    from divisions.registry import Registry
+    from divisions.settings import load_settings, runtime_dir
+    from serving.compile_report import compile_version
+
+    settings = load_settings()
+    found = Registry(settings.home, settings.tracking_uri).get_version(model, version)
+    report = compile_version(
+        found.model,
+        found.version,
+        (found.bundle_path, found.bundle_sha256),
+        settings.home,
+        runtime_dir(settings.home),
+        num_gpus,
+        vram_gb,
+        max_batch,
+    )
+    if output is Format.JSON:
+        print_json(report)
+    else:
+        print(render_report(report))
+
+
+def render_report(report: CompileReport) -> str:
+    """What a replica on this machine would run on, and its plan."""
+    facts = {"Model": report.model, "Version": report.version, "GPU": report.gpu or "none", "Engine": report.engine}
+    if report.origin:
+        facts |= {
+            "Plan": f"{report.origin} in {report.duration_s:.1f} s, {report.plan_bytes / 1e6:,.1f} MB",
+            "File": report.plan_path,
+            "Difference": f"{report.difference:.1e} at most from onnxruntime-cpu",
+            **{f"  {name}": value for name, value in report.key.items()},
+        }
+    else:
+        facts["Plan"] = "none: this engine needs no compiling"
+    width = max(len(name) for name in facts) + 2
+    lines = [f"{name + ':':<{width}}{value}" for name, value in facts.items()]
+    return "\n".join([*lines, *(f"Passed over {reason}" for reason in report.passed_over)])
