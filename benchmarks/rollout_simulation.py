@@ -2,9 +2,9 @@
 
 What is driven is theirs: the gateway's `SplitWatch` (breaker, distinct customers), `CustomerLoad` and `SaltSearch`, the
 hash of the split, histograms and reports; the controller's `Watch` (ledger, windows, judge, evidence) and
-`canary.advance`. What is simulated is the world: requests, time, and one gateway and one controller that take a turn
-each second. A second is reported when it is two seconds old and judged at the controller's next turn; a changed weight
-is in force from the next whole second on.
+`canary.advance`. What is simulated is the world: requests, time, and one gateway and one controller. A second is
+reported two seconds after it began and judged when the report arrives; a changed weight is in force from the next
+whole second on.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def simulate(
     generator = np.random.default_rng(seed)
     traffic = Traffic(scenario, rps, generator, HORIZON_S, BEFORE_S)
     gateway, watch = _Gateway(scenario, traffic), Watch()
-    turn_s = float(generator.uniform(0.01, 0.99))  # when in a second the controller has its turn
+    turn_s = float(generator.uniform(0.005, 0.05))  # reports are on their way so long; they are judged when they arrive
     salt = f"salt-{seed}"
     state: State = canary.start(-float(BEFORE_S))
     judge: RolloutJudge | None = None

@@ -117,7 +117,9 @@ class Controller:
         except ReportError as error:
             log.warning("gateway %s: %s", report.gateway_id, error)
             return False
-        for endpoint in tripped if not self._is_recovering else ():
+        # A second that is complete is judged at once: the next turn may be a whole second away.
+        judged = self._watch.close_ticks(now_s, self._arms) if is_counted else 0
+        for endpoint in () if self._is_recovering else list(self._records) if judged else tripped:
             self._step(endpoint, self._ticked(self._records[endpoint], now_s))
         return is_counted
 

@@ -18,6 +18,11 @@ are compared as a 2x2 table:
 This is the 2x2 e-variable of Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests that
 allow for optional stopping" (arXiv 2106.02693). `router.mixture` multiplies, caps and restarts them.
 
+While baking, the arms carry unlike load, 97 to 3, and requests that queue are slower where more of them do, whatever
+the version. So then the canary must be slower than (1 + delta)^2 times *both* what stable does now with its holdback,
+and what it did before the rollout with all of the traffic: of the two, the smaller ``e`` counts. If either says that
+the canary is no slower, its product is a test martingale, and that of the smaller ones lies below it.
+
 A failed request is slower than every threshold. A quantile whose threshold lies beyond the histogram's range (stable
 itself fails, or takes 10 s) says nothing and is left out of the tick.
 """
@@ -31,7 +36,7 @@ import numpy as np
 import numpy.typing as npt
 
 from router.histogram import FINITE_BUCKETS, GROWTH, Counts
-from router.mixture import MixtureSnapshot, RestartMixture
+from router.mixture import CAP_LN_E, MixtureSnapshot, RestartMixture
 
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
 THETAS = (1.15, 1.3, 1.6, 2.5, 5.0)
@@ -72,6 +77,20 @@ class LatencyEvidence:
             canary: the canary's requests that arrived in the tick.
         """
         self._mixture.update(tick_ln_e(reference, stable, canary, self._shift).ravel())
+
+    def update_unlike(self, before: Counts, reference: Counts, stable: Counts, canary: Counts) -> None:
+        """Takes one tick in which the canary carries most of the load; see the module.
+
+        Args:
+            before: stable's requests of the 30 s before the rollout, when it had all of the load; nothing if unknown.
+            reference: stable's requests of the previous 30 s, without this tick's.
+            stable: stable's requests that arrived in the tick.
+            canary: the canary's requests that arrived in the tick.
+        """
+        now = tick_ln_e(reference, stable, canary, 2 * self._shift)
+        if int(before.sum()) >= MIN_REFERENCE:
+            now = np.minimum(now, frozen_ln_e(before, canary, 2 * self._shift))
+        self._mixture.update(now.ravel())
 
     def update_frozen(self, reference: Counts, canary: Counts) -> None:
         """Takes a tick of the canary alone, against what stable did last."""
@@ -189,6 +208,6 @@ def min_detectable_ratio(
         p_0 = (canary_per_s * p_c + stable_per_s * rate) / (canary_per_s + stable_per_s)
         growth = canary_per_s * (seen * np.log(p_c / p_0) + (1 - seen) * np.log((1 - p_c) / (1 - p_0)))
         growth = growth + stable_per_s * (rate * np.log(rate / p_0) + (1 - rate) * np.log((1 - rate) / (1 - p_0)))
-        best = np.maximum(best, np.minimum(growth, 1.0).max(axis=0))
+        best = np.maximum(best, np.minimum(growth, CAP_LN_E).max(axis=0))
     (enough,) = np.nonzero(best * within_s >= ln_threshold + math.log(2 * NUM_CELLS))
     return round(GROWTH ** int(steps[enough[0]]), 2) if len(enough) else None

@@ -10,7 +10,7 @@ import math
 
 import msgspec
 
-from divisions.control import AnalysisSpec, BreakerTrip, Evidence, Explanation, SplitReport, VersionReport
+from divisions.control import FULL_BP, AnalysisSpec, BreakerTrip, Evidence, Explanation, SplitReport, VersionReport
 from router import explanations, sample_ratio
 from router.drift import NO_BINS, DriftWatch, InputBins
 from router.error_evidence import ErrorEvidence
@@ -22,12 +22,17 @@ from router.sample_ratio import CONTROLLER_CUSTOMERS, DistinctCustomers
 from router.verdict import SAMPLE_RATIO_LN_E
 from router.windows import RecentCounts, VersionCounts, WarmUp
 
+UNLIKE_LOAD = 3
+"""From so many times stable's load on, the canary's latency says as much about the load as about the version."""
 FRESH_S = 6.0
 """A judgement older than this raises no weight. Ticks are judged about 2.5 s after they began."""
 
 
 class JudgeSnapshot(msgspec.Struct, frozen=True):
-    """What the journal keeps of a judge every 10 s. ``stable`` is the reference window, summed."""
+    """What the journal keeps of a judge every 10 s.
+
+    ``stable`` is the reference window, summed, and ``before`` the same of the seconds before the rollout.
+    """
 
     latency: MixtureSnapshot
     errors: MixtureSnapshot
@@ -40,6 +45,7 @@ class JudgeSnapshot(msgspec.Struct, frozen=True):
     step_requests: int
     step_ticks: int
     is_frozen: bool = False
+    before: dict[int, int] = {}
 
 
 class RolloutJudge:
@@ -68,6 +74,7 @@ class RolloutJudge:
         self._stable_recent = RecentCounts()
         self._canary_recent = RecentCounts()
         self._reference: Counts = VersionCounts().counts
+        self._before: Counts = VersionCounts().counts
         self._last_tick: int | None = None
         self._num_ticks = 0
         self._step_index = 0
@@ -122,6 +129,8 @@ class RolloutJudge:
             stable: stable's requests of the tick.
             canary: the canary's requests of the tick.
         """
+        if self._last_tick is None:
+            self._before = reference.copy()
         self._last_tick = tick
         if not self._is_frozen or (int(reference.sum()) >= MIN_REFERENCE and stable.requests):
             self._reference = reference.copy()
@@ -139,6 +148,8 @@ class RolloutJudge:
         if "latency" in self._analysis.guards:
             if is_alone:
                 self._latency.update_frozen(self._reference, canary.counts)
+            elif self._weight_bp > UNLIKE_LOAD * (FULL_BP - self._weight_bp):
+                self._latency.update_unlike(self._before, reference, stable.counts, canary.counts)
             else:
                 self._latency.update(reference, stable.counts, canary.counts)
         self._stable_recent.add(tick, stable)
@@ -245,6 +256,7 @@ class RolloutJudge:
             step_requests=self._step_requests,
             step_ticks=self._step_ticks,
             is_frozen=self._is_frozen,
+            before=to_sparse(self._before),
         )
 
     def restore(self, snapshot: JudgeSnapshot) -> None:
@@ -256,6 +268,7 @@ class RolloutJudge:
         self._seen_canary = VersionCounts(totals.canary_requests, totals.canary_errors)
         self._num_ticks = totals.ticks
         self._reference = from_sparse(snapshot.stable)
+        self._before = from_sparse(snapshot.before)
         self._warm_up.first_tick = snapshot.warm_first_tick
         self._warm_up.requests = snapshot.warm_requests
         self._step_index = snapshot.step_index

@@ -204,3 +204,41 @@ def test_more_traffic_detects_smaller_changes():
     assert ratios == sorted(ratios, reverse=True)
     assert 1.104 < ratios[-1] < ratios[0] < 3
     assert evidence.min_detectable_ratio(reference, 100, 0, 5, 4.6, 60) is None
+
+
+def baking_ln_e(before_s, stable_s, canary_s, ticks=10):
+    """Seconds of baking; latencies of stable before the rollout ``[N]``, and of both arms now ``[ticks, N]``."""
+    process = evidence.LatencyEvidence(5)
+    reference = empty()
+    for arm_s in stable_s:
+        reference += count(arm_s)
+    for tick in range(ticks):
+        process.update_unlike(count(before_s), reference, count(stable_s[tick]), count(canary_s[tick]))
+    return process.ln_e()
+
+
+@pytest.mark.parametrize(
+    ("queueing", "regression", "fires"),
+    [
+        (1.5, 1.0, False),  # slower than the holdback, but not than stable was with all of the load: that is the load
+        (1.5, 1.6, True),
+        (1.0, 1.0, False),
+        (1.0, 1.6, True),
+        (1.0, 1.15, False),  # within twice the tolerance
+    ],
+)
+def test_while_baking_a_canary_is_not_blamed_for_the_load_that_it_carries(queueing, regression, fires):
+    generator = np.random.default_rng(7)
+    before_s = queueing * generator.lognormal(-7, 0.5, 30_000)
+    stable_s = generator.lognormal(-7, 0.5, (10, 300))
+    canary_s = queueing * regression * generator.lognormal(-7, 0.5, (10, 970))
+    assert (baking_ln_e(before_s, stable_s, canary_s) >= math.log(100)) is fires
+
+
+def test_what_stable_did_before_the_rollout_survives_a_restart():
+    judge = RolloutJudge(ANALYSIS)
+    judge.observe(0, count(np.full(500, 0.001)), counts_of(np.full(80, 0.001)), counts_of(np.full(20, 0.001)))
+    copy = RolloutJudge(ANALYSIS)
+    copy.restore(judge.snapshot())
+    assert copy.snapshot().before == judge.snapshot().before
+    assert sum(copy.snapshot().before.values()) == 500
