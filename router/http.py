@@ -91,7 +91,10 @@ class HttpConnection(asyncio.Protocol):
         self._headers: Headers = []
         self._header_bytes = 0
         self._is_in_head = False
+        self._is_offer = False
+        self._has_begun = False
         self._head_bytes = 0
+        self._body_before = 0
         self._received_s = self._since_s
         self._body: list[bytes] = []
         self._body_bytes = 0
@@ -119,14 +122,9 @@ class HttpConnection(asyncio.Protocol):
         if self._is_refused:
             return
         self._received_s = self._server.now_s()
+        self._has_begun = False
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # An offer that we do not take up (many clients offer h2c): the request is answered, the connection stays.
-            self._parser = httptools.HttpRequestParser(self)
-            rest = data[upgrade.args[0] :]
-            if rest:
-                self.data_received(rest)
+            self._feed(data)
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if isinstance(cause, _RefusedError):
@@ -138,11 +136,35 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(400, "the request is not well-formed HTTP/1.1")
         if self._is_receiving and self._is_in_head:
             # The parser keeps a header until it is whole, however long that takes.
-            self._head_bytes += len(data)
+            self._head_bytes += self._part_of_head(data) if self._has_begun else len(data)
             if self._head_bytes > self._limits.max_header_bytes and not self._is_refused:
                 self._refuse(431, f"the headers are over {self._limits.max_header_bytes} bytes")
         if len(self.exchanges) > MAX_PIPELINED and self._transport is not None:
             self._transport.pause_reading()
+
+    def _feed(self, data: bytes) -> None:
+        """Parses; passes over offers to upgrade (many clients offer h2c), which RFC 9110, 7.8, lets a server do.
+
+        At such an offer the parser stops after the head, as if the body were the other protocol already. Read on like
+        that, a body would be taken for the next request. So the request is parsed once more, without its offer.
+        """
+        while data:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                head = [
+                    b"%s %s HTTP/%s\r\n"
+                    % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())
+                ]
+                head += [b"%s: %s\r\n" % header for header in self._headers if header[0] != b"upgrade"]
+                self._parser = httptools.HttpRequestParser(self)
+                data = b"".join([*head, b"\r\n", data[upgrade.args[0] :]])
+            else:
+                return
+
+    def _part_of_head(self, data: bytes) -> int:
+        """About how much of ``data`` belongs to the head that begins in it, behind other requests perhaps."""
+        return max(0, len(data.rpartition(b"\r\n\r\n")[2]) - self._body_before)
 
     # -- parser callbacks ---------------------------------------------------------------------------------------
 
@@ -153,8 +175,10 @@ class HttpConnection(asyncio.Protocol):
         self._headers = []
         self._header_bytes = 0
         self._is_in_head = True
+        self._has_begun = True
         self._head_bytes = 0
         self._body = []
+        self._body_before = self._body_bytes
         self._body_bytes = 0
 
     def on_url(self, url: bytes) -> None:
@@ -171,6 +195,11 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
+        if self._parser.get_method() == b"CONNECT":
+            raise _RefusedError(405, "this server is no proxy")
+        self._is_offer = self._parser.should_upgrade()
+        if self._is_offer:
+            return  # `_feed` comes back with the rest of the head.
         hosts = 0
         expects = False
         for name, value in self._headers:
@@ -204,6 +233,8 @@ class HttpConnection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._is_offer:
+            return
         self._is_receiving = False
         self._since_s = self._received_s
         parser = self._parser

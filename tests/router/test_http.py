@@ -24,6 +24,7 @@ HOSTILE = {
     "no host": (b"GET / HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n", 400),
     "foreign host": (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
+    "a tunnel": (b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
     "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     "long URL": (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
     "long header": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"z" * 40_000, 431),
@@ -134,6 +135,54 @@ def test_an_offer_to_upgrade_is_passed_over(run):
         async with world() as it:
             offer = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
             assert [reply.body for reply in await it.raw(offer * 3, replies=3)] == [b"ok\n"] * 3
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("before", [HEALTH * 1_000, post(b" " * 60_000)])
+def test_a_packet_of_many_requests_may_end_within_a_head(run, before):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+            for data in (before + HEALTH[:10], HEALTH[10:]):
+                writer.write(data)
+                await writer.drain()
+            statuses = {(await read_reply(reader)).status for _ in range(before.count(b"Host:"))}
+            assert statuses <= {200, 400}
+            assert (await read_reply(reader)).body == b"ok\n"
+            writer.close()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_the_body_of_a_request_that_offers_an_upgrade_is_its_body_and_not_the_next_request(run, size):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+            hidden = post(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", *offer)
+            data = post(GOOD, *offer) + hidden + post(GOOD, *offer) + HEALTH
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+            for start in range(0, len(data), size):
+                writer.write(data[start : start + size])
+                await writer.drain()
+            replies = [await read_reply(reader) for _ in range(4)]
+            assert [reply.status for reply in replies] == [200, 400, 200, 200]
+            assert replies[2].json["customer_id"] == GOOD["customer_id"]
+            assert replies[3].body == b"ok\n"
+            writer.close()
+
+    run(scenario())
+
+
+def test_thousands_of_offers_in_one_packet_are_all_answered(run):
+    async def scenario():
+        async with world() as it:
+            offer = HEALTH.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+            replies = await it.raw(offer * 2_000, replies=2_000)
+            assert {reply.body for reply in replies} == {b"ok\n"}
 
     run(scenario())
 
