@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows what it is at.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install run demo test test-fast check bench clean
+.PHONY: install run demo test test-fast gpu check bench clean
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -36,6 +36,11 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not e2e and not gpu"
+
+# Needs an NVIDIA GPU; uses whatever of TensorRT, ONNX Runtime with CUDA and PyTorch with CUDA is installed.
+gpu: $(VENV)/.dev
+	$(BIN)/python -m pytest -m gpu tests/gpu --gpu-report docs/gpu-report.md
+	$(BIN)/python -m benchmarks.engines --out docs/benchmarks/engines-gpu.json --plot docs/benchmarks/engines-gpu.svg
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
