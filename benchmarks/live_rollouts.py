@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from benchmarks.live_story import (
     STABLE_DELAY_MS,
     Case,
     LiveResult,
+    Retries,
     broken_promises,
     render_live,
     sum_up,
@@ -33,6 +36,7 @@ from benchmarks.load_process import LoadProcess
 from benchmarks.machine import describe_machine
 from benchmarks.product_cluster import ProductCluster
 from benchmarks.samples import Samples
+from benchmarks.watches import Watch
 from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, UsageError
 
@@ -48,10 +52,15 @@ ANALYSIS = """
       warmup_s: 1
       warmup_requests: 20
       keep_stable_s: 5
+      drain_s: 3
 """
 _ROLLOUT_S = 150.0
 _BEFORE_S = 4.0
 _AFTER_S = 3.0
+_LOOK_S = 0.25
+_RETRIES = re.compile(
+    r'^divisions_retries_total\{endpoint="[^"]*",version="(?P<version>[^"]+)"\} (?P<count>\S+)$', re.MULTILINE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,16 @@ class LiveCluster:
 
     def down(self) -> None:
         self._cluster.down()
+
+    def look_at_retries(self, seen: list[Retries]) -> None:
+        """Adds what the gateway has counted by now."""
+        at_s = time.time()
+        try:
+            with urllib.request.urlopen(f"{self._cluster.url}/metrics", timeout=1.0) as answer:
+                text = answer.read().decode()
+        except OSError:
+            return  # Looked at again in a moment.
+        seen += [Retries(at_s, match["version"], float(match["count"])) for match in _RETRIES.finditer(text)]
 
     def start_load(self, rate_rps: float, seed: int, longest_s: float) -> LoadProcess:
         url = f"{self._cluster.url}/api/v2/predict/{ENDPOINT}"
@@ -147,10 +166,12 @@ class LiveCluster:
 def run_cases(cluster: LiveCluster, cases: Sequence[Case], rate_rps: float, seed: int) -> LiveResult:
     """Plays the cases one after the other under one load, on a cluster that is up."""
     machine = describe_machine()
+    retries: list[Retries] = []
     load = cluster.start_load(rate_rps, seed, 60.0 + len(cases) * (_ROLLOUT_S + _AFTER_S))
     try:
         time.sleep(_BEFORE_S)
-        played = [cluster.play(case) for case in cases]
+        with Watch(lambda: cluster.look_at_retries(retries), _LOOK_S):
+            played = [cluster.play(case) for case in cases]
         ended_s = time.time()
         result = load.stop()
     finally:
@@ -167,7 +188,7 @@ def run_cases(cluster: LiveCluster, cases: Sequence[Case], rate_rps: float, seed
         reasons=result.reasons,
         generator_saturated=result.generator_saturated,
         cases=tuple(
-            sum_up(one.case, one.status, samples, one.from_s, until_s)
+            sum_up(one.case, one.status, samples, retries, one.from_s, until_s)
             for one, until_s in zip(played, ends_s, strict=True)
         ),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -18,10 +18,9 @@ from divisions.control import RolloutStatus
 MAX_SECONDS = 15.0
 GRACE_S = 0.2
 """How long after the decision a gateway may still send to the canary: a table travels to it in milliseconds."""
-ATTEMPT_S = 0.5
-"""What a request's first attempt gets of its second (`router.dispatcher.ATTEMPT_SHARE`). Who waited for that long and
-was then answered by stable had been sent to a canary that hangs."""
-_NEARLY = 0.9
+LONGEST_ATTEMPT_S = 0.75
+"""How long a request can wait for a canary, of its second: half of the time in the queue, half of the rest for the
+answer. An attempt that fails later than that after `GRACE_S` was made for a request that arrived after it."""
 STABLE_DELAY_MS = 10.0
 
 
@@ -45,14 +44,23 @@ CASES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """What the gateway had counted of a version's failed attempts, and when (wall-clock)."""
+
+    at_s: float
+    version: str
+    count: float
+
+
 class CaseResult(msgspec.Struct, frozen=True):
     """What became of one bad canary.
 
     ``seconds_from_first_bad_request`` counts from the moment when the canary's weight rose, which is no later than its
     first bad request, to the moment when its weight was zero. ``silent_after_s`` counts from the same moment to the
     arrival of the last request that the canary answered. ``late_assignments`` are requests that arrived later than
-    `GRACE_S` after the decision and went to the canary all the same: those that it answered and, where it hangs,
-    those that somebody else answered only after a first attempt's whole time. ``failed_requests`` are all without a
+    `GRACE_S` after the decision and went to the canary all the same: those that it answered, and those whose attempt
+    there failed so late that it must have been theirs (see `late_retries`). ``failed_requests`` are all without a
     2xx answer, from the rollout's start to the next one's.
     """
 
@@ -83,18 +91,35 @@ class LiveResult(msgspec.Struct, frozen=True):
     cases: tuple[CaseResult, ...]
 
 
-def sum_up(case: Case, status: RolloutStatus, samples: Samples, from_s: float, until_s: float) -> CaseResult:
-    """One case from its rollout's status and the whole load's samples.
+def late_retries(retries: Sequence[Retries], version: str, zero_s: float) -> int:
+    """Failed attempts at ``version`` that requests must have made which arrived later than `GRACE_S` after ``zero_s``.
+
+    Raises:
+        ValueError: nobody looked before and after, so that nothing can be told.
+    """
+    surely_late_s = zero_s + GRACE_S + LONGEST_ATTEMPT_S
+    own = [each for each in retries if each.version == version]
+    after = [each.count for each in own if each.at_s >= surely_late_s]
+    if len(after) < 2:
+        raise ValueError(f"the failed attempts of {version} were not looked at after the decision")
+    return round(after[-1] - after[0])
+
+
+def sum_up(
+    case: Case, status: RolloutStatus, samples: Samples, retries: Sequence[Retries], from_s: float, until_s: float
+) -> CaseResult:
+    """One case from its rollout's status, the whole load's samples and what the gateway counted.
 
     Args:
         case: which.
         status: its rollout's, in the end.
         samples: of the load.
+        retries: looked at every now and then, in order of time.
         from_s: wall-clock time when the rollout was asked for.
         until_s: wall-clock time when the next one was.
 
     Raises:
-        ValueError: the canary's weight never rose, or never fell to zero again.
+        ValueError: the canary's weight never rose, or never fell to zero again, or nobody looked at its retries.
     """
     arrived_s = samples.start_wall_s + samples.scheduled_s
     own = (arrived_s >= from_s) & (arrived_s < until_s)
@@ -103,9 +128,6 @@ def sum_up(case: Case, status: RolloutStatus, samples: Samples, from_s: float, u
     names = np.array(samples.versions, dtype=np.str_)[samples.version]
     by_canary = own & (samples.outcome == Outcome.OK) & (names == status.canary_version)
     is_late = own & (arrived_s > zero_s + GRACE_S)
-    went_there = by_canary.copy()
-    if case.name == "hang":
-        went_there |= samples.latency_s >= ATTEMPT_S * _NEARLY
     last_s = float(arrived_s[by_canary].max()) if by_canary.any() else rose_s
     return CaseResult(
         case=case.name,
@@ -118,7 +140,7 @@ def sum_up(case: Case, status: RolloutStatus, samples: Samples, from_s: float, u
         requests=int(own.sum()),
         failed_requests=int((own & (samples.outcome != Outcome.OK)).sum()),
         canary_answers=int(by_canary.sum()),
-        late_assignments=int((is_late & went_there).sum()),
+        late_assignments=int((is_late & by_canary).sum()) + late_retries(retries, status.canary_version or "", zero_s),
     )
 
 

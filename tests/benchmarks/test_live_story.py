@@ -3,13 +3,24 @@ import numpy as np
 import pytest
 
 from benchmarks.http_client import Outcome
+from benchmarks.live_page import PAGE, RESULT, filled_page
 from benchmarks.live_rollouts import choose
-from benchmarks.live_story import CASES, CaseResult, LiveResult, broken_promises, live_section, render_live, sum_up
+from benchmarks.live_story import (
+    CASES,
+    CaseResult,
+    LiveResult,
+    Retries,
+    broken_promises,
+    late_retries,
+    live_section,
+    render_live,
+    sum_up,
+)
 from benchmarks.machine import Machine
 from benchmarks.samples import Samples
 from divisions.commands.rollout import parse_faults
 from divisions.control import Evidence, Explanation, HistoryEntry, RolloutStatus
-from divisions.errors import UsageError
+from divisions.errors import InputError, UsageError
 
 STARTED_S, ROSE_S, ZERO_S = 1_000.0, 1_010.0, 1_018.0
 SLOW, HANG = CASES[0], CASES[2]
@@ -68,8 +79,11 @@ QUIET = (
 )
 
 
+RETRIES = tuple(Retries(ZERO_S + at_s, "3.2", count) for at_s, count in ((-1, 5), (0.5, 8), (1.0, 9), (2.0, 9)))
+
+
 def result_of(case, *requests, **changes):
-    return sum_up(case, status(**changes), samples(*QUIET, *requests), STARTED_S, STARTED_S + 60)
+    return sum_up(case, status(**changes), samples(*QUIET, *requests), RETRIES, STARTED_S, STARTED_S + 60)
 
 
 def test_seconds_count_from_the_rise_of_the_weight_to_its_fall():
@@ -86,11 +100,15 @@ def test_what_the_canary_answers_more_than_200_ms_after_the_decision_is_late():
     assert "1 requests were sent to the canary" in broken_promises([found])[0]
 
 
-def test_who_waited_for_a_hung_canary_was_sent_there_although_stable_answered():
-    waited = (ZERO_S + 0.3, 0.52, "3.1", Outcome.OK)
-    assert result_of(HANG, waited).late_assignments == 1
-    assert result_of(SLOW, waited).late_assignments == 0
-    assert result_of(HANG, (ZERO_S + 0.1, 0.52, "3.1", Outcome.OK)).late_assignments == 0
+def test_an_attempt_that_fails_a_second_after_the_decision_was_a_late_one_though_stable_answered():
+    assert late_retries(RETRIES, "3.2", ZERO_S) == 0
+    assert late_retries((*RETRIES, Retries(ZERO_S + 3, "3.2", 11)), "3.2", ZERO_S) == 2
+    assert late_retries((*RETRIES, Retries(ZERO_S + 3, "3.1", 11)), "3.2", ZERO_S) == 0
+
+
+def test_without_a_look_after_the_decision_nothing_is_claimed():
+    with pytest.raises(ValueError, match=r"3\.2 were not looked at"):
+        late_retries(RETRIES[:3], "3.2", ZERO_S)
 
 
 def test_a_failed_request_belongs_to_the_case_in_whose_time_it_arrived():
@@ -135,3 +153,18 @@ def test_cases_are_chosen_by_name():
     assert choose("hang,slow") == (HANG, SLOW)
     with pytest.raises(UsageError, match="no case 'late'"):
         choose("late")
+
+
+def test_the_page_shows_the_run_that_is_kept():
+    page = PAGE.read_text(encoding="utf-8")
+    assert page == filled_page(page, RESULT.read_bytes()), "run `python -m benchmarks.live_page`"
+
+
+def test_a_run_that_is_kept_has_every_case():
+    kept = msgspec.json.decode(RESULT.read_bytes(), type=LiveResult)
+    assert [case.case for case in kept.cases] == [case.name for case in CASES]
+
+
+def test_a_file_that_is_no_run_is_refused():
+    with pytest.raises(InputError, match=r"benchmarks\.live_rollouts"):
+        filled_page("", b'{"cases": 1}')
