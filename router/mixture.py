@@ -13,7 +13,7 @@ reaches 1/alpha under the null hypothesis is at most alpha, however often one lo
 
 ``ln e`` is capped per tick. That only lowers E, so it stays valid; and it takes away what breaks the independence that
 e-values rest on: one stall of one replica slows hundreds of requests at once. How high the cap is weighs seconds
-against stalls (docs/rollouts-study.md): at 1.2, five ticks suffice to reach ln(100) from the first start, whose weight
+against stalls (docs/rollouts-study.md): at 1.25, five ticks suffice to reach ln(100) from the first start, whose weight
 is a half; at 2, stalls alone roll equal versions back in 6 % of rollouts.
 """
 
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 RESTART_TICKS = 30
-CAP_LN_E = 1.2
+CAP_LN_E = 1.25
 MAX_STARTS = 64
 """Starts that are kept. Beyond them, the one that contributes least is dropped: that lowers E, so it stays valid."""
 

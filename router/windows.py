@@ -24,6 +24,8 @@ GATEWAY_LIVES_S = 8.0
 CLOCKS_DIFFER_S = 30.0
 """Reports from further away than this come from a host whose monotonic clock has another zero."""
 REFERENCE_S = 30
+YOUNG_SHARE = 0.1
+"""One tick can move the evidence by no more than its cap, so a few young requests in it decide nothing."""
 
 
 @dataclass(slots=True)
@@ -159,8 +161,8 @@ class RecentCounts:
 class WarmUp:
     """Leaves out a new version's first ``warmup_s`` seconds or ``warmup_requests`` requests, whichever ends first.
 
-    Caches fill and threads start then; what is slow only then is no regression. Whole ticks are left out, decided
-    by what came before them.
+    Caches fill and threads start then; what is slow only then is no regression. Whole ticks are left out, but not one
+    of which at most `YOUNG_SHARE` is warm-up: how slow the rest was must not wait for a second on its account.
     """
 
     warmup_s: float
@@ -173,6 +175,7 @@ class WarmUp:
             if requests == 0:
                 return True
             self.first_tick = tick
-        is_over = tick - self.first_tick >= self.warmup_s or self.requests >= self.warmup_requests
+        is_young = self.warmup_requests - self.requests > YOUNG_SHARE * requests
+        is_over = tick - self.first_tick >= self.warmup_s or not is_young
         self.requests += requests
         return not is_over

@@ -116,3 +116,10 @@ def test_the_warm_up_begins_with_the_first_request():
         *[True] * 5,
         False,
     ]
+
+
+def test_a_tick_of_which_only_a_tenth_is_warm_up_is_judged():
+    warm_up = WarmUp(30.0, 200)
+    assert [warm_up.leaves_out(tick, 190) for tick in range(3)] == [True, False, False]
+    assert not WarmUp(30.0, 200).leaves_out(0, 4_000)
+    assert WarmUp(30.0, 200).leaves_out(0, 1_000)
