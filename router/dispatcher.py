@@ -1,8 +1,8 @@
 """From rows to versions: applies routing tables, splits rows over stable and canary, retries failed attempts.
 
 What a caller must never notice: a canary that fails (its rows go to stable, charged to the canary), a replica that
-dies (its rows go to another one), a routing table that changes. Retries have a budget, so that a failing version
-cannot double the load on the rest.
+dies (its rows go to another one), a routing table that changes. Retries within a version have a budget, so that one
+that fails is not asked for everything twice; stable has capacity for all that a canary leaves behind.
 """
 
 from __future__ import annotations
@@ -338,7 +338,7 @@ class Dispatcher:
             if error is None and endpoint is None:
                 endpoint = self._endpoint_of(job)
             if error is None and endpoint is not None:
-                error = self._retry(endpoint, pool, job, now_s)
+                error = self._retry(endpoint, pool, job, now_s, reason)
             if error is not None or endpoint is None:
                 self._fail(job, error or ReplicaFailedError("the endpoint was taken out of service"))
 
@@ -349,25 +349,35 @@ class Dispatcher:
             return DeadlineExceededError(f"no answer before the deadline: {reason}", remedy="allow it more time")
         if job.is_retry:
             return ReplicaFailedError(f"both attempts failed; the last because {reason}", remedy="try again")
-        if self._retry_tokens < 1.0:
-            return ReplicaFailedError(f"{reason}, and the retry budget is spent", remedy="try again in a few seconds")
         return None
 
-    def _retry(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float) -> RequestError | None:
-        self._retry_tokens -= 1.0
-        pool.tally.totals.retries += 1
+    def _retry(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float, reason: str) -> RequestError | None:
         target: Pool | None = endpoint.stable
         if job.is_pinned:
             target = self._pools.get(pool.spec.app_name)
         elif pool is not target:
             self._charge(pool, job, now_s)
+        if target is pool and not self._may_repeat():
+            return ReplicaFailedError(f"{reason}, and the retry budget is spent", remedy="try again in a few seconds")
         if target is None:
             return ReplicaFailedError("the version was taken out of service", remedy="name another one, or none")
+        pool.tally.totals.retries += 1
         try:
             self._try_again(target, job, now_s)
         except RequestError as error:
             return error
         return None
+
+    def _may_repeat(self) -> bool:
+        """Takes one retry from the budget of those that stay with their version.
+
+        What stable does in a canary's place needs none: stable has capacity for all traffic, and each request is
+        tried once more at most. A canary that hangs under much load would spend any budget before it is found out.
+        """
+        if self._retry_tokens < 1.0:
+            return False
+        self._retry_tokens -= 1.0
+        return True
 
     def _charge(self, pool: Pool, job: Job, now_s: float) -> None:
         """Counts the attempt as a failure of ``pool``'s version; what stable does for it counts for nobody."""

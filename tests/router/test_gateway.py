@@ -11,7 +11,7 @@ import pytest
 
 from divisions.online_store import OnlineRow, OnlineStoreWriter
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from router import histogram
+from router import dispatcher, histogram
 from tests.router.gateway_world import SCHEMA, features, minutes_score, post, read_reply, world
 
 
@@ -97,6 +97,48 @@ def test_a_failing_canary_costs_its_callers_nothing_and_is_charged(run):
             versions = _sum(it)
             assert versions["churn-predictor-v3.2"] == (20, 20)
             assert versions.get("churn-predictor-v3.1", (0, 0)) == (0, 0)  # stable is neither credited nor charged
+
+    run(scenario())
+
+
+def fails_if(failing):
+    def score(rows_NF):
+        if failing["on"]:
+            raise RuntimeError("no")
+        return minutes_score(rows_NF)
+
+    return score
+
+
+def test_however_many_requests_a_canary_leaves_behind_stable_answers_all(run, monkeypatch):
+    monkeypatch.setattr(dispatcher, "RETRY_BURST", 0.0)
+    failing = {"on": False}
+
+    async def scenario():
+        async with world() as it:
+            await it.route(
+                [await it.replica("3.1", minutes_score)], [await it.replica("3.2", fails_if(failing))], 10_000
+            )
+            failing["on"] = True
+            replies = [await it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(20)]
+            assert {(reply.status, reply.json["version"]) for reply in replies} == {(200, "3.1")}
+
+    run(scenario())
+
+
+def test_a_version_that_fails_is_not_asked_for_everything_twice(run, monkeypatch):
+    monkeypatch.setattr(dispatcher, "RETRY_BURST", 3.0)
+    monkeypatch.setattr(dispatcher, "RETRY_SHARE", 0.0)
+    failing = {"on": False}
+
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", fails_if(failing))])
+            failing["on"] = True
+            replies = [await it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(10)]
+            assert [reply.status for reply in replies] == [502] * 10
+            assert [b"retry budget" in reply.body for reply in replies] == [False] * 3 + [True] * 7
+            assert it.gateway.dispatcher.endpoints["churn"].stable.tally.totals.retries == 3
 
     run(scenario())
 
