@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from divisions.control import EngineChoice
 from divisions.errors import EngineError
@@ -23,6 +24,8 @@ from serving.plans import OpenedPlan, PlanRequest, open_plan
 log = logging.getLogger(__name__)
 
 FOLDER = "engines"
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +99,12 @@ class Opening:
         cuda = self._cuda if self._cuda is not None else CudaDriver()
         cache = EngineCache(self._home / FOLDER, cluster_secret(self._home))
         reference = self.reference()
-        last: EngineError | None = None
-        for precision, model in (("fp16", self._models.half), ("fp32", self._models.whole)):
-            if not model:
-                continue
+
+        def open_(precision: str, model: bytes) -> OpenedPlan:
             request = self._request(model, precision, gpu, share, trt)
-            try:
-                return open_plan(trt, cuda, cache, request, reference)
-            except EngineError as error:
-                log.warning("TensorRT in %s is passed over: %s", precision, error)
-                last = error
-        raise last or EngineError("the bundle has no graph")
+            return open_plan(trt, cuda, cache, request, reference)
+
+        return self._first_that_holds("TensorRT", open_)
 
     def _request(self, model: bytes, precision: str, gpu: GpuInfo, share: MemoryShare, trt: Any) -> PlanRequest:
         max_batch = self._wish.max_batch
@@ -121,12 +119,22 @@ class Opening:
         )
 
     def _onnx_runtime(self, provider: Provider, gpu: GpuInfo) -> Engine:
-        limits = GpuLimits(
-            self._claimed(gpu).engine_bytes, self._models.columns, self._wish.max_batch, self._home / FOLDER
-        )
-        precision, model = ("fp16", self._models.half) if self._models.half else ("fp32", self._models.whole)
-        engine = OnnxRuntimeEngine(model, self._models.columns, provider, limits)
-        return self._checked(engine, precision)
+        columns, max_batch = self._models.columns, self._wish.max_batch
+        limits = GpuLimits(self._claimed(gpu).engine_bytes, columns, max_batch, self._home / FOLDER)
+
+        def open_(precision: str, model: bytes) -> Engine:
+            return self._checked(OnnxRuntimeEngine(model, columns, provider, limits), precision)
+
+        return self._first_that_holds(f"ONNX Runtime ({provider.name})", open_)
+
+    def _first_that_holds(self, what: str, open_: Callable[[str, bytes], Found]) -> Found:
+        """The float16 variant, if the bundle has one and it holds on this GPU, else the float32 graph."""
+        if self._models.half:
+            try:
+                return open_("fp16", self._models.half)
+            except EngineError as error:
+                log.warning("%s in float16 is passed over: %s", what, error)
+        return open_("fp32", self._models.whole)
 
     def _torch(self, gpu: GpuInfo) -> Engine:
         from serving.engines.torch_cuda import TorchEngine

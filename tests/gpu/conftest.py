@@ -27,6 +27,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(REPORT, type=Path, help="write what was measured on the GPU to this file, as Markdown")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption(REPORT, None) and not PROBE.gpus:
+        pytest.exit(f"there is nothing to report on: {PROBE.reason}", returncode=1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:

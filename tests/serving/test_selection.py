@@ -212,6 +212,26 @@ def test_the_float16_graph_is_preferred_and_passed_over_when_it_is_wrong(tmp_pat
     assert opening(tmp_path, cuda, trt, half=proto.SerializeToString()).open(ALL).engine.name == "tensorrt-fp32"
 
 
+def test_onnxruntime_on_a_gpu_falls_back_to_the_float32_graph_too(tmp_path, cuda, trt, weights, monkeypatch):
+    """The installed ONNX Runtime has no CUDA, so its CPU provider stands in: what is tested is the order of graphs."""
+    from serving import opening as module
+    from serving.engines.onnx_runtime import OnnxRuntimeEngine
+
+    opened = []
+
+    def open_(model, columns, *_):
+        opened.append(model)
+        return OnnxRuntimeEngine(model, columns)
+
+    monkeypatch.setattr(module, "OnnxRuntimeEngine", open_)
+    proto = build_linear_model()
+    proto.graph.initializer[0].raw_data = np.full(3, 7.0, np.float32).tobytes()
+    half, whole = proto.SerializeToString(), build_linear_model().SerializeToString()
+    engine = opening(tmp_path, cuda, trt, half=half, choice=CUDA).open(ALL).engine
+    assert opened.index(half) < opened.index(whole)
+    np.testing.assert_allclose(engine.run(np.ones((1, 3), np.float32)), [weights.sum()], rtol=1e-5)
+
+
 def test_builds_that_fail_end_on_the_cpu_and_give_the_share_back(tmp_path, cuda, trt, weights):
     trt.builds_to_fail = 9
     opened = opening(tmp_path, cuda, trt).open(NO_ORT_CUDA)
