@@ -51,7 +51,7 @@ class Scenario:
         onset_s: seconds after the canary's first request until it goes bad.
         factor: of every request's latency.
         slow_share: share of requests that take ``slow_factor`` times longer.
-        tail_share: share of the tail; stable's is `Service.tail_share`.
+        tail_share: share of the tail; None means stable's.
         ramp_per_min: a leak: how much slower it becomes per minute, as a share.
         warm_requests: each replica's first requests take ``warm_factor`` times longer.
         hang_share: share of requests that are never answered.
@@ -70,7 +70,7 @@ class Scenario:
     factor: float = 1.0
     slow_share: float = 0.0
     slow_factor: float = 3.0
-    tail_share: float = 0.02
+    tail_share: float | None = None
     ramp_per_min: float = 0.0
     warm_requests: int = 0
     warm_factor: float = 5.0

@@ -138,7 +138,8 @@ class Traffic:
     ) -> Floats:
         scenario = self._scenario
         has_begun = at_s >= scenario.onset_s
-        tail_share = np.where(has_begun, scenario.tail_share, scenario.service.tail_share)
+        usual = scenario.service.tail_share
+        tail_share = usual if scenario.tail_share is None else np.where(has_begun, scenario.tail_share, usual)
         canary_s = np.where(tail < tail_share, service_s * stretch, service_s)
         if scenario.factor != 1.0:
             is_bad = has_begun & (replica < scenario.bad_replicas) if scenario.bad_replicas else has_begun
