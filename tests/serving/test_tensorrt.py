@@ -234,6 +234,17 @@ def test_a_plan_is_built_once_and_then_found(trt, cuda, cache, model):
     assert found.difference < 1e-4
 
 
+def test_replicas_that_start_together_build_once(trt, cuda, cache, model):
+    origins = []
+    threads = [threading.Thread(target=lambda: origins.append(open_(trt, cuda, cache, model).origin)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(origins) == [Origin.BUILT, Origin.CACHED, Origin.CACHED]
+    assert trt.num_builds == 1
+
+
 def test_a_retrained_model_is_refitted_and_answers_with_its_own_weights(trt, cuda, cache, model, weights):
     open_(trt, cuda, cache, model)
     opened = open_(trt, cuda, cache, retrained())
