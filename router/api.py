@@ -23,6 +23,7 @@ from divisions import __version__
 from divisions.control import ControllerStatus
 from divisions.errors import DivisionsError, UnknownVersionError
 from router import oip_api, problem, rollout_metrics
+from router.control_body import require_object
 from router.dispatcher import Dispatcher
 from router.link import ControllerLink
 
@@ -147,7 +148,9 @@ class ControlApi:
 
     async def _start_rollout(self, request: Request) -> Response:
         force = request.query_params.get("force", "") in {"1", "true"}
-        return _json(await self._link.start_rollout(await request.body(), force), 202)
+        body = await request.body()
+        require_object(body)
+        return _json(await self._link.start_rollout(body, force), 202)
 
     async def _rollout(self, request: Request) -> Response:
         endpoint = request.path_params["endpoint"]
@@ -160,7 +163,9 @@ class ControlApi:
         name = request.path_params["command"]
         if name not in COMMANDS:
             return _problem(404, f"no such command; there are {', '.join(COMMANDS)}")
-        arguments = await _object(request)
+        arguments = require_object(await request.body())
+        if not arguments.keys() <= {"to"}:
+            return _problem(422, "a command's body has no other key than `to`, the version of a rollback")
         command = {"endpoint": request.path_params["endpoint"], "command": name, "to": arguments.get("to")}
         match = request.headers.get("if-match", "").strip('" ')
         if match:
@@ -173,16 +178,6 @@ class ControlApi:
         response = _problem(405, "predict needs POST")
         response.headers["allow"] = "POST"
         return response
-
-
-async def _object(request: Request) -> dict[str, object]:
-    body = await request.body()
-    if not body:
-        return {}
-    try:
-        return msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        raise HTTPException(400, "the body must be a JSON object") from None
 
 
 def _json(data: bytes, status: int = 200) -> Response:

@@ -29,6 +29,7 @@ _TYPES: dict[FeatureKind, Any] = {
     FeatureKind.BOOLEAN: bool | None,
     FeatureKind.CATEGORICAL: str | None,
 }
+_SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 
@@ -191,6 +192,10 @@ def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError
         return MalformedRequestError("the body is nested too deeply", remedy="send flat JSON")
     if not isinstance(error, msgspec.ValidationError):
         return MalformedRequestError("the body is not well-formed JSON in UTF-8", remedy="check it with a JSON linter")
+    try:
+        _SYNTAX.decode(body)  # What is behind the place that was complained about was not looked at yet.
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as worse:
+        return explain(worse, body, names)
     if "unknown field" in text:
         return InvalidFeaturesError(
             "the body has a field that the endpoint does not know", remedy=f"its features are: {', '.join(names)}"

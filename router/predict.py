@@ -24,6 +24,7 @@ from router.request_log import RequestLog
 
 PREFIX = b"/api/v2/predict/"
 MAX_ROWS = 4_096
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
@@ -68,7 +69,10 @@ class PredictHandler:
         name = request.url[len(PREFIX) :].decode("latin-1")
         endpoint = self._dispatcher.endpoints.get(name)
         if endpoint is None:
-            self._refuse_unknown(exchange, request_id)
+            name = name.partition("?")[0]
+            endpoint = self._dispatcher.endpoints.get(name)
+        if endpoint is None:
+            self._refuse_unknown(exchange, name, request_id)
             return
         try:
             rows, is_batch = endpoint.decoder.decode(request.body, MAX_ROWS)
@@ -119,8 +123,11 @@ class PredictHandler:
             return 403, "this bearer token may not choose a version"
         return None
 
-    def _refuse_unknown(self, exchange: Exchange, request_id: bytes) -> None:
-        if self._dispatcher.endpoints:
+    def _refuse_unknown(self, exchange: Exchange, name: str, request_id: bytes) -> None:
+        if _NAME.fullmatch(name) is None or ".." in name:
+            detail = "that cannot be an endpoint: names are up to 64 lower-case letters, digits, `.`, `_` and `-`"
+            self._refuse(exchange, "", 400, detail, request_id)
+        elif self._dispatcher.endpoints:
             self._refuse(exchange, "", 404, "no such endpoint", request_id)
         else:
             detail = "nothing is deployed yet. Run a pipeline with `divisions run`"

@@ -84,7 +84,9 @@ GOOD = {"class": "x", "total day minutes": 1.5, "abroad": True}
         (body(instances=[]), InvalidFeaturesError, "empty"),
         (body(instances=[{"customer_id": "c"}] * 11), InvalidFeaturesError, "11 rows"),
         (body(customer_id="c", instances=[{"customer_id": "c"}]), InvalidFeaturesError, "not both"),
-        (b'{"features":' + b"[" * 100_000, InvalidFeaturesError, "Expected"),
+        (b'{"features":' + b"[" * 100_000, MalformedRequestError, "nested"),
+        (b'{"x":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001, MalformedRequestError, "nested"),
+        (b'{"features":[],', MalformedRequestError, "not well-formed JSON"),
     ],
 )
 def test_bad_bodies_are_refused_with_a_reason(data, kind, text):

@@ -109,6 +109,9 @@ def test_unknown_endpoints_and_wrong_methods(run):
         async with world() as it:
             await it.route([await it.replica("3.1", minutes_score)])
             assert (await it.raw(post(GOOD, path="/api/v2/predict/other")))[0].status == 404
+            assert (await it.raw(post(GOOD, path="/api/v2/predict/churn?trace=1")))[0].status == 200
+            for name in ("..", "CHURN", "a%2fb", "churn/", "", "a..b", "c" * 65):
+                assert (await it.raw(post(GOOD, path=f"/api/v2/predict/{name}")))[0].status == 400
             (reply,) = await it.raw(b"GET /api/v2/predict/churn HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert reply.status == 405
             assert reply.headers["allow"] == "POST"
@@ -262,8 +265,28 @@ def test_a_command_carries_its_generation_and_target(run):
             )
             (reply,) = await it.raw(data)
             assert reply.json == {"endpoint": "churn", "command": "rollback", "to": "3.1", "generation": 7}
-            bad = post(b"[1]", "Authorization: Bearer secret", path="/api/v2/rollouts/churn/abort")
-            assert (await it.raw(bad))[0].status == 400
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/churn/abort", b"[1]", 400),
+        ("/churn/abort", b'{"to":', 400),
+        ("/churn/rollback", b'{"to":"3.1","to":"3.2"}', 400),
+        ("/churn/rollback", b'{"too":"3.1"}', 422),
+        ("", b'{"endpoint":"churn","version":{"model":"a","model":"b"}}', 400),
+        ("", b'{"weight":NaN}', 400),
+        ("", b'{"a":' * 5_000, 400),
+        ("", b'{"a":"\xff"}', 400),
+    ],
+)
+def test_control_bodies_say_each_thing_once(run, path, body, status):
+    async def scenario():
+        async with world() as it:
+            data = post(body, "Authorization: Bearer secret", path="/api/v2/rollouts" + path)
+            assert [reply.status for reply in await it.raw(data)] == [status]
 
     run(scenario())
 
