@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 
-from divisions.errors import PortInUseError
+from divisions.errors import PortInUseError, SettingsError
 
 _LISTENING = "0A"  # the state's code in /proc/net/tcp
 
@@ -33,6 +34,21 @@ def require_free(host: str, port: int, purpose: str, remedy: str) -> None:
             raise PortInUseError(
                 f"cannot listen on {host}:{port} for {purpose}: {error.strerror}{by}", remedy=remedy
             ) from None
+
+
+def require_distinct(ports: Mapping[str, int]) -> None:
+    """Checks that nobody is to listen where another of ours does; ``ports`` by what they are for.
+
+    Raises:
+        SettingsError: two are the same.
+    """
+    seen: dict[int, str] = {}
+    for purpose, port in ports.items():
+        if port in seen:
+            raise SettingsError(
+                f"{seen[port]} and {purpose} cannot both have port {port}", remedy="choose another for one of them"
+            )
+        seen[port] = purpose
 
 
 def choose_free(count: int, host: str = "127.0.0.1") -> list[int]:

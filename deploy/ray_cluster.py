@@ -78,6 +78,13 @@ def _starting_alone(home: Path) -> Iterator[None]:
 
 
 def _require_free_ports(settings: Settings) -> None:
+    ports.require_distinct(
+        {
+            "the gateway": settings.port,
+            "Ray's dashboard": settings.dashboard_port,
+            "Ray's head": settings.gcs_port,
+        }
+    )
     ports.require_free(settings.host, settings.port, "the gateway", "choose another with --port or DIVISIONS_PORT")
     ports.require_free(
         ray_head.HOST,

@@ -70,11 +70,19 @@ def runtime_dir(home: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"divisions-{os.getuid()}-{digest}"
 
 
-_INTEGERS = {"port", "gateways", "dashboard_port", "gcs_port", "max_body_bytes", "request_timeout_ms"}
+_PORTS = (1, 65_535)
+_INTEGERS = {  # with the least and the greatest value
+    "port": _PORTS,
+    "gateways": (1, 64),
+    "dashboard_port": _PORTS,
+    "gcs_port": _PORTS,
+    "max_body_bytes": (1, 1 << 30),
+    "request_timeout_ms": (1, 600_000),
+}
 _BOOLEANS = {"allow_faults"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
 _TEXTS = {"host", "channel_host", "tracking_uri"}
-_KNOWN = {"home"} | _INTEGERS | _BOOLEANS | _LISTS | _TEXTS
+_KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 _PREFIX = "DIVISIONS_"
 
 
@@ -147,12 +155,7 @@ def _parse(variable: str, field: str, text: str) -> object:
         hint = f"did you mean {_PREFIX}{near[0].upper()}?" if near else "see docs/settings.md for the list"
         raise SettingsError(f"unknown setting {variable}", remedy=hint)
     if field in _INTEGERS:
-        try:
-            return int(text)
-        except ValueError:
-            raise SettingsError(
-                f"{variable} must be a whole number, got {text!r}", remedy=f"unset {variable}"
-            ) from None
+        return _integer(variable, text, *_INTEGERS[field])
     if field in _BOOLEANS:
         if text.lower() not in {"0", "1", "true", "false", ""}:
             raise SettingsError(f"{variable} must be 0 or 1, got {text!r}", remedy=f"unset {variable}")
@@ -160,6 +163,19 @@ def _parse(variable: str, field: str, text: str) -> object:
     if field in _LISTS:
         return tuple(item.strip() for item in text.split(",") if item.strip())
     return text
+
+
+def _integer(variable: str, text: str, least: int, greatest: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= greatest:
+        raise SettingsError(
+            f"{variable} must be a whole number from {least} to {greatest}, got {text[:40]!r}",
+            remedy=f"unset {variable}, or set another",
+        )
+    return value
 
 
 def _s3(environment: Mapping[str, str]) -> S3Settings:

@@ -4,7 +4,7 @@ import socket
 import pytest
 
 from deploy import ports
-from divisions.errors import PortInUseError
+from divisions.errors import PortInUseError, SettingsError
 
 
 def listener(*, is_shared: bool = False) -> socket.socket:
@@ -57,3 +57,9 @@ def test_chosen_ports_differ():
 def test_the_listener_of_a_port_nobody_has_is_nobody():
     (port,) = ports.choose_free(1)
     assert ports.describe_listener(port) == ""
+
+
+def test_two_purposes_with_one_port_are_refused_and_both_are_named():
+    ports.require_distinct({"the gateway": 1, "the dashboard": 2, "the head": 3})
+    with pytest.raises(SettingsError, match="the gateway and the head cannot both have port 8000"):
+        ports.require_distinct({"the gateway": 8000, "the dashboard": 8265, "the head": 8000})

@@ -61,6 +61,11 @@ def test_a_stranger_is_refused(variable):
         ("DIVISIONS_PORT", "http"),
         ("DIVISIONS_PORT", ""),
         ("DIVISIONS_PORT", "80.5"),
+        ("DIVISIONS_PORT", "0"),
+        ("DIVISIONS_DASHBOARD_PORT", "65536"),
+        ("DIVISIONS_GATEWAYS", "-1"),
+        ("DIVISIONS_REQUEST_TIMEOUT_MS", "0"),
+        ("DIVISIONS_MAX_BODY_BYTES", "9" * 5_000),
         ("DIVISIONS_ALLOW_FAULTS", "maybe"),
     ],
 )
