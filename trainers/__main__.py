@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.output == "json":
         print(msgspec.json.encode(outcome).decode())
     else:
-        print(f"{outcome.model} {outcome.version} is {outcome.validation_status}: {outcome.bundle_path}")
+        print(f"{outcome.model} {outcome.version} {outcome.validation_status}; its bundle is {outcome.bundle_path}")
     return 0
 
 

@@ -86,7 +86,10 @@ def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
 
 
 def down(output: Output = Format.TEXT) -> None:
-    """Stop the embedded cluster of this home; what it served, it serves again after the next `up`."""
+    """Stop the embedded cluster of this home.
+
+    What it served, it serves again after the next `up`.
+    """
     from deploy import shutdown
     from divisions.clock import SystemClock
     from divisions.commands.progress import shown_progress

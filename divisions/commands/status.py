@@ -12,6 +12,7 @@ from divisions.commands.output import Format, Output, age, percent, print_json, 
 
 if TYPE_CHECKING:
     from divisions.client import ServiceStatus
+    from divisions.control import RolloutStatus
 
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
 WATCH_S = 2.0
@@ -62,8 +63,8 @@ def render_status(answer: ServiceStatus) -> str:
                 rollout.model,
                 rollout.phase,
                 rollout.stable_version or "<none>",
-                rollout.canary_version or "<none>",
-                percent(rollout.actual_weight_bp),
+                _canary(rollout) or "<none>",
+                percent(rollout.actual_weight_bp) if _canary(rollout) else "-",
             )
             for rollout in answer.rollouts
         ]
@@ -72,3 +73,9 @@ def render_status(answer: ServiceStatus) -> str:
     if engines:
         lines += ["", table(("VERSION", "ENGINE", "BETTER ENGINES PASSED OVER"), engines)]
     return "\n".join(lines)
+
+
+def _canary(rollout: RolloutStatus) -> str:
+    """The version that is being tried; none once it is promoted, for then it is the stable one itself."""
+    version = rollout.canary_version or ""
+    return "" if version == rollout.stable_version else version

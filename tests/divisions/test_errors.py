@@ -17,6 +17,10 @@ def test_every_error_survives_pickling_and_copying(kind):
         assert (str(again), vars(again), again.args) == (str(error), vars(error), error.args)
 
 
+def test_a_message_that_ends_with_a_full_stop_gets_no_second_one():
+    assert str(errors.ClusterError("it broke.", remedy="mend it")) == "it broke. mend it"
+
+
 def test_what_an_error_carries_beyond_its_message_survives_pickling():
     shed = pickle.loads(pickle.dumps(errors.OverloadedError("full", retry_after_s=2.5)))
     assert shed.retry_after_s == 2.5

@@ -1,0 +1,45 @@
+"""The table of replicas and rollouts on a terminal."""
+
+import pytest
+
+from divisions.client import ServiceStatus
+from divisions.commands.status import render_status
+from divisions.control import Evidence, RolloutStatus
+
+
+def line_of(stable: str | None, canary: str | None, weight_bp: int) -> list[str]:
+    rollout = RolloutStatus(
+        endpoint="churn",
+        model="churn-predictor",
+        phase="STEP",
+        generation=1,
+        epoch=1,
+        step_index=0,
+        steps_bp=(10_000,),
+        set_weight_bp=weight_bp,
+        actual_weight_bp=weight_bp,
+        stable_version=stable,
+        canary_version=canary,
+        message="",
+        rollback_reason="",
+        evidence=Evidence(),
+        canary_requests=0,
+        started_at_s=0.0,
+        phase_since_s=0.0,
+        history=(),
+    )
+    status = ServiceStatus(epoch=1, replicas=(), rollouts=(rollout,))
+    return render_status(status).splitlines()[-1].split()[3:]
+
+
+@pytest.mark.parametrize(
+    ("stable", "canary", "weight_bp", "shown"),
+    [
+        ("3.1", "3.2", 2_000, ["3.1", "3.2", "20%"]),
+        (None, "3.1", 0, ["<none>", "3.1", "0%"]),
+        ("3.2", "3.2", 10_000, ["3.2", "<none>", "-"]),
+        ("3.2", None, 0, ["3.2", "<none>", "-"]),
+    ],
+)
+def test_a_version_that_was_promoted_is_no_canary_any_more(stable, canary, weight_bp, shown):
+    assert line_of(stable, canary, weight_bp) == shown
