@@ -35,6 +35,7 @@ class Choice(msgspec.Struct, frozen=True):
     deadline_ms: float
     engine: str
     device: str
+    precision: str
     max_batch: int
     buckets: tuple[int, ...]
     rows_per_s: float
@@ -58,12 +59,18 @@ def crossover_rows(measured: Sequence[Measurement]) -> int | None:
     return found
 
 
+def can_serve(one: Measurement) -> bool:
+    """Whether a replica may run this: on a CPU it has ONNX Runtime and the float32 graph, and nothing else."""
+    return one.device == "gpu" or (one.engine == "onnxruntime-cpu" and one.precision == "fp32")
+
+
 def choose(measured: Sequence[Measurement], deadline_ms: float) -> Choice:
     """The engine that answers most rows a second in batches that meet the deadline.
 
     Among equals, the smaller batch. When nothing meets it, the engine that is quickest for one row.
     """
-    done = [one for one in measured if not one.skipped]
+    servable = [one for one in measured if can_serve(one)]
+    done = [one for one in servable if not one.skipped]
     if not done:
         raise ValueError("nothing was measured")
     fitting = [one for one in done if one.p99_ms <= deadline_ms * COMPUTE_SHARE]
@@ -75,10 +82,11 @@ def choose(measured: Sequence[Measurement], deadline_ms: float) -> Choice:
         deadline_ms,
         shown.engine,
         shown.device,
+        shown.precision,
         max_batch,
         buckets,
         best.rows_per_s if best else 0.0,
-        crossover_rows(measured),
+        crossover_rows(servable),
     )
 
 

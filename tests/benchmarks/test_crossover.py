@@ -4,7 +4,7 @@ from benchmarks.crossover import Measurement, choose, crossover_rows
 
 
 def at(device, rows, p50_ms, engine=None, p99_ms=None):
-    name = engine or f"{device}-engine"
+    name = engine or {"cpu": "onnxruntime-cpu", "gpu": "tensorrt"}[device]
     return Measurement(name, device, "fp32", rows, p50_ms, p99_ms or p50_ms, rows / p50_ms * 1e3, 100)
 
 
@@ -21,7 +21,7 @@ def test_the_crossover_is_where_the_gpu_is_ahead_for_good():
 
 
 def test_a_cpu_too_slow_to_be_measured_has_lost():
-    skipped = Measurement("cpu-engine", "cpu", "fp32", 512, skipped="one run would take more than 2 s")
+    skipped = Measurement("onnxruntime-cpu", "cpu", "fp32", 512, skipped="one run would take more than 2 s")
     assert crossover_rows([*CPU[:3], skipped, *GPU]) == 64
 
 
@@ -32,7 +32,7 @@ def test_of_two_engines_of_a_device_the_quicker_counts():
 
 def test_the_choice_is_the_most_rows_a_second_within_half_of_the_deadline():
     choice = choose(CPU + GPU, 10.0)
-    assert (choice.engine, choice.max_batch, choice.crossover_rows) == ("gpu-engine", 512, 64)
+    assert (choice.engine, choice.max_batch, choice.crossover_rows) == ("tensorrt", 512, 64)
     assert choice.buckets == (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
     assert choose(CPU, 8.0).max_batch == 512
     assert choose(CPU, 7.9).max_batch == 64
@@ -44,7 +44,13 @@ def test_tails_count_not_medians():
 
 def test_a_deadline_that_nothing_meets_has_no_batch():
     choice = choose(CPU, 0.001)
-    assert (choice.max_batch, choice.buckets, choice.rows_per_s, choice.engine) == (0, (), 0.0, "cpu-engine")
+    assert (choice.max_batch, choice.buckets, choice.rows_per_s, choice.engine) == (0, (), 0.0, "onnxruntime-cpu")
+
+
+def test_what_no_replica_runs_is_measured_but_not_chosen():
+    half = Measurement("onnxruntime-cpu", "cpu", "fp16", 512, 0.1, 0.1, 5e6, 100)
+    choice = choose([*CPU, half, at("cpu", 512, 0.1, "torch-cpu")], 8.0)
+    assert (choice.engine, choice.precision, choice.rows_per_s) == ("onnxruntime-cpu", "fp32", 128_000.0)
 
 
 def test_nothing_measured_is_an_error():
