@@ -90,6 +90,10 @@ class ControlApi:
         site = request.headers.get("sec-fetch-site", "same-origin")
         if site not in {"same-origin", "none"}:
             return _problem(403, "requests from other sites are not taken")
+        origin = request.headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
+            # Browsers send Sec-Fetch-Site only to addresses they trust: over plain HTTP, that is loopback alone.
+            return _problem(403, "requests from other sites are not taken")
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
             response = _problem(401, "this needs the cluster's bearer token, which is in the file `token` of its home")

@@ -1,5 +1,6 @@
 """The embedded cluster with everything real: up, refused, down; and a first run that trains, serves and comes back."""
 
+import contextlib
 import json
 import os
 import re
@@ -96,6 +97,48 @@ def answer(url, body=None, headers=()):
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()
+
+
+def listeners(pids: list[int]) -> dict[int, bool]:
+    """Ports that the processes listen on, and whether from the loopback interface alone."""
+    sockets = set()
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            sockets |= {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    found = {}
+    for table, loopbacks in (("tcp", ("0100007F",)), ("tcp6", ("0" * 16 + "FFFF00000100007F", "0" * 24 + "01000000"))):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            if columns[3] == "0A" and f"socket:[{columns[9]}]" in sockets:
+                address, _, port = columns[1].partition(":")
+                found[int(port, 16)] = address in loopbacks
+    return found
+
+
+def test_who_is_not_on_this_machine_reaches_nothing_without_the_token(home):
+    """Ray Serve's replicas take pickled calls on all interfaces: whoever could make them could run anything."""
+    import grpc
+    from ray.serve.generated.serve_pb2 import ASGIRequest
+    from ray.serve.generated.serve_pb2_grpc import ASGIServiceStub
+
+    started = home.run("up")
+    assert started.returncode == 0, started.stderr
+    ports = listeners(home.processes(home.cluster().pid))
+    assert ports[int(home.environment["DIVISIONS_PORT"])]
+    assert ports[int(home.environment["DIVISIONS_GCS_PORT"])]
+    assert ports[int(home.environment["DIVISIONS_DASHBOARD_PORT"])]
+    for port in (port for port, is_loopback in ports.items() if not is_loopback):
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = ASGIServiceStub(channel)
+            for call in (stub.HandleRequest, stub.HandleRequestWithRejection):
+                with pytest.raises(grpc.RpcError) as caught:
+                    call(ASGIRequest(pickled_request_metadata=b"x"), timeout=10)
+                assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    for name in ("token", "channel_token", "ray_token"):
+        secret = (home.path / name).read_bytes()
+        logs = [*(home.path / "logs").rglob("*"), *(runtime_dir(home.path) / "ray" / "session_latest").rglob("*")]
+        assert [log for log in logs if log.is_file() and secret in log.read_bytes()] == []
+        assert secret not in answer(f"{home.url}/metrics")[1]
 
 
 def test_up_is_whole_or_nothing_and_down_leaves_nothing(home, tmp_path):

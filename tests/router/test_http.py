@@ -235,8 +235,16 @@ def test_control_routes_are_closed_without_the_token(run, method, path):
             bare = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
             assert (await it.raw((bare + "\r\n").encode()))[0].status == 401
             assert (await it.raw((bare + "Authorization: Bearer wrong\r\n\r\n").encode()))[0].status == 401
-            foreign = "Authorization: Bearer secret\r\nSec-Fetch-Site: cross-site\r\n\r\n"
-            assert (await it.raw((bare + foreign).encode()))[0].status == 403
+            for foreign in (
+                "Sec-Fetch-Site: cross-site",
+                "Origin: http://evil.example",
+                "Origin: null",
+                "Origin: http://[",
+            ):
+                headers = f"Authorization: Bearer secret\r\n{foreign}\r\n\r\n"
+                assert (await it.raw((bare + headers).encode()))[0].status == 403
+            own = "Authorization: Bearer secret\r\nOrigin: http://localhost\r\n\r\n"
+            assert (await it.raw((bare + own).encode()))[0].status < 300
             assert (await it.raw((bare + "Authorization: Bearer secret\r\n\r\n").encode()))[0].status < 300
 
     run(scenario())
