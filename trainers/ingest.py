@@ -22,7 +22,7 @@ from divisions.errors import EmptyInputError, InputError, MissingColumnError, Re
 from divisions.schema import FeatureKind
 from trainers.column_kinds import infer_kind
 from trainers.file_formats import BadRow, RawFile, format_of, read_file
-from trainers.locations import Location, list_files, locate, nearest, raise_unreachable
+from trainers.locations import Location, list_files, locate, raise_unreachable
 from trainers.row_checks import check_rows, settle
 
 if TYPE_CHECKING:
@@ -177,14 +177,15 @@ def _require_columns(uri: str, present: list[str], features: Features, label: st
     for name in (*roles, *declared):
         if name in present:
             continue
-        near = difflib.get_close_matches(name, present, n=1, cutoff=0.5) or nearest(name, present, 1)
+        near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+        hint = f" (nearest: {near[0]!r})" if near else ""
         what = f"the {roles[name]} column {name!r}" if name in roles else f"the declared feature {name!r}"
         key = {"entity": "entity", "event time": "event_time", "label": "label"}.get(roles.get(name, ""), "the name")
         raise MissingColumnError(
             f"input {uri} lacks {what}; it has {', '.join(sorted(present))}",
-            remedy=f"add the column, or set features.{key} (nearest: {near[0]!r})"
+            remedy=f"add the column, or set features.{key}{hint}"
             if name in roles
-            else f"correct the name under features (nearest: {near[0]!r})",
+            else f"correct the name under features{hint}",
         )
 
 

@@ -210,7 +210,8 @@ def raise_unreachable(location: Location, error: Exception) -> NoReturn:
         else "check the path and its permissions"
     )
     raise UnreachableInputError(
-        f"input {location.uri} does not answer: {' '.join(text.split())[:200]}", remedy=remedy
+        f"input {location.uri} does not answer: {' '.join(text.partition('; Details:')[0].split())[:200]}",
+        remedy=remedy,
     ) from None
 
 

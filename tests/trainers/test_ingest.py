@@ -208,6 +208,9 @@ def test_a_partition_without_the_label_names_what_there_is(tmp_path):
         read(path, label="churned")
     assert "lacks the label column 'churned'; it has churn, customer_id" in str(caught.value)
     assert "features.label (nearest: 'churn')" in str(caught.value)
+    with pytest.raises(MissingColumnError) as caught:
+        read(path, label="zzz")
+    assert str(caught.value).endswith("add the column, or set features.label")
 
 
 @pytest.mark.parametrize(
