@@ -124,7 +124,10 @@ class HttpConnection(asyncio.Protocol):
         self._received_s = self._server.now_s()
         self._has_begun = False
         try:
-            self._feed(data)
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                self._pass_over_offers(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             if isinstance(cause, _RefusedError):
@@ -142,23 +145,23 @@ class HttpConnection(asyncio.Protocol):
         if len(self.exchanges) > MAX_PIPELINED and self._transport is not None:
             self._transport.pause_reading()
 
-    def _feed(self, data: bytes) -> None:
-        """Parses; passes over offers to upgrade (many clients offer h2c), which RFC 9110, 7.8, lets a server do.
+    def _pass_over_offers(self, rest: bytes) -> None:
+        """Goes on after an offer to upgrade (many clients offer h2c), which RFC 9110, 7.8, lets a server ignore.
 
         At such an offer the parser stops after the head, as if the body were the other protocol already. Read on like
         that, a body would be taken for the next request. So the request is parsed once more, without its offer.
         """
-        while data:
+        while True:
+            old = self._parser
+            head = [b"%s %s HTTP/%s\r\n" % (old.get_method(), self._url, old.get_http_version().encode())]
+            head += [b"%s: %s\r\n" % header for header in self._headers if header[0] != b"upgrade"]
+            data = b"".join([*head, b"\r\n", rest])
+            self._is_offer = False
+            self._parser = httptools.HttpRequestParser(self)
             try:
                 self._parser.feed_data(data)
             except httptools.HttpParserUpgrade as upgrade:
-                head = [
-                    b"%s %s HTTP/%s\r\n"
-                    % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())
-                ]
-                head += [b"%s: %s\r\n" % header for header in self._headers if header[0] != b"upgrade"]
-                self._parser = httptools.HttpRequestParser(self)
-                data = b"".join([*head, b"\r\n", data[upgrade.args[0] :]])
+                rest = data[upgrade.args[0] :]
             else:
                 return
 
@@ -195,11 +198,11 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
-        if self._parser.get_method() == b"CONNECT":
-            raise _RefusedError(405, "this server is no proxy")
-        self._is_offer = self._parser.should_upgrade()
-        if self._is_offer:
-            return  # `_feed` comes back with the rest of the head.
+        if self._parser.should_upgrade():
+            if self._parser.get_method() == b"CONNECT":
+                raise _RefusedError(405, "this server is no proxy")
+            self._is_offer = True
+            return  # `_pass_over_offers` comes back with the rest of the head.
         hosts = 0
         expects = False
         for name, value in self._headers:
