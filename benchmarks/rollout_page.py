@@ -9,12 +9,15 @@ from benchmarks.rollout_baselines import METHODS
 from benchmarks.rollout_plots import DELAYS, FALSE_RATES
 from benchmarks.rollout_scenarios import SCENARIOS
 from benchmarks.rollout_study import OURS, Row, Study, median_of, trusted_baselines, winner
+from divisions.errors import UsageError
 
 BARS_S = {"x1.5": 8.0, "x1.2": 20.0, "slow_10pct": 20.0, "tail_5pct": 90.0}
 """The most seconds that the median detection may take at 1,000 requests/s and 20 %."""
 MAX_FALSE_RATE = 0.01
 MIN_ROLLOUTS = 2_000
 BAR_RPS = 1_000.0
+
+_BEGIN, _END = "<!-- promises: written by benchmarks.rollouts -->", "<!-- end of promises -->"
 
 _INTRO = """# Rollouts, simulated
 
@@ -62,7 +65,9 @@ def render_page(study: Study) -> str:
         _INTRO,
         "## Promises\n\n" + _bars(study.rows),
         "## Faultless canaries\n\nRolled back, % (95 % Clopper-Pearson interval). Fewer is better; the best are"
-        " bold.\n\n" + _false_table(study.rows) + f"\n![False rollbacks by method](benchmarks/{FALSE_RATES})\n",
+        " bold. Where there are two numbers of rollouts, the first is that of Divisions.\n\n"
+        + _false_table(study.rows)
+        + f"\n![False rollbacks by method](benchmarks/{FALSE_RATES})\n",
         "## Bad canaries\n\nSeconds from the first bad request to the decision, median (95th percentile) over all"
         " rollouts; “never” where that many were not found within ten minutes, or the rollout for Divisions. The best"
         " median is bold, among methods that roll back at most 5 % of equal versions at that rate; others are in"
@@ -76,6 +81,15 @@ def render_page(study: Study) -> str:
         f" Python {machine.python}; seed {_seeds(study.rows)}. Nothing here depends on the speed of the machine.\n",
     ]
     return "\n".join(parts)
+
+
+def put_promises(page: str, rows: Sequence[Row]) -> str:
+    """The page with the promises between its two marks written anew."""
+    before, found, rest = page.partition(_BEGIN)
+    _, ended, after = rest.partition(_END)
+    if not found or not ended:
+        raise UsageError(f"the page lacks the line {_BEGIN if not found else _END!r}")
+    return f"{before}{_BEGIN}\n{_bars(rows)}{_END}{after}"
 
 
 def render_table(rows: Sequence[Row]) -> str:
@@ -161,8 +175,8 @@ def _head() -> list[str]:
 def _line(name: str, rps: float, entered: dict[str, Row], cells: Sequence[str]) -> str:
     by_method = dict(zip(entered, cells, strict=True))
     shown = [by_method.get(method, "") for method in (OURS, *METHODS)]
-    rollouts = entered[OURS].rollouts if OURS in entered else 0
-    return f"| `{name}`: {SCENARIOS[name].title} | {rps:,g} | {rollouts:,} | {' | '.join(shown)} |"
+    rollouts = " / ".join(f"{number:,}" for number in dict.fromkeys(row.rollouts for row in entered.values()))
+    return f"| `{name}`: {SCENARIOS[name].title} | {rps:,g} | {rollouts} | {' | '.join(shown)} |"
 
 
 def _entries(rows: Sequence[Row], *, is_bad: bool) -> list[tuple[str, float, dict[str, Row]]]:

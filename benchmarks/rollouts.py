@@ -3,7 +3,8 @@
     python -m benchmarks.rollouts --rollouts 200 --seed 1 --rps 1000 --scenario all --output json
 
 With ``--into docs/benchmarks/rollouts.json`` the rows are put into that file, its plots are drawn beside it, and
-docs/rollouts-study.md is written anew from it; ``--rollouts 0 --into …`` only does the latter two.
+docs/rollouts-study.md and the promises in docs/rollouts.md are written anew from it; with ``--rollouts 0`` as well,
+nothing is simulated.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import msgspec
 
 from benchmarks.interrupts import EXIT_INTERRUPTED, stop_on_sigterm
 from benchmarks.machine import describe_machine
-from benchmarks.rollout_page import render_page, render_table
+from benchmarks.rollout_page import put_promises, render_page, render_table
 from benchmarks.rollout_plots import draw_plots
 from benchmarks.rollout_scenarios import SCENARIOS, choose_scenarios
 from benchmarks.rollout_study import Row, Study, merge, run_scenario
@@ -25,6 +26,7 @@ from divisions.errors import DivisionsError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "rollouts-study.md"
+GUIDE = ROOT / "docs" / "rollouts.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +69,7 @@ def _run(options: argparse.Namespace) -> Study:
     study = read_study(options.into)
     draw_plots(study.rows, options.into.parent)
     PAGE.write_text(render_page(study), encoding="utf-8")
+    GUIDE.write_text(put_promises(GUIDE.read_text(encoding="utf-8"), study.rows), encoding="utf-8")
     return study
 
 
