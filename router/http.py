@@ -203,6 +203,8 @@ class HttpConnection(asyncio.Protocol):
                 raise _RefusedError(405, "this server is no proxy")
             self._is_offer = True
             return  # `_pass_over_offers` comes back with the rest of the head.
+        if not self._url.startswith(b"/"):
+            self._accept_absolute_url()
         hosts = 0
         expects = False
         for name, value in self._headers:
@@ -220,6 +222,15 @@ class HttpConnection(asyncio.Protocol):
             raise _RefusedError(400, "a request needs exactly one Host header")
         if expects and self._transport is not None and not self.exchanges:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _accept_absolute_url(self) -> None:
+        """``http://host/path`` names a host too (RFC 9112, 3.2.2), which counts as much as the header."""
+        scheme, found, rest = self._url.partition(b"://")
+        if not found or scheme.lower() not in {b"http", b"https"}:
+            raise _RefusedError(400, "the request's target must be a path")
+        host, _, path = rest.partition(b"/")
+        self._check_host(host)
+        self._url = b"/" + path
 
     def _check_host(self, value: bytes) -> None:
         allowed = self._limits.allowed_hosts

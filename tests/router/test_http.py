@@ -26,6 +26,8 @@ HOSTILE = {
     "foreign host": (b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n", 421),
     "a tunnel": (b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
     "not HTTP": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
+    "absolute URL of another host": (b"GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n\r\n", 421),
+    "target that is no path": (b"GET healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     "long URL": (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
     "long header": (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"z" * 40_000, 431),
     "declared too long": (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999\r\n\r\n", 413),
@@ -129,6 +131,15 @@ def test_pipelined_requests_are_answered_in_order_whatever_answers_first(run):
             replies = await it.raw(data, replies=40)
             assert [reply.json["customer_id"] for reply in replies[::2]] == [f"c-{n}" for n in range(20)]
             assert {reply.body for reply in replies[1::2]} == {b"ok\n"}
+
+    run(scenario())
+
+
+def test_an_absolute_url_is_its_path(run):
+    async def scenario():
+        async with world() as it:
+            (reply,) = await it.raw(HEALTH.replace(b"GET /", b"GET http://localhost/"))
+            assert reply.body == b"ok\n"
 
     run(scenario())
 
