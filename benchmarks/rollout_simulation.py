@@ -112,9 +112,10 @@ class _Gateway:
             stable_s = requests.latency_stable_s
             if service.utilisation:
                 stable_s = queued(stable_s, requests.waits, service, service.utilisation * self._traffic.load(tick))
-            keys = [key_of(customer) for customer in requests.customer.tolist()]
-            self.load.add(tick, keys, stable_s.tolist())
-            return EndpointReport(ENDPOINT, (_report(STABLE, stable_s),)), np.zeros(len(keys), np.bool_), None
+            answered = np.isfinite(stable_s)
+            keys = [key_of(customer) for customer in requests.customer[answered].tolist()]
+            self.load.add(tick, keys, stable_s[answered].tolist())
+            return EndpointReport(ENDPOINT, (_report(STABLE, stable_s),)), np.zeros(len(stable_s), np.bool_), None
         mine = self._table.are_canary(requests.customer, self._weight_bp)
         stable_s, canary_s = requests.latency_stable_s[~mine], requests.latency_canary_s[mine]
         if self._scenario.warm_requests:
@@ -212,7 +213,9 @@ def simulate(
         before = state
         state = _turn(state, policy, judge, scenario, now_s)
         decided_s = tripped_s if isinstance(state, RollingBack) and tripped_s is not None else now_s
-        affected = mine & (requests.at_s < decided_s) & (requests.at_s >= scenario.onset_s)
+        affected = mine & (requests.at_s >= scenario.onset_s)
+        if isinstance(state, RollingBack | Held | Promoted):
+            affected &= requests.at_s < decided_s
         total += int(affected.sum())
         harmed += int((affected & requests.is_harmed).sum())
         if isinstance(state, RollingBack | Held | Promoted):
