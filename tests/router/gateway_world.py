@@ -244,7 +244,9 @@ def minutes_score(rows_NF: np.ndarray) -> np.ndarray:
 @contextlib.asynccontextmanager
 async def world(channel_token: bytes = b"", **changes: object) -> AsyncIterator[World]:
     with tempfile.TemporaryDirectory(prefix="dv-") as folder:
-        settings = dataclasses.replace(Settings(home=Path(folder), port=0), **changes)
+        # Time enough for a machine that stands still for a second: no attempt is given up by accident.
+        usual = Settings(home=Path(folder), port=0, request_timeout_ms=20_000)
+        settings = dataclasses.replace(usual, **changes)
         it = World(Path(folder), settings, channel_token)
         identity = GatewayIdentity("gw", "here", "secret", channel_token)
         path = Path(folder) / "online.db"
