@@ -12,9 +12,7 @@ combination and applications", Annals of Statistics 49, 2021). By Ville's inequa
 reaches 1/alpha under the null hypothesis is at most alpha, however often one looks.
 
 ``ln e`` is capped per tick. That only lowers E, so it stays valid; and it takes away what breaks the independence that
-e-values rest on: one stall of one replica slows hundreds of requests at once. How high the cap is weighs seconds
-against stalls (docs/rollouts-study.md): at 1.25, five ticks suffice to reach ln(100) from the first start, whose weight
-is a half; at 2, stalls alone roll equal versions back in 6 % of rollouts.
+e-values rest on: one stall of one replica slows hundreds of requests at once.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 RESTART_TICKS = 30
-CAP_LN_E = 1.25
+CAP_LN_E = 1.0
 MAX_STARTS = 64
 """Starts that are kept. Beyond them, the one that contributes least is dropped: that lowers E, so it stays valid."""
 
@@ -46,10 +44,10 @@ class RestartMixture:
 
     Args:
         cells: how many alternatives.
-        cap_ln_e: the most that one tick may bring to one of them.
+        cap_ln_e: the most that one tick may bring to one of them; one number, or one per alternative.
     """
 
-    def __init__(self, cells: int, cap_ln_e: float = CAP_LN_E) -> None:
+    def __init__(self, cells: int, cap_ln_e: float | Cells = CAP_LN_E) -> None:
         self._cells = cells
         self._cap_ln_e = cap_ln_e
         self._ticks = 0

@@ -242,3 +242,17 @@ def test_what_stable_did_before_the_rollout_survives_a_restart():
     copy.restore(judge.snapshot())
     assert copy.snapshot().before == judge.snapshot().before
     assert sum(copy.snapshot().before.values()) == 500
+
+
+def test_four_stalls_in_ten_seconds_do_not_roll_a_canary_back():
+    generator = np.random.default_rng(3)
+    process = evidence.LatencyEvidence(5)
+    reference = count(generator.lognormal(-7, 0.5, 24_000))
+    for tick in range(60):
+        canary_s = generator.lognormal(-7, 0.5, 200)
+        if tick in {20, 21, 25, 29}:
+            canary_s[:30] += 0.3
+        before = process.ln_e()
+        process.update(reference, count(generator.lognormal(-7, 0.5, 800)), count(canary_s))
+        assert process.ln_e() <= before + max(evidence.CAPS_LN_E) + 1e-9
+        assert process.ln_e() < math.log(100)
