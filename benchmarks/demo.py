@@ -44,6 +44,7 @@ ANALYSIS = """
       bake_s: 6
       warmup_s: 2
       warmup_requests: 50
+      tolerance: 1.0
       keep_stable_s: 20
 """
 
