@@ -37,7 +37,8 @@ FIRST_DAY, SECOND_DAY = "2025-01-13", "2025-01-14"
 SLOWER_BY_MS = 10
 
 ANALYSIS = """
-    # Added by the demo: minutes become seconds. The statistics stay as they are.
+    # Added by the demo: minutes become seconds, and a canary may take twice as long as stable: at a third of a
+    # millisecond, what an idle processor takes to wake is more than the usual tenth.
     analysis:
       min_dwell_s: 6
       min_samples: [100, 150]
