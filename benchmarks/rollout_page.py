@@ -50,9 +50,12 @@ _LIMITS = """## What this shows, and what not
 - Evidence is valid for requests that chance assigns. Customers are assigned once, so when few carry much of the
   traffic and differ by more than the tolerance, two equal versions do look different (`aa_heavy`). The choice of salt
   makes it rarer, not impossible. Baselines that split by request do not have this weakness.
-- Stalls are what the cap is for. Where replicas stall three times a minute for 300 ms, more equal versions fail.
-- While baking, 97 % of the load meets 3 %. The rule for unlike load (`router/evidence.py`) halts most of the blame
-  that queues would put on the canary, not all (`aa_busy`), and costs seconds when a version goes bad only then.
+- Stalls are what the caps are for: `aa_stalls` shows what is left of them where replicas stall all the time.
+- What is slow for longer than is left out (200 requests of the version, or 30 s) is slow: `warm_up_long` lasts twice as
+  long, a second at 1,000 requests/s and 20 s at 50; and at 50 requests/s a lull makes even 200 requests take more than
+  30 s. Raise `warmup_requests` and `warmup_s` where it takes longer.
+- While baking, 97 % of the load meets 3 %. The rule for unlike load (`router/evidence.py`) keeps most of the blame
+  for queues from the canary, not all (`aa_busy`), and costs seconds when a version goes bad only then.
 - `x1.1` lies within the tolerance of 10.4 %, but at its edge nothing is left to absorb customers and stalls, so many
   are rolled back. Who wants to let such versions pass raises `tolerance`.
 - `lost_replica` may never pass: arms of unlike capacity are not compared. It ends when the operator ends it.
@@ -70,12 +73,13 @@ def render_page(study: Study) -> str:
         + f"\n![False rollbacks by method](benchmarks/{FALSE_RATES})\n",
         "## Bad canaries\n\nSeconds from the first bad request to the decision, median (95th percentile) over all"
         " rollouts; “never” where that many were not found within ten minutes, or the rollout for Divisions. The best"
-        " median is bold, among methods that roll back at most 5 % of equal versions at that rate; others are in"
+        " median is bold, among methods that may roll back at most 5 % of equal versions at that rate; others are in"
         " parentheses: what fires at everything fires early.\n\n"
         + _delay_table(study.rows)
         + f"\n![Delays by method](benchmarks/{DELAYS})\n",
         "## What it costs callers\n\nCanary requests until the decision, and of them those harmed (failed, or more than"
-        " 5 % slower), in the median, at the rates above.\n\n" + _harm_table(study.rows),
+        " 5 % slower), in the median, at the rates above. Waiting in queues is not counted as harm."
+        "\n\n" + _harm_table(study.rows),
         _LIMITS,
         f"Simulated with {', '.join(f'{name} {found}' for name, found in machine.packages.items() if name == 'numpy')},"
         f" Python {machine.python}; seed {_seeds(study.rows)}. Nothing here depends on the speed of the machine.\n",
@@ -113,7 +117,7 @@ def _bars(rows: Sequence[Row]) -> str:
         is_kept = aa.ci_high <= MAX_FALSE_RATE and aa.rollouts >= MIN_ROLLOUTS
         lines.append(
             f"| equal versions: false rollbacks ≤ 1 % (upper end), over ≥ {MIN_ROLLOUTS:,} rollouts "
-            f"| {aa.rolled_back} of {aa.rollouts:,}: {_rate(aa)} | {_kept(is_kept)} |"
+            f"| {aa.rolled_back} of {aa.rollouts:,}: {_rate(aa)} %; {aa.held} held | {_kept(is_kept)} |"
         )
     for name, limit_s in BARS_S.items():
         found_s = median_of(rows, name, BAR_RPS)
@@ -129,7 +133,9 @@ def _bars(rows: Sequence[Row]) -> str:
     lost = [name for name in bad if winner(rows, name, BAR_RPS) not in {OURS, ""}]
     if trusted and bad:
         what = f"all of {len(bad)} scenarios" if not lost else f"not in {', '.join(lost)}"
-        lines.append(f"| faster than {', '.join(trusted)} (false rate ≤ 5 %) | {what} | {_kept(not lost)} |")
+        lines.append(
+            f"| faster than {', '.join(trusted)} (false rate ≤ 5 % or perhaps so) | {what} | {_kept(not lost)} |"
+        )
     return "\n".join(lines) + "\n"
 
 

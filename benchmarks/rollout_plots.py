@@ -21,7 +21,7 @@ _LOOKS = {
     "mann_whitney_10s": ("#56B4E9", "v"),
     "mann_whitney_60s": ("#CC79A7", "P"),
 }
-_NEVER_S = 900.0
+_NEVER_S = 2_000.0
 
 
 def draw_plots(rows: Sequence[Row], folder: Path) -> None:

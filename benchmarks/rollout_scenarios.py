@@ -53,7 +53,7 @@ class Scenario:
         slow_share: share of requests that take ``slow_factor`` times longer.
         tail_share: share of the tail; None means stable's.
         ramp_per_min: a leak: how much slower it becomes per minute, as a share.
-        warm_requests: each replica's first requests take ``warm_factor`` times longer.
+        warm_requests: the canary's first requests take ``warm_factor`` times longer; 200 are left out by default.
         hang_share: share of requests that are never answered.
         error_share: share of requests that fail at once.
         nan_share: share of answers that are not numbers, which count as errors.
@@ -84,12 +84,15 @@ class Scenario:
 
 _HEAVY = Service(zipf_exponent=1.1, customer_sigma=0.5)
 _BUSY = Service(utilisation=0.5)
+_STALLING = Service(stalls_per_min=3.0, stall_s=0.3)
 
 _ALL = (
     Scenario("aa", "no difference", is_bad=False),
     Scenario("aa_heavy", "no difference; few customers carry the traffic, each at a pace of its own", False, _HEAVY),
     Scenario("aa_busy", "no difference; requests queue at half of the capacity", False, _BUSY),
-    Scenario("warm_up", "the first 200 requests of each replica 5 ×", False, warm_requests=200),
+    Scenario("aa_stalls", "no difference; replicas stall thrice as often and twice as long", False, _STALLING),
+    Scenario("warm_up", "the first 200 requests 5 ×, as many as are left out", False, warm_requests=200),
+    Scenario("warm_up_long", "the first 400 requests 5 ×", False, warm_requests=400),
     Scenario("x1.1", "every request 1.1 × (within the tolerance)", False, factor=1.1),
     Scenario("x1.2", "every request 1.2 ×", factor=1.2),
     Scenario("x1.5", "every request 1.5 ×", factor=1.5),

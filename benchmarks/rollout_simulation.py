@@ -83,7 +83,7 @@ class _Gateway:
         self._table: SplitTable | None = None
         self._watch: SplitWatch | None = None
         self._seen = np.zeros(scenario.service.num_customers, dtype=np.bool_)
-        self._warm = [0] * scenario.service.replicas
+        self._warm = 0
         self._weight_bp = 0
         self.load = CustomerLoad()
 
@@ -119,7 +119,7 @@ class _Gateway:
         mine = self._table.are_canary(requests.customer, self._weight_bp)
         stable_s, canary_s = requests.latency_stable_s[~mine], requests.latency_canary_s[mine]
         if self._scenario.warm_requests:
-            canary_s = self._warmed(canary_s, requests.replica[mine])
+            canary_s = self._warmed(canary_s, requests.at_s[mine])
         if service.utilisation:
             share, load = self._weight_bp / FULL_BP, service.utilisation * self._traffic.load(tick)
             stable_s = queued(stable_s, requests.waits[~mine], service, load * (1.0 - share))
@@ -157,12 +157,11 @@ class _Gateway:
             digests = np.unique(self._table.digests[those])
             arm.digests.extend(digests[(digests & np.uint64(arm.mask)) == 0].tolist())
 
-    def _warmed(self, canary_s: Floats, replica: Integers) -> Floats:
+    def _warmed(self, canary_s: Floats, at_s: Floats) -> Floats:
+        young = np.argsort(at_s)[: max(0, self._scenario.warm_requests - self._warm)]
+        self._warm += len(canary_s)
         warmed = canary_s.copy()
-        for number, done in enumerate(self._warm):
-            (own,) = np.nonzero(replica == number)
-            warmed[own[: max(0, self._scenario.warm_requests - done)]] *= self._scenario.warm_factor
-            self._warm[number] = done + len(own)
+        warmed[young] *= self._scenario.warm_factor
         return warmed
 
 
