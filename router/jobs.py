@@ -134,13 +134,6 @@ class JobQueue:
         self.rows += job.rows
         self._next_deadline_s = min(self._next_deadline_s, job.queue_deadline_s)
 
-    def add_first(self, jobs: Sequence[Job]) -> None:
-        """Puts jobs that were waiting already back at the head, in their order."""
-        for job in reversed(jobs):
-            self._jobs.appendleft(job)
-            self.rows += job.rows
-            self._next_deadline_s = min(self._next_deadline_s, job.queue_deadline_s)
-
     def form(self, now_s: float, max_batch: int, service_time: ServiceTime) -> list[Job]:
         """Takes the next batch.
 

@@ -57,8 +57,7 @@ class LocalChannel:
         request_id = self._next_id
         self._next_id += 1
         self.in_flight[request_id] = batch
-        payload = jobs[0].payload if len(jobs) == 1 else b"".join([job.payload for job in jobs])
-        left_us = max(0, int((max([job.deadline_s for job in jobs]) - now_s) * 1e6))
+        payload, left_us = batch.frame()
         request = wire.Request(request_id, batch.rows, self._columns, left_us, payload)
         # Never from within this call: its caller is in the middle of handing out work.
         self._loop.call_soon(self._run, request)

@@ -42,6 +42,12 @@ class Batch:
         for job in jobs:
             job.batch = self
 
+    def frame(self) -> tuple[bytes | memoryview, int]:
+        """The rows of all jobs, packed, and the microseconds that the last of their deadlines leaves."""
+        jobs = self.jobs
+        payload = jobs[0].payload if len(jobs) == 1 else b"".join([job.payload for job in jobs])
+        return payload, max(0, int((max([job.deadline_s for job in jobs]) - self.sent_s) * 1e6))
+
     def present_jobs(self) -> list[Job]:
         """The jobs that still wait for this batch and for no other."""
         return [job for job in self.jobs if job.batch is self and not job.is_done]
@@ -176,8 +182,7 @@ class ReplicaChannel(asyncio.Protocol):
         request_id = self._next_id
         self._next_id += 1
         self.in_flight[request_id] = batch
-        payload = jobs[0].payload if len(jobs) == 1 else b"".join([job.payload for job in jobs])
-        left_us = int((max([job.deadline_s for job in jobs]) - now_s) * 1e6)
+        payload, left_us = batch.frame()
         frame = wire.encode_request(request_id, batch.rows, self._columns, left_us, payload)
         if self._transport is not None:  # Else connection_lost is on its way and returns the batch.
             self._transport.write(frame)
