@@ -219,6 +219,7 @@ class Pool:
                         tally.keys.append(job.key)
                 if self.keeps_scores and not job.is_pinned and not is_tensor:
                     self.scores.extend(part)
+                job.batch = None  # Ends the ring of batch and job: see `Exchange`.
                 job.answer.answered(job, part, compute_us, now_s)
             position = end
 
