@@ -8,9 +8,9 @@
                        │ deployment failed v               v                        v
                        └─────────────> ROLLING_BACK ─gateways obey─> DRAINING ─drained─> ROLLED_BACK
 
-`TRANSITIONS` is the whole table, pauses and commands included; `advance` refuses to take a way that is not in it, and
-the diagram of docs/rollouts.md is drawn from it (`python -m router.canary_diagram`). What the guards' evidence means
-is `router.verdict`'s; the words are `router.rollout_states`'.
+`router.transitions` is the whole table, pauses and commands included; `advance` refuses to take a way that is not in
+it, and the diagram of docs/rollouts.md is drawn from it (`python -m router.canary_diagram`). What the guards' evidence
+means is `router.verdict`'s; the words are `router.rollout_states`'.
 
 Rules, each with its reason:
 
@@ -23,9 +23,9 @@ Rules, each with its reason:
    stops replicas. Weight first, replicas last: nobody is cut off.
 4. **Stable always has capacity for all traffic.** If its replicas are gone when a rollback is due, they are started
    first and the weight moves last.
-5. **Unknown is neither good nor bad.** Between half and the full threshold the rollout stays where it is; when the
-   longest dwell is over it holds and asks the operator (or rolls back, if ``on_inconclusive`` says so). It never
-   passes by default.
+5. **Unknown is neither good nor bad.** Between half and the full threshold the rollout stays where it is, and so it
+   does while a version is short of replicas; when the longest dwell is over it holds and asks the operator (or rolls
+   back, if ``on_inconclusive`` says so). It never passes by default, and never waits for ever.
 6. **At 100 % a holdback of stable remains while baking**, or there would be nothing left to compare with.
 7. Time is counted from events, at most `MAX_GAP_S` per event: a clock that jumps, or a controller that was away,
    neither ends a dwell nor a deadline early.
@@ -35,7 +35,6 @@ An event that the diagram does not know raises `IllegalEventError`, naming both.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
 
 import msgspec
@@ -79,7 +78,8 @@ from router.rollout_states import (
     is_finished,
     phase,
 )
-from router.verdict import Verdict, failure, judge, needed, suspicion
+from router.transitions import TRANSITIONS, WAYS, Transition
+from router.verdict import Verdict, failure, is_overdue, judge, needed, suspicion
 
 __all__ = [
     "MAX_GAP_S",
@@ -137,43 +137,6 @@ MAX_MIRROR_BP = 2_000
 """The most of stable's requests that are mirrored: the canary's replicas are sized for steps, not for everything."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """One way from phase to phase, and what leads there."""
-
-    source: Phase
-    cause: str
-    target: Phase
-
-
-_JUDGED = (Phase.SHADOW, Phase.STEP, Phase.BAKE)
-_ACTIVE = (Phase.PENDING, Phase.WARMING, *_JUDGED)
-
-TRANSITIONS: tuple[Transition, ...] = (
-    Transition(Phase.PENDING, "tick", Phase.WARMING),
-    Transition(Phase.WARMING, "all replicas warm, shadow_s > 0", Phase.SHADOW),
-    Transition(Phase.WARMING, "all replicas warm", Phase.STEP),
-    Transition(Phase.WARMING, "all replicas warm, a single step", Phase.BAKE),
-    Transition(Phase.WARMING, "all replicas warm, nothing to compare with", Phase.PROMOTED),
-    Transition(Phase.WARMING, "deployment failed or late", Phase.ROLLING_BACK),
-    Transition(Phase.SHADOW, "pass", Phase.STEP),
-    Transition(Phase.SHADOW, "pass, a single step", Phase.BAKE),
-    Transition(Phase.STEP, "pass", Phase.STEP),
-    Transition(Phase.STEP, "pass at the last step but one", Phase.BAKE),
-    Transition(Phase.BAKE, "pass", Phase.PROMOTED),
-    *(Transition(source, "fail, or no replicas", Phase.ROLLING_BACK) for source in (*_JUDGED, Phase.HOLD)),
-    *(Transition(source, "undecided, split or drift, fail under `hold`", Phase.HOLD) for source in _JUDGED),
-    *(Transition(source, "pause", Phase.HOLD) for source in _ACTIVE),
-    *(Transition(Phase.HOLD, "resume", target) for target in _ACTIVE),
-    *(Transition(source, "promote", Phase.PROMOTED) for source in (Phase.STEP, Phase.BAKE, Phase.HOLD)),
-    *(Transition(source, "abort", Phase.ROLLING_BACK) for source in (*_ACTIVE, Phase.HOLD)),
-    Transition(Phase.ROLLING_BACK, "stable's replicas are back", Phase.ROLLING_BACK),
-    Transition(Phase.ROLLING_BACK, "gateways obey", Phase.DRAINING),
-    Transition(Phase.DRAINING, "drained", Phase.ROLLED_BACK),
-)
-_WAYS = frozenset((transition.source, transition.target) for transition in TRANSITIONS)
-
-
 def advance(state: State, event: Event, policy: Policy) -> Step:
     """One transition.
 
@@ -185,7 +148,7 @@ def advance(state: State, event: Event, policy: Policy) -> Step:
     """
     after, commands = _advance(state, event, policy)
     way = (phase(state), phase(after))
-    if (way[0] is not way[1] or commands) and way not in _WAYS:
+    if (way[0] is not way[1] or commands) and way not in WAYS:
         raise IllegalEventError(f"no transition leads from {way[0].value} to {way[1].value}")
     return after, commands
 
@@ -331,14 +294,22 @@ def _observe(state: Judged, event: Ticked, policy: Policy) -> Step:
             return Held(state, suspicion(event.judgement, policy)), ()
         case Verdict.PASS if event.canary.is_full and event.stable.is_full:
             return _promote(policy) if is_baking else _enter_step(index + 1, event.now_s, policy)
+        case Verdict.PASS if is_overdue(state.timer, index, policy, is_baking=is_baking):
+            return _undecided(state, _short_of_replicas(event), event, policy)
         case Verdict.PASS | Verdict.WAIT:
             return state, ()
         case Verdict.INCONCLUSIVE:
-            return _undecided(state, event, policy)
+            return _undecided(state, "there was too little traffic or evidence", event, policy)
 
 
-def _undecided(state: Judged, event: Ticked, policy: Policy) -> Step:
-    reason = f"undecided: after {state.timer.elapsed_s:.0f} s there was too little traffic or evidence"
+def _short_of_replicas(event: Ticked) -> str:
+    """Unlike capacity makes unlike latency, so a version that lacks replicas does not pass however good it looks."""
+    arms = (("stable", event.stable), ("the canary", event.canary))
+    return " and ".join(f"{name} had {arm.ready} of {arm.wanted} replicas" for name, arm in arms if not arm.is_full)
+
+
+def _undecided(state: Judged, why: str, event: Ticked, policy: Policy) -> Step:
+    reason = f"undecided: after {state.timer.elapsed_s:.0f} s {why}"
     if policy.analysis.on_inconclusive == "rollback":
         return _fail(state, reason, event, policy)
     return Held(state, reason), ()

@@ -61,7 +61,13 @@ def judge(judgement: Judgement, timer: Timer, index: int, policy: Policy, *, is_
     )
     if is_pass:
         return Verdict.PASS
-    return Verdict.INCONCLUSIVE if timer.elapsed_s >= max(analysis.max_dwell_s, dwell_s) else Verdict.WAIT
+    return Verdict.INCONCLUSIVE if is_overdue(timer, index, policy, is_baking=is_baking) else Verdict.WAIT
+
+
+def is_overdue(timer: Timer, index: int, policy: Policy, *, is_baking: bool) -> bool:
+    """Whether step ``index`` has lasted as long as a step may, and as long as it must."""
+    dwell_s, _ = needed(policy, index, is_baking)
+    return timer.elapsed_s >= max(policy.analysis.max_dwell_s, dwell_s)
 
 
 def needed(policy: Policy, index: int, is_baking: bool) -> tuple[float, int]:

@@ -64,6 +64,8 @@ class World:
     latency_s: dict[str, float] = field(default_factory=dict)
     error_rate: dict[str, float] = field(default_factory=dict)
     silent: set[str] = field(default_factory=set)
+    lost_replicas: dict[str, int] = field(default_factory=dict)
+    """How many of a version's replicas have died for good."""
     loses_reports: bool = False
     is_stale: bool = False
     die_before: list[str] = field(default_factory=list)
@@ -116,7 +118,7 @@ class World:
         now_s = self.clock.monotonic_s()
         for app_name, wanted in self.controller.wanted().items():
             if wanted.version not in self.silent:
-                for number in range(wanted.replicas):
+                for number in range(self.lost_replicas.get(wanted.version, 0), wanted.replicas):
                     self.controller.register_replica(_replica(app_name, number))
         self._follow_table()
         if not self.loses_reports:

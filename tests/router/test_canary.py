@@ -28,6 +28,7 @@ from router.canary import (
     Ticked,
     Timer,
 )
+from router.verdict import is_overdue
 
 ANALYSIS = AnalysisSpec(min_dwell_s=3, max_dwell_s=20, min_samples=(10, 20), bake_s=4, deploy_deadline_s=15, drain_s=2)
 POLICY = Policy((2_000, 5_000, FULL_BP), ANALYSIS)
@@ -142,6 +143,26 @@ def test_undecided_after_the_longest_dwell_is_a_hold_and_not_a_verdict():
         assert commands == ()
     assert canary.phase(state) is Phase.HOLD
     assert "undecided" in state.reason
+
+
+@pytest.mark.parametrize(("wish", "phase"), [("hold", Phase.HOLD), ("rollback", Phase.ROLLING_BACK)])
+@pytest.mark.parametrize("role", ["stable", "canary"])
+@pytest.mark.parametrize("begun", [at_step(0), canary.Baking(Timer(0.0)), canary.Shadowing(Timer(0.0))])
+def test_a_version_that_stays_short_of_replicas_is_undecided_and_not_waited_for(begun, role, wish, phase):
+    policy = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, on_inconclusive=wish))
+    state, second = begun, 0
+    while canary.phase(state) is canary.phase(begun):
+        second += 1
+        judged = passing(canary.judged_step(state, policy))
+        state, _ = canary.advance(state, tick(float(second), judged, **{role: Capacity(1, 2)}), policy)
+    assert (canary.phase(state), second) == (phase, ANALYSIS.max_dwell_s)
+    name = {"stable": "stable", "canary": "the canary"}[role]
+    assert state.reason == f"undecided: after 20 s {name} had 1 of 2 replicas"
+
+
+def test_a_replica_that_comes_back_in_the_last_moment_lets_the_step_pass():
+    late = canary.Stepping(0, Timer(0.0, elapsed_s=30.0))
+    assert canary.advance(late, tick(1.0, passing(0)), POLICY)[1] == (SetWeights(5_000, 5_000),)
 
 
 def test_without_stable_replicas_a_rollback_starts_them_first_and_moves_the_weight_last():
@@ -429,6 +450,12 @@ class RolloutMachine(RuleBasedStateMachine):
     def rolled_back_means_zero(self):
         if canary.phase(self.state) in {Phase.DRAINING, Phase.ROLLED_BACK}:
             assert self.weights[1] == 0
+
+    @invariant()
+    def no_judged_state_lasts_for_ever(self):
+        if isinstance(self.state, canary.Shadowing | canary.Stepping | canary.Baking):
+            is_baking, index = isinstance(self.state, canary.Baking), canary.judged_step(self.state, self.policy)
+            assert not is_overdue(self.state.timer, index, self.policy, is_baking=is_baking)
 
     @invariant()
     def nobody_is_routed_to_what_was_stopped(self):

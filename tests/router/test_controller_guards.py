@@ -201,6 +201,15 @@ def test_what_follows_too_little_traffic_can_be_chosen(world, wish, phase):
     assert world.status().explanation.guard == "undecided"
 
 
+@pytest.mark.parametrize(("wish", "phase"), [("hold", "HOLD"), ("rollback", "ROLLED_BACK")])
+def test_a_canary_that_has_lost_a_replica_for_good_is_not_waited_for_either(world, wish, phase):
+    start(world, on_inconclusive=wish)
+    world.lost_replicas["3.2"] = 1
+    world.until(phase, at_most_s=150)
+    assert world.status().explanation.guard == "undecided"
+    assert "the canary had 1 of 2 replicas" in world.status().explanation.text
+
+
 def test_without_a_holdback_the_canary_is_compared_with_what_stable_did_last(world):
     start(world, phase="BAKE", holdback_bp=0, bake_s=60)
     world.seconds(35)
