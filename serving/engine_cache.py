@@ -178,17 +178,24 @@ class EngineCache:
         return None
 
     def _write(self, name: str, content: bytes) -> None:
-        """Replaces a file whole, or not at all. The name is signed too, so that files cannot be swapped."""
-        descriptor, draft = tempfile.mkstemp(prefix=f".{name[:20]}-", dir=self._folder)
+        """Replaces a file whole, or not at all. The name is signed too, so that files cannot be swapped.
+
+        A disk that refuses costs the next replica a build, and not this one its engine.
+        """
+        draft: Path | None = None
         try:
+            descriptor, path = tempfile.mkstemp(prefix=f".{name[:20]}-", dir=self._folder)
+            draft = Path(path)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(self._sign(name, content) + content)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(draft).replace(self._folder / f"{name}.bin")
-        except BaseException:
-            Path(draft).unlink(missing_ok=True)
-            raise
+            draft.replace(self._folder / f"{name}.bin")
+        except OSError as error:
+            log.warning("%s cannot be kept: %s", self._folder / name, error.strerror)
+        finally:
+            if draft is not None:
+                draft.unlink(missing_ok=True)
 
     def _sign(self, name: str, content: bytes) -> bytes:
         return hmac.digest(self._secret, f"{FORMAT} {name} ".encode() + content, "sha256")

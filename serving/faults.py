@@ -68,6 +68,9 @@ class FaultyEngine:
     def warm(self, max_batch: int) -> None:
         self._engine.warm(max_batch)
 
+    def close(self) -> None:
+        self._engine.close()
+
     def rehearse(self, rows_NF: FloatArray) -> FloatArray:
         """As slow as `run`, but neither fails nor counts: a replica that measures itself has no request to harm."""
         if self._faults.batch_delay_ms > 0:

@@ -23,6 +23,10 @@ plan with, not a measurement: see docs/gpu.md."""
 MIN_ENGINE_BYTES = 64_000_000
 WORKSPACE_SHARE = 4
 """A quarter of the engine's memory may be scratch space of one kernel; the rest is for weights and activations."""
+MAX_WORKSPACE_BYTES = 512 * 1024 * 1024
+"""More than any kernel of ours asks for. The workspace is a power of two up to this, and not the quarter itself,
+because a plan's key contains it: so a canary with half of a T4, its stable version with a whole one, and `divisions
+compile` find the same plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ def memory_share(total_bytes: int, vram_gb: float | None, num_gpus: float) -> Me
             f"{CONTEXT_BYTES / 1e6:,.0f} MB before its engine has any",
             remedy="raise serving.num_gpus or serving.canary_num_gpus, or serve without a GPU",
         )
-    return MemoryShare(share, engine, engine // WORKSPACE_SHARE)
+    workspace = 1 << ((engine // WORKSPACE_SHARE).bit_length() - 1)
+    return MemoryShare(share, engine, min(workspace, MAX_WORKSPACE_BYTES))
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -102,11 +107,6 @@ class GpuLedger:
         with self._book(gpu_uuid) as path:
             claims = admit(self._living(path), new, total_bytes, gpu_name)
             _write(path, claims)
-
-    def release(self, gpu_uuid: str) -> None:
-        """Crosses this process's claim out, because it does not use the GPU after all."""
-        with self._book(gpu_uuid) as path:
-            _write(path, tuple(claim for claim in self._living(path) if claim.pid != os.getpid()))
 
     def claims(self, gpu_uuid: str) -> Mapping[str, int]:
         """Bytes claimed by name; for people."""

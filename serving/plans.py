@@ -21,6 +21,7 @@ from divisions.errors import BundleError, EngineError
 from serving.compile import build_plan, refit_plan
 from serving.engine_cache import EngineCache, PlanKey
 from serving.engines.cuda_driver import Cuda
+from serving.engines.foreign_errors import as_engine_errors
 from serving.engines.parity import check_parity
 from serving.engines.protocol import Engine
 from serving.engines.tensorrt import TensorRtEngine
@@ -83,7 +84,8 @@ def _open_locked(trt: Any, cuda: Cuda, cache: EngineCache, request: PlanRequest,
     relative = cache.relative(key)
     if relative is not None:
         try:
-            refitted = refit_plan(trt, relative, request.model_onnx)
+            with as_engine_errors("TensorRT"):
+                refitted = refit_plan(trt, relative, request.model_onnx)
             if refitted is not None:
                 return _keep(cache, key, refitted, _try(trt, cuda, refitted, Origin.REFITTED, request, reference))
         except EngineError as error:
@@ -101,17 +103,20 @@ def _open_locked(trt: Any, cuda: Cuda, cache: EngineCache, request: PlanRequest,
 def _build(trt: Any, cache: EngineCache, request: PlanRequest, with_timing: bool) -> bytes:
     """Builds; the second time without measurements of kernels, which may have been what led astray."""
     timing = cache.timing(request.key) if with_timing else b""
-    built = build_plan(trt, request.model_onnx, request.columns, request.max_batch, request.workspace_bytes, timing)
+    with as_engine_errors("TensorRT"):
+        built = build_plan(trt, request.model_onnx, request.columns, request.max_batch, request.workspace_bytes, timing)
     if built.timing:
         cache.put_timing(request.key, built.timing)
     return built.plan
 
 
 def _try(trt: Any, cuda: Cuda, plan: bytes, origin: Origin, request: PlanRequest, reference: Engine) -> OpenedPlan:
-    engine = TensorRtEngine(plan, request.columns, cuda, request.precision, request.budget_bytes, trt)
+    with as_engine_errors("TensorRT"):
+        engine = TensorRtEngine(plan, request.columns, cuda, request.precision, request.budget_bytes, trt)
     try:
-        engine.warm(request.max_batch)
-        difference = check_parity(engine, reference, request.max_batch, request.precision)
+        with as_engine_errors("TensorRT"):
+            engine.warm(request.max_batch)
+            difference = check_parity(engine, reference, request.max_batch, request.precision)
     except BaseException as error:
         engine.close()
         if isinstance(error, BundleError):

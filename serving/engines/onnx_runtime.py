@@ -17,15 +17,17 @@ replicas share the machine with gateways, and a spinning thread would take their
 
 from __future__ import annotations
 
+import contextlib
 import enum
+import io
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from divisions.errors import BundleError, EngineError
 from serving.engines.external_data import refuse_external_data
+from serving.engines.foreign_errors import as_engine_errors, first_line
 from serving.engines.protocol import FloatArray, batch_buckets
 
 
@@ -39,12 +41,12 @@ class Provider(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GpuLimits:
-    """What the provider may take of the GPU. ``cache`` is a folder for TensorRT's engines; None keeps none."""
+    """What the provider may take of the GPU. ``precision`` is the graph's, for people."""
 
     memory_bytes: int
     columns: int
     max_batch: int
-    cache: Path | None = None
+    precision: str = "fp32"
 
 
 class OnnxRuntimeEngine:
@@ -61,7 +63,7 @@ class OnnxRuntimeEngine:
         """
         refuse_external_data(model)
         self.columns = columns
-        self.name = f"onnxruntime-{provider.name.lower()}"
+        self.name = f"onnxruntime-{provider.name.lower()}" + (f"-{limits.precision}" if limits else "")
         self._session = _open_session(model, provider, limits)
         self._input, self._output = _check_signature(self._session, columns)
         self._bindings: dict[int, Any] = {}
@@ -92,6 +94,11 @@ class OnnxRuntimeEngine:
         self._session.run_with_iobinding(binding)
         return self._scores_B[:rows].copy()
 
+    def close(self) -> None:
+        """The session's memory, its arena on a GPU included, goes with the session."""
+        self._bindings.clear()
+        self._session = None
+
     def _bind(self, rows: int) -> Any:
         binding = self._session.io_binding()
         buffers = self._rows_BF.ctypes.data, self._scores_B.ctypes.data
@@ -106,7 +113,7 @@ def provider_options(provider: Provider, limits: GpuLimits | None) -> list[tuple
 
     The TensorRT provider hands what it cannot run to the CUDA provider, which then needs the same cap; its own
     workspace is a quarter of the share. One explicit profile from 1 row to ``max_batch``: without it, TensorRT builds
-    again whenever a larger batch comes.
+    again whenever a larger batch comes. It keeps no cache on disk, because it would read one that nobody has signed.
     """
     if provider is Provider.CPU or limits is None:
         return [(provider.value, {})]
@@ -125,15 +132,14 @@ def provider_options(provider: Provider, limits: GpuLimits | None) -> list[tuple
         "trt_profile_opt_shapes": f"rows:{limits.max_batch}x{limits.columns}",
         "trt_profile_max_shapes": f"rows:{limits.max_batch}x{limits.columns}",
     }
-    if limits.cache is not None:
-        folder = str(limits.cache)
-        tensorrt |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": folder}
     return [(Provider.TENSORRT.value, tensorrt), (Provider.CUDA.value, cuda)]
 
 
 def _open_session(model: bytes, provider: Provider, limits: GpuLimits | None) -> Any:
     import onnxruntime
 
+    if provider is not Provider.CPU:
+        _load_libraries(onnxruntime)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
@@ -144,13 +150,25 @@ def _open_session(model: bytes, provider: Provider, limits: GpuLimits | None) ->
     try:
         session = onnxruntime.InferenceSession(model, options, providers=provider_options(provider, limits))
     except Exception as error:  # noqa: BLE001  # the classes of ONNX Runtime's errors have no common base but Exception
-        raise BundleError(f"ONNX Runtime cannot load the model: {_first_line(error)}") from None
+        raise BundleError(f"ONNX Runtime cannot load the model: {first_line(error)}") from None
     if provider.value not in session.get_providers():
         raise EngineError(
             f"ONNX Runtime did not open {provider.value}, only {', '.join(session.get_providers())}",
             remedy="check the GPU's driver and libraries, or serve this version without a GPU",
         )
     return session
+
+
+def _load_libraries(onnxruntime: Any) -> None:
+    """Loads CUDA and cuDNN from NVIDIA's wheels, where ONNX Runtime does not look for them by itself.
+
+    It prints what it does not find there. That is no news: the libraries may be the system's, and if they are
+    nowhere, the provider does not open.
+    """
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is not None:
+        with as_engine_errors("ONNX Runtime"), contextlib.redirect_stdout(io.StringIO()):
+            preload()
 
 
 def _check_signature(session: Any, columns: int) -> tuple[str, str]:
@@ -164,7 +182,3 @@ def _check_signature(session: Any, columns: int) -> tuple[str, str]:
             remedy="train and export the model again: graph and schema are from different runs",
         )
     return given.name, outputs[0].name
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:200]

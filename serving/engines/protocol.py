@@ -19,7 +19,7 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """Library and device, such as ``onnxruntime-cpu``; shown to people."""
+        """Library, device and on a GPU the precision, such as ``onnxruntime-cuda-fp16``; shown to people."""
         ...
 
     @property
@@ -37,6 +37,10 @@ class Engine(Protocol):
 
     def run(self, rows_NF: FloatArray) -> FloatArray:  # N rows, F features
         """Scores a batch; the result is ``float32[N]`` and belongs to the caller."""
+        ...
+
+    def close(self) -> None:
+        """Gives back what it holds of a GPU; it cannot run any more."""
         ...
 
 
@@ -66,3 +70,6 @@ class FunctionEngine:
 
     def run(self, rows_NF: FloatArray) -> FloatArray:
         return self._function(rows_NF)
+
+    def close(self) -> None:
+        """It holds nothing."""

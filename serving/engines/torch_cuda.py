@@ -33,13 +33,16 @@ class _Step:
 class TorchEngine:
     """Runs a model ``rows float32[N, F] -> scores float32[N]``."""
 
-    def __init__(self, model: bytes, columns: int, device: str, memory_fraction: float = 1.0) -> None:
+    def __init__(
+        self, model: bytes, columns: int, device: str, precision: str = "fp32", memory_fraction: float = 1.0
+    ) -> None:
         """Loads the model.
 
         Args:
             model: an ONNX file.
             columns: F.
             device: ``cuda`` or ``cpu``.
+            precision: the graph's, for people.
             memory_fraction: the most of the GPU's memory that torch's allocator may take.
 
         Raises:
@@ -54,9 +57,10 @@ class TorchEngine:
                 raise EngineError("this PyTorch cannot use CUDA", remedy="install a CUDA build of torch")
             torch.cuda.set_per_process_memory_fraction(memory_fraction)
             torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # sums stay float32
         else:
             torch.set_num_threads(1)  # as every engine on the CPU: replicas scale by number
-        self.name = f"torch-{device}"
+        self.name = f"torch-{device}" + (f"-{precision}" if device == "cuda" else "")
         self.columns = columns
         self._torch, self._device = torch, torch.device(device)
         self._input, self._output, self._weights, self._steps = _read(torch, model, columns, self._device)
@@ -88,6 +92,12 @@ class TorchEngine:
         captured.graph.replay()
         self._torch.cuda.synchronize()
         return captured.host_scores[:rows].copy()
+
+    def close(self) -> None:
+        self._graphs.clear()
+        self._weights.clear()
+        if self._device.type == "cuda":
+            self._torch.cuda.empty_cache()
 
     def _forward(self, rows_NF: Any) -> Any:
         values = dict(self._weights)

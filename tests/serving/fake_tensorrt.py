@@ -76,6 +76,7 @@ class FakeTensorRt:
         self.builds_to_fail = 0
         self.builds_to_spoil = 0
         self.refit_fails = False
+        self.null = ""
         self.activation_bytes = 4096
         self.num_builds = 0
         self.num_refits = 0
@@ -84,6 +85,7 @@ class FakeTensorRt:
         self.calls: list[str] = []
 
     def Builder(self, logger: ILogger) -> Builder:  # TensorRT's names
+        self._check_null("Builder")
         return Builder(self, logger)
 
     def OnnxParser(self, network: INetworkDefinition, logger: ILogger) -> OnnxParser:
@@ -92,6 +94,7 @@ class FakeTensorRt:
     def Runtime(self, logger: ILogger) -> Runtime:
         if self.cuda is None:
             raise ProcessCrashed("Runtime() without a driver")
+        self._check_null("Runtime")
         return Runtime(self, logger)
 
     def Refitter(self, engine: ICudaEngine, logger: ILogger) -> Refitter:
@@ -99,6 +102,11 @@ class FakeTensorRt:
 
     def OnnxParserRefitter(self, refitter: Refitter, logger: ILogger) -> OnnxParserRefitter:
         return OnnxParserRefitter(self, refitter, logger)
+
+    def _check_null(self, name: str) -> None:
+        """What its bindings do where the library gives a null pointer."""
+        if self.null == name:
+            raise TypeError("pybind11::init(): factory function returned nullptr")
 
 
 class INetworkDefinition:

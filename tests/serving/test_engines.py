@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pathlib import Path
+import contextlib
 
 import numpy as np
 import onnx
@@ -108,12 +108,31 @@ def test_the_arena_ends_at_the_replicas_share() -> None:
 
 
 def test_tensorrt_inside_onnxruntime_has_one_profile_and_the_same_cap_behind_it() -> None:
-    tensorrt, cuda = provider_options(Provider.TENSORRT, GpuLimits(400_000, 3, 8, Path("/cache")))
+    tensorrt, cuda = provider_options(Provider.TENSORRT, GpuLimits(400_000, 3, 8))
     assert tensorrt[0] == "TensorrtExecutionProvider"
     assert tensorrt[1]["trt_profile_min_shapes"] == "rows:1x3"
     assert tensorrt[1]["trt_profile_max_shapes"] == "rows:8x3"
-    assert (tensorrt[1]["trt_max_workspace_size"], tensorrt[1]["trt_timing_cache_path"]) == ("100000", "/cache")
+    assert tensorrt[1]["trt_max_workspace_size"] == "100000"
+    # Nobody signs what it would write there, and it would read it again.
+    assert not [name for name in tensorrt[1] if "cache" in name]
     assert cuda[1]["gpu_mem_limit"] == "400000"
+
+
+@pytest.mark.parametrize(("provider", "times"), [(Provider.CPU, 0), (Provider.CUDA, 1), (Provider.TENSORRT, 1)])
+def test_nvidias_wheels_are_loaded_for_a_gpu_and_in_silence(linear_model, monkeypatch, capfd, provider, times) -> None:
+    import onnxruntime
+
+    calls = []
+
+    def preload() -> None:
+        calls.append(provider)
+        print("Failed to load libcudnn.so.9")  # as the real one does; `divisions compile --output json` prints JSON
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload)
+    with contextlib.suppress(EngineError):
+        OnnxRuntimeEngine(linear_model().SerializeToString(), 3, provider, GpuLimits(1_000, 3, 8))
+    assert len(calls) == times
+    assert "libcudnn" not in capfd.readouterr().out
 
 
 def test_the_cpu_takes_no_options() -> None:

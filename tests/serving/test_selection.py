@@ -11,14 +11,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from divisions.bundle import ONNX, ONNX_FP16
+from divisions.bundle import MANIFEST, ONNX, ONNX_FP16
 from divisions.control import EngineChoice
 from divisions.errors import BundleError, EngineError, EngineUnavailableError, OverCommitError
 from serving.engines.capabilities import Capabilities, probe_capabilities
 from serving.engines.cuda_driver import GpuProbe
 from serving.engines.protocol import FunctionEngine
 from serving.engines.selection import LADDER, Opened, open_best, rungs
-from serving.gpu_memory import GpuLedger
+from serving.gpu_memory import CONTEXT_BYTES, GpuLedger
 from serving.opening import Models, Opening, Wish
 from serving.replica import open_version
 from tests.serving.conftest import build_linear_model
@@ -200,8 +200,7 @@ def test_tensorrt_opens_and_claims_its_share(tmp_path, cuda, trt, weights):
     batch = np.ones((3, 3), np.float32)
     np.testing.assert_allclose(opened.engine.run(batch), batch @ weights, rtol=1e-5)
     assert list(GpuLedger(tmp_path / "ledger").claims(T4.uuid).values()) == [T4.memory_bytes // 2]
-    # Half of the GPU, less the context, and a quarter of that to work in.
-    assert trt.workspace_bytes == (T4.memory_bytes // 2 - 450_000_000) // 4
+    assert trt.workspace_bytes == 512 * 1024**2
 
 
 def test_the_float16_graph_is_preferred_and_passed_over_when_it_is_wrong(tmp_path, cuda, trt):
@@ -232,12 +231,12 @@ def test_onnxruntime_on_a_gpu_falls_back_to_the_float32_graph_too(tmp_path, cuda
     np.testing.assert_allclose(engine.run(np.ones((1, 3), np.float32)), [weights.sum()], rtol=1e-5)
 
 
-def test_builds_that_fail_end_on_the_cpu_and_give_the_share_back(tmp_path, cuda, trt, weights):
+def test_builds_that_fail_end_on_the_cpu_and_keep_no_more_than_cudas_context(tmp_path, cuda, trt, weights):
     trt.builds_to_fail = 9
     opened = opening(tmp_path, cuda, trt).open(NO_ORT_CUDA)
     assert opened.engine.name == "onnxruntime-cpu"
     assert "tensorrt: TensorRT built nothing: Error Code 10" in opened.note
-    assert GpuLedger(tmp_path / "ledger").claims(T4.uuid) == {}
+    assert list(GpuLedger(tmp_path / "ledger").claims(T4.uuid).values()) == [CONTEXT_BYTES]
     np.testing.assert_allclose(opened.engine.run(np.ones((1, 3), np.float32)), [weights.sum()], rtol=1e-5)
 
 
@@ -266,9 +265,8 @@ def test_a_share_that_holds_nothing_is_refused(tmp_path, cuda, trt):
         opening(tmp_path, cuda, trt, num_gpus=0.01).open(ALL)
 
 
-def test_one_changed_byte_of_either_graph_is_refused_before_any_engine(version_spec, settings, tmp_path):
-    from pathlib import Path
-
+def test_one_changed_byte_of_a_bundle_is_refused_before_any_engine(version_spec, settings, tmp_path):
+    """Every byte of either graph and of the manifest."""
     from divisions.bundle import Manifest, file_sha256, write_manifest
 
     folder = tmp_path / "both"
@@ -284,14 +282,15 @@ def test_one_changed_byte_of_either_graph_is_refused_before_any_engine(version_s
     def never(_):
         raise AssertionError("an engine was looked for")
 
-    for name in (ONNX, ONNX_FP16):
-        path = Path(folder, name)
+    for name, refusal in ((ONNX, "was changed"), (ONNX_FP16, "was changed"), (MANIFEST, "not the one|damaged")):
+        path = folder / name
         path.chmod(0o644)
-        for at in (0, len(model) // 2, len(model) - 1):
-            path.write_bytes(model[:at] + bytes([model[at] ^ 1]) + model[at + 1 :])
-            with pytest.raises(BundleError, match=f"{name} was changed"):
+        good = path.read_bytes()
+        for at in range(len(good)):
+            path.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
+            with pytest.raises(BundleError, match=refusal):
                 open_version(spec, settings, random.Random(0), probe=never)
-        path.write_bytes(model)
+        path.write_bytes(good)
     with pytest.raises(AssertionError, match="looked for"):
         open_version(spec, settings, random.Random(0), probe=never)
 

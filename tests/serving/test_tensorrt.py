@@ -285,17 +285,53 @@ def test_two_bad_builds_are_given_up(trt, cuda, cache, model, fault, reason):
 
 
 def test_one_changed_byte_of_a_plan_keeps_it_from_tensorrt(trt, cuda, cache, model):
+    """Every byte of the file, the signature's too; and the file cut short at every length, and one byte longer."""
     open_(trt, cuda, cache, model)
     path = cache.plan_path(request(model, trt).key)
     good = path.read_bytes()
-    for at in (0, 31, 32, len(good) // 2, len(good) - 1):
-        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+    changed = [good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :] for at in range(len(good))]
+    for content in (*changed, *(good[:length] for length in range(len(good))), good + b"\0"):
+        path.write_bytes(content)
         assert cache.plan(request(model, trt).key) is None
         assert not path.exists()
     path.write_bytes(good[:40])
     builds = trt.num_builds
     assert open_(trt, cuda, cache, model).origin is Origin.BUILT  # ProcessCrashed, had it been deserialised
     assert trt.num_builds == builds + 1
+
+
+@pytest.mark.parametrize("kind", ["arch", "timing"])
+def test_one_changed_byte_beside_a_plan_keeps_it_from_tensorrt(trt, cuda, cache, model, kind):
+    open_(trt, cuda, cache, model)
+    key = request(retrained(), trt).key
+    (path,) = cache.plan_path(key).parent.glob(f"{kind}-*.bin")
+    good = path.read_bytes()
+    read = {"arch": lambda: cache.relative(key) or b"", "timing": lambda: cache.timing(key)}[kind]
+    assert read()
+    for at in range(len(good)):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])
+        assert read() == b""
+
+
+def test_a_disk_that_is_full_costs_the_cache_and_not_the_engine(trt, cuda, cache, model, monkeypatch, weights, caplog):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    opened = open_(trt, cuda, cache, model)
+    assert opened.origin is Origin.BUILT
+    np.testing.assert_allclose(opened.engine.run(rows(2)), rows(2) @ weights, rtol=1e-5)
+    assert cache.plan(request(model, trt).key) is None
+    assert "cannot be kept: No space left on device" in caplog.text
+    assert [one.name[:5] for one in cache.plan_path(request(model, trt).key).parent.iterdir()] == ["lock-"]
+
+
+@pytest.mark.parametrize("null", ["Builder", "Runtime"])
+def test_a_null_pointer_from_tensorrt_is_an_engine_error(trt, cuda, cache, model, null):
+    """Its bindings raise a TypeError then, which would end the replica instead of its ladder's rung."""
+    trt.null = null
+    with pytest.raises(EngineError, match="TensorRT failed with TypeError: pybind11"):
+        open_(trt, cuda, cache, model)
 
 
 def test_a_plan_signed_by_another_cluster_or_for_another_key_is_not_used(trt, cuda, cache, model, tmp_path):

@@ -1,0 +1,34 @@
+"""Errors of libraries that are not ours, turned into ours, so that the next engine gets its turn."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from divisions.errors import DivisionsError, EngineError
+
+MAX_CHARS = 200
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def as_engine_errors(library: str) -> Iterator[None]:
+    """Lets our own errors through and turns every other into an `EngineError` that names its class.
+
+    The libraries of GPUs have no common base but `Exception`: TensorRT's bindings raise ``TypeError`` where a
+    constructor got a null pointer, ONNX Runtime and PyTorch each have classes of their own for memory that is full.
+    """
+    try:
+        yield
+    except DivisionsError:
+        raise
+    except Exception as error:
+        log.debug("%s failed", library, exc_info=True)
+        raise EngineError(f"{library} failed with {type(error).__name__}: {first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    """What fits on a line of a message."""
+    return str(error).strip().partition("\n")[0][:MAX_CHARS]
