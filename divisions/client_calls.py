@@ -118,11 +118,6 @@ class Watch:
             raise error
 
 
-_BY_CODE = {
-    name: kind
-    for name, kind in vars(errors).items()
-    if isinstance(kind, type) and issubclass(kind, errors.DivisionsError)
-}
 _OF_ANY: dict[int, type[errors.DivisionsError]] = {401: errors.AccessDeniedError, 403: errors.AccessDeniedError}
 _OF_PREDICT: dict[int, type[errors.DivisionsError]] = {
     400: errors.MalformedRequestError,
@@ -158,7 +153,7 @@ def _error(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) 
         )
     table = _OF_ANY | (_OF_CONTROL if call.is_control else _OF_PREDICT)
     otherwise = errors.ClusterError if call.is_control else errors.RequestError
-    kind = _BY_CODE.get(problem.code) or table.get(status, otherwise)
+    kind = errors.BY_NAME.get(problem.code) or table.get(status, otherwise)
     if issubclass(kind, errors.OverloadedError):
         return kind(message, retry_after_s=_seconds(headers.get("retry-after", "")))
     return kind(message)

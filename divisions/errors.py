@@ -265,3 +265,9 @@ class DeadlineExceededError(RequestError):
 
 class ReplicaFailedError(RequestError):
     """Every attempt to have the request answered failed."""
+
+
+BY_NAME: dict[str, type[DivisionsError]] = {
+    name: kind for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, DivisionsError)
+}
+"""Every class above by its name, for errors that come as text from another process."""

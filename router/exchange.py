@@ -87,6 +87,8 @@ class Exchange:
             exchanges.popleft()
             self._end()
             connection.finished(self)
+            if exchanges:
+                _flush(connection)  # Later requests may have been answered before this one.
             return
         self._buffer.append(data)
         self.finish()
@@ -108,20 +110,8 @@ class Exchange:
 
     def finish(self) -> None:
         self._is_finished = True
-        connection = self._connection
-        if connection is None:
-            return
-        exchanges = connection.exchanges
-        while exchanges and exchanges[0] is not None:
-            head = exchanges[0]
-            if head._buffer:
-                connection.write(b"".join(head._buffer))
-                head._buffer.clear()
-            if not head._is_finished:
-                return
-            exchanges.popleft()
-            head._end()
-            connection.finished(head)
+        if self._connection is not None:
+            _flush(self._connection)
 
     def problem(
         self, status: int, detail: str, *headers: tuple[bytes, bytes], close: bool = False, code: str = ""
@@ -140,6 +130,21 @@ class Exchange:
         self._end()
         if on_disconnect is not None and not self._is_finished:
             on_disconnect()
+
+
+def _flush(connection: Connection) -> None:
+    """Writes what is due: replies that are finished, and the parts there are of the first that is not."""
+    exchanges = connection.exchanges
+    while exchanges:
+        head = exchanges[0]
+        if head._buffer:
+            connection.write(b"".join(head._buffer))
+            head._buffer.clear()
+        if not head._is_finished:
+            return
+        exchanges.popleft()
+        head._end()
+        connection.finished(head)
 
 
 def render(status: int, headers: Headers, body: bytes, keep_alive: bool) -> bytes:

@@ -9,7 +9,7 @@ from typing import Protocol
 from divisions.errors import DivisionsError, RequestError
 from router import oip_codec
 from router.exchange import Exchange
-from router.jobs import Job
+from router.jobs import Job, Version
 from router.oip_models import ServedModel
 
 
@@ -44,10 +44,10 @@ class TensorAnswer:
         self._exchange = exchange
         self._handler = handler
         self._compute_us = 0
-        self._parts: list[tuple[int, Job, Sequence[float]]] = []
+        self._parts: list[tuple[int, Version, Sequence[float]]] = []  # no jobs: they hold on to us
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
-        self._parts.append((job.positions[0], job, scores))
+        self._parts.append((job.positions[0], job.version, scores))
         self._compute_us = max(self._compute_us, compute_us)
         self._left -= job.rows
         if self._left == 0:
@@ -60,12 +60,12 @@ class TensorAnswer:
 
     def _reply(self, total_s: float) -> None:
         self._parts.sort(key=_position)
-        labels = sorted({job.version.label for _, job, _ in self._parts})
+        labels = sorted({version.label for _, version, _ in self._parts})
         # Parts differ only when a canary failed on some of them: stable has answered for it, and is named.
         stable = self._model.endpoint.stable.version.label
-        version = stable if len(labels) > 1 and stable in labels else labels[0]
+        label = stable if len(labels) > 1 and stable in labels else labels[0]
         name = self._model.output.encode()
-        start = oip_codec.head(self._model.encoded_name, version, self._request_id if self._has_own_id else b"")
+        start = oip_codec.head(self._model.encoded_name, label, self._request_id if self._has_own_id else b"")
         if self._is_binary:
             raw = b"".join([_to_bytes(scores) for _, _, scores in self._parts])
             text = start + oip_codec.scores_binary(name, len(raw) // 4)
@@ -104,7 +104,7 @@ _OK = (
 )
 
 
-def _position(part: tuple[int, Job, Sequence[float]]) -> int:
+def _position(part: tuple[int, Version, Sequence[float]]) -> int:
     return part[0]
 
 

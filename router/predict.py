@@ -19,7 +19,7 @@ from router.decode import Row, Values
 from router.dispatcher import Dispatcher
 from router.endpoint import Endpoint
 from router.exchange import Exchange, Request
-from router.jobs import Answer, Job
+from router.jobs import Answer, Job, Version
 from router.request_log import RequestLog
 
 PREFIX = b"/api/v2/predict/"
@@ -292,10 +292,10 @@ class BatchAnswer:
         self._handler = handler
         self._left = len(keys)
         self._compute_us = 0
-        self._parts: list[tuple[Job, Sequence[float]]] = []
+        self._parts: list[tuple[Sequence[int], Version, Sequence[float]]] = []  # no jobs: they hold on to us
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
-        self._parts.append((job, scores))
+        self._parts.append((job.positions, job.version, scores))
         self._compute_us = max(self._compute_us, compute_us)
         self._left -= job.rows
         if self._left == 0:
@@ -305,10 +305,9 @@ class BatchAnswer:
         endpoint = self._endpoint
         predictions: list[bytes] = [b""] * len(self._keys)
         versions: dict[bytes, None] = {}
-        for job, scores in self._parts:
-            version = job.version
+        for positions, version, scores in self._parts:
             versions[version.label] = None
-            for position, score in zip(job.positions, scores, strict=True):
+            for position, score in zip(positions, scores, strict=True):
                 predictions[position] = b'{"%s":%s,"%s_probability":%.8g,"model":"%s","version":"%s"}' % (
                     endpoint.entity_name,
                     msgspec.json.encode(self._keys[position]),

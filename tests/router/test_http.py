@@ -135,6 +135,16 @@ def test_pipelined_requests_are_answered_in_order_whatever_answers_first(run):
     run(scenario())
 
 
+def test_a_reply_that_waited_for_the_one_before_it_follows_that_at_once(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            data = post(GOOD) + post(b"{}") * 3  # what is malformed is answered before the replica has been asked
+            assert [reply.status for reply in await it.raw(data, replies=4)] == [200, 422, 422, 422]
+
+    run(scenario())
+
+
 def test_an_absolute_url_is_its_path(run):
     async def scenario():
         async with world() as it:
