@@ -143,12 +143,13 @@ class Opening:
         return self._first_that_holds(choice, open_)
 
     def _torch(self, gpu: GpuInfo) -> Engine:
-        from serving.engines.torch_cuda import TorchEngine
+        from serving.engines.torch_cuda import COMPILER, TorchEngine
 
+        columns = self._models.columns
         fraction = self._claimed(gpu).engine_bytes / gpu.memory_bytes
 
         def open_(precision: str, model: bytes) -> Engine:
-            return self._checked(TorchEngine(model, self._models.columns, "cuda", precision, fraction), precision)
+            return self._checked(TorchEngine(model, columns, "cuda", precision, fraction, COMPILER), precision)
 
         return self._first_that_holds(EngineChoice.TORCH, open_)
 

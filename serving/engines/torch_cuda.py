@@ -1,24 +1,39 @@
-"""PyTorch as an engine: the ONNX graph run with torch's operators, on a GPU as one CUDA graph per batch bucket.
+"""PyTorch as an engine: the ONNX graph compiled by torch, on a GPU captured as one CUDA graph per batch bucket.
 
 For machines that have PyTorch with CUDA but neither TensorRT nor ONNX Runtime with CUDA. The graph is read once into a
-list of steps; it knows the operators that our exporter writes, and refuses a graph that has others. This is the only
-module of serving that imports torch, and only when a version insists on it (`serving.engine: torch`).
+list of steps; it knows the operators that our exporter writes, and refuses a graph that has others. `torch.compile`
+fuses the feature transform's many small steps into a few kernels; where it does not work (it needs Triton and a C
+compiler), the steps are captured as they are. This is the only module of serving that imports torch, and only when a
+version insists on it (`serving.engine: torch`).
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
+import logging
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from divisions.errors import BundleError, EngineError
+from divisions.settings import set_default_environment
 from serving.engines.external_data import refuse_external_data
+from serving.engines.foreign_errors import first_line
 from serving.engines.protocol import FloatArray, batch_buckets
 
 WARM_RUNS = 3
 """Runs on a side stream before a capture, as PyTorch's documentation asks: libraries set themselves up in them."""
+
+COMPILER = "inductor"
+"""Torch's own name for its compiler to Triton."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +49,13 @@ class TorchEngine:
     """Runs a model ``rows float32[N, F] -> scores float32[N]``."""
 
     def __init__(
-        self, model: bytes, columns: int, device: str, precision: str = "fp32", memory_fraction: float = 1.0
+        self,
+        model: bytes,
+        columns: int,
+        device: str,
+        precision: str = "fp32",
+        memory_fraction: float = 1.0,
+        compiler: str = "",
     ) -> None:
         """Loads the model.
 
@@ -44,6 +65,7 @@ class TorchEngine:
             device: ``cuda`` or ``cpu``.
             precision: the graph's, for people.
             memory_fraction: the most of the GPU's memory that torch's allocator may take.
+            compiler: a backend of `torch.compile`; empty for none.
 
         Raises:
             BundleError: it is not such a model, or has external data.
@@ -58,20 +80,30 @@ class TorchEngine:
             torch.cuda.set_per_process_memory_fraction(memory_fraction)
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # sums stay float32
+            self._pool = torch.cuda.graph_pool_handle()
         else:
             torch.set_num_threads(1)  # as every engine on the CPU: replicas scale by number
         self.name = f"torch-{device}" + (f"-{precision}" if device == "cuda" else "")
         self.columns = columns
         self._torch, self._device = torch, torch.device(device)
         self._input, self._output, self._weights, self._steps = _read(torch, model, columns, self._device)
+        self._compiler = compiler
+        self._quick: Callable[[Any], Any] = self._forward
         self._graphs: dict[int, _Captured] = {}
         self._buckets: tuple[int, ...] = ()
+
+    @property
+    def is_compiled(self) -> bool:
+        return self._quick != self._forward
 
     def warm(self, max_batch: int) -> None:
         self._graphs.clear()
         self._buckets = batch_buckets(max_batch)
-        for rows in self._buckets:
-            scores = self._forward(self._torch.zeros((rows, self.columns), device=self._device))
+        if self._compiler:
+            self._quick = self._compiled()
+        # The largest first: all graphs share one pool of memory, and the smaller ones fit into what is there.
+        for rows in reversed(self._buckets):
+            scores = self._quick(self._torch.zeros((rows, self.columns), device=self._device))
             if tuple(scores.shape) != (rows,) or scores.dtype != self._torch.float32:
                 raise BundleError(
                     f"the model answers {rows} rows with {scores.dtype}{list(scores.shape)}, not float32[{rows}]",
@@ -86,7 +118,7 @@ class TorchEngine:
         captured = self._graphs.get(bucket)
         if captured is None:
             # A frame's rows are read-only, which torch cannot express.
-            scores = self._forward(self._torch.from_numpy(rows_NF.copy()).to(self._device))
+            scores = self._quick(self._torch.from_numpy(rows_NF.copy()).to(self._device))
             return np.asarray(scores.cpu().numpy(), np.float32).copy()
         captured.host_rows[:rows] = rows_NF
         captured.graph.replay()
@@ -107,8 +139,23 @@ class TorchEngine:
                 values[step.output] = step.run(*(values[name] if name else None for name in step.inputs))
         return values[self._output]
 
+    def _compiled(self) -> Callable[[Any], Any]:
+        """The steps as torch compiles them: once for one row, once for any other number."""
+        _keep_kernels_to_ourselves()
+        try:
+            forward: Callable[[Any], Any] = self._torch.compile(self._forward, fullgraph=True, backend=self._compiler)
+            for rows in self._buckets:
+                forward(self._torch.zeros((rows, self.columns), device=self._device))
+        except Exception as error:  # noqa: BLE001  # whatever it lacks, the model runs without it
+            log.warning("torch cannot compile the model, its steps run one by one: %s", first_line(error))
+            return self._forward
+        return forward
+
     def _capture(self, rows: int) -> _Captured:
-        """Captures rows to the GPU, the kernels, and scores back."""
+        """Captures rows to the GPU, the kernels, and scores back.
+
+        Graphs may share a pool because no two run at the same time and nothing on the GPU outlives a run.
+        """
         torch = self._torch
         host_rows = torch.zeros((rows, self.columns), pin_memory=True)
         host_scores = torch.zeros(rows, pin_memory=True)
@@ -117,12 +164,12 @@ class TorchEngine:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(WARM_RUNS):
-                self._forward(device_rows)
+                self._quick(device_rows)
         torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, pool=self._pool):
             device_rows.copy_(host_rows, non_blocking=True)
-            scores = self._forward(device_rows)
+            scores = self._quick(device_rows)
             host_scores.copy_(scores, non_blocking=True)
         return _Captured(graph, host_rows.numpy(), host_scores.numpy(), (host_rows, host_scores, device_rows, scores))
 
@@ -135,6 +182,23 @@ class _Captured:
     host_rows: FloatArray
     host_scores: FloatArray
     kept: tuple[Any, ...]
+
+
+@functools.cache
+def _keep_kernels_to_ourselves() -> None:
+    """A folder for this process's compiled kernels, gone with it; for those who have not chosen another.
+
+    Torch's own choice has a name in the temporary folder that anybody can guess, and what lies there is run.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="divisions-torch-"))  # mode 0700
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    set_default_environment(
+        {
+            "TORCHINDUCTOR_CACHE_DIR": str(folder / "inductor"),
+            "TRITON_CACHE_DIR": str(folder / "triton"),
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",  # no pool of processes inside a replica
+        }
+    )
 
 
 def _read(torch: Any, model: bytes, columns: int, device: Any) -> tuple[str, str, dict[str, Any], list[_Step]]:
