@@ -7,6 +7,7 @@ listens on a data channel of its own and tells the controller where.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import random
 from pathlib import Path
@@ -41,6 +42,7 @@ class VersionReplica:
             EngineError: the engine that the version insists on cannot be had, or the GPU has no room.
             FaultsRefusedError: faults are asked for and not allowed.
         """
+        _show_log()
         spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
         settings = dataclasses.replace(load_settings(), home=Path(home))
         clock = SystemClock()
@@ -73,6 +75,15 @@ class VersionReplica:
             self._heartbeat.stop()
         if hasattr(self, "_replica"):
             self._replica.drain(DRAIN_S)
+
+
+def _show_log() -> None:
+    """Writes what serving logs to standard error, which Ray keeps in its own log folder.
+
+    Ray sets up its own loggers only; without this the engine that was chosen, and why, would be logged nowhere.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("serving").setLevel(logging.INFO)
 
 
 def _reachable(tcp: str) -> str:

@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from divisions.bundle import ONNX, Manifest, write_manifest
-from divisions.control import Faults, ReplicaAddress, VersionSpec
+from divisions.control import EngineChoice, Faults, ReplicaAddress, VersionSpec
 from divisions.errors import FaultsRefusedError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.wire import HelloAck, Reply, Status, decode_frame, encode_hello, encode_request
@@ -99,7 +99,12 @@ def cluster() -> Iterator[Cluster]:
     (folder / "home").mkdir()
     try:
         ray.init(
-            address="local", num_cpus=4, include_dashboard=False, _temp_dir=str(folder / "ray"), namespace="divisions"
+            address="local",
+            num_cpus=4,
+            num_gpus=1,  # one that Ray believes in: what versions with shares do on a machine that has none
+            include_dashboard=False,
+            _temp_dir=str(folder / "ray"),
+            namespace="divisions",
         )
         serve.start(proxy_location="Disabled")
         yield Cluster(folder / "home")
@@ -186,6 +191,56 @@ def test_a_damaged_bundle_never_registers(cluster: Cluster) -> None:
     assert set(cluster.registered()[1]) == before
     message = serve.status().applications[spec.app_name].deployments["damaged"].message
     assert "is not the one that was registered" in message
+    serve.delete(spec.app_name)
+
+
+def without_a_gpu() -> str:
+    """Why the driver names no GPU here."""
+    from serving.engines.cuda_driver import probe_gpus
+
+    probe = probe_gpus()
+    if probe.gpus:
+        pytest.skip("this machine has a GPU")
+    return probe.reason
+
+
+def logged(cluster: Cluster, text: str) -> bool:
+    logs = (cluster.home.parent / "ray").glob("session_2*/logs/worker-*.err")
+    return any(text in path.read_text(errors="replace") for path in logs)
+
+
+def test_two_versions_with_half_a_gpu_each_serve_on_the_cpu_where_there_is_none(cluster: Cluster) -> None:
+    """They get as far as asking the driver, and say so; TensorRT, which would end the process, is never loaded."""
+    from ray import serve
+
+    reason = without_a_gpu()
+    for model in ("half", "other-half"):
+        spec = msgspec.structs.replace(write_bundle(cluster.home / f"bundle-{model}"), model=model, num_gpus=0.5)
+        (address,) = start(cluster, spec).values()
+        assert (address.engine, address.engine_note) == (
+            "onnxruntime-cpu",
+            f"tensorrt, onnxruntime-cuda: {reason}",
+        )
+        assert score(address, np.ones((1, 2))).status == Status.OK
+        line = f"{spec.app_name} runs on onnxruntime-cpu; passed over: {address.engine_note}"
+        cluster.wait_for(lambda line=line: logged(cluster, line))
+    for model in ("half", "other-half"):
+        serve.delete(f"{model}-v1.1")
+
+
+def test_a_forced_engine_that_is_not_there_never_registers_and_says_what_to_do(cluster: Cluster) -> None:
+    from ray import serve
+
+    without_a_gpu()
+    spec = write_bundle(cluster.home / "bundle-forced")
+    spec = msgspec.structs.replace(spec, model="forced", num_gpus=0.5, engine=EngineChoice.TENSORRT)
+    before = set(cluster.registered()[1])
+    with pytest.raises(RuntimeError, match=r"forced-v1\.1"):
+        start(cluster, spec)
+    assert set(cluster.registered()[1]) == before
+    message = serve.status().applications[spec.app_name].deployments["forced"].message
+    assert "this version must run on tensorrt, which cannot be had here" in message
+    assert "set serving.engine: auto in the pipeline file" in message
     serve.delete(spec.app_name)
 
 
