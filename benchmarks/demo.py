@@ -37,15 +37,13 @@ FIRST_DAY, SECOND_DAY = "2025-01-13", "2025-01-14"
 SLOWER_BY_MS = 10
 
 ANALYSIS = """
-    # Added by the demo: minutes become seconds, and a canary may take twice as long as stable: at a third of a
-    # millisecond, what an idle processor takes to wake is more than the usual tenth.
+    # Added by the demo: minutes become seconds.
     analysis:
       min_dwell_s: 6
       min_samples: [100, 150]
       bake_s: 6
       warmup_s: 2
       warmup_requests: 50
-      tolerance: 1.0
       keep_stable_s: 20
 """
 

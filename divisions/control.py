@@ -90,13 +90,15 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AnalysisSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a rollout is judged; ``deployment.analysis`` of the pipeline file. Reasons are in docs/rollouts.md.
 
-    ``tolerance`` is delta of the null hypothesis: the canary is no slower than (1 + tolerance) x stable.
+    ``tolerance`` and ``tolerance_ms`` are the null hypothesis: at no quantile is the canary slower than stable by more
+    than the share ``tolerance`` or by more than ``tolerance_ms``, whichever is more (see `router.tolerance`).
     ``min_samples`` are canary requests needed before a step may pass, one per step; the last one repeats.
     ``shadow_s`` is how long the canary answers copies of requests before the first step; ``on_inconclusive`` is what
     happens after ``max_dwell_s`` without a verdict: ``hold`` or ``rollback``.
     """
 
     tolerance: float = 0.104
+    tolerance_ms: float = 0.2
     alpha: float = 0.01
     error_alpha: float = 0.005
     min_dwell_s: float = 60.0

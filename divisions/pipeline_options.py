@@ -24,6 +24,7 @@ def analysis(section: Section, num_steps: int) -> AnalysisSpec:
     with section:
         spec = AnalysisSpec(
             tolerance=section.take("tolerance", number(0, 4, is_low_open=True), usual.tolerance),
+            tolerance_ms=section.take("tolerance_ms", number(0, 60_000), usual.tolerance_ms),
             alpha=section.take("alpha", share, usual.alpha),
             error_alpha=section.take("error_alpha", share, usual.error_alpha),
             min_dwell_s=section.take("min_dwell_s", _duration_s(), usual.min_dwell_s),

@@ -76,6 +76,7 @@ def _check_analysis(analysis: AnalysisSpec) -> None:
             raise MalformedRequestError(f"analysis.{name} must lie between 0 and 1, got {getattr(analysis, name)}")
     for name in (
         "tolerance",
+        "tolerance_ms",
         "min_dwell_s",
         "max_dwell_s",
         "bake_s",

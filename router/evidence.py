@@ -1,13 +1,13 @@
 """Evidence that a canary is slower than stable, as an e-process: valid at every look, not only at the last.
 
-Null hypothesis: the canary is stochastically no slower than (1 + delta) times stable. In each tick of one second,
-and for each quantile q of `QUANTILES` and each effect size theta of `THETAS`, the requests slower than a threshold
-are compared as a 2x2 table:
+Null hypothesis: the canary is stochastically no slower than ``m`` of stable, where ``m(x)`` is the larger of
+(1 + delta) x and x plus a fixed time (`router.tolerance`). In each tick of one second, for each quantile q of
+`QUANTILES` and each effect size theta of `THETAS`, the requests slower than a threshold are compared as a 2x2 table:
 
 - the threshold ``x_q`` and the rate ``p_b = (hits + 1/2) / (n + 1)`` come from stable's *previous* 30 seconds, so
   they are fixed before the tick begins (predictable);
 - ``y_b`` of ``n_b`` stable requests were slower than ``x_q``, ``y_c`` of ``n_c`` canary requests slower than
-  ``(1 + delta) x_q``;
+  ``m(x_q)``;
 - with ``p_c = theta p_b / (1 - p_b + theta p_b)`` (the rate whose odds are theta times stable's) and the pooled rate
   ``p_0 = (n_c p_c + n_b p_b) / (n_c + n_b)``,
 
@@ -19,7 +19,7 @@ This is the 2x2 e-variable of Turner, Ly and Grünwald, "Generic E-variables for
 allow for optional stopping" (arXiv 2106.02693). `router.mixture` multiplies, caps and restarts them.
 
 While baking, the arms carry unlike load, 97 to 3, and requests that queue are slower where more of them do, whatever
-the version. So then the canary must be slower than (1 + delta)^2 times *both* what stable does now with its holdback,
+the version. So then the canary must be slower than ``m(m(x))`` of *both* what stable does now with its holdback,
 and what it did before the rollout with all of the traffic: of the two, the smaller ``e`` counts. If either says that
 the canary is no slower, its product is a test martingale, and that of the smaller ones lies below it.
 
@@ -37,6 +37,7 @@ import numpy.typing as npt
 
 from router.histogram import FINITE_BUCKETS, GROWTH, Counts
 from router.mixture import MixtureSnapshot, RestartMixture
+from router.tolerance import Indices, Tolerance
 
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
 CAPS_LN_E = (1.5, 1.5, 1.5, 1.0, 0.75, 0.75)
@@ -46,6 +47,9 @@ equal versions. Near the middle the ticks between stalls undo them, and five tic
 THETAS = (1.15, 1.3, 1.6, 2.5, 5.0)
 MIN_REFERENCE = 20
 """Stable requests in the reference window below which thresholds would be noise, so nothing is judged."""
+
+MAX_STEPS = 206
+"""Slow-downs that are tried, in buckets: up to 50 times."""
 
 _Q: npt.NDArray[np.float64] = np.array(QUANTILES)
 _THETA: npt.NDArray[np.float64] = np.array(THETAS)
@@ -66,11 +70,11 @@ class LatencyEvidence:
     """The latency guard of one rollout.
 
     Args:
-        tolerance_buckets: ``1 + delta`` in histogram buckets, see `router.histogram.tolerance_buckets`.
+        tolerance: how much slower the canary may be.
     """
 
-    def __init__(self, tolerance_buckets: int) -> None:
-        self._shift = tolerance_buckets
+    def __init__(self, tolerance: Tolerance) -> None:
+        self._tolerance = tolerance
         self._mixture = RestartMixture(NUM_CELLS, np.repeat(_CAP, len(THETAS)))
 
     def update(self, reference: Counts, stable: Counts, canary: Counts) -> None:
@@ -81,7 +85,7 @@ class LatencyEvidence:
             stable: stable's requests that arrived in the tick.
             canary: the canary's requests that arrived in the tick.
         """
-        self._mixture.update(tick_ln_e(reference, stable, canary, self._shift).ravel())
+        self._mixture.update(tick_ln_e(reference, stable, canary, self._tolerance.once).ravel())
 
     def update_unlike(self, before: Counts, reference: Counts, stable: Counts, canary: Counts) -> None:
         """Takes one tick in which the canary carries most of the load; see the module.
@@ -92,14 +96,14 @@ class LatencyEvidence:
             stable: stable's requests that arrived in the tick.
             canary: the canary's requests that arrived in the tick.
         """
-        now = tick_ln_e(reference, stable, canary, 2 * self._shift)
+        now = tick_ln_e(reference, stable, canary, self._tolerance.twice)
         if int(before.sum()) >= MIN_REFERENCE:
-            now = np.minimum(now, frozen_ln_e(before, canary, 2 * self._shift))
+            now = np.minimum(now, frozen_ln_e(before, canary, self._tolerance.twice))
         self._mixture.update(now.ravel())
 
     def update_frozen(self, reference: Counts, canary: Counts) -> None:
         """Takes a tick of the canary alone, against what stable did last."""
-        self._mixture.update(frozen_ln_e(reference, canary, self._shift).ravel())
+        self._mixture.update(frozen_ln_e(reference, canary, self._tolerance.once).ravel())
 
     def ln_e(self) -> float:
         return self._mixture.ln_e()
@@ -123,8 +127,14 @@ def threshold_indices(reference: Counts) -> npt.NDArray[np.int64]:
     return indices
 
 
-def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, shift: int) -> npt.NDArray[np.float64]:
+def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, limits: Indices) -> npt.NDArray[np.float64]:
     """One tick's ``ln e`` for every quantile and effect size, uncapped.
+
+    Args:
+        reference: stable's requests of the previous 30 s.
+        stable: stable's requests of the tick.
+        canary: the canary's.
+        limits: the canary's threshold for each of stable's, as in `Tolerance`.
 
     Returns:
         ``[6, 5]``; zero where the tick says nothing.
@@ -133,8 +143,8 @@ def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, shift: int) -> 
     if num_reference < MIN_REFERENCE or num_stable == 0 or num_canary == 0:
         return np.zeros((len(QUANTILES), len(THETAS)))
     at = threshold_indices(reference)
-    is_known = at + shift <= FINITE_BUCKETS
-    at_canary = np.minimum(at + shift, FINITE_BUCKETS)
+    at_canary = limits[at]
+    is_known = at_canary <= FINITE_BUCKETS
     hits = num_reference - np.cumsum(reference)[at]
     y_b = (num_stable - np.cumsum(stable)[at])[:, np.newaxis]
     y_c = (num_canary - np.cumsum(canary)[at_canary])[:, np.newaxis]
@@ -143,7 +153,7 @@ def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, shift: int) -> 
     return np.where(is_known[:, np.newaxis], ln_e, 0.0)
 
 
-def frozen_ln_e(reference: Counts, canary: Counts, shift: int) -> npt.NDArray[np.float64]:
+def frozen_ln_e(reference: Counts, canary: Counts, limits: Indices) -> npt.NDArray[np.float64]:
     """One tick's ``ln e`` of the canary alone, against the rates of a reference that does not move any more.
 
     A one-sample likelihood ratio: it takes stable's old rates for the truth, so it is no proof that the *version* is
@@ -156,13 +166,13 @@ def frozen_ln_e(reference: Counts, canary: Counts, shift: int) -> npt.NDArray[np
     if num_reference < MIN_REFERENCE or num_canary == 0:
         return np.zeros((len(QUANTILES), len(THETAS)))
     at = threshold_indices(reference)
-    at_canary = np.minimum(at + shift, FINITE_BUCKETS)
+    at_canary = limits[at]
     hits = num_reference - np.cumsum(reference)[at]
     y_c = (num_canary - np.cumsum(canary)[at_canary])[:, np.newaxis]
     rate = ((hits + 0.5) / (num_reference + 1.0)).astype(np.float64)[:, np.newaxis]
     worse = _THETA * rate / (1.0 - rate + _THETA * rate)
     ln_e = y_c * np.log(worse / rate) + (num_canary - y_c) * np.log((1.0 - worse) / (1.0 - rate))
-    return np.where((at + shift <= FINITE_BUCKETS)[:, np.newaxis], ln_e, 0.0)
+    return np.where((at_canary <= FINITE_BUCKETS)[:, np.newaxis], ln_e, 0.0)
 
 
 def two_by_two_ln_e(
@@ -187,12 +197,12 @@ def two_by_two_ln_e(
 
 
 def min_detectable_ratio(
-    reference: Counts, stable_per_s: float, canary_per_s: float, shift: int, ln_threshold: float, within_s: float
+    reference: Counts, stable_per_s: float, canary_per_s: float, limits: Indices, ln_threshold: float, within_s: float
 ) -> float | None:
     """The smallest uniform slow-down that this traffic lets the guard find, in expectation, within ``within_s``.
 
-    A canary that is ``GROWTH**j`` times slower exceeds stable's threshold i as often as stable exceeds i - j. For
-    each j the expected ``ln e`` per second of every cell follows from stable's own histogram; the best cell must
+    A canary that is ``GROWTH**j`` times slower exceeds a threshold i as often as stable exceeds i - j. For each
+    j the expected ``ln e`` per second of every cell follows from stable's own histogram; the best cell must
     reach the threshold plus what the mixture costs, ``ln(2 * cells)``.
 
     Returns:
@@ -204,9 +214,9 @@ def min_detectable_ratio(
     above = (num_reference - np.cumsum(reference)) / num_reference  # share slower than each bucket's edge
     at = threshold_indices(reference)
     rate = ((above[at] * num_reference + 0.5) / (num_reference + 1.0))[:, np.newaxis]
-    steps = np.arange(shift + 1, shift + 200)
-    at_canary = np.clip(at[:, np.newaxis] + shift - steps, 0, FINITE_BUCKETS)  # [6, J]
-    seen = np.where((at <= FINITE_BUCKETS)[:, np.newaxis], above[at_canary], 0.0)
+    at_canary = limits[at][:, np.newaxis]
+    steps = np.arange(1, MAX_STEPS)
+    seen = np.where(at_canary <= FINITE_BUCKETS, above[np.clip(at_canary - steps, 0, FINITE_BUCKETS)], 0.0)  # [6, J]
     best = np.full(len(steps), -math.inf)
     for theta in THETAS:
         p_c = theta * rate / (1.0 - rate + theta * rate)

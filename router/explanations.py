@@ -7,6 +7,7 @@ import math
 from divisions.control import BreakerTrip, Evidence, Explanation
 from router.evidence import QUANTILES, Dominant, threshold_indices
 from router.histogram import Counts, edge_s, exceeding, quantile_s
+from router.tolerance import Indices
 from router.verdict import INPUT_DRIFT_HOLDS, PREDICTION_DRIFT_FAILS
 from router.windows import VersionCounts
 
@@ -15,7 +16,7 @@ def latency(
     evidence: Evidence,
     dominant: Dominant,
     reference: Counts,
-    shift: int,
+    limits: Indices,
     stable: VersionCounts,
     canary: VersionCounts,
     window_s: float,
@@ -26,17 +27,18 @@ def latency(
         evidence: as it is now.
         dominant: the alternative that it rests on.
         reference: the window that the last thresholds came from.
-        shift: the tolerance in buckets.
+        limits: the canary's threshold for each of stable's.
         stable: stable's requests of the window.
         canary: the canary's.
         window_s: the window's length.
     """
     at = int(threshold_indices(reference)[QUANTILES.index(dominant.quantile)])
+    limit = int(limits[at])
     if evidence.is_frozen:
         stable = VersionCounts(int(reference.sum()), 0, reference)
     q_stable, q_canary = (quantile_s(arm.counts, dominant.quantile) for arm in (stable, canary))
-    stable_over, canary_over = exceeding(stable.counts, at), exceeding(canary.counts, at + shift)
-    limit_s = edge_s(at + shift)
+    stable_over, canary_over = exceeding(stable.counts, at), exceeding(canary.counts, limit)
+    limit_s = edge_s(limit)
     text = (
         f"latency: {share(canary_over, canary.requests)} of the canary's {canary.requests:,} requests took longer "
         f"than {_ms(limit_s)}, against {share(stable_over, stable.requests)} of stable's {stable.requests:,} over "

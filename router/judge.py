@@ -15,10 +15,11 @@ from router import explanations, sample_ratio
 from router.drift import NO_BINS, DriftWatch, InputBins
 from router.error_evidence import ErrorEvidence
 from router.evidence import MIN_REFERENCE, LatencyEvidence, min_detectable_ratio
-from router.histogram import Counts, from_sparse, to_sparse, tolerance_buckets
+from router.histogram import Counts, from_sparse, to_sparse
 from router.mixture import MixtureSnapshot
 from router.rollout_states import Judgement
 from router.sample_ratio import CONTROLLER_CUSTOMERS, DistinctCustomers
+from router.tolerance import tolerance_of
 from router.verdict import SAMPLE_RATIO_LN_E
 from router.windows import RecentCounts, VersionCounts, WarmUp
 
@@ -65,8 +66,8 @@ class RolloutJudge:
         self._salt = ""
         self._weight_bp = 0
         self._is_frozen = False
-        self._shift = tolerance_buckets(analysis.tolerance)
-        self._latency = LatencyEvidence(self._shift)
+        self._tolerance = tolerance_of(analysis.tolerance, analysis.tolerance_ms)
+        self._latency = LatencyEvidence(self._tolerance)
         self._errors = ErrorEvidence()
         self._warm_up = WarmUp(analysis.warmup_s, analysis.warmup_requests)
         self._seen_stable = VersionCounts()
@@ -196,7 +197,7 @@ class RolloutJudge:
                 self._reference,
                 stable.total(end).requests / ticks,
                 canary.total(end).requests / ticks,
-                self._shift,
+                self._tolerance.once,
                 -math.log(self._analysis.alpha),
                 self._analysis.min_dwell_s,
             ),
@@ -233,7 +234,8 @@ class RolloutJudge:
                 stable, canary = self._stable_recent.total(end), self._canary_recent.total(end)
                 window_s = float(self._canary_recent.num_ticks)
                 dominant = self._latency.dominant()
-                return explanations.latency(evidence, dominant, self._reference, self._shift, stable, canary, window_s)
+                limits = self._tolerance.once
+                return explanations.latency(evidence, dominant, self._reference, limits, stable, canary, window_s)
             case "split":
                 return explanations.split(evidence, self._weight_bp)
             case "inputs":

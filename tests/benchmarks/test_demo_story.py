@@ -124,5 +124,5 @@ def test_the_demo_runs_the_product_pages_pipeline_with_only_the_analysis_shorten
     assert pipeline.deployment.steps_bp == (2_000, 5_000, 10_000)
     analysis, usual = pipeline.deployment.analysis, AnalysisSpec()
     assert (analysis.alpha, analysis.guards) == (usual.alpha, usual.guards)
-    assert analysis.tolerance == 1.0  # a third of a millisecond may double: see docs/rollouts.md
+    assert (analysis.tolerance, analysis.tolerance_ms) == (usual.tolerance, usual.tolerance_ms)
     assert analysis.min_dwell_s < usual.min_dwell_s

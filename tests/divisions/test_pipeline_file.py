@@ -91,6 +91,7 @@ def test_every_optional_section_is_read():
     strategy: "canary: 5% -> 100%"
     analysis:
       tolerance: 0.05
+      tolerance_ms: 0.5
       alpha: 1e-3
       error_alpha: 0.002
       min_dwell_s: 5
@@ -130,6 +131,7 @@ serving:
         (500, 10_000),
         AnalysisSpec(
             tolerance=0.05,
+            tolerance_ms=0.5,
             alpha=0.001,
             error_alpha=0.002,
             min_dwell_s=5,
@@ -255,6 +257,7 @@ stages:
         ("    analysis: {max_dwell_s: 1}", "deployment", (6, 15), "is below min_dwell_s"),
         ("    analysis: {min_samples: [1, 2, 3, 4]}", "deployment", (6, 29), "4 numbers for 3 canary steps"),
         ("    analysis: {alpha: 0}", "deployment", (6, 23), "above 0 to 0.5"),
+        ("    analysis: {tolerance_ms: -1}", "deployment", (6, 30), "0 to 60000"),
         ("    analysis: {tolerance: 0}", "deployment", (6, 27), "above 0 to 4"),
         ("    analysis: {holdback_bp: 60%}", "deployment", (6, 29), "from 0 to 5000"),
         ("    analysis: {guards: [latency, drift]}", "deployment", (6, 34), "unknown guard 'drift'"),

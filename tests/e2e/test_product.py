@@ -36,7 +36,6 @@ SHORT_ANALYSIS = """
       bake_s: 4
       warmup_s: 1
       warmup_requests: 20
-      tolerance: 1.0
       keep_stable_s: 5
 """
 

@@ -32,7 +32,6 @@ ANALYSIS = """
       bake_s: 5
       warmup_s: 1
       warmup_requests: 20
-      tolerance: 1.0
       keep_stable_s: 5
 """
 

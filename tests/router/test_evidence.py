@@ -2,6 +2,7 @@
 
 import math
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,9 +14,11 @@ from router import error_evidence, evidence
 from router.histogram import NUM_BUCKETS, count, empty
 from router.judge import RolloutJudge
 from router.mixture import CAP_LN_E, MAX_STARTS, RESTART_TICKS, RestartMixture
+from router.tolerance import tolerance_of
 from router.windows import RecentCounts, VersionCounts
 
-ANALYSIS = AnalysisSpec(warmup_s=2, warmup_requests=50)
+ANALYSIS = AnalysisSpec(warmup_s=2, warmup_requests=50, tolerance_ms=0.0)
+TENTH = tolerance_of(0.104, 0.0)
 histograms = npst.arrays(np.int64, NUM_BUCKETS, elements=st.integers(0, 3), fill=st.just(0))
 
 
@@ -23,18 +26,29 @@ def counts_of(latencies_s):
     return VersionCounts(len(latencies_s), int(np.isinf(latencies_s).sum()), count(latencies_s))
 
 
-def ticks_to_fire(seed, *, ticks, rps=300, share=0.2, change=lambda x, g: x, onset=0, base_error_rate=0.0):
+def ticks_to_fire(
+    seed,
+    *,
+    ticks,
+    rps=300,
+    share=0.2,
+    change=lambda x, g: x,
+    onset=0,
+    base_error_rate=0.0,
+    tolerance_ms=0.0,
+    scale_s=0.0005,
+):
     """Simulates a rollout under load that swings by 40 %; returns (ticks after onset until a guard fires, judge)."""
     generator = np.random.default_rng(seed)
-    judge = RolloutJudge(ANALYSIS)
+    judge = RolloutJudge(msgspec.structs.replace(ANALYSIS, tolerance_ms=tolerance_ms))
     judge.enter_step(0, 0)
     recent = RecentCounts()
     for tick in range(-35, ticks):
         load = rps * (1 + 0.4 * math.sin(tick / 40))
-        scale_s = 0.0005 * (1 + 0.2 * math.sin(tick / 15))
+        scale = scale_s * (1 + 0.2 * math.sin(tick / 15))
         n_canary = generator.poisson(load * share) if tick >= 0 else 0
-        stable_s = generator.lognormal(math.log(scale_s), 0.5, generator.poisson(load * (1 - share)))
-        canary_s = generator.lognormal(math.log(scale_s), 0.5, n_canary)
+        stable_s = generator.lognormal(math.log(scale), 0.5, generator.poisson(load * (1 - share)))
+        canary_s = generator.lognormal(math.log(scale), 0.5, n_canary)
         for arm_s in (stable_s, canary_s):
             arm_s[generator.random(len(arm_s)) < base_error_rate] = np.inf
         if tick >= onset:
@@ -117,6 +131,31 @@ def test_a_faster_canary_is_no_regression():
     assert judge.evidence().latency_log_e < 0
 
 
+def run_at_a_third_of_a_millisecond(seed, change, *, tolerance_ms):
+    return ticks_to_fire(seed, rps=1_000, ticks=120, scale_s=0.0003, change=change, tolerance_ms=tolerance_ms)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("wakes_s", [30e-6, 100e-6])
+def test_what_an_idle_processor_takes_to_wake_is_no_regression(seed, wakes_s):
+    usual_ms = AnalysisSpec().tolerance_ms
+    fired, judge = run_at_a_third_of_a_millisecond(seed, lambda x, g: x + wakes_s, tolerance_ms=usual_ms)
+    assert fired is None
+    assert judge.evidence().latency_log_e < judge.evidence().threshold / 2
+
+
+def test_a_tenth_alone_would_have_rolled_it_back():
+    assert run_at_a_third_of_a_millisecond(1, lambda x, g: x + 100e-6, tolerance_ms=0.0)[0] is not None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_third_of_a_millisecond_that_becomes_two_thirds_is_found_all_the_same(seed):
+    usual_ms = AnalysisSpec().tolerance_ms
+    fired, judge = run_at_a_third_of_a_millisecond(seed, lambda x, g: 2 * x, tolerance_ms=usual_ms)
+    assert (fired or math.inf) <= 30
+    assert judge.explain().guard == "latency"
+
+
 def test_less_than_the_tolerance_is_no_regression():
     for seed in range(5):
         assert ticks_to_fire(seed, rps=1_000, ticks=120, change=lambda x, g: 1.08 * x)[0] is None
@@ -124,7 +163,7 @@ def test_less_than_the_tolerance_is_no_regression():
 
 @given(histograms, histograms, histograms)
 def test_every_tick_is_finite(reference, stable, canary):
-    ln_e = evidence.tick_ln_e(reference, stable, canary, 5)
+    ln_e = evidence.tick_ln_e(reference, stable, canary, TENTH.once)
     assert ln_e.shape == (6, 5)
     assert np.isfinite(ln_e).all()
 
@@ -137,8 +176,8 @@ def test_every_tick_of_errors_is_finite(stable, stable_errors, canary, canary_er
 def test_without_traffic_on_one_arm_a_tick_says_nothing():
     busy, idle = count(np.full(100, 0.001)), empty()
     for stable, canary in ((busy, idle), (idle, busy)):
-        assert not evidence.tick_ln_e(busy, stable, canary, 5).any()
-    assert not evidence.tick_ln_e(idle, busy, busy, 5).any()
+        assert not evidence.tick_ln_e(busy, stable, canary, TENTH.once).any()
+    assert not evidence.tick_ln_e(idle, busy, busy, TENTH.once).any()
 
 
 @given(st.integers(2, 40), st.integers(2, 40), st.floats(0.05, 0.95), st.sampled_from(evidence.THETAS))
@@ -200,15 +239,17 @@ def test_a_very_long_rollout_keeps_a_bounded_number_of_starts():
 
 def test_more_traffic_detects_smaller_changes():
     reference = count(np.random.default_rng(0).lognormal(-7, 0.5, 30_000))
-    ratios = [evidence.min_detectable_ratio(reference, 0.8 * rps, 0.2 * rps, 5, 4.6, 60) for rps in (50, 500, 5_000)]
+    ratios = [
+        evidence.min_detectable_ratio(reference, 0.8 * rps, 0.2 * rps, TENTH.once, 4.6, 60) for rps in (50, 500, 5_000)
+    ]
     assert ratios == sorted(ratios, reverse=True)
     assert 1.104 < ratios[-1] < ratios[0] < 3
-    assert evidence.min_detectable_ratio(reference, 100, 0, 5, 4.6, 60) is None
+    assert evidence.min_detectable_ratio(reference, 100, 0, TENTH.once, 4.6, 60) is None
 
 
 def baking_ln_e(before_s, stable_s, canary_s, ticks=10):
     """Seconds of baking; latencies of stable before the rollout ``[N]``, and of both arms now ``[ticks, N]``."""
-    process = evidence.LatencyEvidence(5)
+    process = evidence.LatencyEvidence(TENTH)
     reference = empty()
     for arm_s in stable_s:
         reference += count(arm_s)
@@ -249,14 +290,14 @@ def test_stalls_of_one_arm_do_not_roll_it_back(seed):
     """A tenth of the canary's requests wait 300 ms in every fourth second of thirty, and none of stable's."""
     generator = np.random.default_rng(seed)
     reference = count(generator.lognormal(-7, 0.5, 24_000))
-    process, capped_alike = evidence.LatencyEvidence(5), RestartMixture(evidence.NUM_CELLS, 1.25)
+    process, capped_alike = evidence.LatencyEvidence(TENTH), RestartMixture(evidence.NUM_CELLS, 1.25)
     highest = highest_alike = 0.0
     for tick in range(30):
         canary_s = generator.lognormal(-7, 0.5, 200)
         canary_s[:20] += 0.3 * (tick % 4 == 0)
         stable, canary = count(generator.lognormal(-7, 0.5, 800)), count(canary_s)
         process.update(reference, stable, canary)
-        capped_alike.update(evidence.tick_ln_e(reference, stable, canary, 5).ravel())
+        capped_alike.update(evidence.tick_ln_e(reference, stable, canary, TENTH.once).ravel())
         highest, highest_alike = max(highest, process.ln_e()), max(highest_alike, capped_alike.ln_e())
     assert highest < math.log(100) / 2
     assert highest_alike > math.log(100)  # what a cap alike for all quantiles would have done
