@@ -26,6 +26,7 @@ def _blank_tally() -> TickTally:
     tally.latencies_s = _Sink()
     tally.compute_s = _Sink()
     tally.keys = _Sink()
+    tally.key_latencies_s = _Sink()
     return tally
 
 

@@ -416,10 +416,11 @@ class Dispatcher:
             pool.close()
 
     def expire(self) -> None:
-        """Gives up attempts that are out of time; call it every few milliseconds."""
+        """Gives up attempts that are out of time, and counts what was answered; call it every few milliseconds."""
         now_s = self._now_s()
         for pool in (*self._pools.values(), *self._retired):
             pool.expire(now_s)
+            pool.tally.fold()
 
     def watch(self) -> None:
         """Lets every endpoint's breaker look, and salts be tried; call it every few milliseconds."""
@@ -438,8 +439,8 @@ class Dispatcher:
                 pool.tally.settle(settle_tick)
                 scores, pool.scores = count_scores(pool.scores), []
                 for second in pool.tally.take(before_tick):
-                    if pool.keeps_keys and len(second.keys) == len(second.latencies_s):
-                        endpoint.memory.load.add(second.tick, second.keys, second.latencies_s)
+                    if pool.keeps_keys:
+                        endpoint.memory.load.add(second.tick, second.keys, second.key_latencies_s)
                     summed = tally.report(pool.spec.app_name, second, age_s, scores)
                     scores = {}
                     versions.setdefault(second.tick, []).append(summed)

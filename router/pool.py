@@ -16,7 +16,7 @@ from router.jobs import Job, JobQueue, Version
 from router.local_channel import Hosted, LocalChannel
 from router.replica_warmth import Warmth
 from router.service_time import ServiceTime
-from router.tally import VersionTally
+from router.tally import MAX_KEYS, VersionTally
 from router.upstream import Batch, Channel, ReplicaChannel
 
 QUEUE_BATCHES = 64
@@ -213,10 +213,12 @@ class Pool:
                     tally.requests -= 1
                     tally = self.tally.at_unjudged(now_s)
                 if tally is not None:
-                    tally.latencies_s.append(now_s - job.arrived_s)
+                    latency_s = now_s - job.arrived_s
+                    tally.latencies_s.append(latency_s)
                     tally.compute_s.append(compute_s)
-                    if self.keeps_keys:
+                    if self.keeps_keys and len(tally.keys) < MAX_KEYS:
                         tally.keys.append(job.key)
+                        tally.key_latencies_s.append(latency_s)
                 if self.keeps_scores and not job.is_pinned and not is_tensor:
                     self.scores.extend(part)
                 job.batch = None  # Ends the ring of batch and job: see `Exchange`.

@@ -2,7 +2,7 @@
 
 Windowing by arrival keeps a hung version from looking fast: a request that is still pending when its second is
 reported counts with the age it has by then (see docs/rollouts.md). Recording is an append; all arithmetic waits for
-the flush, once a second.
+`TickTally.fold`, which handles some hundreds of answers at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,11 @@ import numpy as np
 from divisions.control import VersionReport
 from router import histogram
 
+FOLD_ANSWERS = 512
+"""Answers that are worth the fixed cost of a fold, about 30 us."""
+MAX_KEYS = 4_096
+"""Answers of one second whose customers are kept: what is learnt from them are shares."""
+
 
 class Counted(NamedTuple):
     """Running totals of a version's judged requests since the gateway started."""
@@ -26,10 +31,24 @@ class Counted(NamedTuple):
 class TickTally:
     """What happened to the requests of one version that arrived in one second.
 
-    ``keys`` says whose the latencies are, in the same order, as long as the version's pool keeps them.
+    The hot path appends to the lists; `fold` moves them into the histograms. ``keys`` says whose the first answers
+    were and ``key_latencies_s`` how long those took, as long as the version's pool keeps them.
     """
 
-    __slots__ = ("compute_s", "errors", "keys", "latencies_s", "requests", "tick")
+    __slots__ = (
+        "answered",
+        "compute",
+        "compute_s",
+        "compute_sum_s",
+        "errors",
+        "key_latencies_s",
+        "keys",
+        "latencies_s",
+        "latency",
+        "latency_sum_s",
+        "requests",
+        "tick",
+    )
 
     def __init__(self, tick: int) -> None:
         self.tick = tick
@@ -38,6 +57,25 @@ class TickTally:
         self.latencies_s: list[float] = []
         self.compute_s: list[float] = []
         self.keys: list[bytes] = []
+        self.key_latencies_s: list[float] = []
+        self.answered = 0
+        self.latency = histogram.empty()
+        self.compute = histogram.empty()
+        self.latency_sum_s = 0.0
+        self.compute_sum_s = 0.0
+
+    def fold(self) -> None:
+        """Counts what has been appended."""
+        if not self.latencies_s:
+            return
+        latencies_s, compute_s = np.array(self.latencies_s), np.array(self.compute_s)
+        self.latencies_s.clear()
+        self.compute_s.clear()
+        self.answered += len(latencies_s)
+        self.latency += histogram.count(latencies_s)
+        self.compute += histogram.count(compute_s)
+        self.latency_sum_s += float(latencies_s.sum())
+        self.compute_sum_s += float(compute_s.sum())
 
 
 def report(app_name: str, tally: TickTally, age_s: float, scores: dict[int, int] | None = None) -> VersionReport:
@@ -49,11 +87,11 @@ def report(app_name: str, tally: TickTally, age_s: float, scores: dict[int, int]
         age_s: the least age of a pending request.
         scores: the version's answers by bin of score, counted once.
     """
-    latencies_s = tally.latencies_s
-    pending = max(0, tally.requests - len(latencies_s) - tally.errors)
-    values_s = np.array([*latencies_s, *[age_s] * pending, *[np.inf] * tally.errors])
-    buckets = histogram.to_sparse(histogram.count(values_s))
-    return VersionReport(app_name, tally.requests, tally.errors, buckets, scores or {})
+    tally.fold()
+    counts = tally.latency.copy()
+    counts[histogram.bucket_indices(np.array(age_s))] += max(0, tally.requests - tally.answered - tally.errors)
+    counts[histogram.OVERFLOW] += tally.errors
+    return VersionReport(app_name, tally.requests, tally.errors, histogram.to_sparse(counts), scores or {})
 
 
 @dataclass(slots=True)
@@ -70,19 +108,20 @@ class Totals:
 
     def add(self, tally: TickTally) -> None:
         """Adds a second that will not be added again."""
-        self.requests["2xx"] = self.requests.get("2xx", 0) + len(tally.latencies_s)
+        tally.fold()
+        self.requests["2xx"] = self.requests.get("2xx", 0) + tally.answered
         if tally.errors:
             self.requests["5xx"] = self.requests.get("5xx", 0) + tally.errors
-        self.latency += histogram.count(np.array(tally.latencies_s))
-        self.compute += histogram.count(np.array(tally.compute_s))
-        self.latency_sum_s += sum(tally.latencies_s)
-        self.compute_sum_s += sum(tally.compute_s)
+        self.latency += tally.latency
+        self.compute += tally.compute
+        self.latency_sum_s += tally.latency_sum_s
+        self.compute_sum_s += tally.compute_sum_s
 
 
 class VersionTally:
     """The seconds of one version: open, then reported, then settled into its totals.
 
-    Call `at` for every arrival, and once a second `take` and `settle`.
+    Call `at` for every arrival, `fold` every few milliseconds, and once a second `take` and `settle`.
     """
 
     __slots__ = ("_open", "_reported", "_settled", "_unjudged", "app_name", "totals")
@@ -112,6 +151,12 @@ class VersionTally:
         if tally is None:
             tally = self._unjudged[tick] = TickTally(tick)
         return tally
+
+    def fold(self) -> None:
+        """Counts what has gathered, a little at a time: a whole second's at once would hold up the event loop."""
+        for tally in (*self._open.values(), *self._reported):
+            if len(tally.latencies_s) >= FOLD_ANSWERS:
+                tally.fold()
 
     def take(self, before_tick: int) -> list[TickTally]:
         """Removes and returns the seconds before ``before_tick``, oldest first."""
