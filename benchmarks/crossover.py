@@ -10,7 +10,8 @@ import msgspec
 class Measurement(msgspec.Struct, frozen=True):
     """One engine at one batch size. ``device`` is ``cpu`` or ``gpu``; percentiles are of ``samples`` single runs.
 
-    ``skipped`` says why there are none; the times are 0 then.
+    ``floor_ms`` is the least that the device must take (`benchmarks.floor`). ``skipped`` says why there are no times;
+    they are 0 then.
     """
 
     engine: str
@@ -22,6 +23,7 @@ class Measurement(msgspec.Struct, frozen=True):
     rows_per_s: float = 0.0
     samples: int = 0
     skipped: str = ""
+    floor_ms: float = 0.0
 
 
 class Choice(msgspec.Struct, frozen=True):

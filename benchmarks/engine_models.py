@@ -1,4 +1,8 @@
-"""The models that engines are compared on: the demo's, and one of the product page's size. Both are really trained."""
+"""The models that engines are compared on: the demo's, and one of the product page's size.
+
+They are really trained; only where the product's other dependencies are missing, as on a machine that is borrowed for
+its GPU, the same layers are made with seeded weights instead. What a batch costs does not depend on their values.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from divisions.bundle import ONNX, ONNX_FP16, read_bundle
-from trainers.demo_data import write_demo_data
+from divisions.bundle import ONNX, ONNX_FP16, Manifest, file_sha256, read_bundle, write_manifest
+from divisions.pipeline import Hyperparams
+from divisions.schema import Feature, FeatureKind, FeatureSchema
 
 LARGE_HIDDEN = (4176, 4176, 4176)
 """35.5 million weights, 142 MB in float32: the size that the product page shows."""
@@ -54,6 +60,8 @@ def train_model(name: str, work: Path, hidden: tuple[int, ...], epochs: int, see
     Raises:
         RuntimeError: training failed.
     """
+    from trainers.demo_data import write_demo_data
+
     folder = work / name
     data = write_demo_data(folder / "data")
     pipeline = folder / "pipeline.yaml"
@@ -64,6 +72,31 @@ def train_model(name: str, work: Path, hidden: tuple[int, ...], epochs: int, see
     if done.returncode:
         raise RuntimeError(f"training {name} failed: {done.stderr.decode()[-500:]}")
     return open_model(name, Path(msgspec.json.decode(done.stdout)["bundle_path"]))
+
+
+def untrained_model(name: str, work: Path, hidden: tuple[int, ...], seed: int) -> TrainedModel:
+    """The same layers behind a transform of 19 columns, as the demo's customers have, with seeded weights."""
+    from trainers.export import export_onnx
+    from trainers.half_precision import half_precision
+    from trainers.model import build_model
+
+    kinds = [FeatureKind.NUMERIC] * 16 + [FeatureKind.CATEGORICAL] * 3
+    schema = FeatureSchema(
+        tuple(
+            Feature(f"column_{index:02d}", kind, ("a", "b", "c") if kind is FeatureKind.CATEGORICAL else ())
+            for index, kind in enumerate(kinds)
+        )
+    )
+    rows_NF = np.random.default_rng(seed).normal(size=(1_000, len(kinds))).astype(np.float32)
+    model = build_model(schema, rows_NF, Hyperparams(hidden=hidden, seed=seed)).eval()
+    folder = work / name
+    folder.mkdir(parents=True)
+    whole = export_onnx(model, schema, {})
+    (folder / ONNX).write_bytes(whole)
+    (folder / ONNX_FP16).write_bytes(half_precision(whole))
+    files = {one: file_sha256(folder / one) for one in (ONNX, ONNX_FP16)}
+    write_manifest(folder, Manifest(name, "benchmark", "seeded", "2025-01-13T00:00:00Z", schema, {}, files))
+    return open_model(name, folder)
 
 
 _PIPELINE = """\

@@ -187,6 +187,7 @@ def simulate(
     judge: RolloutJudge | None = None
     reports: deque[tuple[int, EndpointReport]] = deque()
     total = harmed = 0
+    gaps: dict[int, tuple[float, ...]] = {}
 
     def arms(_endpoint: str) -> Arms | None:
         return Arms(STABLE, CANARY) if canary.canary_bp(state, policy) else None
@@ -208,7 +209,10 @@ def simulate(
         if judge is None and chooses_salt:
             weights_bp = canary.weights_bp(policy)
             scores = gateway.choose_salt(salt, weights_bp, tick)
-            salt = salts.candidate(salt, salts.best([scores] if scores else [], weights_bp))
+            found = [scores] if scores else []
+            index = salts.best(found, weights_bp)
+            gaps = dict(zip(weights_bp, salts.gaps(found, weights_bp, index), strict=False))
+            salt = salts.candidate(salt, index)
         before = state
         state = _turn(state, policy, judge, scenario, now_s)
         decided_s = tripped_s if isinstance(state, RollingBack) and tripped_s is not None else now_s
@@ -225,7 +229,8 @@ def simulate(
             judge = judge or watch.begin(ENDPOINT, policy.analysis)
             weight_bp = canary.canary_bp(state, policy)
             gateway.split_by(salt, weight_bp)
-            judge.enter_step(canary.judged_step(state, policy), tick + 1, salt=salt, weight_bp=weight_bp)
+            index = canary.judged_step(state, policy)
+            judge.enter_step(index, tick + 1, salt=salt, weight_bp=weight_bp, gaps=gaps.get(weight_bp, ()))
     return Outcome("unfinished", "", math.inf, total, harmed)
 
 

@@ -19,6 +19,8 @@ from divisions.errors import EngineError
 LIBRARY = "libcuda.so.1"
 
 _ATTRIBUTE_MAJOR, _ATTRIBUTE_MINOR = 75, 76
+_ATTRIBUTE_CLOCK_KHZ, _ATTRIBUTE_MULTIPROCESSORS = 13, 16
+_ATTRIBUTE_MEMORY_CLOCK_KHZ, _ATTRIBUTE_BUS_BITS = 36, 37
 _STREAM_NON_BLOCKING = 1
 _CAPTURE_THREAD_LOCAL = 1
 """Other threads may go on using CUDA while a graph is captured; the global mode would make their calls fail."""
@@ -65,6 +67,16 @@ class GpuInfo:
     compute_capability: tuple[int, int]
     memory_bytes: int
     driver: str
+
+
+@dataclass(frozen=True, slots=True)
+class GpuRates:
+    """How fast a GPU's clocks let it be: the highest ones, in hertz."""
+
+    memory_clock_hz: float
+    bus_bits: int
+    clock_hz: float
+    multiprocessors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +163,21 @@ class CudaDriver:
             name=name.value.decode(errors="replace"),
             uuid=uuid.raw.hex(),
             compute_capability=(
-                self._out(_INT, "cuDeviceGetAttribute", _ATTRIBUTE_MAJOR, device),
-                self._out(_INT, "cuDeviceGetAttribute", _ATTRIBUTE_MINOR, device),
+                self._attribute(_ATTRIBUTE_MAJOR, device),
+                self._attribute(_ATTRIBUTE_MINOR, device),
             ),
             memory_bytes=self._out(_SIZE, "cuDeviceTotalMem_v2", device),
             driver=f"{version // 1000}.{version % 1000 // 10}",
+        )
+
+    def rates(self, index: int) -> GpuRates:
+        """For floors beside measured times; nothing that serves needs it."""
+        device = self._device(index)
+        return GpuRates(
+            memory_clock_hz=self._attribute(_ATTRIBUTE_MEMORY_CLOCK_KHZ, device) * 1e3,
+            bus_bits=self._attribute(_ATTRIBUTE_BUS_BITS, device),
+            clock_hz=self._attribute(_ATTRIBUTE_CLOCK_KHZ, device) * 1e3,
+            multiprocessors=self._attribute(_ATTRIBUTE_MULTIPROCESSORS, device),
         )
 
     def enter(self) -> None:
@@ -214,6 +236,9 @@ class CudaDriver:
 
     def destroy_graph(self, graph: int) -> None:
         self._call("cuGraphExecDestroy", graph)
+
+    def _attribute(self, which: int, device: int) -> int:
+        return self._out(_INT, "cuDeviceGetAttribute", which, device)
 
     def _device(self, index: int) -> int:
         return self._out(_INT, "cuDeviceGet", index)

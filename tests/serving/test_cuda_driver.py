@@ -8,11 +8,15 @@ from types import SimpleNamespace
 import pytest
 
 from divisions.errors import EngineError
-from serving.engines.cuda_driver import _SIGNATURES, LIBRARY, CudaDriver, probe_gpus
+from serving.engines.cuda_driver import _SIGNATURES, LIBRARY, CudaDriver, GpuRates, probe_gpus
 
 FUNCTION = {name: ctypes.CFUNCTYPE(ctypes.c_int, *kinds) for name, kinds in _SIGNATURES.items()}
 HIGH = 0x7F12_3456_7000
 """An address beyond 32 bits: it must come through whole."""
+
+
+T4_ATTRIBUTES = {75: 7, 76: 5, 13: 1_590_000, 16: 40, 36: 5_001_000, 37: 256}
+"""By the numbers of ``CUdevice_attribute``."""
 
 
 def put(address, kind, value):
@@ -39,7 +43,7 @@ class Library:
             "cuDeviceGet": lambda out, index: put(out, ctypes.c_int, index),
             "cuDeviceGetName": None,
             "cuDeviceGetUuid_v2": lambda out, device: ctypes.memmove(out, bytes(range(16)), 16) and 0,
-            "cuDeviceGetAttribute": lambda out, which, device: put(out, ctypes.c_int, {75: 7, 76: 5}[which]),
+            "cuDeviceGetAttribute": lambda out, which, device: put(out, ctypes.c_int, T4_ATTRIBUTES[which]),
             "cuDeviceTotalMem_v2": lambda out, device: put(out, ctypes.c_size_t, 15_843_721_216),
             "cuDevicePrimaryCtxRetain": lambda out, device: put(out, pointer, HIGH),
             "cuMemAlloc_v2": lambda out, size: put(out, pointer, HIGH + size),
@@ -81,6 +85,10 @@ def test_a_t4_is_described():
     (gpu,) = probe_gpus(lambda name: Library()).gpus
     assert (gpu.name, gpu.compute_capability, gpu.memory_bytes) == ("Tesla T4", (7, 5), 15_843_721_216)
     assert (gpu.uuid, gpu.driver) == (bytes(range(16)).hex(), "12.8")
+
+
+def test_its_clocks_are_in_hertz():
+    assert CudaDriver(lambda name: Library()).rates(0) == GpuRates(5_001e6, 256, 1_590e6, 40)
 
 
 def test_what_is_asked_for_is_the_drivers_own_library():
