@@ -31,7 +31,7 @@ class AsgiHandler:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, request: Request) -> None:
-        reply = _AsgiReply(request.exchange, is_head=request.method == b"HEAD")
+        reply = _AsgiReply(request.exchange, is_head=request.head.method == b"HEAD")
         gone = asyncio.Event()
         request.exchange.on_disconnect = gone.set
         messages: list[Message] = [{"type": "http.request", "body": request.body, "more_body": False}]
@@ -53,18 +53,18 @@ class AsgiHandler:
 
 def scope_of(request: Request) -> dict[str, Any]:
     """The ASGI scope of a request."""
-    raw_path, _, query = request.url.partition(b"?")
+    raw_path, _, query = request.head.url.partition(b"?")
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
-        "http_version": request.http_version,
-        "method": request.method.decode("ascii"),
+        "http_version": request.head.http_version,
+        "method": request.head.method.decode("ascii"),
         "scheme": "http",
         "path": urllib.parse.unquote(raw_path.decode("latin-1")),
         "raw_path": raw_path,
         "query_string": query,
         "root_path": "",
-        "headers": request.headers,
+        "headers": request.head.headers,
         "client": None,
         "server": None,
         "state": {},

@@ -11,7 +11,6 @@ import math
 import re
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
@@ -33,8 +32,7 @@ _SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(msgspec.Struct, frozen=True, gc=False):
     """One row of a request. ``values`` is None when only the entity is named: the online store has the features."""
 
     key: str | None

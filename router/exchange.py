@@ -8,8 +8,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from router import problem
-
-Headers = list[tuple[bytes, bytes]]
+from router.heads import Head, Headers
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
@@ -32,30 +31,15 @@ class Connection(Protocol):
 
 
 class Request:
-    """One complete request. ``headers`` have lower-case names, in order, unmerged."""
+    """One complete request."""
 
-    __slots__ = ("body", "exchange", "headers", "http_version", "method", "received_s", "url")
+    __slots__ = ("body", "exchange", "head", "received_s")
 
-    def __init__(
-        self,
-        method: bytes,
-        url: bytes,
-        headers: Headers,
-        body: bytes,
-        http_version: str,
-        exchange: Exchange,
-        received_s: float,
-    ) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
+    def __init__(self, head: Head, body: bytes, exchange: Exchange, received_s: float) -> None:
+        self.head = head
         self.body = body
-        self.http_version = http_version
         self.exchange = exchange
         self.received_s = received_s
-
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for each, value in self.headers if each == name), None)
 
 
 class Exchange:

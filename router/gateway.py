@@ -105,9 +105,9 @@ class Gateway:
 
     def handle(self, request: Request) -> None:
         """Sends hot requests the short way and the rest to the application."""
-        if request.method == b"POST" and request.url.startswith(PREFIX):
+        if request.head.method == b"POST" and request.head.url.startswith(PREFIX):
             self._predict.handle(request)
-        elif request.method == b"POST" and is_infer(request.url):
+        elif request.head.method == b"POST" and is_infer(request.head.url):
             self._infer.handle(request)
         else:
             self._asgi.handle(request)

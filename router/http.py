@@ -16,7 +16,8 @@ from typing import Protocol, cast
 
 import httptools
 
-from router.exchange import Exchange, Headers, Request
+from router.exchange import Exchange, Request
+from router.heads import Head, Headers, HeadMemory
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class HttpServer:
         self.limits = limits
         self.now_s = now_s
         self.connections: set[HttpConnection] = set()
+        self.heads = HeadMemory()
         self.is_closing = False
 
     def protocol(self) -> HttpConnection:
@@ -81,6 +83,10 @@ class HttpConnection(asyncio.Protocol):
         self._limits = server.limits
         self._transport: asyncio.Transport | None = None
         self._parser = httptools.HttpRequestParser(self)
+        self._heads = server.heads
+        self._is_between = True  # no part of a request has come, and the parser would take another
+        self._is_first = True
+        self._lone_head: Head | None = None
         self.exchanges: deque[Exchange] = deque()
         self._since_s = server.now_s()  # when the present state began: idle, receiving or blocked
         self._is_receiving = False
@@ -122,10 +128,24 @@ class HttpConnection(asyncio.Protocol):
         if self._is_refused:
             return
         self._received_s = self._server.now_s()
+        was_between = self._is_between
+        if was_between and (known := self._heads.find(data)) is not None:
+            self._since_s = self._received_s
+            try:
+                self._handle(*known, keep_alive=True)
+            except Exception:
+                log.exception("a request could not be handled")
+                self._refuse(500, "internal error; the log has the details")
+            self._brake()
+            return
         self._has_begun = False
+        self._is_first = True
+        self._lone_head = None
         try:
             try:
                 self._parser.feed_data(data)
+                if was_between and self._is_between and self._lone_head is not None:
+                    self._heads.keep(data, self._lone_head, self._body_bytes)
             except httptools.HttpParserUpgrade as upgrade:
                 self._pass_over_offers(data[upgrade.args[0] :])
         except httptools.HttpParserCallbackError as error:
@@ -142,6 +162,9 @@ class HttpConnection(asyncio.Protocol):
             self._head_bytes += self._part_of_head(data) if self._has_begun else len(data)
             if self._head_bytes > self._limits.max_header_bytes and not self._is_refused:
                 self._refuse(431, f"the headers are over {self._limits.max_header_bytes} bytes")
+        self._brake()
+
+    def _brake(self) -> None:
         if len(self.exchanges) > MAX_PIPELINED and self._transport is not None:
             self._transport.pause_reading()
 
@@ -173,6 +196,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._is_receiving = True
+        self._is_between = False
         self._since_s = self._received_s
         self._url = b""
         self._headers = []
@@ -253,18 +277,16 @@ class HttpConnection(asyncio.Protocol):
         self._since_s = self._received_s
         parser = self._parser
         body = self._body
-        exchange = Exchange(self, parser.should_keep_alive() and not self._server.is_closing)
+        self._is_between = keep_alive = parser.should_keep_alive()
+        head = Head(parser.get_method(), self._url, self._headers, parser.get_http_version())
+        self._lone_head = head if self._is_first else None
+        self._is_first = False
+        self._handle(head, body[0] if len(body) == 1 else b"".join(body), keep_alive=keep_alive)
+
+    def _handle(self, head: Head, body: bytes, *, keep_alive: bool) -> None:
+        exchange = Exchange(self, keep_alive and not self._server.is_closing)
         self.exchanges.append(exchange)
-        request = Request(
-            parser.get_method(),
-            self._url,
-            self._headers,
-            body[0] if len(body) == 1 else b"".join(body),
-            parser.get_http_version(),
-            exchange,
-            self._received_s,
-        )
-        self._server.handler.handle(request)
+        self._server.handler.handle(Request(head, body, exchange, self._received_s))
 
     # -- replies ------------------------------------------------------------------------------------------------
 

@@ -112,6 +112,13 @@ class Job:
         self.source: RowSource | None = None
         self.tally: TickTally | None = None
 
+    def cancel(self) -> None:
+        """Its caller has gone: it leaves the queue when the next batch is formed."""
+        if not self.is_done:
+            self.is_done = True
+            if self.tally is not None:
+                self.tally.requests -= 1  # Neither a success nor a failure of the version.
+
 
 SMALLEST_SHARE = 4
 

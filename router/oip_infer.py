@@ -85,7 +85,7 @@ class InferHandler:
             return
         model: ServedModel | None = None
         try:
-            name, label = _target(request.url)
+            name, label = _target(request.head.url)
             if self._directory.is_empty:
                 raise NotRunningError("nothing is deployed yet", remedy="run a pipeline with `divisions run`")
             model = self._directory.find(name)
@@ -97,7 +97,7 @@ class InferHandler:
     def _read_headers(self, request: Request) -> _Head:
         self._count += 1
         head = _Head(b"%s%x" % (self._id_prefix, self._count), self._timeout_s)
-        for name, value in request.headers:
+        for name, value in request.head.headers:
             if name == b"inference-header-content-length":
                 if head.json_bytes is not None or not value.isdigit() or len(value) > 12:
                     head.refusal = (400, "Inference-Header-Content-Length must be one whole number of bytes")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,6 +20,7 @@ from router.decode import Row, Values
 from router.dispatcher import Dispatcher
 from router.endpoint import Endpoint
 from router.exchange import Exchange, Request
+from router.heads import Head
 from router.jobs import Answer, Job, Version
 from router.request_log import RequestLog
 
@@ -26,6 +28,8 @@ PREFIX = b"/api/v2/predict/"
 MAX_ROWS = 4_096
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_Wishes: TypeAlias = tuple[str, bytes, float, bytes | None, bytes, tuple[int, str] | None]
+"""What a head asks for: endpoint, request id (or nothing), seconds, a tester's version, trace, and what is wrong."""
 
 
 class PredictHandler:
@@ -61,12 +65,17 @@ class PredictHandler:
         """Requests that reached no version, by endpoint and status."""
 
     def handle(self, request: Request) -> None:
-        exchange = request.exchange
-        request_id, timeout_s, label, complaint = self._read_headers(request)
+        exchange, head = request.exchange, request.head
+        wishes = head.derived
+        if wishes is None:
+            wishes = head.derived = self._read_head(head)
+        name, request_id, timeout_s, label, exchange.traceparent, complaint = wishes
+        if not request_id:
+            self._count += 1
+            request_id = b"%s%x" % (self._id_prefix, self._count)
         if complaint is not None:
             self._refuse(exchange, "", complaint[0], complaint[1], request_id)
             return
-        name = request.url[len(PREFIX) :].decode("latin-1")
         endpoint = self._dispatcher.endpoints.get(name)
         if endpoint is None:
             name = name.partition("?")[0]
@@ -85,13 +94,12 @@ class PredictHandler:
         except DivisionsError as error:
             self.failed(endpoint, exchange, error, request_id)
 
-    def _read_headers(self, request: Request) -> tuple[bytes, float, bytes | None, tuple[int, str] | None]:
-        """Request id, time allowed, the version that a tester names, and what is wrong."""
-        request_id = b""
+    def _read_head(self, head: Head) -> _Wishes:
+        request_id = traceparent = b""
         label: bytes | None = None
         timeout_s = self._timeout_s
         complaint: tuple[int, str] | None = None
-        for name, value in request.headers:
+        for name, value in head.headers:
             if name == b"x-request-id":
                 if _REQUEST_ID.fullmatch(value):
                     request_id = value
@@ -104,18 +112,16 @@ class PredictHandler:
                 else:
                     complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
             elif name == b"traceparent":
-                request.exchange.traceparent = value
+                traceparent = value
             elif name == b"x-divisions-version":
                 label = value
-                complaint = complaint or self._tester_complaint(request)
-        if not request_id:
-            self._count += 1
-            request_id = b"%s%x" % (self._id_prefix, self._count)
-        return request_id, timeout_s, label, complaint
+                complaint = complaint or self._tester_complaint(head)
+        endpoint = head.url[len(PREFIX) :].decode("latin-1")
+        return endpoint, request_id, timeout_s, label, traceparent, complaint
 
-    def _tester_complaint(self, request: Request) -> tuple[int, str] | None:
+    def _tester_complaint(self, head: Head) -> tuple[int, str] | None:
         """Only who holds the control token may choose a version: others would undo the split."""
-        given = next((value for name, value in request.headers if name == b"authorization"), None)
+        given = head.header(b"authorization")
         if given is None:
             return 401, "x-divisions-version needs the cluster's bearer token"
         scheme, _, token = given.partition(b" ")
@@ -156,7 +162,7 @@ class PredictHandler:
         now_s = request.received_s
         answer = SingleAnswer(endpoint, row.key, request_id, request.exchange, self)
         job = self._dispatcher.submit_one(endpoint, key, values, answer, now_s, now_s + timeout_s)
-        request.exchange.on_disconnect = Cancel([job])
+        request.exchange.on_disconnect = job.cancel
 
     def _many(
         self, endpoint: Endpoint, rows: Sequence[Row], request: Request, request_id: bytes, timeout_s: float
@@ -212,7 +218,7 @@ class PredictHandler:
 
 
 class Cancel:
-    """Marks jobs as done when their caller has gone: they leave the queue when the next batch is formed."""
+    """Cancels the jobs of a caller that has gone."""
 
     __slots__ = ("_jobs",)
 
@@ -221,10 +227,7 @@ class Cancel:
 
     def __call__(self) -> None:
         for job in self._jobs:
-            if not job.is_done:
-                job.is_done = True
-                if job.tally is not None:
-                    job.tally.requests -= 1  # Neither a success nor a failure of the version.
+            job.cancel()
 
 
 class SingleAnswer:
