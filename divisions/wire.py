@@ -28,6 +28,7 @@ from divisions.errors import ChannelError
 
 WIRE_VERSION = 1
 MAX_FRAME_BYTES = 64 * 1024 * 1024
+SMALL_BYTES = 16 * 1024
 
 _LENGTH = struct.Struct("<I")
 _PREFIX = struct.Struct("<IBB")
@@ -180,8 +181,8 @@ class FrameReader:
         self._rest = bytearray()
         self._needed_bytes = 0
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Yields the frames that ``data`` completes.
+    def feed(self, data: bytes | bytearray) -> Iterator[Frame]:
+        """Yields the frames that ``data`` completes. The payloads of large ones are views into it, not copies.
 
         Raises:
             ChannelError: a frame is over the cap or damaged. The stream cannot be used any further.
@@ -191,9 +192,9 @@ class FrameReader:
             self._rest += data
             if len(self._rest) < self._needed_bytes:
                 return
-            data = bytes(self._rest)
-            self._rest = bytearray()
+            data, self._rest = self._rest, bytearray()
         position, end = 0, len(data)
+        source = memoryview(data) if end > SMALL_BYTES else bytes(data)  # a slice of few bytes is cheaper than a view
         size = 4
         while end - position >= 4:
             size = _LENGTH.unpack_from(data, position)[0] + 4
@@ -201,7 +202,7 @@ class FrameReader:
                 raise ChannelError(f"frame of {size} bytes is over the cap of {self.max_frame_bytes}")
             if end - position < size:
                 break
-            yield decode_frame(data if size == end and position == 0 else data[position : position + size])
+            yield decode_frame(source if size == end and position == 0 else source[position : position + size])
             position += size
             size = 4
         if position < end:

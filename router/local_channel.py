@@ -43,6 +43,7 @@ class LocalChannel:
         self.is_local = True
         self.is_ready = True
         self.is_overdue = False
+        self.replied_s = 0.0
         self.max_batch = address.max_batch
         self.in_flight: dict[int, Batch] = {}
         self._columns = columns

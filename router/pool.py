@@ -36,7 +36,9 @@ class FailureSink(Protocol):
 class Pool:
     """See the module.
 
-    A channel has one batch in flight at most, so a replica that hangs gets no second one. Free channels take turns.
+    A channel has one batch in flight, so that a batch is as large as can be when it leaves. Only where a full batch
+    waits does a replica get it ahead of time: it then travels while the one before it is computed. Free channels take
+    turns.
     """
 
     def __init__(
@@ -107,15 +109,17 @@ class Pool:
 
     @property
     def ready_channels(self) -> int:
-        return sum(channel.is_ready for channel in self.channels.values())
+        """Channels that would get work."""
+        return sum(channel.is_ready and not channel.is_overdue for channel in self.channels.values())
 
     def predicted_wait_s(self) -> float:
         """Time until a job that joins the queue now is answered, by the running fit of batch durations."""
-        replicas = max(1, sum(each.is_ready and not each.is_overdue for each in self.channels.values()))
+        replicas = max(1, self.ready_channels)
         max_batch = self.spec.max_batch
         batches = math.ceil((self.queue.rows + 1) / max_batch)
+        ahead = max([len(each.in_flight) for each in self.channels.values()], default=1) or 1
         full_s = self.service_time.predict_s(min(max_batch, self.queue.rows + 1))
-        return full_s * (batches / replicas + 1)
+        return full_s * (batches / replicas + ahead)
 
     def submit(self, job: Job, now_s: float) -> None:
         """Queues a job.
@@ -127,7 +131,7 @@ class Pool:
         if queue.rows >= self.spec.max_batch:
             self._admit(job, now_s)
         queue.add(job)
-        if self._free and not self._is_scheduled:
+        if (self._free or queue.rows >= self.spec.max_batch) and not self._is_scheduled:
             self._is_scheduled = True
             # After this turn of the loop, so that everything that arrived in it shares a batch.
             self._loop.call_soon(self._dispatch)
@@ -157,6 +161,18 @@ class Pool:
                 free.appendleft(channel)
                 return
             channel.send(jobs, now_s)
+        if queue.rows >= self.spec.max_batch:
+            self._send_ahead(now_s)
+
+    def _send_ahead(self, now_s: float) -> None:
+        """Gives replicas that compute a second batch each, as long as there are full ones."""
+        for channel in self.channels.values():
+            if self.queue.rows < channel.max_batch:
+                return
+            if channel.is_ready and not channel.is_overdue and len(channel.in_flight) == 1:
+                jobs = self.queue.form(now_s, channel.max_batch, self.service_time)
+                if jobs:
+                    channel.send(jobs, now_s)
 
     def _nearer(self, remote: Channel) -> Channel:
         """Another free channel, to a replica on this node, if there is one: a network hop saved."""
@@ -175,16 +191,18 @@ class Pool:
     def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None:
         now_s = self._now_s()
         channel.is_overdue = False
-        if channel in self._retiring:
-            self._retiring.remove(channel)
-            channel.close()
-        else:
-            self._free.append(channel)
+        begun_s, channel.replied_s = max(batch.sent_s, channel.replied_s), now_s
+        if not channel.in_flight:
+            if channel in self._retiring:
+                self._retiring.remove(channel)
+                channel.close()
+            else:
+                self._free.append(channel)
         if reply.status == wire.Status.OK and reply.rows == batch.rows:
             # The next batch leaves before this one's callers are answered: the replica works meanwhile.
             if len(self.queue):
                 self._dispatch()
-            self.service_time.observe(batch.rows, now_s - batch.sent_s)
+            self.service_time.observe(batch.rows, now_s - begun_s)
             self._answer(batch, reply, now_s, is_young=self.warmth.answered(channel, len(batch.jobs), now_s))
         elif reply.status == wire.Status.CLOSING:
             if channel in self._free:

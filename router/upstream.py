@@ -54,7 +54,7 @@ class Batch:
 
 
 class Channel(Protocol):
-    """A way to one replica, or to an engine in this process. Takes one batch at a time while it is ready."""
+    """A way to one replica, or to an engine in this process, which answers batches one after the other."""
 
     address: ReplicaAddress
     is_local: bool
@@ -63,6 +63,8 @@ class Channel(Protocol):
     """Whether its batch in flight was given up; it gets no further work until it answers."""
     max_batch: int
     in_flight: dict[int, Batch]
+    replied_s: float
+    """When the last reply came: a batch that was sent before that has been computed since."""
 
     def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
         """Sends one batch; the owner hears of its fate later."""
@@ -109,6 +111,7 @@ class ReplicaChannel(asyncio.Protocol):
         self.max_batch = address.max_batch
         self.is_ready = False
         self.is_overdue = False
+        self.replied_s = 0.0
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
 
     async def _keep_connected(self) -> None:

@@ -230,6 +230,46 @@ def test_hung_stable_replicas_mean_a_deadline_error_and_not_a_hung_caller(run):
     run(scenario())
 
 
+def test_a_replica_gets_a_second_batch_ahead_of_time_only_if_it_is_full(run):
+    release = threading.Event()
+    hang = {"on": False}
+
+    def hanging(rows_NF):
+        if hang["on"]:
+            release.wait(20)
+        return minutes_score(rows_NF)
+
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.thread_replica(hanging)])
+            hang["on"] = True
+            stable = it.gateway.dispatcher.endpoints["churn"].stable
+            (channel,) = stable.channels.values()
+
+            def in_flight():
+                return [batch.rows for batch in channel.in_flight.values()]
+
+            async def until(is_so):
+                while not is_so():
+                    await asyncio.sleep(0.005)
+
+            calls = []
+            for wanted, left in ((1, 0), (8, 7), (9, 0), (25, 16)):
+                while len(calls) < wanted:
+                    body = {"customer_id": f"c-{len(calls)}", "features": features(minutes=float(len(calls)))}
+                    calls.append(asyncio.create_task(it.predict(body)))
+                await asyncio.wait_for(until(lambda left=left: stable.queue.rows == left and in_flight()), 10)
+                await asyncio.sleep(0.03)
+                assert in_flight() == ([1] if wanted < 9 else [1, 8])
+            release.set()
+            replies = await asyncio.gather(*calls)
+            assert [reply.json["churn_probability"] for reply in replies] == pytest.approx(
+                [n / 1000 for n in range(25)], abs=1e-6
+            )
+
+    run(scenario())
+
+
 def test_features_come_from_the_online_store(run):
     async def scenario():
         async with world() as it:
