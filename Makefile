@@ -37,10 +37,16 @@ test: $(VENV)/.dev
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not e2e and not gpu"
 
-# Needs an NVIDIA GPU; uses whatever of TensorRT, ONNX Runtime with CUDA and PyTorch with CUDA is installed.
-gpu: $(VENV)/.dev
-	$(BIN)/python -m pytest -m gpu tests/gpu --gpu-report docs/gpu-report.md
-	$(BIN)/python -m benchmarks.engines --out docs/benchmarks/engines-gpu.json --plot docs/benchmarks/engines-gpu.svg
+# Needs an NVIDIA GPU; uses whatever of TensorRT, ONNX Runtime with CUDA and PyTorch with CUDA is installed. With
+# GPU_PYTHON=python3 it installs nothing and takes what that Python has; docs/gpu.md says what it must have.
+GPU_PYTHON ?=
+GPU_OPTIONS ?= $(if $(GPU_PYTHON),--untrained)
+gpu: $(if $(GPU_PYTHON),,$(VENV)/.dev)
+	@failed=0; python=$(or $(GPU_PYTHON),$(BIN)/python); \
+	$$python -m pytest -m gpu tests/gpu --gpu-report docs/gpu-report.md || failed=1; \
+	$$python -m benchmarks.engines --need-gpu $(GPU_OPTIONS) --out docs/benchmarks/engines-gpu.json \
+		--plot docs/benchmarks/engines-gpu.svg || failed=1; \
+	exit $$failed
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

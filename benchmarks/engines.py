@@ -26,9 +26,9 @@ from benchmarks.floor import Peak, cpu_peak, floor_ms, gpu_peak
 from benchmarks.machine import Machine, describe_machine
 from divisions.bundle import ONNX, ONNX_FP16
 from divisions.control import EngineChoice
-from divisions.errors import DivisionsError
+from divisions.errors import DivisionsError, EngineError
 from serving.engines.capabilities import Capabilities, probe_capabilities
-from serving.engines.cuda_driver import CudaDriver
+from serving.engines.cuda_driver import CudaDriver, probe_gpus
 from serving.engines.onnx_runtime import OnnxRuntimeEngine
 from serving.engines.protocol import Engine
 from serving.engines.torch_cuda import TorchEngine
@@ -262,11 +262,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         action="store_true",
         help="do not train what is not given as a bundle: the same layers with seeded weights, which cost the same",
     )
+    parser.add_argument("--need-gpu", action="store_true", help="fail where there is no GPU")
     parser.add_argument("--plot", type=Path, help="draw p50 over batch size into this file")
     options = parser.parse_args(arguments)
 
     def measure_all(work: Path, say: Say) -> EnginesResult:
         batches = parse_counts("--batches", options.batches)
+        if options.need_gpu and (reason := probe_gpus().reason):
+            raise EngineError(f"there is no GPU to measure: {reason}")
         bundles = options.demo_bundle, options.large_bundle
         found = measure_engines(work, batches, options.limit_s, options.seed, bundles, options.untrained, say)
         if options.plot:

@@ -12,10 +12,10 @@ from serving.engines.cuda_driver import GpuProbe, probe_gpus
 from serving.engines.onnx_runtime import Provider
 
 _MISSING = {
-    EngineChoice.TENSORRT: "tensorrt is not installed; install the extra 'gpu' from NVIDIA's index",
-    EngineChoice.ONNXRUNTIME_TENSORRT: "the installed onnxruntime has no TensorRT support; install the extra 'gpu'",
-    EngineChoice.ONNXRUNTIME_CUDA: "the installed onnxruntime has no CUDA support; install the extra 'gpu'",
-    EngineChoice.TORCH: "torch is not installed",
+    EngineChoice.TENSORRT: "tensorrt is not installed; docs/gpu.md says how",
+    EngineChoice.ONNXRUNTIME_TENSORRT: "the installed onnxruntime has no TensorRT support; docs/gpu.md says how",
+    EngineChoice.ONNXRUNTIME_CUDA: "the installed onnxruntime has no CUDA support; docs/gpu.md says how",
+    EngineChoice.TORCH: "torch is not installed, or built for CPUs only",
 }
 
 
@@ -39,12 +39,12 @@ def probe_capabilities(
         num_gpus: the replica's share; without one nobody is asked.
         probe: asks the driver.
         providers: the names of ONNX Runtime's providers.
-        is_installed: whether a module is there; it is not imported.
+        is_installed: whether a module is there, and not a build for CPUs only; it is not imported.
     """
     gpus = probe() if num_gpus > 0 else GpuProbe(reason="no GPU was asked for")
     if not gpus.gpus:
         return Capabilities(gpus, dict.fromkeys(_MISSING, gpus.reason))
-    is_installed = is_installed or (lambda name: importlib.util.find_spec(name) is not None)
+    is_installed = is_installed or _is_installed
     found = tuple((providers or _providers)())
     is_there = {
         EngineChoice.TENSORRT: is_installed("tensorrt"),
@@ -64,6 +64,10 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _is_installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None and not versions().get(name, "").endswith("+cpu")
 
 
 def _providers() -> Sequence[str]:

@@ -122,12 +122,22 @@ def test_with_a_gpu_each_missing_library_has_its_remedy():
         providers=lambda: ["CPUExecutionProvider"],
         is_installed=lambda name: name == "torch",
     )
-    assert "install the extra 'gpu'" in capabilities.missing[TRT]
+    assert "docs/gpu.md says how" in capabilities.missing[TRT]
     assert "no CUDA support" in capabilities.missing[CUDA]
     assert EngineChoice.TORCH not in capabilities.missing
     there = ["CUDAExecutionProvider", "TensorrtExecutionProvider"]
     whole = probe_capabilities(0.5, probe=lambda: T4_PROBE, providers=lambda: there, is_installed=lambda _: True)
     assert whole.missing == {}
+
+
+def test_a_torch_for_cpus_is_none(monkeypatch):
+    """PyTorch's index marks its builds so; importing it to ask would take seconds."""
+    from serving.engines import capabilities as module
+
+    for version, is_there in (("2.13.0+cpu", False), ("2.13.0+cu130", True), ("2.13.0", True)):
+        monkeypatch.setattr(module, "versions", lambda version=version: {"torch": version})
+        found = probe_capabilities(0.5, probe=lambda: T4_PROBE, providers=list)
+        assert (EngineChoice.TORCH not in found.missing) is is_there
 
 
 # A GPU-less process never gets as far as TensorRT's Runtime, which would end it
