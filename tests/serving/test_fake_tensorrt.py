@@ -12,7 +12,6 @@ import json
 import re
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
@@ -24,9 +23,13 @@ from tests.serving.fake_cuda import FakeCuda
 pytestmark = pytest.mark.e2e
 
 LEAN = ("tensorrt-lean-cu13-libs==11.4.0.106", "tensorrt-lean-cu13-bindings==11.4.0.106")
-BUILDER = "tensorrt-cu13-bindings==11.4.0.106"
-FOLDER = Path(tempfile.gettempdir()) / "divisions-tensorrt-wheels"
-
+BINDINGS = (
+    "tensorrt-cu13-bindings==10.13.3.9",
+    "tensorrt-lean-cu13-bindings==10.13.3.9",
+    "tensorrt-cu13-bindings==11.4.0.106",
+)
+"""The oldest that is supported and the newest. Their shared objects name everything that they bind; the lean ones of
+10.13 cannot be imported, because the library that belongs to them is not in the registry."""
 RUNTIME = {
     "Runtime": fake_tensorrt.Runtime,
     "ICudaEngine": fake_tensorrt.ICudaEngine,
@@ -81,8 +84,14 @@ def fetched(folder: Path, *packages: str) -> Path:
 
 
 @pytest.fixture(scope="module")
-def lean():
-    site = fetched(FOLDER / "lean", *LEAN)
+def folder(request):
+    """Pytest's own cache: kept from run to run, and nobody else's."""
+    return Path(request.config.cache.mkdir("tensorrt-wheels"))
+
+
+@pytest.fixture(scope="module")
+def lean(folder):
+    site = fetched(folder / "lean", *LEAN)
     wanted = json.dumps({"classes": list(RUNTIME), "enums": ENUMS})
     # In a process of its own: two TensorRTs in one would be one too many.
     done = subprocess.run([sys.executable, "-c", DESCRIBE, str(site), wanted], capture_output=True, check=False)
@@ -129,24 +138,27 @@ def test_the_loggers_severities_are_where_we_look(lean):
     assert {"INTERNAL_ERROR", "ERROR", "WARNING"} <= set(lean["severities"])
 
 
-def test_the_builders_names_are_in_the_real_bindings():
-    site = fetched(FOLDER / "builder", BUILDER)
-    (library,) = site.rglob("tensorrt.so")
+@pytest.mark.parametrize("package", BINDINGS)
+def test_every_name_is_in_the_real_bindings(folder, package):
+    site = fetched(folder / package.replace("==", "-"), package)
+    (library,) = site.rglob("tensorrt*.so")
     content = library.read_bytes()
-    names = {name for cls in BUILDING.values() for name in used_members(cls)}
-    names |= {*BUILDING, "NetworkDefinitionCreationFlag", "STRONGLY_TYPED", "set_shape"}
+    parts = RUNTIME if "lean" in package else RUNTIME | BUILDING
+    names = {name for cls in parts.values() for name in used_members(cls)} | set(parts)
+    names |= {member.name for one in ENUMS for member in getattr(fake_tensorrt.FakeTensorRt, one)} - {"NONE"}
+    names |= set() if "lean" in package else {"NetworkDefinitionCreationFlag", "STRONGLY_TYPED"}
     # A linker keeps one string for all that end alike, so a name may begin inside of another.
     missing = {name for name in names if name.encode() + b"\0" not in content}
     assert not missing
 
 
-def test_what_the_fake_does_without_a_driver_is_what_the_real_one_does():
+def test_what_the_fake_does_without_a_driver_is_what_the_real_one_does(folder):
     """The reason for asking the driver first: the process ends, and no exception can be caught."""
     from serving.engines.cuda_driver import probe_gpus
 
     if probe_gpus().gpus:
         pytest.skip("this machine has a GPU")
-    site = fetched(FOLDER / "lean", *LEAN)
+    site = fetched(folder / "lean", *LEAN)
     create = (
         f"import sys; sys.path.insert(0, {str(site)!r}); import tensorrt_lean_bindings as trt\n"
         "try:\n    trt.Runtime(trt.Logger())\nexcept BaseException as error:\n    print('caught')"
