@@ -105,7 +105,7 @@ class AnalysisSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_dwell_s: float = 600.0
     min_samples: tuple[int, ...] = (3000, 5500)
     bake_s: float = 300.0
-    warmup_s: float = 30.0
+    warmup_s: float = 60.0
     warmup_requests: int = 200
     holdback_bp: int = 300
     deploy_deadline_s: float = 180.0

@@ -317,8 +317,10 @@ class Controller:
         weight_bp = canary.canary_bp(state, started.policy)
         if started.canary_bp or not weight_bp or started.stable is None or isinstance(state, canary.Promoted):
             return record
-        index = salts.best(self._watch.salts(record.endpoint, started.salt), rollout.trial_bp(record))
-        chosen = msgspec.structs.replace(started, salt=salts.candidate(started.salt, index))
+        found, trial_bp = self._watch.salts(record.endpoint, started.salt), rollout.trial_bp(record)
+        index = salts.best(found, trial_bp)
+        gaps = salts.gaps(found, trial_bp, index)
+        chosen = msgspec.structs.replace(started, salt=salts.candidate(started.salt, index), gaps=gaps)
         return msgspec.structs.replace(record, rollout=chosen)
 
     def _with_commands(self, record: EndpointRecord, commands: tuple[canary.Command, ...]) -> EndpointRecord:

@@ -20,8 +20,14 @@ allow for optional stopping" (arXiv 2106.02693). `router.mixture` multiplies, ca
 
 While baking, the arms carry unlike load, 97 to 3, and requests that queue are slower where more of them do, whatever
 the version. So then the canary must be slower than ``m(m(x))`` of *both* what stable does now with its holdback,
-and what it did before the rollout with all of the traffic: of the two, the smaller ``e`` counts. If either says that
+and what it did before the rollout with all of the traffic, where it may be slower in proportion if the load is higher
+now than then: of the two, the smaller ``e`` counts. If either says that
 the canary is no slower, its product is a test martingale, and that of the smaller ones lies below it.
+
+Chance assigns customers, not requests, and what happens in one second has fewer causes than requests. So the formula's
+counts are corrected twice: where the canary's customers were slower than the others before the rollout, its
+thresholds are raised until they are exceeded as rarely as stable's (``gaps``); and counts are divided by the design
+effect of requests that share a second (`router.clustering`).
 
 A failed request is slower than every threshold. A quantile whose threshold lies beyond the histogram's range (stable
 itself fails, or takes 10 s) says nothing and is left out of the tick.
@@ -31,27 +37,41 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from router.histogram import FINITE_BUCKETS, GROWTH, Counts
+from router.clustering import INDEPENDENT, design_effect
+from router.histogram import FINITE_BUCKETS, GROWTH, OVERFLOW, Counts
 from router.mixture import MixtureSnapshot, RestartMixture
-from router.tolerance import Indices, Tolerance
+from router.quantiles import (
+    MIN_REFERENCE,
+    QUANTILES,
+    Indices,
+    PerQuantile,
+    exceedance_rates,
+    raised,
+    threshold_indices,
+)
+from router.tolerance import Tolerance
+from router.windows import REFERENCE_S
 
-QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
 CAPS_LN_E = (1.5, 1.5, 1.5, 1.0, 0.75, 0.75)
 """The most that one tick may bring, by quantile. Far out, a stall looks like a slow tail for one tick, and the ticks
 between stalls say little against it, so a few stalls of one arm add up: with 1.25 for all, they rolled back 0.6 % of
 equal versions. Near the middle the ticks between stalls undo them, and five ticks of 1.5 suffice to reach ln(100)."""
+MOST_DEVIATIONS = (math.inf, math.inf, math.inf, 3.0, 3.0, 3.0)
+"""The largest share of slow requests that counts in a second, of either arm: so many standard deviations (of the
+smaller arm) above the expected one. Far out, one stall slows as many requests as are expected in half a minute; cut
+off alike on both sides, it weighs as one bad second. Near the middle it changes too little to matter."""
 THETAS = (1.15, 1.3, 1.6, 2.5, 5.0)
-MIN_REFERENCE = 20
-"""Stable requests in the reference window below which thresholds would be noise, so nothing is judged."""
 
-MAX_STEPS = 206
-"""Slow-downs that are tried, in buckets: up to 50 times."""
-
-_Q: npt.NDArray[np.float64] = np.array(QUANTILES)
+ALIKE: PerQuantile = np.zeros(len(QUANTILES))
+"""No gap between the arms' customers."""
+_Column: TypeAlias = npt.NDArray[np.float64]
+_Numbers: TypeAlias = npt.NDArray[Any]
+_DEVIATIONS: PerQuantile = np.array(MOST_DEVIATIONS)
 _THETA: npt.NDArray[np.float64] = np.array(THETAS)
 _CAP: npt.NDArray[np.float64] = np.array(CAPS_LN_E)
 NUM_CELLS = len(QUANTILES) * len(THETAS)
@@ -77,17 +97,35 @@ class LatencyEvidence:
         self._tolerance = tolerance
         self._mixture = RestartMixture(NUM_CELLS, np.repeat(_CAP, len(THETAS)))
 
-    def update(self, reference: Counts, stable: Counts, canary: Counts) -> None:
+    def update(
+        self,
+        reference: Counts,
+        stable: Counts,
+        canary: Counts,
+        correlations: PerQuantile = INDEPENDENT,
+        gaps: PerQuantile = ALIKE,
+    ) -> None:
         """Takes one tick.
 
         Args:
             reference: stable's requests of the previous 30 s, without this tick's.
             stable: stable's requests that arrived in the tick.
             canary: the canary's requests that arrived in the tick.
+            correlations: of requests within one second, see `router.clustering`.
+            gaps: by how much the canary's customers were slower before the rollout, in log-odds.
         """
-        self._mixture.update(tick_ln_e(reference, stable, canary, self._tolerance.once).ravel())
+        limits = self._tolerance.once
+        self._mixture.update(tick_ln_e(reference, stable, canary, limits, correlations, gaps).ravel())
 
-    def update_unlike(self, before: Counts, reference: Counts, stable: Counts, canary: Counts) -> None:
+    def update_unlike(
+        self,
+        before: Counts,
+        reference: Counts,
+        stable: Counts,
+        canary: Counts,
+        correlations: PerQuantile = INDEPENDENT,
+        gaps: PerQuantile = ALIKE,
+    ) -> None:
         """Takes one tick in which the canary carries most of the load; see the module.
 
         Args:
@@ -95,15 +133,21 @@ class LatencyEvidence:
             reference: stable's requests of the previous 30 s, without this tick's.
             stable: stable's requests that arrived in the tick.
             canary: the canary's requests that arrived in the tick.
+            correlations: as in `update`.
+            gaps: as in `update`.
         """
-        now = tick_ln_e(reference, stable, canary, self._tolerance.twice)
-        if int(before.sum()) >= MIN_REFERENCE:
-            now = np.minimum(now, frozen_ln_e(before, canary, self._tolerance.twice))
+        limits = self._tolerance.twice
+        now = tick_ln_e(reference, stable, canary, limits, correlations, gaps)
+        num_before = int(before.sum())
+        if num_before >= MIN_REFERENCE:
+            heavier = int(canary.sum()) * REFERENCE_S / num_before
+            then = frozen_ln_e(before, canary, slower_by(limits, heavier), correlations)
+            now = np.minimum(now, then)
         self._mixture.update(now.ravel())
 
-    def update_frozen(self, reference: Counts, canary: Counts) -> None:
+    def update_frozen(self, reference: Counts, canary: Counts, correlations: PerQuantile = INDEPENDENT) -> None:
         """Takes a tick of the canary alone, against what stable did last."""
-        self._mixture.update(frozen_ln_e(reference, canary, self._tolerance.once).ravel())
+        self._mixture.update(frozen_ln_e(reference, canary, self._tolerance.once, correlations).ravel())
 
     def ln_e(self) -> float:
         return self._mixture.ln_e()
@@ -119,15 +163,20 @@ class LatencyEvidence:
         self._mixture.restore(snapshot)
 
 
-def threshold_indices(reference: Counts) -> npt.NDArray[np.int64]:
-    """The buckets whose upper edges are the reference's quantiles ``x_q``, ``[6]``."""
-    cumulative = np.cumsum(reference)
-    wanted = np.maximum(1, np.ceil(_Q * cumulative[-1] - 1e-9)).astype(np.int64)
-    indices: npt.NDArray[np.int64] = np.searchsorted(cumulative, wanted).astype(np.int64)
-    return indices
+def slower_by(limits: Indices, factor: float) -> Indices:
+    """The limits with so many times more time, if that is more; `OVERFLOW` where they are out of range."""
+    moved = limits + math.ceil(math.log(max(factor, 1.0)) / math.log(GROWTH) - 1e-9)
+    return np.where(moved <= FINITE_BUCKETS, moved, OVERFLOW)
 
 
-def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, limits: Indices) -> npt.NDArray[np.float64]:
+def tick_ln_e(
+    reference: Counts,
+    stable: Counts,
+    canary: Counts,
+    limits: Indices,
+    correlations: PerQuantile = INDEPENDENT,
+    gaps: PerQuantile = ALIKE,
+) -> npt.NDArray[np.float64]:
     """One tick's ``ln e`` for every quantile and effect size, uncapped.
 
     Args:
@@ -135,6 +184,8 @@ def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, limits: Indices
         stable: stable's requests of the tick.
         canary: the canary's.
         limits: the canary's threshold for each of stable's, as in `Tolerance`.
+        correlations: of requests within one second, by quantile.
+        gaps: by how much the canary's customers were slower before the rollout, in log-odds, by quantile.
 
     Returns:
         ``[6, 5]``; zero where the tick says nothing.
@@ -143,17 +194,18 @@ def tick_ln_e(reference: Counts, stable: Counts, canary: Counts, limits: Indices
     if num_reference < MIN_REFERENCE or num_stable == 0 or num_canary == 0:
         return np.zeros((len(QUANTILES), len(THETAS)))
     at = threshold_indices(reference)
-    at_canary = limits[at]
-    is_known = at_canary <= FINITE_BUCKETS
-    hits = num_reference - np.cumsum(reference)[at]
-    y_b = (num_stable - np.cumsum(stable)[at])[:, np.newaxis]
-    y_c = (num_canary - np.cumsum(canary)[at_canary])[:, np.newaxis]
-    rate = ((hits + 0.5) / (num_reference + 1.0)).astype(np.float64)[:, np.newaxis]
-    ln_e = two_by_two_ln_e(rate, _THETA, y_b, num_stable, y_c, num_canary)
-    return np.where(is_known[:, np.newaxis], ln_e, 0.0)
+    at_canary = limits[np.minimum(raised(reference, at, gaps), OVERFLOW)]
+    rate = exceedance_rates(reference, at)
+    most = rate + _DEVIATIONS * np.sqrt(rate * (1.0 - rate) / min(num_stable, num_canary))
+    n_b, y_b = _effective(stable, at, correlations, most)
+    n_c, y_c = _effective(canary, at_canary, correlations, most)
+    ln_e = two_by_two_ln_e(rate[:, np.newaxis], _THETA, y_b, n_b, y_c, n_c)
+    return np.where((at_canary <= FINITE_BUCKETS)[:, np.newaxis], ln_e, 0.0)
 
 
-def frozen_ln_e(reference: Counts, canary: Counts, limits: Indices) -> npt.NDArray[np.float64]:
+def frozen_ln_e(
+    reference: Counts, canary: Counts, limits: Indices, correlations: PerQuantile = INDEPENDENT
+) -> npt.NDArray[np.float64]:
     """One tick's ``ln e`` of the canary alone, against the rates of a reference that does not move any more.
 
     A one-sample likelihood ratio: it takes stable's old rates for the truth, so it is no proof that the *version* is
@@ -162,26 +214,38 @@ def frozen_ln_e(reference: Counts, canary: Counts, limits: Indices) -> npt.NDArr
     Returns:
         ``[6, 5]``; zero where the tick says nothing.
     """
-    num_reference, num_canary = int(reference.sum()), int(canary.sum())
-    if num_reference < MIN_REFERENCE or num_canary == 0:
+    if int(reference.sum()) < MIN_REFERENCE or not canary.any():
         return np.zeros((len(QUANTILES), len(THETAS)))
     at = threshold_indices(reference)
     at_canary = limits[at]
-    hits = num_reference - np.cumsum(reference)[at]
-    y_c = (num_canary - np.cumsum(canary)[at_canary])[:, np.newaxis]
-    rate = ((hits + 0.5) / (num_reference + 1.0)).astype(np.float64)[:, np.newaxis]
+    rates = exceedance_rates(reference, at)
+    most = rates + _DEVIATIONS * np.sqrt(rates * (1.0 - rates) / int(canary.sum()))
+    n_c, y_c = _effective(canary, at_canary, correlations, most)
+    rate = rates[:, np.newaxis]
     worse = _THETA * rate / (1.0 - rate + _THETA * rate)
-    ln_e = y_c * np.log(worse / rate) + (num_canary - y_c) * np.log((1.0 - worse) / (1.0 - rate))
+    ln_e = y_c * np.log(worse / rate) + (n_c - y_c) * np.log((1.0 - worse) / (1.0 - rate))
     return np.where((at_canary <= FINITE_BUCKETS)[:, np.newaxis], ln_e, 0.0)
+
+
+def _effective(counts: Counts, at: Indices, correlations: PerQuantile, most: PerQuantile) -> tuple[_Column, _Column]:
+    """How many independent requests a second is worth, and how many of them exceed the thresholds; ``[6, 1]`` each.
+
+    ``most`` is the largest share that counts as exceeding.
+    """
+    cumulative = np.cumsum(counts)
+    number = int(cumulative[-1])
+    effect = design_effect(number, correlations)
+    exceeding = np.minimum(number - cumulative[at], number * most)
+    return (number / effect)[:, np.newaxis], (exceeding / effect)[:, np.newaxis]
 
 
 def two_by_two_ln_e(
     p_b: npt.NDArray[np.float64],
     theta: npt.NDArray[np.float64],
-    y_b: npt.NDArray[np.int64],
-    n_b: int,
-    y_c: npt.NDArray[np.int64],
-    n_c: int,
+    y_b: _Numbers,
+    n_b: _Numbers | int,
+    y_c: _Numbers,
+    n_c: _Numbers | int,
 ) -> npt.NDArray[np.float64]:
     """``ln`` of the e-variable of the module's formula, broadcast over its arguments; ``p_b`` in (0, 1)."""
     p_c = theta * p_b / (1.0 - p_b + theta * p_b)
@@ -194,35 +258,3 @@ def two_by_two_ln_e(
         + (n_b - y_b) * (np.log1p(-p_b) - ln_not_p_0)
     )
     return ln_e
-
-
-def min_detectable_ratio(
-    reference: Counts, stable_per_s: float, canary_per_s: float, limits: Indices, ln_threshold: float, within_s: float
-) -> float | None:
-    """The smallest uniform slow-down that this traffic lets the guard find, in expectation, within ``within_s``.
-
-    A canary that is ``GROWTH**j`` times slower exceeds a threshold i as often as stable exceeds i - j. For each
-    j the expected ``ln e`` per second of every cell follows from stable's own histogram; the best cell must
-    reach the threshold plus what the mixture costs, ``ln(2 * cells)``.
-
-    Returns:
-        The ratio (1.25 means 25 % slower), or None if there is no traffic or no slow-down up to 50 times is found.
-    """
-    num_reference = int(reference.sum())
-    if num_reference < MIN_REFERENCE or stable_per_s <= 0 or canary_per_s <= 0 or within_s <= 0:
-        return None
-    above = (num_reference - np.cumsum(reference)) / num_reference  # share slower than each bucket's edge
-    at = threshold_indices(reference)
-    rate = ((above[at] * num_reference + 0.5) / (num_reference + 1.0))[:, np.newaxis]
-    at_canary = limits[at][:, np.newaxis]
-    steps = np.arange(1, MAX_STEPS)
-    seen = np.where(at_canary <= FINITE_BUCKETS, above[np.clip(at_canary - steps, 0, FINITE_BUCKETS)], 0.0)  # [6, J]
-    best = np.full(len(steps), -math.inf)
-    for theta in THETAS:
-        p_c = theta * rate / (1.0 - rate + theta * rate)
-        p_0 = (canary_per_s * p_c + stable_per_s * rate) / (canary_per_s + stable_per_s)
-        growth = canary_per_s * (seen * np.log(p_c / p_0) + (1 - seen) * np.log((1 - p_c) / (1 - p_0)))
-        growth = growth + stable_per_s * (rate * np.log(rate / p_0) + (1 - rate) * np.log((1 - rate) / (1 - p_0)))
-        best = np.maximum(best, np.minimum(growth, _CAP[:, np.newaxis]).max(axis=0))
-    (enough,) = np.nonzero(best * within_s >= ln_threshold + math.log(2 * NUM_CELLS))
-    return round(GROWTH ** int(steps[enough[0]]), 2) if len(enough) else None

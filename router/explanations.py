@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from divisions.control import BreakerTrip, Evidence, Explanation
-from router.evidence import QUANTILES, Dominant, threshold_indices
-from router.histogram import Counts, edge_s, exceeding, quantile_s
-from router.tolerance import Indices
+from router.evidence import Dominant
+from router.histogram import OVERFLOW, Counts, edge_s, exceeding, quantile_s
+from router.quantiles import QUANTILES, Indices, threshold_indices
 from router.verdict import INPUT_DRIFT_HOLDS, PREDICTION_DRIFT_FAILS
 from router.windows import VersionCounts
 
@@ -32,7 +32,7 @@ def latency(
         canary: the canary's.
         window_s: the window's length.
     """
-    at = int(threshold_indices(reference)[QUANTILES.index(dominant.quantile)])
+    at = min(int(threshold_indices(reference)[QUANTILES.index(dominant.quantile)]), OVERFLOW)
     limit = int(limits[at])
     if evidence.is_frozen:
         stable = VersionCounts(int(reference.sum()), 0, reference)

@@ -7,17 +7,23 @@ its caller however young the replica was.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 
 from divisions.control import FULL_BP, AnalysisSpec, BreakerTrip, Evidence, Explanation, SplitReport, VersionReport
 from router import explanations, sample_ratio
+from router.clustering import INDEPENDENT
+from router.detectable import min_detectable_ratio
 from router.drift import NO_BINS, DriftWatch, InputBins
 from router.error_evidence import ErrorEvidence
-from router.evidence import MIN_REFERENCE, LatencyEvidence, min_detectable_ratio
+from router.evidence import ALIKE, LatencyEvidence
 from router.histogram import Counts, from_sparse, to_sparse
 from router.mixture import MixtureSnapshot
+from router.quantiles import MIN_REFERENCE, QUANTILES, PerQuantile
 from router.rollout_states import Judgement
+from router.salts import at_quantiles
 from router.sample_ratio import CONTROLLER_CUSTOMERS, DistinctCustomers
 from router.tolerance import tolerance_of
 from router.verdict import SAMPLE_RATIO_LN_E
@@ -47,6 +53,7 @@ class JudgeSnapshot(msgspec.Struct, frozen=True):
     step_ticks: int
     is_frozen: bool = False
     before: dict[int, int] = {}
+    correlations: tuple[float, ...] = ()
 
 
 class RolloutJudge:
@@ -74,6 +81,9 @@ class RolloutJudge:
         self._seen_canary = VersionCounts()
         self._stable_recent = RecentCounts()
         self._canary_recent = RecentCounts()
+        self._correlations: PerQuantile = INDEPENDENT
+        self._known_correlations: PerQuantile = INDEPENDENT
+        self._gaps: PerQuantile = ALIKE
         self._reference: Counts = VersionCounts().counts
         self._before: Counts = VersionCounts().counts
         self._last_tick: int | None = None
@@ -84,7 +94,14 @@ class RolloutJudge:
         self._step_ticks = 0
 
     def enter_step(
-        self, step_index: int, from_tick: int, *, salt: str = "", weight_bp: int = 0, has_holdback: bool = True
+        self,
+        step_index: int,
+        from_tick: int,
+        *,
+        salt: str = "",
+        weight_bp: int = 0,
+        has_holdback: bool = True,
+        gaps: Sequence[float] = (),
     ) -> None:
         """Counts samples, dwell, customers and drift anew, from requests that arrive in ``from_tick`` or later.
 
@@ -94,7 +111,9 @@ class RolloutJudge:
             salt: what customers are split by from now on.
             weight_bp: the canary's weight from now on.
             has_holdback: whether stable keeps traffic; without, the canary is compared with what stable did last.
+            gaps: how unlike its arms were before the rollout, see `router.salts.gaps`.
         """
+        self._gaps = at_quantiles(gaps)
         self._step_index, self._step_from_tick = step_index, from_tick
         self._step_requests = self._step_ticks = 0
         self._salt, self._weight_bp = salt, weight_bp
@@ -121,7 +140,14 @@ class RolloutJudge:
         self._trip = trip
         return True
 
-    def observe(self, tick: int, reference: Counts, stable: VersionCounts, canary: VersionCounts) -> None:
+    def observe(
+        self,
+        tick: int,
+        reference: Counts,
+        stable: VersionCounts,
+        canary: VersionCounts,
+        correlations: PerQuantile = INDEPENDENT,
+    ) -> None:
         """Takes one closed tick in which the canary had weight.
 
         Args:
@@ -129,7 +155,10 @@ class RolloutJudge:
             reference: stable's requests of the 30 s before the tick.
             stable: stable's requests of the tick.
             canary: the canary's requests of the tick.
+            correlations: of stable's requests within one second, from the seconds before the tick.
         """
+        # After a restart of the controller nothing is known of them at first, so what was known before counts on.
+        self._correlations = np.maximum(correlations, self._known_correlations)
         if self._last_tick is None:
             self._before = reference.copy()
         self._last_tick = tick
@@ -147,17 +176,21 @@ class RolloutJudge:
         if self._warm_up.leaves_out(tick, canary.requests):
             return
         if "latency" in self._analysis.guards:
-            if is_alone:
-                self._latency.update_frozen(self._reference, canary.counts)
-            elif self._weight_bp > UNLIKE_LOAD * (FULL_BP - self._weight_bp):
-                self._latency.update_unlike(self._before, reference, stable.counts, canary.counts)
-            else:
-                self._latency.update(reference, stable.counts, canary.counts)
+            self._compare(reference, stable.counts, canary.counts, is_alone=is_alone)
         self._stable_recent.add(tick, stable)
         self._canary_recent.add(tick, canary)
         if tick >= self._step_from_tick:
             self._step_requests += canary.requests
             self._step_ticks += 1
+
+    def _compare(self, reference: Counts, stable: Counts, canary: Counts, *, is_alone: bool) -> None:
+        correlations, gaps = self._correlations, self._gaps
+        if is_alone:
+            self._latency.update_frozen(self._reference, canary, correlations)
+        elif self._weight_bp > UNLIKE_LOAD * (FULL_BP - self._weight_bp):
+            self._latency.update_unlike(self._before, reference, stable, canary, correlations, gaps)
+        else:
+            self._latency.update(reference, stable, canary, correlations, gaps)
 
     def judgement(self, now_s: float) -> Judgement:
         return Judgement(
@@ -200,6 +233,7 @@ class RolloutJudge:
                 self._tolerance.once,
                 -math.log(self._analysis.alpha),
                 self._analysis.min_dwell_s,
+                self._correlations,
             ),
             split_log_e=sample_ratio.ln_e(num_stable, num_canary, self._weight_bp),
             split_threshold=SAMPLE_RATIO_LN_E,
@@ -259,6 +293,7 @@ class RolloutJudge:
             step_ticks=self._step_ticks,
             is_frozen=self._is_frozen,
             before=to_sparse(self._before),
+            correlations=tuple(self._correlations.tolist()),
         )
 
     def restore(self, snapshot: JudgeSnapshot) -> None:
@@ -276,10 +311,13 @@ class RolloutJudge:
         self._step_index = snapshot.step_index
         self._step_requests, self._step_ticks = snapshot.step_requests, snapshot.step_ticks
         self._is_frozen = snapshot.is_frozen
+        if len(snapshot.correlations) == len(QUANTILES):
+            self._known_correlations = self._correlations = np.array(snapshot.correlations)
 
-    def resume_step(self, *, salt: str, weight_bp: int) -> None:
+    def resume_step(self, *, salt: str, weight_bp: int, gaps: Sequence[float] = ()) -> None:
         """What customers are split by, after `restore`: they are counted anew."""
         self._salt, self._weight_bp = salt, weight_bp
+        self._gaps = at_quantiles(gaps)
 
     @staticmethod
     def _add(total: VersionCounts, more: VersionCounts) -> None:

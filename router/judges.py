@@ -56,7 +56,8 @@ class Judges:
             if snapshot is None or snapshot.step_index != index:
                 self._enter(judge, record, now_s)
             else:
-                judge.resume_step(salt=record.rollout.salt, weight_bp=record.rollout.canary_bp)
+                started = record.rollout
+                judge.resume_step(salt=started.salt, weight_bp=started.canary_bp, gaps=started.present_gaps)
 
     def enter_step(self, record: EndpointRecord, now_s: float) -> None:
         """Tells the rollout's judge, a new one if need be, of the step that the record is in."""
@@ -94,4 +95,5 @@ class Judges:
             salt=started.salt,
             weight_bp=started.canary_bp,
             has_holdback=started.canary_bp < FULL_BP,
+            gaps=started.present_gaps,
         )

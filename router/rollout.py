@@ -30,7 +30,8 @@ MAX_LATCHED = 200
 class Rollout(msgspec.Struct, frozen=True):
     """One rollout. ``stable`` is what served when it began; None for an endpoint's first.
 
-    ``number`` is the endpoint's generation at its beginning, and tells rollouts apart.
+    ``number`` is the endpoint's generation at its beginning, and tells rollouts apart. ``gaps`` is how unlike the arms
+    of ``salt`` were before it, for each weight below all traffic (`router.salts.gaps`); nothing if unknown.
     """
 
     number: int
@@ -45,6 +46,7 @@ class Rollout(msgspec.Struct, frozen=True):
     message: str = ""
     rollback_reason: str = ""
     explanation: Explanation | None = None
+    gaps: tuple[tuple[float, ...], ...] = ()
 
     @property
     def policy(self) -> Policy:
@@ -59,6 +61,12 @@ class Rollout(msgspec.Struct, frozen=True):
     @property
     def canary_bp(self) -> int:
         return canary.canary_bp(self.state, self.policy)
+
+    @property
+    def present_gaps(self) -> tuple[float, ...]:
+        """``gaps`` at the canary's present weight."""
+        by_weight = dict(zip(_weights_bp(self), self.gaps, strict=False))
+        return by_weight.get(self.canary_bp, ())
 
 
 class Retiring(msgspec.Struct, frozen=True):
@@ -135,6 +143,11 @@ def trial_bp(record: EndpointRecord) -> tuple[int, ...]:
     is_before = isinstance(state, canary.Pending | canary.Warming | canary.Shadowing)
     if not is_before or rollout.stable is None or rollout.is_direct:
         return ()
+    return _weights_bp(rollout)
+
+
+def _weights_bp(rollout: Rollout) -> tuple[int, ...]:
+    """The canary's weights at which there are two arms."""
     return tuple(weight_bp for weight_bp in canary.weights_bp(rollout.policy) if weight_bp < FULL_BP)
 
 

@@ -11,6 +11,11 @@ where the last term is about the smaller arm. At 20 % the arms are a fifth of th
 the holdback is 3 % of them, and few heavy customers more or less make all the difference. A salt that is chosen for the
 first step alone lets equal versions fail at later ones (docs/rollouts-study.md).
 
+What remains of the difference is not forgotten: `gaps` tells the latency guard by how much the canary's customers were
+slower than the others *under the same version*, and only what comes on top counts against the new one. That is a
+difference in differences, of distributions: "changes in changes" (Athey and Imbens, "Identification and inference in
+nonlinear difference-in-differences models", Econometrica 74, 2006). Customers who were faster are given no handicap.
+
 The choice looks only at traffic before the rollout, under one and the same version; so the split stays as good as
 random with respect to what the canary does, and the guards stay valid.
 
@@ -32,7 +37,8 @@ import numpy as np
 import numpy.typing as npt
 
 from divisions.control import FULL_BP, SaltScores
-from router import split
+from router import quantiles, split
+from router.quantiles import PerQuantile
 
 CANDIDATES = 256
 QUANTILES = (0.5, 0.9, 0.99)
@@ -147,13 +153,10 @@ class SaltTrial:
 
 def best(found: Sequence[SaltScores], weights_bp: Sequence[int]) -> int:
     """The candidate whose arms are most alike over all gateways and weights; 0, the random salt, if none was tried."""
-    width = len(QUANTILES) + 1
-    told = [scores for scores in found if all(len(row) == width * len(weights_bp) for row in scores.canary)]
-    if not told:
+    loads = _merged(found, weights_bp)
+    if loads is None:
         return 0
-    total = np.sum([scores.total for scores in told], axis=0)
-    heavy = np.sum([scores.heavy for scores in told], axis=0)
-    canary = np.sum([scores.canary for scores in told], axis=0).reshape(-1, len(weights_bp), width)
+    total, heavy, canary = loads
     ranked = [
         max(score(total, heavy, row, weight_bp / FULL_BP) for row, weight_bp in zip(rows, weights_bp, strict=True))
         for rows in canary
@@ -161,17 +164,65 @@ def best(found: Sequence[SaltScores], weights_bp: Sequence[int]) -> int:
     return int(np.argmin(ranked))
 
 
-def score(total: _Sums, heavy: _Sums, canary: _Sums, weight: float) -> float:
-    """How unlike the arms would have been; see the module. Light customers are taken as split by the weight."""
-    mine = canary + weight * np.maximum(total - heavy, 0)
-    rest = np.maximum(total - mine, 0.0)
-    gap = max(
-        abs(_logit(float(mine[q]), float(mine[0])) - _logit(float(rest[q]), float(rest[0])))
-        for q in range(1, len(total))
+def gaps(found: Sequence[SaltScores], weights_bp: Sequence[int], index: int) -> tuple[tuple[float, ...], ...]:
+    """By how much the canary's customers were slower than the others before the rollout, under a candidate.
+
+    Returns:
+        For each weight the difference of the log-odds of being slow, at each of `QUANTILES`; nothing if none was tried.
+    """
+    loads = _merged(found, weights_bp)
+    if loads is None or not 0 <= index < len(loads[2]):
+        return ()
+    total, heavy, canary = loads
+    return tuple(
+        tuple(round(gap, 4) for gap in _gaps(*_arms(total, heavy, row, weight_bp / FULL_BP)))
+        for row, weight_bp in zip(canary[index], weights_bp, strict=True)
     )
+
+
+def score(total: _Sums, heavy: _Sums, canary: _Sums, weight: float) -> float:
+    """How unlike the arms would have been; see the module."""
+    mine, rest = _arms(total, heavy, canary, weight)
     smaller, small_weight = (mine, weight) if weight <= 0.5 else (rest, 1.0 - weight)
     share = (float(smaller[0]) + 0.5) / (float(total[0]) + 1.0)
-    return gap + 2.0 * abs(math.log(share / small_weight))
+    return max(map(abs, _gaps(mine, rest))) + 2.0 * abs(math.log(share / small_weight))
+
+
+def at_quantiles(told: Sequence[float]) -> PerQuantile:
+    """Gaps at `QUANTILES` brought to those at which versions are compared; never below 0, for see `router.salts`.
+
+    Args:
+        told: one for each of `QUANTILES`; nothing if none is known.
+    """
+    if len(told) != len(QUANTILES):
+        return np.zeros(len(quantiles.QUANTILES))
+    known, wanted = (np.log(np.array(q) / (1.0 - np.array(q))) for q in (QUANTILES, quantiles.QUANTILES))
+    between: PerQuantile = np.maximum(np.interp(wanted, known, np.array(told)), 0.0)
+    return between
+
+
+def _merged(found: Sequence[SaltScores], weights_bp: Sequence[int]) -> tuple[_Sums, _Sums, _Sums] | None:
+    """Total, heavy ``[1 + 3]`` and the canary's ``[candidates, weights, 1 + 3]``, over all gateways; None if untold."""
+    width = len(QUANTILES) + 1
+    told = [scores for scores in found if all(len(row) == width * len(weights_bp) for row in scores.canary)]
+    if not told:
+        return None
+    total = np.sum([scores.total for scores in told], axis=0)
+    heavy = np.sum([scores.heavy for scores in told], axis=0)
+    canary = np.sum([scores.canary for scores in told], axis=0).reshape(-1, len(weights_bp), width)
+    return total, heavy, canary
+
+
+def _arms(total: _Sums, heavy: _Sums, canary: _Sums, weight: float) -> tuple[_Sums, _Sums]:
+    """The canary's sums and the others'. Light customers are taken as split by the weight."""
+    mine = canary + weight * np.maximum(total - heavy, 0)
+    return mine, np.maximum(total - mine, 0.0)
+
+
+def _gaps(mine: _Sums, rest: _Sums) -> list[float]:
+    return [
+        _logit(float(mine[q]), float(mine[0])) - _logit(float(rest[q]), float(rest[0])) for q in range(1, len(mine))
+    ]
 
 
 def _logit(hits: float, requests: float) -> float:

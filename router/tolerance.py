@@ -15,14 +15,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from router.histogram import FINITE_BUCKETS, GROWTH, LOWEST_S, NUM_BUCKETS, OVERFLOW, tolerance_buckets
-
-Indices: TypeAlias = npt.NDArray[np.int64]
+from router.quantiles import Indices
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from divisions.control import AnalysisSpec, EndpointReport, GatewayReport, SaltScores
+from router.clustering import Clustering
 from router.drift import NO_BINS, InputBins
 from router.judge import RolloutJudge
 from router.windows import ClosedTick, Ledger, RecentCounts, VersionCounts
@@ -28,6 +29,7 @@ class Watch:
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._recent: dict[tuple[str, str], RecentCounts] = {}
+        self._clustering: dict[tuple[str, str], Clustering] = {}
         self._judges: dict[str, RolloutJudge] = {}
         self._salts: dict[str, dict[str, SaltScores]] = {}
 
@@ -102,14 +104,20 @@ class Watch:
                     reference.counts,
                     versions.get(compared.stable) or VersionCounts(),
                     versions.get(compared.canary) or VersionCounts(),
+                    self._clustering_of(endpoint, compared.stable).correlations(),
                 )
             for app_name, counts in versions.items():
-                self._recent_of(endpoint, app_name).add(closed.tick, counts)
+                recent = self._recent_of(endpoint, app_name)
+                self._clustering_of(endpoint, app_name).add(recent.total(closed.tick).counts, counts.counts)
+                recent.add(closed.tick, counts)
         for key in [key for key, recent in self._recent.items() if not recent.total(closed.tick).requests]:
-            del self._recent[key]
+            del self._recent[key], self._clustering[key]
 
     def _recent_of(self, endpoint: str, app_name: str) -> RecentCounts:
         return self._recent.setdefault((endpoint, app_name), RecentCounts())
+
+    def _clustering_of(self, endpoint: str, app_name: str) -> Clustering:
+        return self._clustering.setdefault((endpoint, app_name), Clustering())
 
 
 def _tell(judge: RolloutJudge, entry: EndpointReport, compared: Arms) -> None:

@@ -11,6 +11,7 @@ from hypothesis.extra import numpy as npst
 
 from divisions.control import AnalysisSpec
 from router import error_evidence, evidence
+from router.detectable import min_detectable_ratio
 from router.histogram import NUM_BUCKETS, count, empty
 from router.judge import RolloutJudge
 from router.mixture import CAP_LN_E, MAX_STARTS, RESTART_TICKS, RestartMixture
@@ -239,12 +240,10 @@ def test_a_very_long_rollout_keeps_a_bounded_number_of_starts():
 
 def test_more_traffic_detects_smaller_changes():
     reference = count(np.random.default_rng(0).lognormal(-7, 0.5, 30_000))
-    ratios = [
-        evidence.min_detectable_ratio(reference, 0.8 * rps, 0.2 * rps, TENTH.once, 4.6, 60) for rps in (50, 500, 5_000)
-    ]
+    ratios = [min_detectable_ratio(reference, 0.8 * rps, 0.2 * rps, TENTH.once, 4.6, 60) for rps in (50, 500, 5_000)]
     assert ratios == sorted(ratios, reverse=True)
     assert 1.104 < ratios[-1] < ratios[0] < 3
-    assert evidence.min_detectable_ratio(reference, 100, 0, TENTH.once, 4.6, 60) is None
+    assert min_detectable_ratio(reference, 100, 0, TENTH.once, 4.6, 60) is None
 
 
 def baking_ln_e(before_s, stable_s, canary_s, ticks=10):
@@ -285,19 +284,74 @@ def test_what_stable_did_before_the_rollout_survives_a_restart():
     assert sum(copy.snapshot().before.values()) == 500
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_stalls_of_one_arm_do_not_roll_it_back(seed):
+def stalls_of_one_arm_ln_e(seed, deviations):
     """A tenth of the canary's requests wait 300 ms in every fourth second of thirty, and none of stable's."""
     generator = np.random.default_rng(seed)
     reference = count(generator.lognormal(-7, 0.5, 24_000))
-    process, capped_alike = evidence.LatencyEvidence(TENTH), RestartMixture(evidence.NUM_CELLS, 1.25)
+    capped_alike = RestartMixture(evidence.NUM_CELLS, 1.25)
+    process = evidence.LatencyEvidence(TENTH)
     highest = highest_alike = 0.0
-    for tick in range(30):
-        canary_s = generator.lognormal(-7, 0.5, 200)
-        canary_s[:20] += 0.3 * (tick % 4 == 0)
-        stable, canary = count(generator.lognormal(-7, 0.5, 800)), count(canary_s)
-        process.update(reference, stable, canary)
-        capped_alike.update(evidence.tick_ln_e(reference, stable, canary, TENTH.once).ravel())
-        highest, highest_alike = max(highest, process.ln_e()), max(highest_alike, capped_alike.ln_e())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "_DEVIATIONS", np.array(deviations))
+        for tick in range(30):
+            canary_s = generator.lognormal(-7, 0.5, 200)
+            canary_s[:20] += 0.3 * (tick % 4 == 0)
+            stable, canary = count(generator.lognormal(-7, 0.5, 800)), count(canary_s)
+            process.update(reference, stable, canary)
+            capped_alike.update(evidence.tick_ln_e(reference, stable, canary, TENTH.once).ravel())
+            highest, highest_alike = max(highest, process.ln_e()), max(highest_alike, capped_alike.ln_e())
+    return highest, highest_alike
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_stalls_of_one_arm_do_not_roll_it_back(seed):
+    highest, _ = stalls_of_one_arm_ln_e(seed, evidence.MOST_DEVIATIONS)
     assert highest < math.log(100) / 2
-    assert highest_alike > math.log(100)  # what a cap alike for all quantiles would have done
+    # What neither lower caps far out nor limits of a second's share would have done:
+    assert stalls_of_one_arm_ln_e(seed, [math.inf] * 6)[1] > math.log(100)
+
+
+def test_what_the_canarys_customers_were_slower_by_before_is_not_held_against_it():
+    """Its customers' requests take a third longer under either version; with the gap known, that is no evidence."""
+    generator = np.random.default_rng(5)
+    everybody = generator.lognormal(-7, 0.5, 24_000)
+    slower = 1.33 * generator.lognormal(-7, 0.5, 24_000)
+    gaps = np.array(
+        [
+            math.log(share / (1 - share)) - math.log((1 - q) / q)
+            for q in evidence.QUANTILES
+            for share in [(slower > np.quantile(everybody, q)).mean()]
+        ]
+    )
+    found = {}
+    for known, regression in ((False, 1.0), (True, 1.0), (True, 1.5)):
+        process = evidence.LatencyEvidence(TENTH)
+        for _ in range(30):
+            canary = regression * 1.33 * generator.lognormal(-7, 0.5, 200)
+            stable = generator.lognormal(-7, 0.5, 800)
+            process.update(count(everybody), count(stable), count(canary), gaps=gaps if known else evidence.ALIKE)
+        found[known, regression] = process.ln_e() >= math.log(100)
+    assert found == {(False, 1.0): True, (True, 1.0): False, (True, 1.5): True}
+
+
+def test_while_baking_requests_may_be_slower_in_proportion_to_a_load_that_is_higher_than_before():
+    generator = np.random.default_rng(3)
+    before = count(generator.lognormal(-7, 0.5, 30_000))
+    reference, fired = count(generator.lognormal(-7, 0.5, 900)), {}
+    for load in (1.0, 1.5):
+        process = evidence.LatencyEvidence(TENTH)
+        for _ in range(20):
+            stable, canary = (generator.lognormal(-7, 0.5, number) for number in (30, int(970 * load)))
+            process.update_unlike(before, reference, count(stable), count(1.5 * canary))
+        fired[load] = process.ln_e() >= math.log(100)
+    assert fired == {1.0: True, 1.5: False}
+
+
+def test_what_is_known_of_clustering_survives_a_restart():
+    judge, rho = RolloutJudge(ANALYSIS), np.linspace(0.0, 0.1, 6)
+    judge.observe(
+        0, count(np.full(500, 0.001)), counts_of(np.full(80, 0.001)), counts_of(np.full(20, 0.001)), correlations=rho
+    )
+    copy = RolloutJudge(ANALYSIS)
+    copy.restore(judge.snapshot())
+    assert copy.snapshot().correlations == tuple(rho.tolist())

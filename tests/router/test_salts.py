@@ -116,3 +116,24 @@ rows = st.lists(st.integers(0, 10_000), min_size=4, max_size=4)
 @given(rows, rows, rows, st.floats(0.01, 0.99))
 def test_every_score_is_finite(total, heavy, mine, weight):
     assert math.isfinite(salts.score(np.array(total), np.array(heavy), np.array(mine), weight))
+
+
+def test_the_gap_that_remains_is_told_for_every_weight():
+    """Of 1,000 requests 100 are slow; the canary's half has 70 of them, and at its other weight exactly its share."""
+    scores = SaltScores("s", (1_000, 500, 100, 10), (1_000, 500, 100, 10), ((500, 250, 70, 5, 200, 100, 20, 2),))
+    found = salts.gaps([scores], (5_000, 2_000), 0)
+    assert len(found) == 2
+    assert abs(found[0][0]) < 0.01
+    assert abs(found[0][1] - (math.log(70.5 / 430.5) - math.log(30.5 / 470.5))) < 1e-3
+    assert all(abs(gap) < 0.2 for gap in found[1])
+    assert salts.gaps([], (2_000,), 0) == ()
+
+
+def test_gaps_reach_the_guard_between_their_quantiles_and_never_favour_the_canary():
+    assert not salts.at_quantiles(()).any()
+    found = salts.at_quantiles((0.4, 0.2, -0.3))
+    assert found[0] == pytest.approx(0.4)
+    assert 0.2 < found[1] < 0.4
+    assert found[2] == pytest.approx(0.2)
+    assert (found[3:] >= 0).all()
+    assert found[4] == found[5] == 0.0
