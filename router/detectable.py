@@ -7,9 +7,9 @@ import math
 import numpy as np
 
 from router.clustering import INDEPENDENT, design_effect
-from router.evidence import CAPS_LN_E, NUM_CELLS, THETAS
+from router.evidence import CAPS_LN_E, NUM_CELLS, THETAS, two_by_two_ln_e
 from router.histogram import FINITE_BUCKETS, GROWTH, Counts
-from router.quantiles import MIN_REFERENCE, Indices, PerQuantile, threshold_indices
+from router.quantiles import MIN_REFERENCE, Indices, PerQuantile, exceedance_rates, threshold_indices
 
 MAX_STEPS = 200
 """Slow-downs that are tried, in buckets: up to 50 times."""
@@ -38,17 +38,14 @@ def min_detectable_ratio(
         return None
     above = (num_reference - np.cumsum(reference)) / num_reference  # share slower than each bucket's edge
     at = threshold_indices(reference)
-    rate = ((above[at] * num_reference + 0.5) / (num_reference + 1.0))[:, np.newaxis]
+    rate = exceedance_rates(reference, at)[:, np.newaxis]
     at_canary = limits[at][:, np.newaxis]
     steps = np.arange(1, MAX_STEPS)
     seen = np.where(at_canary <= FINITE_BUCKETS, above[np.clip(at_canary - steps, 0, FINITE_BUCKETS)], 0.0)  # [6, J]
     best = np.full(len(steps), -math.inf)
     n_c, n_b = ((each / design_effect(each, correlations))[:, np.newaxis] for each in (canary_per_s, stable_per_s))
     for theta in THETAS:
-        p_c = theta * rate / (1.0 - rate + theta * rate)
-        p_0 = (n_c * p_c + n_b * rate) / (n_c + n_b)
-        growth = n_c * (seen * np.log(p_c / p_0) + (1 - seen) * np.log((1 - p_c) / (1 - p_0)))
-        growth = growth + n_b * (rate * np.log(rate / p_0) + (1 - rate) * np.log((1 - rate) / (1 - p_0)))
+        growth = two_by_two_ln_e(rate, np.array(theta), n_b * rate, n_b, n_c * seen, n_c)
         best = np.maximum(best, np.minimum(growth, np.array(CAPS_LN_E)[:, np.newaxis]).max(axis=0))
     (enough,) = np.nonzero(best * within_s >= ln_threshold + math.log(2 * NUM_CELLS))
     return round(GROWTH ** int(steps[enough[0]]), 2) if len(enough) else None

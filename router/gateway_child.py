@@ -9,10 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 
+from divisions.clock import SystemClock
 from divisions.errors import ClusterError, DivisionsError
 from router.bridge import (
     Argument,
@@ -55,6 +55,7 @@ class GatewayChild(threading.Thread):
         super().__init__(name="gateway-child", daemon=True)
         self._node_id = node_id
         self._call = call
+        self._clock = SystemClock()
         self._listening = threading.Event()
         self._failure: Exception | None = None
         self._heard_s = 0.0
@@ -76,13 +77,13 @@ class GatewayChild(threading.Thread):
         self._loop = asyncio.get_running_loop()
         pause_s = RESTART_PAUSE_S
         while not self._is_stopping:
-            begun_s = time.monotonic()
+            begun_s = self._clock.monotonic_s()
             status = await self._run_once()
             if self._is_stopping:
                 return
             if not self._listening.is_set():
                 raise self._failure or ClusterError(f"the gateway's process ended at once, with exit status {status}")
-            pause_s = RESTART_PAUSE_S if time.monotonic() - begun_s > START_TIMEOUT_S else pause_s * 2
+            pause_s = RESTART_PAUSE_S if self._clock.monotonic_s() - begun_s > START_TIMEOUT_S else pause_s * 2
             log.error("the gateway's process ended with exit status %s; it is started again", status)
             await asyncio.sleep(min(pause_s, LONGEST_PAUSE_S))
 
@@ -98,7 +99,7 @@ class GatewayChild(threading.Thread):
             self._hang_up()
         try:
             while (message := await receive(reader, FromGateway)) is not None:
-                self._heard_s = time.monotonic()
+                self._heard_s = self._clock.monotonic_s()
                 self._on(message, writer)
         finally:
             self._writer = None
@@ -157,7 +158,7 @@ class GatewayChild(threading.Thread):
     @property
     def is_serving(self) -> bool:
         """Whether the gateway has been heard of lately."""
-        return self.is_alive() and time.monotonic() - self._heard_s < SILENCE_S
+        return self.is_alive() and self._clock.monotonic_s() - self._heard_s < SILENCE_S
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:
