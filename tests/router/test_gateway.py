@@ -182,67 +182,67 @@ def test_replicas_that_break_their_channel_lose_no_request(run):
     run(scenario())
 
 
-def test_a_hung_canary_is_given_up_in_time_for_stable_to_answer(run):
-    release = threading.Event()
-    hang = {"on": False}
+class Hanging:
+    """An engine that hangs from `begins` until `ends`."""
 
-    def hanging(rows_NF):
-        if hang["on"]:
-            release.wait(20)
+    def __init__(self) -> None:
+        self._may_answer = threading.Event()
+        self._may_answer.set()
+
+    def __call__(self, rows_NF):
+        self._may_answer.wait(20)
         return minutes_score(rows_NF)
+
+    def begins(self) -> None:
+        self._may_answer.clear()
+
+    def ends(self) -> None:
+        self._may_answer.set()
+
+
+def test_a_hung_canary_is_given_up_in_time_for_stable_to_answer(run):
+    hanging = Hanging()
 
     async def scenario():
         async with world(request_timeout_ms=600) as it:
             slow = await it.thread_replica(hanging)
             await it.route([await it.replica("3.1", minutes_score)], [slow], 10_000)
-            hang["on"] = True
+            hanging.begins()
             replies = await asyncio.gather(
                 *[it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(20)]
             )
             assert {reply.status for reply in replies} == {200}
             assert {reply.json["version"] for reply in replies} == {"3.1"}
             assert _sum(it)["churn-predictor-v3.2"] == (20, 20)
-            release.set()
+            hanging.ends()
 
     run(scenario())
 
 
 def test_hung_stable_replicas_mean_a_deadline_error_and_not_a_hung_caller(run):
-    release = threading.Event()
-    hang = {"on": False}
-
-    def hanging(rows_NF):
-        if hang["on"]:
-            release.wait(20)
-        return minutes_score(rows_NF)
+    hanging = Hanging()
 
     async def scenario():
         async with world() as it:
             slow = await it.thread_replica(hanging)
             await it.route([slow])
-            hang["on"] = True
+            hanging.begins()
             begin = time.monotonic()
             reply = await it.predict({"customer_id": "c", "features": features()}, "x-request-timeout-ms: 200")
             assert reply.status == 504
             assert time.monotonic() - begin < 5
-            release.set()
+            hanging.ends()
 
     run(scenario())
 
 
 def test_a_replica_gets_a_second_batch_ahead_of_time_only_if_it_is_full(run):
-    release = threading.Event()
-    hang = {"on": False}
-
-    def hanging(rows_NF):
-        if hang["on"]:
-            release.wait(20)
-        return minutes_score(rows_NF)
+    hanging = Hanging()
 
     async def scenario():
         async with world() as it:
             await it.route([await it.thread_replica(hanging)])
-            hang["on"] = True
+            hanging.begins()
             stable = it.gateway.dispatcher.endpoints["churn"].stable
             (channel,) = stable.channels.values()
 
@@ -261,7 +261,7 @@ def test_a_replica_gets_a_second_batch_ahead_of_time_only_if_it_is_full(run):
                 await asyncio.wait_for(until(lambda left=left: stable.queue.rows == left and in_flight()), 10)
                 await asyncio.sleep(0.03)
                 assert in_flight() == ([1] if wanted < 9 else [1, 8])
-            release.set()
+            hanging.ends()
             replies = await asyncio.gather(*calls)
             assert [reply.json["churn_probability"] for reply in replies] == pytest.approx(
                 [n / 1000 for n in range(25)], abs=1e-6
