@@ -6,26 +6,29 @@ Control routes need the cluster's bearer token; they are refused without one bef
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from divisions import __version__
+from divisions.clock import Clock
 from divisions.control import ControllerStatus
 from divisions.errors import DivisionsError, UnknownVersionError
-from router import oip_api, problem, rollout_metrics
+from router import oip_api, page_files, problem, rollout_metrics
 from router.control_body import require_object
 from router.dispatcher import Dispatcher
+from router.event_stream import EventStream
+from router.guard import Guard
 from router.link import ControllerLink
+from router.status_feed import StatusFeed
 
 log = logging.getLogger(__name__)
 
@@ -33,34 +36,40 @@ OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
 SCRAPE_S = 1.0
 """A scrape does not wait longer for a controller that is away."""
 COMMANDS = ("pause", "resume", "promote", "abort", "rollback")
-_SECURITY_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "content-security-policy": "default-src 'self'; frame-ancestors 'none'",
-    "cache-control": "no-store",
-}
 
 
 class ControlApi:
     """The routes, over a controller link and a dispatcher."""
 
     def __init__(
-        self, dispatcher: Dispatcher, link: ControllerLink, token: str, metrics: Callable[[], bytes], gateway_id: str
+        self,
+        dispatcher: Dispatcher,
+        link: ControllerLink,
+        token: str,
+        metrics: Callable[[], bytes],
+        gateway_id: str,
+        clock: Clock,
     ) -> None:
         self._dispatcher = dispatcher
         self._link = link
         self._token = token.encode()
         self._metrics = metrics
         self._gateway_id = gateway_id
+        self._clock = clock
+        self._page = page_files.read_page()
+        self.feed = StatusFeed(self._read_status)
 
     def application(self, further: Sequence[Route] = ()) -> Starlette:
-        """Our routes, and ``further`` ones; `_guard` decides which of all of them are open."""
+        """Our routes, and ``further`` ones; `_is_open` decides which of all of them need no token."""
         rollouts = "/api/v2/rollouts"
         routes = [
             Route("/", self._index),
+            Route(page_files.PREFIX + "{name:path}", self._page_file),
             Route("/healthz", self._health),
             Route("/readyz", self._ready),
             Route("/metrics", self._scrape),
             Route("/api/v2/status", self._status),
+            Route("/api/v2/events", EventStream(self.feed, self._clock.monotonic_s), methods=["GET"]),
             Route(rollouts, self._list_rollouts, methods=["GET"]),
             Route(rollouts, self._start_rollout, methods=["POST"]),
             Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
@@ -70,41 +79,22 @@ class ControlApi:
         ]
         return Starlette(
             routes=routes,
-            middleware=[Middleware(BaseHTTPMiddleware, dispatch=self._guard)],
+            middleware=[Middleware(Guard, token=self._token, is_open=_is_open)],
             exception_handlers={HTTPException: _http_problem, DivisionsError: _our_problem},
         )
 
-    async def _guard(self, request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-        path = request.url.path
-        is_open = path in OPEN_PATHS or path.startswith("/api/v2/predict/") or oip_api.is_open(path)
-        if not is_open:
-            refusal = self._refusal(request)
-            if refusal is not None:
-                return refusal
-        response = await call_next(request)
-        response.headers.update(_SECURITY_HEADERS)
+    async def _index(self, request: Request) -> Response:
+        """For browsers the page, for everybody else what is served, as JSON."""
+        wants_page = page_files.prefers_html(request.headers.get("accept", ""))
+        response = self._page[page_files.INDEX].reply(request) if wants_page else self._endpoints()
+        response.headers["vary"] = "Accept"
         return response
 
-    def _refusal(self, request: Request) -> Response | None:
-        """Default deny: whatever is not open needs the token, and no other site's page may use it."""
-        site = request.headers.get("sec-fetch-site", "same-origin")
-        if site not in {"same-origin", "none"}:
-            return _problem(403, "requests from other sites are not taken")
-        origin = request.headers.get("origin")
-        if origin is not None and origin.partition("://")[2] != request.headers.get("host"):
-            # Browsers send Sec-Fetch-Site only to addresses they trust: over plain HTTP, that is loopback alone.
-            return _problem(403, "requests from other sites are not taken")
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            response = _problem(401, "this needs the cluster's bearer token, which is in the file `token` of its home")
-            response.headers["www-authenticate"] = "Bearer"
-            return response
-        media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if request.method == "POST" and media != "application/json":
-            return _problem(415, "the body must be application/json")
-        return None
+    async def _page_file(self, request: Request) -> Response:
+        file = self._page.get(request.path_params["name"])
+        return _problem(404, "the page has no such file") if file is None else file.reply(request)
 
-    async def _index(self, request: Request) -> Response:
+    def _endpoints(self) -> Response:
         endpoints = {
             name: {
                 "predict": f"/api/v2/predict/{name}",
@@ -142,9 +132,18 @@ class ControlApi:
             return b""
 
     async def _status(self, request: Request) -> Response:
-        status = msgspec.json.decode(await self._link.status())
-        status["gateway"] = {"id": self._gateway_id, "epoch": self._dispatcher.epoch, "version": __version__}
-        return _json(msgspec.json.encode(status))
+        return _json(msgspec.json.encode(await self._read_status()))
+
+    async def _read_status(self) -> dict[str, Any]:
+        """The controller's status and, as ``gateway``, our own; ``now_s`` is what its times are to be compared with."""
+        status: dict[str, Any] = msgspec.json.decode(await self._link.status())
+        status["gateway"] = {
+            "id": self._gateway_id,
+            "epoch": self._dispatcher.epoch,
+            "version": __version__,
+            "now_s": self._clock.wall_s(),
+        }
+        return status
 
     async def _list_rollouts(self, request: Request) -> Response:
         status = msgspec.json.decode(await self._link.status())
@@ -182,6 +181,10 @@ class ControlApi:
         response = _problem(405, "predict needs POST")
         response.headers["allow"] = "POST"
         return response
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(("/api/v2/predict/", page_files.PREFIX)) or oip_api.is_open(path)
 
 
 def _json(data: bytes, status: int = 200) -> Response:

@@ -17,6 +17,8 @@ from router.exchange import STATUS_LINES, Exchange, Request
 
 log = logging.getLogger(__name__)
 
+TURN_S = 0.05
+
 
 class AsgiHandler:
     """Runs ``app`` for each request, in a task of its own."""
@@ -86,6 +88,8 @@ class _AsgiReply:
             return
         body: bytes = message.get("body", b"")
         has_more: bool = message.get("more_body", False)
+        if has_more:
+            await self._turn()
         if not self._is_started:
             self._start(len(body), has_more)
         if body and not self._is_head:
@@ -94,12 +98,21 @@ class _AsgiReply:
         if not has_more:
             self.end()
 
+    async def _turn(self) -> None:
+        """Waits until earlier replies of the connection are out: what has no end must not pile up behind them.
+
+        It looks again and again. Nobody pipelines streams but to do harm, and a notice would cost every request.
+        """
+        while self._exchange.is_connected and not self._exchange.is_next:
+            await asyncio.sleep(TURN_S)
+
     def _start(self, length: int, has_more: bool) -> None:
         assert self._head is not None, "the application sent a body before its head"
         self._is_started = True
         headers = [(bytes(name), bytes(value)) for name, value in self._head["headers"]]
         lines = [STATUS_LINES[self._head["status"]], *[b"%s: %s\r\n" % header for header in headers]]
-        if not any(name == b"content-length" for name, _ in headers):
+        has_body = self._head["status"] not in {204, 304}
+        if has_body and not any(name == b"content-length" for name, _ in headers):
             self._is_chunked = has_more and not self._is_head
             lines.append(b"transfer-encoding: chunked\r\n" if has_more else b"content-length: %d\r\n" % length)
         if not self._exchange.keep_alive:

@@ -60,6 +60,11 @@ class Exchange:
     def is_connected(self) -> bool:
         return self._connection is not None
 
+    @property
+    def is_next(self) -> bool:
+        """Whether what is written leaves at once: no earlier request of the connection waits for its reply."""
+        return self._connection is not None and self._connection.exchanges[0] is self
+
     def reply(self, data: bytes) -> None:
         """Sends a whole reply, head and body."""
         connection = self._connection

@@ -95,10 +95,17 @@ class Gateway:
             self._predict.refused,
             lambda: len(self._http.connections),
             lambda: self._now_s() - self._heard_s,
+            lambda: self._feed.num_watchers,
         )
         api = ControlApi(
-            self.dispatcher, link, identity.control_token, lambda: telemetry.render(collector), identity.gateway_id
+            self.dispatcher,
+            link,
+            identity.control_token,
+            lambda: telemetry.render(collector),
+            identity.gateway_id,
+            clock,
         )
+        self._feed = api.feed
         self._asgi = AsgiHandler(api.application(OipApi(directory).routes()))
         limits = HttpLimits(max_body_bytes=settings.max_body_bytes, allowed_hosts=allowed_hosts(settings))
         self._http = HttpServer(self, limits, self._now_s)
@@ -131,6 +138,7 @@ class Gateway:
         """Stops listening, lets requests in progress finish for up to ``grace_s``, then closes."""
         if self._server is not None:
             self._server.close()
+        self._feed.close()  # Streams never end by themselves.
         self._http.close_idle()
         deadline_s = self._now_s() + grace_s
         while self._http.connections and self._now_s() < deadline_s:

@@ -30,11 +30,13 @@ class GatewayCollector(Collector):
         refused: dict[tuple[str, int], int],
         connections: Callable[[], int],
         controller_age_s: Callable[[], float],
+        streams: Callable[[], int],
     ) -> None:
         self._dispatcher = dispatcher
         self._refused = refused
         self._connections = connections
         self._controller_age_s = controller_age_s
+        self._streams = streams
 
     def collect(self) -> Iterator[Metric]:
         labels = ["endpoint", "version"]
@@ -69,6 +71,7 @@ class GatewayCollector(Collector):
             refused.add_metric([name, str(status)], count)
         yield refused
         yield GaugeMetricFamily("divisions_connections", "Open HTTP connections", self._connections())
+        yield GaugeMetricFamily("divisions_event_streams", "Open streams of status events", self._streams())
         yield GaugeMetricFamily("divisions_table_epoch", "Epoch of the routing table in force", self._dispatcher.epoch)
         yield GaugeMetricFamily(
             "divisions_controller_silent_seconds", "Since the controller last answered", self._controller_age_s()

@@ -50,6 +50,8 @@ class FakeLink:
         self.reports: list[GatewayReport] = []
         self.registered: set[str] = set()
         self.is_away = False
+        self.status_json = b'{"replicas":[],"rollouts":[{"endpoint":"churn","phase":"STEP"}]}'
+        self.status_calls = 0
         self._changed = asyncio.Event()
 
     def publish(self, table: RoutingTable) -> None:
@@ -77,7 +79,10 @@ class FakeLink:
         return command_json
 
     async def status(self) -> bytes:
-        return b'{"replicas":[],"rollouts":[{"endpoint":"churn","phase":"STEP"}]}'
+        self.status_calls += 1
+        if self.is_away:
+            raise NotRunningError("the controller is away")
+        return self.status_json
 
 
 @dataclasses.dataclass
@@ -224,7 +229,7 @@ async def read_reply(reader: asyncio.StreamReader) -> Reply | None:
         return None
     lines = head.decode().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
-    body = await reader.readexactly(int(headers["content-length"]))
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
     return Reply(int(lines[0].split()[1]), headers, body)
 
 

@@ -280,7 +280,7 @@ def test_every_route_but_the_open_ones_needs_the_token(run):
                 path = route.path.replace("{endpoint}", "churn").replace("{command}", "abort")
                 (reply,) = await it.raw(f"{min(route.methods)} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
                 is_open = path in {"/", "/healthz", "/readyz", "/metrics", "/v2"}
-                is_open = is_open or path.startswith(("/api/v2/predict/", "/v2/"))
+                is_open = is_open or path.startswith(("/api/v2/predict/", "/page/", "/v2/"))
                 assert (reply.status == 401) is not is_open
 
     run(scenario())

@@ -1,0 +1,41 @@
+// The table of replicas, as `divisions status` shows it.
+
+import { make, row, table } from "./dom.js";
+import { age, count, percent } from "./format.js";
+
+const HEADER = ["Name", "Ready", "Status", "Restarts", "Age", "IP", "Node", "GPU", "Engine", "Role"];
+const NODE_CHARACTERS = 12; // Ray's are 56 of hex; this many tell nodes apart
+
+/** The whole table. Ages are filled in by `tickAges`. */
+export function replicaTable(replicas) {
+  if (!replicas.length) return [make("p", { class: "quiet" }, "No replicas: nothing is deployed.")];
+  return [table("Replicas", HEADER, replicas.map(replicaRow), { class: "replicas" })];
+}
+
+/** `agesS` are the ages now, in the table's order. */
+export function tickAges(element, agesS) {
+  element.querySelectorAll("[data-age]").forEach((cell, index) => {
+    const text = age(agesS[index] ?? 0);
+    if (cell.textContent !== text) cell.textContent = text;
+  });
+}
+
+function replicaRow(replica) {
+  const note = replica.engine_note ? make("span", { class: "quiet note" }, `better ones passed over: ${replica.engine_note}`) : null;
+  const weight = replica.weight_bp ? `, ${percent(replica.weight_bp)}` : "";
+  return row(
+    [
+      replica.name,
+      replica.ready ? "✔ 1/1" : "◌ 0/1",
+      replica.status,
+      count(replica.restarts),
+      make("td", { "data-age": true }),
+      replica.ip || "none",
+      make("td", { title: replica.node }, replica.node.slice(0, NODE_CHARACTERS) || "none"),
+      replica.gpu || "none",
+      make("td", {}, replica.engine || "unknown", note),
+      `${replica.role}${weight}`,
+    ],
+    { "data-replica": replica.name },
+  );
+}

@@ -1,0 +1,122 @@
+"""The cluster's status for all who watch it: one question to the controller a second, however many they are.
+
+A watcher is woken at every turn and takes the latest snapshot. What it had no time for it never sees, so a slow
+watcher costs no memory. While nobody watches, nothing is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from divisions.errors import DivisionsError
+
+log = logging.getLogger(__name__)
+
+TURN_S = 1.0
+ANSWER_S = 3.0
+"""A controller that has not answered for so long is away, as far as watchers are concerned."""
+MAX_WATCHERS = 64
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What there is to tell. ``name`` is ``status``, or ``away`` with the reason; ``number`` rises with each change."""
+
+    number: int
+    name: str
+    data: bytes
+
+
+class StatusFeed:
+    """See the module.
+
+    Args:
+        read: asks for the status; may raise `DivisionsError`.
+        sleep: waits so many seconds; tests have their own.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[Document]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._read = read
+        self._sleep = sleep
+        self._key = b""
+        self._turned = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.latest: Snapshot | None = None
+        self.num_watchers = 0
+        self.is_closed = False
+
+    @property
+    def is_full(self) -> bool:
+        return self.num_watchers >= MAX_WATCHERS
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        """Keeps the feed going. Whoever is in here may wait for `turn`."""
+        self.num_watchers += 1
+        if self._task is None and not self.is_closed:
+            self._task = asyncio.get_running_loop().create_task(self._turn())
+        try:
+            yield
+        finally:
+            self.num_watchers -= 1
+            if not self.num_watchers:
+                self._stop()
+
+    async def turn(self) -> None:
+        """Waits until the controller was asked once more, or the feed is closed."""
+        if not self.is_closed:
+            await self._turned.wait()
+
+    def close(self) -> None:
+        """Ends the feed for good: watchers wake, and see `is_closed`."""
+        self.is_closed = True
+        self._stop()
+        self._turned.set()
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self.latest = None
+        self._key = b""
+
+    async def _turn(self) -> None:
+        number = 0
+        while True:
+            name, document = await self._ask()
+            key = name.encode() + msgspec.json.encode(_without_clocks(document))
+            if key != self._key:
+                self._key = key
+                number += 1
+                self.latest = Snapshot(number, name, msgspec.json.encode(document))
+            turned, self._turned = self._turned, asyncio.Event()
+            turned.set()
+            await self._sleep(TURN_S)
+
+    async def _ask(self) -> tuple[str, Document]:
+        try:
+            return "status", await asyncio.wait_for(self._read(), ANSWER_S)
+        except DivisionsError as error:
+            return "away", {"reason": str(error)}
+        except TimeoutError:
+            return "away", {"reason": f"the controller has not answered for {ANSWER_S:g} s"}
+        except Exception:  # The edge of a loop: one bad answer must not end the watching.
+            log.exception("the status could not be read")
+            return "away", {"reason": "internal error; the gateway's log has the details"}
+
+
+def _without_clocks(document: Document) -> Document:
+    """What has changed if it differs: ages grow by themselves, which whoever shows them can do as well."""
+    replicas = [{**replica, "age_s": 0} for replica in document.get("replicas", ())]
+    gateway = {**document.get("gateway", {}), "now_s": 0}
+    return document | {"replicas": replicas, "gateway": gateway}
