@@ -24,7 +24,7 @@ class _Sink(list[Any]):
 def _blank_tally() -> TickTally:
     tally = TickTally(0)
     tally.latencies_s = _Sink()
-    tally.compute_s = _Sink()
+    tally.computed = _Sink()
     tally.keys = _Sink()
     tally.key_latencies_s = _Sink()
     return tally

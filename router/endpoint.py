@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import NamedTuple
 
 import msgspec
 
@@ -25,6 +26,13 @@ class EndpointMemory:
         self.load = CustomerLoad()
         self.search = SaltSearch(self.load)
         self.watch: SplitWatch | None = None
+
+
+class ReplyForm(NamedTuple):
+    """A reply with gaps. ``fixed_bytes`` is the length of its body while these are empty."""
+
+    text: bytes
+    fixed_bytes: int
 
 
 class Endpoint:
@@ -57,6 +65,8 @@ class Endpoint:
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)
         self.entity_name = _json_inner(decoder.entity)
+        self.reply_forms: dict[str, ReplyForm] = {}
+        """By application, made when they are first needed."""
         version = next((version for version in route.versions if version.is_canary), None)
         self._weight_bp = version.weight_bp if version is not None else 0
         self._follow(version, read_bins)

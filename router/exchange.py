@@ -74,7 +74,7 @@ class Exchange:
         if exchanges[0] is self and not self._buffer:
             connection.write(data)
             exchanges.popleft()
-            self._end()
+            self._connection = self.on_disconnect = None  # see `_end`
             connection.finished(self)
             if exchanges:
                 _flush(connection)  # Later requests may have been answered before this one.

@@ -23,8 +23,9 @@ from router.api import ControlApi
 from router.asgi import AsgiHandler
 from router.dispatcher import Dispatcher
 from router.exchange import Request
+from router.heads import Head
 from router.hosting import Hosting, Loader
-from router.http import HttpLimits, HttpServer
+from router.http import Handler, HttpLimits, HttpServer
 from router.link import ControllerLink
 from router.oip_api import OipApi
 from router.oip_infer import InferHandler, is_infer
@@ -112,12 +113,18 @@ class Gateway:
 
     def handle(self, request: Request) -> None:
         """Sends hot requests the short way and the rest to the application."""
-        if request.head.method == b"POST" and request.head.url.startswith(PREFIX):
-            self._predict.handle(request)
-        elif request.head.method == b"POST" and is_infer(request.head.url):
-            self._infer.handle(request)
-        else:
-            self._asgi.handle(request)
+        head = request.head
+        handler: Handler | None = head.handler
+        if handler is None:
+            handler = head.handler = self._choose(head)
+        handler.handle(request)
+
+    def _choose(self, head: Head) -> Handler:
+        if head.method == b"POST" and head.url.startswith(PREFIX):
+            return self._predict
+        if head.method == b"POST" and is_infer(head.url):
+            return self._infer
+        return self._asgi
 
     async def start(self) -> int:
         """Listens and begins to follow the controller; returns the port."""

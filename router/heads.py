@@ -23,16 +23,25 @@ _FRAMING = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 class Head:
     """A request's head. ``headers`` have lower-case names, in order, unmerged. Shared by all requests that had it."""
 
-    __slots__ = ("body_bytes", "derived", "headers", "http_version", "method", "url")
+    __slots__ = ("derived", "handler", "headers", "http_version", "method", "packet_bytes", "raw", "url")
 
     def __init__(self, method: bytes, url: bytes, headers: Headers, http_version: str) -> None:
         self.method = method
         self.url = url
         self.headers = headers
         self.http_version = http_version
-        self.body_bytes = 0
+        self.raw = b""
+        """Its bytes, the empty line included; nothing unless the head is remembered."""
+        self.packet_bytes = 0
+        """What it and its body measure together."""
+        self.handler: Any = None
+        """Who answers requests with this head, once that is known."""
         self.derived: Any = None
         """Whatever the request's handler has made of this head; nobody else looks at it."""
+
+    def begins(self, data: bytes) -> bool:
+        """Whether ``data`` is one request with this very head."""
+        return len(data) == self.packet_bytes and data.startswith(self.raw)
 
     def header(self, name: bytes) -> bytes | None:
         return next((value for each, value in self.headers if each == name), None)
@@ -46,13 +55,10 @@ class HeadMemory:
     def __init__(self) -> None:
         self._heads: dict[bytes, Head] = {}
 
-    def find(self, data: bytes) -> tuple[Head, bytes] | None:
-        """The known head of a packet that is exactly one request, and its body; None if it is anything else."""
-        end = data.find(END) + 4
-        head = self._heads.get(data[:end])
-        if head is None or len(data) - end != head.body_bytes:
-            return None
-        return head, data[end:]
+    def find(self, data: bytes) -> Head | None:
+        """The known head of a packet that is exactly one request; None if it is anything else."""
+        head = self._heads.get(data[: data.find(END) + 4])
+        return None if head is None or head.packet_bytes != len(data) else head
 
     def keep(self, data: bytes, head: Head, body_bytes: int) -> None:
         """Remembers what the parser made of a packet that was one request, with that much body, and kept the line."""
@@ -64,5 +70,6 @@ class HeadMemory:
             return
         if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
-        head.body_bytes = body_bytes
-        self._heads[data[:end]] = head
+        head.raw = data[:end]
+        head.packet_bytes = len(data)
+        self._heads[head.raw] = head

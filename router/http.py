@@ -58,13 +58,15 @@ class HttpServer:
         self.connections: set[HttpConnection] = set()
         self.heads = HeadMemory()
         self.is_closing = False
+        self.swept_s = now_s()
+        """The time, to about a second: near enough for how long a connection has been idle, and free."""
 
     def protocol(self) -> HttpConnection:
         return HttpConnection(self)
 
     def sweep(self) -> None:
         """Ends connections that are too slow; call it about once a second."""
-        now_s = self.now_s()
+        now_s = self.swept_s = self.now_s()
         for connection in list(self.connections):
             connection.check_deadlines(now_s)
 
@@ -87,6 +89,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_between = True  # no part of a request has come, and the parser would take another
         self._is_first = True
         self._lone_head: Head | None = None
+        self._last_head: Head | None = None
         self.exchanges: deque[Exchange] = deque()
         self._since_s = server.now_s()  # when the present state began: idle, receiving or blocked
         self._is_receiving = False
@@ -129,15 +132,20 @@ class HttpConnection(asyncio.Protocol):
             return
         self._received_s = self._server.now_s()
         was_between = self._is_between
-        if was_between and (known := self._heads.find(data)) is not None:
-            self._since_s = self._received_s
-            try:
-                self._handle(*known, keep_alive=True)
-            except Exception:
-                log.exception("a request could not be handled")
-                self._refuse(500, "internal error; the log has the details")
-            self._brake()
-            return
+        if was_between:
+            head = self._last_head  # A connection's requests are mostly alike: no need to look it up.
+            if head is None or not head.begins(data):
+                head = self._last_head = self._heads.find(data)
+            if head is not None:
+                self._since_s = self._received_s
+                try:
+                    self._handle(head, data[len(head.raw) :], keep_alive=True)
+                except Exception:
+                    log.exception("a request could not be handled")
+                    self._refuse(500, "internal error; the log has the details")
+                if len(self.exchanges) > MAX_PIPELINED:
+                    self._brake()
+                return
         self._has_begun = False
         self._is_first = True
         self._lone_head = None
@@ -162,10 +170,11 @@ class HttpConnection(asyncio.Protocol):
             self._head_bytes += self._part_of_head(data) if self._has_begun else len(data)
             if self._head_bytes > self._limits.max_header_bytes and not self._is_refused:
                 self._refuse(431, f"the headers are over {self._limits.max_header_bytes} bytes")
-        self._brake()
+        if len(self.exchanges) > MAX_PIPELINED:
+            self._brake()
 
     def _brake(self) -> None:
-        if len(self.exchanges) > MAX_PIPELINED and self._transport is not None:
+        if self._transport is not None:
             self._transport.pause_reading()
 
     def _pass_over_offers(self, rest: bytes) -> None:
@@ -302,7 +311,7 @@ class HttpConnection(asyncio.Protocol):
             self._end()
         elif not self.exchanges:
             if not self._is_receiving:
-                self._since_s = self._server.now_s()
+                self._since_s = self._server.swept_s
             if self._server.is_closing:
                 self.close_when_idle()
         elif len(self.exchanges) == MAX_PIPELINED // 2 and self._transport is not None:

@@ -139,7 +139,8 @@ class JobQueue:
     def add(self, job: Job) -> None:
         self._jobs.append(job)
         self.rows += job.rows
-        self._next_deadline_s = min(self._next_deadline_s, job.queue_deadline_s)
+        if job.queue_deadline_s < self._next_deadline_s:  # noqa: PLR1730 (once per request)
+            self._next_deadline_s = job.queue_deadline_s
 
     def form(self, now_s: float, max_batch: int, service_time: ServiceTime) -> list[Job]:
         """Takes the next batch.
@@ -151,23 +152,20 @@ class JobQueue:
         """
         jobs = self._jobs
         batch: list[Job] = []
-        rows = 0
-        limit = max_batch
+        left = max_batch
         while jobs:
             job = jobs[0]
-            if job.is_done:
-                jobs.popleft()
-                self.rows -= job.rows
-                continue
-            if not batch:
-                floor = min(max_batch, self.rows) // SMALLEST_SHARE
-                limit = min(max_batch, max(floor, service_time.rows_within(job.deadline_s - now_s)))
-            elif rows + job.rows > limit:
-                break
+            rows = job.rows
+            if not job.is_done:
+                if not batch:
+                    floor = min(max_batch, self.rows) // SMALLEST_SHARE
+                    left = min(max_batch, max(floor, service_time.rows_within(job.deadline_s - now_s)))
+                elif rows > left:
+                    break
+                batch.append(job)
+                left -= rows
+            self.rows -= rows
             jobs.popleft()
-            self.rows -= job.rows
-            batch.append(job)
-            rows += job.rows
         if not jobs:
             self._next_deadline_s = float("inf")
         return batch

@@ -58,8 +58,7 @@ class LocalChannel:
         request_id = self._next_id
         self._next_id += 1
         self.in_flight[request_id] = batch
-        payload, left_us = batch.frame()
-        request = wire.Request(request_id, batch.rows, self._columns, left_us, payload)
+        request = wire.Request(request_id, batch.rows, self._columns, batch.left_us, batch.payload())
         # Never from within this call: its caller is in the middle of handing out work.
         self._loop.call_soon(self._run, request)
         return batch

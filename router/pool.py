@@ -16,7 +16,7 @@ from router.jobs import Job, JobQueue, Version
 from router.local_channel import Hosted, LocalChannel
 from router.replica_warmth import Warmth
 from router.service_time import ServiceTime
-from router.tally import MAX_KEYS, VersionTally
+from router.tally import MAX_KEYS, TickTally, VersionTally
 from router.upstream import Batch, Channel, ReplicaChannel
 
 QUEUE_BATCHES = 64
@@ -219,7 +219,8 @@ class Pool:
         is_tensor = len(batch.jobs) == 1 and batch.jobs[0].source is not None
         scores: Sequence[float] = view if is_tensor else view.tolist()
         compute_us = reply.compute_us
-        compute_s = compute_us * 1e-6
+        computed_by: TickTally | None = None
+        answers = 0
         position = 0
         for job in batch.jobs:
             end = position + job.rows
@@ -231,9 +232,13 @@ class Pool:
                     tally.requests -= 1
                     tally = self.tally.at_unjudged(now_s)
                 if tally is not None:
+                    if tally is not computed_by:  # A batch seldom holds requests of two seconds.
+                        if computed_by is not None:
+                            computed_by.computed.append((compute_us * 1e-6, answers))
+                        computed_by, answers = tally, 0
+                    answers += 1
                     latency_s = now_s - job.arrived_s
                     tally.latencies_s.append(latency_s)
-                    tally.compute_s.append(compute_s)
                     if self.keeps_keys and len(tally.keys) < MAX_KEYS:
                         tally.keys.append(job.key)
                         tally.key_latencies_s.append(latency_s)
@@ -242,6 +247,8 @@ class Pool:
                 job.batch = None  # Ends the ring of batch and job: see `Exchange`.
                 job.answer.answered(job, part, compute_us, now_s)
             position = end
+        if computed_by is not None:
+            computed_by.computed.append((compute_us * 1e-6, answers))
 
     def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None:
         self.warmth.left(channel)

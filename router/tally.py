@@ -31,15 +31,16 @@ class Counted(NamedTuple):
 class TickTally:
     """What happened to the requests of one version that arrived in one second.
 
-    The hot path appends to the lists; `fold` moves them into the histograms. ``keys`` says whose the first answers
-    were and ``key_latencies_s`` how long those took, as long as the version's pool keeps them.
+    The hot path appends to the lists; `fold` moves them into the histograms. ``computed`` holds, for each batch, the
+    seconds that it took and how many answers it held. ``keys`` says whose the first answers were and
+    ``key_latencies_s`` how long those took, as long as the version's pool keeps them.
     """
 
     __slots__ = (
         "answered",
         "compute",
-        "compute_s",
         "compute_sum_s",
+        "computed",
         "errors",
         "key_latencies_s",
         "keys",
@@ -55,7 +56,7 @@ class TickTally:
         self.requests = 0
         self.errors = 0
         self.latencies_s: list[float] = []
-        self.compute_s: list[float] = []
+        self.computed: list[tuple[float, int]] = []
         self.keys: list[bytes] = []
         self.key_latencies_s: list[float] = []
         self.answered = 0
@@ -68,14 +69,15 @@ class TickTally:
         """Counts what has been appended."""
         if not self.latencies_s:
             return
-        latencies_s, compute_s = np.array(self.latencies_s), np.array(self.compute_s)
+        latencies_s, computed = np.array(self.latencies_s), np.array(self.computed).reshape(-1, 2)
         self.latencies_s.clear()
-        self.compute_s.clear()
+        self.computed.clear()
         self.answered += len(latencies_s)
         self.latency += histogram.count(latencies_s)
-        self.compute += histogram.count(compute_s)
         self.latency_sum_s += float(latencies_s.sum())
-        self.compute_sum_s += float(compute_s.sum())
+        compute_s, answers = computed.T
+        np.add.at(self.compute, histogram.bucket_indices(compute_s), answers.astype(np.int64))
+        self.compute_sum_s += float(compute_s @ answers)
 
 
 def report(app_name: str, tally: TickTally, age_s: float, scores: dict[int, int] | None = None) -> VersionReport:

@@ -30,23 +30,31 @@ ATTEMPT_SHARE = 0.5
 class Batch:
     """Jobs that travel in one frame."""
 
-    __slots__ = ("due_s", "jobs", "rows", "sent_s")
+    __slots__ = ("due_s", "jobs", "left_us", "rows", "sent_s")
 
     def __init__(self, jobs: Sequence[Job], sent_s: float) -> None:
         self.jobs = jobs
-        self.rows = sum([job.rows for job in jobs])
         self.sent_s = sent_s
-        earliest_s = min([job.deadline_s for job in jobs])
-        self.due_s = sent_s + (earliest_s - sent_s) * ATTEMPT_SHARE
-        """When the attempt is given up, while there is time for another."""
+        rows = 0
+        earliest_s = latest_s = jobs[0].deadline_s
         for job in jobs:
             job.batch = self
+            rows += job.rows
+            deadline_s = job.deadline_s
+            if deadline_s < earliest_s:
+                earliest_s = deadline_s
+            elif deadline_s > latest_s:
+                latest_s = deadline_s
+        self.rows = rows
+        self.due_s = sent_s + (earliest_s - sent_s) * ATTEMPT_SHARE
+        """When the attempt is given up, while there is time for another."""
+        self.left_us = max(0, int((latest_s - sent_s) * 1e6))
+        """Microseconds that the last of the deadlines leaves."""
 
-    def frame(self) -> tuple[bytes | memoryview, int]:
-        """The rows of all jobs, packed, and the microseconds that the last of their deadlines leaves."""
+    def payload(self) -> bytes | memoryview:
+        """The rows of all jobs, packed."""
         jobs = self.jobs
-        payload = jobs[0].payload if len(jobs) == 1 else b"".join([job.payload for job in jobs])
-        return payload, max(0, int((max([job.deadline_s for job in jobs]) - self.sent_s) * 1e6))
+        return jobs[0].payload if len(jobs) == 1 else b"".join([job.payload for job in jobs])
 
     def present_jobs(self) -> list[Job]:
         """The jobs that still wait for this batch and for no other."""
@@ -185,8 +193,7 @@ class ReplicaChannel(asyncio.Protocol):
         request_id = self._next_id
         self._next_id += 1
         self.in_flight[request_id] = batch
-        payload, left_us = batch.frame()
-        frame = wire.encode_request(request_id, batch.rows, self._columns, left_us, payload)
+        frame = wire.encode_request(request_id, batch.rows, self._columns, batch.left_us, batch.payload())
         if self._transport is not None:  # Else connection_lost is on its way and returns the batch.
             self._transport.write(frame)
         return batch

@@ -419,3 +419,16 @@ def test_nothing_deployed_is_said_so(run):
             assert health.status == 200
 
     run(scenario())
+
+
+def test_names_with_a_percent_sign_stay_as_they_are(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            endpoint = it.gateway.dispatcher.endpoints["churn"]
+            endpoint.entity_name = b"100%s_id"
+            reply = await it.predict({"customer_id": "c-%d", "features": features(250.0)})
+            assert reply.json["100%s_id"] == "c-%d"
+            assert reply.json["churn_probability"] == 0.25
+
+    run(scenario())

@@ -333,6 +333,7 @@ def test_metrics_count_by_version(run):
             text = reply.body.decode()
             assert 'divisions_requests_total{code="2xx",endpoint="churn",version="3.1"} 3.0' in text
             assert 'divisions_request_seconds_count{endpoint="churn",version="3.1"} 3.0' in text
+            assert 'divisions_compute_seconds_count{endpoint="churn",version="3.1"} 3.0' in text
             assert 'divisions_refused_total{endpoint="churn",status="400"} 1.0' in text
             assert "secret" not in text
 
