@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows what it is at.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install run demo test test-fast gpu check bench clean
+.PHONY: install run demo test test-fast browser gpu check bench clean
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -31,8 +31,17 @@ run: $(VENV)/.run
 demo: $(VENV)/.run
 	@exec $(BIN)/python -m benchmarks.demo
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev browser
 	$(BIN)/python -m pytest
+
+# The page is tested in a real browser. Where it is neither there nor ours to install, those tests are skipped, and say so.
+browser:
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "note: without chromium and chromedriver on the path the page is not tested in a browser" >&2; exit 0; fi; \
+	echo "Installing Chromium, for the tests of the page"; \
+	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -q install -y --no-install-recommends chromium chromium-driver
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not e2e and not gpu"

@@ -94,7 +94,7 @@ class LiveCluster:
         self._cluster.up("--allow-faults")
         source = f"{self._work / 'data' / 'raw'}/partition=${{today}}"
         self._cluster.divisions("run", str(self._pipeline), "--input", source, "--today", self._day, "--no-deploy")
-        self._start(FIRST, (f"batch_delay_ms={STABLE_DELAY_MS:g}",))
+        self.start(FIRST, (f"batch_delay_ms={STABLE_DELAY_MS:g}",))
         self._cluster.wait_for(ENDPOINT, FIRST, {"PROMOTED"}, _ROLLOUT_S, self._beat)
 
     def down(self) -> None:
@@ -121,6 +121,10 @@ class LiveCluster:
         return load
 
     @property
+    def product(self) -> ProductCluster:
+        return self._cluster
+
+    @property
     def samples(self) -> Path:
         return self._work / "samples.npz"
 
@@ -131,14 +135,14 @@ class LiveCluster:
             RolloutError: it ended in another way.
         """
         self._say(f"{case.name}: {case.what}")
-        version = self._register()
+        version = self.register()
         from_s = time.time()
-        self._start(version, case.faults)
+        self.start(version, case.faults)
         status = self._cluster.wait_for(ENDPOINT, version, {"ROLLED_BACK"}, _ROLLOUT_S, self._beat)
         time.sleep(_AFTER_S)  # What goes wrong while its replicas stop is its fault too.
         return Played(case, status, from_s)
 
-    def _register(self) -> str:
+    def register(self) -> str:
         """Registers the first version's bundle again; returns the new label."""
         command = [sys.executable, "-m", "divisions.cli", "models", "register", MODEL, "--from", FIRST]
         done = subprocess.run(
@@ -153,7 +157,8 @@ class LiveCluster:
             raise ClusterError(f"`divisions models register` failed: {done.stderr[-500:].strip()}")
         return str(json.loads(done.stdout)["version"])
 
-    def _start(self, version: str, faults: Sequence[str]) -> None:
+    def start(self, version: str, faults: Sequence[str]) -> None:
+        """Begins the rollout of a version that was registered, made bad by ``faults``."""
         options = [option for fault in faults for option in ("--fault", fault)]
         self._cluster.divisions(
             "rollout", "start", MODEL, "--version", version, "--pipeline", str(self._pipeline), *options

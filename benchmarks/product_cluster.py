@@ -46,6 +46,10 @@ class ProductCluster:
         }
 
     @property
+    def home(self) -> Path:
+        return self._home
+
+    @property
     def port(self) -> int:
         return self._port
 

@@ -77,6 +77,7 @@ def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
     lines = [
         "",
         f"Gateway    {cluster.gateway_url}",
+        f"Page       {cluster.gateway_url}/  (asks for the token in {settings.home / 'token'})",
         f"Dashboard  {cluster.dashboard_url}  (asks for the token in {settings.home / 'ray_token'})",
         *example_calls(settings.home, cluster.gateway_url),
         "",

@@ -1,5 +1,7 @@
 // Charts of what was seen while the page is open. The last point is also in the card, as text.
 
+import { clockTime } from "./format.js";
+
 const HEIGHT = 170;
 const MAX_POINTS = 7200; // two hours at one a second
 const colours = matchMedia("(prefers-color-scheme: dark)");
@@ -35,8 +37,14 @@ export class Chart {
       [atS, ...values].forEach((value, index) => this.#data[index].push(value));
     }
     if (times.length > MAX_POINTS) this.#data.forEach((column) => column.shift());
-    if (this.#plot) this.#plot.setData(this.#data);
-    else this.#draw();
+    if (!this.#plot) this.#draw();
+    else this.#plot.setData(this.#data);
+    this.#tellLast();
+  }
+
+  /** The legend has the values under the pointer; without one, the latest. */
+  #tellLast() {
+    if (this.#plot && !(this.#plot.cursor.left >= 0)) this.#plot.setLegend({ idx: this.#data[0].length - 1 });
   }
 
   #resize() {
@@ -58,10 +66,11 @@ export class Chart {
         height: HEIGHT,
         tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
         scales: { y: { range: (_, low, high) => this.#range(low, high) } },
-        axes: [axis, { ...axis, size: 44 }],
+        axes: [{ ...axis, space: 80, values: (_, times) => times.map(clockTime) }, { ...axis, size: 44 }],
         cursor: { drag: { x: false, y: false } },
+        legend: { markers: { width: 2, dash: (plot, index) => (plot.series[index].dash ? "dashed" : "solid") } },
         series: [
-          { value: (_, seconds) => (seconds === null ? "--" : new Date(seconds * 1000).toISOString().slice(11, 19)) },
+          { label: "at", value: (_, seconds) => (seconds === null ? "--" : clockTime(seconds)) },
           ...this.#series.map((each) => ({
             label: each.label,
             stroke: colour(each.colour),
@@ -76,5 +85,7 @@ export class Chart {
       this.#data,
       this.#element,
     );
+    this.#plot.over.addEventListener("mouseleave", () => this.#tellLast());
+    this.#tellLast();
   }
 }

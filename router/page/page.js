@@ -99,7 +99,7 @@ function render() {
     }
     const card = cards.get(name);
     const rollout = rollouts.get(name);
-    card.showServing(index?.endpoints[name]);
+    card.showServing(rollout ? null : index?.endpoints[name]);
     if (rollout) card.showRollout(rollout, nowS());
     else card.hideRollout();
     const isOver = rollout && ["PROMOTED", "ROLLED_BACK"].includes(rollout.phase);

@@ -78,7 +78,7 @@ export class EndpointCard {
     this.buttons.hidden = true;
   }
 
-  /** What the gateway serves: open to everybody. */
+  /** What the gateway serves, which is open to everybody; a rollout tells more. */
   showServing(endpoint) {
     this.#parts.serving.show(endpoint ?? null, () => (endpoint ? serving(endpoint) : []));
   }
@@ -110,7 +110,8 @@ export class EndpointCard {
   hideRollout() {
     this.#rollout = null;
     this.details.hidden = this.buttons.hidden = true;
-    for (const element of [this.phase, this.message, this.outcome]) setText(element, "");
+    delete this.element.dataset.mood;
+    for (const element of [this.phase, this.message, this.outcome, this.announcement]) setText(element, "");
     this.#parts.ladder.show(null, () => []);
   }
 
@@ -244,7 +245,7 @@ function versions(rollout) {
   }
   if (rollout.canary_version !== null && phase !== "PROMOTED") {
     const weight = phase === "SHADOW" ? "copies only" : percent(canaryBp);
-    const replicas = isOver ? "stopped" : ready(rollout.canary_replicas, rollout.wanted_canary_replicas);
+    const replicas = isOver ? `${rollout.canary_replicas} ready` : ready(rollout.canary_replicas, rollout.wanted_canary_replicas);
     rows.push(
       row(
         ["canary", rollout.canary_version, weight, replicas, count(evidence.canary_requests), count(evidence.canary_errors)],
@@ -276,7 +277,7 @@ function guards(evidence) {
   }
   return [
     make("h3", {}, "Guards"),
-    make("p", { class: "quiet" }, `${count(evidence.ticks)} s of traffic. A guard acts when its bar is full.`),
+    make("p", { class: "quiet" }, `${count(evidence.ticks)} s of traffic. A guard acts when its bar is full; below half of it a step may pass.`),
     table("Evidence of the guards", ["Guard", "Evidence", "ln E", "acts at", "and then"], rows),
     ...(drifts.length ? [definitions(drifts)] : []),
   ];
@@ -286,11 +287,7 @@ function guard(name, value, threshold, effect) {
   const part = Math.min(Math.max(value / threshold, 0), 1);
   const meter = make("meter", { min: 0, max: 1, high: 0.5, optimum: 0, value: Number.isFinite(part) ? part : 0 });
   meter.setAttribute("aria-label", `evidence of ${name}: ln E ${logE(value)} of ${logE(threshold)}`);
-  return row([name, make("td", { class: "bar" }, meter), number(logE(value)), number(logE(threshold)), effect], { "data-guard": name });
-}
-
-function number(text) {
-  return make("td", { class: "number" }, text);
+  return row([name, make("td", { class: "bar" }, meter), logE(value), logE(threshold), effect], { "data-guard": name });
 }
 
 function why({ explanation, rollback_reason: reason }) {
@@ -328,9 +325,9 @@ function arms(explanation) {
   const rows = ["stable", "canary"].map((arm) => {
     const requests = explanation[`${arm}_requests`];
     const exceeded = explanation[`${arm}_exceeded`];
-    const field = (name, text) => make("td", { class: "number", "data-field": `why.${arm}_${name}` }, text);
+    const field = (name, text) => make("td", { "data-field": `why.${arm}_${name}` }, text);
     const cells = [arm, field("requests", count(requests))];
-    if (hasExceeded) cells.push(field("exceeded", count(exceeded)), number(share(exceeded, requests)));
+    if (hasExceeded) cells.push(field("exceeded", count(exceeded)), share(exceeded, requests));
     if (explanation.quantile) cells.push(field("quantile_ms", milliseconds(explanation[`${arm}_quantile_ms`])));
     return row(cells, { "data-arm": arm });
   });

@@ -1,0 +1,497 @@
+"""The page in a real browser: over a gateway whose controller says whatever the test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from selenium.webdriver.common.keys import Keys
+
+from divisions.control import (
+    ControllerStatus,
+    Evidence,
+    Explanation,
+    HistoryEntry,
+    ReplicaStatus,
+    RolloutStatus,
+)
+from divisions.errors import ConflictError, DivisionsError, StaleGenerationError
+from tests.e2e.browser import Browser, open_browser
+from tests.router.gateway_world import World, minutes_score, world
+
+pytestmark = pytest.mark.e2e
+
+HOSTILE = "<img src=x onerror=\"document.title='taken'\"><script>document.title='taken'</script>"
+EVIDENCE = Evidence(
+    latency_log_e=2.34,
+    error_log_e=-0.8,
+    threshold=4.605,
+    error_threshold=5.298,
+    ticks=40,
+    stable_requests=4_800,
+    canary_requests=1_200,
+    stable_errors=3,
+    canary_errors=1,
+    min_detectable=1.23,
+    split_log_e=-1.2,
+    split_threshold=6.908,
+    input_drift=0.02,
+    input_drift_feature="minutes",
+)
+EXPLANATION = Explanation(
+    guard="latency",
+    text="latency: 9.1% of the canary's 1,204 requests took longer than 14.9 ms",
+    log_e=4.71,
+    threshold=4.605,
+    quantile=0.995,
+    ratio=2.5,
+    threshold_ms=14.9,
+    stable_requests=4_800,
+    canary_requests=1_204,
+    stable_exceeded=48,
+    canary_exceeded=110,
+    stable_quantile_ms=13.4,
+    canary_quantile_ms=None,
+    window_s=30.0,
+)
+
+
+def rollout(**changes: Any) -> RolloutStatus:
+    now_s = time.time()
+    usual = RolloutStatus(
+        endpoint="churn",
+        model="churn-predictor",
+        phase="STEP",
+        generation=5,
+        epoch=9,
+        step_index=1,
+        steps_bp=(2_000, 5_000, 10_000),
+        set_weight_bp=5_000,
+        actual_weight_bp=5_000,
+        stable_version="3.1",
+        canary_version="3.2",
+        message="1,200 of 5,500 requests judged",
+        rollback_reason="",
+        evidence=EVIDENCE,
+        canary_requests=1_200,
+        started_at_s=now_s - 200,
+        phase_since_s=now_s - 31,
+        history=(
+            HistoryEntry(now_s - 200, "PENDING", 0, "created"),
+            HistoryEntry(now_s - 31, "STEP", 5_000, "passed"),
+        ),
+        stable_replicas=2,
+        canary_replicas=1,
+        wanted_stable_replicas=2,
+        wanted_canary_replicas=2,
+    )
+    return msgspec.structs.replace(usual, **changes)
+
+
+REPLICAS = (
+    ReplicaStatus(
+        "churn-predictor-v3.1-x7k2p", True, "Running", 2, 3_725.0, "10.0.0.7", "ab" * 28, "T4/0.5", "3.1",
+        "stable", 5_000, 4_711, "tensorrt",
+    ),
+    ReplicaStatus(
+        "churn-predictor-v3.2-aa9qz", False, "Starting", 0, 5.0, "", "", "", "3.2", "canary", 5_000, 4_712,
+        "onnxruntime-cpu", "tensorrt: no NVIDIA driver",
+    ),
+)  # fmt: skip
+
+
+class Stage:
+    """A gateway on a thread of its own, and what its controller says."""
+
+    def __init__(self) -> None:
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._live()))
+        self.it: World
+        self.commands: list[dict] = []
+        self.refusal: DivisionsError | None = None
+        self._thread.start()
+        assert self._ready.wait(30)
+
+    async def _live(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
+        async with world() as self.it:
+            self.it.link.command = self._command
+            self.say()
+            await self.it.route([await self.it.replica("3.1", minutes_score)])
+            self._ready.set()
+            await self._over.wait()
+
+    async def _command(self, command_json: bytes) -> bytes:
+        self.commands.append(msgspec.json.decode(command_json))
+        if self.refusal is not None:
+            raise self.refusal
+        return msgspec.json.encode(rollout(phase="ROLLING_BACK"))
+
+    def say(self, *rollouts: RolloutStatus) -> None:
+        self.it.link.status_json = msgspec.json.encode(ControllerStatus(9, REPLICAS, rollouts))
+
+    def call(self, function: Callable[[], Any]) -> None:
+        self._loop.call_soon_threadsafe(function)
+
+    def cut_connections(self) -> None:
+        self.call(lambda: [each._transport.abort() for each in list(self.it.gateway._http.connections)])
+
+    def close(self) -> None:
+        self.call(self._over.set)
+        self._thread.join(30)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.it.port}/"
+
+
+@pytest.fixture
+def stage() -> Iterator[Stage]:
+    it = Stage()
+    yield it
+    it.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with open_browser() as it:
+        yield it
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Browser:
+    """The window, without what earlier tests have left in it."""
+    chromium.driver.get("about:blank")
+    chromium.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chromium.log()
+    return chromium
+
+
+def watch(browser: Browser, stage: Stage, *rollouts: RolloutStatus) -> None:
+    """Opens the page with the token, and waits until it is live."""
+    stage.say(*rollouts)
+    browser.open(f"{stage.url}#token=secret")
+    browser.wait_for_text("#connection", "live")
+
+
+def field(browser: Browser, name: str) -> str:
+    return browser.text(f'[data-field="{name}"]')
+
+
+def test_without_a_token_the_page_shows_what_is_served_and_asks_for_it(browser, stage):
+    stage.say(rollout())
+    browser.open(stage.url)
+    browser.wait_for_text('[data-part="serving"]', "3.1")
+    assert "no token" in browser.text("#connection")
+    assert browser.text('tr[data-version="3.1"]').split() == ["3.1", "100", "%", "1"]
+    assert "STEP" not in browser.text("main")
+    assert stage.it.link.status_calls == 0
+    browser.all("#token")[0].send_keys("secret", Keys.ENTER)
+    browser.wait_for_text("#connection", "live")
+    browser.wait_for_text('[data-field="phase"]', "STEP")
+    assert not browser.all("#token")[0].is_displayed()
+    assert browser.run("return JSON.stringify([{...sessionStorage}, {...localStorage}, document.cookie])") == (
+        '[{"divisions.token":"secret"},{},""]'
+    )
+    browser.driver.refresh()  # The tab keeps it.
+    browser.wait_for_text("#connection", "live")
+    browser.press("#forget")
+    browser.wait_for_text("#connection", "no token")
+    assert browser.run("return sessionStorage.length") == 0
+    assert "STEP" not in browser.text("main")
+    assert browser.log() == []
+
+
+def test_a_token_in_the_address_is_taken_and_removed(browser, stage):
+    watch(browser, stage, rollout())
+    assert browser.driver.current_url == stage.url
+    assert browser.run("return history.length > 0 && location.hash") == ""
+    assert browser.log() == []
+
+
+def test_a_refused_token_is_said_so_and_another_may_be_given(browser, stage):
+    stage.say(rollout())
+    browser.open(f"{stage.url}#token=wrong")
+    browser.wait_for_text("#connection", "token was refused")
+    assert "STEP" not in browser.text("main")
+    browser.all("#token")[0].send_keys("secret", Keys.ENTER)
+    browser.wait_for_text("#connection", "live")
+    assert all("401" in line for line in browser.log())
+
+
+def test_the_card_tells_the_status(browser, stage):
+    watch(browser, stage, rollout())
+    browser.wait_for_text('[data-field="phase"]', "◐ STEP, for 3")
+    assert field(browser, "message") == "1,200 of 5,500 requests judged"
+    ladder = [item.text.split("\n") for item in browser.all(".ladder li")]
+    assert [step[0] for step in ladder] == ["20 %", "50 %", "100 %"]
+    assert [step[1] for step in ladder] == ["passed", "here, 50 % now", "not reached"]
+    assert [item.get_attribute("aria-current") for item in browser.all(".ladder li")] == [None, "step", None]
+    assert field(browser, "set_weight_bp") == field(browser, "actual_weight_bp") == "50 %"
+    assert field(browser, "step") == "2 of 3"
+    assert field(browser, "min_detectable") == "a median slower by 23 % or more, at this traffic"
+    rows = {row.get_attribute("data-guard"): row.text for row in browser.all("[data-guard]")}
+    assert rows == {
+        "latency": "latency 2.34 4.61 rolls back",
+        "errors": "errors -0.80 5.30 rolls back",
+        "split": "split -1.20 6.91 holds",
+    }
+    assert field(browser, "input_drift") == "0.02 (minutes)"
+    assert "2/2 ready 4,800 3" in browser.text('[data-part="versions"] [data-arm="stable"]')
+    assert "1/2 ready 1,200 1" in browser.text('[data-part="versions"] [data-arm="canary"]')
+    history = browser.text('[data-part="history"] tbody').split("\n")
+    assert [line.split(maxsplit=1)[1] for line in history] == ["STEP 50 % passed", "PENDING 0 % created"]
+    assert browser.driver.title.startswith("STEP 50 % · churn")
+    assert len(browser.all(".chart canvas")) == 2
+    assert browser.log() == []
+
+
+def test_replicas_are_shown_as_divisions_status_does(browser, stage):
+    watch(browser, stage, rollout())
+    header = [cell.text for cell in browser.all("#replicas thead th")]
+    assert header[:9] == ["Name", "Ready", "Status", "Restarts", "Age", "IP", "Node", "GPU", "Engine"]
+    first, second = ([cell.text for cell in row.find_elements("css selector", "th, td")] for row in
+                     browser.all("#replicas tbody tr"))  # fmt: skip
+    assert first[:4] == ["churn-predictor-v3.1-x7k2p", "✔ 1/1", "Running", "2"]
+    assert first[4].startswith("1h2m")
+    assert first[5:] == ["10.0.0.7", "abababababab", "T4/0.5", "tensorrt", "stable, 50 %"]
+    assert second[1:4] == ["◌ 0/1", "Starting", "0"]
+    assert second[5:8] == ["none", "none", "none"]
+    assert second[8] == "onnxruntime-cpu\nbetter ones passed over: tensorrt: no NVIDIA driver"
+    age = browser.all("[data-age]")[1].text
+    browser.wait_for(lambda: browser.all("[data-age]")[1].text != age, "the age that grows")
+
+
+def test_the_explanation_is_told_field_by_field(browser, stage):
+    watch(browser, stage, rollout(phase="ROLLED_BACK", explanation=EXPLANATION, actual_weight_bp=0))
+    browser.wait_for_text('[data-field="phase"]', "ROLLED_BACK")
+    assert {name: field(browser, f"why.{name}") for name in (
+        "text", "guard", "log_e", "quantile", "ratio", "threshold_ms", "window_s", "stable_requests",
+        "canary_requests", "stable_exceeded", "canary_exceeded", "stable_quantile_ms", "canary_quantile_ms",
+    )} == {
+        "text": EXPLANATION.text,
+        "guard": "latency",
+        "log_e": "4.71 of 4.61",
+        "quantile": "p99.5",
+        "ratio": "× 2.5",
+        "threshold_ms": "14.9 ms",
+        "window_s": "30 s",
+        "stable_requests": "4,800",
+        "canary_requests": "1,204",
+        "stable_exceeded": "48",
+        "canary_exceeded": "110",
+        "stable_quantile_ms": "13.4 ms",
+        "canary_quantile_ms": "infinite",
+    }  # fmt: skip
+    # Other guards have other words for the same fields.
+    stage.say(rollout(phase="HOLD", explanation=msgspec.structs.replace(EXPLANATION, guard="split", quantile=0.0)))
+    browser.wait_for_text('[data-part="why"] thead', "Customers")
+    drift = Explanation(guard="inputs", text="drift", log_e=0.21, threshold=0.15)
+    stage.say(rollout(phase="HOLD", explanation=drift))
+    browser.wait_for_text('[data-part="why"]', "Drift, and where it acts")
+    assert field(browser, "why.log_e") == "0.21 of 0.15"
+    assert not browser.all('[data-part="why"] table')
+    assert browser.log() == []
+
+
+def test_what_others_have_written_stays_text(browser, stage):
+    hostile = rollout(
+        message=HOSTILE,
+        phase="HOLD",
+        canary_version=HOSTILE,
+        explanation=msgspec.structs.replace(EXPLANATION, text=HOSTILE),
+        history=(HistoryEntry(1.0, HOSTILE, 0, HOSTILE),),
+        evidence=msgspec.structs.replace(EVIDENCE, input_drift_feature=HOSTILE),
+    )
+    watch(browser, stage, hostile)
+    browser.wait_for_text('[data-field="message"]', "<img")
+    assert field(browser, "message") == HOSTILE
+    assert field(browser, "why.text") == HOSTILE
+    assert HOSTILE in browser.text('[data-part="history"]')
+    assert HOSTILE in browser.text('[data-part="versions"]')
+    stage.it.link.is_away = True
+    browser.wait_for_text("#connection", "away")
+    assert browser.all("main img, main script, #connection img") == []
+    assert browser.driver.title.startswith("HOLD")
+    assert browser.log() == []
+
+
+def test_changes_arrive_by_themselves_and_leave_focus_and_buttons_alone(browser, stage):
+    watch(browser, stage, rollout())
+    browser.run("document.querySelector('[data-command=\"pause\"]').focus()")
+    stage.say(rollout(phase="BAKE", step_index=2, actual_weight_bp=9_700, set_weight_bp=10_000))
+    browser.wait_for_text('[data-field="phase"]', "◕ BAKE")
+    assert "here, 97 % now" in browser.text(".ladder")
+    assert browser.run("return document.activeElement.dataset.command") == "pause"
+    stage.say(rollout(phase="PROMOTED", step_index=2, stable_version="3.2", actual_weight_bp=0))
+    browser.wait_for_text('[data-field="phase"]', "✔ PROMOTED")
+    assert "No canary: 3.2 is stable now." in browser.text('[data-part="versions"]')
+    enabled = {button.get_attribute("data-command"): button.is_enabled() for button in browser.all("[data-command]")}
+    assert enabled == {"pause": False, "resume": False, "promote": False, "abort": False, "rollback": True}
+    assert "divisions rollout start churn-predictor" in browser.text('[data-part="none"]')
+
+
+def test_no_rollout_says_what_serves_and_how_to_start_one(browser, stage):
+    watch(browser, stage)
+    browser.wait_for_text('[data-part="none"]', "No rollout. Start one with divisions rollout start")
+    assert "3.1" in browser.text('[data-part="serving"]')
+    assert [button for button in browser.all("[data-command]") if button.is_displayed()] == []
+
+
+def test_a_command_is_confirmed_and_carries_the_generation_that_was_seen(browser, stage):
+    watch(browser, stage, rollout())
+    browser.press('[data-command="abort"]')
+    assert browser.text("#confirm-text") == "Take all traffic of churn away from 3.2, and give it to 3.1?"
+    assert browser.run("return document.activeElement.id") == "confirm-no"
+    browser.run("document.activeElement.blur()")
+    browser.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    browser.wait_for(lambda: not browser.all("#confirm")[0].is_displayed(), "the end of the dialog")
+    browser.press('[data-command="abort"]')
+    browser.press("#confirm-no")
+    assert stage.commands == []
+    browser.press('[data-command="abort"]')
+    stage.say(rollout(generation=6, message="moved on"))
+    browser.wait_for(lambda: "moved on" in browser.run("return document.body.textContent"), "the next generation")
+    browser.press("#confirm-yes")
+    browser.wait_for_text('[data-field="outcome"]', "Abort: done, the rollout is ROLLING_BACK.")
+    assert stage.commands == [{"endpoint": "churn", "command": "abort", "to": None, "generation": 5}]
+    assert browser.log() == []
+
+
+@pytest.mark.parametrize(
+    ("refusal", "words", "status"),
+    [
+        (
+            StaleGenerationError("the rollout of churn is at generation 6, not 5"),
+            "has moved on since you looked",
+            "412",
+        ),
+        (ConflictError("version 3.1 serves churn already"), "cannot do that now", "409"),
+    ],
+)
+def test_a_refused_command_is_told_in_words(browser, stage, refusal, words, status):
+    stage.refusal = refusal
+    watch(browser, stage, rollout())
+    browser.press('[data-command="pause"]')
+    browser.press("#confirm-yes")
+    told = browser.wait_for_text('[data-field="outcome"]', words)
+    assert told.startswith("Pause was not done.")
+    assert refusal.message in told
+    assert all(status in line for line in browser.log())
+
+
+def test_an_absent_controller_is_told_and_its_return_needs_no_reload(browser, stage):
+    watch(browser, stage, rollout())
+    stage.it.link.is_away = True
+    browser.wait_for_text("#connection", "controller away: the controller is away")
+    assert "STEP" in browser.text('[data-field="phase"]')  # the last that is known stays to be seen
+    stage.it.link.is_away = False
+    browser.wait_for_text("#connection", "live")
+    assert browser.log() == []
+
+
+def test_a_cut_stream_is_taken_up_again(browser, stage):
+    watch(browser, stage, rollout())
+    browser.run(
+        "window.seen = []; new MutationObserver(() => seen.push(document.getElementById('connection').dataset.state))"
+        ".observe(document.getElementById('connection'), {attributes: true})"
+    )
+    stage.cut_connections()
+    browser.wait_for(lambda: browser.run("return seen.join()").endswith("live"), "reconnecting, then live")
+    assert "reconnecting" in browser.run("return seen.join()")
+
+
+def test_the_page_fits_a_phone_and_both_colour_schemes(browser, stage):
+    watch(browser, stage, rollout(phase="HOLD", explanation=EXPLANATION))
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    assert browser.run("return document.documentElement.scrollWidth") == 360
+    backgrounds = []
+    for scheme in ("light", "dark"):
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        backgrounds.append(browser.run("return getComputedStyle(document.body).backgroundColor"))
+        worst = browser.run(CONTRAST)
+        assert worst["ratio"] >= 4.5, (scheme, worst)
+    assert len(set(backgrounds)) == 2
+    assert browser.log() == []
+
+
+CONTRAST = """
+const channel = (value) => (value /= 255) <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+const luminance = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
+const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const behind = (element) => {
+  for (; element; element = element.parentElement) {
+    const colour = numbers(getComputedStyle(element).backgroundColor);
+    if (colour.length < 4 || colour[3] > 0) return colour;
+  }
+};
+let worst = {ratio: 99};
+for (const element of document.querySelectorAll("body *")) {
+  const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+  if (!hasText || !element.checkVisibility() || element.matches(":disabled")) continue;
+  const [one, two] = [luminance(numbers(getComputedStyle(element).color)), luminance(behind(element))];
+  const ratio = (Math.max(one, two) + 0.05) / (Math.min(one, two) + 0.05);
+  if (ratio < worst.ratio) worst = {ratio, text: element.textContent.slice(0, 40), name: element.className};
+}
+return worst;
+"""
+
+
+def test_what_can_be_used_has_a_name_and_headings_have_an_order(browser, stage):
+    watch(browser, stage, rollout(phase="HOLD", explanation=EXPLANATION))
+    nameless = browser.run(
+        """
+        const isNamed = (each) => each.textContent.trim() || each.getAttribute("aria-label") || each.labels?.length;
+        return [...document.querySelectorAll("button, input, meter, [role=region], table th")]
+          .filter((each) => each.checkVisibility() && !isNamed(each)).map((each) => each.outerHTML);
+        """
+    )
+    assert nameless == []
+    levels = browser.run(
+        "return [...document.querySelectorAll('main h1, main h2, main h3, header h1')]"
+        ".filter((each) => each.checkVisibility()).map((each) => Number(each.tagName[1]))"
+    )
+    assert levels[:3] == [1, 2, 3]
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    assert browser.run("return document.getElementById('connection').getAttribute('role')") == "status"
+
+
+def test_events_are_parsed_wherever_the_stream_is_cut(browser, stage):
+    browser.open(stage.url)
+    text = (
+        ": hello\r\n\r\nevent: status\r\ndata: {\r\ndata: 1}\r\n\r\nevent: away\ndata:x\n\nid: 3\n\ndata\n\n: end\n\n"
+    )
+    found = browser.run(
+        """
+        const { EventParser } = await import("/page/events.js");
+        const results = new Set();
+        for (let size = 1; size <= given[0].length; size++) {
+          const events = [];
+          const parser = new EventParser((name, data) => events.push([name, data]));
+          for (let at = 0; at < given[0].length; at += size) parser.push(given[0].slice(at, at + size));
+          results.add(JSON.stringify(events));
+        }
+        return [...results];
+        """,
+        text,
+    )
+    assert [msgspec.json.decode(each) for each in found] == [[["status", "{\n1}"], ["away", "x"], ["message", ""]]]
+
+
+def test_buttons_are_enabled_where_the_state_machine_has_a_way(browser, stage):
+    from router.rollout_states import Phase
+    from router.transitions import TRANSITIONS
+
+    browser.open(stage.url)
+    allowed = browser.run('return (await import("/page/commands.js")).ALLOWED')
+    for command in ("pause", "resume", "promote", "abort"):
+        sources = {way.source for way in TRANSITIONS if way.cause == command}
+        assert {Phase(name) for name in allowed[command]} == sources, command
