@@ -33,7 +33,8 @@ class AsgiHandler:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(self, request: Request) -> None:
-        reply = _AsgiReply(request.exchange, is_head=request.head.method == b"HEAD")
+        head = request.head
+        reply = _AsgiReply(request.exchange, head.method == b"HEAD", can_chunk=head.http_version != "1.0")
         gone = asyncio.Event()
         request.exchange.on_disconnect = gone.set
         messages: list[Message] = [{"type": "http.request", "body": request.body, "more_body": False}]
@@ -74,9 +75,10 @@ def scope_of(request: Request) -> dict[str, Any]:
 
 
 class _AsgiReply:
-    def __init__(self, exchange: Exchange, is_head: bool) -> None:
+    def __init__(self, exchange: Exchange, is_head: bool, can_chunk: bool) -> None:
         self._exchange = exchange
         self._is_head = is_head
+        self._can_chunk = can_chunk
         self._head: Message | None = None
         self._is_chunked = False
         self._is_started = False
@@ -113,8 +115,15 @@ class _AsgiReply:
         lines = [STATUS_LINES[self._head["status"]], *[b"%s: %s\r\n" % header for header in headers]]
         has_body = self._head["status"] not in {204, 304}
         if has_body and not any(name == b"content-length" for name, _ in headers):
-            self._is_chunked = has_more and not self._is_head
-            lines.append(b"transfer-encoding: chunked\r\n" if has_more else b"content-length: %d\r\n" % length)
+            if not has_more:
+                lines.append(b"content-length: %d\r\n" % length)
+            elif self._can_chunk:
+                self._is_chunked = not self._is_head
+                lines.append(b"transfer-encoding: chunked\r\n")
+            else:
+                self._exchange.keep_alive = (
+                    False  # In HTTP/1.0 the end of the connection ends a reply of no known length.
+                )
         if not self._exchange.keep_alive:
             lines.append(b"connection: close\r\n")
         self._exchange.write(b"".join([*lines, b"\r\n"]))

@@ -209,6 +209,8 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_pat
         story = "".join(lines)
         assert foreground.poll() is None, story
         assert ("nothing is registered yet" in story) == (turn == 0)
+        assert f"Page       {home.url}/ " in story
+        assert (home.path / "token").read_text().strip() not in story
         curls = [line.strip() for line in lines if line.strip().startswith("curl ")]
         assert len(curls) == 2, story
         for curl in curls:

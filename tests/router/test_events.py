@@ -416,3 +416,21 @@ def test_requests_on_the_same_connection_are_answered_after_a_stream_has_ended(r
                 assert reply.body == b"ok\n"
 
     run(scenario())
+
+
+def test_a_caller_of_http_1_0_gets_its_stream_in_one_piece(run):
+    async def scenario():
+        async with world() as it:
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+            writer.write(get(TOKEN).replace(b"HTTP/1.1", b"HTTP/1.0"))
+            head = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)).lower()
+            assert b"transfer-encoding" not in head
+            assert b"connection: close" in head
+            assert await reader.readuntil(b"\n") == b"event: status\n"
+            it.gateway._feed.close()
+            rest = await asyncio.wait_for(reader.read(), 10)
+            assert rest.startswith(b"data: {")
+            assert rest.endswith(b"}\n\n")
+            writer.close()
+
+    run(scenario())
