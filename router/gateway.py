@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from divisions.clock import Clock
-from divisions.control import GatewayReport
+from divisions.control import GatewayReport, RoutingTable
 from divisions.errors import DivisionsError
 from divisions.online_store import OnlineStoreReader
 from divisions.settings import Settings
@@ -36,6 +36,8 @@ from router.reference import read_bins
 log = logging.getLogger(__name__)
 
 POLL_S = 30.0
+FIRST_TABLE_S = 1.0
+"""How long a gateway waits for its first table before it listens without one, because the controller is away."""
 SWEEP_S = 0.01
 GRACE_S = 1.0
 """A second is reported this long after it ended; requests still pending then count with this age."""
@@ -127,8 +129,13 @@ class Gateway:
         return self._asgi
 
     async def start(self) -> int:
-        """Listens and begins to follow the controller; returns the port."""
+        """Begins to follow the controller, and listens; returns the port.
+
+        It listens when it has a table: until then it could only refuse what other gateways on the port can answer, and
+        what a gateway that comes back after a crash will answer in a moment.
+        """
         loop = asyncio.get_running_loop()
+        await self._take_first_table()
         self._server = await loop.create_server(
             self._http.protocol,
             self._settings.host,
@@ -161,14 +168,25 @@ class Gateway:
         """Whether every background task still runs."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
+    async def _take_first_table(self) -> None:
+        try:
+            async with asyncio.timeout(FIRST_TABLE_S):
+                self._take(await self._link.poll_table(-1, FIRST_TABLE_S))
+        except (DivisionsError, TimeoutError) as error:
+            log.warning("no routing table yet, the controller does not answer; listening without: %s", error)
+        except Exception:  # `_follow_table` goes on trying.
+            log.exception("the first routing table could not be applied")
+
+    def _take(self, table: RoutingTable) -> None:
+        self._heard_s = self._now_s()
+        if self.dispatcher.apply(table):
+            self._hosting.want(table.hosted)
+            log.info("routing table %d in force", table.epoch)
+
     async def _follow_table(self) -> None:
         while True:
             try:
-                table = await self._link.poll_table(self.dispatcher.epoch, POLL_S)
-                self._heard_s = self._now_s()
-                if self.dispatcher.apply(table):
-                    self._hosting.want(table.hosted)
-                    log.info("routing table %d in force", table.epoch)
+                self._take(await self._link.poll_table(self.dispatcher.epoch, POLL_S))
             except DivisionsError as error:
                 log.warning("the controller does not answer; going on by table %d: %s", self.dispatcher.epoch, error)
                 await asyncio.sleep(0.25)

@@ -47,6 +47,7 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
     path = settings.home / "features" / "online.db"
     store = functools.lru_cache(lambda endpoint: OnlineStoreReader(path, endpoint))
     gateway = Gateway(settings, identity, link, store, SystemClock(), functools.partial(_load, settings))
+    line = asyncio.ensure_future(link.run())  # The gateway asks for its table before it listens.
     try:
         await gateway.start()
     except OSError as error:
@@ -57,7 +58,6 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
     gc.collect()
     gc.freeze()  # Modules and routes stay for good: the collector need not walk them, while callers wait.
     send(writer, Listening())
-    line = asyncio.ensure_future(link.run())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, line.cancel)
     while not line.done() and gateway.is_alive:
         send(writer, Beat())

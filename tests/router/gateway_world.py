@@ -107,6 +107,7 @@ class World:
         self.port = 0
         self.servers: list[ChannelServer] = []
         self.gateway: Gateway
+        self.build: Callable[[], Gateway]
         self.hosted_score: Callable[[np.ndarray], np.ndarray] = minutes_score
         self._threads: list[tuple[asyncio.AbstractEventLoop, threading.Thread]] = []
         self._thread_servers: list[tuple[ChannelServer, asyncio.AbstractEventLoop]] = []
@@ -264,7 +265,8 @@ async def world(channel_token: bytes = b"", **changes: object) -> AsyncIterator[
             engine = FunctionEngine(spec.schema.num_columns, it.hosted_score)
             return HostedEngine(engine, spec.max_batch, SystemClock().monotonic_s)
 
-        it.gateway = Gateway(settings, identity, it.link, reader, SystemClock(), load)
+        it.build = lambda: Gateway(settings, identity, it.link, reader, SystemClock(), load)
+        it.gateway = it.build()
         it.port = await it.gateway.start()
         try:
             yield it
