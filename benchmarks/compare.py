@@ -176,7 +176,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--bundle", type=Path, help="bundle to serve, in place of the benchmark's own model")
     add("--body", type=Path, help="file with the request's JSON body that goes with --bundle")
     add("--build", type=Path, default=ROOT / "build", help="folder to write into")
-    add("--output", choices=["text", "json"], default="text")
+    add("-o", "--output", choices=["text", "json"], default="text")
     return parser
 
 

@@ -168,7 +168,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--seed", type=int, default=0, help="of arrivals and choice of rows (default 0)")
     add("--deadline-ms", type=float, default=2000.0, help="after this, from the scheduled time, a request timed out")
     add("--connections", type=int, default=256, help="most connections at a time (default 256)")
-    add("--output", choices=["text", "json"], default="text")
+    add("-o", "--output", choices=["text", "json"], default="text")
     add("--out", type=Path, help="write the result as JSON to this file too")
     add("--samples", type=Path, help="write every request's time and outcome to this .npz file")
     add("--plots", type=Path, help="write latency-over-time.png and latency-percentiles.png into this folder")

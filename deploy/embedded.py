@@ -34,16 +34,19 @@ def run(wish: Wish, progress: Progress, clock: Clock, announce: Callable[[Cluste
 
     Raises:
         DivisionsError: something did not work; the cluster is stopped.
+        KeyboardInterrupt: interrupted before there was anything to tell; the cluster is stopped.
     """
     settings = wish.settings
     if wish.bootstrap is not None:
         load_pipeline(wish.bootstrap)  # a mistake in it is told now, and not after the cluster has started
     cluster = ray_cluster.start(settings, progress, clock, ends_with_us=wish.is_foreground)
+    is_announced = False
     try:
         _end_like_ctrl_c()
         if wish.bootstrap is not None:
             serve_something(settings, cluster, wish.bootstrap, progress, clock)
             _end_like_ctrl_c()  # Ray has handlers of its own, which it set meanwhile
+        is_announced = True
         announce(cluster)
         if not wish.is_foreground:
             return
@@ -53,7 +56,7 @@ def run(wish: Wish, progress: Progress, clock: Clock, announce: Callable[[Cluste
         if wish.is_foreground:
             progress.notice("stopping")
         _stop(settings, progress, clock)
-        if not wish.is_foreground:
+        if not (wish.is_foreground and is_announced):
             raise
         return
     except BaseException:

@@ -4,7 +4,7 @@
 status  meaning
 ======  =====================================================================
 0       done
-1       failed: one line ``error: what is wrong. what to do`` on standard error
+1       failed: ``error: what is wrong. what to do`` on standard error, in one line; of a pipeline file one per mistake
 2       used wrongly: usage and, where there is one, a suggestion
 130     interrupted
 ======  =====================================================================
@@ -20,7 +20,7 @@ import typer
 from typer._click.exceptions import ClickException
 
 from divisions.commands import bench, cluster, compile, models, predict, rollout, run, status
-from divisions.errors import DivisionsError, UsageError
+from divisions.errors import DivisionsError, PipelineError, UsageError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -72,6 +72,10 @@ def execute(arguments: Sequence[str]) -> int:
         return EXIT_USAGE if error.exit_code == EXIT_USAGE else EXIT_FAILED
     except typer.Exit as ending:
         return int(ending.exit_code)
+    except PipelineError as error:
+        for problem in str(error).splitlines():
+            _complain(problem)
+        return EXIT_FAILED
     except DivisionsError as error:
         _complain(str(error))
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED

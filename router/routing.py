@@ -50,11 +50,15 @@ def hosted(wanted: Mapping[str, VersionSpec]) -> tuple[VersionSpec, ...]:
 def replica_statuses(
     records: Iterable[EndpointRecord], wanted: Mapping[str, VersionSpec], register: ReplicaRegister, now_s: float
 ) -> tuple[ReplicaStatus, ...]:
-    """One row per replica that was heard in the last minute; ``now_s`` is wall-clock time."""
+    """One row per replica that was heard in the last minute; ``now_s`` is wall-clock time.
+
+    A replica that is silent and that nobody wants any more has ended as it was told to: no row says that it is lost.
+    """
     routed = {share.version.app_name: share for record in records for share in shares(record)}
     return tuple(
         _replica_status(address, routed.get(address.app_name), wanted.get(address.app_name), register, now_s)
         for address in register.known()
+        if address.app_name in wanted or register.is_ready(address.replica_id)
     )
 
 

@@ -29,6 +29,7 @@ from divisions.errors import TrainingError
 from trainers import loop
 from trainers.capacity import BYTES_PER_GB, Allotment
 from trainers.compute import EpochListener, TrainingTask
+from trainers.interrupts import kept_interrupts
 from trainers.model import TabularModel, build_model, use_threads
 from trainers.priority import give_way
 
@@ -94,7 +95,7 @@ def train(task: TrainingTask, allotment: Allotment, storage: Path, on_epoch: Epo
     )
     storage.mkdir(parents=True, exist_ok=True)
     try:
-        with _epochs_shown(log, on_epoch):
+        with kept_interrupts(), _epochs_shown(log, on_epoch):
             result = trainer.fit()
     except TrainingFailedError as error:
         raise TrainingError(

@@ -23,10 +23,17 @@ def compile_model(
     output: Output = Format.TEXT,
 ) -> None:
     """Compile a version for this machine's GPU, so that its replicas start quickly."""
+    from divisions.errors import UsageError
     from divisions.registry import Registry
     from divisions.settings import load_settings, runtime_dir
     from serving.compile_report import compile_version
 
+    if num_gpus > 1 and not num_gpus.is_integer():
+        raise UsageError(
+            f"--num-gpus {num_gpus:g} is no share of a GPU", remedy="up to 1, or a whole number, as Ray does"
+        )
+    if vram_gb is not None and vram_gb <= 0:
+        raise UsageError(f"--vram-gb {vram_gb:g} is not above 0", remedy="leave it out for what the GPU says itself")
     settings = load_settings()
     found = Registry(settings.home, settings.tracking_uri).get_version(model, version)
     report = compile_version(

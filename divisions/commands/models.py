@@ -31,7 +31,7 @@ def list_versions(
         print_json({"versions": versions})
     else:
         rows = [_row(version) for version in versions]
-        print(table(HEADER, rows) if rows else "No versions: nothing was registered yet.")
+        print(table(HEADER, rows) if rows else _nothing_of(model))
 
 
 @app.command("show")
@@ -56,6 +56,13 @@ def register(
     from deploy.registration import register_again
 
     _print(register_again(_registry(), model, source), output)
+
+
+def _nothing_of(model: str | None) -> str:
+    others = sorted({version.model for version in _registry().list_versions()}) if model else []
+    if others:
+        return f"No versions of {model}; there are some of {', '.join(others)}."
+    return "No versions: nothing was registered yet."
 
 
 def _registry() -> Registry:

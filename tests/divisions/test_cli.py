@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +103,11 @@ def test_a_misspelt_variable_is_an_error_of_one_line(divisions, monkeypatch):
         (errors.UsageError("no", remedy="look"), 2, "error: no. look\n"),
         (errors.PipelineError("no", path="f", line=1, column=2), 1, "error: f:1:2: no\n"),
         (errors.ClusterError("two\nlines"), 1, "error: two lines\n"),
+        (
+            errors.PipelineError("no", path="f", line=1, others=(errors.PipelineError("nor this", path="f", line=3),)),
+            1,
+            "error: f:1:0: no\nerror: f:3:0: nor this\n",
+        ),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -150,6 +156,19 @@ def test_an_empty_registry_has_no_versions(divisions):
     status, _, err = divisions("models", "show", "churn-predictor", "3.1")
     assert status == 1
     assert "no version 3.1" in err
+
+
+def test_a_model_without_versions_is_told_from_an_empty_registry(divisions, monkeypatch):
+    has = SimpleNamespace(list_versions=lambda model=None: [] if model else [SimpleNamespace(model="churn-predictor")])
+    monkeypatch.setattr("divisions.commands.models._registry", lambda: has)
+    assert divisions("models", "list", "nope")[:2] == (0, "No versions of nope; there are some of churn-predictor.\n")
+
+
+@pytest.mark.parametrize("option", ["--num-gpus=1.5", "--num-gpus=-1", "--vram-gb=0", "--vram-gb=-3"])
+def test_compiling_is_for_gpus_as_the_pipeline_file_has_them(divisions, option):
+    status, _, err = divisions("compile", "m", option)
+    assert status == 2
+    assert option.partition("=")[0] in err
 
 
 def test_the_client_is_found_in_the_package_and_imported_only_then():

@@ -37,6 +37,18 @@ def test_a_version_without_a_gpu_has_no_share():
     assert "<none>" in render_status(ControllerStatus(1, (status,))).splitlines()[1]
 
 
+def test_a_replica_that_ended_as_it_was_told_to_is_not_lost():
+    register = ReplicaRegister()
+    register.hear(address("churn-predictor-v3.2#a"))
+    (going,) = replica_statuses([], {}, register, 10.0)
+    assert (going.status, going.version) == ("Terminating", "3.2")
+    for second in range(9):
+        register.tick(second)
+    (lost,) = replica_statuses([], {SPEC.app_name: SPEC}, register, 10.0)
+    assert lost.status == "Lost"
+    assert replica_statuses([], {}, register, 10.0) == ()
+
+
 def test_engines_are_counted_with_the_reason():
     replicas = (address("a"), address("b"), address("c", "tensorrt-fp16", ""))
     route = EndpointRoute("churn", "s", (VersionRoute(SPEC, 10_000, False, replicas),))
