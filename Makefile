@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows what it is at.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install run demo test test-fast browser gpu check bench clean
+.PHONY: install native run demo test test-fast test-compiled browser gpu check bench clean
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -15,24 +15,35 @@ $(VENV)/.run: pyproject.toml constraints.txt
 		{ echo "error: Divisions needs Python 3.11 or newer. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
 		{ rm -rf $(VENV); echo "error: $(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
-	@$(PIP) -e '.[demo]'
+	@$(PIP) -e '.[demo,compile]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing the test and check tools into $(VENV)"
-	@$(PIP) -e '.[demo,test,check]'
+	@$(PIP) -e '.[demo,compile,test,check]'
 	@touch $@
 
 install: $(VENV)/.run
 
-run: $(VENV)/.run
+# The gateway's hot path as machine code, once per version of its source. Without a C compiler and Python's headers
+# gateways run the same modules as Python, which a note says.
+native: $(VENV)/.run
+	@$(BIN)/python -m deploy.compile_gateway || true
+
+run: $(VENV)/.run native
 	@exec $(BIN)/divisions up --foreground --bootstrap
 
-demo: $(VENV)/.run
+demo: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.demo
 
-test: $(VENV)/.dev browser
+# Whatever starts a cluster runs the compiled hot path; the router's own tests run it in both forms.
+test: $(VENV)/.dev native browser
 	$(BIN)/python -m pytest
+	@$(MAKE) --no-print-directory test-compiled
+
+test-compiled: $(VENV)/.dev native
+	@if [ -d router/_native ]; then exec $(BIN)/python -m pytest --compiled tests/router; \
+	else echo "note: the compiled hot path is not tested, because it could not be compiled" >&2; fi
 
 # The page is tested in a real browser. Where it is neither there nor ours to install, those tests are skipped, and say so.
 browser:
@@ -65,8 +76,8 @@ check: $(VENV)/.dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -q --doctest-modules $$(grep -rl '>>> ' --include='*.py' divisions serving router trainers benchmarks deploy)
 
-bench: $(VENV)/.run
+bench: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.compare
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist router/_native *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

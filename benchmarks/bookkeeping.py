@@ -18,6 +18,7 @@ from benchmarks.bench_bundle import Workload, write_workload
 from benchmarks.command import Say, benchmark_parser, run_benchmark
 from benchmarks.lab import Arrangement, lab
 from benchmarks.machine import Machine, describe_machine
+from benchmarks.no_bookkeeping import build_without_bookkeeping
 from benchmarks.wrk import require_wrk, run_wrk, write_script
 
 CUSTOMERS = 1_000
@@ -64,7 +65,7 @@ def measure_cost(
     for folder in folders.values():
         folder.mkdir()
     on = Arrangement(canary_bp=CANARY_BP)
-    off = Arrangement(canary_bp=CANARY_BP, has_bookkeeping=False)
+    off = Arrangement(canary_bp=CANARY_BP, gateway_path=build_without_bookkeeping(work / "without"))
     with lab(workload, folders[True], on) as with_it, lab(workload, folders[False], off) as without:
         urls = {True: with_it.served.url, False: without.served.url}
         for url in urls.values():

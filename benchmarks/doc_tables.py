@@ -26,7 +26,7 @@ def machine_line(machine: Machine) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
     return (
         f"Measured on {machine.cpu}, {machine.cores} cores, {machine.kernel}, Python {machine.python}, {packages}; "
-        f"load average before: {machine.load_average:g}."
+        f"{'gateway compiled; ' if machine.is_compiled else ''}load average before: {machine.load_average:g}."
     )
 
 

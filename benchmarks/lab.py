@@ -20,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 
+import divisions
 from benchmarks.bench_bundle import ENDPOINT, MODEL, Workload
 from benchmarks.peers.peer import Served
 from benchmarks.ports import free_ports
@@ -46,7 +47,8 @@ class Arrangement:
     replicas: int = 1
     max_batch: int = 256
     canary_bp: int = 0
-    has_bookkeeping: bool = True
+    gateway_path: Path | None = None
+    """Where another package `router` lies, for the gateways to run; None for the product's."""
     placement: Placement = Placement.REPLICAS
 
 
@@ -70,7 +72,8 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
     home = work / "home"
     home.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
-    environment = kept | {"DIVISIONS_HOME": str(home), "DIVISIONS_PORT": str(port)}
+    root = str(Path(divisions.__file__).parents[1])
+    environment = kept | {"PYTHONPATH": root, "DIVISIONS_HOME": str(home), "DIVISIONS_PORT": str(port)}
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
         start = _Starter(stack, work, environment)
@@ -86,9 +89,10 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         hosted = () if _has_processes(arrangement) else tuple(route.version for route in routes)
         table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted)
         (work / "table.json").write_bytes(msgspec.json.encode(table))
-        switch = [] if arrangement.has_bookkeeping else ["--without-bookkeeping"]
+        if arrangement.gateway_path is not None:
+            environment["PYTHONPATH"] = os.pathsep.join([str(arrangement.gateway_path), root])
         gateways = [
-            start(f"gateway-{number}", "benchmarks.lab_gateway", str(work / "table.json"), *switch)
+            start(f"gateway-{number}", "benchmarks.lab_gateway", str(work / "table.json"))
             for number in range(arrangement.gateways)
         ]
         for gateway in gateways:
@@ -168,7 +172,7 @@ class _Starter:
         log = self._work / f"{name}.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [sys.executable, "-P", "-m", module, *arguments],
                 env=self._environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -1,87 +1,35 @@
-"""A gateway process of the lab: the product's `router.gateway` with a controller in memory in place of Ray's.
+"""A gateway process of the lab.
 
-    python -m benchmarks.lab_gateway TABLE.json [--without-bookkeeping]
+    python -m benchmarks.lab_gateway TABLE.json
 
 Settings come from ``DIVISIONS_*``. It prints ``ready`` when every endpoint can answer; it ends when its standard input
-does. Without bookkeeping nothing is counted or reported (`benchmarks.no_bookkeeping`).
+does. Like the product's, it runs the compiled hot path where there is one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from pathlib import Path
 
-import msgspec
-import uvloop
-
-from benchmarks.no_bookkeeping import switch_off
-from divisions.clock import SystemClock
-from divisions.control import GatewayReport, ReplicaAddress, RoutingTable, VersionSpec
-from divisions.errors import NotRunningError
-from divisions.online_store import OnlineStoreReader
-from divisions.settings import Settings, load_settings
-from router.gateway import Gateway, GatewayIdentity
-from serving.hosted import HostedEngine, open_hosted
-
-_READY_S = 30.0
-
-
-class TableLink:
-    """One routing table for ever. Reports are encoded, as they would be for the controller, and dropped."""
-
-    def __init__(self, table: RoutingTable) -> None:
-        self._table = table
-        self._never = asyncio.Event()
-
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
-        if known_epoch >= self._table.epoch:
-            await self._never.wait()
-        return self._table
-
-    async def report(self, report: GatewayReport) -> None:
-        msgspec.msgpack.encode(report)
-
-    async def register_replica(self, address: ReplicaAddress) -> None:
-        del address
-
-    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
-        raise NotRunningError("the lab has no controller")
-
-    async def command(self, command_json: bytes) -> bytes:
-        raise NotRunningError("the lab has no controller")
-
-    async def status(self) -> bytes:
-        raise NotRunningError("the lab has no controller")
-
-
-async def serve(settings: Settings, table: RoutingTable) -> None:
-    def load(spec: VersionSpec) -> HostedEngine:
-        return open_hosted(msgspec.json.encode(spec), settings)
-
-    def store(endpoint: str) -> OnlineStoreReader:
-        return OnlineStoreReader(settings.home / "online.db", endpoint)
-
-    identity = GatewayIdentity(f"lab{os.getpid()}", "here", "token", b"")
-    gateway = Gateway(settings, identity, TableLink(table), store, SystemClock(), load)
-    await gateway.start()
-    try:
-        async with asyncio.timeout(_READY_S):
-            while not gateway.dispatcher.is_ready:
-                await asyncio.sleep(0.01)
-        print("ready", flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-    finally:
-        await gateway.stop(0.5)
+from divisions.settings import load_settings
+from router import native
 
 
 def main() -> int:
+    settings = load_settings()
+    if settings.compiled:
+        native.activate()
+    # Not before: what is imported now is the compiled hot path, if there is one.
+    import msgspec
+    import uvloop
+
+    from benchmarks.lab_gateway_life import serve
+    from divisions.control import RoutingTable
+
     table = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RoutingTable)
-    if "--without-bookkeeping" in sys.argv[2:]:
-        switch_off()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(load_settings(), table))
+        runner.run(serve(settings, table))
     return 0
 
 

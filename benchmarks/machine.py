@@ -9,11 +9,16 @@ from pathlib import Path
 
 import msgspec
 
+from router import native
+
 PACKAGES = ("divisions", "ray", "numpy", "onnxruntime", "httptools", "uvloop")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """``load_average`` is that of the last minute when the run began: other work on the machine shows in it."""
+    """``load_average`` is that of the last minute when the run began: other work on the machine shows in it.
+
+    ``is_compiled`` tells whether gateways found their hot path as machine code; None in results from before it was.
+    """
 
     cpu: str
     cores: int
@@ -21,6 +26,7 @@ class Machine(msgspec.Struct, frozen=True):
     python: str
     packages: dict[str, str]
     load_average: float
+    is_compiled: bool | None = None
 
 
 def describe_machine(packages: tuple[str, ...] = PACKAGES) -> Machine:
@@ -31,6 +37,7 @@ def describe_machine(packages: tuple[str, ...] = PACKAGES) -> Machine:
         python=platform.python_version(),
         packages={name: found for name in packages if (found := _version(name))},
         load_average=round(os.getloadavg()[0], 2),
+        is_compiled=native.folder().is_dir(),
     )
 
 

@@ -13,7 +13,7 @@ from benchmarks.bench_bundle import Workload
 from divisions import wire
 from divisions.control import EndpointReport, GatewayReport, VersionReport
 from router import histogram, oip_codec, split, tally
-from router.decode import EndpointDecoder
+from router.decode import EndpointDecoder, Row
 from router.jobs import Answer, Job, JobQueue, Version
 from router.oip_rows import EncodedRows, RowBounds
 from router.service_time import ServiceTime
@@ -45,7 +45,8 @@ def request_cases(workload: Workload) -> Iterator[Case]:
     """Decode, encode, split, batch forming."""
     decoder = EndpointDecoder(workload.schema)
     encode = decoder.encoder(workload.schema)
-    values = decoder.decode(workload.body, 1)[0][0].values or ()
+    row = decoder.decode(workload.body, 1)
+    values = (isinstance(row, Row) and row.values) or ()
     threshold = split.threshold(2_000)
     columns = workload.schema.num_columns
     yield Case(f"decode: JSON body, {columns} features", lambda: decoder.decode(workload.body, 4_096), "request")

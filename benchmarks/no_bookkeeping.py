@@ -1,47 +1,61 @@
 """The gateway without its counting, for one comparison only: what is all the bookkeeping of a canary worth in speed?
 
-`switch_off` replaces, in this process, everything that observes a request on behalf of a rollout: counts and latencies
-by version and second, scores, customers and sampled rows of the split's watch, the breaker, the salts, the reports.
-The split itself stays, so that both sides send the same requests to the same versions.
+The product has no such switch, and compiled code cannot be patched while it runs. So the comparison's other side is a
+copy of the gateway's source with the lines taken out that observe a request on behalf of a rollout: counts and
+latencies by version and second, scores, customers and sampled rows of the split's watch, the breaker, the salts, the
+reports. The split itself stays, so that both sides send the same requests to the same versions.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import shutil
+from pathlib import Path
 
-from router.dispatcher import Dispatcher
-from router.endpoint import Endpoint
-from router.split_watch import Arm
-from router.tally import TickTally, VersionTally
+from deploy.compile_gateway import compile_package
+from router import native
 
-
-class _Sink(list[Any]):
-    """Takes everything, keeps nothing."""
-
-    def append(self, value: Any, /) -> None: ...
-
-
-def _blank_tally() -> TickTally:
-    tally = TickTally(0)
-    tally.latencies_s = _Sink()
-    tally.computed = _Sink()
-    tally.keys = _Sink()
-    tally.key_latencies_s = _Sink()
-    return tally
+_TALLIES = """\
+        job.tally = pool.tally.at_unjudged(now_s) if job.is_pinned else pool.tally.at(now_s)
+        job.tally.requests += 1
+"""
+_SWEEP = "    def sweep(self, now_s: float) -> None:\n"
+_REPORTS = "        ticks: dict[int, list[EndpointReport]] = {}\n"
+EDITS: dict[str, tuple[tuple[str, str], ...]] = {
+    "dispatcher": ((_TALLIES, ""), (_REPORTS, f"{_REPORTS}        if ticks == {{}}:\n            return ticks\n")),
+    "endpoint": ((_SWEEP, f"{_SWEEP}        if now_s > 0.0:\n            return\n"),),
+    "pool": (("if self.keeps_scores and ", "if not self and "),),
+    "split_watch": (("if digest & self.mask:", "if digest >= 0:"),),
+}
+"""What is taken out, by module of `router`: each text must be there once, and what stands in its place."""
 
 
-def switch_off() -> None:
-    """Call it before a gateway is built. There is no way back in this process."""
-    blank = _blank_tally()
-    made = Endpoint.__init__
+def write_package(target: Path) -> Path:
+    """Writes the gateway's source without its bookkeeping into ``target``; returns the package's folder.
 
-    def without_keeping(self: Endpoint, *arguments: Any) -> None:
-        made(self, *arguments)
-        for pool in self.pools:
-            pool.keeps_keys = pool.keeps_scores = False
+    Raises:
+        ValueError: the source has changed and `EDITS` no longer fits it.
+    """
+    source = Path(native.__file__).parent
+    package = target / "router"
+    shutil.copytree(source, package, ignore=shutil.ignore_patterns("_native", "__pycache__"))
+    for module, edits in EDITS.items():
+        path = package / f"{module}.py"
+        text = path.read_text("utf-8")
+        for old, new in edits:
+            if text.count(old) != 1:
+                raise ValueError(f"{path.name} must hold this text once, for the comparison to take it out: {old!r}")
+            text = text.replace(old, new)
+        path.write_text(text, "utf-8")
+    return package
 
-    Endpoint.__init__ = without_keeping  # type: ignore[method-assign, assignment]
-    Endpoint.sweep = lambda self, now_s: None  # type: ignore[method-assign]
-    VersionTally.at = lambda self, now_s: blank  # type: ignore[method-assign]
-    Dispatcher.take_reports = lambda self, *arguments: {}  # type: ignore[method-assign]
-    Arm.saw = lambda self, digest, payload: None  # type: ignore[method-assign]
+
+def build_without_bookkeeping(target: Path) -> Path:
+    """The same, compiled where the product's own gateway is; returns the folder to put on Python's path.
+
+    Raises:
+        ClusterError: the product is compiled here, and this cannot be.
+    """
+    package = write_package(target)
+    if native.folder().is_dir():
+        compile_package(package)
+    return target

@@ -39,6 +39,8 @@ class Settings:
     """Port that gateways listen on, shared by all gateways of a node."""
     gateways: int = 1
     """Gateway processes per node."""
+    compiled: bool = True
+    """Whether gateways run the compiled hot path where there is one."""
     dashboard_port: int = 8265
     """Port of Ray's dashboard and job server."""
     gcs_port: int = 6479
@@ -79,7 +81,7 @@ _INTEGERS = {  # with the least and the greatest value
     "max_body_bytes": (1, 1 << 30),
     "request_timeout_ms": (1, 600_000),
 }
-_BOOLEANS = {"allow_faults"}
+_BOOLEANS = {"allow_faults", "compiled"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
 _TEXTS = {"host", "channel_host", "tracking_uri"}
 _KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS

@@ -13,14 +13,15 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
-from router.exchange import STATUS_LINES, Exchange, Request
+from router.cancellation import Cancellable
+from router.exchange import STATUS_LINES, Exchange, Handler, Request
 
 log = logging.getLogger(__name__)
 
 TURN_S = 0.05
 
 
-class AsgiHandler:
+class AsgiHandler(Handler):
     """Runs ``app`` for each request, in a task of its own."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -35,14 +36,13 @@ class AsgiHandler:
     async def _run(self, request: Request) -> None:
         head = request.head
         reply = _AsgiReply(request.exchange, head.method == b"HEAD", can_chunk=head.http_version != "1.0")
-        gone = asyncio.Event()
-        request.exchange.on_disconnect = gone.set
+        request.exchange.work = caller = _Caller()
         messages: list[Message] = [{"type": "http.request", "body": request.body, "more_body": False}]
 
         async def receive() -> Message:
             if messages:
                 return messages.pop()
-            await gone.wait()
+            await caller.gone.wait()
             return {"type": "http.disconnect"}
 
         try:
@@ -52,6 +52,16 @@ class AsgiHandler:
             reply.fail()
         else:
             reply.end()
+
+
+class _Caller(Cancellable):
+    """Tells the application when its caller has gone."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    def cancel(self) -> None:
+        self.gone.set()
 
 
 def scope_of(request: Request) -> dict[str, Any]:

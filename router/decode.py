@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -32,11 +32,14 @@ _SYNTAX = msgspec.json.Decoder(msgspec.Raw)
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 
-class Row(msgspec.Struct, frozen=True, gc=False):
+class Row:
     """One row of a request. ``values`` is None when only the entity is named: the online store has the features."""
 
-    key: str | None
-    values: Values | None
+    __slots__ = ("key", "values")
+
+    def __init__(self, key: str | None, values: Values | None) -> None:
+        self.key = key
+        self.values = values
 
 
 class EndpointDecoder:
@@ -76,11 +79,11 @@ class EndpointDecoder:
         self._request = msgspec.json.Decoder(request)
         self._stored = msgspec.json.Decoder(stored)
 
-    def decode(self, body: bytes, max_rows: int) -> tuple[list[Row], bool]:
+    def decode(self, body: bytes, max_rows: int) -> Row | list[Row]:
         """Decodes a request's body.
 
         Returns:
-            Its rows, and whether it was a batch (``instances``).
+            Its row, or the rows of a batch (``instances``).
 
         Raises:
             MalformedRequestError: not JSON.
@@ -92,7 +95,7 @@ class EndpointDecoder:
             raise explain(error, body, self.names) from None
         instances = request.instances
         if instances is None:
-            return [self._row(request)], False
+            return self._row(request)
         if request.key is not None or request.features is not None:
             raise InvalidFeaturesError(
                 f"a request has either `instances` or `{self.entity}` and `features`, not both",
@@ -105,7 +108,7 @@ class EndpointDecoder:
                 f"{len(instances)} rows are more than the {max_rows} that one request may carry",
                 remedy="split the request",
             )
-        return [self._row(instance) for instance in instances], True
+        return [self._row(instance) for instance in instances]
 
     def _row(self, item: Any) -> Row:
         features = item.features
@@ -127,7 +130,7 @@ class EndpointDecoder:
                 remedy="run the pipeline again, which materialises them",
             ) from None
 
-    def encoder(self, schema: FeatureSchema) -> Callable[[Values], bytes]:
+    def encoder(self, schema: FeatureSchema) -> RowEncoder:
         """Compiles the encoder of one version: values to ``F`` little-endian float32.
 
         Raises:
@@ -160,9 +163,9 @@ class RowEncoder:
         )
 
     def __call__(self, values: Values) -> bytes:
-        row: list[Any] = list(values) if self._order is None else [values[i] for i in self._order]
-        for column, codes in self._categorical:
-            row[column] = codes.get(row[column], UNKNOWN_CODE)
+        row: Sequence[Any] = values
+        if self._order is not None or self._categorical:
+            row = self._arranged(values)
         try:
             return self._pack(*row)
         except struct.error:  # A missing value among the numbers.
@@ -170,7 +173,13 @@ class RowEncoder:
         except OverflowError:
             return self._pack_checked(row)
 
-    def _pack_checked(self, row: list[Any]) -> bytes:
+    def _arranged(self, values: Values) -> list[Any]:
+        row = list(values) if self._order is None else [values[i] for i in self._order]
+        for column, codes in self._categorical:
+            row[column] = codes.get(row[column], UNKNOWN_CODE)
+        return row
+
+    def _pack_checked(self, row: Sequence[Any]) -> bytes:
         try:
             return self._pack(*row)
         except OverflowError:

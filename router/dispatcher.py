@@ -44,7 +44,7 @@ RETRY_BURST = 2_000.0
 """Retries allowed at once: what the loss of a few full batches needs."""
 
 
-class _Nobody:
+class _Nobody(Answer):
     """Waits for the answers to copies of requests."""
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
 
 import msgspec
 
@@ -12,7 +11,9 @@ from divisions.control import BreakerTrip, EndpointRoute, SaltScores, SplitRepor
 from router import split
 from router.decode import EndpointDecoder
 from router.drift import InputBins
+from router.jobs import Version
 from router.pool import Pool
+from router.replies import ReplyForm
 from router.salts import CustomerLoad
 from router.split_watch import SaltSearch, SplitWatch
 
@@ -26,13 +27,6 @@ class EndpointMemory:
         self.load = CustomerLoad()
         self.search = SaltSearch(self.load)
         self.watch: SplitWatch | None = None
-
-
-class ReplyForm(NamedTuple):
-    """A reply with gaps. ``fixed_bytes`` is the length of its body while these are empty."""
-
-    text: bytes
-    fixed_bytes: int
 
 
 class Endpoint:
@@ -65,8 +59,7 @@ class Endpoint:
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)
         self.entity_name = _json_inner(decoder.entity)
-        self.reply_forms: dict[str, ReplyForm] = {}
-        """By application, made when they are first needed."""
+        self._reply_forms: dict[str, ReplyForm] = {}
         version = next((version for version in route.versions if version.is_canary), None)
         self._weight_bp = version.weight_bp if version is not None else 0
         self._follow(version, read_bins)
@@ -109,6 +102,12 @@ class Endpoint:
     @property
     def pools(self) -> list[Pool]:
         return [self.stable] if self.canary is None else [self.stable, self.canary]
+
+    def reply_form(self, version: Version) -> ReplyForm:
+        form = self._reply_forms.get(version.app_name)
+        if form is None:
+            form = self._reply_forms[version.app_name] = ReplyForm(self.entity_name, self.encoded_name, version)
+        return form
 
     def pool_for(self, key: bytes) -> Pool:
         """The pool that the split sends this customer to."""

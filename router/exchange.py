@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import Protocol
+
+from mypy_extensions import mypyc_attr
 
 from router import problem
+from router.cancellation import Cancellable
 from router.heads import Head, Headers
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
@@ -15,19 +17,30 @@ STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, rea
 PROBLEM_JSON = (b"content-type", b"application/problem+json")
 
 
-class Connection(Protocol):
+class Connection(ABC):
     """The side of a connection that replies need."""
 
     exchanges: deque[Exchange]
     """Requests that are not answered yet, oldest first."""
 
+    @abstractmethod
     def write(self, data: bytes) -> None: ...
 
+    @abstractmethod
     def finished(self, exchange: Exchange) -> None:
         """A reply was written whole."""
-        ...
 
-    async def drain(self) -> None: ...
+    @abstractmethod
+    async def drain(self) -> None:
+        """Waits until the caller has taken enough of what was written."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Handler(ABC):
+    """Answers requests, at once or later, through ``request.exchange``."""
+
+    @abstractmethod
+    def handle(self, request: Request) -> None: ...
 
 
 class Request:
@@ -45,7 +58,7 @@ class Request:
 class Exchange:
     """The reply side of one request. Replies leave the connection in the order of the requests."""
 
-    __slots__ = ("_buffer", "_connection", "_is_finished", "keep_alive", "on_disconnect", "traceparent")
+    __slots__ = ("_buffer", "_connection", "_is_finished", "keep_alive", "traceparent", "work")
 
     def __init__(self, connection: Connection, keep_alive: bool) -> None:
         self._connection: Connection | None = connection
@@ -53,8 +66,8 @@ class Exchange:
         self._is_finished = False
         self.keep_alive = keep_alive
         self.traceparent = b""
-        self.on_disconnect: Callable[[], None] | None = None
-        """Called once if the caller goes away before the reply is finished."""
+        self.work: Cancellable | None = None
+        """Cancelled if the caller goes away before the reply is finished."""
 
     @property
     def is_connected(self) -> bool:
@@ -74,7 +87,7 @@ class Exchange:
         if exchanges[0] is self and not self._buffer:
             connection.write(data)
             exchanges.popleft()
-            self._connection = self.on_disconnect = None  # see `_end`
+            self._connection = self.work = None  # see `_end`
             connection.finished(self)
             if exchanges:
                 _flush(connection)  # Later requests may have been answered before this one.
@@ -112,13 +125,13 @@ class Exchange:
 
     def _end(self) -> None:
         # Both lead back here. Without the rings, a request's memory is free at once and never waits for the collector.
-        self._connection = self.on_disconnect = None
+        self._connection = self.work = None
 
     def disconnected(self) -> None:
-        on_disconnect = self.on_disconnect
+        work = self.work
         self._end()
-        if on_disconnect is not None and not self._is_finished:
-            on_disconnect()
+        if work is not None and not self._is_finished:
+            work.cancel()
 
 
 def _flush(connection: Connection) -> None:

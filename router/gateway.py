@@ -12,6 +12,7 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from divisions.clock import Clock
 from divisions.control import GatewayReport, RoutingTable
@@ -22,15 +23,14 @@ from router import telemetry
 from router.api import ControlApi
 from router.asgi import AsgiHandler
 from router.dispatcher import Dispatcher
-from router.exchange import Request
-from router.heads import Head
 from router.hosting import Hosting, Loader
-from router.http import Handler, HttpLimits, HttpServer
+from router.hot_routes import HotRoutes
+from router.http import HttpLimits, HttpServer
 from router.link import ControllerLink
 from router.oip_api import OipApi
-from router.oip_infer import InferHandler, is_infer
+from router.oip_infer import InferHandler
 from router.oip_models import Directory
-from router.predict import PREFIX, PredictHandler
+from router.predict import PredictHandler
 from router.reference import read_bins
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Gateway:
             identity.control_token,
         )
         directory = Directory(self.dispatcher)
-        self._infer = InferHandler(
+        infer = InferHandler(
             self.dispatcher,
             directory,
             settings.request_timeout_ms / 1000,
@@ -111,22 +111,7 @@ class Gateway:
         self._feed = api.feed
         self._asgi = AsgiHandler(api.application(OipApi(directory).routes()))
         limits = HttpLimits(max_body_bytes=settings.max_body_bytes, allowed_hosts=allowed_hosts(settings))
-        self._http = HttpServer(self, limits, self._now_s)
-
-    def handle(self, request: Request) -> None:
-        """Sends hot requests the short way and the rest to the application."""
-        head = request.head
-        handler: Handler | None = head.handler
-        if handler is None:
-            handler = head.handler = self._choose(head)
-        handler.handle(request)
-
-    def _choose(self, head: Head) -> Handler:
-        if head.method == b"POST" and head.url.startswith(PREFIX):
-            return self._predict
-        if head.method == b"POST" and is_infer(head.url):
-            return self._infer
-        return self._asgi
+        self._http = HttpServer(HotRoutes(self._predict, infer, self._asgi), limits, self._now_s)
 
     async def start(self) -> int:
         """Begins to follow the controller, and listens; returns the port.
@@ -137,7 +122,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         await self._take_first_table()
         self._server = await loop.create_server(
-            self._http.protocol,
+            cast(Callable[[], asyncio.Protocol], self._http.protocol),
             self._settings.host,
             self._settings.port,
             reuse_port=True,

@@ -7,7 +7,12 @@ for the same bytes again. That saves a third of the gateway's own work for a sma
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from mypy_extensions import mypyc_attr
+
+if TYPE_CHECKING:
+    from router.exchange import Handler
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -34,7 +39,7 @@ class Head:
         """Its bytes, the empty line included; nothing unless the head is remembered."""
         self.packet_bytes = 0
         """What it and its body measure together."""
-        self.handler: Any = None
+        self.handler: Handler | None = None
         """Who answers requests with this head, once that is known."""
         self.derived: Any = None
         """Whatever the request's handler has made of this head; nobody else looks at it."""
@@ -47,6 +52,7 @@ class Head:
         return next((value for each, value in self.headers if each == name), None)
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class HeadMemory:
     """Heads by their bytes, at most `MAX_HEADS`; when it is full, it begins again."""
 

@@ -6,13 +6,17 @@ holds no more rows than finish before the deadline of the job at the head.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from mypy_extensions import mypyc_attr
+
 from divisions.errors import RequestError
 from divisions.schema import FeatureSchema
+from router.cancellation import Cancellable
 from router.decode import Values
 from router.service_time import ServiceTime
 from router.tally import TickTally
@@ -27,11 +31,16 @@ class Version:
     label: bytes
 
 
-class Answer(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Answer(ABC):
     """Who waits for a job. Exactly one of the two is called, once."""
 
+    __slots__ = ()
+
+    @abstractmethod
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None: ...
 
+    @abstractmethod
     def failed(self, job: Job, error: RequestError) -> None: ...
 
 
@@ -50,7 +59,7 @@ class RowSource(Protocol):
         ...
 
 
-class Job:
+class Job(Cancellable):
     """``positions`` has one element per row; ``payload`` is the rows packed for ``version``.
 
     A retry may have to pack them again, for another version: from ``values``, one element per row, or, where these

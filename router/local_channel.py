@@ -9,7 +9,7 @@ from typing import Protocol
 from divisions import wire
 from divisions.control import ReplicaAddress
 from router.jobs import Job
-from router.upstream import Batch, ChannelOwner
+from router.upstream import Batch, Channel, ChannelOwner
 
 
 class Hosted(Protocol):
@@ -32,7 +32,7 @@ class Hosted(Protocol):
     def close(self) -> None: ...
 
 
-class LocalChannel:
+class LocalChannel(Channel):
     """Takes batches like a `router.upstream.ReplicaChannel`, and is always ready."""
 
     def __init__(

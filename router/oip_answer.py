@@ -9,7 +9,7 @@ from typing import Protocol
 from divisions.errors import DivisionsError, RequestError
 from router import oip_codec
 from router.exchange import Exchange
-from router.jobs import Job, Version
+from router.jobs import Answer, Job, Version
 from router.oip_models import ServedModel
 
 
@@ -19,7 +19,7 @@ class FailureReply(Protocol):
     def failed(self, endpoint: str, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None: ...
 
 
-class TensorAnswer:
+class TensorAnswer(Answer):
     """Joins the jobs of an infer request and writes its reply, or one problem."""
 
     __slots__ = (

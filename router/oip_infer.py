@@ -21,14 +21,14 @@ from divisions.errors import (
 )
 from router import oip_codec, problem
 from router.dispatcher import Dispatcher
-from router.exchange import Exchange, Request
+from router.exchange import Exchange, Handler, Request
 from router.jobs import RowSource
 from router.oip_answer import TensorAnswer
 from router.oip_codec import InferRequest
 from router.oip_columns import FeatureColumns
 from router.oip_models import Directory, ServedModel, ServedVersion
 from router.oip_rows import ROWS, EncodedRows
-from router.predict import Cancel
+from router.predict import CancelAll
 
 _TARGET = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/infer(?:\?.*)?")
 _MEDIA = frozenset({b"application/json", b"application/octet-stream"})
@@ -51,7 +51,7 @@ class _Head:
     refusal: tuple[int, str] | None = None
 
 
-class InferHandler:
+class InferHandler(Handler):
     """Answers infer requests.
 
     Args:
@@ -144,7 +144,7 @@ class InferHandler:
         jobs = self._dispatcher.submit_rows(
             endpoint, pool, source, answer, now_s, now_s + timeout_s, is_pinned=named is not None
         )
-        request.exchange.on_disconnect = Cancel(jobs)
+        request.exchange.work = CancelAll(jobs)
 
     def failed(self, endpoint: str, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None:
         """Replies with an error of ours. The protocol has no 422: what the caller got wrong is 400."""

@@ -11,13 +11,13 @@ from typing import Protocol
 from divisions import wire
 from divisions.control import ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
-from router.decode import Values
+from router.decode import RowEncoder
 from router.jobs import Job, JobQueue, Version
 from router.local_channel import Hosted, LocalChannel
 from router.replica_warmth import Warmth
 from router.service_time import ServiceTime
 from router.tally import MAX_KEYS, TickTally, VersionTally
-from router.upstream import Batch, Channel, ReplicaChannel
+from router.upstream import Batch, Channel, ChannelOwner, ReplicaChannel
 
 QUEUE_BATCHES = 64
 """The queue holds at most this many full batches per replica."""
@@ -33,7 +33,7 @@ class FailureSink(Protocol):
     def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None: ...
 
 
-class Pool:
+class Pool(ChannelOwner):
     """See the module.
 
     A channel has one batch in flight, so that a batch is as large as can be when it leaves. Only where a full batch
@@ -44,7 +44,7 @@ class Pool:
     def __init__(
         self,
         spec: VersionSpec,
-        encode: Callable[[Values], bytes],
+        encode: RowEncoder,
         sink: FailureSink,
         now_s: Callable[[], float],
         token: bytes,

@@ -9,19 +9,20 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeAlias
 
 import msgspec
 
 from divisions.errors import DivisionsError, OverloadedError, RequestError, UnknownEntityError, UnknownVersionError
 from divisions.online_store import OnlineStoreReader
 from router import problem
+from router.cancellation import Cancellable
 from router.decode import Row, Values
 from router.dispatcher import Dispatcher
-from router.endpoint import Endpoint, ReplyForm
-from router.exchange import Exchange, Request
+from router.endpoint import Endpoint
+from router.exchange import Exchange, Handler, Request
 from router.heads import Head
 from router.jobs import Answer, Job, Version
+from router.replies import OK
 from router.request_log import RequestLog
 
 PREFIX = b"/api/v2/predict/"
@@ -29,11 +30,25 @@ MAX_ROWS = 4_096
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _encode = msgspec.json.Encoder().encode
-_Wishes: TypeAlias = tuple[str, bytes, float, bytes | None, bytes, tuple[int, str] | None]
-"""What a head asks for: endpoint, request id (or nothing), seconds, a tester's version, trace, and what is wrong."""
 
 
-class PredictHandler:
+class _Wishes:
+    """What a head asks for."""
+
+    __slots__ = ("complaint", "endpoint", "label", "request_id", "timeout_s", "traceparent")
+
+    def __init__(self, endpoint: str, timeout_s: float) -> None:
+        self.endpoint = endpoint
+        self.timeout_s = timeout_s
+        self.request_id = b""
+        self.traceparent = b""
+        self.label: bytes | None = None
+        """The version that a tester names."""
+        self.complaint: tuple[int, str] | None = None
+        """Status and detail of what is wrong with it."""
+
+
+class PredictHandler(Handler):
     """Answers predict requests.
 
     Args:
@@ -67,58 +82,55 @@ class PredictHandler:
 
     def handle(self, request: Request) -> None:
         exchange, head = request.exchange, request.head
-        wishes = head.derived
-        if wishes is None:
-            wishes = head.derived = self._read_head(head)
-        name, request_id, timeout_s, label, exchange.traceparent, complaint = wishes
+        derived = head.derived
+        wishes = derived if isinstance(derived, _Wishes) else self._read_head(head)
+        exchange.traceparent = wishes.traceparent
+        request_id = wishes.request_id
         if not request_id:
             self._count += 1
             request_id = b"%s%x" % (self._id_prefix, self._count)
-        if complaint is not None:
-            self._refuse(exchange, "", complaint[0], complaint[1], request_id)
+        if wishes.complaint is not None:
+            self._refuse(exchange, "", wishes.complaint[0], wishes.complaint[1], request_id)
             return
-        endpoint = self._dispatcher.endpoints.get(name)
+        endpoint = self._dispatcher.endpoints.get(wishes.endpoint)
         if endpoint is None:
-            name = name.partition("?")[0]
+            name = wishes.endpoint.partition("?")[0]
             endpoint = self._dispatcher.endpoints.get(name)
-        if endpoint is None:
-            self._refuse_unknown(exchange, name, request_id)
-            return
+            if endpoint is None:
+                self._refuse_unknown(exchange, name, request_id)
+                return
         try:
-            rows, is_batch = endpoint.decoder.decode(request.body, MAX_ROWS)
-            if label is not None:
-                self._named(endpoint, label, rows, is_batch, request, request_id, timeout_s)
-            elif is_batch:
-                self._many(endpoint, rows, request, request_id, timeout_s)
+            rows = endpoint.decoder.decode(request.body, MAX_ROWS)
+            if wishes.label is not None:
+                self._named(endpoint, wishes.label, rows, request, request_id, wishes.timeout_s)
+            elif isinstance(rows, Row):
+                self._one(endpoint, rows, request, request_id, wishes.timeout_s)
             else:
-                self._one(endpoint, rows[0], request, request_id, timeout_s)
+                self._many(endpoint, rows, request, request_id, wishes.timeout_s)
         except DivisionsError as error:
             self.failed(endpoint, exchange, error, request_id)
 
     def _read_head(self, head: Head) -> _Wishes:
-        request_id = traceparent = b""
-        label: bytes | None = None
-        timeout_s = self._timeout_s
-        complaint: tuple[int, str] | None = None
+        wishes = _Wishes(head.url[len(PREFIX) :].decode("latin-1"), self._timeout_s)
         for name, value in head.headers:
             if name == b"x-request-id":
                 if _REQUEST_ID.fullmatch(value):
-                    request_id = value
+                    wishes.request_id = value
             elif name == b"content-type":
                 if value != b"application/json" and not _is_json(value):
-                    complaint = (415, "the body must be application/json")
+                    wishes.complaint = (415, "the body must be application/json")
             elif name == b"x-request-timeout-ms":
                 if value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
-                    timeout_s = min(timeout_s, int(value) / 1000)
+                    wishes.timeout_s = min(wishes.timeout_s, int(value) / 1000)
                 else:
-                    complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
+                    wishes.complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
             elif name == b"traceparent":
-                traceparent = value
+                wishes.traceparent = value
             elif name == b"x-divisions-version":
-                label = value
-                complaint = complaint or self._tester_complaint(head)
-        endpoint = head.url[len(PREFIX) :].decode("latin-1")
-        return endpoint, request_id, timeout_s, label, traceparent, complaint
+                wishes.label = value
+                wishes.complaint = wishes.complaint or self._tester_complaint(head)
+        head.derived = wishes
+        return wishes
 
     def _tester_complaint(self, head: Head) -> tuple[int, str] | None:
         """Only who holds the control token may choose a version: others would undo the split."""
@@ -163,7 +175,7 @@ class PredictHandler:
         now_s = request.received_s
         answer = SingleAnswer(endpoint, row.key, request_id, request.exchange, self)
         job = self._dispatcher.submit_one(endpoint, key, values, answer, now_s, now_s + timeout_s)
-        request.exchange.on_disconnect = job.cancel
+        request.exchange.work = job
 
     def _many(
         self, endpoint: Endpoint, rows: Sequence[Row], request: Request, request_id: bytes, timeout_s: float
@@ -178,14 +190,13 @@ class PredictHandler:
         now_s = request.received_s
         answer = BatchAnswer(endpoint, [row.key for row in rows], request_id, request.exchange, self)
         jobs = self._dispatcher.submit_many(endpoint, keyed, answer, now_s, now_s + timeout_s)
-        request.exchange.on_disconnect = Cancel(jobs)
+        request.exchange.work = CancelAll(jobs)
 
     def _named(
         self,
         endpoint: Endpoint,
         label: bytes,
-        rows: Sequence[Row],
-        is_batch: bool,
+        rows: Row | list[Row],
         request: Request,
         request_id: bytes,
         timeout_s: float,
@@ -195,15 +206,17 @@ class PredictHandler:
         if pool is None:
             versions = ", ".join(pool.spec.version for pool in endpoint.pools)
             raise UnknownVersionError("the endpoint does not run that version", remedy=f"it runs {versions}")
+        exchange = request.exchange
+        answer: Answer
+        if isinstance(rows, Row):
+            answer = SingleAnswer(endpoint, rows.key, request_id, exchange, self)
+            rows = [rows]
+        else:
+            answer = BatchAnswer(endpoint, [row.key for row in rows], request_id, exchange, self)
         values = [self._values(endpoint, row) for row in rows]
-        answer: Answer = (
-            BatchAnswer(endpoint, [row.key for row in rows], request_id, request.exchange, self)
-            if is_batch
-            else SingleAnswer(endpoint, rows[0].key, request_id, request.exchange, self)
-        )
         now_s = request.received_s
         jobs = self._dispatcher.submit_named(pool, endpoint, values, answer, now_s, now_s + timeout_s)
-        request.exchange.on_disconnect = Cancel(jobs)
+        request.exchange.work = CancelAll(jobs)
 
     def _values(self, endpoint: Endpoint, row: Row) -> Values:
         if row.values is not None:
@@ -218,20 +231,20 @@ class PredictHandler:
         return endpoint.decoder.decode_stored(stored)
 
 
-class Cancel:
-    """Cancels the jobs of a caller that has gone."""
+class CancelAll(Cancellable):
+    """The jobs of one request."""
 
     __slots__ = ("_jobs",)
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self._jobs = jobs
 
-    def __call__(self) -> None:
+    def cancel(self) -> None:
         for job in self._jobs:
             job.cancel()
 
 
-class SingleAnswer:
+class SingleAnswer(Answer):
     """Writes the reply to a request of one row."""
 
     __slots__ = ("_endpoint", "_exchange", "_handler", "_key", "_request_id")
@@ -246,19 +259,17 @@ class SingleAnswer:
         self._handler = handler
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
-        version = job.version
-        form = self._endpoint.reply_forms.get(version.app_name) or _form(self._endpoint, version)
+        form = self._endpoint.reply_form(job.version)
         request_id = self._request_id
         key = b"null" if self._key is None else _encode(self._key)
         score = b"%.8g" % scores[0]
         exchange = self._exchange
-        compute_ms = compute_us * 1e-3
         exchange.reply(
             form.text
             % (
                 request_id,
-                (now_s - job.arrived_s) * 1e3 - compute_ms,
-                compute_ms,
+                (now_s - job.arrived_s) * 1e3 - compute_us * 1e-3,
+                form.compute_ms(compute_us),
                 b"" if exchange.keep_alive else b"connection: close\r\n",
                 form.fixed_bytes + len(key) + len(score) + len(request_id),
                 key,
@@ -271,19 +282,7 @@ class SingleAnswer:
         self._handler.failed(self._endpoint, self._exchange, error, self._request_id)
 
 
-def _form(endpoint: Endpoint, version: Version) -> ReplyForm:
-    """What all replies of one row have in common, head and body; filling in the rest is one step."""
-    body = b'{"%s":%%s,"%s_probability":%%s,"model":"%s","version":"%s","request_id":"%%s"}' % tuple(
-        text.replace(b"%", b"%%")
-        for text in (endpoint.entity_name, endpoint.encoded_name, version.model, version.label)
-    )
-    label = version.label.replace(b"%", b"%%")
-    form = ReplyForm(_OK % (b"%s", label, b"%.3f", b"%.3f", b"%s", b"%d", body), len(body % (b"", b"", b"")))
-    endpoint.reply_forms[version.app_name] = form
-    return form
-
-
-class BatchAnswer:
+class BatchAnswer(Answer):
     """Joins the jobs of a batch request and writes its reply: all rows, in the request's order, or one problem."""
 
     __slots__ = ("_compute_us", "_endpoint", "_exchange", "_handler", "_keys", "_left", "_parts", "_request_id")
@@ -330,7 +329,7 @@ class BatchAnswer:
         body = b'{"predictions":[%s],"request_id":"%s"}' % (b",".join(predictions), self._request_id)
         compute_ms = self._compute_us * 1e-3
         closing = b"" if self._exchange.keep_alive else b"connection: close\r\n"
-        return _OK % (
+        return OK % (
             self._request_id,
             b",".join(sorted(versions)),
             b"%.3f" % (total_s * 1e3 - compute_ms),
@@ -344,19 +343,6 @@ class BatchAnswer:
         if self._left > 0:
             self._left = 0  # One row that cannot be answered fails the request; later parts are not waited for.
             self._handler.failed(self._endpoint, self._exchange, error, self._request_id)
-
-
-_OK = (
-    b"HTTP/1.1 200 OK\r\n"
-    b"content-type: application/json\r\n"
-    b"x-request-id: %s\r\n"
-    b"x-model-version: %s\r\n"
-    b"server-timing: queue;dur=%s, compute;dur=%s\r\n"
-    b"%s"
-    b"content-length: %s\r\n"
-    b"\r\n"
-    b"%s"
-)
 
 
 def _is_json(content_type: bytes) -> bool:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from router import histogram
+from router import histogram, native
 from router.dispatcher import Dispatcher
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -70,6 +70,7 @@ class GatewayCollector(Collector):
         for (name, status), count in self._refused.items():
             refused.add_metric([name, str(status)], count)
         yield refused
+        yield GaugeMetricFamily("divisions_gateway_compiled", "Whether its hot path is compiled", native.is_active())
         yield GaugeMetricFamily("divisions_connections", "Open HTTP connections", self._connections())
         yield GaugeMetricFamily("divisions_event_streams", "Open streams of status events", self._streams())
         yield GaugeMetricFamily("divisions_table_epoch", "Epoch of the routing table in force", self._dispatcher.epoch)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, cast
+from typing import cast
 
 from divisions import wire
 from divisions.control import ReplicaAddress
@@ -61,7 +62,7 @@ class Batch:
         return [job for job in self.jobs if job.batch is self and not job.is_done]
 
 
-class Channel(Protocol):
+class Channel(ABC):
     """A way to one replica, or to an engine in this process, which answers batches one after the other."""
 
     address: ReplicaAddress
@@ -74,27 +75,30 @@ class Channel(Protocol):
     replied_s: float
     """When the last reply came: a batch that was sent before that has been computed since."""
 
+    @abstractmethod
     def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
-        """Sends one batch; the owner hears of its fate later."""
-        ...
+        """Sends one batch; the owner hears of its fate later. Only for a channel that is ready."""
 
+    @abstractmethod
     def close(self) -> None:
         """Closes for good. What is in flight comes back through ``channel_broke``."""
-        ...
 
 
-class ChannelOwner(Protocol):
+class ChannelOwner(ABC):
     """Who gives a channel its work."""
 
+    @abstractmethod
     def channel_ready(self, channel: Channel) -> None: ...
 
+    @abstractmethod
     def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None: ...
 
+    @abstractmethod
     def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None: ...
 
 
-class ReplicaChannel(asyncio.Protocol):
-    """See the module.
+class ReplicaChannel(Channel):
+    """See the module. An `asyncio.Protocol` by its methods.
 
     Args:
         address: where the replica listens.
@@ -140,10 +144,10 @@ class ReplicaChannel(asyncio.Protocol):
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         if self.is_local:
-            await loop.create_unix_connection(lambda: self, self.address.unix_path)
+            await loop.create_unix_connection(lambda: cast(asyncio.Protocol, self), self.address.unix_path)
         else:
             host, _, port = self.address.tcp.rpartition(":")
-            await loop.create_connection(lambda: self, host, int(port))
+            await loop.create_connection(lambda: cast(asyncio.Protocol, self), host, int(port))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
@@ -188,7 +192,6 @@ class ReplicaChannel(asyncio.Protocol):
         self._owner.channel_broke(self, batches)
 
     def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
-        """Sends one batch; the owner hears of its fate. Only for a channel that is ready."""
         batch = Batch(jobs, now_s)
         request_id = self._next_id
         self._next_id += 1
@@ -199,7 +202,6 @@ class ReplicaChannel(asyncio.Protocol):
         return batch
 
     def close(self) -> None:
-        """Closes for good. What is in flight comes back through ``channel_broke``."""
         self._is_closed = True
         self._task.cancel()
         if self._transport is not None:

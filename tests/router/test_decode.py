@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from router.decode import EndpointDecoder
+from router.decode import EndpointDecoder, Row
 
 SCHEMA = FeatureSchema(
     (
@@ -38,9 +38,9 @@ def body(**members: object) -> bytes:
 @given(rows)
 def test_a_request_is_packed_as_the_schema_encodes_it(row):
     decoder = EndpointDecoder(SCHEMA)
-    (decoded,), is_batch = decoder.decode(body(customer_id="c", features=row), 10)
+    decoded = decoder.decode(body(customer_id="c", features=row), 10)
     packed = np.frombuffer(decoder.encoder(SCHEMA)(decoded.values), "<f4")
-    assert not is_batch
+    assert isinstance(decoded, Row)
     assert decoded.key == "c"
     np.testing.assert_array_equal(packed, np.array(SCHEMA.encode_row(row), np.float32))
 
@@ -92,7 +92,8 @@ GOOD = {"class": "x", "total day minutes": 1.5, "abroad": True}
 def test_bad_bodies_are_refused_with_a_reason(data, kind, text):
     def decode_and_pack() -> None:
         decoder = EndpointDecoder(SCHEMA)
-        for row in decoder.decode(data, 10)[0]:
+        rows = decoder.decode(data, 10)
+        for row in [rows] if isinstance(rows, Row) else rows:
             decoder.encoder(SCHEMA)(row.values)
 
     with pytest.raises(kind) as caught:
@@ -104,8 +105,8 @@ def test_bad_bodies_are_refused_with_a_reason(data, kind, text):
 def test_a_canary_may_bring_features_and_drop_others():
     canary = FeatureSchema((Feature("abroad", FeatureKind.BOOLEAN), Feature("age", FeatureKind.NUMERIC)))
     decoder = EndpointDecoder(SCHEMA, canary)
-    (old,), _ = decoder.decode(body(features=GOOD), 10)
-    (new,), _ = decoder.decode(body(features={**GOOD, "age": 30}), 10)
+    old = decoder.decode(body(features=GOOD), 10)
+    new = decoder.decode(body(features={**GOOD, "age": 30}), 10)
     pack = decoder.encoder(canary)
     assert np.frombuffer(pack(new.values), "<f4").tolist() == [1.0, 30.0]
     first, second = np.frombuffer(pack(old.values), "<f4").tolist()

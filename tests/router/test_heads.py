@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.exchange import Request
+from router.exchange import Handler, Request
 from router.heads import MAX_HEADS, HeadMemory
 from router.http import HttpLimits, HttpServer
 
@@ -54,7 +54,7 @@ class Transport(asyncio.Transport):
     def resume_reading(self): ...
 
 
-class Echo:
+class Echo(Handler):
     """Answers at once with what it was asked."""
 
     def __init__(self):

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from divisions.clock import ManualClock
+from router.exchange import Handler
 from router.http import HttpLimits, HttpServer
 from tests.router.gateway_world import features, minutes_score, post, read_reply, world
 
@@ -371,7 +372,7 @@ class Transport:
     def resume_reading(self) -> None: ...
 
 
-class Silent:
+class Silent(Handler):
     """A handler that never answers."""
 
     def handle(self, request) -> None: ...

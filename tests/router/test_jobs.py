@@ -3,13 +3,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.jobs import Job, JobQueue, Version
+from router.jobs import Answer, Job, JobQueue, Version
 from router.service_time import ServiceTime
 
 VERSION = Version("m-v3.1", b"m", b"3.1")
 
 
-class Nobody:
+class Nobody(Answer):
     def answered(self, job, scores, compute_us, now_s):
         raise AssertionError
 

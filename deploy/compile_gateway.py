@@ -1,0 +1,106 @@
+"""Compiles the gateway's hot path to machine code: ``python -m deploy.compile_gateway``.
+
+Optional. It takes about half a minute, a C compiler, Python's headers and mypyc, and makes a request about a quarter
+cheaper (docs/data-plane.md). Where it fails, gateways run the same modules as Python.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import divisions
+from divisions.errors import ClusterError, DivisionsError
+from router import native
+
+_BUILD = """
+import sys
+from mypyc.build import mypycify
+from setuptools import setup
+sources = ["--ignore-missing-imports", "--disable-error-code=no-any-unimported", *sys.argv.pop().split()]
+setup(name="hot-path", packages=[], ext_modules=mypycify(sources, opt_level="3"))
+"""
+TAIL_LINES = 15
+
+
+def main() -> int:
+    try:
+        print(compile_package())
+    except DivisionsError as error:
+        print(f"note: gateways run as Python, which takes more time per request: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def compile_package(package: Path = Path(native.__file__).parent) -> Path:
+    """Compiles, unless that was done already; returns the folder. What was compiled of older code is removed.
+
+    Args:
+        package: the folder of the package `router`.
+
+    Raises:
+        ClusterError: something that compiling takes is missing, or it failed.
+    """
+    target = native.folder(package)
+    if target.is_dir():
+        return target
+    _require_tools()
+    with tempfile.TemporaryDirectory(prefix="divisions-native-") as temporary:
+        work = Path(temporary)
+        for folder in (package, Path(divisions.__file__).parent):
+            shutil.copytree(folder, work / folder.name, ignore=shutil.ignore_patterns("_native", "__pycache__"))
+        _run_mypyc(work)
+        _install(work / "out", target)
+    return target
+
+
+def _require_tools() -> None:
+    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if shutil.which(compiler) is None:
+        raise ClusterError(f"there is no C compiler {compiler!r}", remedy="on Debian: apt-get install gcc")
+    if not (Path(sysconfig.get_path("include")) / "Python.h").is_file():
+        raise ClusterError("Python's headers are not installed", remedy="on Debian: apt-get install python3-dev")
+
+
+def _run_mypyc(work: Path) -> None:
+    sources = " ".join(f"router/{name}.py" for name in native.HOT_PATH)
+    # `-P`: the folder's modules are to be compiled, not imported.
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        _BUILD,
+        "-q",
+        "build_ext",
+        "--build-lib",
+        "out",
+        "--build-temp",
+        "tmp",
+        sources,
+    ]
+    done = subprocess.run(command, cwd=work, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
+        raise ClusterError(f"the hot path could not be compiled:\n{tail}", remedy="see what the compiler says above")
+
+
+def _install(built: Path, target: Path) -> None:
+    """Puts a finished build in its place, all at once."""
+    target.parent.mkdir(exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
+    shutil.copytree(built, staging, dirs_exist_ok=True)
+    staging.chmod(0o755)
+    with suppress(FileExistsError):  # Somebody else was faster.
+        staging.rename(target)
+    for other in target.parent.iterdir():
+        if other != target:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

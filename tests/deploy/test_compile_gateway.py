@@ -1,0 +1,67 @@
+"""Compiling the gateway where something is missing, and where it was done already. ``make native`` does it for real."""
+
+from __future__ import annotations
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from deploy import compile_gateway
+from divisions.errors import ClusterError
+from router import native
+
+
+@pytest.fixture
+def package(tmp_path):
+    copy = tmp_path / "router"
+    shutil.copytree(Path(native.__file__).parent, copy, ignore=shutil.ignore_patterns("_native", "__pycache__"))
+    return copy
+
+
+def test_without_a_compiler_it_says_what_to_install(package, monkeypatch, capsys):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(ClusterError, match="no C compiler") as caught:
+        compile_gateway.compile_package(package)
+    assert "apt-get install gcc" in caught.value.remedy
+    assert not (package / "_native").exists()
+
+
+def test_without_headers_it_says_what_to_install(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "include"))
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    with pytest.raises(ClusterError, match="headers are not installed") as caught:
+        compile_gateway.compile_package(package)
+    assert "python3-dev" in caught.value.remedy
+
+
+def test_a_failure_is_a_note_and_not_the_end(package, monkeypatch, capsys):
+    def fail() -> Path:
+        raise ClusterError("the hot path could not be compiled:\nerror: no space left", remedy="see above")
+
+    monkeypatch.setattr(compile_gateway, "compile_package", fail)
+    assert compile_gateway.main() == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("note: gateways run as Python")
+    assert "no space left" in said.err
+
+
+def test_what_is_there_is_not_made_again(package, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # so that making it would fail
+    there = native.folder(package)
+    there.mkdir(parents=True)
+    assert compile_gateway.compile_package(package) == there
+
+
+def test_a_build_is_put_in_place_whole_and_older_ones_go(tmp_path):
+    built, target = tmp_path / "out", tmp_path / "_native" / "new"
+    older = tmp_path / "_native" / "old"
+    older.mkdir(parents=True)
+    built.mkdir()
+    (built / "module.so").write_bytes(b"code")
+    compile_gateway._install(built, target)
+    assert (target / "module.so").read_bytes() == b"code"
+    assert not older.exists()
+    assert [path.name for path in target.parent.iterdir()] == ["new"]
