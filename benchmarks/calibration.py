@@ -1,7 +1,8 @@
 """From micro-benchmarks to the simulation's costs. Pure.
 
-The gateway's figures are whole requests in memory, so they miss the kernel: one read and one write for each request,
-and one of each for each batch, at the gateway and at the replica, are added from the figure of a Unix socket.
+The gateway's figures are whole requests in memory, so they miss the kernel: one read and one write for each request are
+added from the figure of TCP, and one of each for each batch, at the gateway and at the replica, from that of a Unix
+socket. Waking up a process that sleeps is in neither.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.micro_cases import ENGINE_ROWS, engine_case
+from benchmarks.micro_cases import ENGINE_ROWS, engine_case, kernel_case
 from benchmarks.simulation import Costs
 from benchmarks.stopwatch import Figure
 from divisions.errors import InputError
 
 GATEWAY_1 = "gateway: 1 request in one turn"
 GATEWAY_64 = "gateway: 64 requests in one turn"
-KERNEL = "kernel: write and read 700 bytes on a Unix socket"
+KERNEL_REQUEST = kernel_case("TCP")
+KERNEL_BATCH = kernel_case("a Unix socket")
 REPORT = "histogram: controller decodes and merges a report"
 CHANNEL = ("channel: decode request of 64", "channel: encode reply of 64")
 
@@ -44,12 +46,12 @@ def _calibrate(median_s: Mapping[str, float]) -> Costs:
     rows = np.array(ENGINE_ROWS, float)
     engine_s = np.array([median_s[engine_case(count)] for count in ENGINE_ROWS])
     row_s, batch_s = np.polyfit(rows, engine_s, 1)
-    kernel_s = median_s[KERNEL]
+    batch_kernel_s = median_s[KERNEL_BATCH]
     return Costs(
-        request_s=request_s + kernel_s,
-        turn_s=max(0.0, one_s - request_s) + kernel_s,
+        request_s=request_s + median_s[KERNEL_REQUEST],
+        turn_s=max(0.0, one_s - request_s) + batch_kernel_s,
         # A straight line through few points can meet the axis below what one row takes.
-        replica_batch_s=max(float(batch_s), 0.0) + sum(median_s[name] for name in CHANNEL) + kernel_s,
+        replica_batch_s=max(float(batch_s), 0.0) + sum(median_s[name] for name in CHANNEL) + batch_kernel_s,
         replica_row_s=max(float(row_s), 1e-9),
         report_s=median_s[REPORT],
     )

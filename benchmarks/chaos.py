@@ -1,9 +1,9 @@
 """Chaos: ``python -m benchmarks.chaos --output json``. Replicas killed and frozen under load; callers must not notice.
 
-A cluster of its own, by the product's own commands, with four replicas that are slow on purpose (a fault of a few ms
-per batch), so that one generator can send 70 % of the peak and three replicas can carry it. Twenty times one replica is
-killed with SIGKILL as soon as all four are ready; then one is frozen with SIGSTOP. Only processes of this cluster are
-touched: their pids come from its status, and their environment must name its home.
+A cluster of its own, by the product's own commands, with six replicas that are slow on purpose (a fault of some ms
+per batch), so that one generator can send 70 % of the peak, and five replicas can carry it at 84 % of what they can do.
+Twenty times one replica is killed with SIGKILL as soon as all six are ready; then one is frozen with SIGSTOP. Only
+processes of this cluster are touched: their pids come from its status, and their environment must name its home.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from benchmarks.wrk import require_wrk, run_wrk, write_script
 from divisions.control import ReplicaStatus
 from divisions.errors import ClusterError, DivisionsError
 
-REPLICAS = 4
+REPLICAS = 6
 LOAD_SHARE = 0.7
 MAX_BATCH = 8
-BATCH_DELAY_MS = 10.0
+BATCH_DELAY_MS = 15.0
 CUSTOMERS = 1_000
 _BACK_S = 60.0
 _POLL_S = 0.1
@@ -47,6 +47,7 @@ class Victims:
         self._cluster = cluster
         self._home = home
         self._rng = random.Random(seed)
+        self._signalled: set[int] = set()
 
     def ready(self) -> list[ReplicaStatus]:
         try:
@@ -59,7 +60,7 @@ class Victims:
         """Raises: ClusterError: not all replicas are ready in time."""
         ends_s = time.monotonic() + _BACK_S
         while time.monotonic() < ends_s:
-            found = [replica for replica in self.ready() if _is_alive(replica.pid)]
+            found = [replica for replica in self.ready() if replica.pid not in self._signalled]
             if len({replica.pid for replica in found}) >= REPLICAS:
                 return found
             time.sleep(_POLL_S)
@@ -72,6 +73,7 @@ class Victims:
         victim = self._rng.choice(self.wait_for_all())
         if not _is_of(victim.pid, self._home):
             raise ClusterError(f"process {victim.pid} is not of this benchmark's cluster", remedy="report this")
+        self._signalled.add(victim.pid)
         os.kill(victim.pid, number)
         return victim, time.time()
 
@@ -80,10 +82,6 @@ def _is_of(pid: int, home: Path) -> bool:
     with suppress(OSError):
         return f"DIVISIONS_HOME={home}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     return False
-
-
-def _is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def kill_replicas(victims: Victims, kills: int, say: Say) -> list[float]:

@@ -10,7 +10,7 @@ from benchmarks.bookkeeping import BookkeepingResult
 from benchmarks.chaos_story import AFTER_KILL_S, ChaosResult, client_errors
 from benchmarks.comparison import Comparison
 from benchmarks.machine import Machine
-from benchmarks.micro import MicroResult
+from benchmarks.micro_suite import MicroResult
 from benchmarks.overload import OverloadResult
 from benchmarks.peers.divisions_gateway import NAME
 from benchmarks.scale import ScaleResult

@@ -178,16 +178,17 @@ def binary_body(rows_NF: np.ndarray) -> tuple[bytes, int]:
 
 def machine_cases(workload: Workload) -> Iterator[Case]:
     """What is not ours: the kernel's sockets and the model."""
-    here, there = socket.socketpair()
     message = bytes(700)
+    for kind, pair in (("a Unix socket", socket.socketpair), ("TCP", _tcp_pair)):
+        here, there = pair()
 
-    def there_and_back() -> None:
-        here.send(message)
-        there.recv(4_096)
+        def there_and_back(here: socket.socket = here, there: socket.socket = there) -> None:
+            here.send(message)
+            there.recv(4_096)
 
-    yield Case("kernel: write and read 700 bytes on a Unix socket", there_and_back, "message")
-    here.close()
-    there.close()
+        yield Case(kernel_case(kind), there_and_back, "message")
+        here.close()
+        there.close()
     engine = OnnxRuntimeEngine(workload.onnx.read_bytes(), workload.schema.num_columns)
     engine.warm(max(ENGINE_ROWS))
     for rows in ENGINE_ROWS:
@@ -197,6 +198,18 @@ def machine_cases(workload: Workload) -> Iterator[Case]:
             return engine.run(batch_NF)
 
         yield Case(engine_case(rows), run, "batch")
+
+
+def _tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        here = socket.create_connection(listener.getsockname())
+        there, _ = listener.accept()
+    here.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return here, there
+
+
+def kernel_case(kind: str) -> str:
+    return f"kernel: write and read 700 bytes on {kind}"
 
 
 def engine_case(rows: int) -> str:

@@ -30,7 +30,7 @@ from benchmarks.doc_tables import (
     overload_section,
     scale_section,
 )
-from benchmarks.micro import MicroResult
+from benchmarks.micro_suite import MicroResult
 from benchmarks.overload import OverloadResult
 from benchmarks.scale import ScaleResult
 from divisions.errors import InputError
