@@ -22,7 +22,7 @@ from router.endpoint import Endpoint
 from router.exchange import Exchange, Handler, Request
 from router.heads import Head
 from router.jobs import Answer, Job, Version
-from router.replies import OK
+from router.replies import OK, millis
 from router.request_log import RequestLog
 
 PREFIX = b"/api/v2/predict/"
@@ -259,22 +259,15 @@ class SingleAnswer(Answer):
         self._handler = handler
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
-        form = self._endpoint.reply_form(job.version)
-        request_id = self._request_id
-        key = b"null" if self._key is None else _encode(self._key)
-        score = b"%.8g" % scores[0]
         exchange = self._exchange
         exchange.reply(
-            form.text
-            % (
-                request_id,
-                (now_s - job.arrived_s) * 1e3 - compute_us * 1e-3,
-                form.compute_ms(compute_us),
+            self._endpoint.reply_form(job.version).fill(
+                self._request_id,
+                int((now_s - job.arrived_s) * 1e6),
+                compute_us,
                 b"" if exchange.keep_alive else b"connection: close\r\n",
-                form.fixed_bytes + len(key) + len(score) + len(request_id),
-                key,
-                score,
-                request_id,
+                b"null" if self._key is None else _encode(self._key),
+                scores[0],
             )
         )
 
@@ -327,13 +320,12 @@ class BatchAnswer(Answer):
                     version.label,
                 )
         body = b'{"predictions":[%s],"request_id":"%s"}' % (b",".join(predictions), self._request_id)
-        compute_ms = self._compute_us * 1e-3
         closing = b"" if self._exchange.keep_alive else b"connection: close\r\n"
         return OK % (
             self._request_id,
             b",".join(sorted(versions)),
-            b"%.3f" % (total_s * 1e3 - compute_ms),
-            b"%.3f" % compute_ms,
+            millis(max(0, int(total_s * 1e6) - self._compute_us)),
+            millis(self._compute_us),
             closing,
             b"%d" % len(body),
             body,
