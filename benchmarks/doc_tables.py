@@ -14,6 +14,7 @@ from benchmarks.micro_suite import MicroResult
 from benchmarks.overload import OverloadResult
 from benchmarks.peers.divisions_gateway import NAME
 from benchmarks.scale import ScaleResult
+from benchmarks.steady import SteadyResult, tail_ratio
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -153,6 +154,25 @@ def overload_section(found: OverloadResult) -> str:
         "generator late p99 ms",
     )
     return f"{intro}\n\n{markdown_table(head, rows)}"
+
+
+def steady_section(found: SteadyResult) -> str:
+    layers = "-".join(map(str, found.widths))
+    intro = (
+        f"{machine_line(found.machine)} A model of {layers} units; peak by a closed loop of {found.connections} "
+        f"connections before each open loop of {found.seconds:g} s; seed {found.seed}."
+    )
+    rows = [
+        [
+            f"{spell.planned_rps:,.0f} of {peak_rps:,.0f}",
+            f"{spell.p50_ms:.2f}",
+            f"{spell.p99_ms:.2f}",
+            f"{tail_ratio(spell):.1f} x",
+            f"{spell.refused + spell.failed + spell.timed_out:,}",
+        ]
+        for peak_rps, spell in zip(found.peak_rps, found.rounds, strict=True)
+    ]
+    return f"{intro}\n\n{markdown_table(('req/s', 'p50 ms', 'p99 ms', 'p99 to p50', 'not answered'), rows)}"
 
 
 def binary_section(found: BinaryResult) -> str:

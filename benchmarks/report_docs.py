@@ -29,10 +29,12 @@ from benchmarks.doc_tables import (
     micro_section,
     overload_section,
     scale_section,
+    steady_section,
 )
 from benchmarks.micro_suite import MicroResult
 from benchmarks.overload import OverloadResult
 from benchmarks.scale import ScaleResult
+from benchmarks.steady import SteadyResult
 from divisions.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +64,7 @@ SECTIONS: dict[str, Section] = {
         scale_section,
         "python -m benchmarks.scale --micro docs/benchmarks/micro.json --out docs/benchmarks/scale.json",
     ),
+    "steady": Section(SteadyResult, steady_section, "python -m benchmarks.steady --out docs/benchmarks/steady.json"),
     "overload": Section(
         OverloadResult, overload_section, "python -m benchmarks.overload --out docs/benchmarks/overload.json"
     ),

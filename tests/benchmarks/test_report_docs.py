@@ -3,10 +3,12 @@ import pytest
 
 from benchmarks.binary import BinaryRow, best_ratio
 from benchmarks.comparison import Comparison, Ratio, Row
-from benchmarks.doc_tables import comparison_section, markdown_table
+from benchmarks.doc_tables import comparison_section, markdown_table, steady_section
 from benchmarks.machine import Machine
+from benchmarks.recovery import Spell
 from benchmarks.report_docs import PAGE, RESULTS, SECTIONS, fill_page, main, read_sections
 from benchmarks.results import encode_result
+from benchmarks.steady import SteadyResult, tail_ratio
 from divisions.errors import InputError
 
 MACHINE = Machine("a cpu", 2, "Linux 6", "3.11.7", {"ray": "2.60.0"}, 0.1)
@@ -91,3 +93,11 @@ def test_the_ratio_to_the_loop_takes_the_best_of_both():
 
     assert best_ratio([row(0, 50), row(0, 100), row(1, 60), row(4, 90)]) == 0.9
     assert best_ratio([row(1, 60)]) == 0.0
+
+
+def test_a_steady_load_is_told_with_the_ratio_of_its_tail_and_all_that_was_not_answered():
+    spell = Spell(20, 700, 695, refused=1, failed=2, timed_out=4, p50_ms=2.0, p99_ms=9.0, refused_p99_ms=1.0)
+    assert tail_ratio(spell) == 4.5
+    text = steady_section(SteadyResult(MACHINE, 0, 20, 64, [128, 64], [1000.0], [spell]))
+    assert "A model of 128-64 units" in text
+    assert text.endswith("| 700 of 1,000 | 2.00 | 9.00 | 4.5 x | 7 |")
