@@ -236,7 +236,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = benchmark_parser("overload", "More load than there is capacity for.")
     add = parser.add_argument
     add("--seconds", type=float, default=60.0, help="length of each overload (default 60)")
-    add("--batch-delay-ms", type=float, default=20.0, help="slows replicas down on purpose; 0: not (default 20)")
+    add("--batch-delay-ms", type=float, default=40.0, help="slows replicas down on purpose; 0: not (default 40)")
     add("--max-batch", type=int, default=8, help="batch size cap (default 8)")
     add("--connections", type=int, default=64, help="of the closed loop (default 64)")
     options = parser.parse_args(arguments)

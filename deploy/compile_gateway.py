@@ -31,7 +31,7 @@ TAIL_LINES = 15
 def main() -> int:
     try:
         print(compile_package())
-    except DivisionsError as error:
+    except (DivisionsError, OSError) as error:  # OSError: the package's folder is not ours to write to, or full
         print(f"note: gateways run as Python, which takes more time per request: {error}", file=sys.stderr)
         return 1
     return 0

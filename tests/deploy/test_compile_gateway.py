@@ -36,9 +36,16 @@ def test_without_headers_it_says_what_to_install(package, tmp_path, monkeypatch)
     assert "python3-dev" in caught.value.remedy
 
 
-def test_a_failure_is_a_note_and_not_the_end(package, monkeypatch, capsys):
+@pytest.mark.parametrize(
+    "error",
+    [
+        ClusterError("the hot path could not be compiled:\nerror: no space left", remedy="see above"),
+        OSError(28, "no space left"),
+    ],
+)
+def test_a_failure_is_a_note_and_not_the_end(monkeypatch, capsys, error):
     def fail() -> Path:
-        raise ClusterError("the hot path could not be compiled:\nerror: no space left", remedy="see above")
+        raise error
 
     monkeypatch.setattr(compile_gateway, "compile_package", fail)
     assert compile_gateway.main() == 1
