@@ -36,13 +36,15 @@ run: $(VENV)/.run native
 demo: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.demo
 
-# Whatever starts a cluster runs the compiled hot path; the router's own tests run it in both forms.
+# Whatever starts a cluster runs the compiled hot path; the router's own tests run both forms.
 test: $(VENV)/.dev native browser
 	$(BIN)/python -m pytest
 	@$(MAKE) --no-print-directory test-compiled
 
+# Those of its tests that meet compiled modules.
+COMPILED_TESTS = $$(grep -lE 'gateway_world|router\.(decode|exchange|heads|http|jobs|replica_warmth|replies|split|tally) import|from router import .*(split|tally)' tests/router/test_*.py)
 test-compiled: $(VENV)/.dev native
-	@if [ -d router/_native ]; then exec $(BIN)/python -m pytest --compiled tests/router; \
+	@if [ -d router/_native ]; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
 	else echo "note: the compiled hot path is not tested, because it could not be compiled" >&2; fi
 
 # The page is tested in a real browser. Where it is neither there nor ours to install, those tests are skipped, and say so.
