@@ -44,7 +44,7 @@ test: $(VENV)/.dev native browser
 # Those of its tests that meet compiled modules.
 COMPILED_TESTS = $$(grep -lE 'gateway_world|router\.(decode|exchange|heads|http|jobs|replica_warmth|replies|split|tally) import|from router import .*(split|tally)' tests/router/test_*.py)
 test-compiled: $(VENV)/.dev native
-	@if [ -d router/_native ]; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
+	@if $(BIN)/python -c 'from router import native; raise SystemExit(not native.folder().is_dir())'; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
 	else echo "note: the compiled hot path is not tested, because it could not be compiled" >&2; fi
 
 # The page is tested in a real browser. Where it is neither there nor ours to install, those tests are skipped, and say so.

@@ -24,7 +24,7 @@ from benchmarks.command import Say, benchmark_parser, run_benchmark
 from benchmarks.load_process import LoadProcess
 from benchmarks.machine import describe_machine
 from benchmarks.peers.divisions_gateway import start_version
-from benchmarks.product_cluster import ProductCluster
+from benchmarks.product_cluster import ProductCluster, quiet_cluster
 from benchmarks.recovery import spell_of
 from benchmarks.samples import Samples
 from benchmarks.wrk import require_wrk, run_wrk, write_script
@@ -167,13 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def measure(work: Path, say: Say) -> ChaosResult:
         require_wrk()
-        (work / "home").mkdir()
-        cluster = ProductCluster(work / "home", say, work / "server.log", is_quiet=True)
-        try:
-            cluster.up("--allow-faults")
+        with quiet_cluster(work, say, "--allow-faults") as cluster:
             return run_chaos(cluster, work, options.seed, options.kills, options.freeze_s, say)
-        finally:
-            cluster.down()
 
     return run_benchmark(options, measure, render_chaos)
 

@@ -168,7 +168,7 @@ def steady_section(found: SteadyResult) -> str:
             f"{spell.p50_ms:.2f}",
             f"{spell.p99_ms:.2f}",
             f"{tail_ratio(spell):.1f} x",
-            f"{spell.refused + spell.failed + spell.timed_out:,}",
+            f"{client_errors(spell):,}",
         ]
         for peak_rps, spell in zip(found.peak_rps, found.rounds, strict=True)
     ]

@@ -23,7 +23,7 @@ from benchmarks.command import Say, benchmark_parser, run_benchmark
 from benchmarks.engine_models import LARGE_HIDDEN, TrainedModel, open_model, train_model
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.peers.divisions_gateway import start_version
-from benchmarks.product_cluster import ProductCluster
+from benchmarks.product_cluster import quiet_cluster
 from benchmarks.rows import encode_bodies, read_rows
 from divisions.bundle import read_bundle
 from trainers.demo_data import write_demo_data
@@ -82,17 +82,12 @@ def measure(work: Path, bundle: Path | None, requests: int, seed: int, say: Say)
     )
     bodies = encode_bodies(read_rows(write_demo_data(work / "data").holdout))
     workload = Workload(model.bundle, model.sha256, read_bundle(model.bundle).schema, bodies[0])
-    cluster = ProductCluster(work / "home", say, work / "log", is_quiet=True)
-    (work / "home").mkdir()
-    try:
-        cluster.up()
+    with quiet_cluster(work, say) as cluster:
         served = start_version(cluster, workload)
         say(f"asking {requests} times")
         taken_ms, failed = ask(served.url, bodies, requests)
         with cluster.client() as client:
             engine = client.status().replicas[0].engine
-    finally:
-        cluster.down()
     p50_ms, p90_ms, p99_ms = (round(float(np.percentile(taken_ms, share)), 2) for share in (50, 90, 99))
     return LargeModelResult(
         machine,

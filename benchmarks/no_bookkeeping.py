@@ -8,10 +8,9 @@ reports. The split itself stays, so that both sides send the same requests to th
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from deploy.compile_gateway import compile_package
+from deploy.compile_gateway import compile_package, copy_source
 from router import native
 
 _TALLIES = """\
@@ -35,9 +34,7 @@ def write_package(target: Path) -> Path:
     Raises:
         ValueError: the source has changed and `EDITS` no longer fits it.
     """
-    source = Path(native.__file__).parent
-    package = target / "router"
-    shutil.copytree(source, package, ignore=shutil.ignore_patterns("_native", "__pycache__"))
+    package = copy_source(Path(native.__file__).parent, target)
     for module, edits in EDITS.items():
         path = package / f"{module}.py"
         text = path.read_text("utf-8")

@@ -28,7 +28,7 @@ from benchmarks.load_process import LoadProcess
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.peers.divisions_gateway import start_version
 from benchmarks.process_stats import listeners
-from benchmarks.product_cluster import ProductCluster
+from benchmarks.product_cluster import ProductCluster, quiet_cluster
 from benchmarks.recovery import Spell, recovery_s, spell_of
 from benchmarks.report import LoadResult
 from benchmarks.samples import Samples
@@ -244,10 +244,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def measure(work: Path, say: Say) -> OverloadResult:
         require_wrk()
         workload = write_workload(work / "bundle", seed=options.seed)
-        (work / "home").mkdir()
-        cluster = ProductCluster(work / "home", say, work / "server.log", is_quiet=True)
-        try:
-            cluster.up("--allow-faults")
+        with quiet_cluster(work, say, "--allow-faults") as cluster:
             return run_study(
                 cluster,
                 workload,
@@ -259,8 +256,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.connections,
                 say,
             )
-        finally:
-            cluster.down()
 
     return run_benchmark(options, measure, render_overload)
 

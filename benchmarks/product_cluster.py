@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from benchmarks.ports import free_ports
@@ -137,3 +138,19 @@ class ProductCluster:
 
     def _where_to_look(self) -> str:
         return f"see {self._log} and {self._home / 'logs'}"
+
+
+@contextlib.contextmanager
+def quiet_cluster(work: Path, say: Callable[[str], None], *options: str) -> Iterator[ProductCluster]:
+    """A cluster in ``work`` that is up with these options of `divisions up`, and down afterwards however that goes.
+
+    Raises:
+        ClusterError: it did not come up.
+    """
+    (work / "home").mkdir()
+    cluster = ProductCluster(work / "home", say, work / "server.log", is_quiet=True)
+    try:
+        cluster.up(*options)
+        yield cluster
+    finally:
+        cluster.down()

@@ -15,16 +15,18 @@ import msgspec
 
 from benchmarks.bench_bundle import write_workload
 from benchmarks.bookkeeping import bodies_of
+from benchmarks.chaos_story import client_errors
 from benchmarks.command import Say, benchmark_parser, parse_counts, run_benchmark
 from benchmarks.machine import Machine, describe_machine
 from benchmarks.overload import CUSTOMERS, STEADY, Study
 from benchmarks.peers.divisions_gateway import start_version
-from benchmarks.product_cluster import ProductCluster
+from benchmarks.product_cluster import ProductCluster, quiet_cluster
 from benchmarks.recovery import Spell
 from benchmarks.wrk import require_wrk
 
 WIDTHS = "3072,3072,3072"
 MAX_BATCH = 32
+CONNECTIONS = 64
 _PEAK_S = 8.0
 
 
@@ -48,7 +50,7 @@ def tail_ratio(spell: Spell) -> float:
 def render_steady(found: SteadyResult) -> str:
     return "\n".join(
         f"{spell.planned_rps:,.0f} of {peak_rps:,.0f} req/s: p50 {spell.p50_ms:.2f} ms, p99 {spell.p99_ms:.2f} ms "
-        f"({tail_ratio(spell):.1f} x), {spell.refused + spell.failed + spell.timed_out:,} not answered"
+        f"({tail_ratio(spell):.1f} x), {client_errors(spell):,} not answered"
         for peak_rps, spell in zip(found.peak_rps, found.rounds, strict=True)
     )
 
@@ -63,7 +65,7 @@ def measure_rounds(
     study = Study(work, served.url, cluster.port, bodies, seed, say)
     peaks_rps, spells = [], []
     for number in range(1, rounds + 1):
-        peaks_rps.append(round(study.peak_rps(bodies, MAX_BATCH * 2, _PEAK_S), 1))
+        peaks_rps.append(round(study.peak_rps(bodies, CONNECTIONS, _PEAK_S), 1))
         say(f"round {number}/{rounds}: peak {peaks_rps[-1]:,.0f} req/s, now {STEADY:.0%} of it for {seconds:g} s")
         spells.append(study.steady(peaks_rps[-1], seconds))
     return peaks_rps, spells
@@ -80,16 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         require_wrk()
         widths = parse_counts("--widths", options.widths)
         machine = describe_machine()
-        (work / "home").mkdir()
-        cluster = ProductCluster(work / "home", say, work / "server.log", is_quiet=True)
-        try:
-            cluster.up()
+        with quiet_cluster(work, say) as cluster:
             peaks_rps, spells = measure_rounds(
                 cluster, work, widths, options.seed, options.seconds, options.rounds, say
             )
-        finally:
-            cluster.down()
-        return SteadyResult(machine, options.seed, options.seconds, MAX_BATCH * 2, list(widths), peaks_rps, spells)
+        return SteadyResult(machine, options.seed, options.seconds, CONNECTIONS, list(widths), peaks_rps, spells)
 
     return run_benchmark(options, measure, render_steady)
 

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import divisions
@@ -53,10 +52,17 @@ def compile_package(package: Path = Path(native.__file__).parent) -> Path:
     with tempfile.TemporaryDirectory(prefix="divisions-native-") as temporary:
         work = Path(temporary)
         for folder in (package, Path(divisions.__file__).parent):
-            shutil.copytree(folder, work / folder.name, ignore=shutil.ignore_patterns("_native", "__pycache__"))
+            copy_source(folder, work)
         _run_mypyc(work)
         _install(work / "out", target)
     return target
+
+
+def copy_source(package: Path, into: Path) -> Path:
+    """Copies a package's folder into another one, without anything compiled; returns the copy."""
+    copy = into / package.name
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("_native", "__pycache__"))
+    return copy
 
 
 def _require_tools() -> None:
@@ -95,10 +101,14 @@ def _install(built: Path, target: Path) -> None:
     staging = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
     shutil.copytree(built, staging, dirs_exist_ok=True)
     staging.chmod(0o755)
-    with suppress(FileExistsError):  # Somebody else was faster.
+    try:
         staging.rename(target)
+    except OSError:
+        shutil.rmtree(staging, ignore_errors=True)
+        if not target.is_dir():  # Else somebody else was faster.
+            raise
     for other in target.parent.iterdir():
-        if other != target:
+        if other != target and not other.name.startswith("."):  # What begins so may be somebody else's staging.
             shutil.rmtree(other, ignore_errors=True)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.bench_bundle import ENDPOINT, MODEL, Workload
 from benchmarks.peers.peer import Served
 from benchmarks.peers.server_process import post
-from benchmarks.product_cluster import ProductCluster
+from benchmarks.product_cluster import ProductCluster, quiet_cluster
 from divisions.control import FULL_BP, Faults, Placement, RolloutSpec, VersionSpec
 
 NAME = "divisions"
@@ -31,13 +31,8 @@ class DivisionsGateway:
 
     @contextlib.contextmanager
     def serving(self, workload: Workload, work: Path) -> Iterator[Served]:
-        cluster = ProductCluster(work / "home", lambda _line: None, work / "server.log", is_quiet=True)
-        (work / "home").mkdir()
-        try:
-            cluster.up()
+        with quiet_cluster(work, lambda _line: None) as cluster:
             yield start_version(cluster, workload, placement=self.placement)
-        finally:
-            cluster.down()
 
 
 DIVISIONS = DivisionsGateway()

@@ -9,15 +9,14 @@ from pathlib import Path
 import pytest
 
 from deploy import compile_gateway
+from deploy.compile_gateway import copy_source
 from divisions.errors import ClusterError
 from router import native
 
 
 @pytest.fixture
 def package(tmp_path):
-    copy = tmp_path / "router"
-    shutil.copytree(Path(native.__file__).parent, copy, ignore=shutil.ignore_patterns("_native", "__pycache__"))
-    return copy
+    return copy_source(Path(native.__file__).parent, tmp_path)
 
 
 def test_without_a_compiler_it_says_what_to_install(package, monkeypatch, capsys):
@@ -72,3 +71,15 @@ def test_a_build_is_put_in_place_whole_and_older_ones_go(tmp_path):
     assert (target / "module.so").read_bytes() == b"code"
     assert not older.exists()
     assert [path.name for path in target.parent.iterdir()] == ["new"]
+
+
+def test_whoever_is_slower_keeps_what_the_faster_one_put_there(tmp_path):
+    built, target = tmp_path / "out", tmp_path / "_native" / "new"
+    stagings = tmp_path / "_native" / ".somebody-elses"
+    for folder in (built, target, stagings):
+        folder.mkdir(parents=True)
+    (built / "module.so").write_bytes(b"mine")
+    (target / "module.so").write_bytes(b"theirs")
+    compile_gateway._install(built, target)
+    assert (target / "module.so").read_bytes() == b"theirs"
+    assert sorted(path.name for path in target.parent.iterdir()) == [".somebody-elses", "new"]

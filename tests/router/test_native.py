@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from deploy.compile_gateway import copy_source
 from router import native
-
-PACKAGE = Path(native.__file__).parent
 
 
 @pytest.fixture
 def package(tmp_path):
-    copy = tmp_path / "router"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("_native", "__pycache__"))
-    return copy
+    return copy_source(Path(native.__file__).parent, tmp_path)
 
 
 def run(folder: Path, code: str) -> str:
