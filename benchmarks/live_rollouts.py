@@ -157,11 +157,11 @@ class LiveCluster:
             raise ClusterError(f"`divisions models register` failed: {done.stderr[-500:].strip()}")
         return str(json.loads(done.stdout)["version"])
 
-    def start(self, version: str, faults: Sequence[str]) -> None:
-        """Begins the rollout of a version that was registered, made bad by ``faults``."""
+    def start(self, version: str, faults: Sequence[str], pipeline: Path | None = None) -> None:
+        """Begins the rollout of a version that was registered, made bad by ``faults``, by our pipeline or another."""
         options = [option for fault in faults for option in ("--fault", fault)]
         self._cluster.divisions(
-            "rollout", "start", MODEL, "--version", version, "--pipeline", str(self._pipeline), *options
+            "rollout", "start", MODEL, "--version", version, "--pipeline", str(pipeline or self._pipeline), *options
         )
 
     def _beat(self, text: str) -> None:

@@ -39,13 +39,14 @@ def run(wish: Wish, progress: Progress, clock: Clock, announce: Callable[[Cluste
     settings = wish.settings
     if wish.bootstrap is not None:
         load_pipeline(wish.bootstrap)  # a mistake in it is told now, and not after the cluster has started
+    _end_like_ctrl_c()
     cluster = ray_cluster.start(settings, progress, clock, ends_with_us=wish.is_foreground)
     is_announced = False
     try:
-        _end_like_ctrl_c()
+        _end_like_ctrl_c()  # Ray has handlers of its own, which it set meanwhile
         if wish.bootstrap is not None:
             serve_something(settings, cluster, wish.bootstrap, progress, clock)
-            _end_like_ctrl_c()  # Ray has handlers of its own, which it set meanwhile
+            _end_like_ctrl_c()
         is_announced = True
         announce(cluster)
         if not wish.is_foreground:
@@ -66,8 +67,10 @@ def run(wish: Wish, progress: Progress, clock: Clock, announce: Callable[[Cluste
 
 
 def _end_like_ctrl_c() -> None:
+    """Has us end orderly however we are asked to; not for a terminal that goes where ``nohup`` had us ignore that."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
 
 
 def _stop(settings: Settings, progress: Progress, clock: Clock) -> None:

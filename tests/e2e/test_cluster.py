@@ -185,13 +185,14 @@ def test_a_supervisor_that_was_killed_is_cleaned_up_after(home):
     assert home.cluster() is None
 
 
-def test_an_interrupt_while_starting_leaves_nothing(home):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_while_starting_leaves_nothing(home, number):
     starting = home.start("up")
     assert wait_until(lambda: home.cluster() is not None, 60.0)
     session = home.cluster().pid
-    starting.send_signal(signal.SIGINT)
-    starting.communicate(timeout=60)
-    assert starting.returncode == 130
+    starting.send_signal(number)
+    story, _ = starting.communicate(timeout=60)
+    assert starting.returncode == 130, story
     assert home.processes(session) == []
     assert home.cluster() is None
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.live_rollouts import LiveCluster, choose, run_cases
+from benchmarks.live_rollouts import choose, run_cases
 from benchmarks.live_story import broken_promises, render_live
 
 pytestmark = pytest.mark.e2e
@@ -15,18 +14,8 @@ pytestmark = pytest.mark.e2e
 CASES = "hang,crash-loop,nan"
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[LiveCluster]:
-    it = LiveCluster(tmp_path_factory.mktemp("live"), print)
-    try:
-        it.up()
-        yield it
-    finally:
-        it.down()
-
-
-def test_a_canary_that_hangs_dies_or_answers_nan_is_taken_back_and_nobody_notices(cluster):
-    result = run_cases(cluster, choose(CASES), rate_rps=120.0, seed=1)
+def test_a_canary_that_hangs_dies_or_answers_nan_is_taken_back_and_nobody_notices(live_cluster):
+    result = run_cases(live_cluster, choose(CASES), rate_rps=120.0, seed=1)
     print(render_live(result), file=sys.stderr)
     assert [case.case for case in result.cases] == CASES.split(",")
     assert broken_promises(result.cases) == []

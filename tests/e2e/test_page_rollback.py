@@ -19,18 +19,13 @@ SLOWER = ("batch_delay_ms=25",)
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory) -> Iterator[LiveCluster]:
+def cluster(live_cluster) -> Iterator[LiveCluster]:
     find_browser()
-    it = LiveCluster(tmp_path_factory.mktemp("page"), print)
+    load = live_cluster.start_load(120.0, 1, 600.0)
     try:
-        it.up()
-        load = it.start_load(120.0, 1, 600.0)
-        try:
-            yield it
-        finally:
-            load.close()
+        yield live_cluster
     finally:
-        it.down()
+        load.close()
 
 
 @pytest.fixture

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.live_rollouts import LiveCluster
 from benchmarks.load_process import LoadProcess
-from benchmarks.product_cluster import ProductCluster
 from divisions.client import Client
-from divisions.control import RolloutStatus
 from divisions.errors import DivisionsError
-from trainers import demo_data
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
-MODEL = "churn-predictor"
+AS_STABLE = "batch_delay_ms=10"
 ANALYSIS = """
     analysis:
       min_dwell_s: 5
@@ -37,35 +32,19 @@ ANALYSIS = """
 
 
 class Product:
-    """A running cluster that serves a first version, and further versions of the same model to roll out."""
+    """The cluster that serves a version, further versions of the same model to roll out, and its controller's end."""
 
-    def __init__(self, folder: Path) -> None:
-        data = demo_data.write_demo_data(folder / "data")
-        self.holdout = data.holdout
-        self.home = folder / "home"
+    def __init__(self, live: LiveCluster, folder: Path) -> None:
+        self.live = live
+        self.cluster = live.product
         self.pipeline = folder / "pipeline.yaml"
         self.pipeline.write_text(PAGE.read_text().rstrip() + ANALYSIS)
-        self.cluster = ProductCluster(self.home, print, folder / "commands.log", is_quiet=True)
-        self.cluster.up("--allow-faults")
-        raw = folder / "data" / "raw"
-        today = demo_data.FIRST_DAY.isoformat()
-        source = f"{raw}/partition=${{today}}"
-        self.cluster.divisions("run", str(self.pipeline), "--input", source, "--today", today)
-        self.cluster.wait_for("churn", "3.1", {"PROMOTED"}, 60, print)
 
-    def start(self, *options: str) -> str:
+    def start(self, *faults: str) -> str:
         """Registers a copy of the first version and begins to roll it out; returns its label."""
-        command = [sys.executable, "-m", "divisions.cli", "models", "register", MODEL, "--from", "3.1"]
-        done = subprocess.run(
-            [*command, "--output", "json"], env=self.cluster.environment, capture_output=True, text=True, check=True
-        )
-        version = str(json.loads(done.stdout)["version"])
-        arguments = ("--version", version, "--pipeline", str(self.pipeline), *options)
-        self.cluster.divisions("rollout", "start", MODEL, *arguments)
+        version = self.live.register()
+        self.live.start(version, (AS_STABLE, *faults), self.pipeline)
         return version
-
-    def status(self, client: Client) -> RolloutStatus:
-        return client.rollout("churn").status()
 
     def kill_controller(self) -> float:
         """Kills it and waits until a new one answers; returns the seconds in between."""
@@ -83,7 +62,7 @@ class Product:
                 environment = (folder / "environ").read_bytes()
             except OSError:
                 continue
-            if b"ray::ControllerActor" in command and f"DIVISIONS_HOME={self.home}\0".encode() in environment:
+            if b"ray::ControllerActor" in command and f"DIVISIONS_HOME={self.cluster.home}\0".encode() in environment:
                 return int(folder.name)
         raise AssertionError("no controller process")
 
@@ -102,19 +81,15 @@ def _restarts(client: Client) -> int:
         return -1  # It is away, as it should be for a moment.
 
 
-@pytest.fixture(scope="module")
-def product(tmp_path_factory) -> Iterator[Product]:
-    it = Product(tmp_path_factory.mktemp("kills"))
-    try:
-        yield it
-    finally:
-        it.cluster.down()
+@pytest.fixture
+def product(live_cluster, tmp_path) -> Product:
+    return Product(live_cluster, tmp_path)
 
 
 @pytest.fixture
 def load(product, tmp_path) -> Iterator[LoadProcess]:
     url = f"{product.cluster.url}/api/v2/predict/churn"
-    it = LoadProcess(url, product.holdout, 120.0, 240.0, tmp_path / "samples.npz", tmp_path / "load.log")
+    it = LoadProcess(url, product.live.holdout, 120.0, 240.0, tmp_path / "samples.npz", tmp_path / "load.log")
     try:
         it.wait_until_running()
         yield it
@@ -161,7 +136,7 @@ def test_an_abort_that_was_answered_is_not_undone_by_a_kill(product, load):
 
 
 def test_gateways_stop_a_broken_canary_by_themselves_and_a_killed_controller_hears_of_it(product, load):
-    version = product.start("--fault", "error_rate=1.0")
+    version = product.start("error_rate=1.0")
     product.cluster.wait_for("churn", version, {"STEP", "ROLLING_BACK", "DRAINING", "ROLLED_BACK"}, 90, print)
     product.kill_controller()
     status = product.cluster.wait_for("churn", version, {"ROLLED_BACK"}, 60, print)

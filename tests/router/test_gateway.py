@@ -404,7 +404,7 @@ def test_overload_is_refused_at_once_with_the_time_to_come_back(run):
         return minutes_score(rows_NF)
 
     async def scenario():
-        # Deadlines that a machine which stands still for a moment meets nevertheless, of which no wait for 300 rows does.
+        # A deadline that a machine which stands still for a moment meets nevertheless, and 300 rows cannot.
         async with world(request_timeout_ms=2_000) as it:
             await it.route([await it.thread_replica(slow)])
             for _ in range(3):  # the fit of batch durations needs to have seen some
