@@ -91,7 +91,9 @@ class GatewayChild(threading.Thread):
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "router.gateway_process"]
         command += [str(theirs.fileno()), uuid.uuid4().hex[:8], self._node_id]
-        process = self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        # A session of its own: Linux shares processors out by session where nothing else groups processes
+        # (autogroup), and in Ray's the gateway would have to share with all of Ray's processes what one may have.
+        process = self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         self._writer = writer

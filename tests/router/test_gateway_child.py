@@ -99,6 +99,11 @@ def until(is_so):
         time.sleep(0.02)
 
 
+def test_it_shares_processors_with_no_other_process(child):
+    (pid,) = pids()
+    assert os.getsid(pid) == pid
+
+
 def test_it_serves_and_reports(home, controller, child):
     assert httpx.get(f"{home}/healthz").status_code == 200
     assert controller.reported.wait(PATIENCE_S)
