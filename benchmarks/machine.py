@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.settings import load_settings
 from router import native
 
 PACKAGES = ("divisions", "ray", "numpy", "onnxruntime", "httptools", "uvloop")
@@ -17,7 +18,7 @@ PACKAGES = ("divisions", "ray", "numpy", "onnxruntime", "httptools", "uvloop")
 class Machine(msgspec.Struct, frozen=True):
     """``load_average`` is that of the last minute when the run began: other work on the machine shows in it.
 
-    ``is_compiled`` tells whether gateways found their hot path as machine code; None in results from before it was.
+    ``is_compiled`` tells whether gateways ran their hot path as machine code; None in results from before it was.
     """
 
     cpu: str
@@ -37,7 +38,7 @@ def describe_machine(packages: tuple[str, ...] = PACKAGES) -> Machine:
         python=platform.python_version(),
         packages={name: found for name in packages if (found := _version(name))},
         load_average=round(os.getloadavg()[0], 2),
-        is_compiled=native.folder().is_dir(),
+        is_compiled=load_settings().compiled and native.folder().is_dir(),
     )
 
 
