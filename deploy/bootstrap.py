@@ -10,6 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from deploy.cluster_file import Cluster
+from deploy.gateway_address import answers_ok
 from deploy.processes import wait_until
 from deploy.rollout_start import start_version
 from divisions.client import Client
@@ -77,7 +78,7 @@ def _train(settings: Settings, cluster: Cluster, pipeline_path: Path, progress: 
 
 
 def _wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> str:
-    """Waits until the endpoint's stable version has a warm replica; returns what serves."""
+    """Waits until the endpoint's stable version has a warm replica that a gateway knows; returns what serves."""
     endpoint = pipeline.deployment.endpoint
     latest: list[RolloutStatus] = []
 
@@ -90,7 +91,9 @@ def _wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> st
             return False
         if latest and latest[0].phase in _LOST and latest[0].stable_version is None:
             raise ClusterError(f"{endpoint} does not get warm: {latest[0].rollback_reason or latest[0].message}")
-        return bool(latest) and latest[0].stable_replicas > 0
+        # The gateway is asked last: it may hear of a replica a moment after the controller does.
+        path = f"/v2/models/{endpoint}/ready"
+        return bool(latest) and latest[0].stable_replicas > 0 and answers_ok(cluster.gateway_url, path)
 
     if not wait_until(is_warm, WARM_DEADLINE_S):
         reason = latest[0].message if latest else "no rollout of it was started"

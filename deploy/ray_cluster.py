@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import http.client
 import logging
 import os
 import subprocess
@@ -20,7 +19,7 @@ import msgspec
 
 from deploy import cluster_file, ports, ray_head, shutdown
 from deploy.cluster_file import Cluster
-from deploy.gateway_address import gateway_host, gateway_url
+from deploy.gateway_address import answers_ok, gateway_url
 from deploy.processes import read_stat, wait_until
 from deploy.secret_files import create_private_folder, create_tokens
 from divisions.clock import Clock
@@ -168,7 +167,9 @@ def _start_service(settings: Settings, cluster: Cluster, progress: Progress, clo
             from router.ray_gateway import deploy_gateways
 
             deploy_gateways(settings)
-            if not wait_until(lambda: _answers(settings) or not cluster.is_alive, GATEWAY_DEADLINE_S):
+            if not wait_until(
+                lambda: answers_ok(cluster.gateway_url, "/healthz") or not cluster.is_alive, GATEWAY_DEADLINE_S
+            ):
                 raise ClusterError(
                     f"no gateway answers at {cluster.gateway_url}/healthz after {GATEWAY_DEADLINE_S:g} s",
                     remedy=f"see {settings.home / 'logs'}",
@@ -177,11 +178,3 @@ def _start_service(settings: Settings, cluster: Cluster, progress: Progress, clo
     finally:
         # The cluster does not need us: its actors are detached. We must not die with its head.
         ray.shutdown()
-
-
-def _answers(settings: Settings) -> bool:
-    connection = http.client.HTTPConnection(gateway_host(settings), settings.port, timeout=2.0)
-    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-        connection.request("GET", "/healthz")
-        return connection.getresponse().status == 200
-    return False

@@ -21,6 +21,7 @@ from benchmarks.load_process import LoadProcess
 from benchmarks.product_cluster import ProductCluster
 from divisions.control import ControllerStatus
 from divisions.registry import Registry
+from tests.e2e.controllers import controller_pid, wait
 from trainers import demo_data
 
 pytestmark = pytest.mark.e2e
@@ -80,25 +81,6 @@ def product(tmp_path_factory) -> Iterator[Product]:
         cluster.down()
 
 
-def _wait(condition, timeout_s: float = 60.0) -> None:
-    ends_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_s, "it did not come about in time"
-        time.sleep(0.1)
-
-
-def _controller_pid(product: Product) -> int:
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (folder / "cmdline").read_bytes()
-            environment = (folder / "environ").read_bytes()
-        except OSError:
-            continue
-        if b"ray::ControllerActor" in command and f"DIVISIONS_HOME={product.home}\0".encode() in environment:
-            return int(folder.name)
-    raise AssertionError("no controller process")
-
-
 def test_a_rollout_survives_the_death_of_replicas_and_of_the_controller_without_a_failed_request(product, tmp_path):
     registered = product.divisions("models", "register", MODEL, "--from", "3.1", "--output", "json")
     assert registered.returncode == 0, registered.stderr
@@ -114,11 +96,11 @@ def test_a_rollout_survives_the_death_of_replicas_and_of_the_controller_without_
         product.cluster.wait_for("churn", version, {"STEP"}, 90, print)
         roles = {replica.role: replica.pid for replica in product.status().replicas}
         os.kill(roles["stable"], signal.SIGKILL)
-        _wait(lambda: len({replica.pid for replica in product.status().replicas if replica.ready}) == 4)
+        wait(lambda: len({replica.pid for replica in product.status().replicas if replica.ready}) == 4)
         os.kill(roles["canary"], signal.SIGKILL)
         restarts = product.status().restarts
-        os.kill(_controller_pid(product), signal.SIGKILL)
-        _wait(lambda: _restarts(product) > restarts)
+        os.kill(controller_pid(product.home), signal.SIGKILL)
+        wait(lambda: _restarts(product) > restarts)
         status = product.cluster.wait_for("churn", version, {"PROMOTED"}, 150, print)
     finally:
         result = load.stop()
@@ -128,7 +110,7 @@ def test_a_rollout_survives_the_death_of_replicas_and_of_the_controller_without_
     assert weights == sorted(weights), "a step was repeated or went back"
     assert {2_000, 5_000, 10_000} <= set(weights)
     # The registry's alias follows the journal in its own time: it is a projection, and MLflow is slow to import.
-    _wait(lambda: Registry(product.home).get_version(MODEL, "production").version == version)
+    wait(lambda: Registry(product.home).get_version(MODEL, "production").version == version)
 
 
 def _restarts(product: Product) -> int:

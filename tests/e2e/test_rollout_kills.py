@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from benchmarks.live_rollouts import LiveCluster
 from benchmarks.load_process import LoadProcess
 from divisions.client import Client
 from divisions.errors import DivisionsError
+from tests.e2e.controllers import controller_pid, wait
 
 pytestmark = pytest.mark.e2e
 
@@ -50,28 +51,10 @@ class Product:
         """Kills it and waits until a new one answers; returns the seconds in between."""
         with self.cluster.client() as client:
             restarts = client.status().restarts
-            os.kill(self._controller_pid(), signal.SIGKILL)
+            os.kill(controller_pid(self.cluster.home), signal.SIGKILL)
             killed_s = time.monotonic()
             wait(lambda: _restarts(client) > restarts)
         return time.monotonic() - killed_s
-
-    def _controller_pid(self) -> int:
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                command = (folder / "cmdline").read_bytes()
-                environment = (folder / "environ").read_bytes()
-            except OSError:
-                continue
-            if b"ray::ControllerActor" in command and f"DIVISIONS_HOME={self.cluster.home}\0".encode() in environment:
-                return int(folder.name)
-        raise AssertionError("no controller process")
-
-
-def wait(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
-    ends_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < ends_s, "it did not come about in time"
-        time.sleep(0.05)
 
 
 def _restarts(client: Client) -> int:
