@@ -154,8 +154,8 @@ class _Gateway:
         fresh, of_canary = customer[new], mine[new]
         self._seen[fresh] = True
         for arm, those in ((self._watch.stable, fresh[~of_canary]), (self._watch.canary, fresh[of_canary])):
-            digests = np.unique(self._table.digests[those])
-            arm.digests.extend(digests[(digests & np.uint64(arm.mask)) == 0].tolist())
+            digests = self._table.digests[those]
+            arm.digests.update(digests[(digests & np.uint64(arm.mask)) == 0].tolist())
 
     def _warmed(self, canary_s: Floats, at_s: Floats) -> Floats:
         young = np.argsort(at_s)[: max(0, self._scenario.warm_requests - self._warm)]

@@ -21,7 +21,7 @@ MAX_ROWS = 256
 
 
 class Arm:
-    """What the hot path leaves for the next report. `saw` is all that it pays.
+    """What the hot path leaves for the next report, each customer once. `saw` is all that it pays.
 
     Args:
         mask: low bits of a digest that are zero in the part of the customers that is counted.
@@ -31,13 +31,13 @@ class Arm:
 
     def __init__(self, mask: int = 0) -> None:
         self.mask = mask
-        self.digests: list[int] = []
+        self.digests: set[int] = set()
         self.rows: list[tuple[int, bytes | memoryview]] = []
 
     def saw(self, digest: int, payload: bytes | memoryview) -> None:
         if digest & self.mask:
             return
-        self.digests.append(digest)
+        self.digests.add(digest)
         if len(self.rows) < MAX_ROWS:
             self.rows.append((digest, payload))
 
