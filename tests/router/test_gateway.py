@@ -204,7 +204,7 @@ def test_a_hung_canary_is_given_up_in_time_for_stable_to_answer(run):
     hanging = Hanging()
 
     async def scenario():
-        async with world(request_timeout_ms=600) as it:
+        async with world(request_timeout_ms=2_000) as it:
             slow = await it.thread_replica(hanging)
             await it.route([await it.replica("3.1", minutes_score)], [slow], 10_000)
             hanging.begins()
