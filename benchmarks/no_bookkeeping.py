@@ -23,7 +23,7 @@ EDITS: dict[str, tuple[tuple[str, str], ...]] = {
     "dispatcher": ((_TALLIES, ""), (_REPORTS, f"{_REPORTS}        if ticks == {{}}:\n            return ticks\n")),
     "endpoint": ((_SWEEP, f"{_SWEEP}        if now_s > 0.0:\n            return\n"),),
     "pool": (("if self.keeps_scores and ", "if not self and "),),
-    "split_watch": (("if digest & self.mask:", "if digest >= 0:"),),
+    "split_watch": (("if self.mask and digest & self.mask:", "if digest >= 0:"),),
 }
 """What is taken out, by module of `router`: each text must be there once, and what stands in its place."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import urllib.parse
-from typing import Any
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Message
 
@@ -18,7 +18,7 @@ from router.exchange import STATUS_LINES, Exchange, Handler, Request
 
 log = logging.getLogger(__name__)
 
-TURN_S = 0.05
+TURN_S: Final = 0.05
 
 
 class AsgiHandler(Handler):

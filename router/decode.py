@@ -11,9 +11,10 @@ import math
 import re
 import struct
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError
 from divisions.schema import UNKNOWN_CODE, FeatureKind, FeatureSchema
@@ -21,17 +22,18 @@ from divisions.schema import UNKNOWN_CODE, FeatureKind, FeatureSchema
 Values = tuple[Any, ...]
 """Raw feature values in the order of `EndpointDecoder.names`; None is missing."""
 
-MAX_KEY_CHARACTERS = 256
-_HUGE_EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3,}")
+MAX_KEY_CHARACTERS: Final = 256
+_HUGE_EXPONENT: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3,}")
 _TYPES: dict[FeatureKind, Any] = {
     FeatureKind.NUMERIC: float | None,
     FeatureKind.BOOLEAN: bool | None,
     FeatureKind.CATEGORICAL: str | None,
 }
-_SYNTAX = msgspec.json.Decoder(msgspec.Raw)
+_SYNTAX: Final = msgspec.json.Decoder(msgspec.Raw)
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)  # it lives until its job is made
 class Row:
     """One row of a request. ``values`` is None when only the entity is named: the online store has the features."""
 
@@ -76,8 +78,9 @@ class EndpointDecoder:
             forbid_unknown_fields=True,
             rename=names,
         )
-        self._request = msgspec.json.Decoder(request)
-        self._stored = msgspec.json.Decoder(stored)
+        self._decode_request = msgspec.json.Decoder(request).decode
+        self._decode_stored = msgspec.json.Decoder(stored).decode
+        self._astuple = msgspec.structs.astuple
 
     def decode(self, body: bytes, max_rows: int) -> Row | list[Row]:
         """Decodes a request's body.
@@ -90,13 +93,12 @@ class EndpointDecoder:
             InvalidFeaturesError: JSON, but not what the schema says.
         """
         try:
-            request = self._request.decode(body)
+            key, features, instances = self._astuple(self._decode_request(body))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise explain(error, body, self.names) from None
-        instances = request.instances
         if instances is None:
-            return self._row(request)
-        if request.key is not None or request.features is not None:
+            return self._row(key, features)
+        if key is not None or features is not None:
             raise InvalidFeaturesError(
                 f"a request has either `instances` or `{self.entity}` and `features`, not both",
                 remedy="move the single row into `instances`",
@@ -108,22 +110,21 @@ class EndpointDecoder:
                 f"{len(instances)} rows are more than the {max_rows} that one request may carry",
                 remedy="split the request",
             )
-        return [self._row(instance) for instance in instances]
+        return [self._row(instance.key, instance.features) for instance in instances]
 
-    def _row(self, item: Any) -> Row:
-        features = item.features
+    def _row(self, key: str | None, features: Any) -> Row:
         if features is not None:
-            return Row(item.key, msgspec.structs.astuple(features))
-        if item.key is None:
+            return Row(key, self._astuple(features))
+        if key is None:
             raise InvalidFeaturesError(
                 f"a row names neither `{self.entity}` nor `features`", remedy="send one of them, or both"
             )
-        return Row(item.key, None)
+        return Row(key, None)
 
     def decode_stored(self, features_json: bytes) -> Values:
         """Decodes what the online store keeps of an entity; names that the endpoint does not use are ignored."""
         try:
-            return msgspec.structs.astuple(self._stored.decode(features_json))
+            return self._astuple(self._decode_stored(features_json))
         except msgspec.MsgspecError:
             raise InvalidFeaturesError(
                 "the online store's features for this entity do not fit the endpoint's schema",
@@ -166,8 +167,9 @@ class RowEncoder:
         row: Sequence[Any] = values
         if self._order is not None or self._categorical:
             row = self._arranged(values)
+        pack = self._pack
         try:
-            return self._pack(*row)
+            return pack(*row)
         except struct.error:  # A missing value among the numbers.
             return self._pack_checked([math.nan if value is None else value for value in row])
         except OverflowError:
@@ -189,7 +191,7 @@ class RowEncoder:
             ) from None
 
 
-_FLOAT32_LIMIT = 3.4028235677973362e38  # where rounding to float32 overflows: (2 - 2^-24) * 2^127
+_FLOAT32_LIMIT: Final = 3.4028235677973362e38  # where rounding to float32 overflows: (2 - 2^-24) * 2^127
 
 
 def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from divisions.control import (
     EndpointReport,
@@ -38,9 +39,9 @@ from router.upstream import ATTEMPT_SHARE
 
 log = logging.getLogger(__name__)
 
-RETRY_SHARE = 0.1
+RETRY_SHARE: Final = 0.1
 """Retries allowed per request, in the long run (SRE practice: 10 %)."""
-RETRY_BURST = 2_000.0
+RETRY_BURST: Final = 2_000.0
 """Retries allowed at once: what the loss of a few full batches needs."""
 
 
@@ -54,7 +55,7 @@ class _Nobody(Answer):
         pass
 
 
-_NOBODY = _Nobody()
+_NOBODY: Final = _Nobody()
 
 
 class Dispatcher:
@@ -125,8 +126,7 @@ class Dispatcher:
         pool = self._pools.get(name)
         if pool is None:
             pool = Pool(version.version, encode, self, self._now_s, self._token, self._node_id)
-        pool.spec = version.version
-        pool.encode = encode
+        pool.set_spec(version.version, encode)
         if version.version.placement is Placement.IN_PROCESS:
             pool.set_hosted(self._hosted(name))
         else:
@@ -179,7 +179,7 @@ class Dispatcher:
         """Copies a request to the canary, unless anything is busy: copies are the first to go."""
         if split.place(endpoint.salt, key) >= endpoint.mirror_threshold:
             return
-        if endpoint.stable.queue.rows >= endpoint.stable.spec.max_batch or canary.queue.rows >= canary.spec.max_batch:
+        if endpoint.stable.queue.rows >= endpoint.stable.max_batch or canary.queue.rows >= canary.max_batch:
             return
         try:
             job = Job(_NOBODY, (values,), (0,), canary.encode(values), canary.version, now_s, deadline_s)
@@ -213,7 +213,7 @@ class Dispatcher:
         watch = endpoint.watch
         for is_canary, positions in arms.items():
             pool = endpoint.canary if is_canary and endpoint.canary else endpoint.stable
-            size = pool.spec.max_batch
+            size = pool.max_batch
             for start in range(0, len(positions), size):
                 part = positions[start : start + size]
                 values = [rows[position][1] for position in part]
@@ -240,7 +240,7 @@ class Dispatcher:
         Raises:
             OverloadedError: shed; jobs that were sent already are taken back.
         """
-        size = pool.spec.max_batch
+        size = pool.max_batch
         jobs: list[Job] = []
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
@@ -272,7 +272,7 @@ class Dispatcher:
             OverloadedError: shed; jobs that were sent already are taken back.
             InvalidFeaturesError: the rows do not fit the version's schema.
         """
-        size, schema = pool.spec.max_batch, pool.spec.schema
+        size, schema = pool.max_batch, pool.spec.schema
         jobs: list[Job] = []
         for start in range(0, source.rows, size):
             positions = range(start, min(start + size, source.rows))

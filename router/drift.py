@@ -71,11 +71,14 @@ def _count(bins: FeatureBins, x_N: npt.NDArray[np.float32]) -> tuple[int, ...]:
     return tuple(map(int, counts))
 
 
-def count_scores(scores: Sequence[float]) -> dict[int, int]:
-    """Counts scores by bin; those outside 0 to 1 fall into the outer bins."""
-    if not scores:
-        return {}
-    positions = np.clip((np.asarray(scores) * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
+def count_scores(parts: Sequence[bytes]) -> dict[int, int]:
+    """Counts scores by bin; those outside 0 to 1 fall into the outer bins.
+
+    Args:
+        parts: little-endian float32 each, as replicas send them.
+    """
+    scores_N = np.frombuffer(b"".join(parts), dtype="<f4").astype(np.float64)
+    positions = np.clip((scores_N * SCORE_BINS).astype(np.int64), 0, SCORE_BINS - 1)
     counts = np.bincount(positions, minlength=SCORE_BINS)
     return {int(position): int(counts[position]) for position in np.nonzero(counts)[0]}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from http import HTTPStatus
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
@@ -12,9 +13,9 @@ from router import problem
 from router.cancellation import Cancellable
 from router.heads import Head, Headers
 
-_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
-STATUS_LINES = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
-PROBLEM_JSON = (b"content-type", b"application/problem+json")
+_REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
+STATUS_LINES: Final = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
+PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
 
 
 class Connection(ABC):
@@ -43,6 +44,7 @@ class Handler(ABC):
     def handle(self, request: Request) -> None: ...
 
 
+@mypyc_attr(acyclic=True, free_list_len=1)  # nothing keeps it: the next one takes its place
 class Request:
     """One complete request."""
 
@@ -62,7 +64,8 @@ class Exchange:
 
     def __init__(self, connection: Connection, keep_alive: bool) -> None:
         self._connection: Connection | None = connection
-        self._buffer: list[bytes] = []
+        self._buffer: list[bytes] | None = None
+        """What could not be written yet, if there is any."""
         self._is_finished = False
         self.keep_alive = keep_alive
         self.traceparent = b""
@@ -84,7 +87,7 @@ class Exchange:
         if connection is None:
             return
         exchanges = connection.exchanges
-        if exchanges[0] is self and not self._buffer:
+        if exchanges[0] is self and self._buffer is None:
             connection.write(data)
             exchanges.popleft()
             self._connection = self.work = None  # see `_end`
@@ -92,7 +95,7 @@ class Exchange:
             if exchanges:
                 _flush(connection)  # Later requests may have been answered before this one.
             return
-        self._buffer.append(data)
+        self._hold(data)
         self.finish()
 
     def write(self, data: bytes) -> None:
@@ -103,7 +106,12 @@ class Exchange:
         if connection.exchanges[0] is self:
             connection.write(data)
         else:
-            self._buffer.append(data)
+            self._hold(data)
+
+    def _hold(self, data: bytes) -> None:
+        if self._buffer is None:
+            self._buffer = []
+        self._buffer.append(data)
 
     async def drain(self) -> None:
         """Waits until the caller has taken enough of what was written."""
@@ -139,9 +147,9 @@ def _flush(connection: Connection) -> None:
     exchanges = connection.exchanges
     while exchanges:
         head = exchanges[0]
-        if head._buffer:
+        if head._buffer is not None:
             connection.write(b"".join(head._buffer))
-            head._buffer.clear()
+            head._buffer = None
         if not head._is_finished:
             return
         exchanges.popleft()
@@ -158,4 +166,4 @@ def render(status: int, headers: Headers, body: bytes, keep_alive: bool) -> byte
     return b"".join(lines)
 
 
-_CLOSING = b"connection: close\r\ncontent-length: %d\r\n\r\n"
+_CLOSING: Final = b"connection: close\r\ncontent-length: %d\r\n\r\n"

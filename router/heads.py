@@ -7,7 +7,7 @@ for the same bytes again. That saves a third of the gateway's own work for a sma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mypy_extensions import mypyc_attr
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-MAX_HEADS = 1_024
-MAX_HEAD_BYTES = 2_048
-END = b"\r\n\r\n"
-_PASSING = frozenset({b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"if-match"})
+MAX_HEADS: Final = 1_024
+MAX_HEAD_BYTES: Final = 2_048
+END: Final = b"\r\n\r\n"
+_PASSING: Final = frozenset({b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"if-match"})
 """Headers of heads that do not come again, or hold what should not lie about."""
-_FRAMING = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
+_FRAMING: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 """Headers that make more of a request than a head and so many bytes of body."""
 
 

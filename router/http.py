@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 import httptools
 
@@ -21,8 +21,8 @@ from router.heads import Head, Headers, HeadMemory
 
 log = logging.getLogger(__name__)
 
-MAX_PIPELINED = 128
-LINGER_S = 2.0
+MAX_PIPELINED: Final = 128
+LINGER_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from mypy_extensions import mypyc_attr
 
@@ -129,7 +129,7 @@ class Job(Cancellable):
                 self.tally.requests -= 1  # Neither a success nor a failure of the version.
 
 
-SMALLEST_SHARE = 4
+SMALLEST_SHARE: Final = 4
 
 
 class JobQueue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from divisions.errors import DivisionsError, RequestError
 from router import oip_codec
@@ -91,7 +91,7 @@ class TensorAnswer(Answer):
         )
 
 
-_OK = (
+_OK: Final = (
     b"HTTP/1.1 200 OK\r\n"
     b"content-type: %s\r\n"
     b"x-request-id: %s\r\n"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import urllib.parse
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from divisions.errors import (
     DivisionsError,
@@ -30,9 +30,9 @@ from router.oip_models import Directory, ServedModel, ServedVersion
 from router.oip_rows import ROWS, EncodedRows
 from router.predict import CancelAll
 
-_TARGET = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/infer(?:\?.*)?")
-_MEDIA = frozenset({b"application/json", b"application/octet-stream"})
-MAX_KEY_CHARACTERS = 256
+_TARGET: Final = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/infer(?:\?.*)?")
+_MEDIA: Final = frozenset({b"application/json", b"application/octet-stream"})
+MAX_KEY_CHARACTERS: Final = 256
 
 
 def is_infer(url: bytes) -> bool:

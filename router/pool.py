@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol, cast
 
 from divisions import wire
 from divisions.control import ReplicaAddress, VersionSpec
@@ -19,11 +19,11 @@ from router.service_time import ServiceTime
 from router.tally import MAX_KEYS, TickTally, VersionTally
 from router.upstream import Batch, Channel, ChannelOwner, ReplicaChannel
 
-QUEUE_BATCHES = 64
+QUEUE_BATCHES: Final = 64
 """The queue holds at most this many full batches per replica."""
 
 
-MARGIN = 1.25
+MARGIN: Final = 1.25
 """Predictions are averages; without a margin half of those admitted at the limit would come late."""
 
 
@@ -50,9 +50,8 @@ class Pool(ChannelOwner):
         token: bytes,
         node_id: str,
     ) -> None:
-        self.spec = spec
+        self.set_spec(spec, encode)
         self.version = Version(spec.app_name, spec.model.encode(), spec.version.encode())
-        self.encode = encode
         self.queue = JobQueue()
         self.service_time = ServiceTime()
         self.tally = VersionTally(spec.app_name)
@@ -61,7 +60,8 @@ class Pool(ChannelOwner):
         """Whether it is remembered whose answers took how long: before a rollout, for its choice of salt."""
         self.keeps_scores = False
         """Whether answers are kept for the next report: while a rollout compares versions."""
-        self.scores: list[float] = []
+        self.scores: list[bytes] = []
+        """Of these answers, in float32 as they came."""
         self.warmth: Warmth[Channel] = Warmth()
         self._sink = sink
         self._now_s = now_s
@@ -71,6 +71,12 @@ class Pool(ChannelOwner):
         self._retiring: set[Channel] = set()
         self._loop = asyncio.get_running_loop()
         self._is_scheduled = False
+
+    def set_spec(self, spec: VersionSpec, encode: RowEncoder) -> None:
+        """What a routing table says of the version, and the encoder of its rows among the endpoint's."""
+        self.spec = spec
+        self.max_batch = spec.max_batch
+        self.encode = encode
 
     def set_replicas(self, replicas: Sequence[ReplicaAddress]) -> None:
         """Opens channels to new replicas and closes those to replicas that are gone."""
@@ -115,7 +121,7 @@ class Pool(ChannelOwner):
     def predicted_wait_s(self) -> float:
         """Time until a job that joins the queue now is answered, by the running fit of batch durations."""
         replicas = max(1, self.ready_channels)
-        max_batch = self.spec.max_batch
+        max_batch = self.max_batch
         batches = math.ceil((self.queue.rows + 1) / max_batch)
         ahead = max([len(each.in_flight) for each in self.channels.values()], default=1) or 1
         full_s = self.service_time.predict_s(min(max_batch, self.queue.rows + 1))
@@ -128,17 +134,17 @@ class Pool(ChannelOwner):
             OverloadedError: it cannot be answered before its deadline, or the queue is full.
         """
         queue = self.queue
-        if queue.rows >= self.spec.max_batch:
+        if queue.rows >= self.max_batch:
             self._admit(job, now_s)
         queue.add(job)
-        if (self._free or queue.rows >= self.spec.max_batch) and not self._is_scheduled:
+        if (self._free or queue.rows >= self.max_batch) and not self._is_scheduled:
             self._is_scheduled = True
             # After this turn of the loop, so that everything that arrived in it shares a batch.
             self._loop.call_soon(self._dispatch)
 
     def _admit(self, job: Job, now_s: float) -> None:
         wait_s = self.predicted_wait_s() * MARGIN
-        limit = QUEUE_BATCHES * self.spec.max_batch * max(1, len(self.channels))
+        limit = QUEUE_BATCHES * self.max_batch * max(1, len(self.channels))
         if now_s + wait_s > job.queue_deadline_s or self.queue.rows + job.rows > limit:
             raise OverloadedError(
                 "the endpoint is overloaded",
@@ -161,7 +167,7 @@ class Pool(ChannelOwner):
                 free.appendleft(channel)
                 return
             channel.send(jobs, now_s)
-        if queue.rows >= self.spec.max_batch:
+        if queue.rows >= self.max_batch:
             self._send_ahead(now_s)
 
     def _send_ahead(self, now_s: float) -> None:
@@ -217,16 +223,19 @@ class Pool(ChannelOwner):
         view = memoryview(reply.payload).cast("f")
         # A tensor that has a batch to itself is answered with the bytes that came, not by way of Python's floats.
         is_tensor = len(batch.jobs) == 1 and batch.jobs[0].source is not None
-        scores: Sequence[float] = view if is_tensor else view.tolist()
+        scores = [] if is_tensor else cast(list[float], view.tolist())
+        kept_from = 0  # the first row since those whose scores are not kept
         compute_us = reply.compute_us
         computed_by: TickTally | None = None
         answers = 0
         position = 0
         for job in batch.jobs:
             end = position + job.rows
+            is_kept = False
             if not job.is_done and job.version is self.version:
                 job.is_done = True
-                part = scores[position:end]
+                is_kept = not job.is_pinned
+                part: Sequence[float] = view if is_tensor else scores[position:end]
                 tally = job.tally
                 if is_young and tally is not None and not job.is_pinned:
                     tally.requests -= 1
@@ -242,13 +251,21 @@ class Pool(ChannelOwner):
                     if self.keeps_keys and len(tally.keys) < MAX_KEYS:
                         tally.keys.append(job.key)
                         tally.key_latencies_s.append(latency_s)
-                if self.keeps_scores and not job.is_pinned and not is_tensor:
-                    self.scores.extend(part)
                 job.batch = None  # Ends the ring of batch and job: see `Exchange`.
                 job.answer.answered(job, part, compute_us, now_s)
+            if not is_kept:
+                self._keep_scores(reply, kept_from, position)
+                kept_from = end
             position = end
+        if not is_tensor:
+            self._keep_scores(reply, kept_from, position)
         if computed_by is not None:
             computed_by.computed.append((compute_us * 1e-6, answers))
+
+    def _keep_scores(self, reply: wire.Reply, start: int, stop: int) -> None:
+        """Keeps the scores of some of a reply's rows for the next report."""
+        if self.keeps_scores and start < stop:
+            self.scores.append(bytes(reply.payload[4 * start : 4 * stop]))
 
     def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None:
         self.warmth.left(channel)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 
@@ -25,11 +26,11 @@ from router.jobs import Answer, Job, Version
 from router.replies import OK, millis
 from router.request_log import RequestLog
 
-PREFIX = b"/api/v2/predict/"
-MAX_ROWS = 4_096
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
-_encode = msgspec.json.Encoder().encode
+PREFIX: Final = b"/api/v2/predict/"
+MAX_ROWS: Final = 4_096
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class _Wishes:

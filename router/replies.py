@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from router.jobs import Version
 
-_MILLIS = tuple(b"%d.%03d" % divmod(us, 1_000) for us in range(10_000))
-_NUMBERS = tuple(b"%d" % number for number in range(1_024))
+_MILLIS: Final = tuple(b"%d.%03d" % divmod(us, 1_000) for us in range(10_000))
+_NUMBERS: Final = tuple(b"%d" % number for number in range(1_024))
 """Most times and lengths of replies as text, looked up in a third of the time that formatting takes."""
 
-OK = (
+OK: Final = (
     b"HTTP/1.1 200 OK\r\n"
     b"content-type: application/json\r\n"
     b"x-request-id: %s\r\n"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-_DECAY = 0.98  # weight of the past per batch: about the last 50 batches count
+from typing import Final
+
+_DECAY: Final = 0.98  # weight of the past per batch: about the last 50 batches count
 
 
 class ServiceTime:

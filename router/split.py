@@ -7,23 +7,25 @@ weight moves customers to the canary, never back). A fresh salt per rollout choo
 
 from __future__ import annotations
 
-import xxhash
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
 
 from divisions.control import FULL_BP
 
-SPARE_BITS = 11
-PLACES = 1 << 53
+SPARE_BITS: Final = 11
+PLACES: Final = 1 << 53
 """Places are integers in [0, 2^53), so that place / PLACES is an exact float."""
 
 
 def place(salt: bytes, key: bytes) -> int:
     """The customer's place: the upper 53 bits of ``xxh3_64(salt + key)``."""
-    return xxhash.xxh3_64_intdigest(salt + key) >> SPARE_BITS
+    return xxh3_64_intdigest(salt + key) >> SPARE_BITS
 
 
 def digest(salt: bytes, key: bytes) -> int:
     """The 64 bits whose upper 53 are the customer's place; the lower `SPARE_BITS` are independent of it."""
-    return xxhash.xxh3_64_intdigest(salt + key)
+    return xxh3_64_intdigest(salt + key)
 
 
 def threshold(weight_bp: int) -> int:

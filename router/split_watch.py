@@ -6,6 +6,8 @@ as long as its rollout, which the salt tells apart, while endpoints are built an
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from divisions.control import ArmSample, BreakerTrip, SaltScores, SplitReport
@@ -16,7 +18,7 @@ from router.salts import CustomerLoad, SaltTrial
 from router.sample_ratio import GATEWAY_CUSTOMERS, DistinctCustomers
 from router.tally import Counted
 
-MAX_ROWS = 256
+MAX_ROWS: Final = 256
 """Rows per arm and second whose features are counted."""
 
 
@@ -35,7 +37,7 @@ class Arm:
         self.rows: list[tuple[int, bytes | memoryview]] = []
 
     def saw(self, digest: int, payload: bytes | memoryview) -> None:
-        if digest & self.mask:
+        if self.mask and digest & self.mask:
             return
         self.digests.add(digest)
         if len(self.rows) < MAX_ROWS:

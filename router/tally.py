@@ -8,16 +8,16 @@ reported counts with the age it has by then (see docs/rollouts.md). Recording is
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
 from divisions.control import VersionReport
 from router import histogram
 
-FOLD_ANSWERS = 512
+FOLD_ANSWERS: Final = 512
 """Answers that are worth the fixed cost of a fold, about 30 us."""
-MAX_KEYS = 4_096
+MAX_KEYS: Final = 4_096
 """Answers of one second whose customers are kept: what is learnt from them are shares."""
 
 
@@ -126,7 +126,7 @@ class VersionTally:
     Call `at` for every arrival, `fold` every few milliseconds, and once a second `take` and `settle`.
     """
 
-    __slots__ = ("_open", "_reported", "_settled", "_unjudged", "app_name", "totals")
+    __slots__ = ("_open", "_present", "_present_s", "_reported", "_settled", "_unjudged", "app_name", "totals")
 
     def __init__(self, app_name: str) -> None:
         self.app_name = app_name
@@ -135,12 +135,18 @@ class VersionTally:
         self._reported: list[TickTally] = []
         self._settled = Counted()
         self._unjudged: dict[int, TickTally] = {}
+        self._present: TickTally | None = None
+        """Of the second that begins at ``_present_s``: nearly every arrival is in the same one as the last."""
+        self._present_s = 0.0
 
     def at(self, now_s: float) -> TickTally:
+        if self._present is not None and 0.0 <= now_s - self._present_s < 1.0:
+            return self._present
         tick = int(now_s)
         tally = self._open.get(tick)
         if tally is None:
             tally = self._open[tick] = TickTally(tick)
+        self._present, self._present_s = tally, float(tick)
         return tally
 
     def at_unjudged(self, now_s: float) -> TickTally:
@@ -164,6 +170,7 @@ class VersionTally:
         """Removes and returns the seconds before ``before_tick``, oldest first."""
         ticks = sorted(tick for tick in self._open if tick < before_tick)
         taken = [self._open.pop(tick) for tick in ticks]
+        self._present = None
         self._reported += taken
         return taken
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import cast
+from typing import Final, cast
 
 from divisions import wire
 from divisions.control import ReplicaAddress
@@ -19,12 +19,12 @@ from router.jobs import Job
 
 log = logging.getLogger(__name__)
 
-FIRST_PAUSE_S = 0.05
-LONGEST_PAUSE_S = 1.0
-CONNECT_TIMEOUT_S = 2.0
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+CONNECT_TIMEOUT_S: Final = 2.0
 
 
-ATTEMPT_SHARE = 0.5
+ATTEMPT_SHARE: Final = 0.5
 """Share of the time left that an attempt gets."""
 
 

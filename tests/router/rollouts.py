@@ -179,7 +179,7 @@ class World:
             values_s[self.generator.random(requests) < self.error_rate.get(label, 0.0)] = np.inf
             errors = int(np.isinf(values_s).sum())
             mean = self.mean_score.get(label, 0.3)
-            scores = count_scores(self.generator.beta(8 * mean, 8 * (1 - mean), requests).tolist())
+            scores = count_scores([self.generator.beta(8 * mean, 8 * (1 - mean), requests).astype("<f4").tobytes()])
             reports.append(VersionReport(route.version.app_name, requests, errors, to_sparse(count(values_s)), scores))
         report = EndpointReport("churn", tuple(reports), self._split(endpoint), self.salt_scores, self.trip)
         return GatewayReport("g1", self.table.epoch, tick, (report,))

@@ -100,7 +100,7 @@ def test_scores_that_are_distributed_otherwise_are_drift(change, low, high):
     watch = DriftWatch()
     for is_canary in (False, True):
         scores = generator.beta(2, 6, 2_000)
-        counts = count_scores((change(scores) if is_canary else scores).tolist())
+        counts = count_scores([(change(scores) if is_canary else scores).astype("<f4").tobytes()])
         watch.add_scores(VersionReport("v", 0, 0, {}, counts), is_canary=is_canary)
     assert low <= watch.predictions() <= high
     watch.clear()
@@ -108,7 +108,8 @@ def test_scores_that_are_distributed_otherwise_are_drift(change, low, high):
 
 
 def test_scores_out_of_range_are_counted_at_the_ends():
-    assert count_scores([-1.0, 0.0, 0.5, 1.0, 7.0]) == {0: 2, 10: 1, 19: 2}
+    parts = [np.array(scores, "<f4").tobytes() for scores in ([-1.0, 0.0], [0.5, 1.0, 7.0])]
+    assert count_scores(parts) == {0: 2, 10: 1, 19: 2}
     assert count_scores([]) == {}
 
 
