@@ -19,6 +19,7 @@ from benchmarks.command import parse_counts, say_on_stderr
 from benchmarks.comparison import Comparison, Run, compare_rows, render_comparison, summarise_runs
 from benchmarks.interrupts import EXIT_INTERRUPTED, stop_on_sigterm
 from benchmarks.machine import describe_machine
+from benchmarks.peers.bare_relay import BareRelay
 from benchmarks.peers.divisions_gateway import DIVISIONS, IN_PROCESS, NAME, RunningGateway
 from benchmarks.peers.nginx_static import NginxStatic
 from benchmarks.peers.peer import Peer
@@ -29,7 +30,7 @@ from divisions.bundle import read_bundle
 from divisions.errors import DivisionsError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
-_ALL: tuple[Peer, ...] = (IN_PROCESS, AS_SHIPPED, TUNED, MOSEC, BENTOML, LITSERVE, MLSERVER, NginxStatic())
+_ALL: tuple[Peer, ...] = (IN_PROCESS, AS_SHIPPED, TUNED, MOSEC, BENTOML, LITSERVE, MLSERVER, BareRelay(), NginxStatic())
 PEERS: dict[str, Peer] = {peer.name: peer for peer in _ALL}
 WARM_UP_S = 2.0
 

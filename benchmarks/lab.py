@@ -35,6 +35,7 @@ from divisions.control import (
 )
 from divisions.settings import runtime_dir
 
+_ROOT = str(Path(divisions.__file__).parents[1])
 _START_S = 60.0
 _STOP_S = 10.0
 
@@ -71,9 +72,7 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
     (port,) = free_ports(1)
     home = work / "home"
     home.mkdir()
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
-    root = str(Path(divisions.__file__).parents[1])
-    environment = kept | {"PYTHONPATH": root, "DIVISIONS_HOME": str(home), "DIVISIONS_PORT": str(port)}
+    environment = _environment(home) | {"DIVISIONS_PORT": str(port)}
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
         start = _Starter(stack, work, environment)
@@ -90,7 +89,7 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted)
         (work / "table.json").write_bytes(msgspec.json.encode(table))
         if arrangement.gateway_path is not None:
-            environment["PYTHONPATH"] = os.pathsep.join([str(arrangement.gateway_path), root])
+            environment["PYTHONPATH"] = os.pathsep.join([str(arrangement.gateway_path), _ROOT])
         gateways = [
             start(f"gateway-{number}", "benchmarks.lab_gateway", str(work / "table.json"))
             for number in range(arrangement.gateways)
@@ -99,6 +98,27 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
             gateway.first_line()
         served = Served(f"http://127.0.0.1:{port}/api/v2/predict/{ENDPOINT}", workload.body)
         yield Lab(served, tuple(gateway.pid for gateway in gateways), tuple(replica_pids))
+
+
+@contextlib.contextmanager
+def lone_replica(workload: Workload, work: Path) -> Iterator[ReplicaAddress]:
+    """Starts one replica in ``work`` without any gateway, and stops it.
+
+    Raises:
+        RuntimeError: it did not start; its output is quoted.
+    """
+    home = work / "home"
+    home.mkdir()
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
+        start = _Starter(stack, work, _environment(home))
+        (address,) = _start_replicas(start, _spec(workload, "1.1", Arrangement()), work, Arrangement())
+        yield address
+
+
+def _environment(home: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
+    return kept | {"PYTHONPATH": _ROOT, "DIVISIONS_HOME": str(home)}
 
 
 def _has_processes(arrangement: Arrangement) -> bool:

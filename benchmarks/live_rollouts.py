@@ -23,8 +23,8 @@ from pathlib import Path
 
 from benchmarks.command import Say, benchmark_parser, run_benchmark
 from benchmarks.live_story import (
+    AS_STABLE,
     CASES,
-    STABLE_DELAY_MS,
     Case,
     LiveResult,
     Retries,
@@ -94,7 +94,7 @@ class LiveCluster:
         self._cluster.up("--allow-faults")
         source = f"{self._work / 'data' / 'raw'}/partition=${{today}}"
         self._cluster.divisions("run", str(self._pipeline), "--input", source, "--today", self._day, "--no-deploy")
-        self.start(FIRST, (f"batch_delay_ms={STABLE_DELAY_MS:g}",))
+        self.start(FIRST, (AS_STABLE,))
         self._cluster.wait_for(ENDPOINT, FIRST, {"PROMOTED"}, _ROLLOUT_S, self._beat)
 
     def down(self) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import shlex
 from contextlib import closing, suppress
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from deploy.gateway_address import fetch
 from divisions.errors import OnlineStoreError
 from divisions.online_store import OnlineStoreReader, online_store_path
 
@@ -39,11 +38,8 @@ def _curl(gateway_url: str, endpoint: str, body: dict[str, object]) -> str:
 
 def _served(gateway_url: str) -> dict[str, set[str]]:
     """The endpoints of a gateway, and the names of their features."""
-    address = urlsplit(gateway_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=5.0)
-    with closing(connection), suppress(OSError, http.client.HTTPException, ValueError):
-        connection.request("GET", "/")
-        endpoints = json.loads(connection.getresponse().read()).get("endpoints", {})
+    with suppress(ValueError):
+        endpoints = json.loads(fetch(gateway_url, "/") or b"{}").get("endpoints", {})
         return {name: set(endpoint.get("features", {})) for name, endpoint in endpoints.items()}
     return {}
 

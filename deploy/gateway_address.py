@@ -21,11 +21,18 @@ def gateway_url(settings: Settings) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-def answers_ok(base_url: str, path: str) -> bool:
-    """Whether a gateway answers a GET with 200, within two seconds."""
+def fetch(base_url: str, path: str) -> bytes | None:
+    """What a gateway answers to a GET; None unless that is a 200 and comes within two seconds."""
     address = urlsplit(base_url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=2.0)
     with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request("GET", path)
-        return connection.getresponse().status == 200
-    return False
+        response = connection.getresponse()
+        body = response.read()
+        return body if response.status == 200 else None
+    return None
+
+
+def answers_ok(base_url: str, path: str) -> bool:
+    """Whether a gateway answers a GET with 200."""
+    return fetch(base_url, path) is not None

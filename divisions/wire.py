@@ -22,7 +22,9 @@ from __future__ import annotations
 import enum
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Final
+
+import msgspec
 
 from divisions.errors import ChannelError
 
@@ -53,21 +55,24 @@ class Status(enum.IntEnum):
     CLOSING = 4  # the replica is draining and takes no new work
 
 
-@dataclass(frozen=True, slots=True)
-class Hello:
+_KIND_REQUEST: Final = int(Kind.REQUEST)
+_KIND_REPLY: Final = int(Kind.REPLY)
+_STATUS_OK: Final = int(Status.OK)
+"""Those that every batch meets, as plain integers: a look at an enum's member takes as long as unpacking a header."""
+
+
+class Hello(msgspec.Struct, frozen=True, gc=False):
     token: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class HelloAck:
+class HelloAck(msgspec.Struct, frozen=True, gc=False):
     status: int
     columns: int
     max_batch: int
     version: str
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """``rows_f32`` is a view of ``rows * columns`` little-endian float32 values."""
 
     request_id: int
@@ -77,8 +82,7 @@ class Request:
     rows_f32: bytes | memoryview
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True, gc=False):
     """``payload`` is ``rows`` little-endian float32 scores when ``status`` is OK, else a text in UTF-8."""
 
     request_id: int
@@ -108,7 +112,7 @@ def encode_request(request_id: int, rows: int, columns: int, deadline_us: int, r
     """Encodes a batch; ``rows_f32`` must be ``rows * columns * 4`` bytes."""
     length = _REQUEST.size - 4 + len(rows_f32)
     deadline_us = min(max(deadline_us, 0), _U32_MAX)
-    return _REQUEST.pack(length, WIRE_VERSION, Kind.REQUEST, columns, rows, request_id, deadline_us) + rows_f32
+    return _REQUEST.pack(length, WIRE_VERSION, _KIND_REQUEST, columns, rows, request_id, deadline_us) + rows_f32
 
 
 def encode_reply(
@@ -116,7 +120,7 @@ def encode_reply(
 ) -> bytes:
     length = _REPLY.size - 4 + len(payload)
     times = min(queue_us, _U32_MAX), min(compute_us, _U32_MAX)
-    return _REPLY.pack(length, WIRE_VERSION, Kind.REPLY, status, rows, request_id, *times) + payload
+    return _REPLY.pack(length, WIRE_VERSION, _KIND_REPLY, status, rows, request_id, *times) + payload
 
 
 def decode_frame(frame: bytes | memoryview) -> Frame:
@@ -142,26 +146,24 @@ def decode_frame(frame: bytes | memoryview) -> Frame:
 
 
 def _decode_body(kind: int, frame: bytes | memoryview) -> Frame:
-    match kind:
-        case Kind.REQUEST:
-            _, _, _, columns, rows, request_id, deadline_us = _REQUEST.unpack_from(frame)
-            payload = frame[_REQUEST.size :]
-            _check_size(rows * columns * 4, len(payload))
-            return Request(request_id, rows, columns, deadline_us, payload)
-        case Kind.REPLY:
-            _, _, _, status, rows, request_id, queue_us, compute_us = _REPLY.unpack_from(frame)
-            payload = frame[_REPLY.size :]
-            if status == Status.OK:
-                _check_size(rows * 4, len(payload))
-            return Reply(request_id, status, rows, queue_us, compute_us, payload)
-        case Kind.HELLO:
-            _HELLO.unpack_from(frame)
-            return Hello(bytes(frame[_HELLO.size :]))
-        case Kind.HELLO_ACK:
-            _, _, _, status, columns, max_batch = _HELLO_ACK.unpack_from(frame)
-            return HelloAck(status, columns, max_batch, bytes(frame[_HELLO_ACK.size :]).decode())
-        case _:
-            raise ChannelError(f"unknown frame kind {kind}")
+    if kind == _KIND_REQUEST:
+        _, _, _, columns, rows, request_id, deadline_us = _REQUEST.unpack_from(frame)
+        payload = frame[_REQUEST.size :]
+        _check_size(rows * columns * 4, len(payload))
+        return Request(request_id, rows, columns, deadline_us, payload)
+    if kind == _KIND_REPLY:
+        _, _, _, status, rows, request_id, queue_us, compute_us = _REPLY.unpack_from(frame)
+        payload = frame[_REPLY.size :]
+        if status == _STATUS_OK:
+            _check_size(rows * 4, len(payload))
+        return Reply(request_id, status, rows, queue_us, compute_us, payload)
+    if kind == Kind.HELLO:
+        _HELLO.unpack_from(frame)
+        return Hello(bytes(frame[_HELLO.size :]))
+    if kind == Kind.HELLO_ACK:
+        _, _, _, status, columns, max_batch = _HELLO_ACK.unpack_from(frame)
+        return HelloAck(status, columns, max_batch, bytes(frame[_HELLO_ACK.size :]).decode())
+    raise ChannelError(f"unknown frame kind {kind}")
 
 
 def _check_size(expected: int, got: int) -> None:

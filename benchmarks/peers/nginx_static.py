@@ -15,7 +15,7 @@ from benchmarks.peers.server_process import server_process
 from benchmarks.ports import free_ports
 from divisions.errors import InputError
 
-_BODY = (
+BODY = (
     '{"customer_id":"c-1","bench_probability":0.12345678,"model":"bench-model","version":"1.1",'
     '"request_id":"0a1b2c3d-1a2b3c"}'
 )
@@ -63,7 +63,7 @@ class NginxStatic:
     def serving(self, workload: Workload, work: Path) -> Iterator[Served]:
         (port,) = free_ports(1)
         configuration = work / "nginx.conf"
-        text = _CONFIGURATION.format(work=work, port=port, body=_BODY)
+        text = _CONFIGURATION.format(work=work, port=port, body=BODY)
         configuration.write_text(text, encoding="utf-8")
         command = [_find(), "-c", str(configuration), "-p", str(work), "-e", str(work / "error.log")]
         served = Served(f"http://127.0.0.1:{port}/predict", workload.body)

@@ -1,8 +1,10 @@
+import asyncio
+
 import pytest
 
 from benchmarks.bench_bundle import write_workload
 from benchmarks.compare import PEERS, install_systems
-from benchmarks.peers import nginx_static, python_servers
+from benchmarks.peers import bare_relay, nginx_static, python_servers
 from benchmarks.peers.environment import RUNTIME, PeerEnvironment
 from benchmarks.peers.scorer import Graph, Scorer
 from benchmarks.scale import settings_of
@@ -97,3 +99,35 @@ def test_every_point_of_the_scale_benchmark_changes_one_axis_only():
         usual = setting.arrangement
         changed = [usual.gateways != 1 or usual.replicas != 1, usual.max_batch != 256, usual.placement != "replicas"]
         assert sum(changed) + (setting.model != "256-256-128") <= 1
+
+
+def test_the_bare_relay_answers_every_connection_from_a_real_replica(tmp_path):
+    workload = write_workload(tmp_path / "bundle")
+
+    async def ask(host, port, requests):
+        reader, writer = await asyncio.open_connection(host, port)
+        head = b"POST /predict HTTP/1.1\r\nhost: here\r\ncontent-length: %d\r\n\r\n" % len(workload.body)
+        answers = []
+        for _ in range(requests):
+            writer.write(head)
+            await writer.drain()
+            await asyncio.sleep(0.001)  # in two pieces: only a whole request may be answered
+            writer.write(workload.body)
+            length = int((await reader.readuntil(b"\r\n\r\n")).rpartition(b"content-length: ")[2])
+            answers.append(await reader.readexactly(length))
+        writer.close()
+        return answers
+
+    async def ask_all(served):
+        host, port = served.url.removeprefix("http://").partition("/")[0].split(":")
+        return await asyncio.wait_for(asyncio.gather(*(ask(host, int(port), 5) for _ in range(12))), 30)
+
+    with bare_relay.BareRelay().serving(workload, tmp_path) as served:
+        found = asyncio.run(ask_all(served))
+    assert found == [[nginx_static.BODY.encode()] * 5] * 12
+
+
+def test_without_a_compiler_the_bare_relay_says_how_to_get_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name, path=None: None)
+    with pytest.raises(InputError, match="apt-get install gcc"):
+        bare_relay.BareRelay().prepare(tmp_path, quiet)

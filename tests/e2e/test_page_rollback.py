@@ -8,13 +8,13 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.live_rollouts import LiveCluster
+from benchmarks.live_story import AS_STABLE
 from divisions.control import Explanation
 from tests.e2e.browser import Browser, find_browser, open_browser
 
 pytestmark = pytest.mark.e2e
 
 ROLLOUT_S = 150.0
-AS_STABLE = ("batch_delay_ms=10",)
 SLOWER = ("batch_delay_ms=25",)
 
 
@@ -63,7 +63,7 @@ def number(text: str) -> float:
 
 def test_a_rollout_is_aborted_by_the_button(browser, cluster):
     version = cluster.register()
-    cluster.start(version, AS_STABLE)
+    cluster.start(version, (AS_STABLE,))
     phase_is(browser, version, "STEP")
     browser.wait_for(lambda: browser.text('[data-field="actual_weight_bp"]') == "20 %", "the first step's weight")
     assert "here, 20 % now" in browser.text(".ladder")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.live_rollouts import LiveCluster
+from benchmarks.live_story import AS_STABLE
 from benchmarks.load_process import LoadProcess
 from divisions.client import Client
 from divisions.errors import DivisionsError
@@ -20,7 +21,6 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
-AS_STABLE = "batch_delay_ms=10"
 ANALYSIS = """
     analysis:
       min_dwell_s: 5

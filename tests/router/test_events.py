@@ -383,7 +383,7 @@ def test_a_stream_behind_a_stream_waits_for_its_turn_and_piles_nothing_up(run):
             await until(lambda: it.gateway._feed.num_watchers == 2)
             (connection,) = it.gateway._http.connections
             first, second = connection.exchanges
-            assert (first._buffer, second._buffer) == ([], [])
+            assert (first._buffer, second._buffer) == (None, None)
             assert not second.is_next
             it.gateway._feed.close()  # The first ends, and then the second has its turn.
             assert await chunk(reader) == b""
