@@ -118,6 +118,9 @@ def _compare(options: argparse.Namespace) -> int:
     connections = parse_counts("--connections", options.connections)
     peers = choose_peers(options.peers)
     build: Path = options.build.absolute()
+    out: Path = options.out or build / "compare.json"
+    if options.out is not None and not out.absolute().parent.is_dir():
+        raise UsageError(f"--out: there is no folder {out.parent}", remedy="make it first")
     work = build / "compare"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -148,7 +151,7 @@ def _compare(options: argparse.Namespace) -> int:
         notes={system.name: system.note for system in wanted},
     )
     encoded = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
-    (build / "compare.json").write_text(encoded + "\n", encoding="utf-8")
+    out.write_text(encoded + "\n", encoding="utf-8")
     print(encoded if options.output == "json" else render_comparison(found))
     return 1 if failures or absent else 0
 
@@ -177,6 +180,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
     add("--bundle", type=Path, help="bundle to serve, in place of the benchmark's own model")
     add("--body", type=Path, help="file with the request's JSON body that goes with --bundle")
     add("--build", type=Path, default=ROOT / "build", help="folder to write into")
+    add("--out", type=Path, help="file to write the JSON to (default compare.json in the folder of --build)")
     add("-o", "--output", choices=["text", "json"], default="text")
     return parser
 
