@@ -12,8 +12,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from benchmarks.bench_bundle import Workload, write_workload
 from benchmarks.command import parse_counts, say_on_stderr
 from benchmarks.comparison import Comparison, Run, compare_rows, render_comparison, summarise_runs
@@ -25,6 +23,7 @@ from benchmarks.peers.nginx_static import NginxStatic
 from benchmarks.peers.peer import Peer
 from benchmarks.peers.python_servers import BENTOML, LITSERVE, MLSERVER, MOSEC
 from benchmarks.peers.ray_serve import AS_SHIPPED, TUNED
+from benchmarks.results import write_result
 from benchmarks.wrk import require_wrk, run_wrk, write_script
 from divisions.bundle import read_bundle
 from divisions.errors import DivisionsError, UsageError
@@ -106,7 +105,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m benchmar
     stop_on_sigterm()
     try:
         return _compare(options)
-    except DivisionsError as error:
+    except (DivisionsError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
     except KeyboardInterrupt:
@@ -118,9 +117,6 @@ def _compare(options: argparse.Namespace) -> int:
     connections = parse_counts("--connections", options.connections)
     peers = choose_peers(options.peers)
     build: Path = options.build.absolute()
-    out: Path = options.out or build / "compare.json"
-    if options.out is not None and not out.absolute().parent.is_dir():
-        raise UsageError(f"--out: there is no folder {out.parent}", remedy="make it first")
     work = build / "compare"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
@@ -150,9 +146,7 @@ def _compare(options: argparse.Namespace) -> int:
         absent=absent,
         notes={system.name: system.note for system in wanted},
     )
-    encoded = msgspec.json.format(msgspec.json.encode(found), indent=2).decode()
-    out.write_text(encoded + "\n", encoding="utf-8")
-    print(encoded if options.output == "json" else render_comparison(found))
+    write_result(found, options.out or build / "compare.json", options.output, render_comparison)
     return 1 if failures or absent else 0
 
 

@@ -56,7 +56,7 @@ SECTIONS: dict[str, Section] = {
     "compare": Section(
         Comparison,
         comparison_section,
-        "python -m benchmarks.compare --seconds 10 && cp build/compare.json docs/benchmarks/compare.json",
+        "python -m benchmarks.compare --seconds 10 --out docs/benchmarks/compare.json",
     ),
     "micro": Section(MicroResult, micro_section, "python -m benchmarks.micro --out docs/benchmarks/micro.json"),
     "scale": Section(

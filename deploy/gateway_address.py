@@ -22,9 +22,9 @@ def gateway_url(settings: Settings) -> str:
 
 
 def fetch(base_url: str, path: str) -> bytes | None:
-    """What a gateway answers to a GET; None unless that is a 200 and comes within two seconds."""
+    """What a gateway answers to a GET; None unless that is a 200 and comes within five seconds."""
     address = urlsplit(base_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=2.0)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=5.0)
     with closing(connection), suppress(OSError, http.client.HTTPException):
         connection.request("GET", path)
         response = connection.getresponse()

@@ -33,7 +33,7 @@ _SYNTAX: Final = msgspec.json.Decoder(msgspec.Raw)
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 
-@mypyc_attr(acyclic=True, free_list_len=1)  # it lives until its job is made
+@mypyc_attr(acyclic=True, free_list_len=1)  # It holds values only, and lives until its job is made.
 class Row:
     """One row of a request. ``values`` is None when only the entity is named: the online store has the features."""
 

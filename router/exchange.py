@@ -44,7 +44,6 @@ class Handler(ABC):
     def handle(self, request: Request) -> None: ...
 
 
-@mypyc_attr(acyclic=True, free_list_len=1)  # nothing keeps it: the next one takes its place
 class Request:
     """One complete request."""
 

@@ -7,7 +7,8 @@
  * replica, but knows nothing: no parsing, no decoding, no deadlines, no counting, no retry. Every request costs one
  * read and one write; the row that it sends is always the same, and so is the reply.
  *
- * All requests of a connection must be as long as its first one, and none may be pipelined: `wrk` does just that.
+ * All requests of a connection must be as long as its first one, whose head must come in one piece; none may be
+ * pipelined, and nobody may leave before the reply: `wrk` does just that.
  */
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -62,7 +63,7 @@ static void hear_replica(void) {
     got += n;
     memcpy(&length, answer, 4);
     if (got < 4 || got < (int)length + 4) return;
-    if (answer[6] || answer[7]) { /* the status, as of HELLO_ACK */
+    if (answer[6] || answer[7]) { /* the status, as in the answer to the greeting */
         fputs("the replica refused a batch\n", stderr);
         exit(1);
     }
@@ -109,6 +110,10 @@ static int greet(const char *path) {
     strncpy(address.sun_path, path, sizeof address.sun_path - 1);
     if (connect(fd, (struct sockaddr *)&address, sizeof address)) fail(path);
     if (write(fd, hello, HELLO) != HELLO || read(fd, ack, sizeof ack) < HELLO) fail("no greeting");
+    if (ack[6] || ack[7]) {
+        fputs("the replica refused the greeting\n", stderr);
+        exit(1);
+    }
     return fd;
 }
 

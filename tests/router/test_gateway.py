@@ -11,7 +11,7 @@ import pytest
 
 from divisions.online_store import OnlineRow, OnlineStoreWriter
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from router import dispatcher, histogram
+from router import histogram
 from tests.router.gateway_world import SCHEMA, features, minutes_score, post, read_reply, world
 
 
@@ -110,8 +110,7 @@ def fails_if(failing):
     return score
 
 
-def test_however_many_requests_a_canary_leaves_behind_stable_answers_all(run, monkeypatch):
-    monkeypatch.setattr(dispatcher, "RETRY_BURST", 0.0)
+def test_however_many_requests_a_canary_leaves_behind_stable_answers_all(run):
     failing = {"on": False}
 
     async def scenario():
@@ -120,21 +119,21 @@ def test_however_many_requests_a_canary_leaves_behind_stable_answers_all(run, mo
                 [await it.replica("3.1", minutes_score)], [await it.replica("3.2", fails_if(failing))], 10_000
             )
             failing["on"] = True
+            it.gateway.dispatcher._retry_tokens = -100.0
             replies = [await it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(20)]
             assert {(reply.status, reply.json["version"]) for reply in replies} == {(200, "3.1")}
 
     run(scenario())
 
 
-def test_a_version_that_fails_is_not_asked_for_everything_twice(run, monkeypatch):
-    monkeypatch.setattr(dispatcher, "RETRY_BURST", 3.0)
-    monkeypatch.setattr(dispatcher, "RETRY_SHARE", 0.0)
+def test_a_version_that_fails_is_not_asked_for_everything_twice(run):
     failing = {"on": False}
 
     async def scenario():
         async with world() as it:
             await it.route([await it.replica("3.1", fails_if(failing))])
             failing["on"] = True
+            it.gateway.dispatcher._retry_tokens = 2.75  # Ten requests add one more between them.
             replies = [await it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(10)]
             assert [reply.status for reply in replies] == [502] * 10
             assert [b"retry budget" in reply.body for reply in replies] == [False] * 3 + [True] * 7
