@@ -70,12 +70,7 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         RuntimeError: a process did not start; its output is quoted.
     """
     (port,) = free_ports(1)
-    home = work / "home"
-    home.mkdir()
-    environment = _environment(home) | {"DIVISIONS_PORT": str(port)}
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
-        start = _Starter(stack, work, environment)
+    with _starter(work, DIVISIONS_PORT=str(port)) as start:
         routes = []
         replica_pids: list[int] = []
         labels = ("1.1", "1.2") if arrangement.canary_bp else ("1.1",)
@@ -89,7 +84,7 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted)
         (work / "table.json").write_bytes(msgspec.json.encode(table))
         if arrangement.gateway_path is not None:
-            environment["PYTHONPATH"] = os.pathsep.join([str(arrangement.gateway_path), _ROOT])
+            start.environment["PYTHONPATH"] = os.pathsep.join([str(arrangement.gateway_path), _ROOT])
         gateways = [
             start(f"gateway-{number}", "benchmarks.lab_gateway", str(work / "table.json"))
             for number in range(arrangement.gateways)
@@ -107,18 +102,22 @@ def lone_replica(workload: Workload, work: Path) -> Iterator[ReplicaAddress]:
     Raises:
         RuntimeError: it did not start; its output is quoted.
     """
-    home = work / "home"
-    home.mkdir()
-    with contextlib.ExitStack() as stack:
-        stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
-        start = _Starter(stack, work, _environment(home))
-        (address,) = _start_replicas(start, _spec(workload, "1.1", Arrangement()), work, Arrangement())
+    usual = Arrangement()
+    with _starter(work) as start:
+        (address,) = _start_replicas(start, _spec(workload, "1.1", usual), work, usual)
         yield address
 
 
-def _environment(home: Path) -> dict[str, str]:
+@contextlib.contextmanager
+def _starter(work: Path, **further: str) -> Iterator[_Starter]:
+    """Starts processes with a home of their own in ``work`` and these variables; in the end stops them all."""
+    home = work / "home"
+    home.mkdir()
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
-    return kept | {"PYTHONPATH": _ROOT, "DIVISIONS_HOME": str(home)}
+    environment = kept | {"PYTHONPATH": _ROOT, "DIVISIONS_HOME": str(home)} | further
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
+        yield _Starter(stack, work, environment)
 
 
 def _has_processes(arrangement: Arrangement) -> bool:
@@ -186,14 +185,14 @@ class _Starter:
     def __init__(self, stack: contextlib.ExitStack, work: Path, environment: dict[str, str]) -> None:
         self._stack = stack
         self._work = work
-        self._environment = environment
+        self.environment = environment
 
     def __call__(self, name: str, module: str, *arguments: str) -> _Process:
         log = self._work / f"{name}.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", module, *arguments],
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

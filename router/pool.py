@@ -234,7 +234,7 @@ class Pool(ChannelOwner):
             is_kept = False
             if not job.is_done and job.version is self.version:
                 job.is_done = True
-                is_kept = not job.is_pinned
+                is_kept = not (is_tensor or job.is_pinned)
                 part: Sequence[float] = view if is_tensor else scores[position:end]
                 tally = job.tally
                 if is_young and tally is not None and not job.is_pinned:
@@ -257,8 +257,7 @@ class Pool(ChannelOwner):
                 self._keep_scores(reply, kept_from, position)
                 kept_from = end
             position = end
-        if not is_tensor:
-            self._keep_scores(reply, kept_from, position)
+        self._keep_scores(reply, kept_from, position)
         if computed_by is not None:
             computed_by.computed.append((compute_us * 1e-6, answers))
 

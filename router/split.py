@@ -20,7 +20,7 @@ PLACES: Final = 1 << 53
 
 def place(salt: bytes, key: bytes) -> int:
     """The customer's place: the upper 53 bits of ``xxh3_64(salt + key)``."""
-    return xxh3_64_intdigest(salt + key) >> SPARE_BITS
+    return digest(salt, key) >> SPARE_BITS
 
 
 def digest(salt: bytes, key: bytes) -> int:

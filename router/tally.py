@@ -126,7 +126,7 @@ class VersionTally:
     Call `at` for every arrival, `fold` every few milliseconds, and once a second `take` and `settle`.
     """
 
-    __slots__ = ("_open", "_present", "_present_s", "_reported", "_settled", "_unjudged", "app_name", "totals")
+    __slots__ = ("_open", "_present", "_reported", "_settled", "_unjudged", "app_name", "totals")
 
     def __init__(self, app_name: str) -> None:
         self.app_name = app_name
@@ -136,17 +136,17 @@ class VersionTally:
         self._settled = Counted()
         self._unjudged: dict[int, TickTally] = {}
         self._present: TickTally | None = None
-        """Of the second that begins at ``_present_s``: nearly every arrival is in the same one as the last."""
-        self._present_s = 0.0
+        """Of the last arrival's second: nearly every arrival is in the same one as the last."""
 
     def at(self, now_s: float) -> TickTally:
-        if self._present is not None and 0.0 <= now_s - self._present_s < 1.0:
-            return self._present
+        present = self._present
+        if present is not None and 0.0 <= now_s - present.tick < 1.0:
+            return present
         tick = int(now_s)
         tally = self._open.get(tick)
         if tally is None:
             tally = self._open[tick] = TickTally(tick)
-        self._present, self._present_s = tally, float(tick)
+        self._present = tally
         return tally
 
     def at_unjudged(self, now_s: float) -> TickTally:

@@ -7,23 +7,22 @@
  * replica, but knows nothing: no parsing, no decoding, no deadlines, no counting, no retry. Every request costs one
  * read and one write; the row that it sends is always the same, and so is the reply.
  *
- * All requests of a connection must be as long as its first one, whose head must come in one piece; none may be
- * pipelined, and nobody may leave before the reply: `wrk` does just that.
+ * All requests of a connection must be as long as its first one, whose head must come in one piece, and none may be
+ * pipelined: `wrk` does just that.
  */
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { MAX_FD = 4096, MAX_BATCH = 256, EVENTS = 1024, REQUEST_HEADER = 24, HELLO = 8 };
+enum { MAX_FD = 4096, MAX_BATCH = 256, EVENTS = 1024, REQUEST_HEADER = 24, HELLO = 8, GONE = -1 };
 
 static struct { int got, need; } callers[MAX_FD]; /* bytes of the present request; of a whole one, 0: unknown yet */
 static int queue[MAX_FD], queued;                 /* who waits for a batch */
@@ -72,7 +71,7 @@ static void hear_replica(void) {
     flying = 0;
     if (queued) send_batch(); /* first: the replica works while we answer */
     for (int i = 0; i < num_answered; i++)
-        if (write(answered[i], reply, reply_bytes) < 0) callers[answered[i]].need = -1; /* gone; its read will tell */
+        if (write(answered[i], reply, reply_bytes) < 0) continue; /* gone; its read tells, if it has not yet */
 }
 
 /* The length of the request whose head is in `text`: up to the empty line, and the body. */
@@ -85,14 +84,18 @@ static int request_bytes(const char *text) {
 static void hear_caller(int fd) {
     static char text[65536];
     ssize_t n = read(fd, text, sizeof text - 1);
-    if (n <= 0) {
+    if (n <= 0) { /* it may wait for a reply, which must not go to the next one that gets its number */
+        for (int i = 0; i < queued; i++)
+            if (queue[i] == fd) queue[i] = GONE;
+        for (int i = 0; i < flying; i++)
+            if (in_flight[i] == fd) in_flight[i] = GONE;
         close(fd);
         return;
     }
     text[n] = 0;
     if (callers[fd].need == 0) callers[fd].need = request_bytes(text);
     callers[fd].got += n;
-    if (callers[fd].need > 0 && callers[fd].got >= callers[fd].need) {
+    if (callers[fd].need && callers[fd].got >= callers[fd].need) {
         callers[fd].got = 0;
         queue[queued++] = fd;
     }
@@ -131,6 +134,7 @@ int main(int count, char **arguments) {
         fputs("usage: bare_relay PORT SOCKET COLUMNS REPLY_FILE\n", stderr);
         return 2;
     }
+    signal(SIGPIPE, SIG_IGN);
     FILE *file = fopen(arguments[4], "rb");
     if (!file) fail(arguments[4]);
     reply_bytes = fread(reply, 1, sizeof reply, file);

@@ -8,7 +8,7 @@ import pytest
 
 from divisions.control import VersionReport
 from router import salts, split
-from tests.router.gateway_world import World, features, minutes_score, world
+from tests.router.gateway_world import World, features, minutes_score, post, world
 
 TOKEN = "Authorization: Bearer secret"
 
@@ -233,5 +233,32 @@ def test_a_failing_version_that_was_named_fails_and_is_not_charged(run):
             assert reply.status == 502
             assert not requests_of(it, "churn-predictor-v3.2")
             assert it.gateway.dispatcher.endpoints["churn"].memory.watch.breaker.canary_errors == 0
+
+    run(scenario())
+
+
+# ---- scores -----------------------------------------------------------------------------------------------------
+
+
+def test_a_rollout_reports_the_score_of_every_row_but_those_of_testers(run):
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)], [await it.replica("3.2", minutes_score)], 5_000)
+            await ask(it, 60)
+            instances = [{"customer_id": f"c-{n}", "features": features(980.0)} for n in range(20)]
+            assert (await it.predict({"instances": instances})).status == 200
+            row = {"customer_id": "c-1", "features": features(980.0)}
+            theirs = (await it.predict(row)).json["version"]
+            plain, named = post(row), post(row, TOKEN, f"X-Divisions-Version: {theirs}")
+            # In one packet, so that rows that count and rows that do not share a batch.
+            replies = await it.raw(plain + named + plain + plain + named + named + plain, 7)
+            assert {reply.status for reply in replies} == {200}
+            total: dict[int, int] = {}
+            for app_name in ("churn-predictor-v3.1", "churn-predictor-v3.2"):
+                for report in requests_of(it, app_name):
+                    for position, number in report.scores.items():
+                        total[position] = total.get(position, 0) + number
+            # 60 customers have scores 0 to 0.059, by 20 bins; 0.98 is in the last.
+            assert total == {0: 50, 1: 10, 19: 25}
 
     run(scenario())

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router import histogram
-from router.tally import TickTally
+from router.tally import TickTally, VersionTally
 
 SECONDS = st.floats(1e-5, 10.0)
 BATCHES = st.lists(st.tuples(SECONDS, st.lists(SECONDS, min_size=1, max_size=5)), max_size=20)
@@ -42,3 +42,18 @@ def test_every_answer_counts_with_the_time_of_its_batch(batches):
     assert (tally.compute == histogram.count(np.array(one_by_one))).all()
     assert tally.compute_sum_s == pytest.approx(sum(one_by_one))
     assert tally.compute.sum() == tally.latency.sum() == tally.answered
+
+
+@given(st.lists(st.one_of(st.floats(0.0, 6.0), st.integers(0, 7)), max_size=40))
+def test_every_arrival_counts_in_its_own_second_and_in_none_that_was_taken(steps):
+    """Floats are arrivals, whose clock may step back; whole numbers take the seconds before them."""
+    tallies = VersionTally("v")
+    expected: dict[int, int] = {}
+    for step in steps:
+        if isinstance(step, float):
+            tallies.at(step).requests += 1
+            expected[int(step)] = expected.get(int(step), 0) + 1
+        else:
+            taken = {tally.tick: tally.requests for tally in tallies.take(step)}
+            assert taken == {tick: expected.pop(tick) for tick in sorted(expected) if tick < step}
+    assert {tally.tick: tally.requests for tally in tallies.take(8)} == expected
