@@ -42,9 +42,9 @@ test: $(VENV)/.dev native browser
 	@$(MAKE) --no-print-directory test-compiled
 
 # Those of its tests that meet compiled modules.
-COMPILED_TESTS = $$(grep -lE 'gateway_world|router\.(decode|exchange|heads|http|jobs|replica_warmth|replies|split|tally) import|from router import .*(split|tally)' tests/router/test_*.py)
+COMPILED_TESTS = $$(grep -rlE 'gateway_world|router\.(http|predict|oip)[. ]|router\.evidence import .*split' --include='test_*.py' tests/router)
 test-compiled: $(VENV)/.dev native
-	@if $(BIN)/python -c 'from router import native; raise SystemExit(not native.folder().is_dir())'; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
+	@if $(BIN)/python -c 'from router.gateway import native; raise SystemExit(not native.folder().is_dir())'; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
 	else echo "note: the compiled hot path is not tested, because it could not be compiled" >&2; fi
 
 # The page is tested in a real browser. Where it is neither there nor ours to install, those tests are skipped, and say so.

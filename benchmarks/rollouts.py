@@ -16,12 +16,12 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.interrupts import EXIT_INTERRUPTED, stop_on_sigterm
-from benchmarks.machine import describe_machine
-from benchmarks.rollout_page import put_promises, render_page, render_table
-from benchmarks.rollout_plots import draw_plots
-from benchmarks.rollout_scenarios import SCENARIOS, choose_scenarios
-from benchmarks.rollout_study import Row, Study, merge, run_scenario
+from benchmarks.canaries.scenarios import SCENARIOS, choose_scenarios
+from benchmarks.canaries.study import Row, Study, merge, run_scenario
+from benchmarks.harness.interrupts import EXIT_INTERRUPTED, stop_on_sigterm
+from benchmarks.harness.machine import describe_machine
+from benchmarks.reports.rollout_page import put_promises, render_page, render_table
+from benchmarks.reports.rollout_plots import draw_plots
 from divisions.errors import DivisionsError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import divisions
 from divisions.errors import ClusterError, DivisionsError
-from router import native
+from router.gateway import native
 
 _BUILD = """
 import sys
@@ -36,7 +36,7 @@ def main() -> int:
     return 0
 
 
-def compile_package(package: Path = Path(native.__file__).parent) -> Path:
+def compile_package(package: Path = native.PACKAGE) -> Path:
     """Compiles, unless that was done already; returns the folder. What was compiled of older code is removed.
 
     Args:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from divisions.bundle import read_bundle
-from divisions.client import Client
 from divisions.control import Faults, RolloutStatus
 from divisions.errors import GateRefusedError, UsageError
-from divisions.pipeline import Pipeline
+from divisions.pipeline.definition import Pipeline
+from divisions.sdk.client import Client
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
-from trainers.capacity import NodeCapacity
 from trainers.deployment import Occupied, occupied, rollout_spec
+from trainers.training.capacity import NodeCapacity
 
 
 def start_version(
@@ -53,10 +53,10 @@ def start_version(
 
 
 def _nodes(settings: Settings) -> tuple[NodeCapacity, ...]:
-    from trainers.cluster_file import cluster_address, prepare_environment
+    from trainers.training.cluster_file import cluster_address, prepare_environment
 
     prepare_environment(settings)
-    from trainers import ray_session
+    from trainers.training import ray_session
 
     ray_session.connect(cluster_address(settings))
     return ray_session.nodes()

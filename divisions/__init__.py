@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from divisions.client import AsyncClient, Client
+    from divisions.sdk.client import AsyncClient, Client
 
 __version__ = "0.1.0"
 __all__ = ["AsyncClient", "Client", "__version__"]
@@ -14,7 +14,7 @@ __all__ = ["AsyncClient", "Client", "__version__"]
 def __getattr__(name: str) -> object:
     # Lazily: whoever only wants a struct or the version must not wait for the client's imports.
     if name in {"AsyncClient", "Client"}:
-        from divisions import client
+        from divisions.sdk import client
 
         return getattr(client, name)
     raise AttributeError(f"module 'divisions' has no attribute {name!r}")

@@ -91,7 +91,7 @@ class AnalysisSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How a rollout is judged; ``deployment.analysis`` of the pipeline file. Reasons are in docs/rollouts.md.
 
     ``tolerance`` and ``tolerance_ms`` are the null hypothesis: at no quantile is the canary slower than stable by more
-    than the share ``tolerance`` or by more than ``tolerance_ms``, whichever is more (see `router.tolerance`).
+    than the share ``tolerance`` or by more than ``tolerance_ms``, whichever is more (see `router.evidence.tolerance`).
     ``min_samples`` are canary requests needed before a step may pass, one per step; the last one repeats.
     ``shadow_s`` is how long the canary answers copies of requests before the first step; ``on_inconclusive`` is what
     happens after ``max_dwell_s`` without a verdict: ``hold`` or ``rollback``.
@@ -182,9 +182,9 @@ class RoutingTable(msgspec.Struct, frozen=True):
 class VersionReport(msgspec.Struct, frozen=True):
     """What one gateway saw of one version among the requests that *arrived* in one tick.
 
-    ``buckets`` maps a log-bucket's index (see `router.histogram`) to a count; failures and timeouts are in the
+    ``buckets`` maps a log-bucket's index (see `router.evidence.histogram`) to a count; failures and timeouts are in the
     overflow bucket. ``requests`` counts arrivals, ``errors`` those that failed. ``scores`` are counts of answers by
-    bin of score (see `router.drift`), empty while no rollout compares versions.
+    bin of score (see `router.evidence.drift`), empty while no rollout compares versions.
     """
 
     app_name: str
@@ -195,11 +195,13 @@ class VersionReport(msgspec.Struct, frozen=True):
 
 
 class SaltScores(msgspec.Struct, frozen=True):
-    """How one gateway's last minute of traffic would have been split by each candidate salt (see `router.salts`).
+    """How one gateway's last minute of traffic would have been split by each candidate salt (see
+    `router.evidence.salts`).
 
-    Each row is ``requests, slow, slow, slow``, by `router.salts.QUANTILES`. ``total`` are all requests of the minute,
-    ``heavy`` those of the customers tried, and ``canary`` holds for each candidate what of ``heavy`` would have been
-    the canary's: one such row after the other for each of the route's ``trial_bp``. Rows add up over gateways.
+    Each row is ``requests, slow, slow, slow``, by `router.evidence.salts.QUANTILES`. ``total`` are all requests of the
+    minute, ``heavy`` those of the customers tried, and ``canary`` holds for each candidate what of ``heavy`` would
+    have been the canary's: one such row after the other for each of the route's ``trial_bp``. Rows add up over
+    gateways.
     """
 
     base: str
@@ -211,8 +213,8 @@ class SaltScores(msgspec.Struct, frozen=True):
 class ArmSample(msgspec.Struct, frozen=True):
     """Customers that one arm has seen for the first time since the last report.
 
-    ``digests`` are those in the counted part (see `router.sample_ratio`). ``inputs`` counts some of these customers'
-    rows, feature by feature, in the bins of stable's training data: ``num_rows`` of them.
+    ``digests`` are those in the counted part (see `router.evidence.sample_ratio`). ``inputs`` counts some of these
+    customers' rows, feature by feature, in the bins of stable's training data: ``num_rows`` of them.
     """
 
     digests: tuple[int, ...] = ()
@@ -339,8 +341,8 @@ class Evidence(msgspec.Struct, frozen=True):
 class RolloutStatus(msgspec.Struct, frozen=True):
     """Everything that can be told about the latest rollout of an endpoint.
 
-    ``phase`` is a `router.canary.Phase`: PENDING, WARMING, STEP, BAKE, PROMOTED, HOLD, ROLLING_BACK, DRAINING or
-    ROLLED_BACK. ``set_weight_bp`` is the canary's wished share, ``actual_weight_bp`` the one in the routing table
+    ``phase`` is a `router.rollouts.canary.Phase`: PENDING, WARMING, STEP, BAKE, PROMOTED, HOLD, ROLLING_BACK, DRAINING
+    or ROLLED_BACK. ``set_weight_bp`` is the canary's wished share, ``actual_weight_bp`` the one in the routing table
     that is published. ``canary_requests`` are those judged in the current step; ``step_index`` counts from 0.
     """
 

@@ -42,7 +42,7 @@
         ├── DeadlineExceededError   not answered in time
         └── ReplicaFailedError      every attempt failed
 
-No class here knows about HTTP: `router.problem` holds the one table from class to status.
+No class here knows about HTTP: `router.http.problem` holds the one table from class to status.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import settings
 
-from router import native
+from router.gateway import native
 
 # A deadline per example is a timing asserted: on a busy machine it fails for no fault of the code.
 settings.register_profile("divisions", deadline=None)

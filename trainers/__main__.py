@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from divisions.errors import DivisionsError, UsageError
+from divisions.progress import LineProgress
 from divisions.settings import load_settings
-from trainers.progress import LineProgress
 from trainers.start import StartOptions, start
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from divisions.control import ControllerStatus, Placement, RolloutSpec, RolloutStatus, VersionSpec
 from divisions.errors import OverCommitError
-from divisions.pipeline import Pipeline
+from divisions.pipeline.definition import Pipeline
 from divisions.schema import FeatureSchema
 from divisions.versions import RegisteredVersion
-from trainers.capacity import NodeCapacity, has_gpu
+from trainers.training.capacity import NodeCapacity, has_gpu
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def check_gpus(
 
 def read_occupied(gateway_url: str, home: Path, endpoint: str) -> Occupied:
     """Raises: ClusterError: the gateway does not answer."""
-    from divisions.client import Client
+    from divisions.sdk.client import Client
 
     with Client(gateway_url, home=home) as client:
         return occupied(client.status(), endpoint)
@@ -112,7 +112,7 @@ def read_occupied(gateway_url: str, home: Path, endpoint: str) -> Occupied:
 
 def start_rollout(gateway_url: str, home: Path, spec: RolloutSpec) -> RolloutStatus:
     """Raises: RolloutError, ClusterError: the gateway refuses, or does not answer."""
-    from divisions.client import Client
+    from divisions.sdk.client import Client
 
     with Client(gateway_url, home=home) as client:
         return client.start_rollout(spec)

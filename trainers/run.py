@@ -21,24 +21,24 @@ from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT
 from divisions.clock import Clock
 from divisions.errors import GateRefusedError, TrainingError
 from divisions.online_store import OnlineStoreWriter, online_store_path
-from divisions.pipeline import Pipeline
+from divisions.pipeline.definition import Pipeline
+from divisions.pipeline.variables import expand
+from divisions.progress import Progress, step
 from divisions.registry import Registry, RegistryRun
 from divisions.settings import Settings
-from divisions.variables import expand
 from divisions.versions import RegisteredVersion, ValidationStatus
-from trainers.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
-from trainers.compute import Compute, TrainingTask
+from trainers.data.feature_store import online_rows, write_offline
+from trainers.data.preparation import PreparationTask, Prepared, validation_mask
+from trainers.data.reference import build_reference
 from trainers.deployment import Occupied, read_occupied, rollout_spec, start_rollout
-from trainers.feature_store import online_rows, write_offline
-from trainers.half_precision import HalfParity, check_half, half_precision
-from trainers.lineage import lineage, run_params
-from trainers.preparation import PreparationTask, Prepared, validation_mask
-from trainers.progress import Progress, step
-from trainers.reference import build_reference
-from trainers.validation import Validated, report_json, validate_model
+from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
+from trainers.export.half_precision import HalfParity, check_half, half_precision
+from trainers.export.lineage import lineage, run_params
+from trainers.training.compute import Compute, TrainingTask
+from trainers.validation.validation import Validated, report_json, validate_model
 
 if TYPE_CHECKING:
-    from trainers.model import TabularModel
+    from trainers.training.model import TabularModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class PipelineRun:
         return prepared
 
     def _train(self, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
-        from trainers.loop import TrainingData
+        from trainers.training.loop import TrainingData
 
         hyperparams = pipeline.training.hyperparams
         table = prepared.train
@@ -176,7 +176,7 @@ class PipelineRun:
         return model
 
     def _export(self, pipeline: Pipeline, prepared: Prepared, model: TabularModel, run_id: str) -> Exported:
-        from trainers.export import check_parity, export_onnx
+        from trainers.export.onnx_export import check_parity, export_onnx
 
         schema = prepared.table.schema
         with step(self.progress, self.clock, "Export to ONNX") as current:
@@ -194,7 +194,7 @@ class PipelineRun:
     def _validate(
         self, pipeline: Pipeline, prepared: Prepared, model_onnx: bytes, previous: RegisteredVersion | None
     ) -> Validated:
-        from trainers.export import score
+        from trainers.export.onnx_export import score
 
         with step(self.progress, self.clock, "Validate") as current:
             # What is judged is the exported graph, on customers that training never saw.
@@ -211,7 +211,7 @@ class PipelineRun:
         exported: Exported,
         registry_run: RegistryRun,
     ) -> WrittenBundle:
-        from trainers.export import FRAMEWORK
+        from trainers.export.onnx_export import FRAMEWORK
 
         identity = BundleIdentity(
             model=pipeline.model_name,

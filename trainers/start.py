@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.clock import SystemClock
-from divisions.pipeline_file import load_pipeline
+from divisions.pipeline.file import load_pipeline
+from divisions.progress import Progress
 from divisions.settings import Settings
-from trainers.progress import Progress
 
 if TYPE_CHECKING:
-    from trainers.compute import Compute
     from trainers.run import RunOutcome
+    from trainers.training.compute import Compute
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     # Before any heavy import, so that a missing cluster is told at once.
     compute = _ray_compute(options, settings, progress) if options.uses_ray else _in_process()
     from divisions.registry import Registry
-    from trainers.cluster_file import cluster_gateway
-    from trainers.lineage import git_commit_of
+    from trainers.export.lineage import git_commit_of
     from trainers.run import PipelineRun, RunRequest
+    from trainers.training.cluster_file import cluster_gateway
 
     gateway_url = ""
     if options.is_deployed:
@@ -71,13 +71,13 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
 
 
 def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) -> Compute:
-    from trainers.cluster_file import cluster_address, prepare_environment
+    from trainers.training.cluster_file import cluster_address, prepare_environment
 
     address = cluster_address(settings, options.ray_address)
     prepare_environment(settings)
-    from trainers import ray_session
-    from trainers.priority import give_way
-    from trainers.ray_compute import RayCompute
+    from trainers.training import ray_session
+    from trainers.training.priority import give_way
+    from trainers.training.ray_compute import RayCompute
 
     give_way()  # export and validation run here, beside a cluster that serves
 
@@ -86,6 +86,6 @@ def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) 
 
 
 def _in_process() -> Compute:
-    from trainers.compute import InProcess
+    from trainers.training.compute import InProcess
 
     return InProcess()

@@ -1,1 +1,1 @@
-"""The systems of a comparison. Each serves the same bundle to the same request, in processes of its own."""
+"""Other servers with the same model, and the comparison with them. Open `compare` first."""

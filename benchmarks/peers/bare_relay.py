@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench_bundle import Workload
-from benchmarks.lab import lone_replica
+from benchmarks.harness.bench_bundle import Workload
+from benchmarks.harness.peer import Served
+from benchmarks.harness.ports import free_ports
+from benchmarks.lab.lab import lone_replica
 from benchmarks.peers.nginx_static import BODY
-from benchmarks.peers.peer import Served
 from benchmarks.peers.server_process import server_process
-from benchmarks.ports import free_ports
 from divisions.errors import InputError
 
 _SOURCE = Path(__file__).with_name("bare_relay.c")

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench_bundle import ENDPOINT, MODEL, Workload
-from benchmarks.peers.peer import Served
+from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
+from benchmarks.harness.peer import Served
+from benchmarks.harness.product_cluster import ProductCluster, quiet_cluster
 from benchmarks.peers.server_process import post
-from benchmarks.product_cluster import ProductCluster, quiet_cluster
 from divisions.control import FULL_BP, Faults, Placement, RolloutSpec, VersionSpec
 
 NAME = "divisions"

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bench_bundle import Workload
-from benchmarks.peers.peer import Served
+from benchmarks.harness.bench_bundle import Workload
+from benchmarks.harness.peer import Served
+from benchmarks.harness.ports import free_ports
 from benchmarks.peers.server_process import server_process
-from benchmarks.ports import free_ports
 from divisions.errors import InputError
 
 BODY = (

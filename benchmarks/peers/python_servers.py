@@ -10,12 +10,12 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.bench_bundle import Workload
+from benchmarks.harness.bench_bundle import Workload
+from benchmarks.harness.peer import Served
+from benchmarks.harness.ports import free_ports
 from benchmarks.peers.environment import RUNTIME, PeerEnvironment
-from benchmarks.peers.peer import Served
 from benchmarks.peers.scorer import MAX_BATCH, Graph, variables_of
 from benchmarks.peers.server_process import server_process
-from benchmarks.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 

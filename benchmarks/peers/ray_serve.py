@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.bench_bundle import Workload
-from benchmarks.peers.peer import Served
+from benchmarks.harness.bench_bundle import Workload
+from benchmarks.harness.peer import Served
+from benchmarks.harness.ports import free_ports
 from benchmarks.peers.server_process import server_process
-from benchmarks.ports import free_ports
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",

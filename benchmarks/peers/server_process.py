@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.peers.peer import Served
+from benchmarks.harness.peer import Served
 
 _POLL_S = 0.2
 

@@ -1,1 +1,1 @@
-"""The commands of ``divisions``, one file per noun. They import what is heavy when they run, not before."""
+"""The commands of ``divisions``, one module each; `divisions.cli` puts them together."""

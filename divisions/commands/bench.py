@@ -1,4 +1,5 @@
-"""``divisions bench …``: load and comparisons. Options are those of `benchmarks.load` and `benchmarks.compare`."""
+"""``divisions bench …``: load and comparisons. Options are those of `benchmarks.load.load_test` and
+`benchmarks.peers.compare`."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 @app.command("load", context_settings=_PASS_ON, add_help_option=False)
 def load(context: typer.Context) -> int:
     """Open-loop load on one endpoint: --url URL --rows FILE --rps N."""
-    from benchmarks.load import main
+    from benchmarks.load.load_test import main
 
     return main(context.args, prog="divisions bench load")
 
@@ -21,6 +22,6 @@ def load(context: typer.Context) -> int:
 @app.command("compare", context_settings=_PASS_ON, add_help_option=False)
 def compare(context: typer.Context) -> int:
     """Divisions beside other servers: --peers mosec,nginx-static --seconds S."""
-    from benchmarks.compare import main
+    from benchmarks.peers.compare import main
 
     return main(context.args, prog="divisions bench compare")

@@ -12,7 +12,7 @@ from divisions.commands.output import Format, Output, print_json
 from divisions.settings import load_settings
 
 if TYPE_CHECKING:
-    from deploy.cluster_file import Cluster
+    from deploy.cluster.cluster_file import Cluster
     from divisions.settings import Settings
 
 PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
@@ -45,7 +45,7 @@ def up(
     """Start the embedded cluster: Ray, controller and gateways."""
     import dataclasses
 
-    from deploy import embedded
+    from deploy.cluster import embedded
     from divisions.clock import SystemClock
     from divisions.commands.progress import shown_progress
 
@@ -72,7 +72,7 @@ def up(
 
 
 def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
-    from deploy.examples import example_calls
+    from deploy.cluster.examples import example_calls
 
     lines = [
         "",
@@ -91,7 +91,7 @@ def down(output: Output = Format.TEXT) -> None:
 
     What it served, it serves again after the next `up`.
     """
-    from deploy import shutdown
+    from deploy.cluster import shutdown
     from divisions.clock import SystemClock
     from divisions.commands.progress import shown_progress
 

@@ -9,7 +9,7 @@ import typer
 from divisions.commands.output import Format, Output, print_json
 
 if TYPE_CHECKING:
-    from serving.compile_report import CompileReport
+    from serving.compile.compile_report import CompileReport
 
 
 def compile_model(
@@ -26,7 +26,7 @@ def compile_model(
     from divisions.errors import UsageError
     from divisions.registry import Registry
     from divisions.settings import load_settings, runtime_dir
-    from serving.compile_report import compile_version
+    from serving.compile.compile_report import compile_version
 
     if num_gpus > 1 and not num_gpus.is_integer():
         raise UsageError(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from divisions.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from divisions.client import Client
+    from divisions.sdk.client import Client
 
 
 def gateway_url(settings: Settings) -> str:
     """The URL of the home's cluster, whatever its options were; without a cluster, the one of the settings."""
-    from deploy import cluster_file, gateway_address
+    from deploy.cluster import cluster_file, gateway_address
 
     cluster = cluster_file.read_cluster(settings.home)
     return cluster.gateway_url if cluster is not None else gateway_address.gateway_url(settings)
@@ -20,7 +20,7 @@ def gateway_url(settings: Settings) -> str:
 
 def connect(url: str = "") -> Client:
     """A client of the gateway at ``url``, by default the home's."""
-    from divisions.client import Client
+    from divisions.sdk.client import Client
 
     settings = load_settings()
     return Client(url or gateway_url(settings), home=settings.home)

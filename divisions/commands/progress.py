@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as RichBars
 
-    from trainers.progress import Progress
+    from divisions.progress import Progress
 
 
 class TerminalProgress:
-    """Shows steps as they go on a terminal; implements `trainers.progress.Progress`."""
+    """Shows steps as they go on a terminal; implements `divisions.progress.Progress`."""
 
     def __init__(self, console: Console, bars: RichBars) -> None:
         self._console = console
@@ -56,7 +56,7 @@ def shown_progress(stream: TextIO | None = None) -> Iterator[Progress]:
     """Progress on ``stream``, by default standard output."""
     stream = sys.stdout if stream is None else stream
     if not stream.isatty():
-        from trainers.progress import LineProgress
+        from divisions.progress import LineProgress
 
         yield LineProgress(stream)
         return

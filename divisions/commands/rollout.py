@@ -13,8 +13,8 @@ from divisions.commands.output import Format, Output, is_terminal, print_json, p
 from divisions.errors import UnknownVersionError, UsageError
 
 if TYPE_CHECKING:
-    from divisions.client import Client
     from divisions.control import Faults, RolloutStatus
+    from divisions.sdk.client import Client
 
 PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
 EXIT_ROLLED_BACK = 1
@@ -42,7 +42,7 @@ def start(
 ) -> int:
     """Roll a registered version out."""
     from deploy.rollout_start import start_version
-    from divisions.pipeline_file import load_pipeline
+    from divisions.pipeline.file import load_pipeline
     from divisions.registry import Registry
     from divisions.settings import load_settings
 

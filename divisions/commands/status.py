@@ -11,8 +11,8 @@ from divisions.commands.connection import connect
 from divisions.commands.output import Format, Output, age, percent, print_json, print_json_line, redraw, table
 
 if TYPE_CHECKING:
-    from divisions.client import ServiceStatus
     from divisions.control import RolloutStatus
+    from divisions.sdk.client import ServiceStatus
 
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
 WATCH_S = 2.0

@@ -14,8 +14,8 @@ What follows from TensorRT's documentation, and is done in this order in `_Bucke
 4. A context belongs to one thread at a time. Each thread has a lane of its own; `warm` prepares one for the thread
    that calls it and one more, because a replica runs batches on its event loop and on the engine's thread.
 
-The module ``tensorrt`` is an argument, here and in `serving.compile`: `serving.opening` imports it once the driver has
-named a GPU, and tests pass a fake. 10.13 or newer is needed; what is used of 11.x is the same.
+The module ``tensorrt`` is an argument, here and in `serving.compile.plan_builder`: `serving.compile.opening` imports
+it once the driver has named a GPU, and tests pass a fake. 10.13 or newer is needed; what is used of 11.x is the same.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class TensorRtEngine:
         """Deserialises a plan whose signature was checked.
 
         Args:
-            plan: what `serving.compile` built on this very GPU.
+            plan: what `serving.compile.plan_builder` built on this very GPU.
             columns: F.
             cuda: the GPU.
             precision: for people, ``fp32`` or ``fp16``.

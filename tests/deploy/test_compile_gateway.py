@@ -11,12 +11,12 @@ import pytest
 from deploy import compile_gateway
 from deploy.compile_gateway import copy_source
 from divisions.errors import ClusterError
-from router import native
+from router.gateway import native
 
 
 @pytest.fixture
 def package(tmp_path):
-    return copy_source(Path(native.__file__).parent, tmp_path)
+    return copy_source(native.PACKAGE, tmp_path)
 
 
 def test_without_a_compiler_it_says_what_to_install(package, monkeypatch, capsys):

@@ -173,8 +173,8 @@ def test_compiling_is_for_gpus_as_the_pipeline_file_has_them(divisions, option):
 
 def test_the_client_is_found_in_the_package_and_imported_only_then():
     code = (
-        "import sys, divisions; assert 'divisions.client' not in sys.modules; "
-        "from divisions import AsyncClient, Client; assert Client.__module__ == 'divisions.client'"
+        "import sys, divisions; assert 'divisions.sdk.client' not in sys.modules; "
+        "from divisions import AsyncClient, Client; assert Client.__module__ == 'divisions.sdk.client'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from divisions.client import ServiceStatus
 from divisions.commands.status import render_status
 from divisions.control import Evidence, RolloutStatus
+from divisions.sdk.client import ServiceStatus
 
 
 def line_of(stable: str | None, canary: str | None, weight_bp: int) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.live_rollouts import LiveCluster
+from benchmarks.canaries.live_rollouts import LiveCluster
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster_file import Cluster, read_cluster
-from deploy.ports import choose_free
-from deploy.processes import find_owned, read_stat, wait_until
+from deploy.cluster.cluster_file import Cluster, read_cluster
+from deploy.cluster.ports import choose_free
+from deploy.cluster.processes import find_owned, read_stat, wait_until
 from divisions.settings import runtime_dir
 
 pytestmark = pytest.mark.e2e

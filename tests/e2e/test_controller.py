@@ -57,7 +57,7 @@ class Cluster:
     """The actor behind a synchronous face; calls are repeated while it restarts."""
 
     def __init__(self, home: Path) -> None:
-        from router.ray_controller import get_or_create_controller
+        from router.control.ray_controller import get_or_create_controller
 
         self.home = home
         self.actor: Any = get_or_create_controller(Settings(home=home))

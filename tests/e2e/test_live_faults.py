@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from benchmarks.live_rollouts import choose, run_cases
-from benchmarks.live_story import broken_promises, render_live
+from benchmarks.canaries.live_result import broken_promises, render_live
+from benchmarks.canaries.live_rollouts import choose, run_cases
 
 pytestmark = pytest.mark.e2e
 

@@ -487,8 +487,8 @@ def test_events_are_parsed_wherever_the_stream_is_cut(browser, stage):
 
 
 def test_buttons_are_enabled_where_the_state_machine_has_a_way(browser, stage):
-    from router.rollout_states import Phase
-    from router.transitions import TRANSITIONS
+    from router.rollouts.states import Phase
+    from router.rollouts.transitions import TRANSITIONS
 
     browser.open(stage.url)
     allowed = browser.run('return (await import("/page/commands.js")).ALLOWED')

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.live_rollouts import LiveCluster
-from benchmarks.live_story import AS_STABLE
+from benchmarks.canaries.live_result import AS_STABLE
+from benchmarks.canaries.live_rollouts import LiveCluster
 from divisions.control import Explanation
 from tests.e2e.browser import Browser, find_browser, open_browser
 

@@ -17,8 +17,8 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from benchmarks.load_process import LoadProcess
-from benchmarks.product_cluster import ProductCluster
+from benchmarks.harness.product_cluster import ProductCluster
+from benchmarks.load.load_process import LoadProcess
 from divisions.control import ControllerStatus
 from divisions.registry import Registry
 from tests.e2e.controllers import controller_pid, wait

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.live_rollouts import LiveCluster
-from benchmarks.live_story import AS_STABLE
-from benchmarks.load_process import LoadProcess
-from divisions.client import Client
+from benchmarks.canaries.live_result import AS_STABLE
+from benchmarks.canaries.live_rollouts import LiveCluster
+from benchmarks.load.load_process import LoadProcess
 from divisions.errors import DivisionsError
+from divisions.sdk.client import Client
 from tests.e2e.controllers import controller_pid, wait
 
 pytestmark = pytest.mark.e2e

@@ -12,10 +12,10 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from divisions.errors import EmptyInputError, ForbiddenInputError, UnreachableInputError
-from divisions.pipeline import Features
+from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
+from trainers.data.ingest import read_events
 from trainers.demo_data import SECOND_DAY, write_demo_data
-from trainers.ingest import read_events
 
 pytestmark = pytest.mark.e2e
 

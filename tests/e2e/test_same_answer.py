@@ -11,8 +11,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from benchmarks.bench_bundle import ENDPOINT, Workload, write_workload
-from benchmarks.lab import Arrangement, Lab, lab
+from benchmarks.harness.bench_bundle import ENDPOINT, Workload, write_workload
+from benchmarks.lab.lab import Arrangement, Lab, lab
 from divisions.control import Placement
 
 pytestmark = pytest.mark.e2e

@@ -132,7 +132,7 @@ def score(address: ReplicaAddress, rows: np.ndarray) -> Reply:
 def start(cluster: Cluster, spec: VersionSpec) -> dict[str, ReplicaAddress]:
     from ray import serve
 
-    from serving.ray_app import build_application
+    from serving.replica.ray_app import build_application
 
     before = set(cluster.registered()[1])
     application = build_application(msgspec.json.encode(spec), str(cluster.home))
@@ -245,7 +245,7 @@ def test_a_forced_engine_that_is_not_there_never_registers_and_says_what_to_do(c
 
 
 def test_faults_are_refused_where_they_are_not_allowed(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
-    from serving.ray_app import build_application
+    from serving.replica.ray_app import build_application
 
     spec = write_bundle(cluster.home / "bundle-refused")
     monkeypatch.setenv("DIVISIONS_ALLOW_FAULTS", "0")

@@ -20,7 +20,7 @@ import pytest
 import torch
 
 from divisions.bundle import read_bundle
-from divisions.pipeline import Resources
+from divisions.pipeline.definition import Resources
 from divisions.registry import Registry
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, training_data
 
@@ -169,8 +169,8 @@ def test_training_goes_on_from_its_checkpoint_after_a_worker_was_killed(home, cl
     assert killed
     assert epochs == list(range(1, 301))
 
-    from trainers.loop import train
-    from trainers.model import build_model
+    from trainers.training.loop import train
+    from trainers.training.model import build_model
 
     data = training_data()
     expected = train(build_model(SCHEMA, data.train_rows_NF, hyperparams), data, hyperparams, lambda *_: None)
@@ -183,14 +183,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 import torch
-from divisions.pipeline import Resources
+from divisions.pipeline.definition import Resources
 from divisions.settings import Settings
 from churn import HYPERPARAMS, SCHEMA, training_data
-from trainers import ray_session
-from trainers.cluster_file import cluster_address
-from trainers.compute import TrainingTask
-from trainers.progress import LineProgress
-from trainers.ray_compute import RayCompute
+from trainers.training import ray_session
+from trainers.training.cluster_file import cluster_address
+from trainers.training.compute import TrainingTask
+from divisions.progress import LineProgress
+from trainers.training.ray_compute import RayCompute
 
 home = Path(sys.argv[1])
 ray_session.connect(cluster_address(Settings(home=home)))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from serving.compile.opening import Models
 from serving.engines.capabilities import Capabilities, probe_capabilities, versions
 from serving.engines.cuda_driver import CudaDriver, probe_gpus
-from serving.opening import Models
 from tests.gpu.report import GpuReport
 from tests.trainers.churn import SCHEMA, training_data
 
@@ -69,11 +69,11 @@ def capabilities() -> Capabilities:
 
 @pytest.fixture(scope="session")
 def models() -> Models:
-    from divisions.pipeline import Hyperparams
-    from trainers.export import export_onnx
-    from trainers.half_precision import half_precision
-    from trainers.loop import train
-    from trainers.model import build_model
+    from divisions.pipeline.definition import Hyperparams
+    from trainers.export.half_precision import half_precision
+    from trainers.export.onnx_export import export_onnx
+    from trainers.training.loop import train
+    from trainers.training.model import build_model
 
     hyperparams = Hyperparams(hidden=(256, 256, 128), embedding_dim=8, epochs=5)
     data = training_data(3_000)

@@ -11,21 +11,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.floor import floor_ms, gpu_peak
+from benchmarks.engines.floor import floor_ms, gpu_peak
 from divisions.control import EngineChoice
 from divisions.errors import EngineError, OverCommitError
-from serving.engine_cache import EngineCache, cluster_secret
+from serving.compile.engine_cache import EngineCache, cluster_secret
+from serving.compile.gpu_memory import GpuLedger, memory_share
+from serving.compile.opening import FOLDER, Models, Opening, Wish
+from serving.compile.plans import Origin
 from serving.engines.cuda_driver import CudaDriver, probe_gpus
 from serving.engines.onnx_runtime import OnnxRuntimeEngine
 from serving.engines.parity import TOLERANCE, check_parity, probe_rows
 from serving.engines.protocol import batch_buckets
-from serving.gpu_memory import GpuLedger, memory_share
-from serving.opening import FOLDER, Models, Opening, Wish
-from serving.plans import Origin
 from tests.trainers.churn import rows_and_labels
-from trainers.evaluate import auc
-from trainers.export import score
-from trainers.half_precision import AUC_TOLERANCE
+from trainers.export.half_precision import AUC_TOLERANCE
+from trainers.export.onnx_export import score
+from trainers.training.evaluate import auc
 
 ROOT = Path(__file__).parents[2]
 
@@ -251,7 +251,7 @@ import numpy as np
 from divisions.control import EngineChoice
 from serving.engines.capabilities import probe_capabilities
 from serving.engines.cuda_driver import CudaDriver
-from serving.opening import Models, Opening, Wish
+from serving.compile.opening import Models, Opening, Wish
 folder, choice, share, vram_gb = Path(sys.argv[1]), EngineChoice(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 models = Models((folder / "whole").read_bytes(), (folder / "half").read_bytes(), int((folder / "columns").read_text()))
 cuda = CudaDriver(); cuda.enter(); before, _ = cuda.memory()

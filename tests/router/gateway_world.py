@@ -28,10 +28,10 @@ from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
-from router.gateway import Gateway, GatewayIdentity
-from serving.channel_server import ChannelConfig, ChannelServer
+from router.gateway.gateway import Gateway, GatewayIdentity
 from serving.engines.protocol import FunctionEngine
-from serving.hosted import HostedEngine
+from serving.replica.channel_server import ChannelConfig, ChannelServer
+from serving.replica.in_process import HostedEngine
 
 SCHEMA = FeatureSchema(
     (

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from divisions.pipeline import Features, Hyperparams
+from divisions.pipeline.definition import Features, Hyperparams
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.loop import TrainingData
+from trainers.training.loop import TrainingData
 
 SCHEMA = FeatureSchema(
     (

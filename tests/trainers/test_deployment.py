@@ -4,11 +4,11 @@ import pytest
 
 from divisions.control import ControllerStatus, EngineChoice, Placement, ReplicaStatus
 from divisions.errors import OverCommitError
-from divisions.pipeline import DataPrep, Deployment, Pipeline, Serving
+from divisions.pipeline.definition import DataPrep, Deployment, Pipeline, Serving
 from divisions.versions import RegisteredVersion, ValidationStatus
 from tests.trainers.churn import SCHEMA
-from trainers.capacity import NodeCapacity
 from trainers.deployment import Occupied, check_gpus, occupied, rollout_spec
+from trainers.training.capacity import NodeCapacity
 
 T4_NODE = NodeCapacity(num_cpus=8.0, memory_gb=64.0, num_gpus=1.0, accelerator_types=frozenset({"T4"}))
 CPU_NODE = NodeCapacity(num_cpus=8.0, memory_gb=64.0)

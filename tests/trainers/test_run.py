@@ -14,7 +14,7 @@ from divisions.clock import ManualClock
 from divisions.control import RolloutSpec
 from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnError
 from divisions.online_store import OnlineStoreReader, online_store_path
-from divisions.pipeline import (
+from divisions.pipeline.definition import (
     DRIFT_GATE,
     Comparison,
     DataPrep,
@@ -30,9 +30,9 @@ from divisions.registry import Registry
 from divisions.settings import Settings
 from tests.trainers.churn import FEATURES, HYPERPARAMS, raw_frame
 from trainers import run as run_module
-from trainers.compute import InProcess
 from trainers.deployment import Occupied
 from trainers.run import PipelineRun, RunRequest
+from trainers.training.compute import InProcess
 
 AUC_GATE = Gate("auc", Comparison.GREATER, 0.7)
 

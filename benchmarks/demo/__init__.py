@@ -1,0 +1,1 @@
+"""The whole story unattended: ``make demo``. Open `demo` first."""

@@ -1,0 +1,70 @@
+"""What a gateway process of the lab does: the product's `router.gateway.gateway`, with a controller in memory, not
+Ray's."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import msgspec
+
+from divisions.clock import SystemClock
+from divisions.control import GatewayReport, ReplicaAddress, RoutingTable, VersionSpec
+from divisions.errors import NotRunningError
+from divisions.online_store import OnlineStoreReader
+from divisions.settings import Settings
+from router.gateway.gateway import Gateway, GatewayIdentity
+from serving.replica.in_process import HostedEngine, open_hosted
+
+_READY_S = 30.0
+
+
+class TableLink:
+    """One routing table for ever. Reports are encoded, as they would be for the controller, and dropped."""
+
+    def __init__(self, table: RoutingTable) -> None:
+        self._table = table
+        self._never = asyncio.Event()
+
+    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
+        if known_epoch >= self._table.epoch:
+            await self._never.wait()
+        return self._table
+
+    async def report(self, report: GatewayReport) -> None:
+        msgspec.msgpack.encode(report)
+
+    async def register_replica(self, address: ReplicaAddress) -> None:
+        del address
+
+    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+        raise NotRunningError("the lab has no controller")
+
+    async def command(self, command_json: bytes) -> bytes:
+        raise NotRunningError("the lab has no controller")
+
+    async def status(self) -> bytes:
+        raise NotRunningError("the lab has no controller")
+
+
+async def serve(settings: Settings, table: RoutingTable) -> None:
+    """Says ``ready`` when every endpoint can answer; ends when standard input does."""
+
+    def load(spec: VersionSpec) -> HostedEngine:
+        return open_hosted(msgspec.json.encode(spec), settings)
+
+    def store(endpoint: str) -> OnlineStoreReader:
+        return OnlineStoreReader(settings.home / "online.db", endpoint)
+
+    identity = GatewayIdentity(f"lab{os.getpid()}", "here", "token", b"")
+    gateway = Gateway(settings, identity, TableLink(table), store, SystemClock(), load)
+    await gateway.start()
+    try:
+        async with asyncio.timeout(_READY_S):
+            while not gateway.dispatcher.is_ready:
+                await asyncio.sleep(0.01)
+        print("ready", flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+    finally:
+        await gateway.stop(0.5)

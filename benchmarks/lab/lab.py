@@ -1,0 +1,203 @@
+"""The lab: gateways and replicas as plain processes, without Ray. They start in a second and can be set at will.
+
+It is the product's own code in the product's own arrangement (HTTP to a gateway process, a Unix socket to a replica
+process), with a fixed routing table. What Ray adds around them (restarts, heartbeats every two seconds) is not on a
+request's way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+import divisions
+from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
+from benchmarks.harness.peer import Served
+from benchmarks.harness.ports import free_ports
+from divisions.control import (
+    FULL_BP,
+    EndpointRoute,
+    Placement,
+    ReplicaAddress,
+    RoutingTable,
+    VersionRoute,
+    VersionSpec,
+)
+from divisions.settings import runtime_dir
+
+_ROOT = str(Path(divisions.__file__).parents[1])
+_START_S = 60.0
+_STOP_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """What runs. With a ``canary_bp`` there are two versions of the same model, with ``replicas`` processes each."""
+
+    gateways: int = 1
+    replicas: int = 1
+    max_batch: int = 256
+    canary_bp: int = 0
+    gateway_path: Path | None = None
+    """Where another package `router` lies, for the gateways to run; None for the product's."""
+    placement: Placement = Placement.REPLICAS
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """A running arrangement."""
+
+    served: Served
+    gateway_pids: tuple[int, ...]
+    replica_pids: tuple[int, ...]
+
+
+@contextlib.contextmanager
+def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[Lab]:
+    """Starts an arrangement in ``work``, an empty folder, and stops it.
+
+    Raises:
+        RuntimeError: a process did not start; its output is quoted.
+    """
+    (port,) = free_ports(1)
+    with _starter(work, DIVISIONS_PORT=str(port)) as start:
+        routes = []
+        replica_pids: list[int] = []
+        labels = ("1.1", "1.2") if arrangement.canary_bp else ("1.1",)
+        for label in labels:
+            spec = _spec(workload, label, arrangement)
+            addresses = _start_replicas(start, spec, work, arrangement) if _has_processes(arrangement) else ()
+            replica_pids += [address.pid for address in addresses]
+            weight_bp = arrangement.canary_bp if label == "1.2" else FULL_BP - arrangement.canary_bp
+            routes.append(VersionRoute(spec, weight_bp, label == "1.2", tuple(addresses)))
+        hosted = () if _has_processes(arrangement) else tuple(route.version for route in routes)
+        table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted)
+        (work / "table.json").write_bytes(msgspec.json.encode(table))
+        if arrangement.gateway_path is not None:
+            start.environment["PYTHONPATH"] = os.pathsep.join([str(arrangement.gateway_path), _ROOT])
+        gateways = [
+            start(f"gateway-{number}", "benchmarks.lab.gateway", str(work / "table.json"))
+            for number in range(arrangement.gateways)
+        ]
+        for gateway in gateways:
+            gateway.first_line()
+        served = Served(f"http://127.0.0.1:{port}/api/v2/predict/{ENDPOINT}", workload.body)
+        yield Lab(served, tuple(gateway.pid for gateway in gateways), tuple(replica_pids))
+
+
+@contextlib.contextmanager
+def lone_replica(workload: Workload, work: Path) -> Iterator[ReplicaAddress]:
+    """Starts one replica in ``work`` without any gateway, and stops it.
+
+    Raises:
+        RuntimeError: it did not start; its output is quoted.
+    """
+    usual = Arrangement()
+    with _starter(work) as start:
+        (address,) = _start_replicas(start, _spec(workload, "1.1", usual), work, usual)
+        yield address
+
+
+@contextlib.contextmanager
+def _starter(work: Path, **further: str) -> Iterator[_Starter]:
+    """Starts processes with a home of their own in ``work`` and these variables; in the end stops them all."""
+    home = work / "home"
+    home.mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
+    environment = kept | {"PYTHONPATH": _ROOT, "DIVISIONS_HOME": str(home)} | further
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
+        yield _Starter(stack, work, environment)
+
+
+def _has_processes(arrangement: Arrangement) -> bool:
+    return arrangement.placement is Placement.REPLICAS
+
+
+def _spec(workload: Workload, label: str, arrangement: Arrangement) -> VersionSpec:
+    return VersionSpec(
+        model=MODEL,
+        version=label,
+        bundle_path=str(workload.bundle),
+        bundle_sha256=workload.bundle_sha256,
+        schema=workload.schema,
+        max_batch=arrangement.max_batch,
+        placement=arrangement.placement,
+    )
+
+
+def _start_replicas(
+    start: _Starter, spec: VersionSpec, work: Path, arrangement: Arrangement
+) -> Sequence[ReplicaAddress]:
+    path = work / f"spec-{spec.version}.json"
+    path.write_bytes(msgspec.json.encode(spec))
+    names = [f"{spec.version}-{number}" for number in range(arrangement.replicas)]
+    processes = [start(f"replica-{name}", "benchmarks.lab.replica", str(path), name) for name in names]
+    return [msgspec.json.decode(process.first_line(), type=ReplicaAddress) for process in processes]
+
+
+class _Process:
+    """A process that says one line when it is ready, and ends when its standard input does, or this process dies."""
+
+    def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._name = name
+        self._process = process
+        self._log = log
+        self.pid = process.pid
+
+    def first_line(self) -> bytes:
+        """Raises: RuntimeError: it ended, or said nothing in time."""
+        assert self._process.stdout is not None
+        ends_s = time.monotonic() + _START_S
+        readable, _, _ = select.select([self._process.stdout], [], [], ends_s - time.monotonic())
+        line = self._process.stdout.readline() if readable else b""
+        if not line:
+            raise RuntimeError(f"{self._name} did not start: {self._log.read_text(errors='replace')[-500:].strip()}")
+        return line
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+
+
+class _Starter:
+    """Starts modules as processes; the stack stops them."""
+
+    def __init__(self, stack: contextlib.ExitStack, work: Path, environment: dict[str, str]) -> None:
+        self._stack = stack
+        self._work = work
+        self.environment = environment
+
+    def __call__(self, name: str, module: str, *arguments: str) -> _Process:
+        log = self._work / f"{name}.log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments],
+                env=self.environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # a Ctrl-C reaches us alone; we then stop it in order
+            )
+        started = _Process(name, process, log)
+        self._stack.callback(started.stop)
+        return started

@@ -1,0 +1,1 @@
+"""Documents from results; nothing here measures. Open `report_docs` first."""

@@ -1,0 +1,238 @@
+"""The sections of ``docs/benchmarks.md`` as Markdown, one function for each kind of result. Pure."""
+
+from __future__ import annotations
+
+import statistics
+
+from benchmarks.harness.machine import Machine
+from benchmarks.harness.markdown import markdown_table
+from benchmarks.lab.bookkeeping import BookkeepingResult
+from benchmarks.lab.micro_suite import MicroResult
+from benchmarks.lab.scale import ScaleResult
+from benchmarks.peers.binary import BinaryResult
+from benchmarks.peers.comparison import Comparison
+from benchmarks.peers.divisions_gateway import NAME
+from benchmarks.stress.chaos_result import AFTER_KILL_S, ChaosResult, client_errors
+from benchmarks.stress.overload import OverloadResult
+from benchmarks.stress.steady import SteadyResult, tail_ratio
+
+
+def machine_line(machine: Machine) -> str:
+    packages = ", ".join(f"{name} {version}" for name, version in machine.packages.items())
+    return (
+        f"Measured on {machine.cpu}, {machine.cores} cores, {machine.kernel}, Python {machine.python}, {packages}; "
+        f"{'gateway compiled; ' if machine.is_compiled else ''}load average before: {machine.load_average:g}."
+    )
+
+
+def comparison_section(found: Comparison) -> str:
+    """One table for each number of connections; ours first, then by throughput. Losses stand like wins."""
+    ratios = {(ratio.system, ratio.connections): ratio for ratio in found.ratios}
+    parts = [
+        f"{machine_line(found.machine)} {found.driver}; medians of {found.rounds} interleaved rounds of "
+        f"{found.seconds:g} s after {found.warm_up_s:g} s of warm-up; seed {found.seed}; {found.body_bytes} bytes of "
+        "JSON per request."
+    ]
+    for connections in sorted({row.connections for row in found.rows}):
+        rows = [row for row in found.rows if row.connections == connections]
+        rows.sort(key=lambda row: (row.system != NAME, -row.rps))
+        cells = []
+        for row in rows:
+            ratio = ratios.get((row.system, connections))
+            ours = f"{ratio.rps:.2f} x" if ratio else ""
+            cells.append(
+                [row.system, f"{row.rps:,.0f}", f"{row.p50_ms:.2f}", f"{row.p99_ms:.2f}", f"{row.errors:,}", ours]
+            )
+        head = (f"{connections} connections", "req/s", "p50 ms", "p99 ms", "errors", "req/s of ours")
+        parts.append(markdown_table(head, cells))
+    bullets = [f"- **{name}**: {note}" for name, note in found.notes.items()]
+    bullets += [f"- not measured, **{name}**: {why}" for name, why in found.failures.items()]
+    bullets += [f"- absent, **{name}**: {why}" for name, why in found.absent.items()]
+    return "\n\n".join([*parts, "\n".join(bullets)])
+
+
+def micro_section(found: MicroResult) -> str:
+    rows = [[one.name, _time(one.median_ns), _time(one.min_ns), f"{one.spread:.0%}", one.unit] for one in found.figures]
+    return "\n\n".join(
+        [
+            f"{machine_line(found.machine)} Seed {found.seed}; every sample at least {found.sample_ms:g} ms. Spread is "
+            "the middle half's width over the median.",
+            markdown_table(("part", "median", "least", "spread", "per"), rows),
+        ]
+    )
+
+
+def _time(ns: float) -> str:
+    return f"{ns:.0f} ns" if ns < 1_000 else f"{ns / 1e3:,.2f} us"
+
+
+def scale_section(found: ScaleResult) -> str:
+    parts = [
+        f"{machine_line(found.machine)} wrk -t1, {found.connections} connections; medians of {found.rounds} "
+        f"interleaved rounds of {found.seconds:g} s; seed {found.seed}. The driver takes a core as well."
+    ]
+    if found.rows:
+        rows = [
+            [
+                f"{row.axis}: {row.value}",
+                f"{row.rps:,.0f}",
+                f"{row.p50_ms:.2f}",
+                f"{row.p99_ms:.2f}",
+                f"{row.errors:,}",
+                f"{row.gateway_us:.1f}",
+                f"{row.replica_us:.1f}",
+            ]
+            for row in found.rows
+        ]
+        head = ("measured", "req/s", "p50 ms", "p99 ms", "errors", "gateway CPU us/req", "replica CPU us/req")
+        parts.append(markdown_table(head, rows))
+    costs = found.costs
+    parts.append(
+        f"**Simulated, not measured.** Costs from the micro-benchmarks: gateway {costs.request_s * 1e6:.1f} us per "
+        f"request and {costs.turn_s * 1e6:.1f} us per batch; replica {costs.replica_batch_s * 1e6:.1f} us per batch "
+        f"and {costs.replica_row_s * 1e6:.2f} us per row; controller {costs.report_s * 1e6:.1f} us per report. "
+        "Each line is the highest load with p99 up to 10 ms and nothing refused."
+    )
+    for name, series in found.simulated.items():
+        lines = [
+            [
+                str(one.cluster.nodes),
+                f"{one.rps_per_node * one.cluster.nodes:,.0f}",
+                f"{one.rps_per_node:,.0f}",
+                f"{one.efficiency:.0%}",
+                f"{one.outcome.p99_ms:.2f}",
+                f"{one.outcome.mean_batch:.1f}",
+                f"{one.outcome.remote_share:.0%}",
+                one.bottleneck,
+            ]
+            for one in series
+        ]
+        columns = (f"nodes: {name}", "req/s", "per node", "efficiency", "p99 ms", "batch", "remote", "at its limit")
+        parts.append(markdown_table(columns, lines))
+    return "\n\n".join(parts)
+
+
+def overload_section(found: OverloadResult) -> str:
+    steady = found.steady
+    intro = (
+        f"{machine_line(found.machine)} {found.replicas} replicas, batches of up to {found.max_batch}, slowed down by "
+        f"{found.batch_delay_ms:g} ms each; peak {found.peak_rps:,.0f} req/s (closed loop, {found.connections} "
+        f"connections); each overload lasts {found.seconds:g} s; seed {found.seed}. The open loop of 70 % alone: p50 "
+        f"{steady.p50_ms:.1f} ms, p99 {steady.p99_ms:.1f} ms."
+    )
+    rows = [
+        [
+            f"{one.factor:g} x peak",
+            f"{one.goodput_share:.0%}",
+            f"{one.during.refused:,}",
+            f"{one.during.refused_p99_ms:.1f}",
+            f"{one.during.failed + one.during.timed_out:,}",
+            f"{one.memory_growth_mb:+.0f}",
+            "never" if one.recovery_s is None else f"{one.recovery_s:.1f}",
+            f"{one.health.failed} of {one.health.asked}",
+            f"{one.sent_rps:,.0f}",
+            f"{one.lag_p99_ms:.1f}{' (saturated)' if one.generator_saturated else ''}",
+        ]
+        for one in found.overloads
+    ]
+    head = (
+        "load",
+        "goodput",
+        "refused",
+        "refusal p99 ms",
+        "failed",
+        "memory MB",
+        "back after s",
+        "health failed",
+        "sent req/s",
+        "generator late p99 ms",
+    )
+    return f"{intro}\n\n{markdown_table(head, rows)}"
+
+
+def steady_section(found: SteadyResult) -> str:
+    layers = "-".join(map(str, found.widths))
+    intro = (
+        f"{machine_line(found.machine)} A model of {layers} units; peak by a closed loop of {found.connections} "
+        f"connections before each open loop of {found.seconds:g} s; seed {found.seed}."
+    )
+    rows = [
+        [
+            f"{spell.planned_rps:,.0f} of {peak_rps:,.0f}",
+            f"{spell.p50_ms:.2f}",
+            f"{spell.p99_ms:.2f}",
+            f"{tail_ratio(spell):.1f} x",
+            f"{client_errors(spell):,}",
+        ]
+        for peak_rps, spell in zip(found.peak_rps, found.rounds, strict=True)
+    ]
+    return f"{intro}\n\n{markdown_table(('req/s', 'p50 ms', 'p99 ms', 'p99 to p50', 'not answered'), rows)}"
+
+
+def binary_section(found: BinaryResult) -> str:
+    rows = [
+        [
+            row.system,
+            str(row.connections or ""),
+            f"{row.rows_per_s:,.0f}",
+            f"{row.p50_ms:.2f}" if row.connections else "",
+            f"{row.p99_ms:.2f}" if row.connections else "",
+            f"{row.errors:,}",
+        ]
+        for row in found.rows
+    ]
+    return "\n\n".join(
+        [
+            f"{machine_line(found.machine)} {found.rows_per_request:,} rows per request, replica batches of up to "
+            f"{found.max_batch}; medians of {found.rounds} interleaved rounds of {found.seconds:g} s; seed "
+            f"{found.seed}.",
+            markdown_table(("system", "connections", "rows/s", "p50 ms", "p99 ms", "errors"), rows),
+            f"Our best is {found.ratio:.0%} of the bare loop's best.",
+        ]
+    )
+
+
+def bookkeeping_section(found: BookkeepingResult) -> str:
+    return (
+        f"{machine_line(found.machine)} A canary at {found.canary_bp / 100:g} %, {found.connections} connections, "
+        f"{found.rounds} pairs of runs of {found.seconds:g} s, seed {found.seed}. With bookkeeping "
+        f"{statistics.median(found.on_rps):,.0f} req/s, without {statistics.median(found.off_rps):,.0f}: it costs "
+        f"{found.cost:.1%} of the throughput (median of the pairs' ratios). {found.errors:,} errors."
+    )
+
+
+def chaos_section(found: ChaosResult) -> str:
+    killed, frozen = found.killed, found.frozen
+    gone = "never" if frozen.unready_s is None else f"{frozen.unready_s:.1f} s"
+    saturated = " The generator could not keep up; latencies contain its delay." if found.generator_saturated else ""
+    rows = [
+        [
+            "load alone",
+            f"{client_errors(found.before):,}",
+            f"{found.before.p50_ms:.1f}",
+            f"{found.before.p99_ms:.1f}",
+            "",
+        ],
+        [
+            f"{killed.kills} kills",
+            f"{client_errors(killed.spell):,}",
+            f"{killed.spell.p50_ms:.1f}",
+            f"{killed.spell.p99_ms:.1f}",
+            f"p99 of the {AFTER_KILL_S:g} s after a kill: {killed.added_p99_ms:+.1f} ms",
+        ],
+        [
+            "one frozen",
+            f"{client_errors(frozen.spell):,}",
+            f"{frozen.spell.p50_ms:.1f}",
+            f"{frozen.spell.p99_ms:.1f}",
+            f"{frozen.touched:,} requests delayed, the last one sent {frozen.touched_s:.2f} s after it; "
+            f"not ready by the status after {gone}",
+        ],
+    ]
+    return "\n\n".join(
+        [
+            f"{machine_line(found.machine)} {found.load_rps:,.0f} req/s of a peak of {found.peak_rps:,.0f} on "
+            f"{found.replicas} replicas, seed {found.seed}.{saturated}",
+            markdown_table(("", "client errors", "p50 ms", "p99 ms", ""), rows),
+        ]
+    )

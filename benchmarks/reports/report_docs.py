@@ -1,0 +1,133 @@
+"""``docs/benchmarks.md`` from results: ``python -m benchmarks.report_docs``.
+
+Each section of the page between ``<!-- result: NAME -->`` and ``<!-- end -->`` is rendered from
+``docs/benchmarks/NAME.json``, and from nothing else. Where there is no such file the section says how to make it. A
+test holds the page to its files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.lab.bookkeeping import BookkeepingResult
+from benchmarks.lab.micro_suite import MicroResult
+from benchmarks.lab.scale import ScaleResult
+from benchmarks.peers.binary import BinaryResult
+from benchmarks.peers.comparison import Comparison
+from benchmarks.reports.doc_tables import (
+    binary_section,
+    bookkeeping_section,
+    chaos_section,
+    comparison_section,
+    micro_section,
+    overload_section,
+    scale_section,
+    steady_section,
+)
+from benchmarks.stress.chaos_result import ChaosResult
+from benchmarks.stress.overload import OverloadResult
+from benchmarks.stress.steady import SteadyResult
+from divisions.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
+RESULTS = ROOT / "docs" / "benchmarks"
+_MARKED = re.compile(r"(<!-- result: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One kind of result: how it is read and rendered, and the command that makes it."""
+
+    kind: type[msgspec.Struct]
+    render: Callable[[Any], str]
+    command: str
+
+
+SECTIONS: dict[str, Section] = {
+    "compare": Section(
+        Comparison,
+        comparison_section,
+        "python -m benchmarks.compare --seconds 10 --out docs/benchmarks/compare.json",
+    ),
+    "micro": Section(MicroResult, micro_section, "python -m benchmarks.micro --out docs/benchmarks/micro.json"),
+    "scale": Section(
+        ScaleResult,
+        scale_section,
+        "python -m benchmarks.scale --micro docs/benchmarks/micro.json --out docs/benchmarks/scale.json",
+    ),
+    "steady": Section(SteadyResult, steady_section, "python -m benchmarks.steady --out docs/benchmarks/steady.json"),
+    "overload": Section(
+        OverloadResult, overload_section, "python -m benchmarks.overload --out docs/benchmarks/overload.json"
+    ),
+    "binary": Section(BinaryResult, binary_section, "python -m benchmarks.binary --out docs/benchmarks/binary.json"),
+    "bookkeeping": Section(
+        BookkeepingResult,
+        bookkeeping_section,
+        "python -m benchmarks.bookkeeping --out docs/benchmarks/bookkeeping.json",
+    ),
+    "chaos": Section(ChaosResult, chaos_section, "python -m benchmarks.chaos --out docs/benchmarks/chaos.json"),
+}
+
+
+def read_sections(results: Path) -> dict[str, str]:
+    """The text of every section, rendered from the files in ``results``.
+
+    Raises:
+        InputError: a file is not a result of its benchmark.
+    """
+    return {name: _read_section(name, section, results / f"{name}.json") for name, section in SECTIONS.items()}
+
+
+def _read_section(name: str, section: Section, path: Path) -> str:
+    if not path.is_file():
+        return f"Not measured yet:\n\n    {section.command}\n"
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=section.kind)
+    except msgspec.MsgspecError as error:
+        raise InputError(
+            f"{path} is no result of `benchmarks.{name}`: {error}", remedy=f"make it again: {section.command}"
+        ) from None
+    return section.render(found)
+
+
+def fill_page(page: str, sections: Mapping[str, str]) -> str:
+    """The page with every marked section replaced.
+
+    Raises:
+        InputError: the page marks a section that does not exist, or lacks one that does.
+    """
+    marked = [match["name"] for match in _MARKED.finditer(page)]
+    if sorted(marked) != sorted(sections):
+        raise InputError(
+            f"the page marks {', '.join(sorted(marked)) or 'nothing'}, results are of {', '.join(sorted(sections))}",
+            remedy="write `<!-- result: NAME -->` and `<!-- end -->` once for each",
+        )
+    return _MARKED.sub(lambda match: f"{match[1]}\n{sections[match['name']].strip()}\n\n{match[3]}", page)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report_docs", description="docs/benchmarks.md anew.")
+    parser.add_argument("--page", type=Path, default=PAGE)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON results")
+    options = parser.parse_args(arguments)
+    try:
+        page = options.page.read_text(encoding="utf-8")
+        filled = fill_page(page, read_sections(options.results))
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    options.page.write_text(filled, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

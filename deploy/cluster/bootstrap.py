@@ -1,0 +1,101 @@
+"""The first minutes of a cluster: what has it served, what can it serve, and if nothing, train something.
+
+the journal serves the endpoint        -> wait until it is warm again
+the registry has a version that passed -> roll it out (production first, else the newest)
+neither                                -> write the demo data, run the pipeline on its first day
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deploy.cluster.cluster_file import Cluster
+from deploy.cluster.gateway_address import answers_ok
+from deploy.cluster.processes import wait_until
+from deploy.rollout_start import start_version
+from divisions.clock import Clock
+from divisions.control import RolloutStatus
+from divisions.errors import ClusterError, DivisionsError
+from divisions.pipeline.definition import Pipeline
+from divisions.pipeline.file import load_pipeline
+from divisions.progress import Progress, step
+from divisions.registry import Registry
+from divisions.sdk.calls import ServiceStatus
+from divisions.sdk.client import Client
+from divisions.settings import Settings
+from trainers.demo_data import FIRST_DAY, write_demo_data
+from trainers.start import StartOptions, start
+
+WARM_DEADLINE_S = 240.0
+_LOST = frozenset({"ROLLED_BACK", "ROLLING_BACK", "DRAINING"})
+
+
+def serve_something(
+    settings: Settings, cluster: Cluster, pipeline_path: Path, progress: Progress, clock: Clock
+) -> None:
+    """Returns when the pipeline's endpoint answers.
+
+    Raises:
+        DivisionsError: the pipeline is refused or fails, or nothing gets warm.
+    """
+    pipeline = load_pipeline(pipeline_path)
+    endpoint = pipeline.deployment.endpoint
+    with Client(cluster.gateway_url, home=settings.home, timeout_s=15.0) as client:
+        if not _is_served(client.status(), endpoint):
+            version = Registry(settings.home, settings.tracking_uri).reference_version(pipeline.model_name)
+            if version is None:
+                _train(settings, cluster, pipeline_path, progress)
+            else:
+                progress.notice(f"the registry has {version.model} {version.version}: serving it")
+                start_version(client, settings, pipeline, version, force=True)
+        with step(progress, clock, f"Warm {endpoint} up") as current:
+            current.detail = _wait_until_warm(client, cluster, pipeline)
+
+
+def _is_served(status: ServiceStatus, endpoint: str) -> bool:
+    """Whether the journal has something to serve there, warm or not yet."""
+    for rollout in status.rollouts:
+        if rollout.endpoint == endpoint:
+            return rollout.stable_version is not None or rollout.phase not in _LOST
+    return False
+
+
+def _train(settings: Settings, cluster: Cluster, pipeline_path: Path, progress: Progress) -> None:
+    demo = write_demo_data(settings.home / "demo")
+    progress.notice(f"nothing is registered yet: training on demo data of {FIRST_DAY} in {demo.raw}")
+    options = StartOptions(
+        pipeline_path=pipeline_path,
+        input_uri=str(demo.raw / "partition=${today}"),
+        today=FIRST_DAY,
+        gateway_url=cluster.gateway_url,
+    )
+    try:
+        start(options, settings, progress)
+    finally:
+        from deploy.cluster.ray_connection import leave_ray  # by now the environment that Ray reads at import is right
+
+        leave_ray()
+
+
+def _wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> str:
+    """Waits until the endpoint's stable version has a warm replica that a gateway knows; returns what serves."""
+    endpoint = pipeline.deployment.endpoint
+    latest: list[RolloutStatus] = []
+
+    def is_warm() -> bool:
+        if not cluster.is_alive:
+            raise ClusterError("the cluster ended by itself", remedy="see the logs folder of the home")
+        try:
+            latest[:] = [one for one in client.status().rollouts if one.endpoint == endpoint]
+        except DivisionsError:  # the controller or a gateway is being restarted
+            return False
+        if latest and latest[0].phase in _LOST and latest[0].stable_version is None:
+            raise ClusterError(f"{endpoint} does not get warm: {latest[0].rollback_reason or latest[0].message}")
+        # The gateway is asked last: it may hear of a replica a moment after the controller does.
+        path = f"/v2/models/{endpoint}/ready"
+        return bool(latest) and latest[0].stable_replicas > 0 and answers_ok(cluster.gateway_url, path)
+
+    if not wait_until(is_warm, WARM_DEADLINE_S):
+        reason = latest[0].message if latest else "no rollout of it was started"
+        raise ClusterError(f"{endpoint} is not warm after {WARM_DEADLINE_S:g} s: {reason}")
+    return f"{latest[0].model} {latest[0].stable_version}"

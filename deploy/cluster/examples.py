@@ -1,0 +1,52 @@
+"""Calls to try, as one pastes them into a shell, with customers that the online store really knows."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from contextlib import closing, suppress
+from pathlib import Path
+
+from deploy.cluster.gateway_address import fetch
+from divisions.errors import OnlineStoreError
+from divisions.online_store import OnlineStoreReader, online_store_path
+
+
+def example_calls(home: Path, gateway_url: str) -> list[str]:
+    """Two lines for each endpoint that is served: a customer by id, and the same customer by features."""
+    lines: list[str] = []
+    for endpoint, names in _served(gateway_url).items():
+        found = _known_customer(home, endpoint)
+        if found is None:
+            continue
+        customer_id, raw = found
+        features = {name: value for name, value in raw.items() if name in names}
+        lines += [
+            "",
+            "Try it:",
+            f"  {_curl(gateway_url, endpoint, {'customer_id': customer_id})}",
+            f"  {_curl(gateway_url, endpoint, {'customer_id': customer_id, 'features': features})}",
+        ]
+    return lines
+
+
+def _curl(gateway_url: str, endpoint: str, body: dict[str, object]) -> str:
+    data = json.dumps(body, ensure_ascii=False)
+    url = f"{gateway_url}/api/v2/predict/{endpoint}"
+    return f"curl -s {url} -H 'content-type: application/json' -d {shlex.quote(data)}"
+
+
+def _served(gateway_url: str) -> dict[str, set[str]]:
+    """The endpoints of a gateway, and the names of their features."""
+    with suppress(ValueError):
+        endpoints = json.loads(fetch(gateway_url, "/") or b"{}").get("endpoints", {})
+        return {name: set(endpoint.get("features", {})) for name, endpoint in endpoints.items()}
+    return {}
+
+
+def _known_customer(home: Path, endpoint: str) -> tuple[str, dict[str, object]] | None:
+    with suppress(OnlineStoreError), closing(OnlineStoreReader(online_store_path(home), endpoint)) as reader:
+        found = reader.first()
+        if found is not None:
+            return found[0], json.loads(found[1])
+    return None

@@ -1,0 +1,126 @@
+"""Takes an embedded cluster down, by what ``<home>/cluster.json`` says, and whatever is left of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from deploy.cluster import cluster_file, ray_head
+from deploy.cluster.cluster_file import Cluster
+from deploy.cluster.processes import end, find_owned, wait_until
+from divisions.clock import Clock
+from divisions.errors import ClusterError, NotRunningError
+from divisions.progress import Progress, step
+from divisions.settings import inherited_environment, ray_environment, runtime_dir
+
+DRAIN_DEADLINE_S = 25.0
+HEAD_GRACE_S = 10.0
+LEFTOVER_GRACE_S = 2.0
+
+
+def stop(home: Path, progress: Progress, clock: Clock) -> Cluster:
+    """Stops the cluster of ``home`` and returns what it was; no process of it is left.
+
+    Raises:
+        NotRunningError: none is up.
+    """
+    try:
+        cluster = cluster_file.read_cluster(home)
+    except ClusterError as error:
+        progress.notice(f"{error.message}; removing it")
+        cluster = None
+    if cluster is None:
+        clean_up(home)
+        raise NotRunningError(f"no cluster of {home} is up", remedy="start one with `divisions up`")
+    if not cluster.is_alive:
+        progress.notice(f"the cluster (pid {cluster.pid}) had ended already; cleaning up after it")
+        clean_up(home)
+        return cluster
+    with uninterrupted():
+        cluster_file.write_cluster(home, msgspec.structs.replace(cluster, phase=cluster_file.STOPPING))
+        if cluster.phase == cluster_file.UP:
+            with step(progress, clock, "Drain") as current:
+                current.detail = drain(home, cluster)
+        with step(progress, clock, "Stop Ray"):
+            kill(home)
+    return cluster
+
+
+def was_stopped(home: Path, cluster: Cluster) -> bool:
+    """Whether somebody stops, or has stopped, ``cluster`` on purpose."""
+    with contextlib.suppress(ClusterError):
+        now = cluster_file.read_cluster(home)
+        return now is None or now.phase == cluster_file.STOPPING or now.pid != cluster.pid
+    return False
+
+
+def drain(home: Path, cluster: Cluster) -> str:
+    """Lets replicas and gateways finish; returns a note when that was given up."""
+    command = [sys.executable, "-m", "deploy.cluster.ray_drain", cluster.ray_address]
+    log_path = home / "logs" / "drain.log"
+    try:
+        with log_path.open("wb") as log:
+            environment = inherited_environment() | ray_environment(home)
+            environment.pop("RAY_AUTH_TOKEN", None)
+            status = subprocess.run(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                timeout=DRAIN_DEADLINE_S,
+                check=False,
+            ).returncode
+    except subprocess.TimeoutExpired:
+        return f"given up after {DRAIN_DEADLINE_S:g} s"
+    return "" if status == 0 else f"failed, see {log_path}"
+
+
+def kill(home: Path) -> None:
+    """Ends all processes of the cluster of ``home``, up or half started, and removes its traces. No exception."""
+    with uninterrupted():
+        with contextlib.suppress(ClusterError):
+            cluster = cluster_file.read_cluster(home)
+            if cluster is not None and cluster.is_alive:
+                os.kill(cluster.pid, signal.SIGTERM)
+                wait_until(lambda: not cluster.is_alive, HEAD_GRACE_S + 10.0)
+                end(lambda: find_owned(Path(cluster.runtime), cluster.pid), LEFTOVER_GRACE_S)
+        clean_up(home)
+
+
+def clean_up(home: Path) -> None:
+    """Ends what is left of a cluster that has no supervisor any more; removes its sockets and its file."""
+    runtime = runtime_dir(home)
+    end(lambda: find_owned(runtime), LEFTOVER_GRACE_S)
+    _keep_logs(runtime, home)
+    shutil.rmtree(runtime, ignore_errors=True)
+    cluster_file.remove_cluster(home)
+
+
+def _keep_logs(runtime: Path, home: Path) -> None:
+    """Moves the logs of Ray's processes to ``<home>/logs/ray``, in place of those of the cluster before."""
+    logs = ray_head.temp_dir(runtime) / "session_latest" / "logs"
+    if logs.is_dir():
+        target = home / "logs" / "ray"
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.move(logs.resolve(), target)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Whoever presses Ctrl-C again while we are cleaning up must not leave half of it undone."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,182 @@
+"""The pipeline file as typed values. `divisions.pipeline.file` parses the YAML into them.
+
+Defaults stand here, once. Where the file is silent about a section, the section's defaults hold.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Cron:
+    """A ``schedule:`` trigger: five cron fields, in UTC."""
+
+    expression: str
+
+
+class Device(enum.StrEnum):
+    CPU = "cpu"
+    GPU = "gpu"
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """``python:3.11-gpu``."""
+
+    python: str = "3.11"
+    device: Device = Device.CPU
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """``2vCPU, 8GB RAM`` or ``T4-GPU, 16GB VRAM``. ``accelerator_type`` is Ray's name, such as ``T4``."""
+
+    num_cpus: float = 1.0
+    memory_gb: float | None = None
+    num_gpus: float = 0.0
+    accelerator_type: str | None = None
+    vram_gb: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DataPrep:
+    """``input`` still contains its variables; `divisions.pipeline.variables.expand` fills them in."""
+
+    input: str
+    runtime: Runtime = Runtime()
+    resources: Resources = Resources()
+
+
+@dataclass(frozen=True, slots=True)
+class Hyperparams:
+    learning_rate: float = 0.001
+    batch_size: int = 256
+    epochs: int = 50
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    hidden: tuple[int, ...] = (128, 128)
+    embedding_dim: int = 8
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    runtime: Runtime = Runtime()
+    resources: Resources = Resources()
+    hyperparams: Hyperparams = Hyperparams()
+    workers: int = 1
+
+
+class Comparison(enum.StrEnum):
+    GREATER = ">"
+    GREATER_EQUAL = ">="
+    LESS = "<"
+    LESS_EQUAL = "<="
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """``auc > 0.85``: the metric must compare so with the threshold."""
+
+    metric: str
+    comparison: Comparison
+    threshold: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.comparison.value} {self.threshold:g}"
+
+
+DRIFT_GATE = Gate("drift_score", Comparison.LESS, 0.15)
+
+
+class RollbackPolicy(enum.StrEnum):
+    AUTO = "auto"
+    HOLD = "hold"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Gates that a model must pass before it may serve. The drift gate holds unless the file says otherwise."""
+
+    gates: tuple[Gate, ...] = (DRIFT_GATE,)
+    rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Which columns mean what. Empty ``numeric``/``categorical``/``boolean`` means: infer from the data's types."""
+
+    entity: str = "customer_id"
+    label: str = ""
+    """Empty means the endpoint's name."""
+    event_time: str = "event_time"
+    numeric: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    boolean: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    holdout_fraction: float = 0.2
+    """Share of customers, chosen by a hash of the entity, that training never sees and metrics are taken on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """``name`` empty means ``<endpoint>-predictor``."""
+
+    name: str = ""
+    major: int = 1
+    """Major version: ``-vN`` at the end of the pipeline's name, unless given. Versions read ``major.registry``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Replicas of one version. Of a GPU, stable takes ``num_gpus`` and a canary ``canary_num_gpus`` per replica.
+
+    The file that is silent about serving, but trains on a GPU, serves on one of the same type; whoever starts the
+    replicas falls back to CPU, with a notice, where the cluster has none.
+    """
+
+    replicas: int = 2
+    num_cpus: float = 0.5
+    num_gpus: float = 0.0
+    canary_num_gpus: float = 0.0
+    max_batch: int = 256
+    accelerator_type: str | None = None
+    placement: Placement = Placement.REPLICAS
+    engine: EngineChoice = EngineChoice.AUTO
+    vram_gb: float | None = None
+    """Memory of a whole GPU; None means what the GPU has. Of it, each replica may use its share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """``canary: 20% → 50% → 100%`` of ``/api/v2/predict/churn``."""
+
+    endpoint: str
+    """The endpoint's name: the path's last segment."""
+    steps_bp: tuple[int, ...] = (2_000, 5_000, FULL_BP)
+    analysis: AnalysisSpec = AnalysisSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    name: str
+    data_prep: DataPrep
+    deployment: Deployment
+    training: Training = Training()
+    validation: Validation = Validation()
+    trigger: Cron | None = None
+    features: Features = Features()
+    model: Model = Model()
+    serving: Serving = Serving()
+
+    @property
+    def model_name(self) -> str:
+        return self.model.name or f"{self.deployment.endpoint}-predictor"
+
+    @property
+    def label(self) -> str:
+        return self.features.label or self.deployment.endpoint

@@ -1,0 +1,198 @@
+"""The pipeline file: from YAML text to `divisions.pipeline.definition.Pipeline`, with every error at its line and
+column.
+
+The functions below follow the file from top to bottom, one per section. docs/pipeline.md describes every key.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from divisions.errors import PipelineError
+from divisions.pipeline.definition import (
+    DRIFT_GATE,
+    DataPrep,
+    Deployment,
+    Device,
+    Gate,
+    Hyperparams,
+    Pipeline,
+    Resources,
+    RollbackPolicy,
+    Runtime,
+    Training,
+    Validation,
+)
+from divisions.pipeline.expressions import parse_gates
+from divisions.pipeline.options import analysis, features, model, serving
+from divisions.pipeline.resources import (
+    MAX_NAME_CHARS,
+    parse_endpoint,
+    parse_name,
+    parse_resources,
+    parse_runtime,
+    parse_strategy,
+    parse_trigger,
+)
+from divisions.pipeline.variables import check_variables
+from divisions.pipeline.yaml_nodes import MAX_BYTES, Mapping, read_nodes
+from divisions.pipeline.yaml_sections import (
+    Problems,
+    Section,
+    choice,
+    integer,
+    items,
+    number,
+    one_or_items,
+    parsed,
+)
+
+_MAX_INPUT_CHARS = 1_024
+
+
+def load_pipeline(path: Path) -> Pipeline:
+    """Reads and parses a pipeline file.
+
+    Raises:
+        PipelineError: the file cannot be read, or is malformed. Everything that is wrong with it is in this one error.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        if len(data) > MAX_BYTES:
+            raise PipelineError(
+                f"the file has more than {MAX_BYTES} bytes", remedy="is it a pipeline file?", path=str(path)
+            )
+        return parse_pipeline(data.decode("utf-8"), str(path))
+    except OSError as error:
+        raise PipelineError(
+            f"the pipeline file cannot be read: {error.strerror}", remedy="check the path", path=str(path)
+        ) from None
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        raise PipelineError(
+            f"byte 0x{data[error.start]:02X} is not UTF-8",
+            remedy="save the file as UTF-8",
+            path=str(path),
+            line=before.count(b"\n") + 1,
+            column=len(before) - before.rfind(b"\n"),
+        ) from None
+
+
+def parse_pipeline(text: str, path: str = "") -> Pipeline:
+    """Parses the text of a pipeline file; ``path`` is named in errors.
+
+    Raises:
+        PipelineError: the text is malformed. ``others`` of the error holds what else is wrong.
+    """
+    root = read_nodes(text, path)
+    if not isinstance(root, Mapping):
+        raise PipelineError(
+            "the file must be a section with keys such as 'pipeline' and 'stages'",
+            remedy="see docs/pipeline.md for an example",
+            path=path,
+            line=root.place.line,
+            column=root.place.column,
+        )
+    problems = Problems(path)
+    pipeline = _pipeline(Section(root, "", problems))
+    problems.raise_any()
+    return pipeline
+
+
+def _pipeline(root: Section) -> Pipeline:
+    with root:
+        name = root.require("pipeline", parsed(parse_name), "")
+        trigger = root.take("trigger", parsed(parse_trigger), None)
+        with root.section("stages", is_required=True) as stages:
+            data_prep = _data_prep(stages.section("data_prep", is_required=True))
+            training = _training(stages.section("training"))
+            validation = _validation(stages.section("validation"))
+            deployment = _deployment(stages.section("deployment", is_required=True))
+        pipeline = Pipeline(
+            name=name,
+            trigger=trigger,
+            data_prep=data_prep,
+            training=training,
+            validation=validation,
+            deployment=deployment,
+            features=features(root.section("features")),
+            model=model(root.section("model"), name),
+            serving=serving(root.section("serving"), training.resources),
+        )
+        if len(pipeline.model_name) > MAX_NAME_CHARS:
+            root.report(f"the model's name {pipeline.model_name!r} is too long", "give model.name a shorter one")
+        return pipeline
+
+
+def _data_prep(section: Section) -> DataPrep:
+    with section:
+        runtime, resources = _machine(section)
+        return DataPrep(section.require("input", parsed(_input), ""), runtime, resources)
+
+
+def _machine(section: Section) -> tuple[Runtime, Resources]:
+    runtime = section.take("runtime", parsed(parse_runtime), Runtime())
+    resources = section.take("resources", parsed(parse_resources), Resources())
+    if section.has("runtime") and (runtime.device is Device.GPU) != (resources.num_gpus > 0):
+        if runtime.device is Device.GPU:
+            section.report(
+                "a GPU runtime without a GPU", "add one to resources, such as 'T4-GPU', or write '-cpu'", "runtime"
+            )
+        else:
+            section.report("a GPU, but a CPU runtime", f"write 'python:{runtime.python}-gpu'", "runtime")
+    return runtime, resources
+
+
+def _input(template: str) -> str:
+    if not template or len(template) > _MAX_INPUT_CHARS or not template.isprintable():
+        raise PipelineError(
+            f"an input must be 1 to {_MAX_INPUT_CHARS} visible characters",
+            remedy="write a path or URI such as 's3://raw-events/partition=${today}'",
+        )
+    check_variables(template)
+    return template
+
+
+def _training(section: Section) -> Training:
+    with section:
+        runtime, resources = _machine(section)
+        workers = section.take("workers", integer(1, 256), Training().workers)
+        return Training(runtime, resources, _hyperparams(section.section("hyperparams")), workers)
+
+
+def _hyperparams(section: Section) -> Hyperparams:
+    usual = Hyperparams()
+    with section:
+        return Hyperparams(
+            learning_rate=section.take("learning_rate", number(0, 10, is_low_open=True), usual.learning_rate),
+            batch_size=section.take("batch_size", integer(1, 1_000_000), usual.batch_size),
+            epochs=section.take("epochs", integer(1, 10_000), usual.epochs),
+            weight_decay=section.take("weight_decay", number(0, 10), usual.weight_decay),
+            dropout=section.take("dropout", number(0, 1, is_high_open=True), usual.dropout),
+            hidden=section.take("hidden", items(integer(1, 16_384), most=16), usual.hidden),
+            embedding_dim=section.take("embedding_dim", integer(1, 1_024), usual.embedding_dim),
+            seed=section.take("seed", integer(0, 2**32 - 1), usual.seed),
+        )
+
+
+def _validation(section: Section) -> Validation:
+    with section:
+        none: tuple[Gate, ...] = ()
+        read = one_or_items(parsed(parse_gates))
+        gates = section.take("metric_threshold", read, none) + section.take("gates", read, none)
+        drift = section.take("drift_threshold", number(0, 100, is_low_open=True), DRIFT_GATE.threshold)
+        if any(gate.metric == DRIFT_GATE.metric for gate in gates):
+            if section.has("drift_threshold"):
+                section.report("a gate on drift_score says this too", "remove one of the two", "drift_threshold")
+        else:
+            gates += (Gate(DRIFT_GATE.metric, DRIFT_GATE.comparison, drift),)
+        policy = section.take("rollback_policy", choice(RollbackPolicy), Validation().rollback_policy)
+        return Validation(tuple(dict.fromkeys(gates)), policy)
+
+
+def _deployment(section: Section) -> Deployment:
+    with section:
+        endpoint = section.require("endpoint", parsed(parse_endpoint), "")
+        steps_bp = section.take("strategy", parsed(parse_strategy), Deployment("").steps_bp)
+        return Deployment(endpoint, steps_bp, analysis(section.section("analysis"), len(steps_bp)))

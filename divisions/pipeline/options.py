@@ -1,0 +1,157 @@
+"""The optional sections of a pipeline file: ``features``, ``model``, ``serving`` and ``deployment.analysis``.
+
+One function per section; each fills in what the file leaves out.
+"""
+
+from __future__ import annotations
+
+import re
+
+from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, Placement
+from divisions.errors import PipelineError
+from divisions.pipeline.definition import Features, Model, Resources, Serving
+from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
+from divisions.pipeline.yaml_nodes import Node, Scalar
+from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, text
+
+_DAY_S = 86_400.0
+_MAJOR = re.compile(r"-v([0-9]{1,4})$")
+
+
+def analysis(section: Section, num_steps: int) -> AnalysisSpec:
+    usual = AnalysisSpec()
+    share = number(0, 0.5, is_low_open=True)
+    with section:
+        spec = AnalysisSpec(
+            tolerance=section.take("tolerance", number(0, 4, is_low_open=True), usual.tolerance),
+            tolerance_ms=section.take("tolerance_ms", number(0, 60_000), usual.tolerance_ms),
+            alpha=section.take("alpha", share, usual.alpha),
+            error_alpha=section.take("error_alpha", share, usual.error_alpha),
+            min_dwell_s=section.take("min_dwell_s", _duration_s(), usual.min_dwell_s),
+            max_dwell_s=section.take("max_dwell_s", _duration_s(), usual.max_dwell_s),
+            min_samples=section.take("min_samples", _one_or_more_samples, usual.min_samples),
+            bake_s=section.take("bake_s", _duration_s(), usual.bake_s),
+            warmup_s=section.take("warmup_s", _duration_s(), usual.warmup_s),
+            warmup_requests=section.take("warmup_requests", integer(0, 1_000_000), usual.warmup_requests),
+            holdback_bp=section.take("holdback_bp", _holdback_bp, usual.holdback_bp),
+            deploy_deadline_s=section.take("deploy_deadline_s", _duration_s(), usual.deploy_deadline_s),
+            drain_s=section.take("drain_s", _duration_s(), usual.drain_s),
+            keep_stable_s=section.take("keep_stable_s", _duration_s(), usual.keep_stable_s),
+            guards=section.take("guards", items(_guard, most=len(GUARDS)), usual.guards),
+            shadow_s=section.take("shadow_s", _duration_s(), usual.shadow_s),
+            on_inconclusive=section.take("on_inconclusive", _on_inconclusive, usual.on_inconclusive),
+        )
+        if spec.max_dwell_s < spec.min_dwell_s:
+            section.report(
+                f"max_dwell_s ({spec.max_dwell_s:g}) is below min_dwell_s ({spec.min_dwell_s:g})", "raise the former"
+            )
+        if section.has("min_samples") and len(spec.min_samples) > num_steps:
+            section.report(
+                f"{len(spec.min_samples)} numbers for {num_steps} canary steps", "give one per step", "min_samples"
+            )
+        return spec
+
+
+def _duration_s() -> Reader[float]:
+    seconds = number(0, 7 * _DAY_S)
+
+    def read(node: Node) -> float:
+        if isinstance(node, Scalar) and node.text[-1:].isalpha():
+            value_s = parse_duration_s(text(node).strip())
+            return seconds(Scalar(repr(value_s), True, node.place))
+        return seconds(node)
+
+    return read
+
+
+def _one_or_more_samples(node: Node) -> tuple[int, ...]:
+    count = integer(1, 1_000_000_000)
+    return (count(node),) if isinstance(node, Scalar) else items(count, most=20)(node)
+
+
+def _holdback_bp(node: Node) -> int:
+    if isinstance(node, Scalar) and node.text.endswith("%"):
+        return integer(0, FULL_BP // 2)(Scalar(str(parse_percent_bp(node.text)), True, node.place))
+    return integer(0, FULL_BP // 2)(node)
+
+
+def _guard(node: Node) -> str:
+    name = text(node)
+    if name not in GUARDS:
+        raise PipelineError(f"unknown guard {name[:60]!r}", remedy=f"the guards are {', '.join(GUARDS)}")
+    return name
+
+
+def _on_inconclusive(node: Node) -> str:
+    name = text(node)
+    if name not in ("hold", "rollback"):
+        raise PipelineError("must be hold or rollback", remedy="hold asks the operator, rollback does not")
+    return name
+
+
+def features(section: Section) -> Features:
+    usual = Features()
+    columns = items(_column)
+    with section:
+        spec = Features(
+            entity=section.take("entity", _column, usual.entity),
+            label=section.take("label", _column, usual.label),
+            event_time=section.take("event_time", _column, usual.event_time),
+            numeric=section.take("numeric", columns, usual.numeric),
+            categorical=section.take("categorical", columns, usual.categorical),
+            boolean=section.take("boolean", columns, usual.boolean),
+            exclude=section.take("exclude", columns, usual.exclude),
+            holdout_fraction=section.take("holdout_fraction", number(0.01, 0.9), usual.holdout_fraction),
+        )
+        used = (spec.entity, spec.label, spec.event_time)
+        named = (*filter(None, used), *spec.numeric, *spec.categorical, *spec.boolean, *spec.exclude)
+        twice = sorted({column for column in named if named.count(column) > 1})
+        if twice:
+            section.report(f"column {twice[0]!r} is named twice", "give every column one meaning")
+        return spec
+
+
+def _column(node: Node) -> str:
+    name = text(node)
+    if not 1 <= len(name) <= 128 or not name.isprintable():
+        raise PipelineError("a column's name must be 1 to 128 visible characters", remedy="name a column of the input")
+    return name
+
+
+def model(section: Section, pipeline_name: str) -> Model:
+    suffix = _MAJOR.search(pipeline_name)
+    with section:
+        return Model(
+            name=section.take("name", parsed(parse_name), Model().name),
+            major=section.take("major", integer(0, 9_999), int(suffix[1]) if suffix else Model().major),
+        )
+
+
+def serving(section: Section, trained_on: Resources) -> Serving:
+    usual = Serving()
+    with section:
+        num_gpus = section.take("num_gpus", _gpus, 1.0 if trained_on.num_gpus else usual.num_gpus)
+        usual_type = trained_on.accelerator_type if num_gpus else None
+        accelerator_type = section.take("accelerator_type", text, usual_type)
+        # What training says of its GPU's memory holds for the same GPU only.
+        usual_vram_gb = trained_on.vram_gb if num_gpus and accelerator_type == usual_type else None
+        return Serving(
+            replicas=section.take("replicas", integer(1, 1_000), usual.replicas),
+            num_cpus=section.take("num_cpus", number(0, 1_000), usual.num_cpus),
+            num_gpus=num_gpus,
+            canary_num_gpus=section.take("canary_num_gpus", _gpus, num_gpus / 2 if num_gpus <= 1 else num_gpus),
+            max_batch=section.take("max_batch", integer(1, 65_536), usual.max_batch),
+            placement=section.take("placement", choice(Placement), usual.placement),
+            accelerator_type=accelerator_type,
+            engine=section.take("engine", choice(EngineChoice), usual.engine),
+            vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), usual_vram_gb),
+        )
+
+
+def _gpus(node: Node) -> float:
+    num_gpus = number(0, 64)(node)
+    if num_gpus > 1 and num_gpus != int(num_gpus):
+        raise PipelineError(
+            f"a replica cannot have {num_gpus:g} GPUs", remedy="write a fraction up to 1 or a whole number, as Ray does"
+        )
+    return num_gpus

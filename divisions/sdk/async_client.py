@@ -1,0 +1,148 @@
+"""`AsyncClient`: what `divisions.sdk.client.Client` is to blocking code, for asyncio."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from divisions.control import RolloutSpec, RolloutStatus
+from divisions.errors import ClusterError, DeadlineExceededError
+from divisions.sdk import calls, predict
+from divisions.sdk.calls import Call, ServiceStatus, Watch
+from divisions.sdk.peer import DEFAULT_URL, Peer
+from divisions.sdk.predict import Prediction
+
+if TYPE_CHECKING:
+    import httpx
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """`Client` for asyncio: the same methods, awaited. See there for the arguments."""
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        home: Path | None = None,
+        entity: str = "customer_id",
+        timeout_s: float = 10.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        import httpx
+
+        self._peer = Peer(base_url, token, home, timeout_s)
+        self._entity = entity
+        self._http = httpx.AsyncClient(
+            base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections that are kept open."""
+        await self._http.aclose()
+
+    @overload
+    async def predict(
+        self, endpoint: str, *, customer_id: str | None = None, features: Mapping[str, object] | None = None
+    ) -> Prediction: ...
+
+    @overload
+    async def predict(self, endpoint: str, *, instances: Any) -> list[Prediction]: ...
+
+    async def predict(
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | None = None,
+        features: Mapping[str, object] | None = None,
+        instances: Any = None,
+    ) -> Prediction | list[Prediction]:
+        """See `Client.predict`."""
+        if instances is None:
+            return await self._send(predict.predict_one(endpoint, self._entity, customer_id, features))
+        predict.check_alone(customer_id, features)
+        return await self._send(predict.predict_many(endpoint, self._entity, instances))
+
+    async def status(self) -> ServiceStatus:
+        """See `Client.status`."""
+        return await self._send(calls.get_status())
+
+    async def rollouts(self) -> tuple[RolloutStatus, ...]:
+        """See `Client.rollouts`."""
+        return await self._send(calls.list_rollouts())
+
+    def rollout(self, endpoint: str) -> AsyncRollout:
+        """See `Client.rollout`."""
+        return AsyncRollout(self, endpoint)
+
+    async def start_rollout(self, spec: RolloutSpec, *, force: bool = False) -> RolloutStatus:
+        """See `Client.start_rollout`."""
+        return await self._send(calls.start_rollout(spec, is_forced=force))
+
+    async def _send(self, call: Call[T]) -> T:
+        import httpx
+
+        headers = self._peer.headers(call)
+        try:
+            response = await self._http.request(call.method, call.path, content=call.body, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._peer.failure(error) from None
+        return calls.answer(call, response.status_code, response.headers, response.content)
+
+
+class AsyncRollout:
+    """`Rollout` for asyncio."""
+
+    def __init__(self, client: AsyncClient, endpoint: str) -> None:
+        self._client = client
+        self.endpoint = endpoint
+
+    async def status(self) -> RolloutStatus:
+        return await self._client._send(calls.get_rollout(self.endpoint))
+
+    async def pause(self, *, generation: int | None = None) -> RolloutStatus:
+        return await self._command("pause", generation)
+
+    async def resume(self, *, generation: int | None = None) -> RolloutStatus:
+        return await self._command("resume", generation)
+
+    async def promote(self, *, generation: int | None = None) -> RolloutStatus:
+        return await self._command("promote", generation)
+
+    async def abort(self, *, generation: int | None = None) -> RolloutStatus:
+        return await self._command("abort", generation)
+
+    async def rollback(self, to: str | None = None, *, generation: int | None = None) -> RolloutStatus:
+        """See `Rollout.rollback`."""
+        return await self._command("rollback", generation, to)
+
+    async def watch(self, *, poll_s: float = 1.0, patience: int = 30) -> AsyncIterator[RolloutStatus]:
+        """See `Rollout.watch`."""
+        import asyncio  # 20 ms that blocking users of the package need not wait for
+
+        watch = Watch(patience)
+        while not watch.is_over:
+            try:
+                status = await self.status()
+            except (ClusterError, DeadlineExceededError) as error:
+                watch.failed(error)
+            else:
+                if watch.is_news(status):
+                    yield status
+            if not watch.is_over:
+                await asyncio.sleep(poll_s)
+
+    async def _command(self, action: str, generation: int | None, to: str | None = None) -> RolloutStatus:
+        return await self._client._send(calls.command(self.endpoint, action, generation=generation, to=to))

@@ -1,0 +1,195 @@
+"""The Python SDK: `Client` for blocking code, `AsyncClient` for asyncio. Both say the same (`divisions.sdk.calls`).
+
+    from divisions import Client
+
+    with Client("http://127.0.0.1:8000") as client:
+        client.predict("churn", customer_id="c-1").probability
+        for status in client.rollout("churn").watch():
+            print(status.phase, status.actual_weight_bp / 100, "%")
+
+Every failure is a `divisions.errors.DivisionsError`. Calls that control rollouts carry the token: the one that is
+given, else, towards this very machine only, the one in the home folder of the running cluster.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
+
+from divisions.control import RolloutSpec, RolloutStatus
+from divisions.errors import ClusterError, DeadlineExceededError
+from divisions.sdk import calls, predict
+from divisions.sdk.async_client import AsyncClient, AsyncRollout
+from divisions.sdk.calls import Call, ServiceStatus, Watch
+from divisions.sdk.peer import DEFAULT_URL, Peer
+from divisions.sdk.predict import Prediction
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["AsyncClient", "AsyncRollout", "Client", "Prediction", "Rollout", "ServiceStatus"]
+
+T = TypeVar("T")
+
+
+class Client:
+    """A blocking client of one gateway; safe to share between threads.
+
+    Args:
+        base_url: of the gateway.
+        token: of the control API. None means: read it from ``home`` when the gateway is on this machine.
+        home: the cluster's home folder; None means that of the settings (``DIVISIONS_HOME``).
+        entity: the name of the entity's column, where it is not ``customer_id``.
+        timeout_s: longest wait for the connection and for each part of an answer.
+        transport: an httpx transport to use in place of the network.
+    """
+
+    def __init__(
+        self,
+        base_url: str = DEFAULT_URL,
+        *,
+        token: str | None = None,
+        home: Path | None = None,
+        entity: str = "customer_id",
+        timeout_s: float = 10.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        import httpx
+
+        self._peer = Peer(base_url, token, home, timeout_s)
+        self._entity = entity
+        # A proxy of the environment must never see what is meant for this machine.
+        self._http = httpx.Client(
+            base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections that are kept open."""
+        self._http.close()
+
+    @overload
+    def predict(
+        self, endpoint: str, *, customer_id: str | None = None, features: Mapping[str, object] | None = None
+    ) -> Prediction: ...
+
+    @overload
+    def predict(self, endpoint: str, *, instances: Any) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | None = None,
+        features: Mapping[str, object] | None = None,
+        instances: Any = None,
+    ) -> Prediction | list[Prediction]:
+        """Predicts one row (``customer_id``, ``features`` or both) or many (``instances``).
+
+        Args:
+            endpoint: the endpoint's name, such as ``churn``.
+            customer_id: whose row it is; alone, its features come from the online store.
+            features: raw values by name; None and NaN are missing values.
+            instances: a list of rows (customer ids, flat mappings, or ``{"customer_id", "features"}``) or a DataFrame.
+
+        Raises:
+            RequestError: the gateway could not answer; see the subclasses.
+            NotRunningError: nothing listens at the URL.
+        """
+        if instances is None:
+            return self._send(predict.predict_one(endpoint, self._entity, customer_id, features))
+        predict.check_alone(customer_id, features)
+        return self._send(predict.predict_many(endpoint, self._entity, instances))
+
+    def status(self) -> ServiceStatus:
+        """Replicas, rollouts and the epoch of the routing table."""
+        return self._send(calls.get_status())
+
+    def rollouts(self) -> tuple[RolloutStatus, ...]:
+        """The latest rollout of every endpoint."""
+        return self._send(calls.list_rollouts())
+
+    def rollout(self, endpoint: str) -> Rollout:
+        """A handle of the endpoint's latest rollout; nothing is sent yet."""
+        return Rollout(self, endpoint)
+
+    def start_rollout(self, spec: RolloutSpec, *, force: bool = False) -> RolloutStatus:
+        """Wishes for a rollout. ``force`` repeats a spec that was rolled back before."""
+        return self._send(calls.start_rollout(spec, is_forced=force))
+
+    def _send(self, call: Call[T]) -> T:
+        import httpx
+
+        headers = self._peer.headers(call)
+        try:
+            response = self._http.request(call.method, call.path, content=call.body, headers=headers)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise self._peer.failure(error) from None
+        return calls.answer(call, response.status_code, response.headers, response.content)
+
+
+class Rollout:
+    """The latest rollout of one endpoint.
+
+    Commands take the ``generation`` of the status that they were decided on: when the rollout has moved on since,
+    they are refused with `ConflictError`. None means whatever it is.
+    """
+
+    def __init__(self, client: Client, endpoint: str) -> None:
+        self._client = client
+        self.endpoint = endpoint
+
+    def status(self) -> RolloutStatus:
+        return self._client._send(calls.get_rollout(self.endpoint))
+
+    def pause(self, *, generation: int | None = None) -> RolloutStatus:
+        """Holds the weight where it is; guards go on watching."""
+        return self._command("pause", generation)
+
+    def resume(self, *, generation: int | None = None) -> RolloutStatus:
+        return self._command("resume", generation)
+
+    def promote(self, *, generation: int | None = None) -> RolloutStatus:
+        """Brings the canary to all traffic without waiting for the remaining steps."""
+        return self._command("promote", generation)
+
+    def abort(self, *, generation: int | None = None) -> RolloutStatus:
+        """Takes the canary back to no traffic."""
+        return self._command("abort", generation)
+
+    def rollback(self, to: str | None = None, *, generation: int | None = None) -> RolloutStatus:
+        """Goes back to the version ``to``; None means the one that served before."""
+        return self._command("rollback", generation, to)
+
+    def watch(self, *, poll_s: float = 1.0, patience: int = 30) -> Iterator[RolloutStatus]:
+        """Yields the status whenever it has changed, until the rollout is over.
+
+        Args:
+            poll_s: time between looks.
+            patience: looks in a row that may fail before the failure is raised; a controller that was killed is back
+                after some seconds, and the rollout with it.
+        """
+        watch = Watch(patience)
+        while not watch.is_over:
+            try:
+                status = self.status()
+            except (ClusterError, DeadlineExceededError) as error:
+                watch.failed(error)
+            else:
+                if watch.is_news(status):
+                    yield status
+            if not watch.is_over:
+                time.sleep(poll_s)
+
+    def _command(self, action: str, generation: int | None, to: str | None = None) -> RolloutStatus:
+        return self._client._send(calls.command(self.endpoint, action, generation=generation, to=to))

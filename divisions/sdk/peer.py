@@ -1,0 +1,85 @@
+"""The gateway as its clients see it: where it is, who we are to it, and what a failed exchange means."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from divisions.errors import (
+    AccessDeniedError,
+    ClusterError,
+    DeadlineExceededError,
+    DivisionsError,
+    NotRunningError,
+    UsageError,
+)
+from divisions.sdk.calls import Call
+
+T = TypeVar("T")
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+class Peer:
+    """One gateway. The only I/O is reading the token."""
+
+    def __init__(self, base_url: str, token: str | None, home: Path | None, timeout_s: float) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise UsageError(f"{base_url[:100]!r} is not a URL of a gateway", remedy=f"write it like {DEFAULT_URL}")
+        self.base_url = base_url
+        self.timeout_s = timeout_s
+        self.is_loopback = _is_loopback(parts.hostname)
+        self._token = token
+        self._home = home
+
+    def headers(self, call: Call[T]) -> dict[str, str]:
+        headers = {"accept": "application/json"}
+        if call.body:
+            headers["content-type"] = "application/json"
+        if call.if_match is not None:
+            headers["if-match"] = str(call.if_match)
+        if call.is_control and (token := self._read_token()):
+            headers["authorization"] = f"Bearer {token}"
+        return headers
+
+    def _read_token(self) -> str:
+        # Read anew for each call: the cluster may come up, or come up again, after the client was made.
+        token = _token_of(self._home) if self._token is None and self.is_loopback else self._token or ""
+        if not token.isascii() or not token.isprintable():
+            raise AccessDeniedError("the token has characters that no token has", remedy="copy it again")
+        return token
+
+    def failure(self, error: Exception) -> DivisionsError:
+        """What a failed exchange means. ``error`` is httpx's."""
+        import httpx
+
+        match error:
+            case httpx.ConnectError() | httpx.ConnectTimeout():
+                return NotRunningError(f"nothing answers at {self.base_url}", remedy="start it with `divisions up`")
+            case httpx.TimeoutException():
+                return DeadlineExceededError(
+                    f"{self.base_url} did not answer within {self.timeout_s:g} s", remedy="raise timeout_s"
+                )
+            case _:
+                return ClusterError(f"the exchange with {self.base_url} broke off: {error}", remedy="try again")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _token_of(home: Path | None) -> str:
+    from divisions.settings import load_settings
+
+    path = (home or load_settings().home) / "token"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise AccessDeniedError(f"the token in {path} cannot be read: {error}", remedy="pass token=…") from None

@@ -1,0 +1,130 @@
+"""Predictions as the client sends and reads them: rows in, `Prediction` out. No I/O."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from divisions import errors
+from divisions.sdk.calls import Call, endpoint_name, nonsense, reader, to_json
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answered row. ``customer_id`` is None when the request named none."""
+
+    endpoint: str
+    probability: float
+    model: str
+    version: str
+    request_id: str
+    customer_id: str | None = None
+
+
+def predict_one(
+    endpoint: str, entity: str, customer_id: str | None, features: Mapping[str, object] | None
+) -> Call[Prediction]:
+    """A single row, given by its features, by its customer, or by both."""
+    row: dict[str, object] = {}
+    if customer_id is not None:
+        row[entity] = customer_id
+    if features is not None:
+        row["features"] = _plain_row(features)
+    if not row:
+        raise errors.UsageError("nothing to predict", remedy="give customer_id, features or instances")
+    return Call("POST", _predict_path(endpoint), _read_one(endpoint, entity), to_json(row), is_control=False)
+
+
+def predict_many(endpoint: str, entity: str, instances: Any) -> Call[list[Prediction]]:
+    """Many rows: a pandas DataFrame, or any of these, in any mix: customer ids, flat rows, ``{"features": {...}}``."""
+    if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
+        instances = instances.to_dict(orient="records")
+    if isinstance(instances, str | bytes | Mapping) or not isinstance(instances, Iterable):
+        raise errors.UsageError(
+            f"instances must be a list of rows or a DataFrame, got {type(instances).__name__}",
+            remedy="for a single row give features or customer_id",
+        )
+    rows = [_instance(item, entity) for item in instances]
+    body = to_json({"instances": rows})
+    return Call("POST", _predict_path(endpoint), _read_many(endpoint, entity), body, is_control=False)
+
+
+def check_alone(customer_id: str | None, features: Mapping[str, object] | None) -> None:
+    """Refuses a single row's arguments beside ``instances``."""
+    if customer_id is not None or features is not None:
+        raise errors.UsageError("instances stand alone", remedy="put customer_id and features into the rows")
+
+
+def _predict_path(endpoint: str) -> str:
+    return f"/api/v2/predict/{endpoint_name(endpoint)}"
+
+
+def _instance(item: object, entity: str) -> dict[str, object]:
+    if isinstance(item, str):
+        return {entity: item}
+    if not isinstance(item, Mapping):
+        raise errors.UsageError(
+            f"a row must be a mapping or a customer's id, got {type(item).__name__}", remedy="send features by name"
+        )
+    if isinstance(item.get("features"), Mapping):
+        return {**item, "features": _plain_row(item["features"])}
+    features = {name: value for name, value in item.items() if name != entity}
+    row: dict[str, object] = {"features": _plain_row(features)} if features else {}
+    if item.get(entity) is not None:
+        row[entity] = _plain(entity, item[entity])
+    return row
+
+
+def _plain_row(features: Mapping[str, object]) -> dict[str, object]:
+    return {name: _plain(name, value) for name, value in features.items()}
+
+
+def _plain(name: str, value: Any) -> object:
+    """A value as JSON has it: NumPy's scalars unwrapped, not-a-number and pandas' missing values as null."""
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        value = value.item()
+    if value is None or type(value).__name__ in {"NAType", "NaTType"}:
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            return None
+        raise errors.InvalidFeaturesError(f"feature {name!r} is infinite", remedy="send a finite number or None")
+    if isinstance(value, str | bool | int | float):
+        return value
+    raise errors.InvalidFeaturesError(
+        f"feature {name!r} is a {type(value).__name__}", remedy="send a number, a boolean, a text or None"
+    )
+
+
+def _read_one(endpoint: str, entity: str) -> Callable[[bytes], Prediction]:
+    read = reader(dict[str, Any])
+    return lambda body: _prediction(endpoint, entity, read(body))
+
+
+def _read_many(endpoint: str, entity: str) -> Callable[[bytes], list[Prediction]]:
+    read = reader(dict[str, Any])
+
+    def read_all(body: bytes) -> list[Prediction]:
+        whole = read(body)
+        rows = whole.pop("predictions", None)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise nonsense("it has no list of predictions")
+        return [_prediction(endpoint, entity, whole | row) for row in rows]
+
+    return read_all
+
+
+def _prediction(endpoint: str, entity: str, row: dict[str, Any]) -> Prediction:
+    probability = row.get(f"{endpoint}_probability")
+    if not isinstance(probability, int | float):
+        raise nonsense(f"it has no {endpoint}_probability")
+    return Prediction(
+        endpoint=endpoint,
+        probability=float(probability),
+        model=str(row.get("model", "")),
+        version=str(row.get("version", "")),
+        request_id=str(row.get("request_id", "")),
+        customer_id=row.get(entity),
+    )

@@ -1,0 +1,99 @@
+"""The judges of running rollouts and what the journal keeps of them: begun, restored, told of steps, saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from divisions.control import FULL_BP, Explanation, VersionSpec
+from router.control.journal import Journal
+from router.evidence.drift import NO_BINS, InputBins
+from router.rollouts import canary
+from router.rollouts.analysis import RolloutJudge
+from router.rollouts.monitor import Arms, Watch
+from router.rollouts.records import EndpointRecord
+from router.rollouts.states import State
+
+EXPLAINED = frozenset({"latency", "errors", "breaker", "split", "inputs", "predictions", "undecided"})
+"""The first words of reasons that a judge can explain with counts."""
+
+
+def arms(record: EndpointRecord) -> Arms | None:
+    """The versions that the endpoint's rollout compares now; None when it compares none."""
+    started = record.rollout
+    if started.stable is None or canary.is_finished(started.state):
+        return None
+    if not started.canary_bp and not canary.mirror_bp(started.state, started.policy):
+        return None
+    return Arms(started.stable.app_name, started.spec.version.app_name)
+
+
+class Judges:
+    """See the module.
+
+    Args:
+        journal: keeps snapshots.
+        watch: holds the judges and feeds them.
+        read_bins: reads the bins of a version's training data.
+    """
+
+    def __init__(
+        self, journal: Journal, watch: Watch, read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS
+    ) -> None:
+        self._journal = journal
+        self._watch = watch
+        self._read_bins = read_bins
+
+    def resume(self, records: Mapping[str, EndpointRecord], now_s: float) -> None:
+        """Goes on from the journal's snapshots after a restart."""
+        for record in records.values():
+            if arms(record) is None:
+                continue
+            judge = self._begun(record)
+            snapshot = self._journal.snapshot(record.endpoint, record.rollout.number)
+            index = canary.judged_step(record.rollout.state, record.rollout.policy)
+            if snapshot is not None:
+                judge.restore(snapshot)
+            if snapshot is None or snapshot.step_index != index:
+                self._enter(judge, record, now_s)
+            else:
+                started = record.rollout
+                judge.resume_step(salt=started.salt, weight_bp=started.canary_bp, gaps=started.present_gaps)
+
+    def enter_step(self, record: EndpointRecord, now_s: float) -> None:
+        """Tells the rollout's judge, a new one if need be, of the step that the record is in."""
+        self._enter(self._watch.judge(record.endpoint) or self._begun(record), record, now_s)
+
+    def explain(self, record: EndpointRecord, state: State) -> Explanation | None:
+        """Why the rollout goes from ``record`` into ``state``, if that is a roll-back or a hold with a reason."""
+        was = record.rollout.state
+        if isinstance(was, canary.RollingBack) or not isinstance(state, canary.RollingBack | canary.Held):
+            return None
+        guard = state.reason.partition(":")[0]
+        judge = self._watch.judge(record.endpoint)
+        if judge is not None and guard in EXPLAINED:
+            return judge.explain(guard, state.reason)
+        if isinstance(state, canary.Held):
+            return None
+        return Explanation(guard if guard in {"deploy", "replicas"} else "operator", state.reason)
+
+    def save(self, record: EndpointRecord) -> None:
+        judge = self._watch.judge(record.endpoint)
+        if judge is not None and not canary.is_finished(record.rollout.state):
+            self._journal.save_snapshot(record.endpoint, record.rollout.number, judge.snapshot())
+
+    def _begun(self, record: EndpointRecord) -> RolloutJudge:
+        stable = record.rollout.stable
+        training = self._read_bins(stable) if stable is not None else NO_BINS
+        return self._watch.begin(record.endpoint, record.rollout.spec.analysis, training)
+
+    @staticmethod
+    def _enter(judge: RolloutJudge, record: EndpointRecord, now_s: float) -> None:
+        started = record.rollout
+        judge.enter_step(
+            canary.judged_step(started.state, started.policy),
+            int(now_s) + 1,
+            salt=started.salt,
+            weight_bp=started.canary_bp,
+            has_holdback=started.canary_bp < FULL_BP,
+            gaps=started.present_gaps,
+        )

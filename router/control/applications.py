@@ -1,0 +1,142 @@
+"""Keeps the applications that run equal to those that should: started when missing, stopped when no longer wanted.
+
+What should run follows from the journal alone (`router.rollouts.records.wanted_versions`), so that after any crash it
+is enough to look and make it so. `router.control.ray_applications` runs them on Ray Serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from divisions.control import Placement, VersionSpec
+from divisions.errors import DivisionsError
+
+log = logging.getLogger(__name__)
+
+FAILED = "DEPLOY_FAILED"
+GOING = "DELETING"
+
+
+@dataclass(frozen=True, slots=True)
+class ApplicationState:
+    """Ray Serve's view of an application: RUNNING, DEPLOYING, DEPLOY_FAILED, UNHEALTHY, DELETING, …"""
+
+    status: str
+    message: str = ""
+
+
+def failure_message(messages: Iterable[str]) -> str:
+    """The line that names the cause in Ray Serve's messages, which carry whole tracebacks.
+
+    That is one of our own errors, which name the remedy too, or else the last line.
+
+    >>> failure_message(["Traceback …\\ndivisions.errors.BundleError: the bundle is damaged\\n"])
+    'the bundle is damaged'
+    """
+    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
+    ours = [line for line in lines if line.startswith("divisions.errors.")]
+    return ours[-1].partition(": ")[2] if ours else (lines[-1] if lines else "")
+
+
+class Applications(Protocol):
+    """Runs version applications. Calls may block; they are made in a thread."""
+
+    def start(self, version: VersionSpec) -> None:
+        """Starts a version's replicas without waiting for them.
+
+        Raises:
+            DivisionsError: it can never start, for a reason that names the remedy.
+        """
+        ...
+
+    def stop(self, app_name: str) -> None:
+        """Begins to stop a version's replicas."""
+        ...
+
+    def running(self) -> Mapping[str, ApplicationState]:
+        """Every application that there is, by name, also those that are not ours."""
+        ...
+
+
+class FakeApplications:
+    """In memory: what was started runs at once, what was stopped is gone at once."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, ApplicationState] = {}
+        self.started: list[str] = []
+        self.stopped: list[str] = []
+        self.refusals: dict[str, DivisionsError] = {}
+
+    def start(self, version: VersionSpec) -> None:
+        if version.app_name in self.refusals:
+            raise self.refusals[version.app_name]
+        self.started.append(version.app_name)
+        self.states[version.app_name] = ApplicationState("RUNNING")
+
+    def stop(self, app_name: str) -> None:
+        self.stopped.append(app_name)
+        self.states.pop(app_name, None)
+
+    def running(self) -> Mapping[str, ApplicationState]:
+        return dict(self.states)
+
+
+class Reconciler:
+    """One look and its actions per `reconcile`.
+
+    Args:
+        applications: where they run.
+        known: applications that an earlier controller may have started; only known ones are ever stopped.
+    """
+
+    def __init__(self, applications: Applications, known: set[str]) -> None:
+        self._applications = applications
+        self._known = set(known)
+        self._started: dict[str, VersionSpec] = {}
+        self.failures: dict[str, str] = {}
+        """Why an application that is wanted cannot run, by name."""
+
+    async def reconcile(self, wanted: Mapping[str, VersionSpec]) -> list[str]:
+        """Starts and stops; returns the applications that were told to stop."""
+        wanted = {name: version for name, version in wanted.items() if version.placement is Placement.REPLICAS}
+        states = await asyncio.to_thread(self._applications.running)
+        stopped = []
+        self.failures = {name: why for name, why in self.failures.items() if name in wanted}
+        for name, version in wanted.items():
+            if name not in states:
+                await self._start(version)
+            elif states[name].status != GOING and self._must_go_first(version, states[name]):
+                await asyncio.to_thread(self._applications.stop, name)
+            elif states[name].status == FAILED:
+                self.failures[name] = f"deploy: {states[name].message or 'its replicas failed to start'}"
+        for name in sorted((self._known | set(self._started)) - set(wanted)):
+            self._started.pop(name, None)
+            if name in states and states[name].status != GOING:
+                await asyncio.to_thread(self._applications.stop, name)
+                stopped.append(name)
+        return stopped
+
+    def _must_go_first(self, version: VersionSpec, state: ApplicationState) -> bool:
+        """Whether what runs under the name is something else, or the failed remains of an earlier attempt."""
+        started = self._started.get(version.app_name)
+        if started is not None:
+            return started != version
+        if state.status == FAILED:
+            return True
+        self._started[version.app_name] = version  # An earlier controller started it.
+        return False
+
+    async def _start(self, version: VersionSpec) -> None:
+        self._known.add(version.app_name)
+        try:
+            await asyncio.to_thread(self._applications.start, version)
+        except DivisionsError as error:
+            self.failures[version.app_name] = f"deploy: {error}"
+        except Exception as error:  # noqa: BLE001  # Serve may be restarting; the deploy deadline is the limit
+            log.warning("application %s could not be started, trying again: %s", version.app_name, error)
+        else:
+            self._started[version.app_name] = version

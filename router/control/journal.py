@@ -1,0 +1,234 @@
+"""The controller's memory: an append-only journal in SQLite, on disk before anything is done.
+
+==========  =====================================================================================================
+table       holds
+==========  =====================================================================================================
+journal     every transition: number, time, endpoint, kind, generation, epoch, a line for people, the record after it
+snapshot    per endpoint, the latest evidence; replaced every 10 s
+version     every version that was ever deployed, so that one can go back to it
+meta        the highest epoch ever published, and how often the controller has started
+==========  =====================================================================================================
+
+The record after a transition is stored whole, and it says what should run and how traffic is split; so a record is
+at once the intent, and replay is reading the last one of each endpoint. Writes are fsynced (``synchronous=FULL``)
+before they return. SQLite in WAL mode survives a kill at any point: a transaction is there or it is not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from divisions.control import VersionSpec
+from divisions.errors import ClusterError
+from router.rollouts.analysis import JudgeSnapshot
+from router.rollouts.records import EndpointRecord
+from router.rollouts.states import Phase
+
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS journal (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, endpoint TEXT NOT NULL, kind TEXT NOT NULL,
+    generation INTEGER NOT NULL, epoch INTEGER NOT NULL, note TEXT NOT NULL, record BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS journal_by_endpoint ON journal (endpoint, seq);
+CREATE TABLE IF NOT EXISTS snapshot (endpoint TEXT PRIMARY KEY, rollout INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS version (
+    endpoint TEXT NOT NULL, version TEXT NOT NULL, spec BLOB NOT NULL, PRIMARY KEY (endpoint, version));
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+_SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+
+
+class Kind(enum.StrEnum):
+    CREATED = "CREATED"
+    STARTED = "STARTED"
+    SHADOWED = "SHADOWED"
+    STEP_INTENT = "STEP_INTENT"
+    STEP_APPLIED = "STEP_APPLIED"
+    DECISION = "DECISION"
+    ROLLBACK_INTENT = "ROLLBACK_INTENT"
+    ROLLBACK_APPLIED = "ROLLBACK_APPLIED"
+    DRAINED = "DRAINED"
+    PROMOTED = "PROMOTED"
+    HELD = "HELD"
+    RESUMED = "RESUMED"
+    QUEUED = "QUEUED"
+    RETIRED = "RETIRED"
+
+
+_KINDS = {
+    Phase.WARMING: Kind.STARTED,
+    Phase.SHADOW: Kind.SHADOWED,
+    Phase.STEP: Kind.STEP_INTENT,
+    Phase.BAKE: Kind.STEP_INTENT,
+    Phase.HOLD: Kind.HELD,
+    Phase.ROLLING_BACK: Kind.ROLLBACK_INTENT,
+    Phase.DRAINING: Kind.ROLLBACK_APPLIED,
+    Phase.ROLLED_BACK: Kind.DRAINED,
+    Phase.PROMOTED: Kind.PROMOTED,
+}
+_RESUMED = frozenset({Phase.PENDING, Phase.WARMING, Phase.SHADOW, Phase.STEP, Phase.BAKE})
+
+
+def kind_of(phase: Phase, *, was_held: bool) -> Kind:
+    """What the journal calls a transition into a phase."""
+    return Kind.RESUMED if was_held and phase in _RESUMED else _KINDS[phase]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One line, without the record."""
+
+    seq: int
+    at_s: float
+    endpoint: str
+    kind: Kind
+    generation: int
+    epoch: int
+    note: str
+
+
+class Journal:
+    """Opens, appends and replays. One process writes; others may read.
+
+    Args:
+        path: the database's file; its folder exists.
+        before_write: called before each write with its kind; tests die there.
+        after_write: called after each write, before what it tells of is done; tests die there too.
+
+    Raises:
+        ClusterError: the file is not a journal of this release, or cannot be opened.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        before_write: Callable[[str], None] = lambda kind: None,
+        after_write: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        self._before_write = before_write
+        self._after_write = after_write
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ClusterError(
+                f"the journal {path} cannot be opened: {error}",
+                remedy="restore the file, or move it away to start anew",
+            ) from None
+        found = self._meta("schema", SCHEMA_VERSION)
+        if found != SCHEMA_VERSION:
+            raise ClusterError(
+                f"the journal {path} has format {found}, this release writes {SCHEMA_VERSION}",
+                remedy="use the release that wrote it, or move the file away to start anew",
+            )
+        self._db.execute(_SET_META, ("schema", SCHEMA_VERSION))
+
+    def append(self, kind: Kind, record: EndpointRecord, *, at_s: float, epoch: int, note: str) -> None:
+        """Writes a transition; it is on disk when this returns."""
+        self._write(
+            kind.value,
+            "INSERT INTO journal (at_s, endpoint, kind, generation, epoch, note, record) VALUES (?,?,?,?,?,?,?)",
+            (at_s, record.endpoint, kind.value, record.generation, epoch, note, msgspec.json.encode(record)),
+        )
+
+    def replay(self) -> dict[str, EndpointRecord]:
+        """The last record of every endpoint."""
+        rows = self._db.execute(
+            "SELECT record FROM journal WHERE seq IN (SELECT max(seq) FROM journal GROUP BY endpoint) ORDER BY endpoint"
+        )
+        records = (msgspec.json.decode(row[0], type=EndpointRecord) for row in rows)
+        return {record.endpoint: record for record in records}
+
+    def entries(self, endpoint: str) -> list[JournalEntry]:
+        """Every line of an endpoint, oldest first."""
+        rows = self._db.execute(
+            "SELECT seq, at_s, endpoint, kind, generation, epoch, note FROM journal WHERE endpoint = ? ORDER BY seq",
+            (endpoint,),
+        )
+        return [
+            JournalEntry(seq, at_s, name, Kind(kind), generation, epoch, note)
+            for seq, at_s, name, kind, generation, epoch, note in rows
+        ]
+
+    def save_snapshot(self, endpoint: str, number: int, snapshot: JudgeSnapshot) -> None:
+        body = msgspec.msgpack.encode(snapshot)
+        self._write("SNAPSHOT", "INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", (endpoint, number, body))
+
+    def snapshot(self, endpoint: str, number: int) -> JudgeSnapshot | None:
+        """The latest evidence of the rollout of that number; None if there is none."""
+        row = self._db.execute(
+            "SELECT body FROM snapshot WHERE endpoint = ? AND rollout = ?", (endpoint, number)
+        ).fetchone()
+        return msgspec.msgpack.decode(row[0], type=JudgeSnapshot) if row else None
+
+    def save_version(self, endpoint: str, version: VersionSpec) -> None:
+        body = msgspec.json.encode(version)
+        self._write("VERSION", "INSERT OR REPLACE INTO version VALUES (?,?,?)", (endpoint, version.version, body))
+
+    def version(self, endpoint: str, version: str) -> VersionSpec | None:
+        row = self._db.execute(
+            "SELECT spec FROM version WHERE endpoint = ? AND version = ?", (endpoint, version)
+        ).fetchone()
+        return msgspec.json.decode(row[0], type=VersionSpec) if row else None
+
+    def versions(self, endpoint: str) -> list[str]:
+        rows = self._db.execute("SELECT version FROM version WHERE endpoint = ? ORDER BY rowid", (endpoint,))
+        return [str(row[0]) for row in rows]
+
+    def app_names(self) -> set[str]:
+        """Every application that the controller may ever have started."""
+        rows = self._db.execute("SELECT spec FROM version")
+        return {msgspec.json.decode(row[0], type=VersionSpec).app_name for row in rows}
+
+    @property
+    def epoch(self) -> int:
+        """The highest epoch ever published."""
+        return self._meta("epoch", 0)
+
+    def reserve_epoch(self, epoch: int) -> None:
+        """Notes an epoch *before* it is published, so that a restarted controller only publishes higher ones."""
+        self._write("EPOCH", _SET_META, ("epoch", epoch))
+
+    def count_start(self) -> int:
+        """How often a controller has started on this journal, this time included."""
+        starts = self._meta("starts", 0) + 1
+        self._write("START", _SET_META, ("starts", starts))
+        return starts
+
+    def rollbacks(self) -> dict[tuple[str, str], int]:
+        """How many rollouts each guard has rolled back, by endpoint and guard."""
+        rows = self._db.execute("SELECT record FROM journal WHERE kind = ? ORDER BY seq", (Kind.ROLLBACK_INTENT.value,))
+        records = (msgspec.json.decode(row[0], type=EndpointRecord) for row in rows)
+        # A rollback that had to start stable's replicas first has two intents.
+        guards = {
+            (record.endpoint, record.rollout.number): record.rollout.explanation.guard
+            for record in records
+            if record.rollout.explanation is not None
+        }
+        counts: dict[tuple[str, str], int] = {}
+        for (endpoint, _), guard in guards.items():
+            counts[endpoint, guard] = counts.get((endpoint, guard), 0) + 1
+        return counts
+
+    def close(self) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            self._db.close()
+
+    def _meta(self, name: str, default: int) -> int:
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return int(row[0]) if row else default
+
+    def _write(self, kind: str, statement: str, values: tuple[object, ...]) -> None:
+        """Every write of a running controller, between its two fault points."""
+        self._before_write(kind)
+        self._db.execute(statement, values)
+        self._after_write(kind)

@@ -1,0 +1,68 @@
+"""Version applications on Ray Serve. Every call here blocks; the controller makes them in a thread."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from ray import serve
+
+from divisions.control import VersionSpec
+from divisions.errors import ClusterError
+from router.control.applications import ApplicationState, failure_message
+
+
+class RayApplications:
+    """Each version as a Serve application of its own, so that a new one never displaces an old one's replicas.
+
+    Args:
+        builder: where the function that builds an application is, ``package.module:function``; called with the
+            version as JSON and the home folder. Named by text, because the router does not import serving.
+        home: the cluster's home folder.
+    """
+
+    def __init__(self, builder: str, home: str) -> None:
+        self._builder = builder
+        self._home = home
+
+    def start(self, version: VersionSpec) -> None:
+        """Hands the application to Serve and returns; Serve starts its replicas.
+
+        Serving it again replaces its replicas, so callers start only what does not exist.
+        """
+        self._connect()
+        application = _resolve(self._builder)(msgspec.json.encode(version), self._home)
+        serve.run_many(
+            [serve.RunTarget(target=application, name=version.app_name, route_prefix=None)],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+
+    def stop(self, app_name: str) -> None:
+        serve.delete(app_name, _blocking=False)
+
+    def running(self) -> Mapping[str, ApplicationState]:
+        return {
+            name: ApplicationState(
+                str(overview.status.value),
+                failure_message([overview.message, *(part.message for part in overview.deployments.values())]),
+            )
+            for name, overview in serve.status().applications.items()
+        }
+
+    def _connect(self) -> None:
+        # Without this, the first application of a cluster would start Serve with its HTTP proxies.
+        serve.start(proxy_location="Disabled")
+
+
+def _resolve(path: str) -> Any:
+    module, _, function = path.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ClusterError(
+            f"the application builder {path!r} cannot be imported: {error}",
+            remedy="install Divisions on every node in the same version",
+        ) from None

@@ -1,0 +1,162 @@
+"""The controller as a detached, named Ray actor that restarts for ever.
+
+Arguments and results are bytes that msgspec wrote (msgpack for the data plane, JSON for what people send and read),
+so that callers of another release fail with a clear message and nothing depends on pickled classes.
+
+Ray retries no call here: replicas, gateways and pollers repeat theirs anyway, and a command that was carried out just
+before the actor died must not be carried out twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from typing import Any, TypeVar
+
+import msgspec
+import ray
+
+from divisions.clock import SystemClock
+from divisions.control import GatewayReport, ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
+from divisions.errors import MalformedRequestError
+from divisions.settings import Settings
+from router.control.applications import Reconciler
+from router.control.controller import Controller
+from router.control.event_log import EventFile
+from router.control.journal import Journal
+from router.control.ray_applications import RayApplications
+from router.control.registry_projection import Projector
+from router.evidence.reference import read_bins
+
+log = logging.getLogger(__name__)
+
+CONTROLLER_NAME = "divisions-controller"
+NAMESPACE = "divisions"
+APPLICATION_BUILDER = "serving.replica.ray_app:build_application"
+TICK_S = 1.0
+LOOK_S = 3.0
+"""How often Serve is asked what runs while nothing has changed; what is wanted anew is started at once."""
+WAKE_S = 0.2
+MAX_CONCURRENCY = 1_000
+"""Every gateway keeps one long poll open; Ray counts it as a running call."""
+
+_Struct = TypeVar("_Struct", bound=msgspec.Struct)
+
+
+class MlflowProjection:
+    """Production aliases in MLflow. Imports it on first use, in the thread that waits for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry: Any = None
+
+    def set_production(self, version: VersionSpec) -> None:
+        if not version.registry_version:
+            return  # Deployed from a bundle that was never registered.
+        if self._registry is None:
+            from divisions.registry import Registry
+
+            self._registry = Registry(self._settings.home, self._settings.tracking_uri)
+        self._registry.set_production(version.model, version.registry_version)
+
+
+class ControllerActor:
+    """`router.control.controller.Controller` behind Ray calls, with the loops that drive it."""
+
+    async def __init__(self, settings: Settings, builder: str) -> None:  # type: ignore[misc]  # Ray awaits it
+        logging.getLogger("router").setLevel(logging.INFO)
+        self._clock = SystemClock()
+        journal = Journal(settings.home / "journal.db")
+        self._controller = Controller(
+            journal,
+            self._clock,
+            lambda: secrets.token_hex(8),
+            allow_faults=settings.allow_faults,
+            read_bins=read_bins,
+            events=EventFile(settings.home / "logs" / "rollouts.jsonl"),
+        )
+        applications = RayApplications(builder, str(settings.home))
+        self._reconciler = Reconciler(applications, journal.app_names())
+        self._projector = Projector(MlflowProjection(settings))
+        self._tasks = [asyncio.create_task(work()) for work in (self._tick, self._reconcile, self._project)]
+
+    async def register_replica(self, address: bytes) -> None:
+        self._controller.register_replica(msgspec.msgpack.decode(address, type=ReplicaAddress))
+
+    async def report(self, report: bytes) -> None:
+        self._controller.report(msgspec.msgpack.decode(report, type=GatewayReport))
+
+    async def poll_table(self, known_epoch: int, timeout_s: float) -> bytes:
+        return msgspec.msgpack.encode(await self._controller.poll_table(known_epoch, timeout_s))
+
+    async def status(self) -> bytes:
+        return msgspec.json.encode(self._controller.status())
+
+    async def command(self, command: bytes) -> bytes:
+        return msgspec.json.encode(self._controller.command(_parsed(command, RolloutCommand)))
+
+    async def start_rollout(self, spec: bytes, force: bool = False) -> bytes:
+        return msgspec.json.encode(self._controller.start_rollout(_parsed(spec, RolloutSpec), force=force))
+
+    async def ping(self) -> int:
+        """The present epoch: answers once the journal is replayed."""
+        return self._controller.table.epoch
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                self._controller.tick()
+            except Exception:
+                log.exception("a tick failed")  # The edge of a loop: the next tick sees the same state again.
+
+    async def _reconcile(self) -> None:
+        last: dict[str, VersionSpec] | None = None
+        looked_s = 0.0
+        while True:
+            wanted = self._controller.wanted()
+            if wanted != last or self._clock.monotonic_s() - looked_s >= LOOK_S:
+                last, looked_s = wanted, self._clock.monotonic_s()
+                try:
+                    self._controller.applications_stopped(await self._reconciler.reconcile(wanted))
+                    self._controller.applications_failed(self._reconciler.failures)
+                except Exception:
+                    log.exception("Ray Serve could not be looked at")  # The edge of a loop: tried again.
+            await asyncio.sleep(WAKE_S)
+
+    async def _project(self) -> None:
+        while True:
+            await self._projector.project(self._controller.production(), self._clock.monotonic_s())
+            await asyncio.sleep(TICK_S)
+
+
+def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedRequestError(f"not a {kind.__name__}: {error}", remedy="send what the API describes") from None
+
+
+def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUILDER) -> Any:
+    """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
+
+    It runs on the head node, because its journal does.
+
+    Args:
+        settings: the cluster's settings.
+        builder: the function that builds a version's application, ``package.module:function``.
+    """
+    actor = ray.remote(ControllerActor).options(
+        name=CONTROLLER_NAME,
+        namespace=NAMESPACE,
+        lifetime="detached",
+        get_if_exists=True,
+        max_restarts=-1,
+        max_concurrency=MAX_CONCURRENCY,
+        num_cpus=0,
+        resources={"node:__internal_head__": 0.001},
+    )
+    handle = actor.remote(settings, builder)
+    ray.get(handle.ping.remote())
+    return handle

@@ -1,0 +1,96 @@
+"""From records and heartbeats to what gateways obey and what ``divisions status`` shows. Pure; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from divisions.control import EndpointRoute, Placement, ReplicaAddress, ReplicaStatus, VersionRoute, VersionSpec
+from router.control.replica_register import ReplicaRegister
+from router.rollouts import canary
+from router.rollouts.canary import Capacity
+from router.rollouts.records import EndpointRecord, Share, shares, trial_bp
+
+
+def endpoints(records: Mapping[str, EndpointRecord], register: ReplicaRegister) -> tuple[EndpointRoute, ...]:
+    """The routing table's entries; an endpoint whose first version is not warm yet has none."""
+    return tuple(_endpoint(record, register) for _, record in sorted(records.items()) if shares(record))
+
+
+def _endpoint(record: EndpointRecord, register: ReplicaRegister) -> EndpointRoute:
+    rollout = record.rollout
+    is_compared = not canary.is_finished(rollout.state) and rollout.stable is not None
+    analysis = rollout.spec.analysis
+    return EndpointRoute(
+        record.endpoint,
+        rollout.salt,
+        tuple(_route(share, register) for share in shares(record)),
+        trial_bp(record),
+        canary.mirror_bp(rollout.state, rollout.policy),
+        analysis.warmup_s if is_compared else 0.0,
+        analysis.warmup_requests if is_compared else 0,
+    )
+
+
+def _route(share: Share, register: ReplicaRegister) -> VersionRoute:
+    replicas = register.routable(share.version.app_name)
+    return VersionRoute(share.version, share.weight_bp, share.is_canary, replicas)
+
+
+def capacity(version: VersionSpec, register: ReplicaRegister, num_gateways: int) -> Capacity:
+    """Replicas that are ready, of those wanted; a version in the gateways' own processes wants one in each."""
+    is_hosted = version.placement is Placement.IN_PROCESS
+    return Capacity(len(register.ready(version.app_name)), max(1, num_gateways) if is_hosted else version.replicas)
+
+
+def hosted(wanted: Mapping[str, VersionSpec]) -> tuple[VersionSpec, ...]:
+    """The versions that gateways are to run themselves."""
+    return tuple(version for _, version in sorted(wanted.items()) if version.placement is Placement.IN_PROCESS)
+
+
+def replica_statuses(
+    records: Iterable[EndpointRecord], wanted: Mapping[str, VersionSpec], register: ReplicaRegister, now_s: float
+) -> tuple[ReplicaStatus, ...]:
+    """One row per replica that was heard in the last minute; ``now_s`` is wall-clock time.
+
+    A replica that is silent and that nobody wants any more has ended as it was told to: no row says that it is lost.
+    """
+    routed = {share.version.app_name: share for record in records for share in shares(record)}
+    return tuple(
+        _replica_status(address, routed.get(address.app_name), wanted.get(address.app_name), register, now_s)
+        for address in register.known()
+        if address.app_name in wanted or register.is_ready(address.replica_id)
+    )
+
+
+def _replica_status(
+    address: ReplicaAddress, share: Share | None, version: VersionSpec | None, register: ReplicaRegister, now_s: float
+) -> ReplicaStatus:
+    is_ready = register.is_ready(address.replica_id)
+    return ReplicaStatus(
+        name=address.replica_id,
+        ready=is_ready,
+        status=_status(is_ready, version is not None),
+        restarts=max(0, register.num_heard(address.app_name) - version.replicas) if version else 0,
+        age_s=max(0.0, now_s - address.started_at_s),
+        ip=address.tcp.rpartition(":")[0] or "unix",
+        node=address.node_id,
+        gpu=version.gpu if version else "",
+        version=version.version if version else address.app_name.rpartition("-v")[2],
+        role=_role(share, version),
+        weight_bp=share.weight_bp if share else 0,
+        pid=address.pid,
+        engine=address.engine,
+        engine_note=address.engine_note,
+    )
+
+
+def _status(is_ready: bool, is_wanted: bool) -> str:
+    if not is_ready:
+        return "Lost"
+    return "Running" if is_wanted else "Terminating"
+
+
+def _role(share: Share | None, version: VersionSpec | None) -> str:
+    if share is not None:
+        return "canary" if share.is_canary else "stable"
+    return "warm" if version is not None else "idle"

@@ -1,0 +1,212 @@
+"""Everything on the gateway's port that is not the hot path: health, metrics and the control API.
+
+Control routes need the cluster's bearer token; they are refused without one before anything else is looked at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from divisions import __version__
+from divisions.clock import Clock
+from divisions.control import ControllerStatus
+from divisions.errors import DivisionsError, UnknownVersionError
+from router.gateway import rollout_metrics
+from router.gateway.control_body import require_object
+from router.gateway.event_stream import EventStream
+from router.gateway.status_feed import StatusFeed
+from router.http import problem, static_files
+from router.http.authentication import Guard
+from router.oip import routes
+from router.predict.controller_link import ControllerLink
+from router.predict.dispatcher import Dispatcher
+
+log = logging.getLogger(__name__)
+
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
+SCRAPE_S = 1.0
+"""A scrape does not wait longer for a controller that is away."""
+COMMANDS = ("pause", "resume", "promote", "abort", "rollback")
+
+
+class ControlApi:
+    """The routes, over a controller link and a dispatcher."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        link: ControllerLink,
+        token: str,
+        metrics: Callable[[], bytes],
+        gateway_id: str,
+        clock: Clock,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._link = link
+        self._token = token.encode()
+        self._metrics = metrics
+        self._gateway_id = gateway_id
+        self._clock = clock
+        self._page = static_files.read_page()
+        self.feed = StatusFeed(self._read_status)
+
+    def application(self, further: Sequence[Route] = ()) -> Starlette:
+        """Our routes, and ``further`` ones; `_is_open` decides which of all of them need no token."""
+        rollouts = "/api/v2/rollouts"
+        routes = [
+            Route("/", self._index),
+            Route(static_files.PREFIX + "{name:path}", self._page_file),
+            Route("/healthz", self._health),
+            Route("/readyz", self._ready),
+            Route("/metrics", self._scrape),
+            Route("/api/v2/status", self._status),
+            Route("/api/v2/events", EventStream(self.feed, self._clock.monotonic_s), methods=["GET"]),
+            Route(rollouts, self._list_rollouts, methods=["GET"]),
+            Route(rollouts, self._start_rollout, methods=["POST"]),
+            Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
+            Route(rollouts + "/{endpoint}/{command}", self._command, methods=["POST"]),
+            Route("/api/v2/predict/{endpoint}", self._predict_needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
+            *further,
+        ]
+        return Starlette(
+            routes=routes,
+            middleware=[Middleware(Guard, token=self._token, is_open=_is_open)],
+            exception_handlers={HTTPException: _http_problem, DivisionsError: _our_problem},
+        )
+
+    async def _index(self, request: Request) -> Response:
+        """For browsers the page, for everybody else what is served, as JSON."""
+        wants_page = static_files.prefers_html(request.headers.get("accept", ""))
+        response = self._page[static_files.INDEX].reply(request) if wants_page else self._endpoints()
+        response.headers["vary"] = "Accept"
+        return response
+
+    async def _page_file(self, request: Request) -> Response:
+        file = self._page.get(request.path_params["name"])
+        return _problem(404, "the page has no such file") if file is None else file.reply(request)
+
+    def _endpoints(self) -> Response:
+        endpoints = {
+            name: {
+                "predict": f"/api/v2/predict/{name}",
+                "entity": endpoint.decoder.entity,
+                "features": {feature: kind.value for feature, kind in endpoint.decoder.kinds.items()},
+                "versions": {
+                    route.version.version: {"weight_bp": route.weight_bp, "replicas": len(route.replicas)}
+                    for route in endpoint.route.versions
+                },
+            }
+            for name, endpoint in self._dispatcher.endpoints.items()
+        }
+        return _json(msgspec.json.encode({"divisions": __version__, "endpoints": endpoints}))
+
+    async def _health(self, request: Request) -> Response:
+        return Response("ok\n", media_type="text/plain")
+
+    async def _ready(self, request: Request) -> Response:
+        if self._dispatcher.is_ready:
+            return Response("ready\n", media_type="text/plain")
+        reason = "a version has no warm replica" if self._dispatcher.endpoints else "nothing is deployed yet"
+        return _problem(503, reason)
+
+    async def _scrape(self, request: Request) -> Response:
+        body = self._metrics() + await self._rollout_metrics()
+        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _rollout_metrics(self) -> bytes:
+        """The controller's; none while it is away, which a metric of our own tells."""
+        try:
+            status = await asyncio.wait_for(self._link.status(), SCRAPE_S)
+            return rollout_metrics.render(msgspec.json.decode(status, type=ControllerStatus))
+        except (DivisionsError, TimeoutError, msgspec.ValidationError) as error:
+            log.info("a scrape goes without the controller's metrics: %s", type(error).__name__)
+            return b""
+
+    async def _status(self, request: Request) -> Response:
+        return _json(msgspec.json.encode(await self._read_status()))
+
+    async def _read_status(self) -> dict[str, Any]:
+        """The controller's status and, as ``gateway``, our own; ``now_s`` is what its times are to be compared with."""
+        status: dict[str, Any] = msgspec.json.decode(await self._link.status())
+        status["gateway"] = {
+            "id": self._gateway_id,
+            "epoch": self._dispatcher.epoch,
+            "version": __version__,
+            "now_s": self._clock.wall_s(),
+        }
+        return status
+
+    async def _list_rollouts(self, request: Request) -> Response:
+        status = msgspec.json.decode(await self._link.status())
+        return _json(msgspec.json.encode({"rollouts": status["rollouts"]}))
+
+    async def _start_rollout(self, request: Request) -> Response:
+        force = request.query_params.get("force", "") in {"1", "true"}
+        body = await request.body()
+        require_object(body)
+        return _json(await self._link.start_rollout(body, force), 202)
+
+    async def _rollout(self, request: Request) -> Response:
+        endpoint = request.path_params["endpoint"]
+        for rollout in msgspec.json.decode(await self._link.status())["rollouts"]:
+            if rollout["endpoint"] == endpoint:
+                return _json(msgspec.json.encode(rollout))
+        raise UnknownVersionError("no rollout of that endpoint", remedy="`divisions status` lists what is deployed")
+
+    async def _command(self, request: Request) -> Response:
+        name = request.path_params["command"]
+        if name not in COMMANDS:
+            return _problem(404, f"no such command; there are {', '.join(COMMANDS)}")
+        arguments = require_object(await request.body())
+        if not arguments.keys() <= {"to"}:
+            return _problem(422, "a command's body has no other key than `to`, the version of a rollback")
+        command = {"endpoint": request.path_params["endpoint"], "command": name, "to": arguments.get("to")}
+        match = request.headers.get("if-match", "").strip('" ')
+        if match:
+            if not match.isdigit():
+                return _problem(400, "If-Match must be a rollout's generation")
+            command["generation"] = int(match)
+        return _json(await self._link.command(msgspec.json.encode(command)))
+
+    async def _predict_needs_post(self, request: Request) -> Response:
+        response = _problem(405, "predict needs POST")
+        response.headers["allow"] = "POST"
+        return response
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith(("/api/v2/predict/", static_files.PREFIX)) or routes.is_open(path)
+
+
+def _json(data: bytes, status: int = 200) -> Response:
+    return Response(data, status, media_type="application/json")
+
+
+def _problem(status: int, detail: str, code: str = "") -> Response:
+    return Response(problem.body(status, detail, code), status, media_type="application/problem+json")
+
+
+async def _http_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    response = _problem(error.status_code, str(error.detail))
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+async def _our_problem(request: Request, error: Exception) -> Response:
+    status = problem.status_of(error)
+    if status >= 500:
+        log.error("%s %s failed: %s", request.method, request.url.path, error)
+    return _problem(status, problem.detail_of(error), problem.code_of(error))

@@ -1,0 +1,140 @@
+"""The line between a gateway's process and its stand-in inside Ray, which alone can talk to the controller.
+
+Both ends hold one end of a socket pair. A message is a u32 little-endian length and msgpack. When one end goes, by
+whatever means, the other reads the end of the stream: neither outlives the other unnoticed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from typing import Any
+
+import msgspec
+
+from divisions import errors
+from divisions.control import GatewayReport, ReplicaAddress, RoutingTable
+
+CALL_TIMEOUT_S = 10.0
+Argument = bytes | bool | int | float
+_LENGTH = struct.Struct("<I")
+
+
+class Call(msgspec.Struct, frozen=True, tag=True):
+    """The gateway calls a method of the controller."""
+
+    call_id: int
+    method: str
+    arguments: tuple[Argument, ...]
+    timeout_s: float
+
+
+class Listening(msgspec.Struct, frozen=True, tag=True):
+    """The gateway's port is open."""
+
+
+class Beat(msgspec.Struct, frozen=True, tag=True):
+    """The gateway's loop turns and all of its tasks run; once a second."""
+
+
+class Result(msgspec.Struct, frozen=True, tag=True):
+    """What a call returned."""
+
+    call_id: int
+    data: bytes
+
+
+class Failure(msgspec.Struct, frozen=True, tag=True):
+    """What a call raised; or, with ``call_id`` 0, why the gateway cannot start."""
+
+    call_id: int
+    code: str
+    message: str
+    remedy: str
+
+
+FromGateway = Call | Listening | Beat | Failure
+ToGateway = Result | Failure
+
+
+def failure(call_id: int, error: Exception) -> Failure:
+    """Packs an error; of one that is not ours only the class and the text."""
+    if isinstance(error, errors.DivisionsError):
+        return Failure(call_id, type(error).__name__, error.message, error.remedy)
+    return Failure(call_id, "DivisionsError", f"{type(error).__name__}: {error}", "")
+
+
+def error_of(packed: Failure) -> errors.DivisionsError:
+    kind = errors.BY_NAME.get(packed.code, errors.DivisionsError)
+    return kind(packed.message, remedy=packed.remedy)
+
+
+def send(writer: asyncio.StreamWriter, message: FromGateway | ToGateway) -> None:
+    """Sends a message; one to an end that has gone is dropped, its reader hears of that."""
+    data = msgspec.msgpack.encode(message)
+    if not writer.is_closing():
+        writer.write(_LENGTH.pack(len(data)) + data)
+
+
+async def receive(reader: asyncio.StreamReader, kind: Any) -> Any:
+    """The next message, one of ``kind``; None at the end of the stream."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        return msgspec.msgpack.decode(await reader.readexactly(length), type=kind)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+class BridgeLink:
+    """The gateway's `router.predict.controller_link.ControllerLink`: every call goes over the bridge."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._count = 0
+        self._waiting: dict[int, asyncio.Future[bytes]] = {}
+
+    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
+        data = await self._call("poll_table", known_epoch, timeout_s, timeout_s=timeout_s + CALL_TIMEOUT_S)
+        return msgspec.msgpack.decode(data, type=RoutingTable)
+
+    async def report(self, report: GatewayReport) -> None:
+        await self._call("report", msgspec.msgpack.encode(report))
+
+    async def register_replica(self, address: ReplicaAddress) -> None:
+        await self._call("register_replica", msgspec.msgpack.encode(address))
+
+    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+        return await self._call("start_rollout", spec_json, force)
+
+    async def command(self, command_json: bytes) -> bytes:
+        return await self._call("command", command_json)
+
+    async def status(self) -> bytes:
+        return await self._call("status")
+
+    async def _call(self, method: str, *arguments: Argument, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
+        self._count += 1
+        call_id = self._count
+        future = asyncio.get_running_loop().create_future()
+        self._waiting[call_id] = future
+        try:
+            send(self._writer, Call(call_id, method, arguments, timeout_s))
+            result: bytes = await future
+        finally:
+            del self._waiting[call_id]
+        return result
+
+    async def run(self) -> None:
+        """Hands out what calls returned; ends when the other end has gone."""
+        while (message := await receive(self._reader, ToGateway)) is not None:
+            future = self._waiting.get(message.call_id)
+            if future is None or future.done():
+                continue
+            if isinstance(message, Result):
+                future.set_result(message.data)
+            else:
+                future.set_exception(error_of(message))
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(errors.NotRunningError("the gateway has lost its line to the controller"))

@@ -1,0 +1,226 @@
+"""The gateway: composes dispatcher, HTTP server and control API, and keeps them going on one event loop.
+
+It follows the controller's routing table by long polls and reports every second what it saw. When the controller is
+away, it goes on serving by the table it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import cast
+
+from divisions.clock import Clock
+from divisions.control import GatewayReport, RoutingTable
+from divisions.errors import DivisionsError
+from divisions.online_store import OnlineStoreReader
+from divisions.settings import Settings
+from router.evidence.reference import read_bins
+from router.gateway import telemetry
+from router.gateway.api import ControlApi
+from router.gateway.hot_routes import HotRoutes
+from router.http.asgi import AsgiHandler
+from router.http.connection import HttpLimits, HttpServer
+from router.oip.infer import InferHandler
+from router.oip.models import Directory
+from router.oip.routes import OipApi
+from router.predict.controller_link import ControllerLink
+from router.predict.dispatcher import Dispatcher
+from router.predict.in_process import Hosting, Loader
+from router.predict.predict_handler import PredictHandler
+
+log = logging.getLogger(__name__)
+
+POLL_S = 30.0
+FIRST_TABLE_S = 1.0
+"""How long a gateway waits for its first table before it listens without one, because the controller is away."""
+SWEEP_S = 0.01
+GRACE_S = 1.0
+"""A second is reported this long after it ended; requests still pending then count with this age."""
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayIdentity:
+    """Who this gateway is, and the secrets it holds."""
+
+    gateway_id: str
+    node_id: str
+    control_token: str
+    channel_token: bytes
+
+
+class Gateway:
+    """See the module. Build it inside the loop that it is to live on."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        identity: GatewayIdentity,
+        link: ControllerLink,
+        store: Callable[[str], OnlineStoreReader],
+        clock: Clock,
+        load: Loader,
+    ) -> None:
+        self._settings = settings
+        self._identity = identity
+        self._link = link
+        self._now_s = clock.monotonic_s
+        self._heard_s = self._now_s()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._server: asyncio.Server | None = None
+        self._hosting = Hosting(load, link, identity.gateway_id, identity.node_id, clock)
+        self.dispatcher = Dispatcher(
+            self._now_s, identity.channel_token, identity.node_id, read_bins, self._hosting.get
+        )
+        self._hosting.on_loaded = self.dispatcher.hosted_loaded
+        self._predict = PredictHandler(
+            self.dispatcher,
+            store,
+            settings.request_timeout_ms / 1000,
+            f"{identity.gateway_id}-",
+            self._now_s,
+            identity.control_token,
+        )
+        directory = Directory(self.dispatcher)
+        infer = InferHandler(
+            self.dispatcher,
+            directory,
+            settings.request_timeout_ms / 1000,
+            f"{identity.gateway_id}-t",
+            self._predict.refused,
+        )
+        collector = telemetry.GatewayCollector(
+            self.dispatcher,
+            self._predict.refused,
+            lambda: len(self._http.connections),
+            lambda: self._now_s() - self._heard_s,
+            lambda: self._feed.num_watchers,
+        )
+        api = ControlApi(
+            self.dispatcher,
+            link,
+            identity.control_token,
+            lambda: telemetry.render(collector),
+            identity.gateway_id,
+            clock,
+        )
+        self._feed = api.feed
+        self._asgi = AsgiHandler(api.application(OipApi(directory).routes()))
+        limits = HttpLimits(max_body_bytes=settings.max_body_bytes, allowed_hosts=allowed_hosts(settings))
+        self._http = HttpServer(HotRoutes(self._predict, infer, self._asgi), limits, self._now_s)
+
+    async def start(self) -> int:
+        """Begins to follow the controller, and listens; returns the port.
+
+        It listens when it has a table: until then it could only refuse what other gateways on the port can answer, and
+        what a gateway that comes back after a crash will answer in a moment.
+        """
+        loop = asyncio.get_running_loop()
+        await self._take_first_table()
+        self._server = await loop.create_server(
+            cast(Callable[[], asyncio.Protocol], self._http.protocol),
+            self._settings.host,
+            self._settings.port,
+            reuse_port=True,
+            backlog=2_048,
+        )
+        for work in (self._follow_table, self._report, self._sweep):
+            self._tasks.append(loop.create_task(work()))
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def stop(self, grace_s: float = 5.0) -> None:
+        """Stops listening, lets requests in progress finish for up to ``grace_s``, then closes."""
+        if self._server is not None:
+            self._server.close()
+        self._feed.close()  # Streams never end by themselves.
+        self._http.close_idle()
+        deadline_s = self._now_s() + grace_s
+        while self._http.connections and self._now_s() < deadline_s:
+            await asyncio.sleep(0.02)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.dispatcher.close()
+        self._hosting.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether every background task still runs."""
+        return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    async def _take_first_table(self) -> None:
+        try:
+            async with asyncio.timeout(FIRST_TABLE_S):
+                self._take(await self._link.poll_table(-1, FIRST_TABLE_S))
+        except (DivisionsError, TimeoutError) as error:
+            log.warning("no routing table yet, the controller does not answer; listening without: %s", error)
+        except Exception:  # `_follow_table` goes on trying.
+            log.exception("the first routing table could not be applied")
+
+    def _take(self, table: RoutingTable) -> None:
+        self._heard_s = self._now_s()
+        if self.dispatcher.apply(table):
+            self._hosting.want(table.hosted)
+            log.info("routing table %d in force", table.epoch)
+
+    async def _follow_table(self) -> None:
+        while True:
+            try:
+                self._take(await self._link.poll_table(self.dispatcher.epoch, POLL_S))
+            except DivisionsError as error:
+                log.warning("the controller does not answer; going on by table %d: %s", self.dispatcher.epoch, error)
+                await asyncio.sleep(0.25)
+            except Exception:  # The edge of a loop: a bad table must not end the following.
+                log.exception("routing table could not be applied")
+                await asyncio.sleep(1.0)
+
+    async def _report(self) -> None:
+        while True:
+            now_s = self._now_s()
+            await asyncio.sleep(1.0 - now_s % 1.0 + 0.005)
+            before_tick = int(self._now_s() - GRACE_S)
+            try:
+                await self._hosting.beat()
+                await self._send_reports(before_tick)
+            except DivisionsError as error:
+                log.warning("a report was lost: %s", error)
+            except Exception:  # The edge of a loop: one bad report must not end the reporting.
+                log.exception("a report failed")
+
+    async def _send_reports(self, before_tick: int) -> None:
+        epoch = self.dispatcher.epoch
+        settle_tick = before_tick - math.ceil(self._settings.request_timeout_ms / 1000)
+        reports = self.dispatcher.take_reports(before_tick, GRACE_S, settle_tick)
+        reports.setdefault(before_tick - 1, [])  # A second without requests is reported too: nobody waits for it.
+        for tick, endpoints in sorted(reports.items()):
+            report = GatewayReport(
+                self._identity.gateway_id, epoch, tick, tuple(endpoints), len(self._http.connections)
+            )
+            await self._link.report(report)
+            self._heard_s = self._now_s()
+
+    async def _sweep(self) -> None:
+        turns = 0
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            try:
+                self.dispatcher.expire()
+                self.dispatcher.watch()
+                turns += 1
+                if turns % 100 == 0:
+                    self._http.sweep()
+            except Exception:  # The edge of a loop: deadlines must go on being kept.
+                log.exception("the sweep failed")
+
+
+def allowed_hosts(settings: Settings) -> frozenset[bytes]:
+    """Host names that are answered; empty for any. By default the loopback names, the bound address and our name."""
+    if "*" in settings.allowed_hosts:
+        return frozenset()
+    names = settings.allowed_hosts or ("127.0.0.1", "localhost", "[::1]", settings.host, socket.gethostname())
+    return frozenset(name.lower().encode() for name in names)

@@ -1,0 +1,62 @@
+"""What a gateway's process does from its start to its end. See `router.gateway.process`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import gc
+import importlib
+import signal
+import socket
+
+import msgspec
+
+from divisions.clock import SystemClock
+from divisions.control import VersionSpec
+from divisions.errors import ClusterError
+from divisions.online_store import OnlineStoreReader
+from divisions.settings import Settings
+from router.gateway.bridge import Beat, BridgeLink, Listening, failure, send
+from router.gateway.gateway import Gateway, GatewayIdentity
+from router.predict.in_process_channel import Hosted
+
+ENGINE_LOADER = "serving.replica.in_process:open_hosted"
+"""Opens a version's engine in this process, for ``serving.placement: in_process``."""
+BEAT_S = 1.0
+GC_THRESHOLDS = (50_000, 20, 50)
+"""Requests leave no rings behind: nearly nothing is there to collect, which by default is looked for all the time."""
+
+
+def _load(settings: Settings, spec: VersionSpec) -> Hosted:
+    # By name, because router and serving do not import each other: the channel is what they share.
+    module, _, function = ENGINE_LOADER.partition(":")
+    hosted: Hosted = getattr(importlib.import_module(module), function)(msgspec.json.encode(spec), settings)
+    return hosted
+
+
+async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdentity) -> None:
+    """Runs a gateway until the other end of ``bridge`` goes, or SIGTERM comes."""
+    reader, writer = await asyncio.open_unix_connection(sock=bridge)
+    link = BridgeLink(reader, writer)
+    path = settings.home / "features" / "online.db"
+    store = functools.lru_cache(lambda endpoint: OnlineStoreReader(path, endpoint))
+    gateway = Gateway(settings, identity, link, store, SystemClock(), functools.partial(_load, settings))
+    line = asyncio.ensure_future(link.run())  # The gateway asks for its table before it listens.
+    try:
+        await gateway.start()
+    except OSError as error:
+        reason = f"the gateway cannot listen on {settings.host}:{settings.port}: {error}"
+        send(writer, failure(0, ClusterError(reason, remedy="choose another port with DIVISIONS_PORT")))
+        await writer.drain()
+        return
+    gc.collect()
+    gc.freeze()  # Modules and routes stay for good: the collector need not walk them, while callers wait.
+    gc.set_threshold(*GC_THRESHOLDS)
+    send(writer, Listening())
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, line.cancel)
+    while not line.done() and gateway.is_alive:
+        send(writer, Beat())
+        await asyncio.wait([line], timeout=BEAT_S)
+    await gateway.stop()
+    line.cancel()
+    writer.close()

@@ -1,0 +1,78 @@
+"""The hot path as machine code: which modules are compiled, where they lie, and how a process takes them.
+
+`deploy.compile_gateway` compiles the modules of `HOT_PATH` with mypyc, which reads the same annotated Python. What it
+made is used only for the very sources and Python that it was made from, and only by a process that asks for it before
+it imports them; everything else runs the Python, and so does a gateway where nothing was compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from pathlib import Path
+
+import router
+
+HOT_PATH = (
+    "gateway/hot_routes",
+    "http/asgi",
+    "http/cancellation",
+    "http/connection",
+    "http/exchange",
+    "http/heads",
+    "oip/infer",
+    "oip/replies",
+    "predict/decode",
+    "predict/dispatcher",
+    "predict/endpoint",
+    "predict/in_process_channel",
+    "predict/jobs",
+    "predict/pool",
+    "predict/predict_handler",
+    "predict/replica_warmup",
+    "predict/reply_templates",
+    "predict/service_time",
+    "predict/split_monitor",
+    "predict/tally",
+    "predict/upstream",
+    "evidence/split",
+)
+"""Modules, by their path below `router`, that a request passes through, and those whose classes inherit from theirs:
+compiled classes can have no others as children."""
+
+PACKAGE = Path(router.__file__).parent
+"""The folder of the package `router`."""
+
+
+def fingerprint(package: Path = PACKAGE) -> str:
+    """What compiled code belongs to: the modules' text, and the Python that runs it."""
+    digest = hashlib.sha256(sys.implementation.cache_tag.encode())
+    for name in HOT_PATH:
+        digest.update((package / f"{name}.py").read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def folder(package: Path = PACKAGE) -> Path:
+    """Where the compiled modules of this code belong, whether or not they are there."""
+    return package / "_native" / fingerprint(package)
+
+
+def activate() -> bool:
+    """Has this process import the compiled modules, if there are any; returns whether there are.
+
+    To be called before any of them is imported.
+    """
+    built = folder()
+    if not built.is_dir():
+        return False
+    sys.path.append(str(built))  # the library that all of them share
+    for wing in sorted({name.partition("/")[0] for name in HOT_PATH}):
+        importlib.import_module(f"router.{wing}").__path__.insert(0, str(built / "router" / wing))
+    return True
+
+
+def is_active() -> bool:
+    """Whether this process runs the compiled hot path."""
+    module = sys.modules.get("router.http.connection")
+    return module is not None and not str(module.__file__).endswith(".py")

@@ -1,0 +1,45 @@
+"""A gateway in a process of its own: ``python -m router.gateway.process FD GATEWAY_ID NODE_ID``.
+
+`router.gateway.ray_gateway` starts it. Inside Ray's worker process the same gateway answered a quarter fewer requests:
+Ray's threads and the gateway's loop took turns at one interpreter lock. ``FD`` is this end of the bridge; when the
+other end goes, the gateway lets its requests finish and ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import sys
+
+from divisions.settings import load_settings
+from router.gateway import native
+
+log = logging.getLogger("router.gateway.process")
+
+
+def main() -> None:
+    descriptor, gateway_id, node_id = sys.argv[1:]
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("router").setLevel(logging.INFO)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started the cluster, who ends us in order.
+    settings = load_settings()
+    if settings.compiled and not native.activate():
+        log.info("the hot path was not compiled for this code and Python: it runs as Python. See `make native`")
+    # Not before: what is imported now is the compiled hot path, if there is one.
+    import uvloop
+
+    from router.gateway.gateway import GatewayIdentity
+    from router.gateway.lifecycle import live
+
+    identity = GatewayIdentity(
+        gateway_id=gateway_id,
+        node_id=node_id,
+        control_token=(settings.home / "token").read_text().strip(),
+        channel_token=(settings.home / "channel_token").read_bytes().strip(),
+    )
+    uvloop.run(live(socket.socket(fileno=int(descriptor)), settings, identity))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""What the gateway knows about itself, in Prometheus' text format.
+
+Latencies come from the log-bucket histograms that the hot path appends to, coarsened to the buckets below, so a
+scrape costs the hot path nothing. Labels are the endpoint, the version and the code class: never a replica, request
+or customer, whose number has no bound.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from router.evidence import histogram
+from router.gateway import native
+from router.predict.dispatcher import Dispatcher
+
+BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class GatewayCollector(Collector):
+    """Reads the gateway's state when it is scraped."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        refused: dict[tuple[str, int], int],
+        connections: Callable[[], int],
+        controller_age_s: Callable[[], float],
+        streams: Callable[[], int],
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._refused = refused
+        self._connections = connections
+        self._controller_age_s = controller_age_s
+        self._streams = streams
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ["endpoint", "version"]
+        requests = CounterMetricFamily(
+            "divisions_requests", "Requests that a version answered or failed", labels=[*labels, "code"]
+        )
+        retries = CounterMetricFamily("divisions_retries", "Attempts that failed and were tried again", labels=labels)
+        latency = HistogramMetricFamily("divisions_request_seconds", "From arrival to reply", labels=labels)
+        compute = HistogramMetricFamily("divisions_compute_seconds", "Engine time of the batch", labels=labels)
+        weight = GaugeMetricFamily("divisions_weight_ratio", "Share of the endpoint's traffic", labels=labels)
+        replicas = GaugeMetricFamily("divisions_ready_replicas", "Replicas this gateway can reach", labels=labels)
+        queued = GaugeMetricFamily("divisions_queued_rows", "Rows that wait for a replica", labels=labels)
+        for endpoint in self._dispatcher.endpoints.values():
+            shares = {route.version.app_name: route.weight_bp for route in endpoint.route.versions}
+            for pool in endpoint.pools:
+                values = [endpoint.name, pool.spec.version]
+                totals = pool.tally.totals
+                for code, count in totals.requests.items():
+                    requests.add_metric([*values, code], count)
+                retries.add_metric(values, totals.retries)
+                latency.add_metric(values, _cumulative(totals.latency), totals.latency_sum_s)
+                compute.add_metric(values, _cumulative(totals.compute), totals.compute_sum_s)
+                weight.add_metric(values, shares.get(pool.spec.app_name, 0) / 10_000)
+                replicas.add_metric(values, pool.ready_channels)
+                queued.add_metric(values, pool.queue.rows)
+        yield from (requests, retries, latency, compute, weight, replicas, queued)
+        yield self._engines()
+        refused = CounterMetricFamily(
+            "divisions_refused", "Requests that reached no version", labels=["endpoint", "status"]
+        )
+        for (name, status), count in self._refused.items():
+            refused.add_metric([name, str(status)], count)
+        yield refused
+        yield GaugeMetricFamily("divisions_gateway_compiled", "Whether its hot path is compiled", native.is_active())
+        yield GaugeMetricFamily("divisions_connections", "Open HTTP connections", self._connections())
+        yield GaugeMetricFamily("divisions_event_streams", "Open streams of status events", self._streams())
+        yield GaugeMetricFamily("divisions_table_epoch", "Epoch of the routing table in force", self._dispatcher.epoch)
+        yield GaugeMetricFamily(
+            "divisions_controller_silent_seconds", "Since the controller last answered", self._controller_age_s()
+        )
+
+    def _engines(self) -> Metric:
+        """What each version runs on. ``passed_over`` says why on nothing better; a version has few such texts."""
+        labels = ["endpoint", "version", "engine", "passed_over"]
+        engines = GaugeMetricFamily("divisions_engine_replicas", "Replicas by engine", labels=labels)
+        counts = Counter(
+            (endpoint.name, route.version.version, replica.engine, replica.engine_note)
+            for endpoint in self._dispatcher.endpoints.values()
+            for route in endpoint.route.versions
+            for replica in route.replicas
+        )
+        for values, count in sorted(counts.items()):
+            engines.add_metric(values, count)
+        return engines
+
+
+def render(collector: Collector) -> bytes:
+    """The metrics as text."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    return generate_latest(registry)
+
+
+_POSITIONS = histogram.bucket_indices(np.array(BUCKETS_S))
+
+
+def _cumulative(counts: histogram.Counts) -> list[tuple[str, float]]:
+    running = np.cumsum(counts)
+    pairs = [(str(edge), float(running[position])) for edge, position in zip(BUCKETS_S, _POSITIONS, strict=True)]
+    return [*pairs, ("+Inf", float(running[-1]))]

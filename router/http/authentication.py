@@ -1,0 +1,68 @@
+"""The control API's outermost layer: refuses whoever may not, and puts the security headers on every reply.
+
+Plain ASGI. Starlette's `BaseHTTPMiddleware` hands each part of a reply on through a queue, which takes two more tasks
+for every open stream, and makes 110 µs of a small request's 37 µs.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from router.http import problem
+
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "content-security-policy": "default-src 'self'; frame-ancestors 'none'",
+    "referrer-policy": "no-referrer",
+}
+
+
+class Guard:
+    """Default deny: whatever is not open needs the token, and no other site's page may use it.
+
+    Args:
+        is_open: whether a path needs no token.
+    """
+
+    def __init__(self, app: ASGIApp, token: bytes, is_open: Callable[[str], bool]) -> None:
+        self._app = app
+        self._token = token
+        self._is_open = is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(SECURITY_HEADERS)
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        refusal = None if self._is_open(scope["path"]) else self._refusal(scope["method"], Headers(scope=scope))
+        await (refusal or self._app)(scope, receive, send_guarded)
+
+    def _refusal(self, method: str, headers: Headers) -> Response | None:
+        site = headers.get("sec-fetch-site", "same-origin")
+        if site not in {"same-origin", "none"}:
+            return _problem(403, "requests from other sites are not taken")
+        origin = headers.get("origin")
+        if origin is not None and origin.partition("://")[2] != headers.get("host"):
+            # Browsers send Sec-Fetch-Site only to addresses they trust: over plain HTTP, that is loopback alone.
+            return _problem(403, "requests from other sites are not taken")
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
+            response = _problem(401, "this needs the cluster's bearer token, which is in the file `token` of its home")
+            response.headers["www-authenticate"] = "Bearer"
+            return response
+        media = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+        if method == "POST" and media != "application/json":
+            return _problem(415, "the body must be application/json")
+        return None
+
+
+def _problem(status: int, detail: str) -> Response:
+    return Response(problem.body(status, detail), status, media_type="application/problem+json")

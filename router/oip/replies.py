@@ -1,0 +1,113 @@
+"""Replies to infer requests: joins the jobs of one, and renders its scores as JSON or as the bytes that they are."""
+
+from __future__ import annotations
+
+import array
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from divisions.errors import DivisionsError, RequestError
+from router.http.exchange import Exchange
+from router.oip import codec
+from router.oip.models import ServedModel
+from router.predict.jobs import Answer, Job, Version
+
+
+class FailureReply(Protocol):
+    """Who writes problems."""
+
+    def failed(self, endpoint: str, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None: ...
+
+
+class TensorAnswer(Answer):
+    """Joins the jobs of an infer request and writes its reply, or one problem."""
+
+    __slots__ = (
+        "_compute_us", "_exchange", "_handler", "_has_own_id", "_is_binary", "_left", "_model", "_parts", "_request_id",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        model: ServedModel,
+        rows: int,
+        is_binary: bool,
+        request_id: bytes,
+        has_own_id: bool,
+        exchange: Exchange,
+        handler: FailureReply,
+    ) -> None:
+        self._model = model
+        self._left = rows
+        self._is_binary = is_binary
+        self._request_id = request_id
+        self._has_own_id = has_own_id
+        self._exchange = exchange
+        self._handler = handler
+        self._compute_us = 0
+        self._parts: list[tuple[int, Version, Sequence[float]]] = []  # no jobs: they hold on to us
+
+    def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+        self._parts.append((job.positions[0], job.version, scores))
+        self._compute_us = max(self._compute_us, compute_us)
+        self._left -= job.rows
+        if self._left == 0:
+            self._reply(now_s - job.arrived_s)
+
+    def failed(self, job: Job, error: RequestError) -> None:
+        if self._left > 0:
+            self._left = 0  # Rows that cannot be answered fail the request; later parts are not waited for.
+            self._handler.failed(self._model.endpoint.name, self._exchange, error, self._request_id)
+
+    def _reply(self, total_s: float) -> None:
+        self._parts.sort(key=_position)
+        labels = sorted({version.label for _, version, _ in self._parts})
+        # Parts differ only when a canary failed on some of them: stable has answered for it, and is named.
+        stable = self._model.endpoint.stable.version.label
+        label = stable if len(labels) > 1 and stable in labels else labels[0]
+        name = self._model.output.encode()
+        start = codec.head(self._model.encoded_name, label, self._request_id if self._has_own_id else b"")
+        if self._is_binary:
+            raw = b"".join([_to_bytes(scores) for _, _, scores in self._parts])
+            text = start + codec.scores_binary(name, len(raw) // 4)
+            kind = b"application/octet-stream\r\nInference-Header-Content-Length: %d" % len(text)
+        else:
+            raw = b""
+            text = start + codec.scores_json(name, [score for _, _, part in self._parts for score in part])
+            kind = b"application/json"
+        compute_ms = self._compute_us * 1e-3
+        self._exchange.reply(
+            _OK
+            % (
+                kind,
+                self._request_id,
+                b",".join(labels),
+                total_s * 1e3 - compute_ms,
+                compute_ms,
+                b"" if self._exchange.keep_alive else b"connection: close\r\n",
+                len(text) + len(raw),
+                text,
+                raw,
+            )
+        )
+
+
+_OK: Final = (
+    b"HTTP/1.1 200 OK\r\n"
+    b"content-type: %s\r\n"
+    b"x-request-id: %s\r\n"
+    b"x-model-version: %s\r\n"
+    b"server-timing: queue;dur=%.3f, compute;dur=%.3f\r\n"
+    b"%s"
+    b"content-length: %d\r\n"
+    b"\r\n"
+    b"%s%s"
+)
+
+
+def _position(part: tuple[int, Version, Sequence[float]]) -> int:
+    return part[0]
+
+
+def _to_bytes(scores: Sequence[float]) -> bytes:
+    # Both are little-endian float32 on every machine that ONNX Runtime and uvloop run on.
+    return scores.tobytes() if isinstance(scores, memoryview) else array.array("f", scores).tobytes()

@@ -1,0 +1,98 @@
+"""The Open Inference Protocol's health and metadata routes. Open, like predict; ``infer`` is in `router.oip.infer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from divisions import __version__
+from router.http import problem
+from router.oip.models import Directory, ServedModel
+
+EXTENSIONS = ("binary_tensor_data",)
+PREFIX = "/v2"
+
+
+def is_open(path: str) -> bool:
+    """Whether a path belongs to the protocol, whose routes need no token: they change nothing."""
+    return path == PREFIX or path.startswith(PREFIX + "/")
+
+
+class OipApi:
+    """The routes, over a directory of models."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def routes(self) -> list[Route]:
+        model = PREFIX + "/models/{model}"
+        version = model + "/versions/{version}"
+        return [
+            Route(PREFIX, self._server),
+            Route(PREFIX + "/health/live", self._live),
+            Route(PREFIX + "/health/ready", self._ready),
+            Route(PREFIX + "/repository/index", self._index, methods=["POST"]),
+            Route(model, self._model),
+            Route(version, self._model),
+            Route(model + "/ready", self._model_ready),
+            Route(version + "/ready", self._model_ready),
+            Route(model + "/infer", _needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
+            Route(version + "/infer", _needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
+            Route(PREFIX + "/{rest:path}", _not_offered, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+        ]
+
+    async def _server(self, request: Request) -> Response:
+        return _json({"name": "divisions", "version": __version__, "extensions": EXTENSIONS})
+
+    async def _live(self, request: Request) -> Response:
+        return _json({"live": True})
+
+    async def _ready(self, request: Request) -> Response:
+        if self._directory.is_ready:
+            return _json({"ready": True})
+        return _not_ready("nothing is deployed yet" if self._directory.is_empty else "a model has no warm replica")
+
+    async def _index(self, request: Request) -> Response:
+        return _json([_entry(model, label) for model in self._directory.endpoints() for label in model.versions])
+
+    async def _model(self, request: Request) -> Response:
+        model = self._directory.find(request.path_params["model"])
+        return _json(model.metadata(request.path_params.get("version")))
+
+    async def _model_ready(self, request: Request) -> Response:
+        model = self._directory.find(request.path_params["model"])
+        label = request.path_params.get("version")
+        version = model.stable if label is None else model.version(label)
+        if version.is_ready:
+            return _json({"name": model.name, "ready": True})
+        return _not_ready("the version has no warm replica")
+
+
+async def _needs_post(request: Request) -> Response:
+    response = Response(problem.body(405, "infer needs POST"), 405, media_type="application/problem+json")
+    response.headers["allow"] = "POST"
+    return response
+
+
+async def _not_offered(request: Request) -> Response:
+    detail = "not offered, or not with this method. docs/open-inference-protocol.md lists the routes"
+    return Response(problem.body(404, detail), 404, media_type="application/problem+json")
+
+
+def _entry(model: ServedModel, label: str) -> dict[str, str]:
+    is_ready = model.versions[label].is_ready
+    state, reason = ("READY", "") if is_ready else ("UNAVAILABLE", "no warm replica")
+    return {"name": model.name, "version": label, "state": state, "reason": reason}
+
+
+def _json(document: Any) -> Response:
+    return Response(msgspec.json.encode(document), media_type="application/json")
+
+
+def _not_ready(reason: str) -> Response:
+    members = msgspec.json.decode(problem.body(503, reason), type=dict[str, Any])
+    return Response(msgspec.json.encode(members | {"ready": False}), 503, media_type="application/problem+json")

@@ -1,0 +1,35 @@
+"""How a gateway talks to the controller. `router.gateway.ray_gateway` does it over Ray; tests do it in memory."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from divisions.control import GatewayReport, ReplicaAddress, RoutingTable
+
+
+class ControllerLink(Protocol):
+    """Every call may raise `divisions.errors.NotRunningError` while the controller is away; that is no tragedy."""
+
+    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
+        """The present table; waits up to ``timeout_s`` for one that is newer than ``known_epoch``."""
+        ...
+
+    async def report(self, report: GatewayReport) -> None:
+        """Delivers one second's counts. A report that is lost costs power, not validity."""
+        ...
+
+    async def register_replica(self, address: ReplicaAddress) -> None:
+        """Tells that a version runs, warm, in this gateway's own process; repeated as a heartbeat."""
+        ...
+
+    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+        """Starts a rollout; returns its status as JSON."""
+        ...
+
+    async def command(self, command_json: bytes) -> bytes:
+        """Carries out an operator's command; returns the rollout's status as JSON."""
+        ...
+
+    async def status(self) -> bytes:
+        """The cluster's status as JSON."""
+        ...

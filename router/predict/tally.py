@@ -1,0 +1,192 @@
+"""Counts and latencies of one version, by the second in which the requests *arrived*.
+
+Windowing by arrival keeps a hung version from looking fast: a request that is still pending when its second is
+reported counts with the age it has by then (see docs/rollouts.md). Recording is an append; all arithmetic waits for
+`TickTally.fold`, which handles some hundreds of answers at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from divisions.control import VersionReport
+from router.evidence import histogram
+
+FOLD_ANSWERS: Final = 512
+"""Answers that are worth the fixed cost of a fold, about 30 us."""
+MAX_KEYS: Final = 4_096
+"""Answers of one second whose customers are kept: what is learnt from them are shares."""
+
+
+class Counted(NamedTuple):
+    """Running totals of a version's judged requests since the gateway started."""
+
+    requests: int = 0
+    errors: int = 0
+
+
+class TickTally:
+    """What happened to the requests of one version that arrived in one second.
+
+    The hot path appends to the lists; `fold` moves them into the histograms. ``computed`` holds, for each batch, the
+    seconds that it took and how many answers it held. ``keys`` says whose the first answers were and
+    ``key_latencies_s`` how long those took, as long as the version's pool keeps them.
+    """
+
+    __slots__ = (
+        "answered",
+        "compute",
+        "compute_sum_s",
+        "computed",
+        "errors",
+        "key_latencies_s",
+        "keys",
+        "latencies_s",
+        "latency",
+        "latency_sum_s",
+        "requests",
+        "tick",
+    )
+
+    def __init__(self, tick: int) -> None:
+        self.tick = tick
+        self.requests = 0
+        self.errors = 0
+        self.latencies_s: list[float] = []
+        self.computed: list[tuple[float, int]] = []
+        self.keys: list[bytes] = []
+        self.key_latencies_s: list[float] = []
+        self.answered = 0
+        self.latency = histogram.empty()
+        self.compute = histogram.empty()
+        self.latency_sum_s = 0.0
+        self.compute_sum_s = 0.0
+
+    def fold(self) -> None:
+        """Counts what has been appended."""
+        if not self.latencies_s:
+            return
+        latencies_s, computed = np.array(self.latencies_s), np.array(self.computed).reshape(-1, 2)
+        self.latencies_s.clear()
+        self.computed.clear()
+        self.answered += len(latencies_s)
+        self.latency += histogram.count(latencies_s)
+        self.latency_sum_s += float(latencies_s.sum())
+        compute_s, answers = computed.T
+        np.add.at(self.compute, histogram.bucket_indices(compute_s), answers.astype(np.int64))
+        self.compute_sum_s += float(compute_s @ answers)
+
+
+def report(app_name: str, tally: TickTally, age_s: float, scores: dict[int, int] | None = None) -> VersionReport:
+    """Sums up one second.
+
+    Args:
+        app_name: the version's application.
+        tally: its counts; requests that were neither answered nor failed are pending.
+        age_s: the least age of a pending request.
+        scores: the version's answers by bin of score, counted once.
+    """
+    tally.fold()
+    counts = tally.latency.copy()
+    counts[histogram.bucket_indices(np.array(age_s))] += max(0, tally.requests - tally.answered - tally.errors)
+    counts[histogram.OVERFLOW] += tally.errors
+    return VersionReport(app_name, tally.requests, tally.errors, histogram.to_sparse(counts), scores or {})
+
+
+@dataclass(slots=True)
+class Totals:
+    """Running totals of one version since the gateway started, for ``/metrics``."""
+
+    requests: dict[str, int] = field(default_factory=dict)
+    """Answers by code class: ``2xx``, ``5xx``."""
+    retries: int = 0
+    latency: histogram.Counts = field(default_factory=histogram.empty)
+    compute: histogram.Counts = field(default_factory=histogram.empty)
+    latency_sum_s: float = 0.0
+    compute_sum_s: float = 0.0
+
+    def add(self, tally: TickTally) -> None:
+        """Adds a second that will not be added again."""
+        tally.fold()
+        self.requests["2xx"] = self.requests.get("2xx", 0) + tally.answered
+        if tally.errors:
+            self.requests["5xx"] = self.requests.get("5xx", 0) + tally.errors
+        self.latency += tally.latency
+        self.compute += tally.compute
+        self.latency_sum_s += tally.latency_sum_s
+        self.compute_sum_s += tally.compute_sum_s
+
+
+class VersionTally:
+    """The seconds of one version: open, then reported, then settled into its totals.
+
+    Call `at` for every arrival, `fold` every few milliseconds, and once a second `take` and `settle`.
+    """
+
+    __slots__ = ("_open", "_present", "_reported", "_settled", "_unjudged", "app_name", "totals")
+
+    def __init__(self, app_name: str) -> None:
+        self.app_name = app_name
+        self.totals = Totals()
+        self._open: dict[int, TickTally] = {}
+        self._reported: list[TickTally] = []
+        self._settled = Counted()
+        self._unjudged: dict[int, TickTally] = {}
+        self._present: TickTally | None = None
+        """Of the last arrival's second: nearly every arrival is in the same one as the last."""
+
+    def at(self, now_s: float) -> TickTally:
+        present = self._present
+        if present is not None and 0.0 <= now_s - present.tick < 1.0:
+            return present
+        tick = int(now_s)
+        tally = self._open.get(tick)
+        if tally is None:
+            tally = self._open[tick] = TickTally(tick)
+        self._present = tally
+        return tally
+
+    def at_unjudged(self, now_s: float) -> TickTally:
+        """For requests that chose their version themselves: they count in the totals, and in no report.
+
+        The guards compare versions by requests that chance has split; whoever names a version may be anybody.
+        """
+        tick = int(now_s)
+        tally = self._unjudged.get(tick)
+        if tally is None:
+            tally = self._unjudged[tick] = TickTally(tick)
+        return tally
+
+    def fold(self) -> None:
+        """Counts what has gathered, a little at a time: a whole second's at once would hold up the event loop."""
+        for tally in (*self._open.values(), *self._reported):
+            if len(tally.latencies_s) >= FOLD_ANSWERS:
+                tally.fold()
+
+    def take(self, before_tick: int) -> list[TickTally]:
+        """Removes and returns the seconds before ``before_tick``, oldest first."""
+        ticks = sorted(tick for tick in self._open if tick < before_tick)
+        taken = [self._open.pop(tick) for tick in ticks]
+        self._present = None
+        self._reported += taken
+        return taken
+
+    def settle(self, before_tick: int) -> None:
+        """Adds to the totals the seconds before ``before_tick``, whose requests have all ended by now."""
+        while self._reported and self._reported[0].tick < before_tick:
+            settled = self._reported.pop(0)
+            self._settled = Counted(self._settled.requests + settled.requests, self._settled.errors + settled.errors)
+            self.totals.add(settled)
+        for tick in [tick for tick in self._unjudged if tick < before_tick]:
+            self.totals.add(self._unjudged.pop(tick))
+
+    def counted(self) -> Counted:
+        """All judged requests until now, whether or not they have ended."""
+        requests, errors = self._settled
+        for tally in (*self._open.values(), *self._reported):
+            requests += tally.requests
+            errors += tally.errors
+        return Counted(requests, errors)

@@ -1,0 +1,208 @@
+"""One connection from this gateway to one replica: frames out, frames in.
+
+A channel that breaks hands back the batches in flight at once and connects again, with growing pauses, until it is
+closed because the routing table no longer names its replica.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final, cast
+
+from divisions import wire
+from divisions.control import ReplicaAddress
+from divisions.errors import ChannelError
+from router.predict.jobs import Job
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 1.0
+CONNECT_TIMEOUT_S: Final = 2.0
+
+
+ATTEMPT_SHARE: Final = 0.5
+"""Share of the time left that an attempt gets."""
+
+
+class Batch:
+    """Jobs that travel in one frame."""
+
+    __slots__ = ("due_s", "jobs", "left_us", "rows", "sent_s")
+
+    def __init__(self, jobs: Sequence[Job], sent_s: float) -> None:
+        self.jobs = jobs
+        self.sent_s = sent_s
+        rows = 0
+        earliest_s = latest_s = jobs[0].deadline_s
+        for job in jobs:
+            job.batch = self
+            rows += job.rows
+            deadline_s = job.deadline_s
+            if deadline_s < earliest_s:
+                earliest_s = deadline_s
+            elif deadline_s > latest_s:
+                latest_s = deadline_s
+        self.rows = rows
+        self.due_s = sent_s + (earliest_s - sent_s) * ATTEMPT_SHARE
+        """When the attempt is given up, while there is time for another."""
+        self.left_us = max(0, int((latest_s - sent_s) * 1e6))
+        """Microseconds that the last of the deadlines leaves."""
+
+    def payload(self) -> bytes | memoryview:
+        """The rows of all jobs, packed."""
+        jobs = self.jobs
+        return jobs[0].payload if len(jobs) == 1 else b"".join([job.payload for job in jobs])
+
+    def present_jobs(self) -> list[Job]:
+        """The jobs that still wait for this batch and for no other."""
+        return [job for job in self.jobs if job.batch is self and not job.is_done]
+
+
+class Channel(ABC):
+    """A way to one replica, or to an engine in this process, which answers batches one after the other."""
+
+    address: ReplicaAddress
+    is_local: bool
+    is_ready: bool
+    is_overdue: bool
+    """Whether its batch in flight was given up; it gets no further work until it answers."""
+    max_batch: int
+    in_flight: dict[int, Batch]
+    replied_s: float
+    """When the last reply came: a batch that was sent before that has been computed since."""
+
+    @abstractmethod
+    def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
+        """Sends one batch; the owner hears of its fate later. Only for a channel that is ready."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes for good. What is in flight comes back through ``channel_broke``."""
+
+
+class ChannelOwner(ABC):
+    """Who gives a channel its work."""
+
+    @abstractmethod
+    def channel_ready(self, channel: Channel) -> None: ...
+
+    @abstractmethod
+    def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None: ...
+
+    @abstractmethod
+    def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None: ...
+
+
+class ReplicaChannel(Channel):
+    """See the module. An `asyncio.Protocol` by its methods.
+
+    Args:
+        address: where the replica listens.
+        columns: columns that the version's rows have; a replica with another number is refused.
+        token: proves to a replica on another node that we belong to its cluster.
+        node_id: our own node; a replica on the same one is reached by its Unix socket.
+        owner: told when the channel is ready, has a reply, or broke.
+    """
+
+    def __init__(self, address: ReplicaAddress, columns: int, token: bytes, node_id: str, owner: ChannelOwner) -> None:
+        self.address = address
+        self._columns = columns
+        self._token = token
+        self.is_local = bool(address.unix_path) and (address.node_id == node_id or not address.tcp)
+        self._owner = owner
+        self._transport: asyncio.Transport | None = None
+        self._reader = wire.FrameReader()
+        self._next_id = 1
+        self._is_closed = False
+        self._lost = asyncio.Event()
+        self.in_flight: dict[int, Batch] = {}
+        self.max_batch = address.max_batch
+        self.is_ready = False
+        self.is_overdue = False
+        self.replied_s = 0.0
+        self._task = asyncio.get_running_loop().create_task(self._keep_connected())
+
+    async def _keep_connected(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        while not self._is_closed:
+            try:
+                async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                    await self._connect()
+            except (OSError, TimeoutError):
+                await asyncio.sleep(pause_s)
+                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+                continue
+            await self._lost.wait()
+            self._lost.clear()
+            pause_s = FIRST_PAUSE_S
+            await asyncio.sleep(pause_s)
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self.is_local:
+            await loop.create_unix_connection(lambda: cast(asyncio.Protocol, self), self.address.unix_path)
+        else:
+            host, _, port = self.address.tcp.rpartition(":")
+            await loop.create_connection(lambda: cast(asyncio.Protocol, self), host, int(port))
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._reader = wire.FrameReader()
+        self._transport.write(wire.encode_hello(self._token))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._reader.feed(data):
+                if type(frame) is wire.Reply:
+                    batch = self.in_flight.pop(frame.request_id, None)
+                    if batch is not None:
+                        self._owner.channel_replied(self, batch, frame)
+                elif type(frame) is wire.HelloAck:
+                    self._accept(frame)
+        except ChannelError as error:
+            self._abort(str(error))
+
+    def _accept(self, ack: wire.HelloAck) -> None:
+        if ack.status == wire.Status.CLOSING:
+            self._abort("the replica is draining")
+        elif ack.status != wire.Status.OK:
+            self._abort("the replica refused us; its channel token differs")
+        elif ack.columns != self._columns:
+            self._abort(f"the replica takes rows of {ack.columns} columns, its version has {self._columns}")
+        else:
+            self.max_batch = ack.max_batch
+            self.is_ready = True
+            self._owner.channel_ready(self)
+
+    def _abort(self, reason: str) -> None:
+        log.warning("channel to %s closed: %s", self.address.replica_id, reason)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.is_ready = self.is_overdue = False
+        batches = list(self.in_flight.values())
+        self.in_flight.clear()
+        self._lost.set()
+        self._owner.channel_broke(self, batches)
+
+    def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
+        batch = Batch(jobs, now_s)
+        request_id = self._next_id
+        self._next_id += 1
+        self.in_flight[request_id] = batch
+        frame = wire.encode_request(request_id, batch.rows, self._columns, batch.left_us, batch.payload())
+        if self._transport is not None:  # Else connection_lost is on its way and returns the batch.
+            self._transport.write(frame)
+        return batch
+
+    def close(self) -> None:
+        self._is_closed = True
+        self._task.cancel()
+        if self._transport is not None:
+            self._transport.abort()

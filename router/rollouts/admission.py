@@ -1,0 +1,101 @@
+"""Which wishes are taken: a rollout's spec must make sense, and fit what is going on. Pure."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+from divisions.control import FULL_BP, GUARDS, AnalysisSpec, RolloutSpec
+from divisions.errors import ConflictError, FaultsRefusedError, LatchedSpecError, MalformedRequestError
+from router.rollouts import canary
+from router.rollouts.records import EndpointRecord, spec_sha256, stable_version
+
+
+def check(spec: RolloutSpec, record: EndpointRecord | None, *, is_forced: bool, allow_faults: bool) -> None:
+    """Refuses a wish that cannot or must not be carried out.
+
+    Args:
+        spec: the wish.
+        record: of its endpoint; None if there is none yet.
+        is_forced: whether a spec that was rolled back may start again.
+        allow_faults: whether versions may ask for fault injection.
+
+    Raises:
+        MalformedRequestError: the spec makes no sense.
+        FaultsRefusedError: it asks for faults, and they are not allowed.
+        LatchedSpecError: the same spec was rolled back before, and it is not forced.
+        ConflictError: the same spec is under way, or its version serves already.
+    """
+    check_spec(spec)
+    if spec.version.faults is not None and not allow_faults:
+        raise FaultsRefusedError(
+            f"version {spec.version.version} asks for fault injection, which this cluster does not allow",
+            remedy="start the cluster with DIVISIONS_ALLOW_FAULTS=1, never in production",
+        )
+    if record is not None:
+        _check_against(record, spec, is_forced=is_forced)
+
+
+def _check_against(record: EndpointRecord, spec: RolloutSpec, *, is_forced: bool) -> None:
+    version = spec.version.version
+    digest = spec_sha256(spec)
+    if not canary.is_finished(record.rollout.state) and digest == record.rollout.spec_sha256:
+        raise ConflictError(f"version {version} is being rolled out already", remedy="see its status")
+    stable = stable_version(record)
+    if stable is not None and stable.app_name == spec.version.app_name:
+        raise ConflictError(f"version {version} serves {spec.endpoint} already", remedy="deploy another version")
+    if digest in record.latched and not is_forced:
+        raise LatchedSpecError(
+            f"this rollout of version {version} was rolled back before: {record.rollout.rollback_reason}",
+            remedy="repeat with --force if its cause is gone",
+        )
+
+
+def check_spec(spec: RolloutSpec) -> None:
+    """Refuses a wish that makes no sense.
+
+    Raises:
+        MalformedRequestError: naming the field, the value and what it should be.
+    """
+    steps = spec.steps_bp
+    rising = all(low < high for low, high in itertools.pairwise(steps))
+    if not steps or not rising or steps[0] <= 0 or steps[-1] != FULL_BP:
+        raise MalformedRequestError(
+            f"steps must rise from above 0 to {FULL_BP:,} bp, got {list(steps)}", remedy="for example 2000, 5000, 10000"
+        )
+    if spec.rollback_policy not in {"auto", "hold"}:
+        raise MalformedRequestError(f"rollback_policy must be auto or hold, got {spec.rollback_policy!r}")
+    if spec.version.replicas < 1:
+        raise MalformedRequestError(f"a version needs at least one replica, got {spec.version.replicas}")
+    _check_analysis(spec.analysis)
+
+
+def _check_analysis(analysis: AnalysisSpec) -> None:
+    for name in ("alpha", "error_alpha"):
+        if not 0.0 < getattr(analysis, name) < 1.0:
+            raise MalformedRequestError(f"analysis.{name} must lie between 0 and 1, got {getattr(analysis, name)}")
+    for name in (
+        "tolerance",
+        "tolerance_ms",
+        "min_dwell_s",
+        "max_dwell_s",
+        "bake_s",
+        "warmup_s",
+        "drain_s",
+        "keep_stable_s",
+        "shadow_s",
+    ):
+        value = getattr(analysis, name)
+        if not (value >= 0.0 and math.isfinite(value)):
+            raise MalformedRequestError(f"analysis.{name} must be a number from 0, got {value}")
+    if not 0 <= analysis.holdback_bp < FULL_BP:
+        raise MalformedRequestError(f"analysis.holdback_bp must be from 0 to 9,999, got {analysis.holdback_bp}")
+    if analysis.on_inconclusive not in {"hold", "rollback"}:
+        raise MalformedRequestError(
+            f"analysis.on_inconclusive must be hold or rollback, got {analysis.on_inconclusive!r}"
+        )
+    unknown = set(analysis.guards) - set(GUARDS)
+    if unknown:
+        raise MalformedRequestError(
+            f"analysis.guards knows {', '.join(GUARDS)}, got {', '.join(sorted(unknown))}", remedy="remove the others"
+        )

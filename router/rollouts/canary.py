@@ -1,0 +1,398 @@
+"""The state machine of a rollout: `advance(state, event, policy) -> (state, commands)`. Pure; no I/O, no clock.
+
+::
+
+    PENDING ─tick─> WARMING ─all warm─> (SHADOW ─pass─>) STEP(0) ─pass─> … ─pass─> BAKE ─pass─> PROMOTED
+                       │                   │               │                        │
+                       │ deadline, or the  │ fail          │ fail                   │ fail
+                       │ deployment failed v               v                        v
+                       └─────────────> ROLLING_BACK ─gateways obey─> DRAINING ─drained─> ROLLED_BACK
+
+`router.rollouts.transitions` is the whole table, pauses and commands included; `advance` refuses to take a way that is
+not in it, and the diagram of docs/rollouts.md is drawn from it (`python -m router.rollouts.diagram`). What the guards'
+evidence means is `router.rollouts.verdict`'s; the words are `router.rollouts.states`'.
+
+Rules, each with its reason:
+
+1. **Only a pass or the operator raises the canary's weight.** A pass needs everything at once: the step's dwell and
+   samples, a fresh judgement, every guard below *half* of its threshold, all replicas of both versions ready.
+   Missing, stale or repeated data is not a pass.
+2. **A guard fires in every state in which the canary has weight**, HOLD included; a check that is skipped in one
+   state is how other systems let a bad version stand.
+3. **A failure sets the weight to zero in the same transition**, then waits until gateways obey, then drains, then
+   stops replicas. Weight first, replicas last: nobody is cut off.
+4. **Stable always has capacity for all traffic.** If its replicas are gone when a rollback is due, they are started
+   first and the weight moves last.
+5. **Unknown is neither good nor bad.** Between half and the full threshold the rollout stays where it is, and so it
+   does while a version is short of replicas; when the longest dwell is over it holds and asks the operator (or rolls
+   back, if ``on_inconclusive`` says so). It never passes by default, and never waits for ever.
+6. **At 100 % a holdback of stable remains while baking**, or there would be nothing left to compare with.
+7. Time is counted from events, at most `MAX_GAP_S` per event: a clock that jumps, or a controller that was away,
+   neither ends a dwell nor a deadline early.
+
+An event that the diagram does not know raises `IllegalEventError`, naming both.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from divisions.control import FULL_BP
+from divisions.errors import IllegalEventError
+from router.rollouts.states import (
+    MAX_GAP_S,
+    SHADOW_STEP,
+    Abort,
+    Active,
+    Baking,
+    Capacity,
+    Command,
+    Draining,
+    Event,
+    Held,
+    Judged,
+    Judgement,
+    Pause,
+    Pending,
+    Phase,
+    Policy,
+    Promote,
+    Promoted,
+    Resume,
+    RetireReplicas,
+    Role,
+    RolledBack,
+    RollingBack,
+    SetWeights,
+    Shadowing,
+    StartReplicas,
+    State,
+    Step,
+    Stepping,
+    StopReplicas,
+    Ticked,
+    Timer,
+    Warming,
+    is_finished,
+    phase,
+)
+from router.rollouts.transitions import TRANSITIONS, WAYS, Transition
+from router.rollouts.verdict import Verdict, failure, is_overdue, judge, needed, suspicion
+
+__all__ = [
+    "MAX_GAP_S",
+    "SHADOW_STEP",
+    "TRANSITIONS",
+    "Abort",
+    "Baking",
+    "Capacity",
+    "Command",
+    "Draining",
+    "Event",
+    "Held",
+    "Judgement",
+    "Pause",
+    "Pending",
+    "Phase",
+    "Policy",
+    "Promote",
+    "Promoted",
+    "Resume",
+    "RetireReplicas",
+    "Role",
+    "RolledBack",
+    "RollingBack",
+    "SetWeights",
+    "Shadowing",
+    "StartReplicas",
+    "State",
+    "Stepping",
+    "StopReplicas",
+    "Ticked",
+    "Timer",
+    "Transition",
+    "Verdict",
+    "Warming",
+    "advance",
+    "canary_bp",
+    "holdback_bp",
+    "is_finished",
+    "judge",
+    "judged_step",
+    "mirror_bp",
+    "needed",
+    "phase",
+    "start",
+    "step_index",
+    "weights_bp",
+]
+
+ACKNOWLEDGE_S = 5.0
+"""How long a rollback waits for gateways to report the new table before it drains; a dead one never will."""
+NO_REPLICAS_S = 10.0
+"""A canary with traffic but without a ready replica for so long has failed."""
+MAX_MIRROR_BP = 2_000
+"""The most of stable's requests that are mirrored: the canary's replicas are sized for steps, not for everything."""
+
+
+def advance(state: State, event: Event, policy: Policy) -> Step:
+    """One transition.
+
+    Returns:
+        The new state, and the commands to carry out in order once the state is on disk.
+
+    Raises:
+        IllegalEventError: the event cannot happen in this phase.
+    """
+    after, commands = _advance(state, event, policy)
+    way = (phase(state), phase(after))
+    if (way[0] is not way[1] or commands) and way not in WAYS:
+        raise IllegalEventError(f"no transition leads from {way[0].value} to {way[1].value}")
+    return after, commands
+
+
+def _advance(state: State, event: Event, policy: Policy) -> Step:
+    match state, event:
+        case Pending(), Ticked():
+            return Warming(Timer(event.now_s)), (StartReplicas(Role.CANARY),)
+        case Warming(), Ticked():
+            return _warm(state, event, policy)
+        case Shadowing() | Stepping() | Baking(), Ticked():
+            return _observe(state, event, policy)
+        case Held(), Ticked():
+            return _observe_held(state, event, policy)
+        case RollingBack(), Ticked():
+            return _roll_back_further(state, event, policy)
+        case Draining(), Ticked():
+            return _drain(state, event, policy)
+        case Promoted() | RolledBack(), Ticked():
+            return state, ()
+        case Pending() | Warming() | Shadowing() | Stepping() | Baking(), Pause():
+            return Held(state, f"paused by {event.who}"), ()
+        case Held(), Resume():
+            return _resumed(state.inner, event.now_s), ()
+        case Stepping() | Baking(), Promote() if event.canary.ready:
+            return _promote(policy)
+        case Held(inner=Stepping() | Baking()), Promote() if event.canary.ready:
+            return _promote(policy)
+        case Pending() | Warming() | Shadowing() | Stepping() | Baking() | Held(), Abort():
+            return _roll_back(state, event.reason, event.stable, event.now_s, policy)
+        case _:
+            raise IllegalEventError(
+                f"cannot {type(event).__name__.lower()} a rollout that is {phase(state).value}",
+                remedy=_REMEDIES.get(phase(state), "see `divisions rollout status`"),
+            )
+
+
+_REMEDIES = {
+    Phase.PENDING: "its replicas are not warm yet; wait, or abort it",
+    Phase.WARMING: "its replicas are not warm yet; wait, or abort it",
+    Phase.SHADOW: "it has no traffic yet; wait, or abort it",
+    Phase.STEP: "none of its replicas is ready",
+    Phase.BAKE: "none of its replicas is ready",
+    Phase.HOLD: "none of its replicas is ready, or it has no traffic yet",
+    Phase.ROLLING_BACK: "it is on its way back",
+    Phase.DRAINING: "it is on its way back",
+    Phase.PROMOTED: "it is finished; start a new rollout, or use `divisions rollback`",
+    Phase.ROLLED_BACK: "it is finished; start a new rollout",
+}
+
+
+def start(now_s: float) -> State:
+    """The state in which every rollout begins."""
+    return Pending(Timer(now_s))
+
+
+def holdback_bp(policy: Policy) -> int:
+    """Stable's share while baking; never so much that the canary would lose weight against the step before."""
+    before_bp = policy.steps_bp[-2] if len(policy.steps_bp) > 1 else 0
+    return min(policy.analysis.holdback_bp, FULL_BP - before_bp)
+
+
+def weights_bp(policy: Policy) -> tuple[int, ...]:
+    """The canary's weights, step by step; never all traffic while there is a holdback."""
+    return tuple(min(weight_bp, FULL_BP - holdback_bp(policy)) for weight_bp in policy.steps_bp)
+
+
+def canary_bp(state: State, policy: Policy) -> int:
+    """The canary's weight in this state; stable has the rest."""
+    match state:
+        case Stepping(index=index):
+            return policy.steps_bp[index]
+        case Baking():
+            return FULL_BP - holdback_bp(policy)
+        case Held(inner=inner):
+            return canary_bp(inner, policy)
+        case RollingBack(canary_bp=weight_bp):
+            return weight_bp
+        case Promoted():
+            return FULL_BP
+        case _:
+            return 0
+
+
+def mirror_bp(state: State, policy: Policy) -> int:
+    """The share of stable's requests that are copied to the canary."""
+    match state:
+        case Shadowing() | Held(inner=Shadowing()):
+            return min(policy.steps_bp[0], MAX_MIRROR_BP)
+        case _:
+            return 0
+
+
+def judged_step(state: State, policy: Policy) -> int:
+    """The step that judgements are about: `step_index`, or `SHADOW_STEP` before the first."""
+    match state:
+        case Shadowing() | Held(inner=Shadowing()):
+            return SHADOW_STEP
+        case _:
+            return step_index(state, policy)
+
+
+def step_index(state: State, policy: Policy) -> int:
+    """Which of ``steps_bp`` the rollout is at, from 0."""
+    match state:
+        case Stepping(index=index):
+            return index
+        case Held(inner=inner):
+            return step_index(inner, policy)
+        case Baking() | Promoted():
+            return len(policy.steps_bp) - 1
+        case _:
+            return 0
+
+
+def _warm(state: Warming, event: Ticked, policy: Policy) -> Step:
+    timer = state.timer.moved(event.now_s)
+    if event.deploy_failure:
+        return _fail(Warming(timer), event.deploy_failure, event, policy)
+    if event.canary.is_full:
+        if policy.is_direct or not policy.has_stable:
+            return _promote(policy)
+        if event.stable.ready:
+            return _begin(event.now_s, policy)
+    if timer.elapsed_s >= policy.analysis.deploy_deadline_s:
+        reason = (
+            f"deploy: {event.canary.ready} of {event.canary.wanted} replicas were warm "
+            f"{policy.analysis.deploy_deadline_s:g} s after they were started"
+        )
+        return _fail(Warming(timer), reason, event, policy)
+    return Warming(timer), ()
+
+
+def _observe(state: Judged, event: Ticked, policy: Policy) -> Step:
+    state = _timed(state, event)
+    if state.starved_s >= NO_REPLICAS_S:
+        return _fail(state, _STARVED, event, policy)
+    index, is_baking = judged_step(state, policy), isinstance(state, Baking)
+    match judge(event.judgement, state.timer, index, policy, is_baking=is_baking):
+        case Verdict.FAIL:
+            return _fail(state, failure(event.judgement, policy), event, policy)
+        case Verdict.HOLD:
+            return Held(state, suspicion(event.judgement, policy)), ()
+        case Verdict.PASS if event.canary.is_full and event.stable.is_full:
+            return _promote(policy) if is_baking else _enter_step(index + 1, event.now_s, policy)
+        case Verdict.PASS if is_overdue(state.timer, index, policy, is_baking=is_baking):
+            return _undecided(state, _short_of_replicas(event), event, policy)
+        case Verdict.PASS | Verdict.WAIT:
+            return state, ()
+        case Verdict.INCONCLUSIVE:
+            return _undecided(state, "there was too little traffic or evidence", event, policy)
+
+
+def _short_of_replicas(event: Ticked) -> str:
+    """Unlike capacity makes unlike latency, so a version that lacks replicas does not pass however good it looks."""
+    arms = (("stable", event.stable), ("the canary", event.canary))
+    return " and ".join(f"{name} had {arm.ready} of {arm.wanted} replicas" for name, arm in arms if not arm.is_full)
+
+
+def _undecided(state: Judged, why: str, event: Ticked, policy: Policy) -> Step:
+    reason = f"undecided: after {state.timer.elapsed_s:.0f} s {why}"
+    if policy.analysis.on_inconclusive == "rollback":
+        return _fail(state, reason, event, policy)
+    return Held(state, reason), ()
+
+
+def _observe_held(state: Held, event: Ticked, policy: Policy) -> Step:
+    if state.by_guard or not isinstance(state.inner, Shadowing | Stepping | Baking):
+        return state, ()
+    inner = _timed(state.inner, event)
+    if inner.starved_s >= NO_REPLICAS_S:
+        return _fail(inner, _STARVED, event, policy)
+    failed = failure(event.judgement, policy)
+    if failed:
+        return _fail(inner, failed, event, policy)
+    return msgspec.structs.replace(state, inner=inner), ()
+
+
+_STARVED = f"replicas: none of the canary's was ready for {NO_REPLICAS_S:g} s"
+
+
+def _timed(state: Judged, event: Ticked) -> Judged:
+    starved_s = 0.0 if event.canary.ready else state.starved_s + state.timer.gap_s(event.now_s)
+    return msgspec.structs.replace(state, timer=state.timer.moved(event.now_s), starved_s=starved_s)
+
+
+def _fail(state: Active, reason: str, event: Ticked, policy: Policy) -> Step:
+    if policy.holds_on_failure and isinstance(state, Shadowing | Stepping | Baking):
+        return Held(state, reason, by_guard=True), ()
+    return _roll_back(state, reason, event.stable, event.now_s, policy)
+
+
+def _begin(now_s: float, policy: Policy) -> Step:
+    return (Shadowing(Timer(now_s)), ()) if policy.analysis.shadow_s > 0 else _enter_step(0, now_s, policy)
+
+
+def _enter_step(index: int, now_s: float, policy: Policy) -> Step:
+    weight_bp = policy.steps_bp[index]
+    if weight_bp >= FULL_BP:
+        stable_bp = holdback_bp(policy)
+        return Baking(Timer(now_s)), (SetWeights(stable_bp, FULL_BP - stable_bp),)
+    return Stepping(index, Timer(now_s)), (SetWeights(FULL_BP - weight_bp, weight_bp),)
+
+
+def _resumed(inner: Active, now_s: float) -> State:
+    """A resumed state counts its time anew; its evidence goes on."""
+    match inner:
+        case Pending() | Warming():
+            return msgspec.structs.replace(inner, timer=Timer(now_s))
+        case Shadowing() | Stepping() | Baking():
+            return msgspec.structs.replace(inner, timer=Timer(now_s), starved_s=0.0)
+        case _:
+            assert_never(inner)
+
+
+def _promote(policy: Policy) -> Step:
+    commands: tuple[Command, ...] = (SetWeights(0, FULL_BP),)
+    if policy.has_stable:
+        commands += (RetireReplicas(Role.STABLE, policy.analysis.keep_stable_s),)
+    return Promoted(), commands
+
+
+def _roll_back(state: State, reason: str, stable: Capacity, now_s: float, policy: Policy) -> Step:
+    weight_bp = canary_bp(state, policy)
+    if not policy.has_stable:
+        return RollingBack(reason, 0, Timer(now_s)), ()
+    if weight_bp and not stable.ready:
+        return RollingBack(reason, weight_bp, Timer(now_s)), (StartReplicas(Role.STABLE),)
+    return RollingBack(reason, 0, Timer(now_s)), (SetWeights(FULL_BP, 0),)
+
+
+def _roll_back_further(state: RollingBack, event: Ticked, policy: Policy) -> Step:
+    timer = state.timer.moved(event.now_s)
+    if state.canary_bp and not event.stable.ready:
+        return msgspec.structs.replace(state, timer=timer), ()
+    if state.canary_bp:
+        return RollingBack(state.reason, 0, Timer(event.now_s)), (SetWeights(FULL_BP, 0),)
+    if event.is_acknowledged or timer.elapsed_s >= ACKNOWLEDGE_S:
+        return Draining(state.reason, Timer(event.now_s)), ()
+    return msgspec.structs.replace(state, timer=timer), ()
+
+
+def _drain(state: Draining, event: Ticked, policy: Policy) -> Step:
+    timer = state.timer.moved(event.now_s)
+    if timer.elapsed_s >= policy.analysis.drain_s:
+        return RolledBack(state.reason), (StopReplicas(Role.CANARY),)
+    return Draining(state.reason, timer), ()

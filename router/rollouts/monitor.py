@@ -1,0 +1,128 @@
+"""What is seen of every endpoint: reports in, judged ticks out. Pure; no I/O.
+
+Every version's last 30 seconds are kept whether or not a rollout runs, so that a rollout starts with thresholds
+from traffic before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from divisions.control import AnalysisSpec, EndpointReport, GatewayReport, SaltScores
+from router.evidence.clustering import Clustering
+from router.evidence.drift import NO_BINS, InputBins
+from router.evidence.windows import ClosedTick, Ledger, RecentCounts, VersionCounts
+from router.rollouts.analysis import RolloutJudge
+
+
+class Arms(NamedTuple):
+    """The applications that a rollout compares."""
+
+    stable: str
+    canary: str
+
+
+class Watch:
+    """The ledger of reports, the recent counts of every version, and the judge of every running rollout."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+        self._recent: dict[tuple[str, str], RecentCounts] = {}
+        self._clustering: dict[tuple[str, str], Clustering] = {}
+        self._judges: dict[str, RolloutJudge] = {}
+        self._salts: dict[str, dict[str, SaltScores]] = {}
+
+    def report(self, report: GatewayReport, now_s: float, arms: Callable[[str], Arms | None]) -> tuple[bool, list[str]]:
+        """Takes a report.
+
+        Args:
+            report: a gateway's second.
+            now_s: the controller's monotonic time.
+            arms: the versions that an endpoint's rollout compares now; None when it compares none.
+
+        Returns:
+            Whether it counted, and the endpoints whose breaker it says has tripped, each told once.
+        """
+        is_counted = self._ledger.add(report, now_s)
+        tripped = []
+        for entry in report.endpoints:
+            if entry.salts is not None:
+                self._salts.setdefault(entry.endpoint, {})[report.gateway_id] = entry.salts
+            judge, compared = self._judges.get(entry.endpoint), arms(entry.endpoint)
+            if judge is None or compared is None:
+                continue
+            # A trip is told until it is heard, so it may come late or twice; counts may not.
+            if entry.trip is not None and entry.trip.app_name == compared.canary and judge.trip(entry.trip):
+                tripped.append(entry.endpoint)
+            if is_counted:
+                _tell(judge, entry, compared)
+        return is_counted, tripped
+
+    def begin(self, endpoint: str, analysis: AnalysisSpec, training: InputBins = NO_BINS) -> RolloutJudge:
+        """A new judge for an endpoint's rollout."""
+        judge = self._judges[endpoint] = RolloutJudge(analysis, training)
+        return judge
+
+    def end(self, endpoint: str) -> None:
+        self._judges.pop(endpoint, None)
+        self._salts.pop(endpoint, None)
+
+    def salts(self, endpoint: str, base: str) -> list[SaltScores]:
+        """What gateways found out about the candidates of a base salt."""
+        return [scores for scores in self._salts.get(endpoint, {}).values() if scores.base == base]
+
+    def judge(self, endpoint: str) -> RolloutJudge | None:
+        return self._judges.get(endpoint)
+
+    def close_ticks(self, now_s: float, arms: Callable[[str], Arms | None]) -> int:
+        """Judges every tick that is complete.
+
+        Args:
+            now_s: the controller's monotonic time.
+            arms: the versions that an endpoint's rollout compares now; None when it compares none.
+
+        Returns:
+            How many ticks were judged.
+        """
+        closed = self._ledger.close(now_s)
+        for tick in closed:
+            self._judge_tick(tick, arms)
+        return len(closed)
+
+    def gateways(self, now_s: float) -> dict[str, int]:
+        """The epoch that each living gateway last reported."""
+        return self._ledger.gateways(now_s)
+
+    def _judge_tick(self, closed: ClosedTick, arms: Callable[[str], Arms | None]) -> None:
+        for endpoint, versions in closed.endpoints.items():
+            judge, compared = self._judges.get(endpoint), arms(endpoint)
+            if judge is not None and compared is not None:
+                reference = self._recent_of(endpoint, compared.stable).total(closed.tick)
+                judge.observe(
+                    closed.tick,
+                    reference.counts,
+                    versions.get(compared.stable) or VersionCounts(),
+                    versions.get(compared.canary) or VersionCounts(),
+                    self._clustering_of(endpoint, compared.stable).correlations(),
+                )
+            for app_name, counts in versions.items():
+                recent = self._recent_of(endpoint, app_name)
+                self._clustering_of(endpoint, app_name).add(recent.total(closed.tick).counts, counts.counts)
+                recent.add(closed.tick, counts)
+        for key in [key for key, recent in self._recent.items() if not recent.total(closed.tick).requests]:
+            del self._recent[key], self._clustering[key]
+
+    def _recent_of(self, endpoint: str, app_name: str) -> RecentCounts:
+        return self._recent.setdefault((endpoint, app_name), RecentCounts())
+
+    def _clustering_of(self, endpoint: str, app_name: str) -> Clustering:
+        return self._clustering.setdefault((endpoint, app_name), Clustering())
+
+
+def _tell(judge: RolloutJudge, entry: EndpointReport, compared: Arms) -> None:
+    if entry.split is not None:
+        judge.add_split(entry.split)
+    for version in entry.versions:
+        if version.app_name in compared:
+            judge.add_scores(version, is_canary=version.app_name == compared.canary)

@@ -1,0 +1,291 @@
+"""What is remembered of an endpoint: its latest rollout, what may not start again, and what is kept for a way back.
+
+`EndpointRecord` is what the journal stores, whole, before anything is done; so the record *is* the intent, and
+whatever runs or is routed follows from it by `wanted_versions` and `shares`. Pure; no I/O.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import msgspec
+
+from divisions.control import (
+    FULL_BP,
+    Evidence,
+    Explanation,
+    HistoryEntry,
+    RolloutSpec,
+    RolloutStatus,
+    VersionSpec,
+)
+from router.rollouts import canary
+from router.rollouts.canary import Capacity, Judgement, Phase, Policy, State
+
+MAX_HISTORY = 60
+MAX_LATCHED = 200
+
+
+class Rollout(msgspec.Struct, frozen=True):
+    """One rollout. ``stable`` is what served when it began; None for an endpoint's first.
+
+    ``number`` is the endpoint's generation at its beginning, and tells rollouts apart. ``gaps`` is how unlike the arms
+    of ``salt`` were before it, for each weight below all traffic (`router.evidence.salts.gaps`); nothing if unknown.
+    """
+
+    number: int
+    spec: RolloutSpec
+    spec_sha256: str
+    stable: VersionSpec | None
+    salt: str
+    is_direct: bool
+    state: State
+    started_at_s: float
+    phase_since_s: float
+    message: str = ""
+    rollback_reason: str = ""
+    explanation: Explanation | None = None
+    gaps: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(
+            steps_bp=self.spec.steps_bp,
+            analysis=self.spec.analysis,
+            has_stable=self.stable is not None,
+            is_direct=self.is_direct,
+            holds_on_failure=self.spec.rollback_policy == "hold",
+        )
+
+    @property
+    def canary_bp(self) -> int:
+        return canary.canary_bp(self.state, self.policy)
+
+    @property
+    def present_gaps(self) -> tuple[float, ...]:
+        """``gaps`` at the canary's present weight."""
+        by_weight = dict(zip(_weights_bp(self), self.gaps, strict=False))
+        return by_weight.get(self.canary_bp, ())
+
+
+class Retiring(msgspec.Struct, frozen=True):
+    """A version without traffic whose replicas are kept warm until ``until_s`` (wall clock)."""
+
+    version: VersionSpec
+    until_s: float
+
+
+class Queued(msgspec.Struct, frozen=True):
+    """A rollout that begins as soon as the present one is rolled back."""
+
+    spec: RolloutSpec
+    is_direct: bool = False
+
+
+class EndpointRecord(msgspec.Struct, frozen=True):
+    """``generation`` rises with every transition; commands may demand the one they saw (If-Match)."""
+
+    endpoint: str
+    generation: int
+    rollout: Rollout
+    latched: tuple[str, ...] = ()
+    queued: Queued | None = None
+    retiring: tuple[Retiring, ...] = ()
+    history: tuple[HistoryEntry, ...] = ()
+    previous: str | None = None
+    """The version that served before the present stable one: where a rollback without ``to`` goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One version's share of an endpoint's traffic."""
+
+    version: VersionSpec
+    weight_bp: int
+    is_canary: bool
+
+
+def spec_sha256(spec: RolloutSpec) -> str:
+    return hashlib.sha256(msgspec.json.encode(spec, order="deterministic")).hexdigest()
+
+
+def stable_version(record: EndpointRecord) -> VersionSpec | None:
+    """What serves when nothing is being rolled out: the canary once promoted, until then what was there before."""
+    rollout = record.rollout
+    return rollout.spec.version if isinstance(rollout.state, canary.Promoted) else rollout.stable
+
+
+def shares(record: EndpointRecord) -> tuple[Share, ...]:
+    """The split, stable first; weights sum to 10,000, or there are none before the first version is warm."""
+    rollout = record.rollout
+    stable = stable_version(record)
+    if stable is None:
+        return ()
+    if isinstance(rollout.state, canary.Promoted) or not has_canary(rollout.state):
+        return (Share(stable, FULL_BP, is_canary=False),)
+    weight_bp = rollout.canary_bp
+    return (
+        Share(stable, FULL_BP - weight_bp, is_canary=False),
+        Share(rollout.spec.version, weight_bp, is_canary=True),
+    )
+
+
+def has_canary(state: State) -> bool:
+    """Whether the canary is part of the routing table. At weight 0 it stays in until it is drained."""
+    return not isinstance(state, canary.Pending | canary.Promoted | canary.RolledBack)
+
+
+def trial_bp(record: EndpointRecord) -> tuple[int, ...]:
+    """The canary's weights to come, while it has not had any; salts are tried for them."""
+    rollout = record.rollout
+    state = rollout.state.inner if isinstance(rollout.state, canary.Held) else rollout.state
+    is_before = isinstance(state, canary.Pending | canary.Warming | canary.Shadowing)
+    if not is_before or rollout.stable is None or rollout.is_direct:
+        return ()
+    return _weights_bp(rollout)
+
+
+def _weights_bp(rollout: Rollout) -> tuple[int, ...]:
+    """The canary's weights at which there are two arms."""
+    return tuple(weight_bp for weight_bp in canary.weights_bp(rollout.policy) if weight_bp < FULL_BP)
+
+
+def wanted_versions(record: EndpointRecord, now_s: float) -> dict[str, VersionSpec]:
+    """The versions whose replicas should run, by application name."""
+    rollout = record.rollout
+    versions = [retiring.version for retiring in record.retiring if retiring.until_s > now_s]
+    if not isinstance(rollout.state, canary.RolledBack):
+        versions.append(rollout.spec.version)
+    stable = stable_version(record)
+    if stable is not None:
+        versions.append(stable)
+    return {version.app_name: version for version in versions}
+
+
+def moved(
+    record: EndpointRecord,
+    state: State,
+    at_s: float,
+    message: str,
+    *,
+    rollback_reason: str = "",
+    explanation: Explanation | None = None,
+) -> EndpointRecord:
+    """The record after a transition into another phase or step: one more generation, one more line of history."""
+    is_on_its_way_back = isinstance(state, canary.RollingBack | canary.Draining | canary.RolledBack)
+    rollout = msgspec.structs.replace(
+        record.rollout,
+        state=state,
+        phase_since_s=at_s,
+        message=message,
+        rollback_reason=rollback_reason or record.rollout.rollback_reason,
+        explanation=explanation or (record.rollout.explanation if is_on_its_way_back else None),
+    )
+    entry = HistoryEntry(at_s, canary.phase(state).value, rollout.canary_bp, message)
+    return msgspec.structs.replace(
+        record,
+        generation=record.generation + 1,
+        rollout=rollout,
+        history=(*record.history, entry)[-MAX_HISTORY:],
+    )
+
+
+def latched(record: EndpointRecord) -> EndpointRecord:
+    """A spec that was rolled back does not start again by itself; one that only made way for another may."""
+    digest = record.rollout.spec_sha256
+    if record.queued is not None or record.rollout.is_direct or digest in record.latched:
+        return record
+    return msgspec.structs.replace(record, latched=(*record.latched, digest)[-MAX_LATCHED:])
+
+
+def begun(
+    before: EndpointRecord | None, spec: RolloutSpec, *, salt: str, is_direct: bool, at_s: float, now_s: float
+) -> EndpointRecord:
+    """The record at the start of a rollout. Versions that were kept for a way back are let go: stable is one now."""
+    stable = stable_version(before) if before else None
+    message = f"{spec.version.version} created"
+    generation = before.generation + 1 if before else 1
+    rollout = Rollout(
+        number=generation,
+        spec=spec,
+        spec_sha256=spec_sha256(spec),
+        stable=stable,
+        salt=salt,
+        is_direct=is_direct or stable is None,
+        state=canary.start(now_s),
+        started_at_s=at_s,
+        phase_since_s=at_s,
+        message=message,
+    )
+    return EndpointRecord(
+        endpoint=spec.endpoint,
+        generation=generation,
+        rollout=rollout,
+        latched=before.latched if before else (),
+        history=(HistoryEntry(at_s, Phase.PENDING.value, 0, message),),
+        previous=before.previous if before else None,
+    )
+
+
+def status(
+    record: EndpointRecord, epoch: int, evidence: Evidence, judgement: Judgement, stable: Capacity, ready: Capacity
+) -> RolloutStatus:
+    """The record as people and programs see it. ``stable`` and ``ready`` are the two versions' replicas."""
+    rollout = record.rollout
+    state = rollout.state
+    index = canary.step_index(state, rollout.policy)
+    active = state.inner if isinstance(state, canary.Held) else state
+    is_promoted = isinstance(state, canary.Promoted)
+    served = stable_version(record)
+    actual_bp = next((share.weight_bp for share in shares(record) if share.is_canary), FULL_BP if is_promoted else 0)
+    is_judged = isinstance(active, canary.Shadowing | canary.Stepping | canary.Baking)
+    return RolloutStatus(
+        endpoint=record.endpoint,
+        model=rollout.spec.version.model,
+        phase=canary.phase(state).value,
+        generation=record.generation,
+        epoch=epoch,
+        step_index=index,
+        steps_bp=rollout.spec.steps_bp,
+        set_weight_bp=FULL_BP if isinstance(active, canary.Baking) else rollout.canary_bp,
+        actual_weight_bp=actual_bp,
+        stable_version=served.version if served else None,
+        canary_version=rollout.spec.version.version,
+        message=_progress(rollout, evidence, judgement, stable, ready)
+        if active is state and is_judged
+        else rollout.message,
+        rollback_reason=rollout.rollback_reason,
+        evidence=evidence,
+        canary_requests=judgement.step_requests,
+        started_at_s=rollout.started_at_s,
+        phase_since_s=rollout.phase_since_s,
+        history=record.history,
+        explanation=rollout.explanation,
+        spec_sha256=rollout.spec_sha256,
+        stable_replicas=stable.ready,
+        canary_replicas=ready.ready,
+        wanted_stable_replicas=stable.wanted,
+        wanted_canary_replicas=ready.wanted,
+    )
+
+
+def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement, stable: Capacity, ready: Capacity) -> str:
+    dwell_s, samples = canary.needed(
+        rollout.policy, canary.judged_step(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
+    )
+    return (
+        f"{judgement.step_requests:,} of {samples:,} requests and {judgement.step_s:.0f} of {dwell_s:.0f} s judged; "
+        f"ln E latency {evidence.latency_log_e:.2f} of {evidence.threshold:.2f}, "
+        f"errors {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}" + _short_of_replicas(stable, ready)
+    )
+
+
+def _short_of_replicas(stable: Capacity, ready: Capacity) -> str:
+    """Why a step does not pass although its evidence would let it: arms of unlike capacity are not comparable."""
+    short = [
+        f"{name} has {capacity.ready} of {capacity.wanted} replicas"
+        for name, capacity in (("stable", stable), ("the canary", ready))
+        if not capacity.is_full
+    ]
+    return f"; waits, because {' and '.join(short)}" if short else ""

@@ -1,0 +1,253 @@
+"""What a rollout can be in, what can happen to it, and what it asks for: the words of `router.rollouts.canary`. Pure.
+
+States are written to the journal as JSON, each under its class's name.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TypeAlias
+
+import msgspec
+
+from divisions.control import AnalysisSpec
+
+MAX_GAP_S = 5.0
+"""The longest time that one event may tell of."""
+
+
+class Phase(enum.StrEnum):
+    PENDING = "PENDING"
+    WARMING = "WARMING"
+    SHADOW = "SHADOW"
+    STEP = "STEP"
+    BAKE = "BAKE"
+    PROMOTED = "PROMOTED"
+    HOLD = "HOLD"
+    ROLLING_BACK = "ROLLING_BACK"
+    DRAINING = "DRAINING"
+    ROLLED_BACK = "ROLLED_BACK"
+
+
+class Role(enum.StrEnum):
+    STABLE = "stable"
+    CANARY = "canary"
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """What does not change during a rollout. ``is_direct`` rollouts go to all traffic at once when warm."""
+
+    steps_bp: tuple[int, ...]
+    analysis: AnalysisSpec
+    has_stable: bool = True
+    is_direct: bool = False
+    holds_on_failure: bool = False
+
+
+class Timer(msgspec.Struct, frozen=True):
+    """Seconds spent in a state, as events told them; ``seen_s`` is the monotonic time of the last one."""
+
+    seen_s: float
+    elapsed_s: float = 0.0
+
+    def moved(self, now_s: float) -> Timer:
+        return Timer(now_s, self.elapsed_s + min(max(now_s - self.seen_s, 0.0), MAX_GAP_S))
+
+    def gap_s(self, now_s: float) -> float:
+        return min(max(now_s - self.seen_s, 0.0), MAX_GAP_S)
+
+
+# ---- States ------------------------------------------------------------------------------------------------------
+
+
+class Pending(msgspec.Struct, frozen=True, tag=True):
+    """Written down; nothing was started yet."""
+
+    timer: Timer
+
+
+class Warming(msgspec.Struct, frozen=True, tag=True):
+    """The canary's replicas are starting; it has no weight."""
+
+    timer: Timer
+
+
+class Shadowing(msgspec.Struct, frozen=True, tag=True):
+    """The canary answers copies of stable's requests; its answers are thrown away. It has no weight."""
+
+    timer: Timer
+    starved_s: float = 0.0
+
+
+class Stepping(msgspec.Struct, frozen=True, tag=True):
+    """The canary has the weight of ``steps_bp[index]``. ``starved_s``: how long no replica of it was ready."""
+
+    index: int
+    timer: Timer
+    starved_s: float = 0.0
+
+
+class Baking(msgspec.Struct, frozen=True, tag=True):
+    """The canary has all traffic but the holdback."""
+
+    timer: Timer
+    starved_s: float = 0.0
+
+
+class Held(msgspec.Struct, frozen=True, tag=True):
+    """Nothing moves until the operator says so; weights are those of ``inner``."""
+
+    inner: Pending | Warming | Shadowing | Stepping | Baking
+    reason: str
+    by_guard: bool = False
+    """Whether a guard fired and the policy is to hold; otherwise a guard that fires still rolls back."""
+
+
+class Promoted(msgspec.Struct, frozen=True, tag=True):
+    """The canary is the new stable."""
+
+
+class RollingBack(msgspec.Struct, frozen=True, tag=True):
+    """``canary_bp`` is zero unless stable's replicas had to be started first."""
+
+    reason: str
+    canary_bp: int
+    timer: Timer
+
+
+class Draining(msgspec.Struct, frozen=True, tag=True):
+    """No gateway sends to the canary any more; what is in flight ends."""
+
+    reason: str
+    timer: Timer
+
+
+class RolledBack(msgspec.Struct, frozen=True, tag=True):
+    reason: str
+
+
+Judged: TypeAlias = Shadowing | Stepping | Baking
+Active: TypeAlias = Pending | Warming | Judged
+State: TypeAlias = Active | Held | Promoted | RollingBack | Draining | RolledBack
+
+# ---- Events ------------------------------------------------------------------------------------------------------
+
+
+class Capacity(msgspec.Struct, frozen=True):
+    """Replicas of one version: how many answer heartbeats, of how many wanted."""
+
+    ready: int = 0
+    wanted: int = 0
+
+    @property
+    def is_full(self) -> bool:
+        return 0 < self.wanted <= self.ready
+
+
+SHADOW_STEP = -1
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What the guards know.
+
+    ``step_s`` and ``step_requests`` count what was judged in step ``step_index``, which is `SHADOW_STEP` before the
+    first. ``sample_ratio_ln_e`` is about the split's realised weights. The two drifts are corrected indices
+    (`divisions.stability`), zero while there is too little to tell from. ``is_tripped``: a gateway's breaker has.
+    """
+
+    latency_ln_e: float = 0.0
+    error_ln_e: float = 0.0
+    step_index: int = 0
+    step_requests: int = 0
+    step_s: float = 0.0
+    is_fresh: bool = False
+    is_tripped: bool = False
+    sample_ratio_ln_e: float = 0.0
+    input_drift: float = 0.0
+    prediction_drift: float = 0.0
+
+
+class Ticked(msgspec.Struct, frozen=True, tag=True):
+    """One second has passed. ``deploy_failure`` is not empty once the canary's deployment has failed for good."""
+
+    now_s: float
+    stable: Capacity = Capacity()
+    canary: Capacity = Capacity()
+    judgement: Judgement = Judgement()
+    is_acknowledged: bool = False
+    deploy_failure: str = ""
+
+
+class Pause(msgspec.Struct, frozen=True, tag=True):
+    now_s: float
+    who: str = "operator"
+
+
+class Resume(msgspec.Struct, frozen=True, tag=True):
+    now_s: float
+    who: str = "operator"
+
+
+class Promote(msgspec.Struct, frozen=True, tag=True):
+    now_s: float
+    who: str = "operator"
+    canary: Capacity = Capacity()
+
+
+class Abort(msgspec.Struct, frozen=True, tag=True):
+    now_s: float
+    reason: str = "aborted by operator"
+    stable: Capacity = Capacity()
+
+
+Event: TypeAlias = Ticked | Pause | Resume | Promote | Abort
+
+# ---- Commands ----------------------------------------------------------------------------------------------------
+
+
+class StartReplicas(msgspec.Struct, frozen=True, tag=True):
+    role: Role
+
+
+class StopReplicas(msgspec.Struct, frozen=True, tag=True):
+    role: Role
+
+
+class SetWeights(msgspec.Struct, frozen=True, tag=True):
+    """Shares of the traffic; they sum to 10,000."""
+
+    stable_bp: int
+    canary_bp: int
+
+
+class RetireReplicas(msgspec.Struct, frozen=True, tag=True):
+    """Stop a version's replicas after a while: until then it is the quick way back."""
+
+    role: Role
+    after_s: float
+
+
+Command: TypeAlias = StartReplicas | StopReplicas | SetWeights | RetireReplicas
+Step: TypeAlias = tuple[State, tuple[Command, ...]]
+
+
+_PHASES: dict[type[State], Phase] = {
+    Pending: Phase.PENDING,
+    Warming: Phase.WARMING,
+    Shadowing: Phase.SHADOW,
+    Stepping: Phase.STEP,
+    Baking: Phase.BAKE,
+    Held: Phase.HOLD,
+    Promoted: Phase.PROMOTED,
+    RollingBack: Phase.ROLLING_BACK,
+    Draining: Phase.DRAINING,
+    RolledBack: Phase.ROLLED_BACK,
+}
+
+
+def phase(state: State) -> Phase:
+    return _PHASES[type(state)]
+
+
+def is_finished(state: State) -> bool:
+    return isinstance(state, Promoted | RolledBack)

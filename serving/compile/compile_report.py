@@ -1,0 +1,88 @@
+"""``divisions compile``: compiles a version for this machine's GPU as a replica would, or shows what it runs on."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from divisions.bundle import ONNX_FP16, read_bundle, read_model
+from divisions.control import EngineChoice
+from divisions.errors import EngineError
+from serving.compile.engine_cache import EngineCache, cluster_secret
+from serving.compile.opening import FOLDER, Models, Opening, Wish
+from serving.engines.capabilities import probe_capabilities
+from serving.engines.selection import rungs
+
+
+class CompileReport(msgspec.Struct, frozen=True):
+    """``engine`` is what a replica on this machine starts with; the rest is about its plan, and empty without one.
+
+    ``origin`` is ``cached``, ``refitted`` or ``built``; ``difference`` the largest one from ONNX Runtime on the CPU;
+    ``key`` what the plan depends on, by name.
+    """
+
+    model: str
+    version: str
+    gpu: str
+    engine: str
+    passed_over: tuple[str, ...]
+    origin: str = ""
+    plan_path: str = ""
+    plan_bytes: int = 0
+    duration_s: float = 0.0
+    difference: float | None = None
+    key: dict[str, str] = {}
+
+
+def compile_version(
+    model: str,
+    version: str,
+    bundle: tuple[Path, str],
+    home: Path,
+    ledger: Path,
+    num_gpus: float,
+    vram_gb: float | None,
+    max_batch: int,
+) -> CompileReport:
+    """Finds, refits or builds the plan of a version for this machine's first GPU.
+
+    Args:
+        bundle: its folder, and the SHA-256 that it was registered with.
+        num_gpus: the replica's share: a plan's workspace, and so its key, follow from it.
+
+    Raises:
+        BundleError: the bundle is not the one registered.
+        OverCommitError: the GPU has no room for such a replica beside those that run.
+    """
+    manifest = read_bundle(*bundle)
+    half = read_model(bundle[0], manifest, ONNX_FP16) if ONNX_FP16 in manifest.files else b""
+    models = Models(read_model(bundle[0], manifest), half, manifest.schema.num_columns)
+    capabilities = probe_capabilities(num_gpus)
+    ladder, passed_over = rungs(EngineChoice.AUTO, capabilities)
+    gpu = capabilities.gpu.gpus[0].name if capabilities.gpu.gpus else ""
+    if EngineChoice.TENSORRT not in ladder:
+        return CompileReport(model, version, gpu, str(ladder[0]), passed_over)
+    wish = Wish(f"{model}-v{version}", EngineChoice.TENSORRT, num_gpus, vram_gb, max_batch)
+    begin_s = time.monotonic()
+    try:
+        opened = Opening(wish, models, home, ledger).tensorrt(capabilities.gpu.gpus[0])
+    except EngineError as error:
+        reasons = (*passed_over, f"tensorrt: {error.message}")
+        return CompileReport(model, version, gpu, str(ladder[1]), reasons)
+    path = EngineCache(home / FOLDER, cluster_secret(home)).plan_path(opened.key)
+    return CompileReport(
+        model=model,
+        version=version,
+        gpu=gpu,
+        engine=opened.engine.name,
+        passed_over=passed_over,
+        origin=opened.origin.value,
+        plan_path=str(path),
+        plan_bytes=path.stat().st_size,
+        duration_s=round(time.monotonic() - begin_s, 3),
+        difference=opened.difference,
+        key=asdict(opened.key),
+    )

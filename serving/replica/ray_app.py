@@ -1,0 +1,124 @@
+"""One model version as a Ray Serve application.
+
+Ray Serve starts the replicas, watches over them and replaces them. Requests do not come through it: every replica
+listens on a data channel of its own and tells the controller where.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import random
+from pathlib import Path
+
+import msgspec
+import ray
+from ray import serve
+
+from divisions.clock import SystemClock
+from divisions.control import ReplicaAddress, VersionSpec
+from divisions.settings import load_settings
+from serving.replica.faults import check_allowed
+from serving.replica.heartbeat import Heartbeat
+from serving.replica.ray_registration import Registration
+from serving.replica.replica import Replica, open_version
+
+HEALTH_PERIOD_S = 2.0
+HEALTH_TIMEOUT_S = 5.0
+CONSTRUCTOR_RETRIES = 3
+DRAIN_S = 5.0
+"""How long a replica that goes may take to answer the batches that it has. Must exceed a request's deadline."""
+
+
+class VersionReplica:
+    """What Ray Serve instantiates in each replica's process."""
+
+    def __init__(self, version_spec_json: bytes, home: str) -> None:
+        """Loads, warms, listens, and only then registers.
+
+        Raises:
+            BundleError: the bundle is damaged or is not the one registered.
+            EngineError: the engine that the version insists on cannot be had, or the GPU has no room.
+            FaultsRefusedError: faults are asked for and not allowed.
+        """
+        _show_log()
+        spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
+        settings = dataclasses.replace(load_settings(), home=Path(home))
+        clock = SystemClock()
+        tag = serve.get_replica_context().replica_tag
+        opened = open_version(spec, settings, random.Random(tag))
+        self._replica = Replica(spec, opened.engine, settings, clock)
+        listening = self._replica.start(tag, os.getpid())
+        address = ReplicaAddress(
+            replica_id=f"{spec.app_name}#{tag}",
+            app_name=spec.app_name,
+            node_id=ray.get_runtime_context().get_node_id(),
+            unix_path=listening.unix_path,
+            tcp=_reachable(listening.tcp),
+            max_batch=spec.max_batch,
+            pid=os.getpid(),
+            engine=listening.engine,
+            started_at_s=clock.wall_s(),
+            engine_note=opened.note,
+        )
+        self._heartbeat = Heartbeat(Registration(address, self._replica.check_health).beat)
+        self._heartbeat.start()
+
+    async def check_health(self) -> None:
+        """Ray Serve replaces the replica when this raises three times in a row."""
+        self._replica.check_health()
+
+    def __del__(self) -> None:
+        """Ray Serve calls this when the replica is to go; also runs on a half-built object."""
+        if hasattr(self, "_heartbeat"):
+            self._heartbeat.stop()
+        if hasattr(self, "_replica"):
+            self._replica.drain(DRAIN_S)
+
+
+def _show_log() -> None:
+    """Writes what serving logs to standard error, which Ray keeps in its own log folder.
+
+    Ray sets up its own loggers only; without this the engine that was chosen, and why, would be logged nowhere.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("serving").setLevel(logging.INFO)
+
+
+def _reachable(tcp: str) -> str:
+    """The address that other nodes use when the replica listens on all of its node's."""
+    host, _, port = tcp.rpartition(":")
+    return f"{ray.util.get_node_ip_address()}:{port}" if host in {"0.0.0.0", "::"} else tcp
+
+
+def build_application(version_spec_json: bytes, home: str) -> serve.Application:
+    """Builds the application of one version; start it with ``name=spec.app_name`` and ``route_prefix=None``.
+
+    Args:
+        version_spec_json: a `VersionSpec` as JSON.
+        home: the cluster's home folder.
+
+    Raises:
+        FaultsRefusedError: the version asks for faults, and this process's settings do not allow them.
+    """
+    spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
+    settings = load_settings()
+    check_allowed(spec.faults, settings.allow_faults)
+    actor_options: dict[str, object] = {"num_cpus": spec.num_cpus, "num_gpus": spec.num_gpus}
+    if spec.accelerator_type and spec.num_gpus > 0:
+        actor_options["accelerator_type"] = spec.accelerator_type
+    deployment = serve.deployment(
+        name=spec.model,
+        num_replicas=spec.replicas,
+        ray_actor_options=actor_options,
+        max_ongoing_requests=1_000,
+        max_constructor_retry_count=CONSTRUCTOR_RETRIES,
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        # The first is how long Serve waits for requests of its own, of which there are none.
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=DRAIN_S + max(5.0, settings.request_timeout_ms / 1e3),
+    )(VersionReplica)
+    application: serve.Application = deployment.bind(version_spec_json, home)
+    return application

@@ -1,0 +1,161 @@
+"""One replica of one model version: from a bundle to a warm engine behind a socket. Knows nothing of Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from divisions.bundle import ONNX_FP16, read_bundle, read_model
+from divisions.clock import Clock
+from divisions.control import VersionSpec
+from divisions.errors import BundleError, ChannelError, UnhealthyReplicaError
+from divisions.settings import Settings, runtime_dir
+from serving.compile.opening import Models, Opening, Wish
+from serving.engines.capabilities import Capabilities, probe_capabilities
+from serving.engines.protocol import Engine
+from serving.engines.selection import Opened
+from serving.replica.channel_server import ChannelConfig, ChannelServer
+from serving.replica.faults import FaultyEngine, check_allowed
+from serving.replica.socket_folder import prepare_folder, remove_stale, socket_path
+
+START_TIMEOUT_S = 120.0
+"""Loading and warming: seconds on a CPU; room for engines that compile."""
+MAX_SILENCE_S = 5.0
+"""An event loop or a batch that takes longer than this is taken for hung."""
+MAX_CONSECUTIVE_FAILURES = 20
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where a started replica can be reached, and with what it answers. ``tcp`` is ``host:port`` or empty."""
+
+    unix_path: str
+    tcp: str
+    engine: str
+
+
+def load_engine(spec: VersionSpec, settings: Settings, rng: random.Random) -> Engine:
+    """The engine of `open_version`."""
+    return open_version(spec, settings, rng).engine
+
+
+def open_version(
+    spec: VersionSpec,
+    settings: Settings,
+    rng: random.Random,
+    probe: Callable[[float], Capabilities] = probe_capabilities,
+) -> Opened:
+    """Loads a version's model, after checking its bundle, and wraps it in the faults that the version asks for.
+
+    Raises:
+        BundleError: the bundle is not the one registered, or its model cannot be served.
+        EngineUnavailableError: the engine that the version insists on is not to be had here.
+        OverCommitError: the GPU has no room for this replica.
+        FaultsRefusedError: faults are asked for and not allowed.
+    """
+    check_allowed(spec.faults, settings.allow_faults)
+    folder = Path(spec.bundle_path)
+    manifest = read_bundle(folder, spec.bundle_sha256)
+    if manifest.schema != spec.schema:
+        raise BundleError(
+            f"version {spec.version} of {spec.model} has another feature schema than its bundle",
+            remedy="register the bundle again",
+        )
+    has_half = spec.num_gpus > 0 and ONNX_FP16 in manifest.files
+    models = Models(
+        whole=read_model(folder, manifest),
+        half=read_model(folder, manifest, ONNX_FP16) if has_half else b"",
+        columns=spec.schema.num_columns,
+    )
+    wish = Wish(spec.app_name, spec.engine, spec.num_gpus, spec.vram_gb, spec.max_batch)
+    opened = Opening(wish, models, settings.home, runtime_dir(settings.home)).open(probe(spec.num_gpus))
+    return Opened(FaultyEngine(opened.engine, spec.faults, rng), opened.passed_over) if spec.faults else opened
+
+
+def read_channel_token(home: Path) -> bytes:
+    """The cluster's channel token; empty when the cluster has none, and then there is no TCP."""
+    path = home / "channel_token"
+    return path.read_bytes().strip() if path.is_file() else b""
+
+
+class Replica:
+    """Runs a `ChannelServer` on an event loop and a thread of its own, so that nothing else delays a batch."""
+
+    def __init__(self, spec: VersionSpec, engine: Engine, settings: Settings, clock: Clock) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._clock = clock
+        config = ChannelConfig(spec.version, spec.max_batch, read_channel_token(settings.home))
+        self._server = ChannelServer(engine, config, clock.monotonic_s)
+        self._listening: Future[Listening] = Future()
+        self._loop = uvloop.new_event_loop()
+        self._stop = asyncio.Event()
+        self._drain_s = 0.0
+        self._thread = threading.Thread(target=self._run, name="channel", daemon=True)
+
+    def start(self, replica_id: str, pid: int) -> Listening:
+        """Warms the engine and listens; returns when gateways may connect.
+
+        Raises:
+            BundleError: the model does not answer as it should.
+            ChannelError: the socket's folder is not safe, or TCP is asked for without a token.
+        """
+        folder = runtime_dir(self._settings.home)
+        prepare_folder(folder)
+        remove_stale(folder)
+        self._path = socket_path(folder, replica_id, pid)
+        self._thread.start()
+        return self._listening.result(START_TIMEOUT_S)
+
+    def check_health(self) -> None:
+        """Raises:
+        UnhealthyReplicaError: the channel has ended or hangs, or the engine keeps failing.
+        """
+        server, runner = self._server, self._server.runner
+        if not self._thread.is_alive():
+            raise UnhealthyReplicaError("the channel's thread has ended")
+        if (silence_s := self._clock.monotonic_s() - server.last_tick_s) > MAX_SILENCE_S:
+            raise UnhealthyReplicaError(f"the channel's event loop has not run for {silence_s:.1f} s")
+        if runner.busy_s > MAX_SILENCE_S:
+            raise UnhealthyReplicaError(f"the engine has been at one batch for {runner.busy_s:.1f} s")
+        if runner.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
+            raise UnhealthyReplicaError(f"the engine failed {runner.consecutive_failures} batches in a row")
+
+    def drain(self, timeout_s: float) -> None:
+        """Answers what it has, refuses what is new, closes its connections and removes its socket."""
+        self._drain_s = timeout_s
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(timeout_s + 1.0)
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._serve())
+        except Exception as error:  # the edge of the thread: `start` raises it, `check_health` sees it
+            if not self._listening.done():
+                self._listening.set_exception(error)
+            else:
+                log.exception("the channel has ended")
+
+    async def _serve(self) -> None:
+        host = self._settings.channel_host
+        try:
+            tcp = await self._server.start(self._path, (host, 0) if host else None)
+            self._listening.set_result(Listening(str(self._path), tcp, self._engine.name))
+            await self._stop.wait()
+            await self._server.drain(self._drain_s)
+        except OSError as error:
+            raise ChannelError(f"cannot listen on {self._path}: {error}") from None
+        finally:
+            self._path.unlink(missing_ok=True)

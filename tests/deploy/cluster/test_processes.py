@@ -1,0 +1,92 @@
+import os
+import subprocess
+import sys
+
+import pytest
+
+from deploy.cluster.processes import end, find_owned, is_alive, read_stat, wait_until
+
+SLEEP = "import time; time.sleep(60)"
+
+
+@pytest.fixture
+def started():
+    """Starts Python processes and ends those that a test left."""
+    processes = []
+
+    def start(*arguments, **options):
+        process = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE, text=True, **options)
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def identity(process):
+    return process.pid, read_stat(process.pid).start_ticks
+
+
+def test_a_process_is_alive_until_it_ends_even_when_nobody_has_waited_for_it(started):
+    process = started("-c", "input()", stdin=subprocess.PIPE)
+    pid, ticks = identity(process)
+    assert is_alive(pid, ticks)
+    assert not is_alive(pid, ticks + 1)
+    process.stdin.close()
+    assert wait_until(lambda: not is_alive(pid, ticks), 10.0)
+    assert read_stat(pid).state == "Z"
+
+
+def test_a_name_with_brackets_and_blanks_does_not_confuse(tmp_path):
+    (tmp_path / "7").mkdir()
+    fields = ["S", "1", "7", "42", *["0"] * 15, "99", "0"]
+    (tmp_path / "7" / "stat").write_text(f"7 (ray::A) b (x) {' '.join(fields)}")
+    stat = read_stat(7, tmp_path)
+    assert (stat.state, stat.parent, stat.session, stat.start_ticks) == ("S", 1, 42, 99)
+
+
+def test_processes_of_a_cluster_are_found_by_command_open_file_and_session(started, tmp_path):
+    folder = tmp_path / "runtime"
+    folder.mkdir()
+    other = tmp_path / "runtime-of-another"
+    other.mkdir()
+    opening = (
+        "import sys, time; file = open(sys.stdin.readline().strip(), 'w'); print('open', flush=True); time.sleep(60)"
+    )
+    by_command = started("-c", SLEEP, f"--temp-dir={folder}/ray")
+    by_file = started("-c", opening, stdin=subprocess.PIPE)
+    by_session = started("-c", SLEEP, start_new_session=True)
+    foreign = started("-c", SLEEP, f"--temp-dir={other}/ray")
+    driver = started("-c", opening, stdin=subprocess.PIPE)
+    for process, name in ((by_file, "worker.log"), (driver, "python-core-driver-1.log")):
+        process.stdin.write(f"{folder}/{name}\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "open\n"
+    found = find_owned(folder, session=by_session.pid)
+    assert {by_command.pid, by_file.pid, by_session.pid} <= set(found)
+    assert not {foreign.pid, driver.pid, os.getpid()} & set(found)
+
+
+def test_a_pager_that_shows_a_log_of_the_cluster_is_left_alone(tmp_path):
+    log = tmp_path / "raylet.log"
+    log.write_text("line\n")
+    pager = subprocess.Popen(["tail", "-f", str(log)], stdout=subprocess.DEVNULL)
+    try:
+        assert pager.pid not in find_owned(tmp_path)
+    finally:
+        pager.kill()
+        pager.wait()
+
+
+def test_ending_asks_first_and_kills_who_does_not_listen(started):
+    deaf = started(
+        "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    )
+    assert deaf.stdout.readline() == "deaf\n"
+    polite = started("-c", SLEEP)
+    alive = {process.pid: identity(process) for process in (deaf, polite)}
+    end(lambda: [pid for pid, one in alive.items() if is_alive(*one)], grace_s=0.2)
+    assert deaf.wait() == -9
+    assert polite.wait() == -15

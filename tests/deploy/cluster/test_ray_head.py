@@ -1,0 +1,53 @@
+from pathlib import Path
+
+from deploy.cluster.ray_head import NUM_FREE_PORTS, head_command, head_environment
+from divisions.settings import Settings, load_settings
+
+SETTINGS = Settings(
+    home=Path("/srv/home"), port=8123, gcs_port=7001, dashboard_port=7002, allow_faults=True, allow_buckets=("a", "b")
+)
+FREE = list(range(9000, 9000 + NUM_FREE_PORTS))
+
+
+def options():
+    return dict(
+        part.removeprefix("--").split("=")
+        for part in head_command(SETTINGS, Path("/tmp/divisions-0-abc"), FREE, num_cores=2)
+        if "=" in part
+    )
+
+
+def test_the_head_listens_on_the_loopback_interface_only():
+    assert options()["node-ip-address"] == "127.0.0.1"
+    assert options()["dashboard-host"] == "127.0.0.1"
+
+
+def test_every_port_is_set_and_no_two_are_the_same():
+    environment = head_environment(SETTINGS, {}, FREE)
+    chosen = [int(value) for name, value in options().items() if name.endswith("port") and "worker" not in name]
+    chosen += [int(environment["AUTOSCALER_METRIC_PORT"]), int(environment["DASHBOARD_METRIC_PORT"])]
+    assert len(set(chosen)) == len(chosen) == NUM_FREE_PORTS + 2
+    assert {7001, 7002} <= set(chosen)
+
+
+def test_a_small_machine_has_room_for_two_versions_and_a_training_run():
+    assert options()["num-cpus"] == "8"
+    assert "--num-cpus=64" in head_command(SETTINGS, Path("/tmp/x"), FREE, num_cores=32)
+
+
+def test_processes_of_the_cluster_read_the_very_settings_of_the_command_line():
+    environment = head_environment(SETTINGS, {"DIVISIONS_PORT": "1", "PATH": "/bin"}, FREE)
+    assert load_settings(environment) == SETTINGS
+
+
+def test_variables_that_belong_to_another_cluster_stay_behind():
+    environment = head_environment(
+        SETTINGS,
+        {"RAY_ADDRESS": "other:6379", "RAY_AUTH_TOKEN": "secret", "RAY_AUTH_MODE": "disabled", "LANG": "C"},
+        FREE,
+    )
+    assert "RAY_ADDRESS" not in environment
+    assert "RAY_AUTH_TOKEN" not in environment
+    assert environment["RAY_AUTH_MODE"] == "token"
+    assert environment["RAY_AUTH_TOKEN_PATH"] == "/srv/home/ray_token"
+    assert environment["LANG"] == "C"

@@ -1,0 +1,41 @@
+import stat
+
+import pytest
+
+from deploy.cluster.secret_files import TOKENS, create_private_folder, create_tokens
+from divisions.errors import ClusterError
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_home_and_tokens_are_for_their_owner_only(tmp_path):
+    home = tmp_path / "home"
+    create_private_folder(home)
+    create_tokens(home)
+    assert mode(home) == 0o700
+    assert {mode(home / name) for name in TOKENS} == {0o600}
+    assert len({(home / name).read_text() for name in TOKENS}) == len(TOKENS)
+
+
+def test_tokens_stay_what_they_are_and_lose_rights_that_others_got(tmp_path):
+    create_tokens(tmp_path)
+    before = (tmp_path / "token").read_text()
+    (tmp_path / "token").chmod(0o644)
+    create_tokens(tmp_path)
+    assert (tmp_path / "token").read_text() == before
+    assert mode(tmp_path / "token") == 0o600
+
+
+def test_a_link_in_place_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ClusterError, match="belongs to somebody else"):
+        create_private_folder(tmp_path / "link")
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ClusterError, match="cannot be made"):
+        create_private_folder(tmp_path / "file")

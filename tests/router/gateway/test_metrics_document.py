@@ -1,0 +1,33 @@
+"""docs/metrics.md names every metric, and none that does not exist."""
+
+import re
+from pathlib import Path
+
+from divisions.control import ControllerStatus
+from router.gateway import rollout_metrics
+from tests.router.gateway_world import world
+
+DOCUMENT = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+
+
+def told(section: str) -> set[str]:
+    text = DOCUMENT.partition(f"## Of {section}")[2].partition("\n## ")[0]
+    return set(re.findall(r"^\| `(divisions_\w+)` \|", text, re.MULTILINE))
+
+
+def names(text: str) -> set[str]:
+    return set(re.findall(r"^# HELP (divisions_\w+) ", text, re.MULTILINE))
+
+
+def test_every_metric_of_rollouts_is_documented_and_every_documented_one_exists():
+    status = ControllerStatus(epoch=1, replicas=(), rollouts=())
+    assert names(rollout_metrics.render(status).decode()) == told("rollouts")
+
+
+def test_every_metric_of_a_gateway_is_documented_and_every_documented_one_exists(run):
+    async def scenario():
+        async with world() as it:
+            (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert names(reply.body.decode()) - told("rollouts") == told("this gateway")
+
+    run(scenario())

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import contextlib
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from router.predict.decode import EndpointDecoder, Row
+
+SCHEMA = FeatureSchema(
+    (
+        Feature("class", FeatureKind.CATEGORICAL, ("x", "y")),
+        Feature("total day minutes", FeatureKind.NUMERIC),
+        Feature("abroad", FeatureKind.BOOLEAN),
+    )
+)
+rows = st.fixed_dictionaries(
+    {
+        "class": st.none() | st.sampled_from(["x", "y", "never seen"]),
+        "total day minutes": st.none()
+        | st.floats(width=32, allow_nan=False, allow_infinity=False)
+        | st.integers(-9, 9),
+        "abroad": st.none() | st.booleans(),
+    }
+)
+
+
+def body(**members: object) -> bytes:
+    return msgspec.json.encode(members)
+
+
+@given(rows)
+def test_a_request_is_packed_as_the_schema_encodes_it(row):
+    decoder = EndpointDecoder(SCHEMA)
+    decoded = decoder.decode(body(customer_id="c", features=row), 10)
+    packed = np.frombuffer(decoder.encoder(SCHEMA)(decoded.values), "<f4")
+    assert isinstance(decoded, Row)
+    assert decoded.key == "c"
+    np.testing.assert_array_equal(packed, np.array(SCHEMA.encode_row(row), np.float32))
+
+
+@given(rows)
+def test_what_the_online_store_keeps_is_packed_alike_and_may_hold_more(row):
+    decoder = EndpointDecoder(SCHEMA)
+    values = decoder.decode_stored(msgspec.json.encode({**row, "state": "KS"}))
+    packed = np.frombuffer(decoder.encoder(SCHEMA)(values), "<f4")
+    np.testing.assert_array_equal(packed, np.array(SCHEMA.encode_row(row), np.float32))
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_decoded_or_refused(data):
+    with contextlib.suppress(RequestError):
+        EndpointDecoder(SCHEMA).decode(data, 10)
+
+
+GOOD = {"class": "x", "total day minutes": 1.5, "abroad": True}
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "text"),
+    [
+        (b"{", MalformedRequestError, "not well-formed JSON"),
+        (b'{"customer_id":"\xff"}', MalformedRequestError, "not well-formed JSON"),
+        (b'{"features":{"class":null,"total day minutes":NaN,"abroad":null}}', MalformedRequestError, "JSON"),
+        (b'{"features":{"class":null,"total day minutes":1e999,"abroad":null}}', MalformedRequestError, "any float"),
+        (b'{"features":{"class":null,"total day minutes":' + b"9" * 5000 + b"}}", InvalidFeaturesError, "range"),
+        (
+            body(features={**GOOD, "total day minutes": 3.5e38}),
+            InvalidFeaturesError,
+            "'total day minutes' does not fit",
+        ),
+        (body(features={**GOOD, "total day minutes": "1"}), InvalidFeaturesError, "Expected `float | null`"),
+        (body(features={**GOOD, "abroad": 1}), InvalidFeaturesError, "Expected `bool | null`"),
+        (body(features={"class": "x", "abroad": True}), InvalidFeaturesError, "`total day minutes`"),
+        (body(features={**GOOD, "<script>": 1}), InvalidFeaturesError, "does not know"),
+        (body(customer_id="c" * 257), InvalidFeaturesError, "256"),
+        (body(), InvalidFeaturesError, "neither"),
+        (body(instances=[]), InvalidFeaturesError, "empty"),
+        (body(instances=[{"customer_id": "c"}] * 11), InvalidFeaturesError, "11 rows"),
+        (body(customer_id="c", instances=[{"customer_id": "c"}]), InvalidFeaturesError, "not both"),
+        (b'{"features":' + b"[" * 100_000, MalformedRequestError, "nested"),
+        (b'{"x":' + b'{"a":' * 50_000 + b"1" + b"}" * 50_001, MalformedRequestError, "nested"),
+        (b'{"features":[],', MalformedRequestError, "not well-formed JSON"),
+    ],
+)
+def test_bad_bodies_are_refused_with_a_reason(data, kind, text):
+    def decode_and_pack() -> None:
+        decoder = EndpointDecoder(SCHEMA)
+        rows = decoder.decode(data, 10)
+        for row in [rows] if isinstance(rows, Row) else rows:
+            decoder.encoder(SCHEMA)(row.values)
+
+    with pytest.raises(kind) as caught:
+        decode_and_pack()
+    assert text in str(caught.value)
+    assert "script" not in str(caught.value)
+
+
+def test_a_canary_may_bring_features_and_drop_others():
+    canary = FeatureSchema((Feature("abroad", FeatureKind.BOOLEAN), Feature("age", FeatureKind.NUMERIC)))
+    decoder = EndpointDecoder(SCHEMA, canary)
+    old = decoder.decode(body(features=GOOD), 10)
+    new = decoder.decode(body(features={**GOOD, "age": 30}), 10)
+    pack = decoder.encoder(canary)
+    assert np.frombuffer(pack(new.values), "<f4").tolist() == [1.0, 30.0]
+    first, second = np.frombuffer(pack(old.values), "<f4").tolist()
+    assert first == 1.0
+    assert math.isnan(second)
+
+
+def test_a_canary_that_changes_a_features_kind_is_refused():
+    canary = FeatureSchema((Feature("abroad", FeatureKind.NUMERIC),))
+    with pytest.raises(InvalidFeaturesError, match="'abroad' is numeric in this version"):
+        EndpointDecoder(SCHEMA, canary).encoder(canary)

@@ -1,0 +1,203 @@
+"""Values that the rollout tests share: a version, a policy, a controller with a scripted world around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from divisions.clock import ManualClock
+from divisions.control import (
+    AnalysisSpec,
+    ArmSample,
+    BreakerTrip,
+    EndpointReport,
+    EndpointRoute,
+    GatewayReport,
+    ReplicaAddress,
+    RolloutSpec,
+    RolloutStatus,
+    SaltScores,
+    SplitReport,
+    VersionReport,
+    VersionSpec,
+)
+from divisions.schema import FeatureSchema
+from router.control.controller import Controller
+from router.control.event_log import MemoryEvents
+from router.control.journal import Journal
+from router.evidence.drift import count_scores
+from router.evidence.histogram import count, to_sparse
+
+ANALYSIS = AnalysisSpec(
+    min_dwell_s=6,
+    max_dwell_s=60,
+    min_samples=(100, 150),
+    bake_s=6,
+    warmup_s=2,
+    warmup_requests=50,
+    deploy_deadline_s=20,
+    drain_s=3,
+    keep_stable_s=30,
+)
+
+
+def version(label: str, **changes) -> VersionSpec:
+    return VersionSpec("churn-predictor", label, f"/bundles/{label}", label * 8, FeatureSchema(()), **changes)
+
+
+def spec(label: str, **changes) -> RolloutSpec:
+    return RolloutSpec("churn", version(label), analysis=changes.pop("analysis", ANALYSIS), **changes)
+
+
+@dataclass
+class World:
+    """A controller, its journal, replicas that heartbeat and one gateway that reports; time moves by the second.
+
+    ``latency_s`` and ``error_rate`` are per version; requests arrive at ``rps`` and follow the published weights.
+    """
+
+    folder: Path
+    rps: int = 300
+    latency_s: dict[str, float] = field(default_factory=dict)
+    error_rate: dict[str, float] = field(default_factory=dict)
+    silent: set[str] = field(default_factory=set)
+    lost_replicas: dict[str, int] = field(default_factory=dict)
+    """How many of a version's replicas have died for good."""
+    loses_reports: bool = False
+    is_stale: bool = False
+    die_before: list[str] = field(default_factory=list)
+    dies_at: Callable[..., bool] | None = None
+    """Asked before and after every write of the journal, with its kind."""
+    realised_bp: int | None = None
+    """The share of customers that really reach the canary, where gateways split wrongly."""
+    mean_score: dict[str, float] = field(default_factory=dict)
+    trip: BreakerTrip | None = None
+    salt_scores: SaltScores | None = None
+
+    def __post_init__(self):
+        self.clock = ManualClock()
+        self.generator = np.random.default_rng(7)
+        self.table = None
+        self.salts = iter(f"salt-{number}" for number in range(10_000))
+        self.failures: dict[str, str] = {}
+        self.writes: list[str] = []
+        self.events = MemoryEvents()
+        self.start_controller()
+
+    def start_controller(self):
+        """Starts a controller on the journal, as Ray does after the last one was killed."""
+        self.journal = Journal(self.folder / "journal.db", self._before_write, self._after_write)
+        # These tests kill the process, not the machine: waiting for the disk would only make them slow.
+        self.journal._db.execute("PRAGMA synchronous=OFF")
+        self.controller = Controller(
+            self.journal, self.clock, lambda: next(self.salts), allow_faults=False, events=self.events
+        )
+
+    def restart_controller(self):
+        self.journal.close()
+        self.start_controller()
+
+    def _after_write(self, kind: str):
+        if self.dies_at is not None and self.dies_at(kind, is_written=True):
+            raise KeyboardInterrupt("kill -9")
+
+    def _before_write(self, kind: str):
+        self.writes.append(kind)
+        if self.dies_at is not None and self.dies_at(kind, is_written=False):
+            raise KeyboardInterrupt("kill -9")
+        if self.die_before and self.die_before[0] == kind:
+            self.die_before.pop(0)
+            raise KeyboardInterrupt("kill -9")
+
+    def second(self):
+        """One second of heartbeats, requests, reports and a tick of the controller."""
+        self.clock.advance(1.0)
+        now_s = self.clock.monotonic_s()
+        for app_name, wanted in self.controller.wanted().items():
+            if wanted.version not in self.silent:
+                for number in range(self.lost_replicas.get(wanted.version, 0), wanted.replicas):
+                    self.controller.register_replica(_replica(app_name, number))
+        self._follow_table()
+        if not self.loses_reports:
+            report = self._report(int(now_s) - 2)
+            if report is not None:
+                self.controller.report(report)
+        self.controller.applications_failed(self.failures)
+        self.controller.tick()
+        self._follow_table()
+
+    def seconds(self, number: int):
+        for _ in range(number):
+            self.second()
+
+    def until(self, phase: str, at_most_s: int = 120, index: int | None = None) -> int:
+        """Lets time pass until the rollout is in a phase; returns how long it took."""
+        for passed_s in range(at_most_s):
+            status = self.status()
+            if status.phase == phase and index in (None, status.step_index):
+                return passed_s
+            self.second()
+        raise AssertionError(f"still {self.status().phase} after {at_most_s} s: {self.status().message}")
+
+    def status(self) -> RolloutStatus:
+        (status,) = self.controller.status().rollouts
+        return status
+
+    def weights(self) -> dict[str, int]:
+        """What the gateway splits by."""
+        if self.table is None:
+            return {}
+        return {
+            route.version.version: route.weight_bp for endpoint in self.table.endpoints for route in endpoint.versions
+        }
+
+    def deploy_first(self, label: str = "3.1"):
+        self.controller.start_rollout(spec(label))
+        self.until("PROMOTED")
+        self.seconds(40)
+
+    def _follow_table(self):
+        table = self.controller.table
+        if self.is_stale:
+            return
+        if self.table is None or table.epoch > self.table.epoch:
+            self.table = table
+
+    def _report(self, tick: int) -> GatewayReport | None:
+        if self.table is None or not self.table.endpoints:
+            return None
+        reports = []
+        endpoint = self.table.endpoints[0]
+        for route in endpoint.versions:
+            label = route.version.version
+            share_bp = route.weight_bp or (endpoint.mirror_bp if route.is_canary else 0)
+            requests = int(self.generator.poisson(self.rps * share_bp / 10_000))
+            values_s = self.generator.lognormal(np.log(self.latency_s.get(label, 0.0008)), 0.4, requests)
+            values_s[self.generator.random(requests) < self.error_rate.get(label, 0.0)] = np.inf
+            errors = int(np.isinf(values_s).sum())
+            mean = self.mean_score.get(label, 0.3)
+            scores = count_scores([self.generator.beta(8 * mean, 8 * (1 - mean), requests).astype("<f4").tobytes()])
+            reports.append(VersionReport(route.version.app_name, requests, errors, to_sparse(count(values_s)), scores))
+        report = EndpointReport("churn", tuple(reports), self._split(endpoint), self.salt_scores, self.trip)
+        return GatewayReport("g1", self.table.epoch, tick, (report,))
+
+    def _split(self, endpoint: EndpointRoute) -> SplitReport | None:
+        """Distinct customers, half as many as requests."""
+        weight_bp = next((route.weight_bp for route in endpoint.versions if route.is_canary), 0)
+        if not weight_bp:
+            return None
+        share = (weight_bp if self.realised_bp is None else self.realised_bp) / 10_000
+        digests = [int(each) for each in self.generator.integers(0, 2**64, self.rps // 2, dtype=np.uint64)]
+        is_canary = self.generator.random(len(digests)) < share
+        stable, canary = (
+            ArmSample(tuple(digest for digest, mine in zip(digests, is_canary, strict=True) if mine == arm))
+            for arm in (False, True)
+        )
+        return SplitReport(endpoint.salt, weight_bp, 0, stable, canary)
+
+
+def _replica(app_name: str, number: int) -> ReplicaAddress:
+    return ReplicaAddress(f"{app_name}#{number}", app_name, "node", f"/run/{number}.sock", "", 256)

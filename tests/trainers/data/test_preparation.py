@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+
+from divisions.settings import S3Settings
+from tests.trainers.churn import FEATURES, raw_frame
+from trainers.data.preparation import PreparationTask, prepare, validation_mask
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("raw") / "partition=2025-01-13"
+    folder.mkdir()
+    frame = raw_frame(400)
+    frame.loc[3, "churn"] = None
+    frame.to_parquet(folder / "events.parquet")
+    return prepare(PreparationTask(str(folder), FEATURES, "churn", 0, S3Settings(), ()))
+
+
+def test_training_and_holdout_share_no_customer_and_leave_none_out(prepared):
+    train, holdout = set(prepared.train.entities), set(prepared.holdout.entities)
+    assert not train & holdout
+    assert train | holdout == set(prepared.table.entities)
+    assert len(prepared.table) == 399
+
+
+def test_counts_and_quarantine_outlive_the_rows(prepared):
+    assert (len(prepared.events.frame), prepared.events.num_read, prepared.events.num_quarantined) == (0, 400, 1)
+
+
+def test_validation_takes_a_tenth_of_each_label_by_customer(prepared):
+    table = prepared.train
+    mask = validation_mask(table, seed=0)
+    for label in (0.0, 1.0):
+        assert mask[table.y == label].mean() == pytest.approx(0.1, abs=0.02)
+    half = table.take(np.arange(len(table)) % 2 == 0)
+    chosen = set(np.array(table.entities)[mask])
+    # By customer, not by position: of the half that is left, the chosen ones stay chosen, but for the rounding.
+    again = set(np.array(half.entities)[validation_mask(half, seed=0)])
+    assert len(again & chosen) >= 0.6 * len(again)
+    assert (mask != validation_mask(table, seed=1)).any()
+
+
+def test_one_customer_of_a_label_is_learnt_from_and_not_kept_back(prepared):
+    table = prepared.train
+    few = table.take(np.cumsum(table.y == 1.0) <= 1)
+    assert few.y.sum() == 1.0
+    assert not validation_mask(few, seed=0)[few.y == 1.0].any()
+
+
+def test_the_data_is_named_by_all_that_is_in_it(prepared, tmp_path):
+    def hash_of(frame):
+        frame.to_parquet(tmp_path / "events.parquet")
+        return prepare(PreparationTask(str(tmp_path), FEATURES, "churn", 0, S3Settings(), ())).data_sha256
+
+    frame = raw_frame(400)
+    same, shuffled = hash_of(frame), hash_of(frame.sample(frac=1.0, random_state=0, ignore_index=True))
+    assert same == shuffled
+    assert same != prepared.data_sha256
+    for column, value in (("minutes", 1.0), ("churn", not frame.loc[7, "churn"]), ("customer_id", "somebody else")):
+        changed = frame.copy()
+        changed.loc[7, column] = value
+        assert hash_of(changed) != same, column

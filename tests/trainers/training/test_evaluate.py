@@ -1,0 +1,65 @@
+"""Metrics against their definitions, written out the slow way."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainers.training.evaluate import auc, calibration_error, evaluate, log_loss, threshold_metrics
+
+# Few distinct scores, so that ties are frequent.
+scored = st.lists(st.tuples(st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.5000001, 0.9, 1.0])), min_size=1)
+
+
+def arrays(pairs):
+    labels, scores = zip(*pairs, strict=True)
+    return np.array(labels, np.float32), np.array(scores, np.float64)
+
+
+@given(scored)
+def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_counting_half(pairs):
+    positives = [score for label, score in pairs if label]
+    negatives = [score for label, score in pairs if not label]
+    measured = auc(*arrays(pairs))
+    if not positives or not negatives:
+        assert math.isnan(measured)
+        return
+    wins = sum((p > n) + 0.5 * (p == n) for p in positives for n in negatives)
+    assert measured == pytest.approx(wins / (len(positives) * len(negatives)))
+
+
+@given(scored)
+def test_threshold_metrics_count_what_a_person_would_count(pairs):
+    hits = sum(label and score >= 0.5 for label, score in pairs)
+    predicted = sum(score >= 0.5 for _, score in pairs)
+    positives = sum(label for label, _ in pairs)
+    measured = threshold_metrics(*arrays(pairs))
+    assert measured["accuracy"] == pytest.approx(sum(label == (score >= 0.5) for label, score in pairs) / len(pairs))
+    assert measured["precision"] == pytest.approx(hits / predicted if predicted else math.nan, nan_ok=True)
+    assert measured["recall"] == pytest.approx(hits / positives if positives else math.nan, nan_ok=True)
+    if hits:
+        precision, recall = hits / predicted, hits / positives
+        assert measured["f1"] == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+@given(scored)
+def test_calibration_error_is_the_weighted_gap_of_each_bin(pairs):
+    error = 0.0
+    for low in range(10):
+        inside = [(label, s) for label, s in pairs if low / 10 <= s < (low + 1) / 10 or (low == 9 and s == 1.0)]
+        if inside:
+            gap = abs(np.mean([label for label, _ in inside]) - np.mean([s for _, s in inside]))
+            error += len(inside) / len(pairs) * gap
+    assert calibration_error(*arrays(pairs)) == pytest.approx(error, abs=1e-9)
+
+
+def test_log_loss_of_certain_and_wrong_is_large_but_finite():
+    assert log_loss(np.array([1.0, 0.0]), np.array([0.8, 0.4])) == pytest.approx(-(math.log(0.8) + math.log(0.6)) / 2)
+    assert 10 < log_loss(np.array([1.0]), np.array([0.0])) < 20
+
+
+def test_a_score_that_is_not_a_number_makes_metrics_unknown_rather_than_good():
+    metrics = evaluate(np.array([0.0, 1.0, 1.0]), np.array([0.1, np.nan, 0.9]))
+    assert all(math.isnan(metrics[name]) for name in ("auc", "precision", "recall", "accuracy", "calibration_error"))

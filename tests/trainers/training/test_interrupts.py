@@ -1,0 +1,72 @@
+"""Ctrl-C around a library that takes the signal for itself."""
+
+import signal
+import sys
+import threading
+
+import pytest
+
+from trainers.training.interrupts import kept_interrupts
+
+
+@pytest.fixture
+def handler():
+    """The handler that stood there before; the test's own is taken away again."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def exit_quietly(*_):
+    sys.exit(0)
+
+
+def train(ending):
+    """As Ray Train does: takes the signal, and ends in some way."""
+    with kept_interrupts():
+        signal.signal(signal.SIGINT, exit_quietly)
+        ending()
+
+
+def interrupt():
+    signal.raise_signal(signal.SIGINT)
+
+
+def diverge():
+    raise ValueError("diverged")
+
+
+def test_a_ctrl_c_that_the_library_makes_an_exit_is_an_interrupt(handler):
+    with pytest.raises(KeyboardInterrupt):
+        train(interrupt)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_after_the_library_ctrl_c_interrupts_again(handler):
+    train(lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        interrupt()
+
+
+def test_other_ends_pass_and_the_handler_returns(handler):
+    with pytest.raises(ValueError, match="diverged"):
+        train(diverge)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_outside_the_main_thread_no_handler_is_touched(handler):
+    failures = []
+
+    def work():
+        try:
+            with kept_interrupts():
+                pass
+        except Exception as error:  # noqa: BLE001  # told to the main thread
+            failures.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert failures == []
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -1,0 +1,47 @@
+"""Whole tables encoded as `divisions.schema.FeatureSchema.encode_row` encodes one row, a column at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from divisions.schema import MISSING, UNKNOWN_CODE, Feature, FeatureKind
+from trainers.data.column_kinds import cast
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+
+
+def encode_frame(features: Sequence[Feature], frame: pd.DataFrame) -> NDArray[np.float32]:
+    """Encodes raw values.
+
+    Args:
+        features: the columns to make, in order.
+        frame: raw values. An absent column is missing throughout; a value that does not fit its kind is missing.
+
+    Returns:
+        ``float32[N, F]``.
+    """
+    x_NF = np.full((len(frame), len(features)), MISSING, dtype=np.float32)
+    for index, feature in enumerate(features):
+        if feature.name in frame.columns:
+            x_NF[:, index] = encode_column(feature, frame[feature.name])
+    return x_NF
+
+
+def encode_column(feature: Feature, column: pd.Series) -> NDArray[np.float32]:
+    """Encodes one raw column as ``float32[N]``."""
+    values, _ = cast(column, feature.kind)
+    match feature.kind:
+        case FeatureKind.NUMERIC:
+            return np.asarray(values, dtype=np.float32)
+        case FeatureKind.BOOLEAN:
+            codes = {True: 1.0, False: 0.0, None: MISSING}
+            return np.array([codes[value] for value in values], dtype=np.float32)
+        case FeatureKind.CATEGORICAL:
+            positions: dict[str | None, float] = {name: i + 1.0 for i, name in enumerate(feature.categories)}
+            positions[None] = MISSING
+            return np.array([positions.get(value, UNKNOWN_CODE) for value in values], dtype=np.float32)

@@ -1,0 +1,173 @@
+"""Features and labels of customers: one row each, as of the time of the label.
+
+    events --(latest per customer, up to ``as_of``)--> rows --(schema fitted on training customers)--> FeatureTable
+
+The row of a customer is the latest labelled event; its features are those of that very event, so nothing that
+happened after the label was known can leak into them. What is learned from the data to make the schema (categories,
+which columns vary) is learned from training customers only; those of the hold-out take no part.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xxhash
+
+from divisions.errors import EmptyInputError, InputError
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from trainers.data.encoding import encode_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from divisions.pipeline.definition import Features
+    from trainers.data.ingest import RawEvents
+
+MAX_CATEGORIES = 1_000
+"""Rarer texts are unknown to the model. Bounds the embedding and the schema that each gateway holds."""
+_HASH_SPAN = 2.0**64
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureTable:
+    """One row per customer.
+
+    Attributes:
+        x: ``float32[N, F]``, encoded as `FeatureSchema.encode_row` does.
+        y: ``float32[N]``, 1 where the label holds, else 0.
+        entities: the N customers, in the order of the rows.
+        schema: the F columns.
+        raw: the N rows of raw events behind it, all columns, for the stores and for drift.
+        notes: which columns were left out, and why.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    entities: tuple[str, ...]
+    schema: FeatureSchema
+    raw: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.entities)
+
+    def take(self, mask: NDArray[np.bool_]) -> FeatureTable:
+        """The rows where ``mask`` (``bool[N]``) holds."""
+        kept = np.flatnonzero(mask)
+        entities = tuple(self.entities[index] for index in kept)
+        return replace(
+            self, x=self.x[kept], y=self.y[kept], entities=entities, raw=self.raw.iloc[kept].reset_index(drop=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class HoldoutSplit:
+    """Two tables without a common customer."""
+
+    train: FeatureTable
+    holdout: FeatureTable
+
+
+def build_feature_table(
+    events: RawEvents, features: Features, label: str, *, seed: int = 0, as_of: dt.datetime | None = None
+) -> FeatureTable:
+    """Makes the table of features and labels.
+
+    Args:
+        events: checked raw events.
+        features: what the pipeline says of columns and the hold-out.
+        label: the label's column.
+        seed: the seed that `split_holdout` will be called with.
+        as_of: later events are ignored, as if they had not happened yet; None takes all.
+
+    Raises:
+        EmptyInputError: no events are left.
+        InputError: no column can be a feature, or all customers have the same label.
+    """
+    rows = latest_rows(events.frame, features.entity, features.event_time, as_of)
+    if rows.empty:
+        raise EmptyInputError(f"input {events.uri} has no usable events", remedy="see its quarantine for the reasons")
+    entities = tuple(str(name) for name in rows[features.entity])
+    y_N = rows[label].to_numpy(dtype=np.float32)
+    if len(np.unique(y_N)) < 2:
+        raise InputError(
+            f"all {len(rows)} customers of {events.uri} have the same label, {label}={int(y_N[0])}",
+            remedy="a model needs customers of both kinds: check the label's column or take a longer period",
+        )
+    is_training = ~is_holdout(entities, features.holdout_fraction, seed)
+    schema, notes = fit_schema(rows[is_training], events.kinds, features, label)
+    if not schema.features:
+        raise InputError(f"input {events.uri} has no column that can be a feature", remedy="; ".join(notes))
+    return FeatureTable(encode_frame(schema.features, rows), y_N, entities, schema, rows, events.notes + notes)
+
+
+def latest_rows(frame: pd.DataFrame, entity: str, event_time: str, as_of: dt.datetime | None = None) -> pd.DataFrame:
+    """The last event of each customer up to ``as_of``, ordered by customer."""
+    seen = frame if as_of is None else frame[frame[event_time] <= as_of]
+    last = seen.sort_values(event_time, kind="stable").drop_duplicates(entity, keep="last")
+    return last.sort_values(entity, kind="stable").reset_index(drop=True)
+
+
+def fit_schema(
+    rows: pd.DataFrame, kinds: dict[str, FeatureKind], features: Features, label: str
+) -> tuple[FeatureSchema, tuple[str, ...]]:
+    """Chooses the model's columns from training rows: those that vary, in the order of the data.
+
+    Returns:
+        the schema, and a note for each column that was left out or cut.
+    """
+    fitted, notes = [], []
+    for name, kind in kinds.items():
+        if name in {features.entity, features.event_time, label, *features.exclude}:
+            continue
+        counts = rows[name].value_counts(dropna=True)
+        if len(counts) == 0:
+            notes.append(f"column {name!r} left out: every value is missing")
+        elif len(counts) == 1 and rows[name].notna().all():
+            notes.append(f"column {name!r} left out: every value is the same")
+        elif kind is FeatureKind.CATEGORICAL:
+            if len(counts) == len(rows) and name not in features.categorical:
+                notes.append(f"column {name!r} left out: a different text in each row names rows, it does not describe")
+                continue
+            # By frequency, then by name, so that the cut does not depend on the order of the rows.
+            frequent = sorted(counts.index, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
+            if len(counts) > MAX_CATEGORIES:
+                notes.append(f"column {name!r}: {len(counts) - MAX_CATEGORIES} rare texts count as unknown")
+            fitted.append(Feature(name, kind, tuple(sorted(frequent))))
+        else:
+            fitted.append(Feature(name, kind))
+    schema = FeatureSchema(tuple(fitted), entity=features.entity, label=label, event_time=features.event_time)
+    return schema, tuple(notes)
+
+
+def is_holdout(entities: Sequence[str], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which customers are held out: a property of the customer and the seed, whatever else is in the data.
+
+    A customer who is held out today is held out in every later run, so a new version can never have trained on
+    the customers that it is compared on with the old one.
+    """
+    hashes = np.array([xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in entities], dtype=np.uint64)
+    return np.asarray(hashes / _HASH_SPAN < fraction)
+
+
+def split_holdout(table: FeatureTable, fraction: float, seed: int) -> HoldoutSplit:
+    """Splits by customer; ``fraction`` of them, on average, are held out.
+
+    Raises:
+        InputError: one side has no customers, or not both labels, so nothing could be trained or measured.
+    """
+    held = is_holdout(table.entities, fraction, seed)
+    split = HoldoutSplit(train=table.take(~held), holdout=table.take(held))
+    for name, part in (("training set", split.train), ("hold-out", split.holdout)):
+        if len(np.unique(part.y)) < 2:
+            raise InputError(
+                f"the {name} has {len(part)} customers, and not of both labels",
+                remedy="use more data, or change features.holdout_fraction",
+            )
+    return split

@@ -1,0 +1,89 @@
+"""The data preparation stage: raw events to a feature table, split by customer. Runs in one process, here or in Ray."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from divisions.pipeline.definition import Features
+from divisions.settings import S3Settings
+from trainers.data.feature_table import FeatureTable, build_feature_table, split_holdout
+from trainers.data.ingest import RawEvents, read_events
+
+VALIDATION_FRACTION = 0.1
+"""Share of the training customers that training does not learn from: the best epoch is chosen on them. The hold-out
+must not be used for that, or its metrics would flatter the model."""
+
+_VALIDATION_SALT = 0x5EED
+
+
+@dataclass(frozen=True, slots=True)
+class PreparationTask:
+    """What to read. Credentials travel as a value: a Ray runtime environment would show them on the dashboard."""
+
+    uri: str
+    features: Features
+    label: str
+    seed: int
+    s3: S3Settings
+    allow_buckets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """``events`` has lost its rows (the table has them) but not its quarantine and counts."""
+
+    events: RawEvents
+    table: FeatureTable
+    train: FeatureTable
+    holdout: FeatureTable
+    data_sha256: str
+
+
+def prepare(task: PreparationTask) -> Prepared:
+    """Reads and splits the data.
+
+    Raises:
+        InputError: see `trainers.data.ingest` and `trainers.data.feature_table`.
+    """
+    events = read_events(
+        task.uri, s3=task.s3, allow_buckets=task.allow_buckets, features=task.features, label=task.label
+    )
+    table = build_feature_table(events, task.features, task.label, seed=task.seed)
+    split = split_holdout(table, task.features.holdout_fraction, task.seed)
+    return Prepared(
+        events=replace(events, frame=events.frame.iloc[:0]),
+        table=table,
+        train=split.train,
+        holdout=split.holdout,
+        data_sha256=table_sha256(table),
+    )
+
+
+def table_sha256(table: FeatureTable) -> str:
+    """Names the data that a model was trained on: schema, customers, features and labels."""
+    digest = hashlib.sha256(table.schema.to_json())
+    digest.update("\0".join(table.entities).encode())
+    digest.update(np.ascontiguousarray(table.x).tobytes())
+    digest.update(np.ascontiguousarray(table.y).tobytes())
+    return digest.hexdigest()
+
+
+def validation_mask(table: FeatureTable, seed: int) -> NDArray[np.bool_]:
+    """Which of the training customers choose the best epoch: a tenth of each label, at least one, by their hash.
+
+    **Shape**: ``bool[N]``.
+    """
+    hashes_N = np.array(
+        [xxhash.xxh3_64_intdigest(name.encode(), seed=seed ^ _VALIDATION_SALT) for name in table.entities]
+    )
+    mask_N = np.zeros(len(table), dtype=bool)
+    for label in (0.0, 1.0):
+        rows = np.flatnonzero(table.y == label)
+        count = max(1, round(len(rows) * VALIDATION_FRACTION)) if len(rows) > 1 else 0
+        mask_N[rows[np.argsort(hashes_N[rows], kind="stable")[:count]]] = True
+    return mask_N

@@ -1,0 +1,58 @@
+"""Where a model comes from: data, code and parent, as text for the registry."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+
+from divisions.pipeline.definition import Pipeline
+from divisions.versions import RegisteredVersion
+from trainers.data.preparation import Prepared
+
+
+def lineage(
+    pipeline_text: str, prepared: Prepared, parent: RegisteredVersion | None, git_commit: str | None
+) -> dict[str, str]:
+    """What is needed to make the model again, or to find out why it differs from its parent."""
+    events = prepared.events
+    facts = {
+        "input_uri": events.uri,
+        "partition": events.partition,
+        "data_sha256": prepared.data_sha256,
+        "rows_read": str(events.num_read),
+        "rows_quarantined": str(events.num_quarantined),
+        "customers": str(len(prepared.table)),
+        "customers_training": str(len(prepared.train)),
+        "customers_holdout": str(len(prepared.holdout)),
+        "schema_sha256": prepared.table.schema.sha256,
+        "pipeline_sha256": hashlib.sha256(pipeline_text.encode()).hexdigest(),
+        "parent_version": parent.version if parent else "",
+        "git_commit": git_commit or "",
+    }
+    return {name: value for name, value in facts.items() if value}
+
+
+def run_params(pipeline: Pipeline) -> dict[str, object]:
+    """The parameters that MLflow shows and compares."""
+    hyperparams = asdict(pipeline.training.hyperparams)
+    return {
+        **hyperparams,
+        "optimizer": "AdamW",
+        "schedule": "cosine annealing",
+        "workers": pipeline.training.workers,
+        "holdout_fraction": pipeline.features.holdout_fraction,
+        "gates": "; ".join(str(gate) for gate in pipeline.validation.gates),
+    }
+
+
+def git_commit_of(folder: Path) -> str | None:
+    """The commit that is checked out where the pipeline file lies; None without git or outside a work tree."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None

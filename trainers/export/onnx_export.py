@@ -1,0 +1,158 @@
+"""PyTorch model to a self-contained ONNX graph, and the proof that both give the same probabilities."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from divisions.errors import TrainingError
+from divisions.schema import FeatureKind, FeatureSchema
+from trainers.training.model import TabularModel, use_threads
+
+FRAMEWORK = f"torch {torch.__version__}"
+INPUT_NAME = "rows"
+OUTPUT_NAME = "scores"
+OPSET = 20
+"""The newest that every engine reads: TensorRT 10.13's parser ends at 22, ONNX Runtime 1.32 is beyond; 20 is what the
+exporter writes without converting, and has all operators of the feature transform (``IsNaN``, ``Where``)."""
+PARITY_TOLERANCE = 1e-5
+"""Largest allowed difference of two probabilities. Float32 sums in another order differ by about 1e-7."""
+
+PARITY_BATCH_SIZES = (1, 2, 7, 64, 257)
+
+
+def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[str, str]) -> bytes:
+    """The file of a graph ``rows float32[batch, F] -> scores float32[batch]``, with all weights inside it.
+
+    Raises:
+        TrainingError: the graph cannot be exported, or is not valid ONNX.
+    """
+    import onnx
+
+    use_threads(1)
+    model = model.to("cpu").eval()
+    # Two rows: a batch of one would be taken for a constant.
+    example = torch.zeros(2, schema.num_columns, dtype=torch.float32)
+    try:
+        with _silence():
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                input_names=[INPUT_NAME],
+                output_names=[OUTPUT_NAME],
+                opset_version=OPSET,
+                dynamic_shapes={"rows": {0: torch.export.Dim("batch", min=1, max=1_000_000)}},
+                external_data=False,
+                verbose=False,
+            )
+        if program is None:
+            raise TrainingError("the model cannot be exported to ONNX: the exporter returned nothing")
+        graph = program.model_proto
+        for name, value in metadata.items():
+            graph.metadata_props.add(key=name, value=value)
+        graph = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True)
+        onnx.checker.check_model(graph, full_check=True)
+    except (
+        torch.onnx.errors.OnnxExporterError,
+        onnx.checker.ValidationError,
+        onnx.shape_inference.InferenceError,
+    ) as error:
+        raise TrainingError(
+            f"the model cannot be exported to ONNX: {error}", remedy="report this with the pipeline file"
+        ) from error
+    data: bytes = graph.SerializeToString()
+    return data
+
+
+def check_parity(
+    model: TabularModel, schema: FeatureSchema, model_onnx: bytes, real_rows_NF: NDArray[np.float32], seed: int
+) -> float:
+    """Compares ONNX Runtime with PyTorch on real, random, extreme and missing inputs in several batch sizes.
+
+    Returns:
+        The largest difference of two probabilities.
+
+    Raises:
+        TrainingError: it exceeds `PARITY_TOLERANCE`, or a score is not a probability.
+    """
+    session = _session(model_onnx)
+    model = model.to("cpu").eval()
+    probe_NF = np.concatenate([parity_rows(schema, np.random.default_rng(seed)), real_rows_NF[:512]])
+    worst = 0.0
+    for batch_size in PARITY_BATCH_SIZES:
+        for start in range(0, len(probe_NF), batch_size):
+            batch_NF = probe_NF[start : start + batch_size]
+            with torch.no_grad():
+                expected_N = model(torch.from_numpy(batch_NF)).numpy()
+            (actual_N,) = session.run([OUTPUT_NAME], {INPUT_NAME: batch_NF})
+            if actual_N.shape != (len(batch_NF),) or not ((actual_N >= 0.0) & (actual_N <= 1.0)).all():
+                raise TrainingError(
+                    f"the exported graph gives something that is not a probability in a batch of {len(batch_NF)}",
+                    remedy="report this with the pipeline file",
+                )
+            worst = max(worst, float(np.abs(actual_N - expected_N).max()))
+    if not worst <= PARITY_TOLERANCE:
+        raise TrainingError(
+            f"the exported graph differs from the trained model by {worst:.3g} (tolerance {PARITY_TOLERANCE:g})",
+            remedy="report this with the pipeline file",
+        )
+    return worst
+
+
+def parity_rows(schema: FeatureSchema, rng: np.random.Generator, num_random: int = 256) -> NDArray[np.float32]:
+    """Rows that a caller might send at worst: extremes, nothing at all, categories that do not exist."""
+    num_columns = schema.num_columns
+    random_NF = (rng.normal(size=(num_random, num_columns)) * 10.0 ** rng.uniform(-3, 6, num_columns)).astype(
+        np.float32
+    )
+    for column, feature in enumerate(schema.features):
+        if feature.kind is FeatureKind.CATEGORICAL:
+            random_NF[:, column] = rng.integers(0, len(feature.categories) + 3, num_random)
+    holed_NF = np.where(rng.random(random_NF.shape) < 0.3, np.nan, random_NF)
+    constants = (0.0, 1.0, -1.0, 3e38, -3e38, 1e-38, np.nan)
+    constant_NF = np.repeat(np.asarray(constants)[:, None], num_columns, axis=1)
+    return np.concatenate([random_NF, holed_NF, constant_NF]).astype(np.float32)
+
+
+def score(model_onnx: bytes, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
+    """Scores rows with the exported graph: what is evaluated is what will serve."""
+    session = _session(model_onnx)
+    parts = [
+        session.run([OUTPUT_NAME], {INPUT_NAME: rows_NF[start : start + batch_size]})[0]
+        for start in range(0, len(rows_NF), batch_size)
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def _session(model_onnx: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model_onnx, options, providers=["CPUExecutionProvider"])
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """The exporter prints progress and warns about its own internals; none of it is for our readers."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

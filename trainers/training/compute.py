@@ -1,0 +1,67 @@
+"""Where the heavy stages run: in this process, or on a Ray cluster (`trainers.training.ray_compute`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from divisions.pipeline.definition import Hyperparams, Resources
+from divisions.schema import FeatureSchema
+from trainers.data.preparation import PreparationTask, Prepared, prepare
+from trainers.training.capacity import NodeCapacity
+
+if TYPE_CHECKING:
+    from trainers.training.loop import TrainingData
+    from trainers.training.model import TabularModel
+
+EpochListener = Callable[[int, Mapping[str, float]], None]
+"""Takes the epoch's number, counted from 1, and its metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTask:
+    """What to train. ``data`` holds no row of the hold-out."""
+
+    schema: FeatureSchema
+    data: TrainingData
+    hyperparams: Hyperparams
+
+
+class Compute(Protocol):
+    """What a run needs of a machine or cluster."""
+
+    def nodes(self) -> tuple[NodeCapacity, ...]: ...
+
+    def prepare(self, task: PreparationTask, resources: Resources) -> Prepared: ...
+
+    def train(
+        self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
+    ) -> TabularModel: ...
+
+
+class InProcess:
+    """Everything in this process, on its CPUs: for tests, and for looking at a problem without a cluster."""
+
+    def nodes(self) -> tuple[NodeCapacity, ...]:
+        return (NodeCapacity(num_cpus=float(os.cpu_count() or 1), memory_gb=0.0),)
+
+    def prepare(self, task: PreparationTask, resources: Resources) -> Prepared:
+        return prepare(task)
+
+    def train(
+        self,
+        task: TrainingTask,
+        resources: Resources,
+        num_workers: int,
+        on_epoch: EpochListener,
+    ) -> TabularModel:
+        from trainers.training.loop import train
+        from trainers.training.model import build_model, use_threads
+
+        use_threads(1)
+        model = build_model(task.schema, task.data.train_rows_NF, task.hyperparams)
+        weights = train(model, task.data, task.hyperparams, lambda epoch, metrics, _: on_epoch(epoch + 1, metrics))
+        model.load_state_dict(weights)
+        return model

@@ -1,0 +1,193 @@
+"""The training loop, without Ray: AdamW, cosine annealing, binary cross-entropy, the best epoch kept.
+
+Every epoch's randomness (order, dropout, masking) comes from (seed, epoch, rank), so a run that was resumed from a
+checkpoint ends with the same weights as one that was never interrupted.
+
+Shapes: N rows, F columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from divisions.errors import TrainingError
+from divisions.pipeline.definition import Hyperparams
+from trainers.training.evaluate import auc
+from trainers.training.model import TabularModel
+
+MASK_RATE = 0.02
+"""Share of cells hidden from the model in training, half as missing and half as unknown (0 is the unknown category).
+Without it the encodings of *missing* and *unknown* would serve as they were initialised: demo data has neither."""
+
+GRADIENT_NORM_LIMIT = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Rows to learn from and rows to choose the best epoch on. Neither may hold a row of the hold-out."""
+
+    train_rows_NF: NDArray[np.float32]
+    train_labels_N: NDArray[np.float32]
+    valid_rows_NF: NDArray[np.float32]
+    valid_labels_N: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Which share of each batch this process computes."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+State = dict[str, Any]
+"""What a checkpoint holds: tensors, numbers and text only, so that it loads with ``weights_only=True``."""
+
+Report = Callable[[int, dict[str, float], State], None]
+"""Called after each epoch with its number (from 0), its metrics and the state to resume from."""
+
+
+class Logits(nn.Module):
+    """The model as training sees it. DDP hooks a module's forward, and the model's own forward gives probabilities."""
+
+    def __init__(self, model: TabularModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, rows_NF: Tensor) -> Tensor:
+        return self.model.logits(rows_NF)
+
+
+def train(
+    model: TabularModel,
+    data: TrainingData,
+    hyperparams: Hyperparams,
+    report: Report,
+    *,
+    device: torch.device | None = None,
+    shard: Shard | None = None,
+    wrap: Callable[[nn.Module], nn.Module] | None = None,
+    resume_from: State | None = None,
+) -> dict[str, Tensor]:
+    """Trains ``model`` in place.
+
+    Args:
+        wrap: puts the module into `DistributedDataParallel`; None for a single process.
+        resume_from: a state that ``report`` was given earlier; training goes on after its epoch.
+
+    Returns:
+        The weights (``state_dict``) of the epoch with the lowest validation loss. Log loss rather than AUC, because
+        it also punishes probabilities that are ordered well but wrong.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+    """
+    device = device or torch.device("cpu")
+    shard = shard or Shard()
+    model.to(device)
+    forward = wrap(Logits(model)) if wrap else Logits(model)
+    rows_NF = torch.from_numpy(data.train_rows_NF).to(device)
+    labels_N = torch.from_numpy(data.train_labels_N).to(device)
+    is_category_F = _is_category(model, rows_NF.shape[1]).to(device)
+
+    # The file's batch size is that of all workers together, so that more workers do not change what is learnt.
+    batch_size = max(1, hyperparams.batch_size // shard.world_size)
+    num_own_rows = len(rows_NF) // shard.world_size
+    steps_per_epoch = -(-num_own_rows // batch_size)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=hyperparams.learning_rate, weight_decay=hyperparams.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=hyperparams.epochs * steps_per_epoch)
+    first_epoch, best_loss, best_weights = 0, float("inf"), _copy_of_weights(model)
+    if resume_from is not None:
+        model.load_state_dict(resume_from["model"])
+        optimizer.load_state_dict(resume_from["optimizer"])
+        schedule.load_state_dict(resume_from["schedule"])
+        first_epoch, best_loss = resume_from["epoch"] + 1, resume_from["best_loss"]
+        best_weights = resume_from["best_weights"]
+
+    for epoch in range(first_epoch, hyperparams.epochs):
+        order_N = torch.randperm(len(rows_NF), generator=_generator(hyperparams.seed, epoch))
+        own_rows = order_N[shard.rank :: shard.world_size][:num_own_rows].to(device)
+        torch.manual_seed(_mixed_seed(hyperparams.seed, epoch, shard.rank))  # dropout and masking
+        model.train()
+        loss_sum = 0.0
+        for batch in torch.split(own_rows, batch_size):
+            loss = binary_cross_entropy_with_logits(forward(_mask(rows_NF[batch], is_category_F)), labels_N[batch])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_LIMIT)
+            optimizer.step()
+            schedule.step()
+            loss_sum += loss.item() * len(batch)
+        metrics = {"train_loss": loss_sum / max(1, num_own_rows), "learning_rate": float(schedule.get_last_lr()[0])}
+        metrics |= validate(model, data, device)
+        if not np.isfinite(metrics["train_loss"] + metrics["valid_loss"]):
+            raise TrainingError(
+                f"the loss is no longer finite in epoch {epoch + 1}",
+                remedy="lower training.hyperparams.learning_rate, or look for extreme values in the data",
+            )
+        if metrics["valid_loss"] < best_loss:
+            best_loss, best_weights = metrics["valid_loss"], _copy_of_weights(model)
+        report(epoch, metrics, _state(epoch, model, optimizer, schedule, best_loss, best_weights))
+    return best_weights
+
+
+def validate(model: TabularModel, data: TrainingData, device: torch.device) -> dict[str, float]:
+    """Log loss and AUC on the validation rows."""
+    model.eval()
+    with torch.no_grad():
+        logits_N = model.logits(torch.from_numpy(data.valid_rows_NF).to(device)).cpu()
+    loss = binary_cross_entropy_with_logits(logits_N, torch.from_numpy(data.valid_labels_N)).item()
+    return {"valid_loss": loss, "valid_auc": auc(data.valid_labels_N, logits_N.numpy())}
+
+
+def _mask(rows_NF: Tensor, is_category_F: Tensor) -> Tensor:
+    draw_NF = torch.rand_like(rows_NF)
+    rows_NF = torch.where((draw_NF < MASK_RATE / 2) & is_category_F, 0.0, rows_NF)
+    return torch.where((draw_NF >= MASK_RATE / 2) & (draw_NF < MASK_RATE), torch.nan, rows_NF)
+
+
+def _is_category(model: TabularModel, num_columns: int) -> Tensor:
+    is_category_F = torch.zeros(num_columns, dtype=torch.bool)
+    is_category_F[model.categorical_index_C.cpu()] = True
+    return is_category_F
+
+
+def _state(
+    epoch: int,
+    model: TabularModel,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    best_loss: float,
+    best_weights: dict[str, Tensor],
+) -> State:
+    return {
+        "epoch": epoch,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "schedule": schedule.state_dict(),
+        "best_loss": best_loss,
+        "best_weights": best_weights,
+    }
+
+
+def _copy_of_weights(model: TabularModel) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+
+
+def _mixed_seed(seed: int, epoch: int, rank: int) -> int:
+    return int(np.random.SeedSequence((seed, epoch, rank)).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    # One rank more than there is: the order is the same for all ranks, and independent of their dropout.
+    return torch.Generator().manual_seed(_mixed_seed(seed, epoch, 2**31))

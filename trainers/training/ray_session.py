@@ -1,0 +1,106 @@
+"""A connection to the Ray cluster: which one, what it has, and waiting (not for ever) until something is free."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import ray
+from ray.exceptions import RaySystemError
+
+from divisions.errors import NotRunningError, TrainingError
+from divisions.pipeline.definition import Resources
+from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity, allot, settle
+
+SETTLE_AFTER_S = 5.0
+"""How long to wait for all that was asked for before making do with what is free."""
+
+RESOURCE_DEADLINE_S = 120.0
+"""How long to wait for anything at all. Replicas hold their CPUs for weeks: longer waiting would rarely help."""
+
+
+def connect(address: str) -> None:
+    """Connects this process to the cluster; `trainers.training.cluster_file` must have prepared the environment before.
+
+    Raises:
+        NotRunningError: nothing answers there, or the token is not the cluster's.
+    """
+    _require_listener(address)
+    try:
+        ray.init(
+            address=address,
+            namespace="divisions",
+            log_to_driver=False,
+            configure_logging=False,
+            ignore_reinit_error=True,
+        )
+    except (ConnectionError, RuntimeError, ValueError, RaySystemError, ray.exceptions.AuthenticationError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise NotRunningError(
+            f"the Ray cluster at {address} cannot be reached: {reason}", remedy="start one with `divisions up`"
+        ) from error
+
+
+def _require_listener(address: str) -> None:
+    """Ray itself would try for a quarter of a minute, with a warning each second."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=5.0).close()
+    except OSError as error:
+        raise NotRunningError(
+            f"nothing answers at {address}, the address of the Ray cluster: {error.strerror or error}",
+            remedy="start it with `divisions up`",
+        ) from error
+
+
+def nodes() -> tuple[NodeCapacity, ...]:
+    """The living nodes of the cluster."""
+    found = []
+    for node in ray.nodes():
+        resources = node["Resources"]
+        if node["Alive"]:
+            types = {
+                name.removeprefix("accelerator_type:") for name in resources if name.startswith("accelerator_type:")
+            }
+            found.append(
+                NodeCapacity(
+                    num_cpus=resources.get("CPU", 0.0),
+                    memory_gb=resources.get("memory", 0.0) / BYTES_PER_GB,
+                    num_gpus=resources.get("GPU", 0.0),
+                    accelerator_types=frozenset(types),
+                )
+            )
+    return tuple(found)
+
+
+def acquire(stage: str, asked: Resources, count: int) -> Allotment:
+    """Waits until a stage's processes fit into what is free.
+
+    What is free may be taken by another run in the next moment; Ray then queues ours, which `ray_train` bounds too.
+
+    Raises:
+        TrainingError: not enough is free within `RESOURCE_DEADLINE_S`.
+    """
+    allotment = allot(stage, asked, count, nodes())
+    started_s = time.monotonic()
+    while True:
+        free = ray.available_resources()
+        free_cpus, free_memory_gb = free.get("CPU", 0.0), free.get("memory", 0.0) / BYTES_PER_GB
+        waited_s = time.monotonic() - started_s
+        has_gpus = free.get("GPU", 0.0) >= allotment.num_gpus * allotment.count
+        if has_gpus and free_cpus >= allotment.total_cpus and free_memory_gb >= allotment.memory_gb * allotment.count:
+            return allotment
+        settled = settle(allotment, free_cpus, free_memory_gb) if has_gpus and waited_s >= SETTLE_AFTER_S else None
+        if settled is not None:
+            return settled
+        if waited_s >= RESOURCE_DEADLINE_S:
+            total = ray.cluster_resources()
+            raise TrainingError(
+                f"{stage} waited {waited_s:.0f} s for {allotment.count} x {allotment.num_cpus:g} CPUs and"
+                f" {allotment.num_gpus:g} GPUs; free are {free_cpus:g} of {total.get('CPU', 0.0):g} CPUs"
+                f" and {free.get('GPU', 0.0):g} of {total.get('GPU', 0.0):g} GPUs",
+                remedy="lower the stage's resources, serve fewer replicas, or add nodes",
+            )
+        time.sleep(0.5)
