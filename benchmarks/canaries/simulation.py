@@ -1,7 +1,7 @@
 """One simulated rollout, judged and moved on by the modules that do so in production.
 
-What is driven is theirs: the gateway's `SplitWatch` (breaker, distinct customers), `CustomerLoad` and `SaltSearch`, the
-hash of the split, histograms and reports; the controller's `Watch` (ledger, windows, judge, evidence) and
+What is driven is theirs: the gateway's `SplitMonitor` (breaker, distinct customers), `CustomerLoad` and `SaltSearch`,
+the hash of the split, histograms and reports; the controller's `Monitor` (ledger, windows, judge, evidence) and
 `canary.advance`. What is simulated is the world: requests, time, and one gateway and one controller. A second is
 reported two seconds after it began and judged when the report arrives; a changed weight is in force from the next
 whole second on.
@@ -22,11 +22,11 @@ from divisions.schema import FeatureSchema
 from router.evidence import histogram, salts, split
 from router.evidence.drift import NO_BINS
 from router.evidence.salts import CANDIDATES, CustomerLoad
-from router.predict.split_monitor import SaltSearch, SplitWatch
+from router.predict.split_monitor import SaltSearch, SplitMonitor
 from router.rollouts import canary
-from router.rollouts.analysis import RolloutJudge
+from router.rollouts.analysis import RolloutAnalysis
 from router.rollouts.canary import Capacity, Held, Policy, Promoted, RollingBack, State, Stepping, Ticked
-from router.rollouts.monitor import Arms, Watch
+from router.rollouts.monitor import Arms, Monitor
 
 ENDPOINT, STABLE, CANARY = "simulated", "model-v1", "model-v2"
 STEPS_BP = (2_000, 5_000, FULL_BP)
@@ -82,7 +82,7 @@ class _Gateway:
     def __init__(self, scenario: Scenario, traffic: Traffic) -> None:
         self._scenario, self._traffic = scenario, traffic
         self._table: SplitTable | None = None
-        self._watch: SplitWatch | None = None
+        self._watch: SplitMonitor | None = None
         self._seen = np.zeros(scenario.service.num_customers, dtype=np.bool_)
         self._warm = 0
         self._weight_bp = 0
@@ -97,7 +97,7 @@ class _Gateway:
     def split_by(self, salt: str, weight_bp: int) -> None:
         if self._watch is None or self._table is None:
             self._table = SplitTable(salt, len(self._seen))
-            self._watch = SplitWatch(salt, CANARY, weight_bp, NO_BINS, (_SCHEMA, _SCHEMA))
+            self._watch = SplitMonitor(salt, CANARY, weight_bp, NO_BINS, (_SCHEMA, _SCHEMA))
         self._watch.set_weight(weight_bp)
         self._weight_bp = weight_bp
         self._seen[:] = False
@@ -181,11 +181,11 @@ def simulate(
     policy = Policy(STEPS_BP, analysis or AnalysisSpec())
     generator = np.random.default_rng(seed)
     traffic = Traffic(scenario, rps, generator, HORIZON_S, BEFORE_S)
-    gateway, watch = _Gateway(scenario, traffic), Watch()
+    gateway, watch = _Gateway(scenario, traffic), Monitor()
     turn_s = float(generator.uniform(0.005, 0.05))  # reports are on their way so long; they are judged when they arrive
     salt = f"salt-{seed}"
     state: State = canary.start(-float(BEFORE_S))
-    judge: RolloutJudge | None = None
+    judge: RolloutAnalysis | None = None
     reports: deque[tuple[int, EndpointReport]] = deque()
     total = harmed = 0
     gaps: dict[int, tuple[float, ...]] = {}
@@ -235,7 +235,7 @@ def simulate(
     return Outcome("unfinished", "", math.inf, total, harmed)
 
 
-def _turn(state: State, policy: Policy, judge: RolloutJudge | None, scenario: Scenario, now_s: float) -> State:
+def _turn(state: State, policy: Policy, judge: RolloutAnalysis | None, scenario: Scenario, now_s: float) -> State:
     """The controller's turn; in the first one the canary is warm at once."""
     replicas = scenario.service.replicas
     lost = scenario.lost_replicas if now_s >= scenario.onset_s else 0

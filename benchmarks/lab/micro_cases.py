@@ -37,7 +37,7 @@ class Case:
     per: int = 1
 
 
-class _Nobody(Answer):
+class _DiscardedAnswer(Answer):
     def answered(self, *_arguments: object) -> None: ...
 
     def failed(self, *_arguments: object) -> None: ...
@@ -59,7 +59,7 @@ def request_cases(workload: Workload) -> Iterator[Case]:
     service_time.observe(1, 50e-6)
     service_time.observe(64, 200e-6)
     version = Version("bench-v1", b"bench", b"1.1")
-    nobody = _Nobody()
+    nobody = _DiscardedAnswer()
 
     def form() -> None:
         for _ in range(BATCH):

@@ -8,8 +8,8 @@ from divisions.control import FULL_BP, Explanation, VersionSpec
 from router.control.journal import Journal
 from router.evidence.drift import NO_BINS, InputBins
 from router.rollouts import canary
-from router.rollouts.analysis import RolloutJudge
-from router.rollouts.monitor import Arms, Watch
+from router.rollouts.analysis import RolloutAnalysis
+from router.rollouts.monitor import Arms, Monitor
 from router.rollouts.records import EndpointRecord
 from router.rollouts.states import State
 
@@ -27,7 +27,7 @@ def arms(record: EndpointRecord) -> Arms | None:
     return Arms(started.stable.app_name, started.spec.version.app_name)
 
 
-class Judges:
+class Analyses:
     """See the module.
 
     Args:
@@ -37,7 +37,7 @@ class Judges:
     """
 
     def __init__(
-        self, journal: Journal, watch: Watch, read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS
+        self, journal: Journal, watch: Monitor, read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS
     ) -> None:
         self._journal = journal
         self._watch = watch
@@ -81,13 +81,13 @@ class Judges:
         if judge is not None and not canary.is_finished(record.rollout.state):
             self._journal.save_snapshot(record.endpoint, record.rollout.number, judge.snapshot())
 
-    def _begun(self, record: EndpointRecord) -> RolloutJudge:
+    def _begun(self, record: EndpointRecord) -> RolloutAnalysis:
         stable = record.rollout.stable
         training = self._read_bins(stable) if stable is not None else NO_BINS
         return self._watch.begin(record.endpoint, record.rollout.spec.analysis, training)
 
     @staticmethod
-    def _enter(judge: RolloutJudge, record: EndpointRecord, now_s: float) -> None:
+    def _enter(judge: RolloutAnalysis, record: EndpointRecord, now_s: float) -> None:
         started = record.rollout
         judge.enter_step(
             canary.judged_step(started.state, started.policy),

@@ -42,16 +42,16 @@ from divisions.errors import (
     UnknownVersionError,
 )
 from router.control import analyses, routing
-from router.control.analyses import Judges
+from router.control.analyses import Analyses
 from router.control.event_log import EventSink
 from router.control.journal import Journal, Kind, kind_of
 from router.control.replica_register import ReplicaRegister
-from router.control.table_store import TableBook
+from router.control.table_store import TableStore
 from router.evidence import salts
 from router.evidence.drift import NO_BINS, InputBins
 from router.rollouts import admission, canary, messages, records
 from router.rollouts.canary import Capacity, Judgement, Phase, State
-from router.rollouts.monitor import Arms, Watch
+from router.rollouts.monitor import Arms, Monitor
 from router.rollouts.records import EndpointRecord, Queued, Retiring
 
 log = logging.getLogger(__name__)
@@ -91,9 +91,9 @@ class Controller:
         self._new_salt = new_salt
         self._allow_faults = allow_faults
         self._register = ReplicaRegister()
-        self._watch = Watch()
-        self._judges = Judges(journal, self._watch, read_bins)
-        self._book = TableBook(journal)
+        self._watch = Monitor()
+        self._judges = Analyses(journal, self._watch, read_bins)
+        self._book = TableStore(journal)
         self._failures: Mapping[str, str] = {}
         self._snapshot_s = clock.monotonic_s()
         self._started_s = clock.monotonic_s()

@@ -27,7 +27,7 @@ import msgspec
 
 from divisions.control import VersionSpec
 from divisions.errors import ClusterError
-from router.rollouts.analysis import JudgeSnapshot
+from router.rollouts.analysis import AnalysisSnapshot
 from router.rollouts.records import EndpointRecord
 from router.rollouts.states import Phase
 
@@ -159,16 +159,16 @@ class Journal:
             for seq, at_s, name, kind, generation, epoch, note in rows
         ]
 
-    def save_snapshot(self, endpoint: str, number: int, snapshot: JudgeSnapshot) -> None:
+    def save_snapshot(self, endpoint: str, number: int, snapshot: AnalysisSnapshot) -> None:
         body = msgspec.msgpack.encode(snapshot)
         self._write("SNAPSHOT", "INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", (endpoint, number, body))
 
-    def snapshot(self, endpoint: str, number: int) -> JudgeSnapshot | None:
+    def snapshot(self, endpoint: str, number: int) -> AnalysisSnapshot | None:
         """The latest evidence of the rollout of that number; None if there is none."""
         row = self._db.execute(
             "SELECT body FROM snapshot WHERE endpoint = ? AND rollout = ?", (endpoint, number)
         ).fetchone()
-        return msgspec.msgpack.decode(row[0], type=JudgeSnapshot) if row else None
+        return msgspec.msgpack.decode(row[0], type=AnalysisSnapshot) if row else None
 
     def save_version(self, endpoint: str, version: VersionSpec) -> None:
         body = msgspec.json.encode(version)

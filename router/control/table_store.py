@@ -15,7 +15,7 @@ from router.control.journal import Journal
 EMPTY_TABLE = RoutingTable(epoch=0)
 
 
-class TableBook:
+class TableStore:
     """See the module. One event loop."""
 
     def __init__(self, journal: Journal) -> None:

@@ -27,7 +27,7 @@ from router.gateway.control_body import require_object
 from router.gateway.event_stream import EventStream
 from router.gateway.status_feed import StatusFeed
 from router.http import problem, static_files
-from router.http.authentication import Guard
+from router.http.authentication import BearerAuthentication
 from router.oip import routes
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
@@ -81,7 +81,7 @@ class ControlApi:
         ]
         return Starlette(
             routes=routes,
-            middleware=[Middleware(Guard, token=self._token, is_open=_is_open)],
+            middleware=[Middleware(BearerAuthentication, token=self._token, is_open=_is_open)],
             exception_handlers={HTTPException: _http_problem, DivisionsError: _our_problem},
         )
 

@@ -30,7 +30,7 @@ from router.oip.models import Directory
 from router.oip.routes import OipApi
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
-from router.predict.in_process import Hosting, Loader
+from router.predict.in_process import InProcessEngines, Loader
 from router.predict.predict_handler import PredictHandler
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Gateway:
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
-        self._hosting = Hosting(load, link, identity.gateway_id, identity.node_id, clock)
+        self._hosting = InProcessEngines(load, link, identity.gateway_id, identity.node_id, clock)
         self.dispatcher = Dispatcher(
             self._now_s, identity.channel_token, identity.node_id, read_bins, self._hosting.get
         )

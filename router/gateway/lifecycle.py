@@ -18,7 +18,7 @@ from divisions.online_store import OnlineStoreReader
 from divisions.settings import Settings
 from router.gateway.bridge import Beat, BridgeLink, Listening, failure, send
 from router.gateway.gateway import Gateway, GatewayIdentity
-from router.predict.in_process_channel import Hosted
+from router.predict.in_process_channel import InProcessEngine
 
 ENGINE_LOADER = "serving.replica.in_process:open_hosted"
 """Opens a version's engine in this process, for ``serving.placement: in_process``."""
@@ -27,10 +27,10 @@ GC_THRESHOLDS = (50_000, 20, 50)
 """Requests leave no rings behind: nearly nothing is there to collect, which by default is looked for all the time."""
 
 
-def _load(settings: Settings, spec: VersionSpec) -> Hosted:
+def _load(settings: Settings, spec: VersionSpec) -> InProcessEngine:
     # By name, because router and serving do not import each other: the channel is what they share.
     module, _, function = ENGINE_LOADER.partition(":")
-    hosted: Hosted = getattr(importlib.import_module(module), function)(msgspec.json.encode(spec), settings)
+    hosted: InProcessEngine = getattr(importlib.import_module(module), function)(msgspec.json.encode(spec), settings)
     return hosted
 
 

@@ -22,7 +22,7 @@ SECURITY_HEADERS = {
 }
 
 
-class Guard:
+class BearerAuthentication:
     """Default deny: whatever is not open needs the token, and no other site's page may use it.
 
     Args:

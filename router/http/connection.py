@@ -17,7 +17,7 @@ from typing import Final, cast
 import httptools
 
 from router.http.exchange import Connection, Exchange, Handler, Request
-from router.http.heads import Head, Headers, HeadMemory
+from router.http.heads import Head, HeadCache, Headers
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class HttpServer:
         self.limits = limits
         self.now_s = now_s
         self.connections: set[HttpConnection] = set()
-        self.heads = HeadMemory()
+        self.heads = HeadCache()
         self.is_closing = False
         self.swept_s = now_s()
         """The time, to about a second: near enough for how long a connection has been idle, and free."""

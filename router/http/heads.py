@@ -53,7 +53,7 @@ class Head:
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
-class HeadMemory:
+class HeadCache:
     """Heads by their bytes, at most `MAX_HEADS`; when it is full, it begins again."""
 
     __slots__ = ("_heads",)

@@ -23,7 +23,7 @@ _MEDIA = {
 
 
 @dataclass(frozen=True, slots=True)
-class PageFile:
+class StaticFile:
     """A file as it is sent. ``etag`` is its hash: browsers ask each time, and get it again only when it changed."""
 
     data: bytes
@@ -38,12 +38,12 @@ class PageFile:
         return Response(self.data, headers=headers, media_type=self.media)
 
 
-def read_page() -> Mapping[str, PageFile]:
+def read_page() -> Mapping[str, StaticFile]:
     """All files of the package's folder ``page``, by their path below it."""
     return dict(_walk(resources.files("router") / "page", ""))
 
 
-def _walk(folder: Traversable, below: str) -> list[tuple[str, PageFile]]:
+def _walk(folder: Traversable, below: str) -> list[tuple[str, StaticFile]]:
     found = []
     for entry in folder.iterdir():
         if entry.is_dir():
@@ -51,7 +51,7 @@ def _walk(folder: Traversable, below: str) -> list[tuple[str, PageFile]]:
         elif (media := _MEDIA.get(entry.name.rpartition(".")[2])) is not None:
             data = entry.read_bytes()
             etag = f'"{hashlib.sha256(data).hexdigest()[:16]}"'
-            found.append((below + entry.name, PageFile(data, media, etag)))
+            found.append((below + entry.name, StaticFile(data, media, etag)))
     return found
 
 

@@ -32,7 +32,7 @@ _DECAY = 0.999
 _PRIOR_REQUESTS = 20.0
 
 
-class Breaker:
+class CircuitBreaker:
     """Watches one canary in one gateway; once tripped it stays so.
 
     Args:

@@ -32,8 +32,8 @@ from router.evidence import split
 from router.evidence.drift import NO_BINS, InputBins, count_scores
 from router.predict import tally
 from router.predict.decode import EndpointDecoder, Values
-from router.predict.endpoint import Endpoint, EndpointMemory
-from router.predict.in_process_channel import Hosted
+from router.predict.endpoint import Endpoint, EndpointState
+from router.predict.in_process_channel import InProcessEngine
 from router.predict.jobs import Answer, Job, RowSource
 from router.predict.pool import Pool
 from router.predict.upstream import ATTEMPT_SHARE
@@ -46,7 +46,7 @@ RETRY_BURST: Final = 2_000.0
 """Retries allowed at once: what the loss of a few full batches needs."""
 
 
-class _Nobody(Answer):
+class _DiscardedAnswer(Answer):
     """Waits for the answers to copies of requests."""
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
@@ -56,7 +56,7 @@ class _Nobody(Answer):
         pass
 
 
-_NOBODY: Final = _Nobody()
+_DISCARDED: Final = _DiscardedAnswer()
 
 
 class Dispatcher:
@@ -76,7 +76,7 @@ class Dispatcher:
         token: bytes = b"",
         node_id: str = "",
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
-        hosted: Callable[[str], tuple[ReplicaAddress, Hosted] | None] = lambda app_name: None,
+        hosted: Callable[[str], tuple[ReplicaAddress, InProcessEngine] | None] = lambda app_name: None,
     ) -> None:
         self.epoch = -1
         self.endpoints: dict[str, Endpoint] = {}
@@ -85,7 +85,7 @@ class Dispatcher:
         self._node_id = node_id
         self._read_bins = read_bins
         self._hosted = hosted
-        self._memories: dict[str, EndpointMemory] = {}
+        self._memories: dict[str, EndpointState] = {}
         self._pools: dict[str, Pool] = {}
         self._retired: list[Pool] = []
         self._retry_tokens = RETRY_BURST
@@ -118,7 +118,7 @@ class Dispatcher:
                 canary_pool = self._pool(canary, decoder, pools)
             except InvalidFeaturesError as error:
                 log.error("canary %s gets no traffic: %s", canary.version.app_name, error)
-        memory = self._memories.setdefault(route.endpoint, EndpointMemory())
+        memory = self._memories.setdefault(route.endpoint, EndpointState())
         return Endpoint(route, decoder, stable_pool, canary_pool, memory, self._read_bins)
 
     def _pool(self, version: VersionRoute, decoder: EndpointDecoder, pools: dict[str, Pool]) -> Pool:
@@ -183,7 +183,7 @@ class Dispatcher:
         if endpoint.stable.queue.rows >= endpoint.stable.max_batch or canary.queue.rows >= canary.max_batch:
             return
         try:
-            job = Job(_NOBODY, (values,), (0,), canary.encode(values), canary.version, now_s, deadline_s)
+            job = Job(_DISCARDED, (values,), (0,), canary.encode(values), canary.version, now_s, deadline_s)
             job.is_mirror = job.is_canary = True
             job.queue_deadline_s = deadline_s
             canary.submit(job, now_s)

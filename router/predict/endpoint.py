@@ -14,19 +14,19 @@ from router.evidence.salts import CustomerLoad
 from router.predict.decode import EndpointDecoder
 from router.predict.jobs import Version
 from router.predict.pool import Pool
-from router.predict.reply_templates import ReplyForm
-from router.predict.split_monitor import SaltSearch, SplitWatch
+from router.predict.reply_templates import ReplyTemplate
+from router.predict.split_monitor import SaltSearch, SplitMonitor
 
 log = logging.getLogger(__name__)
 
 
-class EndpointMemory:
+class EndpointState:
     """What outlives a routing table: the load by customer, the trial of salts, and the watch over a rollout."""
 
     def __init__(self) -> None:
         self.load = CustomerLoad()
         self.search = SaltSearch(self.load)
-        self.watch: SplitWatch | None = None
+        self.watch: SplitMonitor | None = None
 
 
 class Endpoint:
@@ -47,7 +47,7 @@ class Endpoint:
         decoder: EndpointDecoder,
         stable: Pool,
         canary: Pool | None,
-        memory: EndpointMemory,
+        memory: EndpointState,
         read_bins: Callable[[VersionSpec], InputBins],
     ) -> None:
         self.route = route
@@ -59,7 +59,7 @@ class Endpoint:
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)
         self.entity_name = _json_inner(decoder.entity)
-        self._reply_forms: dict[str, ReplyForm] = {}
+        self._reply_forms: dict[str, ReplyTemplate] = {}
         version = next((version for version in route.versions if version.is_canary), None)
         self._weight_bp = version.weight_bp if version is not None else 0
         self._follow(version, read_bins)
@@ -81,7 +81,7 @@ class Endpoint:
         if watch is not None and (watch.salt, watch.app_name) == (self.route.salt, canary.version.app_name):
             watch.set_weight(canary.weight_bp)
             return
-        memory.watch = SplitWatch(
+        memory.watch = SplitMonitor(
             self.route.salt,
             canary.version.app_name,
             canary.weight_bp,
@@ -103,10 +103,10 @@ class Endpoint:
     def pools(self) -> list[Pool]:
         return [self.stable] if self.canary is None else [self.stable, self.canary]
 
-    def reply_form(self, version: Version) -> ReplyForm:
+    def reply_form(self, version: Version) -> ReplyTemplate:
         form = self._reply_forms.get(version.app_name)
         if form is None:
-            form = self._reply_forms[version.app_name] = ReplyForm(self.entity_name, self.encoded_name, version)
+            form = self._reply_forms[version.app_name] = ReplyTemplate(self.entity_name, self.encoded_name, version)
         return form
 
     def pool_for(self, key: bytes) -> Pool:

@@ -15,15 +15,15 @@ from divisions.clock import Clock
 from divisions.control import ReplicaAddress, VersionSpec
 from divisions.errors import DivisionsError
 from router.predict.controller_link import ControllerLink
-from router.predict.in_process_channel import Hosted
+from router.predict.in_process_channel import InProcessEngine
 
 log = logging.getLogger(__name__)
 
-Loader = Callable[[VersionSpec], Hosted]
+Loader = Callable[[VersionSpec], InProcessEngine]
 RETRY_S = 5.0
 
 
-class Hosting:
+class InProcessEngines:
     """See the module.
 
     Args:
@@ -39,10 +39,10 @@ class Hosting:
         self._clock = clock
         self._specs: dict[str, VersionSpec] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
-        self._hosted: dict[str, tuple[ReplicaAddress, Hosted]] = {}
+        self._hosted: dict[str, tuple[ReplicaAddress, InProcessEngine]] = {}
         self.on_loaded: Callable[[str], None] = lambda app_name: None
 
-    def get(self, app_name: str) -> tuple[ReplicaAddress, Hosted] | None:
+    def get(self, app_name: str) -> tuple[ReplicaAddress, InProcessEngine] | None:
         return self._hosted.get(app_name)
 
     def want(self, specs: Sequence[VersionSpec]) -> None:

@@ -13,7 +13,7 @@ from router.predict.jobs import Job
 from router.predict.upstream import Batch, Channel, ChannelOwner
 
 
-class Hosted(Protocol):
+class InProcessEngine(Protocol):
     """An engine in this process, loaded and warm; `serving.replica.in_process` makes them."""
 
     engine_name: str
@@ -33,11 +33,16 @@ class Hosted(Protocol):
     def close(self) -> None: ...
 
 
-class LocalChannel(Channel):
+class InProcessChannel(Channel):
     """Takes batches like a `router.predict.upstream.ReplicaChannel`, and is always ready."""
 
     def __init__(
-        self, address: ReplicaAddress, hosted: Hosted, columns: int, owner: ChannelOwner, now_s: Callable[[], float]
+        self,
+        address: ReplicaAddress,
+        hosted: InProcessEngine,
+        columns: int,
+        owner: ChannelOwner,
+        now_s: Callable[[], float],
     ) -> None:
         self.address = address
         self.hosted = hosted

@@ -12,9 +12,9 @@ from divisions import wire
 from divisions.control import ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
 from router.predict.decode import RowEncoder
-from router.predict.in_process_channel import Hosted, LocalChannel
+from router.predict.in_process_channel import InProcessChannel, InProcessEngine
 from router.predict.jobs import Job, JobQueue, Version
-from router.predict.replica_warmup import Warmth
+from router.predict.replica_warmup import ReplicaWarmup
 from router.predict.service_time import ServiceTime
 from router.predict.tally import MAX_KEYS, TickTally, VersionTally
 from router.predict.upstream import Batch, Channel, ChannelOwner, ReplicaChannel
@@ -62,7 +62,7 @@ class Pool(ChannelOwner):
         """Whether answers are kept for the next report: while a rollout compares versions."""
         self.scores: list[bytes] = []
         """Of these answers, in float32 as they came."""
-        self.warmth: Warmth[Channel] = Warmth()
+        self.warmth: ReplicaWarmup[Channel] = ReplicaWarmup()
         self._sink = sink
         self._now_s = now_s
         self._token = token
@@ -93,14 +93,14 @@ class Pool(ChannelOwner):
                     replica, self.spec.schema.num_columns, self._token, self._node_id, self
                 )
 
-    def set_hosted(self, hosted: tuple[ReplicaAddress, Hosted] | None) -> None:
+    def set_hosted(self, hosted: tuple[ReplicaAddress, InProcessEngine] | None) -> None:
         """For a version in this gateway's own process: uses its engine, once there is one."""
         for replica_id, channel in list(self.channels.items()):
-            if hosted is None or not isinstance(channel, LocalChannel) or channel.hosted is not hosted[1]:
+            if hosted is None or not isinstance(channel, InProcessChannel) or channel.hosted is not hosted[1]:
                 self._retire(self.channels.pop(replica_id))
         if hosted is not None and hosted[0].replica_id not in self.channels:
             address, engine = hosted
-            self.channels[address.replica_id] = LocalChannel(
+            self.channels[address.replica_id] = InProcessChannel(
                 address, engine, self.spec.schema.num_columns, self, self._now_s
             )
 

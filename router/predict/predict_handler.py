@@ -33,7 +33,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class _Wishes:
+class _Options:
     """What a head asks for."""
 
     __slots__ = ("complaint", "endpoint", "label", "request_id", "timeout_s", "traceparent")
@@ -84,7 +84,7 @@ class PredictHandler(Handler):
     def handle(self, request: Request) -> None:
         exchange, head = request.exchange, request.head
         derived = head.derived
-        wishes = derived if isinstance(derived, _Wishes) else self._read_head(head)
+        wishes = derived if isinstance(derived, _Options) else self._read_head(head)
         exchange.traceparent = wishes.traceparent
         request_id = wishes.request_id
         if not request_id:
@@ -111,8 +111,8 @@ class PredictHandler(Handler):
         except DivisionsError as error:
             self.failed(endpoint, exchange, error, request_id)
 
-    def _read_head(self, head: Head) -> _Wishes:
-        wishes = _Wishes(head.url[len(PREFIX) :].decode("latin-1"), self._timeout_s)
+    def _read_head(self, head: Head) -> _Options:
+        wishes = _Options(head.url[len(PREFIX) :].decode("latin-1"), self._timeout_s)
         for name, value in head.headers:
             if name == b"x-request-id":
                 if _REQUEST_ID.fullmatch(value):

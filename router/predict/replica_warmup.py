@@ -19,7 +19,7 @@ class _Youth:
     requests: int = 0
 
 
-class Warmth(Generic[_Channel]):
+class ReplicaWarmup(Generic[_Channel]):
     """Which of a version's replicas are young. By default none ever is.
 
     ``warmup_s`` or ``warmup_requests`` ends a replica's youth, whichever is reached first.

@@ -24,7 +24,7 @@ OK: Final = (
 """A whole reply; the gaps are request id, versions, milliseconds queued and computed, more headers, length and body."""
 
 
-class ReplyForm:
+class ReplyTemplate:
     """A version's reply for one row, with gaps for what differs.
 
     Args:

@@ -15,7 +15,7 @@ from divisions.schema import FeatureSchema
 from router.evidence.drift import FeatureBins, InputBins, count_inputs
 from router.evidence.salts import CustomerLoad, SaltTrial
 from router.evidence.sample_ratio import GATEWAY_CUSTOMERS, DistinctCustomers
-from router.predict.circuit_breaker import LN_THRESHOLD, Breaker
+from router.predict.circuit_breaker import LN_THRESHOLD, CircuitBreaker
 from router.predict.tally import Counted
 
 MAX_ROWS: Final = 256
@@ -44,7 +44,7 @@ class Arm:
             self.rows.append((digest, payload))
 
 
-class SplitWatch:
+class SplitMonitor:
     """See the module.
 
     Args:
@@ -68,7 +68,7 @@ class SplitWatch:
         self.salt = salt
         self.app_name = app_name
         self.weight_bp = weight_bp
-        self.breaker = Breaker(weight_bp)
+        self.breaker = CircuitBreaker(weight_bp)
         self.stable = Arm()
         self.canary = Arm()
         self._customers = DistinctCustomers(GATEWAY_CUSTOMERS)

@@ -36,7 +36,7 @@ FRESH_S = 6.0
 """A judgement older than this raises no weight. Ticks are judged about 2.5 s after they began."""
 
 
-class JudgeSnapshot(msgspec.Struct, frozen=True):
+class AnalysisSnapshot(msgspec.Struct, frozen=True):
     """What the journal keeps of a judge every 10 s.
 
     ``stable`` is the reference window, summed, and ``before`` the same of the seconds before the rollout.
@@ -57,7 +57,7 @@ class JudgeSnapshot(msgspec.Struct, frozen=True):
     correlations: tuple[float, ...] = ()
 
 
-class RolloutJudge:
+class RolloutAnalysis:
     """Judges the canary of one rollout from its first tick to its last.
 
     Args:
@@ -280,8 +280,8 @@ class RolloutJudge:
             case _:
                 return explanations.undecided(evidence, reason)
 
-    def snapshot(self) -> JudgeSnapshot:
-        return JudgeSnapshot(
+    def snapshot(self) -> AnalysisSnapshot:
+        return AnalysisSnapshot(
             latency=self._latency.snapshot(),
             errors=self._errors.snapshot(),
             totals=self.evidence(),
@@ -297,7 +297,7 @@ class RolloutJudge:
             correlations=tuple(self._correlations.tolist()),
         )
 
-    def restore(self, snapshot: JudgeSnapshot) -> None:
+    def restore(self, snapshot: AnalysisSnapshot) -> None:
         """Goes on from a snapshot. The ticks between it and now are lost: that costs power, not validity."""
         self._latency.restore(snapshot.latency)
         self._errors.restore(snapshot.errors)

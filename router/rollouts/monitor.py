@@ -13,7 +13,7 @@ from divisions.control import AnalysisSpec, EndpointReport, GatewayReport, SaltS
 from router.evidence.clustering import Clustering
 from router.evidence.drift import NO_BINS, InputBins
 from router.evidence.windows import ClosedTick, Ledger, RecentCounts, VersionCounts
-from router.rollouts.analysis import RolloutJudge
+from router.rollouts.analysis import RolloutAnalysis
 
 
 class Arms(NamedTuple):
@@ -23,14 +23,14 @@ class Arms(NamedTuple):
     canary: str
 
 
-class Watch:
+class Monitor:
     """The ledger of reports, the recent counts of every version, and the judge of every running rollout."""
 
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._recent: dict[tuple[str, str], RecentCounts] = {}
         self._clustering: dict[tuple[str, str], Clustering] = {}
-        self._judges: dict[str, RolloutJudge] = {}
+        self._judges: dict[str, RolloutAnalysis] = {}
         self._salts: dict[str, dict[str, SaltScores]] = {}
 
     def report(self, report: GatewayReport, now_s: float, arms: Callable[[str], Arms | None]) -> tuple[bool, list[str]]:
@@ -59,9 +59,9 @@ class Watch:
                 _tell(judge, entry, compared)
         return is_counted, tripped
 
-    def begin(self, endpoint: str, analysis: AnalysisSpec, training: InputBins = NO_BINS) -> RolloutJudge:
+    def begin(self, endpoint: str, analysis: AnalysisSpec, training: InputBins = NO_BINS) -> RolloutAnalysis:
         """A new judge for an endpoint's rollout."""
-        judge = self._judges[endpoint] = RolloutJudge(analysis, training)
+        judge = self._judges[endpoint] = RolloutAnalysis(analysis, training)
         return judge
 
     def end(self, endpoint: str) -> None:
@@ -72,7 +72,7 @@ class Watch:
         """What gateways found out about the candidates of a base salt."""
         return [scores for scores in self._salts.get(endpoint, {}).values() if scores.base == base]
 
-    def judge(self, endpoint: str) -> RolloutJudge | None:
+    def judge(self, endpoint: str) -> RolloutAnalysis | None:
         return self._judges.get(endpoint)
 
     def close_ticks(self, now_s: float, arms: Callable[[str], Arms | None]) -> int:
@@ -120,7 +120,7 @@ class Watch:
         return self._clustering.setdefault((endpoint, app_name), Clustering())
 
 
-def _tell(judge: RolloutJudge, entry: EndpointReport, compared: Arms) -> None:
+def _tell(judge: RolloutAnalysis, entry: EndpointReport, compared: Arms) -> None:
     if entry.split is not None:
         judge.add_split(entry.split)
     for version in entry.versions:

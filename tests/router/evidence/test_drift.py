@@ -9,7 +9,7 @@ from divisions.control import ArmSample, SplitReport, VersionReport, VersionSpec
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from router.evidence.drift import DriftWatch, FeatureBins, InputBins, count_inputs, count_scores
 from router.evidence.reference import read_bins
-from router.predict.split_monitor import SplitWatch
+from router.predict.split_monitor import SplitMonitor
 from trainers.data.reference import build_reference, count
 
 AGE = Feature("age", FeatureKind.NUMERIC)
@@ -116,7 +116,7 @@ def test_scores_out_of_range_are_counted_at_the_ends():
 def test_a_gateway_counts_one_row_per_customer_in_the_bins_of_stables_bundle(tmp_path):
     (tmp_path / REFERENCE).write_bytes(msgspec.json.encode({"num_rows": 1_000, "histograms": BINS.histograms}))
     bins = read_bins(VersionSpec("m", "3.1", str(tmp_path), "", SCHEMA))
-    watch = SplitWatch("salt", "m-v3.2", 2_000, bins, (SCHEMA, SCHEMA))
+    watch = SplitMonitor("salt", "m-v3.2", 2_000, bins, (SCHEMA, SCHEMA))
     row = rows(np.random.default_rng(0), 1).tobytes()
     for digest in (1, 1, 2, 1):
         watch.stable.saw(digest, row)

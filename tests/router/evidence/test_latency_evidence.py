@@ -16,7 +16,7 @@ from router.evidence.histogram import NUM_BUCKETS, count, empty
 from router.evidence.mixture import CAP_LN_E, MAX_STARTS, RESTART_TICKS, RestartMixture
 from router.evidence.tolerance import tolerance_of
 from router.evidence.windows import RecentCounts, VersionCounts
-from router.rollouts.analysis import RolloutJudge
+from router.rollouts.analysis import RolloutAnalysis
 
 ANALYSIS = AnalysisSpec(warmup_s=2, warmup_requests=50, tolerance_ms=0.0)
 TENTH = tolerance_of(0.104, 0.0)
@@ -41,7 +41,7 @@ def ticks_to_fire(
 ):
     """Simulates a rollout under load that swings by 40 %; returns (ticks after onset until a guard fires, judge)."""
     generator = np.random.default_rng(seed)
-    judge = RolloutJudge(msgspec.structs.replace(ANALYSIS, tolerance_ms=tolerance_ms))
+    judge = RolloutAnalysis(msgspec.structs.replace(ANALYSIS, tolerance_ms=tolerance_ms))
     judge.enter_step(0, 0)
     recent = RecentCounts()
     for tick in range(-35, ticks):
@@ -276,9 +276,9 @@ def test_while_baking_a_canary_is_not_blamed_for_the_load_that_it_carries(queuei
 
 
 def test_what_stable_did_before_the_rollout_survives_a_restart():
-    judge = RolloutJudge(ANALYSIS)
+    judge = RolloutAnalysis(ANALYSIS)
     judge.observe(0, count(np.full(500, 0.001)), counts_of(np.full(80, 0.001)), counts_of(np.full(20, 0.001)))
-    copy = RolloutJudge(ANALYSIS)
+    copy = RolloutAnalysis(ANALYSIS)
     copy.restore(judge.snapshot())
     assert copy.snapshot().before == judge.snapshot().before
     assert sum(copy.snapshot().before.values()) == 500
@@ -350,10 +350,10 @@ def test_while_baking_requests_may_be_slower_in_proportion_to_a_load_that_is_hig
 
 
 def test_what_is_known_of_clustering_survives_a_restart():
-    judge, rho = RolloutJudge(ANALYSIS), np.linspace(0.0, 0.1, 6)
+    judge, rho = RolloutAnalysis(ANALYSIS), np.linspace(0.0, 0.1, 6)
     judge.observe(
         0, count(np.full(500, 0.001)), counts_of(np.full(80, 0.001)), counts_of(np.full(20, 0.001)), correlations=rho
     )
-    copy = RolloutJudge(ANALYSIS)
+    copy = RolloutAnalysis(ANALYSIS)
     copy.restore(judge.snapshot())
     assert copy.snapshot().correlations == tuple(rho.tolist())

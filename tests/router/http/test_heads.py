@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from router.http.connection import HttpLimits, HttpServer
 from router.http.exchange import Handler, Request
-from router.http.heads import MAX_HEADS, HeadMemory
+from router.http.heads import MAX_HEADS, HeadCache
 
 HEADS = (
     b"Host: a\r\nContent-Type: application/json\r\n",
@@ -68,7 +68,7 @@ class Echo(Handler):
             self.seen.append("closing")
 
 
-class Forgetful(HeadMemory):
+class Forgetful(HeadCache):
     def find(self, data):
         return None
 
@@ -110,7 +110,7 @@ def conversations(draw):
 @settings(max_examples=600, deadline=None)
 @given(st.lists(conversations(), min_size=1, max_size=4))
 def test_whatever_comes_it_is_understood_as_without_a_memory(talks):
-    memory = HeadMemory()
+    memory = HeadCache()
     for packets in [*talks, *talks]:  # the second time, heads are known
         assert serve(memory, packets) == serve(Forgetful(), packets)
 
@@ -119,7 +119,7 @@ PLAIN = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
 
 
 def test_a_head_that_comes_again_is_not_parsed_again():
-    memory = HeadMemory()
+    memory = HeadCache()
     serve(memory, [PLAIN])
     packet = PLAIN.replace(b"{}", b"[]")
     found = memory.find(packet)
@@ -137,7 +137,7 @@ def test_a_head_that_comes_again_is_not_parsed_again():
     ],
 )
 def test_only_the_very_same_bytes_are_known(packet):
-    memory = HeadMemory()
+    memory = HeadCache()
     serve(memory, [PLAIN])
     assert memory.find(packet) is None
     assert not memory.find(PLAIN).begins(packet)
@@ -156,14 +156,14 @@ def test_only_the_very_same_bytes_are_known(packet):
     ],
 )
 def test_secrets_and_heads_that_do_not_come_again_are_not_kept(header):
-    memory = HeadMemory()
+    memory = HeadCache()
     packet = PLAIN.replace(b"Host: a", b"Host: a\r\n" + header)
     serve(memory, [packet])
     assert memory.find(packet) is None
 
 
 def test_the_memory_is_bounded():
-    memory = HeadMemory()
+    memory = HeadCache()
     for number in range(MAX_HEADS + 1):
         serve(memory, [PLAIN.replace(b"/p", b"/%d" % number)])
     assert memory.find(PLAIN.replace(b"/p", b"/0")) is None

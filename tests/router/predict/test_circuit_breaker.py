@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.evidence.error_evidence import TOLERANCE
-from router.predict.circuit_breaker import CAP_LN_E, LN_THRESHOLD, THETAS, Breaker, batch_ln_e
+from router.predict.circuit_breaker import CAP_LN_E, LN_THRESHOLD, THETAS, CircuitBreaker, batch_ln_e
 
 
 def test_a_dozen_canary_errors_in_a_row_at_a_fifth_of_the_traffic_trip_it():
-    breaker = Breaker(2_000)
+    breaker = CircuitBreaker(2_000)
     for _ in range(100):
         breaker.update(8, 0, 2, 0)
     errors = 0
@@ -22,7 +22,7 @@ def test_a_dozen_canary_errors_in_a_row_at_a_fifth_of_the_traffic_trip_it():
 
 
 def test_one_batch_that_fails_is_one_failure_however_large():
-    breaker = Breaker(2_000)
+    breaker = CircuitBreaker(2_000)
     for _ in range(100):
         breaker.update(8, 0, 2, 0)
     assert not breaker.update(0, 0, 256, 256)
@@ -32,7 +32,7 @@ def test_one_batch_that_fails_is_one_failure_however_large():
 
 
 def test_it_says_once_that_it_trips_and_stays_tripped():
-    breaker = Breaker(5_000)
+    breaker = CircuitBreaker(5_000)
     trips = [breaker.update(20, 0, 20, 20) for _ in range(20)]
     assert trips.count(True) == 1
     assert breaker.is_tripped
@@ -43,7 +43,7 @@ def test_it_says_once_that_it_trips_and_stays_tripped():
 @pytest.mark.parametrize("seed", range(3))
 def test_failures_that_both_versions_share_never_trip_it(weight_bp, rate, seed):
     generator = np.random.default_rng(seed)
-    breaker = Breaker(weight_bp)
+    breaker = CircuitBreaker(weight_bp)
     for _ in range(3_000):
         canary = generator.poisson(20 * weight_bp / 10_000)
         stable = generator.poisson(20 * (1 - weight_bp / 10_000))
@@ -54,7 +54,7 @@ def test_failures_that_both_versions_share_never_trip_it(weight_bp, rate, seed):
 
 
 def test_stable_failing_alone_never_trips_it():
-    breaker = Breaker(2_000)
+    breaker = CircuitBreaker(2_000)
     for _ in range(1_000):
         breaker.update(10, 10, 2, 0)
     assert breaker.ln_e < 1.0
@@ -63,7 +63,7 @@ def test_stable_failing_alone_never_trips_it():
 def test_a_higher_weight_is_no_evidence():
     """Right after 5 % -> 50 % the canary has half of the errors, as of the requests."""
     generator = np.random.default_rng(1)
-    breaker = Breaker(500)
+    breaker = CircuitBreaker(500)
     for _ in range(2_000):
         breaker.update(19, int(generator.binomial(19, 0.3)), 1, int(generator.binomial(1, 0.3)))
     breaker.set_weight(5_000)
@@ -74,7 +74,7 @@ def test_a_higher_weight_is_no_evidence():
 
 @given(st.integers(-5, 1_000), st.integers(-5, 1_000), st.integers(-5, 1_000), st.integers(-5, 1_000))
 def test_whatever_is_counted_the_evidence_is_finite(stable, stable_errors, canary, canary_errors):
-    breaker = Breaker(2_000)
+    breaker = CircuitBreaker(2_000)
     for _ in range(5):
         breaker.update(stable, stable_errors, canary, canary_errors)
     assert np.isfinite(breaker.ln_e)

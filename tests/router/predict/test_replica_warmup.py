@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from divisions.clock import SystemClock
-from router.predict.replica_warmup import Warmth
+from router.predict.replica_warmup import ReplicaWarmup
 from tests.router.gateway_world import features, minutes_score, world
 
 
 def warmth(warmup_s=30.0, warmup_requests=10):
-    it = Warmth()
+    it = ReplicaWarmup()
     it.warmup_s, it.warmup_requests = warmup_s, warmup_requests
     return it
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.predict.jobs import Version
-from router.predict.reply_templates import ReplyForm, millis
+from router.predict.reply_templates import ReplyTemplate, millis
 
 IDS = st.text("abc-._%", min_size=1, max_size=128).map(str.encode)
 
@@ -30,7 +30,7 @@ def test_a_reply_says_what_it_was_filled_with_and_how_long_it_is(
     request_id, total_us, compute_us, entity, score, names
 ):
     endpoint, model, label = names
-    form = ReplyForm(b"customer_id", endpoint, Version("app", model, label))
+    form = ReplyTemplate(b"customer_id", endpoint, Version("app", model, label))
     for _ in range(2):  # the second time from what the form has remembered
         reply = form.fill(
             request_id, total_us, compute_us, b"connection: close\r\n", msgspec.json.encode(entity), score
