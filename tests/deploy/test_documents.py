@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.main import get_command
 
 from divisions import cli
@@ -49,10 +50,32 @@ def test_every_command_and_option_is_documented(name, command):
     assert not missing
 
 
-def test_links_between_documents_lead_somewhere():
-    for path in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(path):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=lambda path: path.name
+)
+def test_files_that_documents_name_exist(path):
+    packages = r"(?:divisions|serving|router|trainers|benchmarks|deploy|tests|docs|examples)"
+    for name in re.findall(rf"`({packages}/[\w./-]+)`", path.read_text()):
+        if "docs/benchmarks/" in name or name == "docs/gpu-report.md":  # made on other machines
+            continue
+        assert (ROOT / name).exists(), f"{path.name} names {name}"
+
+
+def test_hooks_before_a_commit_are_the_tools_of_make_check():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    hooked = {" ".join(hook["entry"].removeprefix(".venv/bin/").split()[:2]) for hook in hooks}
+    check = (ROOT / "Makefile").read_text().partition("\ncheck:")[2].partition("\n\n")[0]
+    tools = {" ".join(words[:2]) for words in map(str.split, re.findall(r"\$\(BIN\)/(.*)", check))}
+    assert {tool for tool in tools if not tool.startswith("python ")} == hooked
 
 
 def test_the_readme_names_commands_that_exist():
