@@ -10,7 +10,6 @@ write-ahead log lets gateways read while a run writes; a look-up sees whole tran
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -20,8 +19,8 @@ from pathlib import Path
 import msgspec
 
 from divisions.errors import OnlineStoreError
+from divisions.names import NAME_RULE, is_name
 
-_ENDPOINT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _WRITE_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 0.05
 """A reader of a write-ahead log hardly ever waits; when it must (log recovery), a request cannot wait long."""
@@ -146,10 +145,8 @@ class OnlineStoreReader:
 
 
 def _table(endpoint: str) -> str:
-    if not _ENDPOINT.fullmatch(endpoint):
-        raise OnlineStoreError(
-            f"{endpoint!r} is no endpoint's name", remedy="use lower-case letters, digits, '.', '_' and '-'"
-        )
+    if not is_name(endpoint):
+        raise OnlineStoreError(f"{endpoint!r} is not an endpoint's name", remedy=f"use {NAME_RULE}")
     return f'"online:{endpoint}"'
 
 

@@ -26,6 +26,8 @@ from divisions.errors import InvalidFeaturesError
 
 UNKNOWN_CODE = 0.0
 MISSING = math.nan
+FLOAT32_MAX = 3.4028234663852886e38
+"""The largest number that a row can carry; sizes beyond it are refused."""
 
 
 class FeatureKind(enum.StrEnum):
@@ -109,11 +111,8 @@ def category_code(categories: Sequence[str], value: str) -> float:
         return UNKNOWN_CODE
 
 
-_FLOAT32_MAX = 3.4028234663852886e38
-
-
 def _finite_float32(feature: Feature, value: int | float) -> float:
-    if not -_FLOAT32_MAX <= value <= _FLOAT32_MAX:
+    if not -FLOAT32_MAX <= value <= FLOAT32_MAX:
         raise InvalidFeaturesError(
             f"feature {feature.name!r} does not fit a 32-bit float", remedy="send a number below 3.4e38 in size"
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from divisions.errors import PipelineError
+from divisions.names import MAX_NAME_CHARS
 from divisions.pipeline.definition import (
     DRIFT_GATE,
     DataPrep,
@@ -26,7 +27,6 @@ from divisions.pipeline.definition import (
 from divisions.pipeline.expressions import parse_gates
 from divisions.pipeline.options import analysis, features, model, serving
 from divisions.pipeline.resources import (
-    MAX_NAME_CHARS,
     parse_endpoint,
     parse_name,
     parse_resources,

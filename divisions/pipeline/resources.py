@@ -22,13 +22,12 @@ from fractions import Fraction
 
 from divisions.control import FULL_BP
 from divisions.errors import PipelineError
+from divisions.names import is_name
 from divisions.pipeline.definition import Cron, Device, Resources, Runtime
 
 ENDPOINT_PREFIX = "/api/v2/predict/"
 MAX_STEPS = 20
-MAX_NAME_CHARS = 64
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")  # MAX_NAME_CHARS
 _RUNTIME = re.compile(r"python:(3\.[0-9]{1,2})-(cpu|gpu)")
 _CPUS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*vCPUs?", re.IGNORECASE)
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([GM]B)\s+(V?RAM)", re.IGNORECASE)
@@ -40,7 +39,7 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def parse_name(text: str) -> str:
     """A name that may stand in a URL, a folder and a metric's label."""
-    if _NAME.fullmatch(text) is None or ".." in text:
+    if not is_name(text):
         raise PipelineError(
             f"{_short(text)} is not a name",
             remedy="use up to 64 lower-case letters, digits, '.', '_' and '-'; a letter or digit first, and no '..'",

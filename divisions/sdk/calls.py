@@ -14,13 +14,12 @@ import msgspec
 
 from divisions import errors
 from divisions.control import ControllerStatus, RolloutSpec, RolloutStatus
+from divisions.names import is_name
 
 T = TypeVar("T")
 
 FINAL_PHASES = frozenset({"PROMOTED", "ROLLED_BACK"})
 """Phases in which a rollout changes no more by itself."""
-
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +164,7 @@ def _seconds(text: str) -> float:
 
 def endpoint_name(endpoint: str) -> str:
     """Checks a name before it becomes part of a path."""
-    if _NAME.fullmatch(endpoint) is None or ".." in endpoint:
+    if not is_name(endpoint):
         raise errors.UsageError(f"{endpoint[:64]!r} is not an endpoint's name", remedy="write it like 'churn'")
     return endpoint
 

@@ -27,13 +27,13 @@ from router.oip.columns import FeatureColumns
 from router.oip.models import Directory, ServedModel, ServedVersion
 from router.oip.replies import TensorAnswer
 from router.oip.rows import ROWS, EncodedRows
+from router.predict.decode import MAX_KEY_CHARACTERS
 from router.predict.dispatcher import Dispatcher
 from router.predict.jobs import RowSource
 from router.predict.predict_handler import CancelAll
 
 _TARGET: Final = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/infer(?:\?.*)?")
 _MEDIA: Final = frozenset({b"application/json", b"application/octet-stream"})
-MAX_KEY_CHARACTERS: Final = 256
 
 
 def is_infer(url: bytes) -> bool:

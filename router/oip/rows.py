@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from divisions.errors import InvalidFeaturesError, ReplicaFailedError
-from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.schema import FLOAT32_MAX, Feature, FeatureKind, FeatureSchema
 from router.oip.codec import Tensor
 from router.oip.values import Floats, check_size, json_array, to_float32
 
 ROWS = "rows"
 MAX_ROWS = 4_096
 """Rows of one request, in whatever form."""
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 class RowBounds:
@@ -25,14 +23,14 @@ class RowBounds:
 
     def __init__(self, features: Sequence[Feature]) -> None:
         highest = {
-            FeatureKind.NUMERIC: lambda feature: _FLOAT32_MAX,
+            FeatureKind.NUMERIC: lambda feature: FLOAT32_MAX,
             FeatureKind.BOOLEAN: lambda feature: 1.0,
             FeatureKind.CATEGORICAL: lambda feature: float(len(feature.categories)),
         }
         self.features = tuple(features)
         self._highest_F = np.array([highest[feature.kind](feature) for feature in features], np.float32)
         numeric_F = np.array([feature.kind is FeatureKind.NUMERIC for feature in features])
-        self._lowest_F = np.where(numeric_F, np.float32(-_FLOAT32_MAX), np.float32(0.0))
+        self._lowest_F = np.where(numeric_F, np.float32(-FLOAT32_MAX), np.float32(0.0))
 
     def check(self, rows_NF: Floats) -> None:
         """Raises `InvalidFeaturesError` for infinities and for codes out of range; NaN compares as neither."""

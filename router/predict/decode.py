@@ -17,7 +17,7 @@ import msgspec
 from mypy_extensions import mypyc_attr
 
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError
-from divisions.schema import UNKNOWN_CODE, FeatureKind, FeatureSchema
+from divisions.schema import FLOAT32_MAX, UNKNOWN_CODE, FeatureKind, FeatureSchema
 
 Values = tuple[Any, ...]
 """Raw feature values in the order of `EndpointDecoder.names`; None is missing."""
@@ -185,13 +185,10 @@ class RowEncoder:
         try:
             return self._pack(*row)
         except OverflowError:
-            culprit = next(name for name, value in zip(self._names, row, strict=True) if abs(value) > _FLOAT32_LIMIT)
+            culprit = next(name for name, value in zip(self._names, row, strict=True) if abs(value) > FLOAT32_MAX)
             raise InvalidFeaturesError(
                 f"feature {culprit!r} does not fit a 32-bit float", remedy="send a number below 3.4e38 in size"
             ) from None
-
-
-_FLOAT32_LIMIT: Final = 3.4028235677973362e38  # where rounding to float32 overflows: (2 - 2^-24) * 2^127
 
 
 def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError:

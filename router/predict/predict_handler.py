@@ -14,6 +14,7 @@ from typing import Final
 import msgspec
 
 from divisions.errors import DivisionsError, OverloadedError, RequestError, UnknownEntityError, UnknownVersionError
+from divisions.names import NAME_RULE, is_name
 from divisions.online_store import OnlineStoreReader
 from router.http import problem
 from router.http.cancellation import Cancellable
@@ -28,7 +29,6 @@ from router.predict.reply_templates import OK, millis
 
 PREFIX: Final = b"/api/v2/predict/"
 MAX_ROWS: Final = 4_096
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -144,8 +144,8 @@ class PredictHandler(Handler):
         return None
 
     def _refuse_unknown(self, exchange: Exchange, name: str, request_id: bytes) -> None:
-        if _NAME.fullmatch(name) is None or ".." in name:
-            detail = "that cannot be an endpoint: names are up to 64 lower-case letters, digits, `.`, `_` and `-`"
+        if not is_name(name):
+            detail = f"that cannot be an endpoint: names are {NAME_RULE}"
             self._refuse(exchange, "", 400, detail, request_id)
         elif self._dispatcher.endpoints:
             self._refuse(exchange, "", 404, "no such endpoint", request_id)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from divisions.schema import FeatureKind
+from divisions.schema import FLOAT32_MAX, FeatureKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 LABEL_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 MAJORITY = 0.95
 """Share of a column's values that must fit a kind for the column to be of it."""
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def infer_kind(column: pd.Series, *, is_untyped: bool) -> FeatureKind | None:
@@ -110,7 +109,7 @@ def _plain_number(value: object) -> object:
         case bool() | np.bool_():
             return None
         case int() if abs(value) >= 2**63:
-            return math.inf if abs(value) > _FLOAT32_MAX else float(value)
+            return math.inf if abs(value) > FLOAT32_MAX else float(value)
         case int() | float() | str() | np.number():
             return value
         case decimal.Decimal():
@@ -124,7 +123,7 @@ def _cast_numeric(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
     numbers = to_numbers(column)
     floats = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
     with np.errstate(invalid="ignore"):
-        is_good = np.abs(floats) <= _FLOAT32_MAX
+        is_good = np.abs(floats) <= FLOAT32_MAX
     is_bad = column.notna().to_numpy(dtype=bool) & ~is_good
     if is_good.all() and pd.api.types.is_integer_dtype(numbers.dtype):
         return numbers.astype(np.int64) if numbers.dtype != np.uint64 else numbers.astype(np.float64), is_bad

@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from divisions.pipeline.definition import Hyperparams
-from divisions.schema import FeatureKind, FeatureSchema
+from divisions.schema import FLOAT32_MAX, FeatureKind, FeatureSchema
 
 NUM_BINS = 16
 CLIP_SIGMAS = 6.0
 """Numbers are clipped this many standard deviations from the mean, so that ±3e38 stays finite in every layer."""
-
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def numeric_statistics(rows_NF: NDArray[np.float32], schema: FeatureSchema) -> N
             vectors[1, m] = 0.0
             continue
         mean, scale = values.mean(), values.std()
-        lowest, highest = np.clip([mean - CLIP_SIGMAS * scale, mean + CLIP_SIGMAS * scale], -_FLOAT32_MAX, _FLOAT32_MAX)
+        lowest, highest = np.clip([mean - CLIP_SIGMAS * scale, mean + CLIP_SIGMAS * scale], -FLOAT32_MAX, FLOAT32_MAX)
         vectors[:, m] = mean, 1.0 / scale, lowest, highest
         standard = (np.clip(values, lowest, highest) - mean) / scale
         edges = np.unique(np.quantile(standard, np.linspace(0.0, 1.0, NUM_BINS + 1)))
