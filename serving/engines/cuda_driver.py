@@ -1,66 +1,28 @@
-"""NVIDIA's driver through ctypes: is there a GPU, what is it, and the few calls that an engine needs.
+"""NVIDIA's driver: is there a GPU, what is it, and the few calls that an engine needs.
 
-The driver is asked before any library of CUDA is loaded, because what they do without one is not always an error:
-creating a TensorRT ``Runtime`` in a process without a driver ends the process (seen with TensorRT 11.4). The driver's
-own library is on every machine that has a GPU, so nothing needs to be installed to ask it.
+The calls go through ``cuda.bindings.driver``, NVIDIA's own binding (package ``cuda-bindings``). Only this module
+imports it, and only when a replica asks for a GPU.
 
-Names and constants are those of ``cuda.h``; a name ending in ``_v2`` is the entry that the header's macro stands for.
+The driver is asked before any library of CUDA is loaded. Without a driver such a library may do worse than raise an
+error: creating a TensorRT ``Runtime`` then ends the process (seen with TensorRT 11.4).
 """
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from divisions.errors import EngineError
+from serving.engines.foreign_errors import first_line
 
-LIBRARY = "libcuda.so.1"
-
-_ATTRIBUTE_MAJOR, _ATTRIBUTE_MINOR = 75, 76
-_ATTRIBUTE_CLOCK_KHZ, _ATTRIBUTE_MULTIPROCESSORS = 13, 16
-_ATTRIBUTE_MEMORY_CLOCK_KHZ, _ATTRIBUTE_BUS_BITS = 36, 37
-_STREAM_NON_BLOCKING = 1
-_CAPTURE_THREAD_LOCAL = 1
-"""Other threads may go on using CUDA while a graph is captured; the global mode would make their calls fail."""
-
-_POINTER, _SIZE, _INT, _UINT = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_uint
-_ADDRESS = ctypes.c_uint64
-_SIGNATURES: dict[str, tuple[Any, ...]] = {
-    "cuInit": (_UINT,),
-    "cuDriverGetVersion": (_POINTER,),
-    "cuDeviceGetCount": (_POINTER,),
-    "cuDeviceGet": (_POINTER, _INT),
-    "cuDeviceGetName": (_POINTER, _INT, _INT),
-    "cuDeviceGetUuid_v2": (_POINTER, _INT),
-    "cuDeviceGetAttribute": (_POINTER, _INT, _INT),
-    "cuDeviceTotalMem_v2": (_POINTER, _INT),
-    "cuDevicePrimaryCtxRetain": (_POINTER, _INT),
-    "cuCtxSetCurrent": (_POINTER,),
-    "cuMemGetInfo_v2": (_POINTER, _POINTER),
-    "cuMemAlloc_v2": (_POINTER, _SIZE),
-    "cuMemFree_v2": (_ADDRESS,),
-    "cuMemHostAlloc": (_POINTER, _SIZE, _UINT),
-    "cuMemFreeHost": (_POINTER,),
-    "cuMemcpyHtoDAsync_v2": (_ADDRESS, _POINTER, _SIZE, _POINTER),
-    "cuMemcpyDtoHAsync_v2": (_POINTER, _ADDRESS, _SIZE, _POINTER),
-    "cuStreamCreate": (_POINTER, _UINT),
-    "cuStreamSynchronize": (_POINTER,),
-    "cuStreamDestroy_v2": (_POINTER,),
-    "cuStreamBeginCapture_v2": (_POINTER, _INT),
-    "cuStreamEndCapture": (_POINTER, _POINTER),
-    "cuGraphInstantiateWithFlags": (_POINTER, _POINTER, ctypes.c_ulonglong),
-    "cuGraphDestroy": (_POINTER,),
-    "cuGraphLaunch": (_POINTER, _POINTER),
-    "cuGraphExecDestroy": (_POINTER,),
-    "cuGetErrorName": (_INT, _POINTER),
-}
+_NAME_BYTES = 256
+_REMEDY = "check the GPU with nvidia-smi, or serve this version without a GPU (serving.num_gpus: 0)"
 
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """One GPU as the driver sees it. ``uuid`` is 32 hex digits; ``driver`` is CUDA's version as ``12.8``."""
+    """One GPU as the driver describes it. ``uuid`` is 32 hex digits; ``driver`` is CUDA's version as ``12.8``."""
 
     name: str
     uuid: str
@@ -71,7 +33,7 @@ class GpuInfo:
 
 @dataclass(frozen=True, slots=True)
 class GpuRates:
-    """How fast a GPU's clocks let it be: the highest ones, in hertz."""
+    """The highest clock rates of a GPU, in hertz, and what they drive."""
 
     memory_clock_hz: float
     bus_bits: int
@@ -81,31 +43,46 @@ class GpuRates:
 
 @dataclass(frozen=True, slots=True)
 class GpuProbe:
-    """What the driver said: GPUs, or ``reason`` why there are none."""
+    """The driver's answer: GPUs, or ``reason`` why there are none."""
 
     gpus: tuple[GpuInfo, ...] = ()
     reason: str = ""
 
 
-def probe_gpus(load: Callable[[str], Any] = ctypes.CDLL) -> GpuProbe:
+def load_binding() -> Any:
+    """Imports NVIDIA's binding of the driver.
+
+    Raises:
+        EngineError: the package is not installed, or cannot be loaded.
+    """
+    try:
+        from cuda.bindings import driver
+    except ModuleNotFoundError:
+        raise EngineError("cuda-bindings is not installed: pip install 'divisions[gpu]'") from None
+    except ImportError as error:
+        raise EngineError(f"cuda-bindings cannot be loaded: {first_line(error)}") from error
+    return driver
+
+
+def probe_gpus(load: Callable[[], Any] = load_binding) -> GpuProbe:
     """Asks the driver which GPUs this process may use; never raises."""
     try:
         driver = CudaDriver(load)
         gpus = tuple(driver.describe(index) for index in range(driver.num_gpus()))
     except EngineError as error:
         return GpuProbe(reason=error.message)
-    return GpuProbe(gpus) if gpus else GpuProbe(reason="the NVIDIA driver sees no GPU")
+    return GpuProbe(gpus) if gpus else GpuProbe(reason="the NVIDIA driver lists no GPU")
 
 
 class Cuda(Protocol):
     """What engines use of CUDA, on one GPU. Addresses, streams and graphs are plain integers."""
 
     def enter(self) -> None:
-        """Makes the GPU current in this thread; every thread must, before its first call."""
+        """Makes the GPU current in this thread. Every thread must call it before its first other call."""
         ...
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that are free, and all there are."""
+        """Free bytes and total bytes."""
         ...
 
     def allocate(self, num_bytes: int) -> int: ...
@@ -140,96 +117,95 @@ class Cuda(Protocol):
 class CudaDriver:
     """`Cuda` on the real driver."""
 
-    def __init__(self, load: Callable[[str], Any] = ctypes.CDLL, index: int = 0) -> None:
-        """Raises: EngineError: there is no driver, or it does not work."""
-        try:
-            self._library = load(LIBRARY)
-        except OSError:
-            raise EngineError(f"there is no NVIDIA driver ({LIBRARY} cannot be loaded)", remedy=_REMEDY) from None
+    def __init__(self, load: Callable[[], Any] = load_binding, index: int = 0) -> None:
+        """Raises: EngineError: the binding is not installed, or there is no driver, or it does not work."""
+        self._cu = load()
         self._index = index
         self._context: int | None = None
-        self._call("cuInit", 0)
+        try:
+            self._call("cuInit", 0)
+        except RuntimeError as error:  # the binding loads the driver's library at its first call
+            raise EngineError(f"there is no NVIDIA driver: {first_line(error)}", remedy=_REMEDY) from None
 
     def num_gpus(self) -> int:
-        return self._out(_INT, "cuDeviceGetCount")
+        return int(self._call("cuDeviceGetCount"))
 
     def describe(self, index: int) -> GpuInfo:
-        device = self._device(index)
-        name, uuid = ctypes.create_string_buffer(256), ctypes.create_string_buffer(16)
-        self._call("cuDeviceGetName", ctypes.addressof(name), len(name), device)
-        self._call("cuDeviceGetUuid_v2", ctypes.addressof(uuid), device)
-        version = self._out(_INT, "cuDriverGetVersion")
+        device = self._call("cuDeviceGet", index)
+        name: bytes = self._call("cuDeviceGetName", _NAME_BYTES, device)
+        version = int(self._call("cuDriverGetVersion"))
         return GpuInfo(
-            name=name.value.decode(errors="replace"),
-            uuid=uuid.raw.hex(),
+            name=name.partition(b"\0")[0].decode(errors="replace"),
+            uuid=self._call("cuDeviceGetUuid", device).bytes.hex(),
             compute_capability=(
-                self._attribute(_ATTRIBUTE_MAJOR, device),
-                self._attribute(_ATTRIBUTE_MINOR, device),
+                self._attribute("COMPUTE_CAPABILITY_MAJOR", device),
+                self._attribute("COMPUTE_CAPABILITY_MINOR", device),
             ),
-            memory_bytes=self._out(_SIZE, "cuDeviceTotalMem_v2", device),
+            memory_bytes=int(self._call("cuDeviceTotalMem", device)),
             driver=f"{version // 1000}.{version % 1000 // 10}",
         )
 
     def rates(self, index: int) -> GpuRates:
-        """For floors beside measured times; nothing that serves needs it."""
-        device = self._device(index)
+        """The clock rates. Benchmarks print a lower bound beside each measured time; serving does not need this."""
+        device = self._call("cuDeviceGet", index)
         return GpuRates(
-            memory_clock_hz=self._attribute(_ATTRIBUTE_MEMORY_CLOCK_KHZ, device) * 1e3,
-            bus_bits=self._attribute(_ATTRIBUTE_BUS_BITS, device),
-            clock_hz=self._attribute(_ATTRIBUTE_CLOCK_KHZ, device) * 1e3,
-            multiprocessors=self._attribute(_ATTRIBUTE_MULTIPROCESSORS, device),
+            memory_clock_hz=self._attribute("MEMORY_CLOCK_RATE", device) * 1e3,
+            bus_bits=self._attribute("GLOBAL_MEMORY_BUS_WIDTH", device),
+            clock_hz=self._attribute("CLOCK_RATE", device) * 1e3,
+            multiprocessors=self._attribute("MULTIPROCESSOR_COUNT", device),
         )
 
     def enter(self) -> None:
         if self._context is None:
-            # The primary context is the one that CUDA's runtime, and so TensorRT, uses.
-            self._context = self._out(_POINTER, "cuDevicePrimaryCtxRetain", self._device(self._index))
+            # CUDA's runtime, and with it TensorRT, uses the primary context.
+            device = self._call("cuDeviceGet", self._index)
+            self._context = int(self._call("cuDevicePrimaryCtxRetain", device))
         self._call("cuCtxSetCurrent", self._context)
 
     def memory(self) -> tuple[int, int]:
-        free, total = _SIZE(), _SIZE()
-        self._call("cuMemGetInfo_v2", ctypes.addressof(free), ctypes.addressof(total))
-        return free.value, total.value
+        available, total = self._call("cuMemGetInfo")
+        return int(available), int(total)
 
     def allocate(self, num_bytes: int) -> int:
-        return self._out(_ADDRESS, "cuMemAlloc_v2", num_bytes)
+        return int(self._call("cuMemAlloc", num_bytes))
 
     def free(self, address: int) -> None:
-        self._call("cuMemFree_v2", address)
+        self._call("cuMemFree", address)
 
     def allocate_pinned(self, num_bytes: int) -> int:
-        return self._out(_POINTER, "cuMemHostAlloc", num_bytes, 0)
+        return int(self._call("cuMemHostAlloc", num_bytes, 0))
 
     def free_pinned(self, address: int) -> None:
         self._call("cuMemFreeHost", address)
 
     def create_stream(self) -> int:
-        return self._out(_POINTER, "cuStreamCreate", _STREAM_NON_BLOCKING)
+        # Non-blocking: the stream does not wait for the default stream.
+        return int(self._call("cuStreamCreate", self._cu.CUstream_flags.CU_STREAM_NON_BLOCKING.value))
 
     def destroy_stream(self, stream: int) -> None:
-        self._call("cuStreamDestroy_v2", stream)
+        self._call("cuStreamDestroy", stream)
 
     def synchronize(self, stream: int) -> None:
         self._call("cuStreamSynchronize", stream)
 
     def copy_to_device(self, device: int, host: int, num_bytes: int, stream: int) -> None:
-        self._call("cuMemcpyHtoDAsync_v2", device, host, num_bytes, stream)
+        self._call("cuMemcpyHtoDAsync", device, host, num_bytes, stream)
 
     def copy_to_host(self, host: int, device: int, num_bytes: int, stream: int) -> None:
-        self._call("cuMemcpyDtoHAsync_v2", host, device, num_bytes, stream)
+        self._call("cuMemcpyDtoHAsync", host, device, num_bytes, stream)
 
     def begin_capture(self, stream: int) -> None:
-        self._call("cuStreamBeginCapture_v2", stream, _CAPTURE_THREAD_LOCAL)
+        # Other threads may go on using CUDA during the capture. In the global mode their calls would fail.
+        self._call("cuStreamBeginCapture", stream, self._cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL)
 
     def end_capture(self, stream: int) -> int:
-        graph = _POINTER()
-        self._call("cuStreamEndCapture", stream, ctypes.addressof(graph))
-        if not graph.value:
+        captured = int(self._call("cuStreamEndCapture", stream))
+        if not captured:
             raise EngineError("a CUDA graph could not be captured")
         try:
-            return self._out(_POINTER, "cuGraphInstantiateWithFlags", graph.value, 0)
+            return int(self._call("cuGraphInstantiate", captured, 0))
         finally:
-            self._call("cuGraphDestroy", graph.value)
+            self._call("cuGraphDestroy", captured)
 
     def launch(self, graph: int, stream: int) -> None:
         self._call("cuGraphLaunch", graph, stream)
@@ -237,35 +213,27 @@ class CudaDriver:
     def destroy_graph(self, graph: int) -> None:
         self._call("cuGraphExecDestroy", graph)
 
-    def _attribute(self, which: int, device: int) -> int:
-        return self._out(_INT, "cuDeviceGetAttribute", which, device)
+    def _attribute(self, name: str, device: Any) -> int:
+        which = getattr(self._cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(self._call("cuDeviceGetAttribute", which, device))
 
-    def _device(self, index: int) -> int:
-        return self._out(_INT, "cuDeviceGet", index)
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """Calls a function of the driver; returns its one result, or a tuple of several.
 
-    def _out(self, kind: Any, name: str, *arguments: Any) -> int:
-        """Calls a function whose first parameter is where the result goes."""
-        result = kind()
-        self._call(name, ctypes.addressof(result), *arguments)
-        return int(result.value or 0)
-
-    def _call(self, name: str, *arguments: Any) -> None:
-        function = getattr(self._library, name, None)
-        if function is None:
-            raise EngineError(f"the NVIDIA driver has no {name}", remedy="install a driver of CUDA 12.2 or newer")
-        # Without these, ctypes would cut addresses to 32 bits.
-        function.argtypes, function.restype = _SIGNATURES[name], _INT
-        status = function(*arguments)
+        Raises:
+            EngineError: the driver returns an error, or is too old to have this function.
+            RuntimeError: the driver's library cannot be loaded. Only the first call, ``cuInit``, can raise it.
+        """
+        try:
+            status, *results = getattr(self._cu, name)(*arguments)
+        except RuntimeError as error:
+            if name == "cuInit":
+                raise
+            raise EngineError(
+                f"the NVIDIA driver has no {name}: {first_line(error)}", remedy="install a newer driver"
+            ) from None
+        except ValueError as error:  # a status that this version of the binding does not know
+            raise EngineError(f"{name} failed: {first_line(error)}", remedy=_REMEDY) from None
         if status:
-            raise EngineError(f"{name} failed with {self._error_name(status)}", remedy=_REMEDY)
-
-    def _error_name(self, status: int) -> str:
-        text = ctypes.c_char_p()
-        function = getattr(self._library, "cuGetErrorName", None)
-        if function is None:
-            return str(status)
-        function.argtypes, function.restype = _SIGNATURES["cuGetErrorName"], _INT
-        return (text.value or b"").decode() if not function(status, ctypes.addressof(text)) else str(status)
-
-
-_REMEDY = "check the GPU with nvidia-smi, or serve this version without a GPU (serving.num_gpus: 0)"
+            raise EngineError(f"{name} failed with {getattr(status, 'name', status)}", remedy=_REMEDY)
+        return results[0] if len(results) == 1 else tuple(results)

@@ -39,7 +39,7 @@ class FakeCuda:
     def allocate(self, num_bytes: int) -> int:
         self._check()
         if num_bytes > self.memory()[0]:
-            raise EngineError("cuMemAlloc_v2 failed with CUDA_ERROR_OUT_OF_MEMORY")
+            raise EngineError("cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY")
         return self._hold(self.device, num_bytes)
 
     def free(self, address: int) -> None:
@@ -84,7 +84,7 @@ class FakeCuda:
     def begin_capture(self, stream: int) -> None:
         self._check()
         if stream in self.captures or self.streams[stream]:
-            raise EngineError("cuStreamBeginCapture_v2 failed")
+            raise EngineError("cuStreamBeginCapture failed")
         self.captures[stream] = []
 
     def end_capture(self, stream: int) -> int:

@@ -143,7 +143,7 @@ RUNGS = {
     "the GPU's memory is full": (
         breaks(memory_bytes=100),
         "onnxruntime-cuda-fp16",
-        "tensorrt-fp16, tensorrt: cuMemAlloc_v2 failed with CUDA_ERROR_OUT_OF_MEMORY",
+        "tensorrt-fp16, tensorrt: cuMemAlloc failed with CUDA_ERROR_OUT_OF_MEMORY",
     ),
     "TensorRT is not installed": (
         breaks(missing=NO_TENSORRT),
