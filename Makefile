@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows what it is at.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled browser gpu check bench clean
+.PHONY: install native run demo test test-fast test-compiled browser gpu check docs bench clean
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -19,8 +19,8 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
-	@echo "Installing the test and check tools into $(VENV)"
-	@$(PIP) -e '.[demo,compile,test,check]'
+	@echo "Installing the tools for tests, checks and documents into $(VENV)"
+	@$(PIP) -e '.[demo,compile,test,check,docs]'
 	@touch $@
 
 install: $(VENV)/.run
@@ -76,7 +76,13 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q --doctest-modules $$(grep -rl '>>> ' --include='*.py' divisions serving router trainers benchmarks deploy)
+	$(BIN)/python -m pytest -q --doctest-modules $$(grep -rl '>>> ' --include='*.py' divisions serving router trainers benchmarks deploy docs)
+	@$(MAKE) --no-print-directory docs
+
+# The documentation as a site in build/site, in seconds and without the network. A dead link or anchor fails.
+# Not --quiet: that silences the warnings, and with them the strictness.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.compare

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,21 @@ def test_documented_defaults_are_the_defaults():
     defaults["DIVISIONS_HOME"] = ".divisions/state"
     told = {name: "" if text == "empty" else text.strip("`") for name, text in documented().items()}
     assert told == defaults
+
+
+def test_the_picture_of_the_wings_is_the_contracts():
+    """docs/architecture.md draws what import-linter holds: the same wings in the same order, no package left out."""
+    linter = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    contracts = {each["name"]: each["layers"] for each in linter["contracts"] if each["type"] == "layers"}
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    picture = re.search(r"<!-- layers.*?```text\n(.*?)```", text, re.DOTALL)[1]
+    drawn = {name: rest.split("\n    ") for name, _, rest in (block.partition("\n    ") for block in blocks(picture))}
+    assert drawn == contracts
+    assert {f"the wings of {package}" for package in linter["root_packages"]} <= set(drawn)
+
+
+def blocks(picture: str) -> list[str]:
+    return picture.strip().split("\n\n")
 
 
 def commands(group, path=""):
