@@ -15,23 +15,13 @@ from divisions.control import (
     Explanation,
     HistoryEntry,
     ReplicaStatus,
-    RolloutStatus,
 )
+from tests.builders import rollout_status
 
-STEP = RolloutStatus(
-    endpoint="churn",
-    model="churn-predictor",
-    phase="STEP",
+STEP = rollout_status(
     generation=5,
     epoch=9,
-    step_index=0,
-    steps_bp=(2_000, 5_000, 10_000),
-    set_weight_bp=2_000,
-    actual_weight_bp=2_000,
-    stable_version="3.1",
-    canary_version="3.2",
     message="1,200 of 3,000 requests judged",
-    rollback_reason="",
     evidence=Evidence(latency_log_e=2.3, threshold=4.6, error_threshold=5.3, ticks=40, canary_requests=1_200),
     canary_requests=1_200,
     started_at_s=1_000.0,

@@ -4,22 +4,13 @@ import msgspec
 import pytest
 
 from divisions.commands.rollout_view import render_rollout
-from divisions.control import Evidence, Explanation, HistoryEntry, RolloutStatus
+from divisions.control import Evidence, Explanation, HistoryEntry
+from tests.builders import rollout_status
 
-STATUS = RolloutStatus(
-    endpoint="churn",
-    model="churn-predictor",
-    phase="STEP",
+STATUS = rollout_status(
     generation=7,
     epoch=12,
-    step_index=0,
-    steps_bp=(2_000, 5_000, 10_000),
-    set_weight_bp=2_000,
-    actual_weight_bp=2_000,
-    stable_version="3.1",
-    canary_version="3.2",
     message="1,200 of 3,000 requests",
-    rollback_reason="",
     evidence=Evidence(
         latency_log_e=2.3,
         error_log_e=0.0,
@@ -35,7 +26,6 @@ STATUS = RolloutStatus(
         input_drift_feature="age",
     ),
     canary_requests=1_200,
-    started_at_s=0.0,
     phase_since_s=60.0,
     history=(HistoryEntry(0.0, "STEP", 2_000, "step 1/3: 20 % to 3.2"),),
     stable_replicas=2,

@@ -3,30 +3,17 @@
 import pytest
 
 from divisions.commands.status import render_status
-from divisions.control import Evidence, RolloutStatus
 from divisions.sdk.client import ServiceStatus
+from tests.builders import rollout_status
 
 
 def line_of(stable: str | None, canary: str | None, weight_bp: int) -> list[str]:
-    rollout = RolloutStatus(
-        endpoint="churn",
-        model="churn-predictor",
-        phase="STEP",
-        generation=1,
-        epoch=1,
-        step_index=0,
+    rollout = rollout_status(
         steps_bp=(10_000,),
         set_weight_bp=weight_bp,
         actual_weight_bp=weight_bp,
         stable_version=stable,
         canary_version=canary,
-        message="",
-        rollback_reason="",
-        evidence=Evidence(),
-        canary_requests=0,
-        started_at_s=0.0,
-        phase_since_s=0.0,
-        history=(),
     )
     status = ServiceStatus(epoch=1, replicas=(), rollouts=(rollout,))
     return render_status(status).splitlines()[-1].split()[3:]

@@ -22,6 +22,7 @@ from divisions.control import (
     RolloutStatus,
 )
 from divisions.errors import ConflictError, DivisionsError, StaleGenerationError
+from tests.builders import rollout_status
 from tests.e2e.browser import Browser, open_browser
 from tests.router.gateway_world import World, minutes_score, world
 
@@ -64,20 +65,13 @@ EXPLANATION = Explanation(
 
 def rollout(**changes: Any) -> RolloutStatus:
     now_s = time.time()
-    usual = RolloutStatus(
-        endpoint="churn",
-        model="churn-predictor",
-        phase="STEP",
+    usual = rollout_status(
         generation=5,
         epoch=9,
         step_index=1,
-        steps_bp=(2_000, 5_000, 10_000),
         set_weight_bp=5_000,
         actual_weight_bp=5_000,
-        stable_version="3.1",
-        canary_version="3.2",
         message="1,200 of 5,500 requests judged",
-        rollback_reason="",
         evidence=EVIDENCE,
         canary_requests=1_200,
         started_at_s=now_s - 200,

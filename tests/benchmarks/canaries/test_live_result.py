@@ -19,8 +19,9 @@ from benchmarks.load.http_client import Outcome
 from benchmarks.load.samples import Samples
 from benchmarks.reports.live_page import PAGE, RESULT, filled_page
 from divisions.commands.rollout import parse_faults
-from divisions.control import Evidence, Explanation, HistoryEntry, RolloutStatus
+from divisions.control import Explanation, HistoryEntry
 from divisions.errors import InputError, UsageError
+from tests.builders import rollout_status
 
 STARTED_S, ROSE_S, ZERO_S = 1_000.0, 1_010.0, 1_018.0
 SLOW, HANG = CASES[0], CASES[2]
@@ -33,22 +34,12 @@ def status(*, phase="ROLLED_BACK", weight_bp=0):
         HistoryEntry(ZERO_S, "ROLLING_BACK", 0, ""),
         HistoryEntry(ZERO_S + 6, "ROLLED_BACK", 0, ""),
     )
-    return RolloutStatus(
-        endpoint="churn",
-        model="churn-predictor",
+    return rollout_status(
         phase=phase,
-        generation=1,
-        epoch=1,
-        step_index=0,
         steps_bp=(2_000, 10_000),
         set_weight_bp=0,
         actual_weight_bp=weight_bp,
-        stable_version="3.1",
-        canary_version="3.2",
-        message="",
         rollback_reason="p50 is 1.5 times stable's",
-        evidence=Evidence(),
-        canary_requests=0,
         started_at_s=STARTED_S,
         phase_since_s=ZERO_S + 6,
         history=history,

@@ -6,8 +6,9 @@ from benchmarks.demo.demo import write_pipeline
 from benchmarks.demo.demo_result import DemoReport, broken_promises, render_story
 from benchmarks.harness.machine import Machine
 from benchmarks.load.report import Lag, Latency, LoadResult, VersionResult
-from divisions.control import AnalysisSpec, Evidence, HistoryEntry, RolloutStatus
+from divisions.control import AnalysisSpec, HistoryEntry
 from divisions.pipeline.file import load_pipeline
+from tests.builders import rollout_status
 
 
 def load_result(**changes):
@@ -79,24 +80,14 @@ def test_each_broken_promise_is_named(changes, words):
 
 
 def status(*history):
-    return RolloutStatus(
-        endpoint="churn",
-        model="churn-predictor",
+    return rollout_status(
         phase="ROLLED_BACK",
-        generation=1,
         epoch=9,
-        step_index=0,
-        steps_bp=(2000, 5000, 10000),
         set_weight_bp=0,
         actual_weight_bp=0,
         stable_version="3.2",
         canary_version="3.3",
-        message="",
         rollback_reason="latency",
-        evidence=Evidence(),
-        canary_requests=0,
-        started_at_s=0.0,
-        phase_since_s=0.0,
         history=tuple(HistoryEntry(at_s, phase, weight_bp, "") for at_s, phase, weight_bp in history),
     )
 

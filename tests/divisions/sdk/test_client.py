@@ -15,9 +15,10 @@ import pytest
 
 import divisions
 from divisions import AsyncClient, Client, errors
-from divisions.control import Evidence, RolloutSpec, RolloutStatus, VersionSpec
+from divisions.control import RolloutSpec, VersionSpec
 from divisions.schema import FeatureSchema
 from divisions.sdk.client import Prediction
+from tests.builders import rollout_status
 
 SPEC = RolloutSpec("churn", VersionSpec("churn-predictor", "3.2", "/b", "0" * 64, FeatureSchema(())))
 ANSWER = {
@@ -28,28 +29,6 @@ ANSWER = {
     "request_id": "r",
 }
 PREDICTION = Prediction("churn", 0.25, "churn-predictor", "3.2", "r", "c-1")
-
-
-def rollout_status(phase="STEP", weight_bp=2_000):
-    return RolloutStatus(
-        endpoint="churn",
-        model="churn-predictor",
-        phase=phase,
-        generation=1,
-        epoch=1,
-        step_index=0,
-        steps_bp=(2_000, 10_000),
-        set_weight_bp=weight_bp,
-        actual_weight_bp=weight_bp,
-        stable_version="3.1",
-        canary_version="3.2",
-        message="",
-        rollback_reason="",
-        evidence=Evidence(),
-        canary_requests=0,
-        started_at_s=0.0,
-        phase_since_s=0.0,
-    )
 
 
 class Gateway:
@@ -302,9 +281,9 @@ def test_status_tells_epoch_replicas_and_rollouts(client, gateway):
 
 def test_watch_tells_what_changed_until_the_end_and_bears_a_restart_of_the_controller(client, gateway):
     for phase, weight_bp in (("STEP", 2_000), ("STEP", 2_000), ("BAKE", 9_700)):
-        gateway.will_answer(rollout_status(phase, weight_bp))
+        gateway.will_answer(rollout_status(phase=phase, actual_weight_bp=weight_bp))
     gateway.will_refuse(503)
-    gateway.will_answer(rollout_status("PROMOTED", 10_000))
+    gateway.will_answer(rollout_status(phase="PROMOTED", actual_weight_bp=10_000))
     phases = [status.phase for status in client.rollout("churn").watch(poll_s=0)]
     assert phases == ["STEP", "BAKE", "PROMOTED"]
     assert gateway.answers == []
@@ -389,9 +368,9 @@ def test_the_async_client_says_the_same(gateway, tmp_path):
     gateway.will_answer({"rollouts": []})
     gateway.will_answer(rollout_status(), 202)
     for phase in ("STEP", "STEP"):
-        gateway.will_answer(rollout_status(phase))
+        gateway.will_answer(rollout_status(phase=phase))
     gateway.will_refuse(503)
-    gateway.will_answer(rollout_status("ROLLED_BACK", 0))
+    gateway.will_answer(rollout_status(phase="ROLLED_BACK", actual_weight_bp=0))
     gateway.will_refuse(409, "somebody was first")
 
     async def talk():
