@@ -12,6 +12,7 @@ The bundle's own identity is the SHA-256 of ``manifest.json``; a changed byte an
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import msgspec
 
 from divisions.errors import BundleError
 from divisions.schema import FeatureSchema
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
@@ -90,6 +93,17 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
         if not is_same:
             raise BundleError(f"bundle {folder}: {name} was changed after it was written", remedy=remedy)
     return manifest
+
+
+def read_reference(bundle_path: str) -> bytes:
+    """A bundle's ``reference.json``; empty when it has none, or lies where this process cannot read it."""
+    if not bundle_path:
+        return b""
+    try:
+        return (Path(bundle_path) / REFERENCE).read_bytes()
+    except OSError as error:
+        log.info("no drift of inputs: the reference of %s cannot be read (%s)", bundle_path, error.strerror)
+        return b""
 
 
 def read_model(folder: Path, manifest: Manifest, name: str = ONNX) -> bytes:

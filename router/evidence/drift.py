@@ -49,6 +49,14 @@ class InputBins(msgspec.Struct, frozen=True):
 NO_BINS = InputBins()
 
 
+def parse_bins(data: bytes) -> InputBins:
+    """The bins in a bundle's ``reference.json``; `NO_BINS` if there are none to read."""
+    try:
+        return msgspec.json.decode(data, type=InputBins)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return NO_BINS
+
+
 def count_inputs(
     bins: Sequence[FeatureBins], schema: FeatureSchema, rows_NF: npt.NDArray[np.float32]
 ) -> tuple[tuple[int, ...], ...]:

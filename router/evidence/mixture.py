@@ -81,11 +81,6 @@ class RestartMixture:
         row, cell = np.unravel_index(int(np.argmax(self._contributions())), self._products.shape)
         return self._ticks - (int(self._starts[row]) - 1) * RESTART_TICKS, int(cell)
 
-    def cell_contributions(self) -> Cells:
-        """How much each cell contributes to E, as logarithms ``[cells]``."""
-        contributions: Cells = np.logaddexp.reduce(self._contributions(), axis=0, initial=-np.inf)
-        return contributions
-
     def snapshot(self) -> MixtureSnapshot:
         return MixtureSnapshot(self._ticks, tuple(map(int, self._starts)), self._products.astype("<f8").tobytes())
 

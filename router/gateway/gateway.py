@@ -14,12 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import cast
 
+from divisions.bundle import read_reference
 from divisions.clock import Clock
-from divisions.control import GatewayReport, RoutingTable
+from divisions.control import GatewayReport, RoutingTable, VersionSpec
 from divisions.errors import DivisionsError
 from divisions.online_store import OnlineStoreReader
 from divisions.settings import Settings
-from router.evidence.reference import read_bins
+from router.evidence.drift import InputBins, parse_bins
 from router.gateway import telemetry
 from router.gateway.api import ControlApi
 from router.gateway.hot_routes import HotRoutes
@@ -74,7 +75,7 @@ class Gateway:
         self._server: asyncio.Server | None = None
         self._hosting = InProcessEngines(load, link, identity.gateway_id, identity.node_id, clock)
         self.dispatcher = Dispatcher(
-            self._now_s, identity.channel_token, identity.node_id, read_bins, self._hosting.get
+            self._now_s, identity.channel_token, identity.node_id, _read_bins, self._hosting.get
         )
         self._hosting.on_loaded = self.dispatcher.hosted_loaded
         self._predict = PredictHandler(
@@ -216,6 +217,10 @@ class Gateway:
                     self._http.sweep()
             except Exception:  # The edge of a loop: deadlines must go on being kept.
                 log.exception("the sweep failed")
+
+
+def _read_bins(version: VersionSpec) -> InputBins:
+    return parse_bins(read_reference(version.bundle_path))
 
 
 def allowed_hosts(settings: Settings) -> frozenset[bytes]:

@@ -1,7 +1,7 @@
-"""What is seen of every endpoint: reports in, judged ticks out. Pure; no I/O.
+"""Takes the gateways' reports and feeds complete ticks to the analyses of running rollouts. Pure; no I/O.
 
-Every version's last 30 seconds are kept whether or not a rollout runs, so that a rollout starts with thresholds
-from traffic before it.
+Every version's last 30 seconds are kept even when no rollout runs. So a rollout starts with thresholds from the traffic
+before it.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class Arms(NamedTuple):
 
 
 class Monitor:
-    """The ledger of reports, the recent counts of every version, and the judge of every running rollout."""
+    """The ledger of reports, the recent counts of every version, and the analysis of every running rollout."""
 
     def __init__(self) -> None:
         self._ledger = Ledger()
         self._recent: dict[tuple[str, str], RecentCounts] = {}
         self._clustering: dict[tuple[str, str], Clustering] = {}
-        self._judges: dict[str, RolloutAnalysis] = {}
+        self._analyses: dict[str, RolloutAnalysis] = {}
         self._salts: dict[str, dict[str, SaltScores]] = {}
 
     def report(self, report: GatewayReport, now_s: float, arms: Callable[[str], Arms | None]) -> tuple[bool, list[str]]:
@@ -42,38 +42,38 @@ class Monitor:
             arms: the versions that an endpoint's rollout compares now; None when it compares none.
 
         Returns:
-            Whether it counted, and the endpoints whose breaker it says has tripped, each told once.
+            Whether it counted, and the endpoints whose breaker has tripped, each named once.
         """
         is_counted = self._ledger.add(report, now_s)
         tripped = []
         for entry in report.endpoints:
             if entry.salts is not None:
                 self._salts.setdefault(entry.endpoint, {})[report.gateway_id] = entry.salts
-            judge, compared = self._judges.get(entry.endpoint), arms(entry.endpoint)
-            if judge is None or compared is None:
+            analysis, compared = self._analyses.get(entry.endpoint), arms(entry.endpoint)
+            if analysis is None or compared is None:
                 continue
-            # A trip is told until it is heard, so it may come late or twice; counts may not.
-            if entry.trip is not None and entry.trip.app_name == compared.canary and judge.trip(entry.trip):
+            # Gateways repeat a trip until the rollout ends, so it may come late or twice. Counts may not.
+            if entry.trip is not None and entry.trip.app_name == compared.canary and analysis.trip(entry.trip):
                 tripped.append(entry.endpoint)
             if is_counted:
-                _tell(judge, entry, compared)
+                _add(analysis, entry, compared)
         return is_counted, tripped
 
     def begin(self, endpoint: str, analysis: AnalysisSpec, training: InputBins = NO_BINS) -> RolloutAnalysis:
-        """A new judge for an endpoint's rollout."""
-        judge = self._judges[endpoint] = RolloutAnalysis(analysis, training)
-        return judge
+        """A new analysis for an endpoint's rollout."""
+        begun = self._analyses[endpoint] = RolloutAnalysis(analysis, training)
+        return begun
 
     def end(self, endpoint: str) -> None:
-        self._judges.pop(endpoint, None)
+        self._analyses.pop(endpoint, None)
         self._salts.pop(endpoint, None)
 
     def salts(self, endpoint: str, base: str) -> list[SaltScores]:
-        """What gateways found out about the candidates of a base salt."""
+        """How gateways have scored the candidates of a base salt."""
         return [scores for scores in self._salts.get(endpoint, {}).values() if scores.base == base]
 
-    def judge(self, endpoint: str) -> RolloutAnalysis | None:
-        return self._judges.get(endpoint)
+    def analysis(self, endpoint: str) -> RolloutAnalysis | None:
+        return self._analyses.get(endpoint)
 
     def close_ticks(self, now_s: float, arms: Callable[[str], Arms | None]) -> int:
         """Judges every tick that is complete.
@@ -96,10 +96,10 @@ class Monitor:
 
     def _judge_tick(self, closed: ClosedTick, arms: Callable[[str], Arms | None]) -> None:
         for endpoint, versions in closed.endpoints.items():
-            judge, compared = self._judges.get(endpoint), arms(endpoint)
-            if judge is not None and compared is not None:
+            analysis, compared = self._analyses.get(endpoint), arms(endpoint)
+            if analysis is not None and compared is not None:
                 reference = self._recent_of(endpoint, compared.stable).total(closed.tick)
-                judge.observe(
+                analysis.observe(
                     closed.tick,
                     reference.counts,
                     versions.get(compared.stable) or VersionCounts(),
@@ -120,9 +120,9 @@ class Monitor:
         return self._clustering.setdefault((endpoint, app_name), Clustering())
 
 
-def _tell(judge: RolloutAnalysis, entry: EndpointReport, compared: Arms) -> None:
+def _add(analysis: RolloutAnalysis, entry: EndpointReport, compared: Arms) -> None:
     if entry.split is not None:
-        judge.add_split(entry.split)
+        analysis.add_split(entry.split)
     for version in entry.versions:
         if version.app_name in compared:
-            judge.add_scores(version, is_canary=version.app_name == compared.canary)
+            analysis.add_scores(version, is_canary=version.app_name == compared.canary)

@@ -25,7 +25,6 @@ from router.rollouts.states import SHADOW_STEP, Judgement, Policy, Timer
 SAMPLE_RATIO_LN_E = math.log(1_000.0)
 INPUT_DRIFT_HOLDS = 0.15
 """The product's threshold for drift; with 1,000 rows per arm chance reaches about 0.03."""
-PREDICTION_DRIFT_WARNS = 0.1
 PREDICTION_DRIFT_HOLDS = 0.2
 PREDICTION_DRIFT_FAILS = 0.25
 SHADOW_SAMPLES_SHARE = 0.1

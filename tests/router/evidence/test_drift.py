@@ -4,11 +4,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from divisions.bundle import REFERENCE
-from divisions.control import ArmSample, SplitReport, VersionReport, VersionSpec
+from divisions.bundle import REFERENCE, read_reference
+from divisions.control import ArmSample, SplitReport, VersionReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from router.evidence.drift import DriftWatch, FeatureBins, InputBins, count_inputs, count_scores
-from router.evidence.reference import read_bins
+from router.evidence.drift import NO_BINS, DriftWatch, FeatureBins, InputBins, count_inputs, count_scores, parse_bins
 from router.predict.split_monitor import SplitMonitor
 from trainers.data.reference import build_reference, count
 
@@ -115,7 +114,7 @@ def test_scores_out_of_range_are_counted_at_the_ends():
 
 def test_a_gateway_counts_one_row_per_customer_in_the_bins_of_stables_bundle(tmp_path):
     (tmp_path / REFERENCE).write_bytes(msgspec.json.encode({"num_rows": 1_000, "histograms": BINS.histograms}))
-    bins = read_bins(VersionSpec("m", "3.1", str(tmp_path), "", SCHEMA))
+    bins = parse_bins(read_reference(str(tmp_path)))
     watch = SplitMonitor("salt", "m-v3.2", 2_000, bins, (SCHEMA, SCHEMA))
     row = rows(np.random.default_rng(0), 1).tobytes()
     for digest in (1, 1, 2, 1):
@@ -134,8 +133,8 @@ def test_a_gateway_counts_one_row_per_customer_in_the_bins_of_stables_bundle(tmp
 def test_a_bundle_without_a_readable_reference_has_no_bins(tmp_path, content):
     if content is not None:
         (tmp_path / REFERENCE).write_bytes(content)
-    assert read_bins(VersionSpec("m", "3.1", str(tmp_path), "", SCHEMA)).histograms == ()
-    assert read_bins(VersionSpec("m", "3.1", "", "", SCHEMA)).histograms == ()
+    assert parse_bins(read_reference(str(tmp_path))) == NO_BINS
+    assert parse_bins(read_reference("")) == NO_BINS
 
 
 def test_a_report_of_another_shape_is_left_out():
