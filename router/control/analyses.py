@@ -1,4 +1,4 @@
-"""The judges of running rollouts and what the journal keeps of them: begun, restored, told of steps, saved."""
+"""The analyses of running rollouts: begins them, tells them of steps, saves them in the journal and restores them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router.rollouts.records import EndpointRecord
 from router.rollouts.states import State
 
 EXPLAINED = frozenset({"latency", "errors", "breaker", "split", "inputs", "predictions", "undecided"})
-"""The first words of reasons that a judge can explain with counts."""
+"""The first words of reasons that an analysis can explain with counts."""
 
 
 def arms(record: EndpointRecord) -> Arms | None:
@@ -32,15 +32,18 @@ class Analyses:
 
     Args:
         journal: keeps snapshots.
-        watch: holds the judges and feeds them.
+        monitor: holds the analyses and feeds them.
         read_bins: reads the bins of a version's training data.
     """
 
     def __init__(
-        self, journal: Journal, watch: Monitor, read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS
+        self,
+        journal: Journal,
+        monitor: Monitor,
+        read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
     ) -> None:
         self._journal = journal
-        self._watch = watch
+        self._monitor = monitor
         self._read_bins = read_bins
 
     def resume(self, records: Mapping[str, EndpointRecord], now_s: float) -> None:
@@ -48,20 +51,20 @@ class Analyses:
         for record in records.values():
             if arms(record) is None:
                 continue
-            judge = self._begun(record)
+            analysis = self._begun(record)
             snapshot = self._journal.snapshot(record.endpoint, record.rollout.number)
             index = canary.judged_step(record.rollout.state, record.rollout.policy)
             if snapshot is not None:
-                judge.restore(snapshot)
+                analysis.restore(snapshot)
             if snapshot is None or snapshot.step_index != index:
-                self._enter(judge, record, now_s)
+                self._enter(analysis, record, now_s)
             else:
                 started = record.rollout
-                judge.resume_step(salt=started.salt, weight_bp=started.canary_bp, gaps=started.present_gaps)
+                analysis.resume_step(salt=started.salt, weight_bp=started.canary_bp, gaps=started.present_gaps)
 
     def enter_step(self, record: EndpointRecord, now_s: float) -> None:
-        """Tells the rollout's judge, a new one if need be, of the step that the record is in."""
-        self._enter(self._watch.judge(record.endpoint) or self._begun(record), record, now_s)
+        """Tells the rollout's analysis of the step that the record is in; begins one if there is none."""
+        self._enter(self._monitor.analysis(record.endpoint) or self._begun(record), record, now_s)
 
     def explain(self, record: EndpointRecord, state: State) -> Explanation | None:
         """Why the rollout goes from ``record`` into ``state``, if that is a roll-back or a hold with a reason."""
@@ -69,27 +72,27 @@ class Analyses:
         if isinstance(was, canary.RollingBack) or not isinstance(state, canary.RollingBack | canary.Held):
             return None
         guard = state.reason.partition(":")[0]
-        judge = self._watch.judge(record.endpoint)
-        if judge is not None and guard in EXPLAINED:
-            return judge.explain(guard, state.reason)
+        analysis = self._monitor.analysis(record.endpoint)
+        if analysis is not None and guard in EXPLAINED:
+            return analysis.explain(guard, state.reason)
         if isinstance(state, canary.Held):
             return None
         return Explanation(guard if guard in {"deploy", "replicas"} else "operator", state.reason)
 
     def save(self, record: EndpointRecord) -> None:
-        judge = self._watch.judge(record.endpoint)
-        if judge is not None and not canary.is_finished(record.rollout.state):
-            self._journal.save_snapshot(record.endpoint, record.rollout.number, judge.snapshot())
+        analysis = self._monitor.analysis(record.endpoint)
+        if analysis is not None and not canary.is_finished(record.rollout.state):
+            self._journal.save_snapshot(record.endpoint, record.rollout.number, analysis.snapshot())
 
     def _begun(self, record: EndpointRecord) -> RolloutAnalysis:
         stable = record.rollout.stable
         training = self._read_bins(stable) if stable is not None else NO_BINS
-        return self._watch.begin(record.endpoint, record.rollout.spec.analysis, training)
+        return self._monitor.begin(record.endpoint, record.rollout.spec.analysis, training)
 
     @staticmethod
-    def _enter(judge: RolloutAnalysis, record: EndpointRecord, now_s: float) -> None:
+    def _enter(analysis: RolloutAnalysis, record: EndpointRecord, now_s: float) -> None:
         started = record.rollout
-        judge.enter_step(
+        analysis.enter_step(
             canary.judged_step(started.state, started.policy),
             int(now_s) + 1,
             salt=started.salt,

@@ -62,29 +62,6 @@ class Applications(Protocol):
         ...
 
 
-class FakeApplications:
-    """In memory: what was started runs at once, what was stopped is gone at once."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, ApplicationState] = {}
-        self.started: list[str] = []
-        self.stopped: list[str] = []
-        self.refusals: dict[str, DivisionsError] = {}
-
-    def start(self, version: VersionSpec) -> None:
-        if version.app_name in self.refusals:
-            raise self.refusals[version.app_name]
-        self.started.append(version.app_name)
-        self.states[version.app_name] = ApplicationState("RUNNING")
-
-    def stop(self, app_name: str) -> None:
-        self.stopped.append(app_name)
-        self.states.pop(app_name, None)
-
-    def running(self) -> Mapping[str, ApplicationState]:
-        return dict(self.states)
-
-
 class Reconciler:
     """One look and its actions per `reconcile`.
 

@@ -1,6 +1,6 @@
-"""Every transition of every rollout as one line of JSON, for log shippers; the journal stays the truth.
+"""Writes every transition of every rollout as one line of JSON, for log shippers. The journal stays the truth.
 
-``logs/rollouts.jsonl`` in the home folder, at most `MAX_BYTES` and one older file of the same size.
+The file is ``logs/rollouts.jsonl`` in the home folder: at most `MAX_BYTES`, and one older file of the same size.
 """
 
 from __future__ import annotations
@@ -19,23 +19,13 @@ MAX_BYTES = 10 * 1024 * 1024
 
 
 class EventSink(Protocol):
-    """Takes events; never raises, for a full disk must not stop a rollback."""
+    """Takes events. It never raises: a full disk must not stop a rollback."""
 
     def emit(self, event: RolloutEvent) -> None: ...
 
 
-class MemoryEvents:
-    """Keeps events in a list."""
-
-    def __init__(self) -> None:
-        self.events: list[RolloutEvent] = []
-
-    def emit(self, event: RolloutEvent) -> None:
-        self.events.append(event)
-
-
 class EventFile:
-    """Appends events to a file; its folder is made if need be."""
+    """Appends events to a file; makes its folder if it is missing."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

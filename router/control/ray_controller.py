@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import msgspec
 import ray
 
+from divisions.bundle import read_reference
 from divisions.clock import SystemClock
 from divisions.control import GatewayReport, ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
 from divisions.errors import MalformedRequestError
@@ -27,7 +28,7 @@ from router.control.event_log import EventFile
 from router.control.journal import Journal
 from router.control.ray_applications import RayApplications
 from router.control.registry_projection import Projector
-from router.evidence.reference import read_bins
+from router.evidence.drift import InputBins, parse_bins
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +74,10 @@ class ControllerActor:
             self._clock,
             lambda: secrets.token_hex(8),
             allow_faults=settings.allow_faults,
-            read_bins=read_bins,
+            read_bins=_read_bins,
             events=EventFile(settings.home / "logs" / "rollouts.jsonl"),
         )
+        self._controller.start()
         applications = RayApplications(builder, str(settings.home))
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
@@ -129,6 +131,10 @@ class ControllerActor:
         while True:
             await self._projector.project(self._controller.production(), self._clock.monotonic_s())
             await asyncio.sleep(TICK_S)
+
+
+def _read_bins(version: VersionSpec) -> InputBins:
+    return parse_bins(read_reference(version.bundle_path))
 
 
 def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:

@@ -1,4 +1,4 @@
-"""From records and heartbeats to what gateways obey and what ``divisions status`` shows. Pure; no I/O."""
+"""Makes the routing table and the rows of ``divisions status`` from records and heartbeats. Pure; no I/O."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _route(share: Share, register: ReplicaRegister) -> VersionRoute:
 
 
 def capacity(version: VersionSpec, register: ReplicaRegister, num_gateways: int) -> Capacity:
-    """Replicas that are ready, of those wanted; a version in the gateways' own processes wants one in each."""
+    """How many replicas are ready, of how many wanted. A version that gateways run themselves wants one in each."""
     is_hosted = version.placement is Placement.IN_PROCESS
     return Capacity(len(register.ready(version.app_name)), max(1, num_gateways) if is_hosted else version.replicas)
 
@@ -50,9 +50,9 @@ def hosted(wanted: Mapping[str, VersionSpec]) -> tuple[VersionSpec, ...]:
 def replica_statuses(
     records: Iterable[EndpointRecord], wanted: Mapping[str, VersionSpec], register: ReplicaRegister, now_s: float
 ) -> tuple[ReplicaStatus, ...]:
-    """One row per replica that was heard in the last minute; ``now_s`` is wall-clock time.
+    """One row per replica with a heartbeat in the last minute; ``now_s`` is wall-clock time.
 
-    A replica that is silent and that nobody wants any more has ended as it was told to: no row says that it is lost.
+    A silent replica of a version that is no longer wanted has ended as planned. It gets no row that says "Lost".
     """
     routed = {share.version.app_name: share for record in records for share in shares(record)}
     return tuple(
@@ -70,7 +70,7 @@ def _replica_status(
         name=address.replica_id,
         ready=is_ready,
         status=_status(is_ready, version is not None),
-        restarts=max(0, register.num_heard(address.app_name) - version.replicas) if version else 0,
+        restarts=max(0, register.num_ever(address.app_name) - version.replicas) if version else 0,
         age_s=max(0.0, now_s - address.started_at_s),
         ip=address.tcp.rpartition(":")[0] or "unix",
         node=address.node_id,

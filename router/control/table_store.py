@@ -1,7 +1,7 @@
-"""The routing table in force, its epoch, and those who wait for the next one.
+"""The routing table in force, its epoch, and the long polls that wait for the next one.
 
-An epoch is on disk before its table is published: gateways take only rising epochs, also from a controller that was
-killed and started again.
+An epoch is on disk before its table is published. Gateways take only higher epochs; so a controller that was killed
+and started again must not go below the last one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ EMPTY_TABLE = RoutingTable(epoch=0)
 
 
 class TableStore:
-    """See the module. One event loop."""
+    """See the module. It lives on one event loop."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal

@@ -26,10 +26,10 @@ from divisions.control import (
 )
 from divisions.schema import FeatureSchema
 from router.control.controller import Controller
-from router.control.event_log import MemoryEvents
 from router.control.journal import Journal
 from router.evidence.drift import count_scores
 from router.evidence.histogram import count, to_sparse
+from tests.router.control_doubles import MemoryEvents
 
 ANALYSIS = AnalysisSpec(
     min_dwell_s=6,
@@ -95,6 +95,7 @@ class World:
         self.controller = Controller(
             self.journal, self.clock, lambda: next(self.salts), allow_faults=False, events=self.events
         )
+        self.controller.start()
 
     def restart_controller(self):
         self.journal.close()

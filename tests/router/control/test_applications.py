@@ -6,9 +6,10 @@ import msgspec
 
 from divisions.control import ReplicaAddress
 from divisions.errors import BundleError
-from router.control.applications import ApplicationState, FakeApplications, Reconciler, failure_message
-from router.control.registry_projection import FakeProjection, Projector
+from router.control.applications import ApplicationState, Reconciler, failure_message
+from router.control.registry_projection import Projector
 from router.control.replica_register import FORGOTTEN_AFTER_S, LOST_AFTER_S, ReplicaRegister
+from tests.router.control_doubles import FakeApplications, FakeProjection
 from tests.router.rollout_world import version
 
 V1, V2 = version("3.1"), version("3.2")
@@ -119,23 +120,23 @@ def address(number, pid=1):
 
 def test_a_replica_is_news_when_it_comes_moves_or_comes_back():
     register = ReplicaRegister()
-    assert register.hear(address(1))
-    assert not register.hear(address(1))
-    assert register.hear(address(1, pid=2))
+    assert register.heartbeat(address(1))
+    assert not register.heartbeat(address(1))
+    assert register.heartbeat(address(1, pid=2))
     for second in range(10):
         register.tick(float(second))
     assert register.ready("m-v1") == ()
-    assert register.hear(address(1, pid=2))
+    assert register.heartbeat(address(1, pid=2))
     assert register.ready("m-v1") == (address(1, pid=2),)
 
 
 def test_a_silent_replica_is_lost_but_routed_to_while_there_is_no_other():
     register = ReplicaRegister()
-    register.hear(address(1))
-    register.hear(address(2))
+    register.heartbeat(address(1))
+    register.heartbeat(address(2))
     lost = []
     for second in range(int(LOST_AFTER_S) + 3):
-        register.hear(address(2))
+        register.heartbeat(address(2))
         lost.append(register.tick(float(second)))
     assert sum(lost) == 1
     assert register.routable("m-v1") == (address(2),)
@@ -150,7 +151,7 @@ def test_a_silent_replica_is_lost_but_routed_to_while_there_is_no_other():
 
 def test_a_controller_that_was_stopped_for_an_hour_loses_nobody():
     register = ReplicaRegister()
-    register.hear(address(1))
+    register.heartbeat(address(1))
     register.tick(0.0)
     assert not register.tick(3_600.0)
     assert register.ready("m-v1") == (address(1),)

@@ -14,7 +14,7 @@ from divisions.errors import (
     MalformedRequestError,
     UnknownVersionError,
 )
-from router.control.controller import PARTIAL_RECOVERY_S, RECOVERY_S
+from router.control.publisher import PARTIAL_RECOVERY_S, RECOVERY_S
 from tests.router.rollout_world import ANALYSIS, World, spec, version
 
 
@@ -331,7 +331,7 @@ def story(world, sees_kills=False):
     for label in labels:
         while world.controller.production().get("churn-predictor") != version(label):
             try:
-                record = world.controller._records.get("churn")
+                record = world.controller.records.get("churn")
                 if record is None or (record.rollout.spec.version.version != label and world.status().phase != "STEP"):
                     world.controller.start_rollout(spec(label))
                 world.second()

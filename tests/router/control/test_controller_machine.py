@@ -138,9 +138,9 @@ class ControllerMachine(RuleBasedStateMachine):
 
     @rule()
     def kill(self):
-        before = self.world.controller._records
+        before = self.world.controller.records
         self.world.restart_controller()
-        after = self.world.controller._records
+        after = self.world.controller.records
         for name, record in before.items():
             assert after[name].generation == record.generation
             assert after[name].rollout.canary_bp == record.rollout.canary_bp
@@ -169,7 +169,7 @@ class ControllerMachine(RuleBasedStateMachine):
 
     @invariant()
     def only_time_or_the_operator_raises_the_canary(self):
-        for record in self.world.controller._records.values():
+        for record in self.world.controller.records.values():
             is_same = record.rollout.number == self.rollout
             assert record.rollout.canary_bp <= self.canary_bp or self.may_raise or not is_same
             self.rollout, self.canary_bp = record.rollout.number, record.rollout.canary_bp

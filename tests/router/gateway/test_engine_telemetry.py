@@ -19,7 +19,7 @@ def address(name, engine="onnxruntime-cuda", note=NOTE):
 
 def test_the_status_shows_share_and_engine_as_the_product_page_does():
     register = ReplicaRegister()
-    register.hear(address("churn-predictor-v3.2#a"))
+    register.heartbeat(address("churn-predictor-v3.2#a"))
     (status,) = replica_statuses([], {SPEC.app_name: SPEC}, register, 10.0)
     assert (status.gpu, status.engine, status.engine_note) == ("T4/0.5", "onnxruntime-cuda", NOTE)
     text = render_status(ControllerStatus(1, (status,)))
@@ -32,14 +32,14 @@ def test_the_status_shows_share_and_engine_as_the_product_page_does():
 def test_a_version_without_a_gpu_has_no_share():
     spec = VersionSpec("churn-predictor", "3.2", "/b", "0" * 64, FeatureSchema(()))
     register = ReplicaRegister()
-    register.hear(address("a", "onnxruntime-cpu", ""))
+    register.heartbeat(address("a", "onnxruntime-cpu", ""))
     (status,) = replica_statuses([], {SPEC.app_name: spec}, register, 10.0)
     assert "<none>" in render_status(ControllerStatus(1, (status,))).splitlines()[1]
 
 
 def test_a_replica_that_ended_as_it_was_told_to_is_not_lost():
     register = ReplicaRegister()
-    register.hear(address("churn-predictor-v3.2#a"))
+    register.heartbeat(address("churn-predictor-v3.2#a"))
     (going,) = replica_statuses([], {}, register, 10.0)
     assert (going.status, going.version) == ("Terminating", "3.2")
     for second in range(9):

@@ -1,0 +1,98 @@
+"""Carries out what operators and deployments ask for: a new rollout, and pause, resume, promote, abort, rollback."""
+
+from __future__ import annotations
+
+from divisions.clock import Clock
+from divisions.control import FULL_BP, RolloutCommand, RolloutSpec
+from divisions.errors import ConflictError, MalformedRequestError, StaleGenerationError, UnknownVersionError
+from router.control.driver import RolloutDriver
+from router.control.endpoints import Endpoints
+from router.control.journal import Journal
+from router.rollouts import admission, canary, records
+from router.rollouts.records import EndpointRecord, Queued
+
+
+class Commands:
+    """See the module.
+
+    Args:
+        driver: carries out.
+        endpoints: the records that commands are about.
+        journal: knows every version that was ever deployed.
+        clock: the time.
+        allow_faults: whether versions may ask for fault injection.
+    """
+
+    def __init__(
+        self, driver: RolloutDriver, endpoints: Endpoints, journal: Journal, clock: Clock, *, allow_faults: bool
+    ) -> None:
+        self._driver = driver
+        self._endpoints = endpoints
+        self._journal = journal
+        self._clock = clock
+        self._allow_faults = allow_faults
+
+    def start_rollout(self, spec: RolloutSpec, *, force: bool) -> None:
+        """Begins a rollout. One that is under way is rolled back first; the new one follows it.
+
+        Raises:
+            MalformedRequestError: the spec makes no sense.
+            FaultsRefusedError: it asks for faults, and they are not allowed.
+            LatchedSpecError: the same spec was rolled back before, and ``force`` is not set.
+            ConflictError: the same spec is under way, or its version serves already.
+        """
+        record = self._endpoints.records.get(spec.endpoint)
+        admission.check(spec, record, is_forced=force, allow_faults=self._allow_faults)
+        self._journal.save_version(spec.endpoint, spec.version)
+        self._driver.begin_or_queue(Queued(spec))
+
+    def command(self, command: RolloutCommand) -> None:
+        """Carries out an operator's command; it is on disk when this returns.
+
+        Raises:
+            UnknownVersionError: no such endpoint, or no such version to go back to.
+            StaleGenerationError: the rollout has moved on since the generation that the caller saw.
+            IllegalEventError: the command cannot be carried out in this phase.
+        """
+        record = self._endpoints.record(command.endpoint)
+        if command.generation is not None and command.generation != record.generation:
+            raise StaleGenerationError(
+                f"the rollout of {command.endpoint} is at generation {record.generation}, not {command.generation}",
+                remedy="look at its status, and repeat the command if it still makes sense",
+            )
+        now_s = self._clock.monotonic_s()
+        match command.command:
+            case "pause":
+                self._driver.apply(command.endpoint, canary.Pause(now_s, command.who))
+            case "resume":
+                self._driver.apply(command.endpoint, canary.Resume(now_s, command.who))
+            case "promote":
+                ready = self._endpoints.capacity(record.rollout.spec.version)
+                self._driver.apply(command.endpoint, canary.Promote(now_s, command.who, ready))
+            case "abort":
+                self._driver.abort(record, f"aborted by {command.who}")
+            case "rollback":
+                self._go_back(record, command)
+            case _:
+                raise MalformedRequestError(
+                    f"unknown command {command.command!r}", remedy="use pause, resume, promote, abort or rollback"
+                )
+
+    def _go_back(self, record: EndpointRecord, command: RolloutCommand) -> None:
+        """Back to stable while a rollout runs; afterwards to an earlier version, as a rollout straight to it."""
+        stable = records.stable_version(record)
+        is_running = not canary.is_finished(record.rollout.state)
+        if is_running and (command.to is None or (stable and command.to == stable.version)):
+            self._driver.abort(record, f"rolled back by {command.who}")
+            return
+        to = command.to or record.previous
+        version = self._journal.version(record.endpoint, to) if to else None
+        if version is None:
+            known = ", ".join(self._journal.versions(record.endpoint))
+            what = f"version {to} was never deployed to" if to else "no earlier version is known for"
+            raise UnknownVersionError(f"{what} {record.endpoint}", remedy=f"known versions: {known}")
+        if stable is not None and version.app_name == stable.app_name:
+            raise ConflictError(f"version {to} serves {record.endpoint} already", remedy="name another version")
+        analysis = record.rollout.spec.analysis
+        spec = RolloutSpec(record.endpoint, version, (FULL_BP,), analysis)
+        self._driver.begin_or_queue(Queued(spec, is_direct=True))

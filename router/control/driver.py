@@ -1,0 +1,258 @@
+"""Drives rollouts: takes an event, has `canary.advance` decide, writes the decision down, then makes it so.
+
+::
+
+    event -> advance -> journal (fsync) -> routing table with a higher epoch -> gateways that wait for it
+                                        -> wanted applications               -> `applications.Reconciler`
+                                        -> production versions               -> `registry_projection.Projector`
+
+Reports, commands and ticks all end here, so there is one place where a record changes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from divisions.clock import Clock
+from divisions.control import Explanation
+from router.control import analyses
+from router.control.analyses import Analyses
+from router.control.endpoints import Endpoints
+from router.control.event_log import EventSink
+from router.control.journal import Journal, Kind, kind_of
+from router.control.publisher import TablePublisher
+from router.control.table_store import TableStore
+from router.evidence import salts
+from router.rollouts import canary, messages, records
+from router.rollouts.canary import Judgement, Phase, State
+from router.rollouts.monitor import Monitor
+from router.rollouts.records import EndpointRecord, Queued, Retiring
+
+log = logging.getLogger(__name__)
+
+
+class RolloutDriver:
+    """See the module.
+
+    Args:
+        journal: where decisions are written.
+        endpoints: the records; replaced here.
+        monitor: what gateways have counted.
+        analyses: the analyses of running rollouts.
+        publisher: publishes the routing table.
+        store: the routing table in force.
+        clock: the time.
+        new_salt: makes the salt of a new rollout; a fresh one puts other customers first each time.
+        events: told of every transition.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        endpoints: Endpoints,
+        monitor: Monitor,
+        analyses: Analyses,
+        publisher: TablePublisher,
+        store: TableStore,
+        clock: Clock,
+        new_salt: Callable[[], str],
+        events: EventSink | None,
+    ) -> None:
+        self._journal = journal
+        self._endpoints = endpoints
+        self._monitor = monitor
+        self._analyses = analyses
+        self._publisher = publisher
+        self._store = store
+        self._clock = clock
+        self._new_salt = new_salt
+        self._events = events
+        self._unacknowledged: dict[str, int] = {}
+        self.deploy_failures: Mapping[str, str] = {}
+        """Why wanted applications cannot run, by name."""
+        self.rollbacks: dict[tuple[str, str], int] = {}
+        """How many rollouts each guard has rolled back, by endpoint and guard."""
+
+    def resume(self) -> None:
+        """Reads the journal: goes on where an earlier controller stopped."""
+        self._endpoints.records = self._journal.replay()
+        self.rollbacks = self._journal.rollbacks()
+        self._publisher.recover()
+        self._analyses.resume(self._endpoints.records, self._clock.monotonic_s())
+
+    # ---- Events --------------------------------------------------------------------------------------------------
+
+    def apply(self, endpoint: str, event: canary.Event) -> None:
+        """Applies an event to the endpoint's rollout.
+
+        Raises:
+            IllegalEventError: it cannot happen in this phase.
+        """
+        record = self._endpoints.records[endpoint]
+        state, commands = canary.advance(record.rollout.state, event, record.rollout.policy)
+        if not commands and canary.phase(state) is canary.phase(record.rollout.state):
+            # Only time has passed: not worth a write.
+            moved = msgspec.structs.replace(record.rollout, state=state)
+            self._endpoints.records[endpoint] = msgspec.structs.replace(record, rollout=moved)
+            return
+        self._transition(record, state, commands)
+
+    def tick(self, endpoint: str, now_s: float) -> None:
+        """Tells the endpoint's rollout that time has passed."""
+        record = self._endpoints.records[endpoint]
+        analysis = self._monitor.analysis(endpoint)
+        version = record.rollout.spec.version
+        event = canary.Ticked(
+            now_s=now_s,
+            stable=self._endpoints.capacity(record.rollout.stable),
+            canary=self._endpoints.capacity(version),
+            judgement=analysis.judgement(now_s) if analysis else Judgement(),
+            is_acknowledged=endpoint not in self._unacknowledged,
+            deploy_failure=self.deploy_failures.get(version.app_name, ""),
+        )
+        self.apply(endpoint, event)
+
+    def abort(self, record: EndpointRecord, reason: str) -> None:
+        """Rolls the endpoint's rollout back."""
+        stable = self._endpoints.capacity(record.rollout.stable)
+        self.apply(record.endpoint, canary.Abort(self._clock.monotonic_s(), reason, stable))
+
+    # ---- Rollouts that begin -------------------------------------------------------------------------------------
+
+    def begin_or_queue(self, queued: Queued) -> None:
+        """Begins a rollout; if another one is under way, rolls that back first."""
+        record = self._endpoints.records.get(queued.spec.endpoint)
+        if record is None or canary.is_finished(record.rollout.state):
+            self._begin(queued)
+            return
+        reason = f"superseded by {queued.spec.version.version}"
+        self.write(Kind.QUEUED, msgspec.structs.replace(record, queued=queued), reason)
+        self.make_way(queued.spec.endpoint)
+
+    def make_way(self, endpoint: str) -> None:
+        """Rolls back for a queued rollout, or begins it once that is done."""
+        record = self._endpoints.records[endpoint]
+        if record.queued is None or isinstance(record.rollout.state, canary.RollingBack | canary.Draining):
+            return
+        if canary.is_finished(record.rollout.state):
+            self._begin(record.queued)
+        else:
+            self.abort(record, f"superseded by {record.queued.spec.version.version}")
+
+    def _begin(self, queued: Queued) -> None:
+        endpoint = queued.spec.endpoint
+        now_s = self._clock.monotonic_s()
+        record = records.begun(
+            self._endpoints.records.get(endpoint),
+            queued.spec,
+            salt=self._new_salt(),
+            is_direct=queued.is_direct,
+            at_s=self._clock.wall_s(),
+            now_s=now_s,
+        )
+        self._monitor.end(endpoint)
+        self._unacknowledged.pop(endpoint, None)
+        self.write(Kind.CREATED, record, record.rollout.message)
+        self.tick(endpoint, now_s)
+
+    # ---- Transitions ---------------------------------------------------------------------------------------------
+
+    def write(self, kind: Kind, record: EndpointRecord, note: str) -> None:
+        """Puts a record on disk, then into force."""
+        at_s, epoch = self._clock.wall_s(), self._store.epoch + 1
+        self._journal.append(kind, record, at_s=at_s, epoch=epoch, note=note)
+        self._endpoints.records[record.endpoint] = record
+        log.info("%s: %s %s", record.endpoint, kind.value, note)
+        if self._events is not None:
+            self._events.emit(messages.event(kind.value, record, epoch, at_s, note))
+        self._publisher.publish()
+
+    def acknowledge(self, endpoint: str, gateways: Mapping[str, int]) -> None:
+        """Notes when every living gateway splits by the weights that were last set.
+
+        Args:
+            endpoint: whose weights.
+            gateways: the epoch that each living gateway has.
+        """
+        record = self._endpoints.records[endpoint]
+        epoch = self._unacknowledged.get(endpoint)
+        if epoch is None or any(known < epoch for known in gateways.values()):
+            return
+        del self._unacknowledged[endpoint]
+        if canary.phase(record.rollout.state) in {Phase.STEP, Phase.BAKE}:
+            note = f"{len(gateways)} gateways have epoch {epoch}"
+            self._journal.append(Kind.STEP_APPLIED, record, at_s=self._clock.wall_s(), epoch=epoch, note=note)
+
+    def _transition(self, record: EndpointRecord, state: State, commands: tuple[canary.Command, ...]) -> None:
+        """Writes a transition down, then makes it so."""
+        explanation = self._explain(record, state)
+        record = self._salted(record, state)
+        text = messages.message(state, record, explanation)
+        reason = state.reason if isinstance(state, canary.RollingBack) else ""
+        after = records.moved(
+            record, state, self._clock.wall_s(), text, rollback_reason=reason, explanation=explanation
+        )
+        after = self._remembered(after, commands)
+        phase = canary.phase(state)
+        if phase is Phase.ROLLING_BACK and not isinstance(record.rollout.state, canary.RollingBack):
+            after = records.latched(after)
+            guard = explanation.guard if explanation else "operator"
+            self.rollbacks[record.endpoint, guard] = self.rollbacks.get((record.endpoint, guard), 0) + 1
+        epoch = self._store.epoch
+        self.write(kind_of(phase, was_held=isinstance(record.rollout.state, canary.Held)), after, text)
+        is_published = self._store.epoch > epoch or self._publisher.is_recovering
+        if is_published and any(isinstance(command, canary.SetWeights) for command in commands):
+            self._unacknowledged[record.endpoint] = epoch + 1
+        self._follow(after)
+
+    def _explain(self, record: EndpointRecord, state: State) -> Explanation | None:
+        """Explains a roll-back or a hold. What the guards decided is written down before it is acted on."""
+        explanation = self._analyses.explain(record, state)
+        if explanation is None or explanation.guard not in analyses.EXPLAINED:
+            return explanation
+        self._analyses.save(record)
+        self._journal.append(
+            Kind.DECISION, record, at_s=self._clock.wall_s(), epoch=self._store.epoch, note=explanation.text
+        )
+        return explanation
+
+    def _salted(self, record: EndpointRecord, state: State) -> EndpointRecord:
+        """The record with the salt whose arms would have been most alike, when the canary gets its first weight."""
+        started = record.rollout
+        weight_bp = canary.canary_bp(state, started.policy)
+        if started.canary_bp or not weight_bp or started.stable is None or isinstance(state, canary.Promoted):
+            return record
+        found, trial_bp = self._monitor.salts(record.endpoint, started.salt), records.trial_bp(record)
+        index = salts.best(found, trial_bp)
+        gaps = salts.gaps(found, trial_bp, index)
+        chosen = msgspec.structs.replace(started, salt=salts.candidate(started.salt, index), gaps=gaps)
+        return msgspec.structs.replace(record, rollout=chosen)
+
+    def _remembered(self, record: EndpointRecord, commands: tuple[canary.Command, ...]) -> EndpointRecord:
+        """The record with what commands ask to be remembered. What runs and is routed follows from the state."""
+        for command in commands:
+            match command:
+                case canary.RetireReplicas(after_s=after_s) if record.rollout.stable is not None:
+                    old = record.rollout.stable
+                    retiring = Retiring(old, self._clock.wall_s() + after_s)
+                    record = msgspec.structs.replace(
+                        record, retiring=(*record.retiring, retiring), previous=old.version
+                    )
+                case canary.SetWeights(canary_bp=weight_bp):
+                    assert weight_bp == record.rollout.canary_bp, (weight_bp, record.rollout.state)
+                case _:
+                    pass
+        return record
+
+    def _follow(self, record: EndpointRecord) -> None:
+        """What comes after a transition: the analysis of the next step, or the next rollout."""
+        match record.rollout.state:
+            case canary.Shadowing() | canary.Stepping() | canary.Baking():
+                self._analyses.enter_step(record, self._clock.monotonic_s())
+            case canary.RolledBack():
+                self.make_way(record.endpoint)
+            case _:
+                pass
