@@ -16,6 +16,7 @@ def folder(tmp_path):
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     for path in [*ROOT.glob("*.md"), ROOT / "mkdocs.yml"]:
         shutil.copy(path, tmp_path)
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     (tmp_path / "benchmarks" / "peers").mkdir(parents=True)
     (tmp_path / "benchmarks" / "peers" / "bare_relay.c").touch()
     return tmp_path

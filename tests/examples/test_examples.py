@@ -1,0 +1,119 @@
+"""Every file of examples/ does what it says, against a gateway with real sockets and without Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import Future
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import uvloop
+import yaml
+
+from divisions.control import FULL_BP
+from divisions.online_store import OnlineRow, OnlineStoreWriter
+from divisions.pipeline.file import load_pipeline
+from tests.router.gateway_world import World, minutes_score, world
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+MINUTES = {"c-1": 100, "c-2": 200}
+
+
+def by_minutes(rows_NF: np.ndarray) -> np.ndarray:
+    return minutes_score(np.nan_to_num(rows_NF, nan=750.0))
+
+
+@pytest.fixture(scope="module")
+def url():
+    """A gateway in a thread, with one version and two customers in the online store."""
+    started: Future[World] = Future()
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        async with world() as it:
+            await it.route([await it.replica("3.1", by_minutes)])
+            rows = [OnlineRow(name, 1.0, {"minutes": minutes, "plan": "gold"}) for name, minutes in MINUTES.items()]
+            OnlineStoreWriter(it.folder / "online.db", "churn").upsert(rows)
+            started.set_result(it)
+            await stop.wait()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        loop = runner.get_loop()
+        thread = threading.Thread(target=runner.run, args=[serve()], daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{started.result(20).port}"
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(20)
+
+
+def output(name: str, url: str) -> str:
+    ran = subprocess.run(
+        [sys.executable, str(EXAMPLES / name), url], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_predict(url):
+    told = output("predict.py", url)
+    assert "c-1: 0.100 by version 3.1" in told
+    assert "c-2: 0.200" in told
+    assert "error: " in told
+
+
+def test_predict_async(url):
+    assert output("predict_async.py", url) == "20 answers; versions by customer: {'c-1': '3.1', 'c-2': '3.1'}\n"
+
+
+def test_infer_tritonclient(url):
+    told = output("infer_tritonclient.py", url)
+    assert "ready: True" in told
+    assert "version 3.1: [0.75 0.75 0.75 0.75]" in told
+
+
+def test_infer_json(url):
+    told = output("infer_json.py", url)
+    assert "churn_probability of version 3.1: [0.75]" in told
+    assert re.search(r"^400: \S", told, re.MULTILINE)
+
+
+def test_pipeline():
+    pipeline = load_pipeline(EXAMPLES / "pipeline.yaml")
+    assert pipeline.deployment.endpoint == "churn"
+    assert pipeline.deployment.steps_bp == (500, 2_000, 5_000, FULL_BP)
+    assert pipeline.deployment.analysis.holdback_bp == 300
+    assert pipeline.deployment.analysis.guards == ("latency", "errors", "predictions")
+    assert [gate.metric for gate in pipeline.validation.gates] == ["auc", "calibration_error", "drift_score"]
+
+
+def test_the_scrape_configuration_reaches_metrics(url):
+    (job,) = yaml.safe_load((EXAMPLES / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["127.0.0.1:8000"]}]  # the defaults of the settings
+    scraped = httpx.get(url + job["metrics_path"])
+    assert scraped.status_code == 200
+    assert "divisions_ready_replicas" in scraped.text
+
+
+def test_alert_rules_name_metrics_and_labels_that_exist():
+    documented = dict(
+        re.findall(r"^\| `(divisions_\w+)` \| ?([\w, ]*) \|", (ROOT / "docs/metrics.md").read_text(), re.M)
+    )
+    (group,) = yaml.safe_load((EXAMPLES / "alerts.yml").read_text())["groups"]
+    for rule in group["rules"]:
+        metrics = re.findall(r"divisions_\w+", rule["expr"])
+        assert metrics, rule["alert"]
+        assert set(metrics) <= set(documented), rule["alert"]
+        labels = {label for metric in metrics for label in re.findall(r"\w+", documented[metric])}
+        assert set(re.findall(r"\$labels\.(\w+)", rule["annotations"]["summary"])) <= labels, rule["alert"]
+
+
+def test_every_example_is_in_the_list():
+    listed = set(re.findall(r"`([\w.]+\.(?:py|ya?ml))`", (EXAMPLES / "README.md").read_text()))
+    assert listed == {path.name for path in EXAMPLES.iterdir() if path.suffix in {".py", ".yaml", ".yml"}}
