@@ -1,4 +1,4 @@
-"""``<home>/cluster.json``: which cluster of this home is up, and where. Written whole or not at all."""
+"""``<home>/cluster.json``: which cluster of this home is up, and where. Each write replaces the whole file."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pathlib import Path
 import msgspec
 
 from deploy.cluster.processes import is_alive
-from divisions.errors import AlreadyRunningError, ClusterError, NotRunningError
+from divisions.errors import AlreadyRunningError, ClusterError
 
 NAME = "cluster.json"
 STARTING, UP, STOPPING = "starting", "up", "stopping"
 
 
 class Cluster(msgspec.Struct, frozen=True):
-    """A running cluster. ``pid`` and ``start_ticks`` are those of its supervisor (`deploy.cluster.supervisor`),
-    ``phase`` is ``starting`` until it serves and ``stopping`` at the end, ``runtime`` is its folder of sockets and
-    Ray's files."""
+    """A cluster.
+
+    ``pid`` and ``start_ticks`` identify its supervisor (`deploy.cluster.supervisor`). ``phase`` is ``starting`` until
+    it serves, then ``up``, and ``stopping`` at the end. ``runtime`` is the folder of its sockets and Ray's files.
+    """
 
     pid: int
     start_ticks: int
@@ -36,7 +38,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
 
 def read_cluster(home: Path) -> Cluster | None:
-    """None when there is no file. The cluster it tells of may have ended: see `Cluster.is_alive`.
+    """None when there is no file. The cluster may have ended since the file was written: see `Cluster.is_alive`.
 
     Raises:
         ClusterError: the file is damaged.
@@ -72,15 +74,3 @@ def require_down(home: Path) -> None:
             f"a cluster of {home} {state} (pid {cluster.pid}, {cluster.gateway_url})",
             remedy="stop it with `divisions down`, or choose another DIVISIONS_HOME",
         )
-
-
-def require_up(home: Path) -> Cluster:
-    """Raises: NotRunningError: no cluster of this home serves."""
-    cluster = read_cluster(home)
-    if cluster is None or not cluster.is_alive:
-        raise NotRunningError(f"no cluster of {home} is up", remedy="start one with `divisions up`")
-    if cluster.phase != UP:
-        raise NotRunningError(
-            f"the cluster of {home} is {cluster.phase} (pid {cluster.pid})", remedy="try again shortly"
-        )
-    return cluster

@@ -1,6 +1,6 @@
-"""Processes of a cluster: telling them from all others, and ending them. By pid, never by a name.
+"""Finds the processes of a cluster, and ends them. By pid, never by name.
 
-A pid alone is not an identity, for pids are used again: a process is a pid and its start time.
+A pid alone is not an identity, because the kernel uses pids again. A process is identified by its pid and start time.
 """
 
 from __future__ import annotations
@@ -10,89 +10,88 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
-PROC = Path("/proc")
+import psutil
+
 _POLL_S = 0.05
 _DRIVER_LOG = "python-core-driver"
+_ENDED = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
-    """What ``/proc/<pid>/stat`` says. ``start_ticks`` counts from the machine's start."""
+def start_ticks(pid: int) -> int | None:
+    """When a process started, in clock ticks since the machine's start; None when there is no such process.
 
-    state: str
-    parent: int
-    session: int
-    start_ticks: int
-
-
-def read_stat(pid: int, proc: Path = PROC) -> Stat | None:
-    """None when there is no such process."""
+    psutil gives wall-clock time, which moves when the machine's clock is set. Ticks are comparable for ever.
+    """
     try:
-        text = (proc / str(pid) / "stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    # The second field is the name in brackets, and may hold anything.
-    fields = text.rpartition(")")[2].split()
-    return Stat(state=fields[0], parent=int(fields[1]), session=int(fields[3]), start_ticks=int(fields[19]))
+    # The second field is the name in brackets, which may contain anything. Field 22 is the start.
+    return int(text.rpartition(")")[2].split()[19])
 
 
-def is_alive(pid: int, start_ticks: int, proc: Path = PROC) -> bool:
-    """Whether this very process still runs; one that ended and was not waited for does not."""
-    stat = read_stat(pid, proc)
-    return stat is not None and stat.start_ticks == start_ticks and stat.state not in "ZX"
+def is_alive(pid: int, ticks: int) -> bool:
+    """Whether exactly this process still runs. A process that ended but was not waited for (a zombie) does not."""
+    return start_ticks(pid) == ticks and not _has_ended(pid)
 
 
-def find_owned(folder: Path, session: int = 0, proc: Path = PROC) -> list[int]:
+def _has_ended(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() in _ENDED
+    except psutil.NoSuchProcess:
+        return True
+
+
+def find_owned(folder: Path, session: int = 0) -> list[int]:
     """The processes that belong to the cluster whose runtime folder is ``folder``.
 
-    Such a process is in the cluster's session, or is one of Ray's or Python's that names the folder in its command
-    line, or holds a file below it open: every process of Ray keeps its log open there. (Ray overwrites the
-    environment of some.) Drivers, which hold one too, are clients of the cluster and not its own; a pager that shows
-    a log is nothing of ours at all.
+    A process belongs to it if it is in the cluster's session. A process of Ray or Python also belongs to it if its
+    command line names the folder, or if it has a file in the folder open: every process of Ray keeps its log open
+    there. (Ray overwrites the environment of some, so that cannot be used.) Drivers have a log open there too, but
+    they are clients of the cluster. A pager that shows a log does not belong to it either.
     """
-    marker = os.fsencode(folder)
     owned = []
-    for entry in proc.glob("[0-9]*"):
-        pid = int(entry.name)
-        stat = read_stat(pid, proc)
-        if stat is None or stat.state in "ZX" or pid == os.getpid():
+    for process in psutil.process_iter():
+        if process.pid == os.getpid():
             continue
-        is_ours = session and stat.session == session
-        if is_ours or (_is_ray_or_python(entry) and (_names(entry, marker) or _holds(entry, folder))):
-            owned.append(pid)
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.status() in _ENDED:
+                continue
+            is_in_session = bool(session) and os.getsid(process.pid) == session
+            if is_in_session or (_is_ray_or_python(process) and (_names(process, folder) or _holds(process, folder))):
+                owned.append(process.pid)
     return sorted(owned)
 
 
-def _is_ray_or_python(entry: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return (entry / "exe").readlink().name.startswith(("python", "raylet", "gcs_server"))
+def _is_ray_or_python(process: psutil.Process) -> bool:
+    return Path(process.exe()).name.startswith(("python", "raylet", "gcs_server"))
+
+
+def _names(process: psutil.Process, folder: Path) -> bool:
+    """Whether an argument contains the folder's path, and not just that of a folder with a longer name."""
+    path = str(folder)
+    for argument in process.cmdline():
+        position = argument.find(path)
+        if position >= 0 and argument[position + len(path) : position + len(path) + 1] in {"/", ""}:
+            return True
     return False
 
 
-def _names(entry: Path, marker: bytes) -> bool:
-    with contextlib.suppress(OSError):
-        arguments = (entry / "cmdline").read_bytes()
-        position = arguments.find(marker)
-        return position >= 0 and arguments[position + len(marker) : position + len(marker) + 1] in {b"/", b"\0", b""}
-    return False
-
-
-def _holds(entry: Path, folder: Path) -> bool:
-    inside = str(folder) + "/"
-    with contextlib.suppress(OSError):
-        for link in (entry / "fd").iterdir():
-            with contextlib.suppress(OSError):
-                target = os.readlink(link)
-                if target.startswith(inside) and not Path(target).name.startswith(_DRIVER_LOG):
-                    return True
+def _holds(process: psutil.Process, folder: Path) -> bool:
+    # Not psutil's open_files(): it leaves out files that were deleted, such as logs of a folder that was removed.
+    inside = f"{folder}/"
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):
+            target = os.readlink(link)
+            if target.startswith(inside) and not Path(target).name.startswith(_DRIVER_LOG):
+                return True
     return False
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Looks until the condition holds; False when it does not in time."""
+    """Checks repeatedly until the condition holds. False when it does not hold in time."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() >= deadline_s:
@@ -102,11 +101,11 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 
 def end(find: Callable[[], Iterable[int]], grace_s: float) -> None:
-    """Ends all processes that ``find`` finds: asks them to, and kills those that are there after ``grace_s``."""
+    """Ends all processes that ``find`` finds: SIGTERM first, and SIGKILL for those still there after ``grace_s``."""
     _signal(find(), signal.SIGTERM)
     if wait_until(lambda: not list(find()), grace_s):
         return
-    for _ in range(100):  # a process that is killed may just have started another
+    for _ in range(100):  # a process may have started another one just before it was killed
         pids = list(find())
         if not pids:
             return

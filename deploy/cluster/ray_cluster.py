@@ -1,7 +1,7 @@
-"""Brings an embedded cluster up: Ray's head, Ray Serve, the controller, the gateways. All of it, or nothing.
+"""Starts an embedded cluster: Ray's head, Ray Serve, the controller, the gateways. Either all of it runs, or nothing.
 
-`deploy.cluster.shutdown` takes it down again. What runs is told by ``<home>/cluster.json`` from the moment there is a
-process, so that ``divisions down`` works after whatever end of ``divisions up``.
+`deploy.cluster.shutdown` stops it. ``<home>/cluster.json`` exists as soon as the first process runs, so that
+``divisions down`` works however ``divisions up`` ended.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 from deploy.cluster import cluster_file, ports, ray_head, shutdown
 from deploy.cluster.cluster_file import Cluster
 from deploy.cluster.gateway_address import answers_ok, gateway_url
-from deploy.cluster.processes import read_stat, wait_until
+from deploy.cluster.processes import start_ticks, wait_until
 from deploy.cluster.secret_files import create_private_folder, create_tokens
 from divisions.clock import Clock
 from divisions.errors import AlreadyRunningError, ClusterError
@@ -37,13 +37,13 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
     """Starts a cluster and returns when its gateways answer.
 
     Args:
-        settings: of the cluster; all of its processes get them.
+        settings: of the cluster; all of its processes have the same.
         ends_with_us: whether the cluster ends when this process does, even by ``kill -9``.
 
     Raises:
         AlreadyRunningError: a cluster of this home is up or starting.
-        PortInUseError: somebody listens on one of our ports.
-        ClusterError: it does not start. Nothing is left running, then or on an interrupt.
+        PortInUseError: another process listens on one of our ports.
+        ClusterError: it does not start. Nothing is left running, also after an interrupt.
     """
     create_private_folder(settings.home)
     with _starting_alone(settings.home):
@@ -71,7 +71,7 @@ def _starting_alone(home: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise AlreadyRunningError(
-                f"another `divisions up` of {home} is at work", remedy="wait for it, or stop it"
+                f"another `divisions up` of {home} is starting", remedy="wait for it, or stop it"
             ) from None
         yield
 
@@ -111,12 +111,11 @@ def _start_head(settings: Settings, clock: Clock, ends_with_us: bool) -> Cluster
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal is ours to handle, not Ray's
+            start_new_session=True,  # a Ctrl-C in the terminal must reach us only, not Ray
         )
-    stat = read_stat(process.pid)
     cluster = Cluster(
         pid=process.pid,
-        start_ticks=stat.start_ticks if stat else 0,
+        start_ticks=start_ticks(process.pid) or 0,
         phase=cluster_file.STARTING,
         ray_address=f"{ray_head.HOST}:{settings.gcs_port}",
         dashboard_url=f"http://{ray_head.HOST}:{settings.dashboard_port}",
@@ -127,13 +126,11 @@ def _start_head(settings: Settings, clock: Clock, ends_with_us: bool) -> Cluster
         allow_faults=settings.allow_faults,
     )
     cluster_file.write_cluster(settings.home, cluster)
-    # Ray writes this file when its head is complete.
+    # Ray writes this file when all processes of its head run.
     is_ready = ray_head.temp_dir(runtime) / "ray_current_cluster"
     wait_until(lambda: is_ready.exists() or not cluster.is_alive, HEAD_DEADLINE_S)
     if not (is_ready.exists() and cluster.is_alive):
-        raise ClusterError(
-            f"Ray's head did not start: {_last_error(log_path)}", remedy=f"the whole story is in {log_path}"
-        )
+        raise ClusterError(f"Ray's head did not start: {_last_error(log_path)}", remedy=f"see {log_path}")
     return cluster
 
 
@@ -176,5 +173,5 @@ def _start_service(settings: Settings, cluster: Cluster, progress: Progress, clo
                 )
             current.detail = f"{settings.gateways} at {cluster.gateway_url}"
     finally:
-        # The cluster does not need us: its actors are detached. We must not die with its head.
+        # The cluster does not need us: its actors are detached. A connected process would die with the head.
         ray.shutdown()

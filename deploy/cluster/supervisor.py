@@ -1,13 +1,13 @@
-"""The one parent of all processes of an embedded cluster. When it ends, for whatever reason, so do all of them.
+"""The parent of all processes of an embedded cluster. When it ends, for whatever reason, it ends all of them.
 
-    divisions up --foreground     (when it dies, the kernel tells the supervisor)
+    divisions up --foreground     (when it dies, the kernel signals the supervisor)
       └── supervisor              a session of its own; adopts every orphan below it (child subreaper)
-            └── ray start --block (when the supervisor dies, the kernel tells it)
+            └── ray start --block (when the supervisor dies, the kernel signals it)
                   └── GCS, raylet, dashboard, … └── workers: controller, gateways, replicas
 
-Ray's workers and agents outlive a raylet that is killed, by seconds or for good, and cannot be told by their parent
-any more once they are orphans. A subreaper stays the ancestor of them all, so it can end them by pid, and be certain
-that none is left when it has no child any more. It needs nothing but the standard library, and hardly any memory.
+Ray's workers and agents outlive a killed raylet, by seconds or for good. As orphans they can no longer be found by
+their parent. The kernel gives orphans to the nearest subreaper, so the supervisor can end them by pid, and it knows
+that none is left when it has no children.
 
     python -m deploy.cluster.supervisor GRACE_S PARENT_PID -- COMMAND…      PARENT_PID 0: live on without the parent
 """
@@ -24,15 +24,17 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
+import psutil
+
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _PR_SET_CHILD_SUBREAPER = 36
 _ORPHANS_GRACE_S = 2.0
-"""How long processes that the head has left behind may take to notice."""
+"""How long orphans of the head may take to end by themselves."""
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class _StopAsked(BaseException):
-    """A signal asked us to end."""
+    """A signal asks us to end."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -44,9 +46,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         if int(parent):
             _end_with_parent()
-            if os.getppid() != int(parent):  # it died before the kernel knew our wish
+            if os.getppid() != int(parent):  # it died before we asked the kernel
                 return 0
-        # There are no threads here that the child could deadlock on.
+        # preexec_fn is safe: we have no threads that could hold a lock.
         running = subprocess.Popen(command, preexec_fn=_end_with_parent, stdin=subprocess.DEVNULL).pid  # noqa: PLW1509
         status = _wait_for(running)
         running = 0
@@ -73,7 +75,7 @@ def _end_with_parent() -> None:
 
 
 def _wait_for(head: int) -> int:
-    """Waits for the head's end, and takes orphans that ended off the process table meanwhile; returns its status."""
+    """Waits until the head ends, and returns its status. Meanwhile it reaps orphans that ended."""
     while True:
         pid, status = os.waitpid(-1, 0)
         if pid == head:
@@ -81,9 +83,9 @@ def _wait_for(head: int) -> int:
 
 
 def _end_all(head: int, grace_s: float) -> None:
-    """Asks the head to end (it ends what it started), then ends what is left; returns when there is no child.
+    """Asks the head to end (it ends what it started), then ends the rest. Returns when there is no child left.
 
-    ``head`` 0 means that it ended already.
+    ``head`` 0 means that the head has ended already.
     """
     if head:
         with contextlib.suppress(ProcessLookupError):
@@ -99,21 +101,10 @@ def _end_all(head: int, grace_s: float) -> None:
                 deadline_s = min(deadline_s, time.monotonic() + _ORPHANS_GRACE_S)
             continue
         if time.monotonic() >= deadline_s:
-            for pid in _children():
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            for child in psutil.Process().children():
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
         time.sleep(0.05)
-
-
-def _children() -> list[int]:
-    own = os.getpid()
-    found = []
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
-                if int(file.read().rpartition(")")[2].split()[1]) == own:
-                    found.append(int(name))
-    return found
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def test_a_free_port_is_free_and_stays_free():
 
 
 @pytest.mark.parametrize("is_shared", [False, True])
-def test_a_port_somebody_listens_on_is_refused_though_they_would_share_it(is_shared):
+def test_a_port_in_use_is_refused_even_if_its_owner_would_share_it(is_shared):
     with listener(is_shared=is_shared) as server:
         port = server.getsockname()[1]
         with pytest.raises(PortInUseError, match=f"127.0.0.1:{port} for the gateway") as caught:
@@ -38,7 +38,7 @@ def test_a_port_with_connections_in_time_wait_is_free():
     port = server.getsockname()[1]
     client = socket.create_connection(("127.0.0.1", port))
     connection, _ = server.accept()
-    connection.close()  # the side that closes first keeps the pair in TIME_WAIT
+    connection.close()  # the side that closes first stays in TIME_WAIT
     client.close()
     server.close()
     ports.require_free("127.0.0.1", port, "the gateway", "wait")
@@ -54,12 +54,12 @@ def test_chosen_ports_differ():
     assert len(set(chosen)) == 20
 
 
-def test_the_listener_of_a_port_nobody_has_is_nobody():
+def test_a_free_port_has_no_listener():
     (port,) = ports.choose_free(1)
     assert ports.describe_listener(port) == ""
 
 
-def test_two_purposes_with_one_port_are_refused_and_both_are_named():
+def test_two_purposes_with_the_same_port_are_refused_and_named():
     ports.require_distinct({"the gateway": 1, "the dashboard": 2, "the head": 3})
     with pytest.raises(SettingsError, match="the gateway and the head cannot both have port 8000"):
         ports.require_distinct({"the gateway": 8000, "the dashboard": 8265, "the head": 8000})

@@ -1,17 +1,19 @@
 import os
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 
-from deploy.cluster.processes import end, find_owned, is_alive, read_stat, wait_until
+from deploy.cluster.processes import end, find_owned, is_alive, start_ticks, wait_until
 
 SLEEP = "import time; time.sleep(60)"
 
 
 @pytest.fixture
 def started():
-    """Starts Python processes and ends those that a test left."""
+    """Starts Python processes; ends those that a test leaves."""
     processes = []
 
     def start(*arguments, **options):
@@ -26,25 +28,32 @@ def started():
 
 
 def identity(process):
-    return process.pid, read_stat(process.pid).start_ticks
+    return process.pid, start_ticks(process.pid)
 
 
-def test_a_process_is_alive_until_it_ends_even_when_nobody_has_waited_for_it(started):
+def test_a_zombie_is_not_alive(started):
     process = started("-c", "input()", stdin=subprocess.PIPE)
     pid, ticks = identity(process)
     assert is_alive(pid, ticks)
     assert not is_alive(pid, ticks + 1)
     process.stdin.close()
     assert wait_until(lambda: not is_alive(pid, ticks), 10.0)
-    assert read_stat(pid).state == "Z"
+    assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_a_name_with_brackets_and_blanks_does_not_confuse(tmp_path):
-    (tmp_path / "7").mkdir()
-    fields = ["S", "1", "7", "42", *["0"] * 15, "99", "0"]
-    (tmp_path / "7" / "stat").write_text(f"7 (ray::A) b (x) {' '.join(fields)}")
-    stat = read_stat(7, tmp_path)
-    assert (stat.state, stat.parent, stat.session, stat.start_ticks) == ("S", 1, 42, 99)
+def test_a_process_with_brackets_and_blanks_in_its_name_is_identified(started):
+    name = "ray::A) b (x"
+    naming = f"open('/proc/self/comm', 'w').write({name!r}); print('named', flush=True); input()"
+    process = started("-c", naming, stdin=subprocess.PIPE)
+    assert process.stdout.readline() == "named\n"
+    age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks(process.pid) / os.sysconf("SC_CLK_TCK")
+    assert 0.0 <= age_s < 600.0
+    assert is_alive(*identity(process))
+
+
+def test_a_pid_without_a_process_has_no_start():
+    assert start_ticks(2**22 + 1) is None  # above the kernel's largest pid
+    assert not is_alive(2**22 + 1, 0)
 
 
 def test_processes_of_a_cluster_are_found_by_command_open_file_and_session(started, tmp_path):
@@ -80,7 +89,7 @@ def test_a_pager_that_shows_a_log_of_the_cluster_is_left_alone(tmp_path):
         pager.wait()
 
 
-def test_ending_asks_first_and_kills_who_does_not_listen(started):
+def test_ending_asks_first_and_kills_a_process_that_ignores_it(started):
     deaf = started(
         "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
     )

@@ -30,17 +30,17 @@ def test_every_port_is_set_and_no_two_are_the_same():
     assert {7001, 7002} <= set(chosen)
 
 
-def test_a_small_machine_has_room_for_two_versions_and_a_training_run():
+def test_a_small_machine_declares_enough_cpus_for_two_versions_and_a_training_run():
     assert options()["num-cpus"] == "8"
     assert "--num-cpus=64" in head_command(SETTINGS, Path("/tmp/x"), FREE, num_cores=32)
 
 
-def test_processes_of_the_cluster_read_the_very_settings_of_the_command_line():
+def test_processes_of_the_cluster_read_the_settings_of_the_command_line():
     environment = head_environment(SETTINGS, {"DIVISIONS_PORT": "1", "PATH": "/bin"}, FREE)
     assert load_settings(environment) == SETTINGS
 
 
-def test_variables_that_belong_to_another_cluster_stay_behind():
+def test_variables_of_another_cluster_are_not_inherited():
     environment = head_environment(
         SETTINGS,
         {"RAY_ADDRESS": "other:6379", "RAY_AUTH_TOKEN": "secret", "RAY_AUTH_MODE": "disabled", "LANG": "C"},

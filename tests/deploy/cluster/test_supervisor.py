@@ -1,4 +1,4 @@
-"""The supervisor with real processes: whatever ends, nothing below it is left."""
+"""The supervisor with real processes: whichever process ends, none below it is left."""
 
 import os
 import signal
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster.processes import is_alive, read_stat, wait_until
+from deploy.cluster.processes import is_alive, start_ticks, wait_until
 
-# Like `ray start`: starts a worker in a session of its own that does not listen to SIGTERM, and tells its pid.
+# Like `ray start`: starts a worker in its own session that ignores SIGTERM, and prints its pid.
 HEAD = """
 import signal, subprocess, sys, time
 deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
@@ -20,7 +20,7 @@ print(worker.pid, flush=True)
 time.sleep(float(sys.argv[1]))
 sys.exit(3)
 """
-# Like `divisions up --foreground`: starts a supervisor, and tells its pid.
+# Like `divisions up --foreground`: starts a supervisor, and prints its pid.
 PARENT = """
 import os, subprocess, sys, time
 head = [sys.executable, "-c", sys.argv[1], "60"]
@@ -50,7 +50,7 @@ def started():
 
 
 def alive(pid):
-    ticks = read_stat(pid).start_ticks
+    ticks = start_ticks(pid)
     return lambda: is_alive(pid, ticks)
 
 
@@ -59,7 +59,7 @@ def supervise(started, *, head_lives_s=60):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_supervisor_that_is_asked_to_end_leaves_nothing(started, number):
+def test_a_stopped_supervisor_leaves_no_process(started, number):
     supervisor = supervise(started)
     worker_is_alive = alive(int(supervisor.stdout.readline()))
     supervisor.send_signal(number)
@@ -67,7 +67,7 @@ def test_a_supervisor_that_is_asked_to_end_leaves_nothing(started, number):
     assert not worker_is_alive()
 
 
-def test_a_head_that_ends_by_itself_takes_its_orphans_along(started):
+def test_when_the_head_ends_its_orphans_are_killed(started):
     supervisor = supervise(started, head_lives_s=0.2)
     worker_is_alive = alive(int(supervisor.stdout.readline()))
     assert supervisor.wait(20) == 1
@@ -75,7 +75,7 @@ def test_a_head_that_ends_by_itself_takes_its_orphans_along(started):
     assert "status 3" in supervisor.stdout.read()
 
 
-def test_a_parent_that_is_killed_takes_the_whole_cluster_along(started):
+def test_when_the_parent_is_killed_the_whole_cluster_ends(started):
     parent = started("-c", PARENT, HEAD)
     pids = [int(parent.stdout.readline()) for _ in range(2)]
     checks = [alive(pid) for pid in pids]
