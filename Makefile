@@ -1,9 +1,9 @@
-# Everything a fresh machine needs installs itself: `make run` and `make test` are the only set-up there is.
+# `make run` and `make test` install everything that a fresh machine needs.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Not quiet: it takes minutes, and pip shows what it is at.
+# Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .PHONY: install native run demo test test-fast test-compiled browser gpu check docs bench clean
@@ -25,8 +25,8 @@ $(VENV)/.dev: $(VENV)/.run
 
 install: $(VENV)/.run
 
-# The gateway's hot path as machine code, once per version of its source. Without a C compiler and Python's headers
-# gateways run the same modules as Python, which a note says.
+# Compiles the gateway's hot path, once per version of its source. Without a C compiler and Python's headers,
+# gateways run the same modules as Python, and a note says so.
 native: $(VENV)/.run
 	@$(BIN)/python -m deploy.compile_gateway || true
 
@@ -36,18 +36,18 @@ run: $(VENV)/.run native
 demo: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.demo
 
-# Whatever starts a cluster runs the compiled hot path; the router's own tests run both forms.
+# Every test with a cluster runs the compiled hot path. The router's own tests run both forms.
 test: $(VENV)/.dev native browser
 	$(BIN)/python -m pytest
 	@$(MAKE) --no-print-directory test-compiled
 
-# Those of its tests that meet compiled modules.
+# The router's tests that import compiled modules.
 COMPILED_TESTS = $$(grep -rlE 'gateway_world|router\.(http|predict|oip)[. ]|router\.evidence import .*split' --include='test_*.py' tests/router)
 test-compiled: $(VENV)/.dev native
 	@if $(BIN)/python -c 'from router.gateway import native; raise SystemExit(not native.folder().is_dir())'; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
 	else echo "note: the compiled hot path is not tested, because it could not be compiled" >&2; fi
 
-# The page is tested in a real browser. Where it is neither there nor ours to install, those tests are skipped, and say so.
+# The page is tested in a real browser. Where it is absent and we may not install it, those tests are skipped with a note.
 browser:
 	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
 	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
@@ -60,8 +60,8 @@ browser:
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not e2e and not gpu"
 
-# Needs an NVIDIA GPU; uses whatever of TensorRT, ONNX Runtime with CUDA and PyTorch with CUDA is installed. With
-# GPU_PYTHON=python3 it installs nothing and takes what that Python has; docs/gpu.md says what it must have.
+# Needs an NVIDIA GPU. Uses those of TensorRT, ONNX Runtime with CUDA and PyTorch with CUDA that are installed. With
+# GPU_PYTHON=python3 it installs nothing and uses that Python; docs/gpu.md lists the packages it must have.
 GPU_PYTHON ?=
 GPU_OPTIONS ?= $(if $(GPU_PYTHON),--untrained)
 gpu: $(if $(GPU_PYTHON),,$(VENV)/.dev)

@@ -1,7 +1,7 @@
 """Compiles the gateway's hot path to machine code: ``python -m deploy.compile_gateway``.
 
-Optional. It takes about half a minute, a C compiler, Python's headers and mypyc, and makes a request about a quarter
-cheaper (docs/data-plane.md). Where it fails, gateways run the same modules as Python.
+Optional. It takes about half a minute, and needs a C compiler, Python's headers and mypyc. It makes requests cheaper
+(docs/data-plane.md says how much). Where compiling fails, gateways run the same modules as Python.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ TAIL_LINES = 15
 def main() -> int:
     try:
         print(compile_package())
-    except (DivisionsError, OSError) as error:  # OSError: the package's folder is not ours to write to, or full
+    except (DivisionsError, OSError) as error:  # OSError: we may not write to the folder, or the disk is full
         print(f"note: gateways run as Python, which takes more time per request: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def compile_package(package: Path = native.PACKAGE) -> Path:
-    """Compiles, unless that was done already; returns the folder. What was compiled of older code is removed.
+    """Compiles, unless that was done already; returns the folder. Removes what was compiled from older code.
 
     Args:
         package: the folder of the package `router`.
 
     Raises:
-        ClusterError: something that compiling takes is missing, or it failed.
+        ClusterError: something that compiling needs is missing, or compiling failed.
     """
     target = native.folder(package)
     if target.is_dir():
@@ -59,7 +59,7 @@ def compile_package(package: Path = native.PACKAGE) -> Path:
 
 
 def copy_source(package: Path, into: Path) -> Path:
-    """Copies a package's folder into another one, without anything compiled; returns the copy."""
+    """Copies a package's source into another folder; returns the copy."""
     copy = into / package.name
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("_native", "__pycache__"))
     return copy
@@ -75,7 +75,7 @@ def _require_tools() -> None:
 
 def _run_mypyc(work: Path) -> None:
     sources = " ".join(f"router/{name}.py" for name in native.HOT_PATH)
-    # `-P`: the folder's modules are to be compiled, not imported.
+    # `-P`: compile the folder's modules, do not import them.
     command = [
         sys.executable,
         "-P",
@@ -92,11 +92,11 @@ def _run_mypyc(work: Path) -> None:
     done = subprocess.run(command, cwd=work, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
     if done.returncode:
         tail = "\n".join(done.stdout.splitlines()[-TAIL_LINES:])
-        raise ClusterError(f"the hot path could not be compiled:\n{tail}", remedy="see what the compiler says above")
+        raise ClusterError(f"the hot path could not be compiled:\n{tail}", remedy="see the compiler's output above")
 
 
 def _install(built: Path, target: Path) -> None:
-    """Puts a finished build in its place, all at once."""
+    """Moves a finished build to its place in one step."""
     target.parent.mkdir(exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=".", dir=target.parent))
     shutil.copytree(built, staging, dirs_exist_ok=True)
@@ -105,10 +105,10 @@ def _install(built: Path, target: Path) -> None:
         staging.rename(target)
     except OSError:
         shutil.rmtree(staging, ignore_errors=True)
-        if not target.is_dir():  # Else somebody else was faster.
+        if not target.is_dir():  # Otherwise another process was faster.
             raise
     for other in target.parent.iterdir():
-        if other != target and not other.name.startswith("."):  # What begins so may be somebody else's staging.
+        if other != target and not other.name.startswith("."):  # It may be the staging folder of another process.
             shutil.rmtree(other, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""Registering an existing bundle once more, as a version of its own."""
+"""Registers an existing bundle again, as a new version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def register_again(registry: Registry, model: str, source: str) -> RegisteredVer
 
     Raises:
         RegistryError: there is no such version.
-        GateRefusedError: it did not pass; a new number must not launder that.
+        GateRefusedError: it did not pass its gates; a new number must not hide that.
         BundleError: its bundle is damaged.
     """
     version = registry.get_version(model, source)

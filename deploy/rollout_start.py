@@ -1,4 +1,4 @@
-"""From a version in the registry to a rollout of it, judged and sized as the pipeline file says."""
+"""Starts a rollout of a registered version, with the sizes and analysis of the pipeline file."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def start_version(
     faults: Faults | None = None,
     force: bool = False,
 ) -> tuple[RolloutStatus, tuple[str, ...]]:
-    """Wishes for a rollout; returns its status, and notices about what the cluster cannot give.
+    """Requests a rollout; returns its status, and notices about resources that the cluster lacks.
 
     Raises:
         GateRefusedError: the version did not pass its gates.
-        UsageError: the pipeline makes another model.
+        UsageError: the pipeline trains another model.
         OverCommitError: the cluster has too few GPUs.
         RolloutError: the controller refuses.
     """
     if version.model != pipeline.model_name:
         raise UsageError(
-            f"pipeline {pipeline.name} makes {pipeline.model_name}, not {version.model}",
+            f"pipeline {pipeline.name} trains {pipeline.model_name}, not {version.model}",
             remedy="name the model's own pipeline file with --pipeline",
         )
     if version.validation_status is not ValidationStatus.PASSED:

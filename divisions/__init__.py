@@ -12,7 +12,7 @@ __all__ = ["AsyncClient", "Client", "__version__"]
 
 
 def __getattr__(name: str) -> object:
-    # Lazily: whoever only wants a struct or the version must not wait for the client's imports.
+    # Lazily: a program that needs only a struct or the version must not wait for the client's imports.
     if name in {"AsyncClient", "Client"}:
         from divisions.sdk import client
 

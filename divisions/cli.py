@@ -1,11 +1,11 @@
-"""``divisions``: the command line. Parses, calls, and turns every end into one line and an exit status.
+"""``divisions``: the command line. Parses, calls, and turns every outcome into one line and an exit status.
 
 ======  =====================================================================
 status  meaning
 ======  =====================================================================
 0       done
-1       failed: ``error: what is wrong. what to do`` on standard error, in one line; of a pipeline file one per mistake
-2       used wrongly: usage and, where there is one, a suggestion
+1       failed: one line on standard error, ``error: what is wrong. what to do``; for a pipeline file one per mistake
+2       wrong usage: the usage line and, if there is one, a suggestion
 130     interrupted
 ======  =====================================================================
 """
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Runs one command line and returns its exit status; nothing is raised."""
+    """Runs one command line and returns its exit status. Raises nothing."""
     try:
         result = app(args=list(arguments), standalone_mode=False, prog_name="divisions")
     except ClickException as error:
@@ -81,7 +81,7 @@ def execute(arguments: Sequence[str]) -> int:
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader has seen enough, as `head` does
+    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  # the edge of the program; the traceback goes to a file
@@ -95,7 +95,7 @@ def _complain(line: str) -> None:
 
 
 def _crash_line(error: Exception) -> str:
-    """Writes the traceback to a log of the home, and says where."""
+    """Writes the traceback to a log in the home; returns a line that names it."""
     import tempfile
     import traceback
     from pathlib import Path

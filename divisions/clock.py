@@ -14,7 +14,7 @@ class Clock(Protocol):
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds since some fixed point; never goes back. Comparable between processes of one host."""
+        """Seconds since a fixed point; never goes back. Comparable between processes of one host."""
         ...
 
 
@@ -26,7 +26,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock for tests: it stands still until it is told to move."""
+    """A clock for tests: it stands still until `advance` moves it."""
 
     def __init__(self, wall_s: float = 1_736_812_800.0, monotonic_s: float = 0.0) -> None:
         self._wall_s = wall_s

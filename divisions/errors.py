@@ -14,35 +14,35 @@
     ├── GateRefusedError        the model was trained, but a validation gate refused it
     ├── RegistryError           the model registry is unreachable or lacks the version
     ├── BundleError             a bundle is damaged, or was changed after it was written
-    ├── EngineError             an engine cannot be opened, or does not answer as the others do
-    │   ├── EngineUnavailableError  the engine that the version insists on is not to be had here
-    │   └── OverCommitError         more of a GPU is asked for than there is
+    ├── EngineError             an engine cannot be opened, or its answers differ from the others'
+    │   ├── EngineUnavailableError  the engine that the version requires is not available here
+    │   └── OverCommitError         the request exceeds the GPUs of the cluster
     ├── OnlineStoreError        the online feature store is damaged or locked
     ├── ClusterError            the cluster is not in the state the command needs
     │   ├── AlreadyRunningError
     │   ├── NotRunningError
     │   └── PortInUseError
-    ├── AccessDeniedError       the control API refuses us: no token, or a wrong one
+    ├── AccessDeniedError       the control API refuses us: the token is absent or wrong
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
-    │   ├── ConflictError           somebody else changed the rollout first
+    │   ├── ConflictError           another caller changed the rollout first
     │   │   └── StaleGenerationError    the rollout has moved on since the generation that the caller saw
-    │   ├── LatchedSpecError        this very spec was rolled back before
-    │   ├── ReportError             a gateway's report makes no sense, and is left out
+    │   ├── LatchedSpecError        the same spec was rolled back before
+    │   ├── ReportError             a gateway's report is invalid, and is ignored
     │   └── UnknownVersionError     no such model, endpoint or version
-    ├── FaultsRefusedError      fault injection asked for on a cluster that does not allow it
-    ├── InjectedFaultError      a fault that was asked for has happened
-    ├── UnhealthyReplicaError   a replica cannot answer any more and should be replaced
-    ├── ChannelError            the data channel to a replica broke or spoke nonsense
+    ├── FaultsRefusedError      fault injection on a cluster that does not allow it
+    ├── InjectedFaultError      a fault that was injected on purpose
+    ├── UnhealthyReplicaError   a replica can no longer answer and must be replaced
+    ├── ChannelError            the data channel to a replica broke, or carried invalid data
     └── RequestError            a predict request cannot be answered
         ├── MalformedRequestError   not well-formed (syntax)
-        ├── InvalidFeaturesError    well-formed, but not what the feature schema says
+        ├── InvalidFeaturesError    well-formed, but does not match the feature schema
         ├── UnknownEntityError      the online store has no features for this customer
-        ├── OverloadedError         shed before any work was done (``retry_after_s``)
+        ├── OverloadedError         refused before any work was done (``retry_after_s``)
         ├── DeadlineExceededError   not answered in time
         └── ReplicaFailedError      every attempt failed
 
-No class here knows about HTTP: `router.http.problem` holds the one table from class to status.
+No class here depends on HTTP: `router.http.problem` has the table from class to status.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class GateRefusedError(DivisionsError):
 
 
 class RegistryError(DivisionsError):
-    """The model registry is unreachable or lacks what was asked for."""
+    """The model registry is unreachable, or has no such model or version."""
 
 
 class BundleError(DivisionsError):
@@ -156,15 +156,15 @@ class BundleError(DivisionsError):
 
 
 class EngineError(DivisionsError):
-    """An engine cannot be opened, or does not answer as the others do; a lesser one may."""
+    """An engine cannot be opened, or its answers differ from the others'; the next engine may work."""
 
 
 class EngineUnavailableError(EngineError):
-    """The engine that the version insists on is not to be had here."""
+    """The engine that the version requires is not available here."""
 
 
 class OverCommitError(EngineError):
-    """More of a GPU, or of its memory, is asked for than there is."""
+    """The request exceeds the GPUs of the cluster, or their memory."""
 
 
 class OnlineStoreError(DivisionsError):
@@ -188,7 +188,7 @@ class PortInUseError(ClusterError):
 
 
 class AccessDeniedError(DivisionsError):
-    """The control API refuses us: no token, or a wrong one."""
+    """The control API refuses us: the token is absent or wrong."""
 
 
 class RolloutError(DivisionsError):
@@ -200,7 +200,7 @@ class IllegalEventError(RolloutError):
 
 
 class ConflictError(RolloutError):
-    """Somebody else changed the rollout first, or one is already in progress."""
+    """Another caller changed the rollout first, or one is already in progress."""
 
 
 class StaleGenerationError(ConflictError):
@@ -208,11 +208,11 @@ class StaleGenerationError(ConflictError):
 
 
 class LatchedSpecError(RolloutError):
-    """This very spec was rolled back before and does not start again by itself."""
+    """The same spec was rolled back before; it starts again only when forced."""
 
 
 class ReportError(RolloutError):
-    """A gateway's report makes no sense; it is left out, which costs power but not validity."""
+    """A gateway's report is invalid. It is ignored, which costs statistical power but not validity."""
 
 
 class UnknownVersionError(RolloutError):
@@ -220,19 +220,19 @@ class UnknownVersionError(RolloutError):
 
 
 class FaultsRefusedError(DivisionsError):
-    """Fault injection was asked for on a cluster that was not started with faults allowed."""
+    """Fault injection was requested on a cluster that was not started with faults allowed."""
 
 
 class InjectedFaultError(DivisionsError):
-    """A fault that was asked for has happened: an engine raises it in place of an answer."""
+    """A fault that was injected on purpose: an engine raises it instead of answering."""
 
 
 class UnhealthyReplicaError(DivisionsError):
-    """A replica cannot answer any more and should be replaced."""
+    """A replica can no longer answer and must be replaced."""
 
 
 class ChannelError(DivisionsError):
-    """The data channel to a replica broke or carried something that is not a frame."""
+    """The data channel to a replica broke, or carried something that is not a frame."""
 
 
 class RequestError(DivisionsError):
@@ -244,7 +244,7 @@ class MalformedRequestError(RequestError):
 
 
 class InvalidFeaturesError(RequestError):
-    """The body is well-formed, but not what the feature schema says."""
+    """The body is well-formed, but does not match the feature schema."""
 
 
 class UnknownEntityError(RequestError):
@@ -252,7 +252,7 @@ class UnknownEntityError(RequestError):
 
 
 class OverloadedError(RequestError):
-    """Shed before any work was done; try again after ``retry_after_s`` seconds."""
+    """Refused before any work was done; try again after ``retry_after_s`` seconds."""
 
     def __init__(self, message: str, *, remedy: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, remedy=remedy)
@@ -264,10 +264,10 @@ class DeadlineExceededError(RequestError):
 
 
 class ReplicaFailedError(RequestError):
-    """Every attempt to have the request answered failed."""
+    """Every attempt to answer the request failed."""
 
 
 BY_NAME: dict[str, type[DivisionsError]] = {
     name: kind for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, DivisionsError)
 }
-"""Every class above by its name, for errors that come as text from another process."""
+"""Every class above by its name, for errors that arrive as text from another process."""

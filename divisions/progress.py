@@ -1,4 +1,4 @@
-"""How a run tells where it is: steps with their duration, epochs, and notices."""
+"""How a run reports its progress: steps with their duration, epochs, and notices."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from divisions.clock import Clock
 
 
 class Progress(Protocol):
-    """What shows a run's progress: lines, bars, or a list in a test."""
+    """Shows a run's progress: as lines, as bars, or as a list in a test."""
 
     def step_started(self, name: str) -> None: ...
 
     def step_finished(self, name: str, seconds: float, detail: str) -> None: ...
 
     def step_failed(self, name: str, seconds: float) -> None:
-        """The reason follows as the run's error."""
+        """The run's error tells the reason."""
         ...
 
     def epoch_finished(self, epoch: int, num_epochs: int, metrics: Mapping[str, float]) -> None:
@@ -25,19 +25,19 @@ class Progress(Protocol):
         ...
 
     def notice(self, text: str) -> None:
-        """Something that the reader should know and that is not an error."""
+        """Information that is not an error."""
         ...
 
 
 class Step:
-    """What a step in progress found out; ``detail`` is shown when it has ended."""
+    """The result of a step in progress; ``detail`` is shown when the step ends."""
 
     detail: str = ""
 
 
 @contextlib.contextmanager
 def step(progress: Progress, clock: Clock, name: str) -> Iterator[Step]:
-    """Reports what happens inside as one step."""
+    """Reports the block as one step."""
     progress.step_started(name)
     started_s = clock.monotonic_s()
     current = Step()
@@ -50,7 +50,7 @@ def step(progress: Progress, clock: Clock, name: str) -> Iterator[Step]:
 
 
 class LineProgress:
-    """Plain lines, for logs and pipes. Of the epochs it writes about ten, so that a log stays readable."""
+    """Plain lines, for logs and pipes. It writes only about ten of the epochs, so that a log stays readable."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

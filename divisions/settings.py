@@ -15,9 +15,9 @@ from divisions.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """How to reach S3. Standard AWS variables; None leaves the choice to the AWS provider chain.
+    """How to reach S3, from standard AWS variables. None leaves the choice to the AWS provider chain.
 
-    With an endpoint of one's own and no credentials, requests are anonymous.
+    With a custom endpoint and no credentials, requests are anonymous.
     """
 
     endpoint_url: str | None = None
@@ -40,7 +40,7 @@ class Settings:
     gateways: int = 1
     """Gateway processes per node."""
     compiled: bool = True
-    """Whether gateways run the compiled hot path where there is one."""
+    """Whether gateways run the compiled hot path, if it was compiled."""
     dashboard_port: int = 8265
     """Port of Ray's dashboard and job server."""
     gcs_port: int = 6479
@@ -48,18 +48,18 @@ class Settings:
     tracking_uri: str = ""
     """MLflow tracking and registry URI; empty means SQLite and a folder inside ``home``."""
     allow_faults: bool = False
-    """Whether fault injection may be asked for. Never on in production."""
+    """Whether rollouts may inject faults. Never on in production."""
     allow_buckets: tuple[str, ...] = ()
     """S3 buckets that pipelines may read; empty means any."""
     allowed_hosts: tuple[str, ...] = ()
-    """Values of the Host header that gateways answer, without ports; ``*`` means any. Empty means the loopback names
+    """Values of the Host header that gateways accept, without ports; ``*`` means any. Empty means the loopback names
     and ``host``."""
     channel_host: str = ""
     """Address that replicas listen on for gateways of other nodes; empty means Unix sockets only."""
     max_body_bytes: int = 1_048_576
-    """Largest request body a gateway takes."""
+    """Largest request body that a gateway accepts."""
     request_timeout_ms: int = 1_000
-    """Deadline of a predict request that names none; also the cap for those that do."""
+    """Deadline of a predict request that names none, and the longest that a request may name."""
     ray_address: str = ""
     """Address of the Ray cluster to use when no cluster of this home is up; read from ``RAY_ADDRESS``, which Ray
     sets inside its jobs."""
@@ -67,13 +67,13 @@ class Settings:
 
 
 def runtime_dir(home: Path) -> Path:
-    """The folder of sockets of the cluster that ``home`` belongs to; short, because AF_UNIX paths end at 107 bytes."""
+    """The folder of the sockets of the home's cluster. Its path is short, because AF_UNIX paths end at 107 bytes."""
     digest = hashlib.sha256(str(home.absolute()).encode()).hexdigest()[:10]
     return Path(tempfile.gettempdir()) / f"divisions-{os.getuid()}-{digest}"
 
 
 _PORTS = (1, 65_535)
-_INTEGERS = {  # with the least and the greatest value
+_INTEGERS = {  # the least and the greatest value of each
     "port": _PORTS,
     "gateways": (1, 64),
     "dashboard_port": _PORTS,
@@ -92,7 +92,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Reads the settings.
 
     Raises:
-        SettingsError: a ``DIVISIONS_*`` variable is unknown, or its value is not of the right form.
+        SettingsError: a ``DIVISIONS_*`` variable is unknown, or its value is malformed.
     """
     environment = os.environ if environment is None else environment
     values: dict[str, object] = {}
@@ -119,15 +119,15 @@ def environment_of(settings: Settings) -> dict[str, str]:
 
 
 def inherited_environment() -> dict[str, str]:
-    """This process's environment, for a process that it starts."""
+    """This process's environment, for its child processes."""
     return dict(os.environ)
 
 
 def ray_environment(home: Path) -> dict[str, str]:
-    """What a process needs in its environment, before it imports Ray, to belong to the embedded cluster of ``home``.
+    """The variables that a process needs, before it imports Ray, to join the embedded cluster of ``home``.
 
-    The last variable keeps Ray on the loopback interface: otherwise it takes 127.0.0.1 for the address of the host's
-    network interface, and the cluster would listen there, or not be found.
+    The last variable keeps Ray on the loopback interface. Without it, Ray replaces 127.0.0.1 by the address of the
+    host's network interface; the cluster would listen there, or not be found.
     """
     return {
         "RAY_AUTH_MODE": "token",
@@ -137,10 +137,10 @@ def ray_environment(home: Path) -> dict[str, str]:
 
 
 def join_embedded_cluster(home: Path) -> bool:
-    """Prepares this process for Ray, if an embedded cluster of ``home`` is up; call it before Ray is imported."""
+    """Prepares this process for Ray, if an embedded cluster of ``home`` is up. Call it before Ray is imported."""
     if not (home / "cluster.json").exists():
         return False
-    os.environ.pop("RAY_AUTH_TOKEN", None)  # it would win over the path
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # it would take precedence over the path
     os.environ.update(ray_environment(home))
     return True
 

@@ -1,6 +1,6 @@
-"""The first minutes of a cluster: what has it served, what can it serve, and if nothing, train something.
+"""Makes a new cluster serve something: what it served before, else a registered version, else a new model.
 
-the journal serves the endpoint        -> wait until it is warm again
+the journal has a version to serve     -> wait until it is warm again
 the registry has a version that passed -> roll it out (production first, else the newest)
 neither                                -> write the demo data, run the pipeline on its first day
 """
@@ -33,10 +33,10 @@ _LOST = frozenset({"ROLLED_BACK", "ROLLING_BACK", "DRAINING"})
 def serve_something(
     settings: Settings, cluster: Cluster, pipeline_path: Path, progress: Progress, clock: Clock
 ) -> None:
-    """Returns when the pipeline's endpoint answers.
+    """Makes the pipeline's endpoint answer, and returns when it does.
 
     Raises:
-        DivisionsError: the pipeline is refused or fails, or nothing gets warm.
+        DivisionsError: the pipeline is refused or fails, or no replica gets warm.
     """
     pipeline = load_pipeline(pipeline_path)
     endpoint = pipeline.deployment.endpoint
@@ -53,7 +53,7 @@ def serve_something(
 
 
 def _is_served(status: ServiceStatus, endpoint: str) -> bool:
-    """Whether the journal has something to serve there, warm or not yet."""
+    """Whether the journal has a version for the endpoint, warm or not yet."""
     for rollout in status.rollouts:
         if rollout.endpoint == endpoint:
             return rollout.stable_version is not None or rollout.phase not in _LOST
@@ -72,13 +72,13 @@ def _train(settings: Settings, cluster: Cluster, pipeline_path: Path, progress: 
     try:
         start(options, settings, progress)
     finally:
-        from deploy.cluster.ray_connection import leave_ray  # by now the environment that Ray reads at import is right
+        from deploy.cluster.ray_connection import leave_ray  # Ray reads the environment at import; now it is set
 
         leave_ray()
 
 
 def _wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> str:
-    """Waits until the endpoint's stable version has a warm replica that a gateway knows; returns what serves."""
+    """Waits until the endpoint's stable version has a warm replica that a gateway knows; returns model and version."""
     endpoint = pipeline.deployment.endpoint
     latest: list[RolloutStatus] = []
 
@@ -86,12 +86,12 @@ def _wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> st
         if not cluster.is_alive:
             raise ClusterError("the cluster ended by itself", remedy="see the logs folder of the home")
         try:
-            latest[:] = [one for one in client.status().rollouts if one.endpoint == endpoint]
+            latest[:] = [rollout for rollout in client.status().rollouts if rollout.endpoint == endpoint]
         except DivisionsError:  # the controller or a gateway is being restarted
             return False
         if latest and latest[0].phase in _LOST and latest[0].stable_version is None:
             raise ClusterError(f"{endpoint} does not get warm: {latest[0].rollback_reason or latest[0].message}")
-        # The gateway is asked last: it may hear of a replica a moment after the controller does.
+        # Ask the gateway last: it may learn of a replica a moment after the controller does.
         path = f"/v2/models/{endpoint}/ready"
         return bool(latest) and latest[0].stable_replicas > 0 and answers_ok(cluster.gateway_url, path)
 

@@ -1,4 +1,4 @@
-"""``divisions up``: an embedded cluster in the background, or in the foreground until somebody ends it."""
+"""``divisions up``: starts an embedded cluster, in the background or in the foreground until a user ends it."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from divisions.pipeline.file import load_pipeline
 from divisions.progress import Progress
 from divisions.settings import Settings
 
-LOOK_S = 0.5
+POLL_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """``bootstrap`` is the pipeline file to run when nothing is served; None: leave it at an empty cluster."""
+class UpRequest:
+    """``bootstrap`` is the pipeline file to run when nothing is served. None starts an empty cluster."""
 
     settings: Settings
     is_foreground: bool
     bootstrap: Path | None
 
 
-def run(wish: Wish, progress: Progress, clock: Clock, announce: Callable[[Cluster], None]) -> None:
-    """Starts the cluster and tells of it. In the foreground, returns when it was asked to end and has ended.
+def run(request: UpRequest, progress: Progress, clock: Clock, announce: Callable[[Cluster], None]) -> None:
+    """Starts the cluster and announces it. In the foreground, returns after the cluster was stopped on request.
 
     Raises:
-        DivisionsError: something did not work; the cluster is stopped.
-        KeyboardInterrupt: interrupted before there was anything to tell; the cluster is stopped.
+        DivisionsError: a step failed; the cluster is stopped.
+        KeyboardInterrupt: interrupted before the announcement; the cluster is stopped.
     """
-    settings = wish.settings
-    if wish.bootstrap is not None:
-        load_pipeline(wish.bootstrap)  # a mistake in it is told now, and not after the cluster has started
-    _end_like_ctrl_c()
-    cluster = ray_cluster.start(settings, progress, clock, ends_with_us=wish.is_foreground)
+    settings = request.settings
+    if request.bootstrap is not None:
+        load_pipeline(request.bootstrap)  # report its mistakes now, not after the cluster has started
+    _signals_interrupt()
+    cluster = ray_cluster.start(settings, progress, clock, ends_with_us=request.is_foreground)
     is_announced = False
     try:
-        _end_like_ctrl_c()  # Ray has handlers of its own, which it set meanwhile
-        if wish.bootstrap is not None:
-            serve_something(settings, cluster, wish.bootstrap, progress, clock)
-            _end_like_ctrl_c()
+        _signals_interrupt()  # Ray has set its own handlers meanwhile
+        if request.bootstrap is not None:
+            serve_something(settings, cluster, request.bootstrap, progress, clock)
+            _signals_interrupt()
         is_announced = True
         announce(cluster)
-        if not wish.is_foreground:
+        if not request.is_foreground:
             return
         while cluster.is_alive:
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
     except KeyboardInterrupt:
-        if wish.is_foreground:
+        if request.is_foreground:
             progress.notice("stopping")
         _stop(settings, progress, clock)
-        if not (wish.is_foreground and is_announced):
+        if not (request.is_foreground and is_announced):
             raise
         return
     except BaseException:
@@ -66,8 +66,8 @@ def run(wish: Wish, progress: Progress, clock: Clock, announce: Callable[[Cluste
     _end_of_cluster(settings, cluster)
 
 
-def _end_like_ctrl_c() -> None:
-    """Has us end orderly however we are asked to; not for a terminal that goes where ``nohup`` had us ignore that."""
+def _signals_interrupt() -> None:
+    """Makes every stop signal raise `KeyboardInterrupt`. SIGHUP stays ignored where ``nohup`` ignores it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
@@ -77,12 +77,12 @@ def _stop(settings: Settings, progress: Progress, clock: Clock) -> None:
     with shutdown.uninterrupted():
         try:
             shutdown.stop(settings.home, progress, clock)
-        except ClusterError:  # it has ended meanwhile
+        except ClusterError:  # the cluster has ended meanwhile
             shutdown.kill(settings.home)
 
 
 def _end_of_cluster(settings: Settings, cluster: Cluster) -> None:
-    """The cluster has ended without us: by ``divisions down`` elsewhere, or because it crashed."""
+    """Handles a cluster that ended without us: by ``divisions down`` elsewhere, or because it crashed."""
     if shutdown.was_stopped(settings.home, cluster):
         return
     shutdown.kill(settings.home)

@@ -1,4 +1,4 @@
-"""Calls to try, as one pastes them into a shell, with customers that the online store really knows."""
+"""Example calls to paste into a shell. Their customers exist in the online store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from divisions.online_store import OnlineStoreReader, online_store_path
 
 
 def example_calls(home: Path, gateway_url: str) -> list[str]:
-    """Two lines for each endpoint that is served: a customer by id, and the same customer by features."""
+    """Two calls for each endpoint that is served: a customer by id, and the same customer by features."""
     lines: list[str] = []
     for endpoint, names in _served(gateway_url).items():
         found = _known_customer(home, endpoint)
@@ -37,7 +37,7 @@ def _curl(gateway_url: str, endpoint: str, body: dict[str, object]) -> str:
 
 
 def _served(gateway_url: str) -> dict[str, set[str]]:
-    """The endpoints of a gateway, and the names of their features."""
+    """The endpoints of a gateway, each with the names of its features."""
     with suppress(ValueError):
         endpoints = json.loads(fetch(gateway_url, "/") or b"{}").get("endpoints", {})
         return {name: set(endpoint.get("features", {})) for name, endpoint in endpoints.items()}

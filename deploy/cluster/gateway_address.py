@@ -1,4 +1,4 @@
-"""Where the gateways of these settings are found, and whether they answer."""
+"""The URL of the gateways, and whether they answer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 
 def _host(settings: Settings) -> str:
-    """The address that processes on this machine reach the gateways at."""
+    """The address at which processes on this machine reach the gateways."""
     return _ANY.get(settings.host, settings.host)
 
 
@@ -22,7 +22,7 @@ def gateway_url(settings: Settings) -> str:
 
 
 def fetch(base_url: str, path: str) -> bytes | None:
-    """What a gateway answers to a GET; None unless that is a 200 and comes within five seconds."""
+    """The body of a gateway's answer to a GET. None unless it answers 200 within five seconds."""
     address = urlsplit(base_url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=5.0)
     with closing(connection), suppress(OSError, http.client.HTTPException):

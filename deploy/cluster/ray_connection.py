@@ -1,4 +1,4 @@
-"""This process's own connection to Ray, and its end."""
+"""This process's own connection to Ray."""
 
 from __future__ import annotations
 

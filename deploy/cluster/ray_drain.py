@@ -1,7 +1,7 @@
-"""Lets an embedded cluster finish what it is doing: the first half of ``divisions down``.
+"""Lets an embedded cluster finish the requests it has: the first half of ``divisions down``.
 
-A process of its own (``python -m deploy.cluster.ray_drain HOST:PORT``), because calls to a cluster that is ill may
-never return; whoever starts it gives up on it after a while.
+It runs as a process of its own (``python -m deploy.cluster.ray_drain HOST:PORT``), because calls to a broken cluster
+may never return. `deploy.cluster.shutdown` ends it after a time limit.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ CONTROLLER = "divisions-controller"
 
 
 def drain(address: str) -> None:
-    """Ends the controller first, or it would take the replicas' going for failures; then the gateways, which answer
-    what they have taken, then the rest of Ray Serve."""
+    """Ends the controller first (otherwise it would count stopped replicas as failures), then the gateways, which
+    answer the requests they have, then the rest of Ray Serve."""
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
-    with contextlib.suppress(ValueError):  # there is none
+    with contextlib.suppress(ValueError):  # no controller runs
         ray.kill(ray.get_actor(CONTROLLER, namespace=NAMESPACE), no_restart=True)
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.delete("divisions-gateway")

@@ -1,4 +1,4 @@
-"""How ``ray start`` is called for an embedded cluster: command and environment, as plain values."""
+"""The command and environment of ``ray start`` for an embedded cluster, as plain values."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from divisions.settings import Settings, environment_of, ray_environment
 HOST = "127.0.0.1"
 NUM_FREE_PORTS = 7
 _FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
-"""Variables of the caller that would tie the new cluster to another one."""
+"""Variables of the caller that would connect the new cluster to another one."""
 
 
 def temp_dir(runtime: Path) -> Path:
-    """Ray's own folder. Short: Ray puts Unix sockets about 60 bytes below it, and their paths end at 107."""
+    """Ray's own folder. Its path must be short: Ray appends about 60 bytes for Unix sockets, whose limit is 107."""
     return runtime / "ray"
 
 
 def head_command(settings: Settings, runtime: Path, free_ports: Sequence[int], num_cores: int) -> list[str]:
-    """The command line of the head. Everything listens on the loopback interface, on ports of this cluster alone.
+    """The command line of the head. Every port is on the loopback interface and belongs to this cluster only.
 
-    CPUs are Ray's bookkeeping, not a limit. There are more of them than cores, so that replicas of a stable and a
-    canary version, the gateways and a training run fit on a small machine; training limits its own threads.
+    Ray's CPUs are bookkeeping, not a limit. We declare more CPUs than the machine has cores, so that replicas of a
+    stable and a canary version, the gateways and a training run fit on a small machine. Training limits its own
+    threads.
     """
     agent, agent_grpc, runtime_env, metrics, client, *_ = free_ports
     return [
@@ -44,7 +45,7 @@ def head_command(settings: Settings, runtime: Path, free_ports: Sequence[int], n
         f"--runtime-env-agent-port={runtime_env}",
         f"--metrics-export-port={metrics}",
         f"--ray-client-server-port={client}",
-        "--min-worker-port=0",  # any; the default is a range that other clusters on this machine use, too
+        "--min-worker-port=0",  # any free port; the default range is shared with other clusters of this machine
         "--max-worker-port=0",
         "--log-style=record",
         "--log-color=false",
@@ -52,7 +53,7 @@ def head_command(settings: Settings, runtime: Path, free_ports: Sequence[int], n
 
 
 def head_environment(settings: Settings, inherited: Mapping[str, str], free_ports: Sequence[int]) -> dict[str, str]:
-    """What every process of the cluster inherits."""
+    """The environment that every process of the cluster inherits."""
     kept = {
         name: value for name, value in inherited.items() if name not in _FOREIGN and not name.startswith("DIVISIONS_")
     }
@@ -63,10 +64,10 @@ def head_environment(settings: Settings, inherited: Mapping[str, str], free_port
         **ray_environment(settings.home),
         "AUTOSCALER_METRIC_PORT": str(autoscaler),
         "DASHBOARD_METRIC_PORT": str(dashboard),
-        # `deploy.cluster.ray_drain` has drained by then; Ray would wait 30 s for a proxy that we do not have.
+        # `deploy.cluster.ray_drain` has drained already. Ray would wait 30 s for a proxy that we do not run.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
-        # Ray's default of 15 lets anything on the machine starve gateways and replicas; trainers lower themselves.
+        # Ray's default of 15 lets any other process starve gateways and replicas. Trainers lower their own priority.
         "RAY_worker_niceness": "0",
         "PYTHONUNBUFFERED": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}",

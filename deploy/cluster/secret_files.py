@@ -13,15 +13,15 @@ TOKENS = ("token", "channel_token", "ray_token")
 
 
 def create_private_folder(folder: Path) -> None:
-    """Creates a folder for its owner only, or makes it so.
+    """Creates a folder with mode 0700, or sets the mode of the existing one.
 
     Raises:
-        ClusterError: it cannot be created, or belongs to somebody else.
+        ClusterError: it cannot be created, or another user owns it.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-            raise ClusterError(f"{folder} belongs to somebody else", remedy="choose another DIVISIONS_HOME or TMPDIR")
+            raise ClusterError(f"{folder} belongs to another user", remedy="choose another DIVISIONS_HOME or TMPDIR")
         folder.chmod(0o700)
     except OSError as error:
         raise ClusterError(
@@ -30,7 +30,7 @@ def create_private_folder(folder: Path) -> None:
 
 
 def create_tokens(home: Path) -> None:
-    """Creates the tokens that are not there yet."""
+    """Creates the tokens that are missing, and sets the mode of all to 0600."""
     for name in TOKENS:
         path = home / name
         try:

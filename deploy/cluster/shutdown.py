@@ -1,4 +1,4 @@
-"""Takes an embedded cluster down, by what ``<home>/cluster.json`` says, and whatever is left of one."""
+"""Stops the embedded cluster that ``<home>/cluster.json`` names, and cleans up after one that crashed."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ LEFTOVER_GRACE_S = 2.0
 
 
 def stop(home: Path, progress: Progress, clock: Clock) -> Cluster:
-    """Stops the cluster of ``home`` and returns what it was; no process of it is left.
+    """Stops the cluster of ``home`` and returns its description. No process of it is left.
 
     Raises:
-        NotRunningError: none is up.
+        NotRunningError: no cluster is up.
     """
     try:
         cluster = cluster_file.read_cluster(home)
@@ -55,7 +55,7 @@ def stop(home: Path, progress: Progress, clock: Clock) -> Cluster:
 
 
 def was_stopped(home: Path, cluster: Cluster) -> bool:
-    """Whether somebody stops, or has stopped, ``cluster`` on purpose."""
+    """Whether a user stops, or has stopped, ``cluster`` on purpose."""
     with contextlib.suppress(ClusterError):
         now = cluster_file.read_cluster(home)
         return now is None or now.phase == cluster_file.STOPPING or now.pid != cluster.pid
@@ -63,7 +63,7 @@ def was_stopped(home: Path, cluster: Cluster) -> bool:
 
 
 def drain(home: Path, cluster: Cluster) -> str:
-    """Lets replicas and gateways finish; returns a note when that was given up."""
+    """Lets replicas and gateways finish; returns a note when they did not finish in time."""
     command = [sys.executable, "-m", "deploy.cluster.ray_drain", cluster.ray_address]
     log_path = home / "logs" / "drain.log"
     try:
@@ -85,7 +85,7 @@ def drain(home: Path, cluster: Cluster) -> str:
 
 
 def kill(home: Path) -> None:
-    """Ends all processes of the cluster of ``home``, up or half started, and removes its traces. No exception."""
+    """Ends all processes of the cluster of ``home``, up or half started, and removes its files. Raises nothing."""
     with uninterrupted():
         with contextlib.suppress(ClusterError):
             cluster = cluster_file.read_cluster(home)
@@ -97,7 +97,7 @@ def kill(home: Path) -> None:
 
 
 def clean_up(home: Path) -> None:
-    """Ends what is left of a cluster that has no supervisor any more; removes its sockets and its file."""
+    """Ends the processes that a cluster without a supervisor left behind; removes its sockets and its file."""
     runtime = runtime_dir(home)
     end(lambda: find_owned(runtime), LEFTOVER_GRACE_S)
     _keep_logs(runtime, home)
@@ -106,7 +106,7 @@ def clean_up(home: Path) -> None:
 
 
 def _keep_logs(runtime: Path, home: Path) -> None:
-    """Moves the logs of Ray's processes to ``<home>/logs/ray``, in place of those of the cluster before."""
+    """Moves the logs of Ray's processes to ``<home>/logs/ray``, replacing those of the previous cluster."""
     logs = ray_head.temp_dir(runtime) / "session_latest" / "logs"
     if logs.is_dir():
         target = home / "logs" / "ray"
@@ -116,7 +116,7 @@ def _keep_logs(runtime: Path, home: Path) -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Whoever presses Ctrl-C again while we are cleaning up must not leave half of it undone."""
+    """Ignores signals while we clean up: a second Ctrl-C must not leave the clean-up half done."""
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:

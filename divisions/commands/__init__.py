@@ -1,1 +1,1 @@
-"""The commands of ``divisions``, one module each; `divisions.cli` puts them together."""
+"""The commands of ``divisions``, one module each. `divisions.cli` assembles them."""

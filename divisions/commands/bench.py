@@ -7,7 +7,7 @@ import typer
 
 app = typer.Typer(help="Load an endpoint; compare with other servers.", no_args_is_help=True, rich_markup_mode=None)
 
-# All options, --help too, are the benchmark's own; its heavy libraries are imported only when it runs.
+# The benchmark parses all options itself, also --help. Its heavy libraries are imported only when it runs.
 _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

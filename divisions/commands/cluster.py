@@ -66,9 +66,9 @@ def up(
         else:
             print(_greeting(settings, cluster, foreground), flush=True)
 
-    wish = embedded.Wish(settings, is_foreground=foreground, bootstrap=pipeline if bootstrap else None)
+    request = embedded.UpRequest(settings, is_foreground=foreground, bootstrap=pipeline if bootstrap else None)
     with shown_progress(sys.stderr if is_json else sys.stdout) as progress:
-        embedded.run(wish, progress, SystemClock(), announce)
+        embedded.run(request, progress, SystemClock(), announce)
 
 
 def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
@@ -89,7 +89,7 @@ def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
 def down(output: Output = Format.TEXT) -> None:
     """Stop the embedded cluster of this home.
 
-    What it served, it serves again after the next `up`.
+    The next `up` serves the same versions again.
     """
     from deploy.cluster import shutdown
     from divisions.clock import SystemClock

@@ -1,4 +1,4 @@
-"""``divisions compile``: compiles a version for this machine's GPU before it is deployed, and shows what it runs on."""
+"""``divisions compile``: compiles a version for this machine's GPU before deployment, and shows its engine."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def compile_model(
 
     if num_gpus > 1 and not num_gpus.is_integer():
         raise UsageError(
-            f"--num-gpus {num_gpus:g} is no share of a GPU", remedy="up to 1, or a whole number, as Ray does"
+            f"--num-gpus {num_gpus:g} is no share of a GPU", remedy="give up to 1, or a whole number, as Ray requires"
         )
     if vram_gb is not None and vram_gb <= 0:
-        raise UsageError(f"--vram-gb {vram_gb:g} is not above 0", remedy="leave it out for what the GPU says itself")
+        raise UsageError(f"--vram-gb {vram_gb:g} is not above 0", remedy="leave it out to use the GPU's own size")
     settings = load_settings()
     found = Registry(settings.home, settings.tracking_uri).get_version(model, version)
     report = compile_version(
@@ -53,7 +53,7 @@ def compile_model(
 
 
 def render_report(report: CompileReport) -> str:
-    """What a replica on this machine would run on, and its plan."""
+    """The engine that a replica on this machine would use, and its plan."""
     facts = {"Model": report.model, "Version": report.version, "GPU": report.gpu or "none", "Engine": report.engine}
     if report.origin:
         facts |= {

@@ -1,4 +1,4 @@
-"""How commands reach the cluster of the home: its gateway's URL and a client for it."""
+"""How commands reach the home's cluster: the URL of its gateway, and a client for it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def gateway_url(settings: Settings) -> str:
-    """The URL of the home's cluster, whatever its options were; without a cluster, the one of the settings."""
+    """The URL of the home's cluster; without a cluster, the URL that the settings give."""
     from deploy.cluster import cluster_file, gateway_address
 
     cluster = cluster_file.read_cluster(settings.home)
@@ -19,7 +19,7 @@ def gateway_url(settings: Settings) -> str:
 
 
 def connect(url: str = "") -> Client:
-    """A client of the gateway at ``url``, by default the home's."""
+    """A client of the gateway at ``url``. The default is the home's gateway."""
     from divisions.sdk.client import Client
 
     settings = load_settings()

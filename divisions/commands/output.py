@@ -1,4 +1,4 @@
-"""What commands print: tables and JSON. Colours and boxes only on a terminal."""
+"""How commands print: tables and JSON. Colours and boxes appear only on a terminal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def print_json_line(value: object) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as kubectl prints it: columns three blanks apart, no lines."""
+    """A table as kubectl prints it: three blanks between columns, no rules."""
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
     lines = [
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -63,5 +63,5 @@ def is_terminal() -> bool:
 
 
 def redraw(text: str) -> None:
-    """Shows ``text`` in place of what is on the terminal; elsewhere, below it."""
+    """Replaces what the terminal shows by ``text``. In a file or pipe, appends it."""
     print(f"\x1b[H\x1b[2J{text}" if is_terminal() else text + "\n", flush=True)

@@ -23,16 +23,16 @@ def predict(
     import msgspec
 
     try:
-        wish = msgspec.json.decode(body)
+        request = msgspec.json.decode(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise UsageError(f"--json is not JSON: {error}", remedy="quote it with single quotes in the shell") from None
     known = {"customer_id", "features", "instances"}
-    if not isinstance(wish, dict) or not wish or set(wish) - known:
+    if not isinstance(request, dict) or not request or set(request) - known:
         raise UsageError(
             f"--json must be an object with {', '.join(sorted(known))}", remedy="see `divisions predict --help`"
         )
     with connect() as client:
-        answer = client.predict(endpoint, **wish)
+        answer = client.predict(endpoint, **request)
     if output is Format.JSON:
         print_json(answer)
         return

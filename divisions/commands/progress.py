@@ -1,4 +1,4 @@
-"""Progress on a terminal: a spinner for the step at work, a bar for epochs. Elsewhere plain lines."""
+"""Progress on a terminal: a spinner for the current step, a bar for epochs. Elsewhere plain lines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TerminalProgress:
-    """Shows steps as they go on a terminal; implements `divisions.progress.Progress`."""
+    """Shows steps on a terminal; implements `divisions.progress.Progress`."""
 
     def __init__(self, console: Console, bars: RichBars) -> None:
         self._console = console
@@ -53,7 +53,7 @@ def _escaped(text: str) -> str:
 
 @contextlib.contextmanager
 def shown_progress(stream: TextIO | None = None) -> Iterator[Progress]:
-    """Progress on ``stream``, by default standard output."""
+    """Shows progress on ``stream``. The default is standard output."""
     stream = sys.stdout if stream is None else stream
     if not stream.isatty():
         from divisions.progress import LineProgress

@@ -40,7 +40,7 @@ def start(
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show it to its end.")] = False,
     output: Output = Format.TEXT,
 ) -> int:
-    """Roll a registered version out."""
+    """Roll out a registered version."""
     from deploy.rollout_start import start_version
     from divisions.pipeline.file import load_pipeline
     from divisions.registry import Registry
@@ -63,27 +63,27 @@ def start(
 
 @app.command("status")
 def status(name: Name, output: Output = Format.TEXT) -> None:
-    """Show a rollout as it is now."""
+    """Show the present state of a rollout."""
     with connect() as client:
         _show(_find(client, name), output)
 
 
 @app.command("watch")
 def watch(name: Name, output: Output = Format.TEXT) -> int:
-    """Show a rollout until it is over; exit status 1 when it was rolled back."""
+    """Show a rollout until it ends. The exit status is 1 when it was rolled back."""
     return watch_to_end(name, output)
 
 
 @app.command("pause")
 def pause(name: Name, output: Output = Format.TEXT) -> None:
-    """Hold the weight where it is; guards go on watching."""
+    """Hold the present weight; guards stay active."""
     with connect() as client:
         _show(client.rollout(_find(client, name).endpoint).pause(), output)
 
 
 @app.command("resume")
 def resume(name: Name, output: Output = Format.TEXT) -> None:
-    """Go on after a pause or a hold."""
+    """Continue after a pause or a hold."""
     with connect() as client:
         _show(client.rollout(_find(client, name).endpoint).resume(), output)
 
@@ -115,7 +115,7 @@ def rollback(
 
 
 def watch_to_end(name: str, output: Format) -> int:
-    """Shows a rollout until it is over; returns the exit status."""
+    """Shows a rollout until it ends; returns the exit status."""
     from divisions.clock import SystemClock
 
     clock = SystemClock()
@@ -128,17 +128,17 @@ def watch_to_end(name: str, output: Format) -> int:
                 from divisions.commands.rollout_view import render_rollout
 
                 redraw(render_rollout(last, clock.wall_s()))
-            elif (news := _line(last)) != line:  # what changed may be a number that the line does not tell
-                line = news
+            elif (changed := _line(last)) != line:  # the status may differ in a number that the line does not show
+                line = changed
                 print(line, flush=True)
     return EXIT_ROLLED_BACK if last is not None and last.phase == "ROLLED_BACK" else 0
 
 
 def parse_faults(texts: list[str]) -> Faults | None:
-    """``["batch_delay_ms=10"]``; None when there is none.
+    """Faults from ``["batch_delay_ms=10"]``; None from an empty list.
 
     Raises:
-        UsageError: a name is unknown, or a value is no number, or not a whole one where batches are counted.
+        UsageError: a name is unknown, or a value is not a number, or a number of batches is not whole.
     """
     import msgspec
 
@@ -158,7 +158,7 @@ def parse_faults(texts: list[str]) -> Faults | None:
 
 
 def _find(client: Client, name: str) -> RolloutStatus:
-    """The latest rollout of an endpoint or a model of this name."""
+    """The latest rollout of an endpoint or a model with this name."""
     rollouts = client.rollouts()
     for rollout in rollouts:
         if name in {rollout.endpoint, rollout.model}:
@@ -180,7 +180,7 @@ def _show(status: RolloutStatus, output: Format) -> None:
 
 
 def _line(status: RolloutStatus) -> str:
-    """A line for logs."""
+    """One line of a log."""
     from divisions.commands.output import percent
 
     weight = f"{percent(status.actual_weight_bp)} of {status.endpoint} to {status.canary_version}"

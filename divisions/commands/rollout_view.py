@@ -1,4 +1,4 @@
-"""How a rollout looks on a terminal, in the layout of Argo Rollouts. Pure."""
+"""Renders a rollout for a terminal, in the layout of Argo Rollouts. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _HISTORY_LINES = 8
 
 
 def render_rollout(status: RolloutStatus, now_s: float) -> str:
-    """The whole picture: state, weights, both versions, evidence, why it was rolled back, and the story so far."""
+    """All about a rollout: state, weights, both versions, evidence, reason of a rollback, and history."""
     steps = " → ".join(percent(step) for step in status.steps_bp)
     lines = [
         _field("Name", f"{status.endpoint} ({status.model})"),
@@ -121,7 +121,7 @@ def _evidence(evidence: Evidence) -> list[str]:
         slower = 100 * (evidence.min_detectable - 1)
         lines.append(_field("  Detects", f"a median slower by {slower:.0f} % or more, at this traffic"))
     if evidence.is_frozen:
-        lines.append(_field("  Weaker", "stable has no traffic left; compared with what it did last"))
+        lines.append(_field("  Weaker", "stable has no traffic left; compared with its last traffic"))
     return lines
 
 
@@ -137,7 +137,7 @@ def _drift(evidence: Evidence) -> list[str]:
 
 
 def _bar(log_e: float, threshold: float) -> str:
-    """``[█████▏··] ln E 1.20 of 4.61``; evidence against nothing (below 0) is an empty bar."""
+    """``[█████▏··] ln E 1.20 of 4.61``. Evidence below 0 is an empty bar."""
     share = min(max(log_e / threshold, 0.0), 1.0) if threshold > 0 and math.isfinite(log_e) else 0.0
     cells = round(share * _BAR_CELLS)
     return f"[{'█' * cells}{'·' * (_BAR_CELLS - cells)}] ln E {log_e:.2f} of {threshold:.2f}"

@@ -1,4 +1,4 @@
-"""``divisions status``: replicas, as ``kubectl get pods -o wide`` shows them."""
+"""``divisions status``: replicas, in the layout of ``kubectl get pods -o wide``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
 WATCH_S = 2.0
 NODE_CHARACTERS = 12
-"""Ray's node ids are 56 characters of hex; this many tell nodes apart. With --output json they are whole."""
+"""Ray's node ids have 56 hexadecimal characters; these are enough to distinguish nodes. JSON shows all."""
 
 
 def status(
@@ -40,7 +40,7 @@ def status(
 
 
 def render_status(answer: ServiceStatus) -> str:
-    """The table of replicas, and a line for each rollout."""
+    """A table of replicas, and a line for each rollout."""
     rows = [
         (
             replica.name,
@@ -76,6 +76,6 @@ def render_status(answer: ServiceStatus) -> str:
 
 
 def _canary(rollout: RolloutStatus) -> str:
-    """The version that is being tried; none once it is promoted, for then it is the stable one itself."""
+    """The canary version. Empty after promotion, because it is the stable version then."""
     version = rollout.canary_version or ""
     return "" if version == rollout.stable_version else version

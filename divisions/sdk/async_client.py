@@ -1,4 +1,4 @@
-"""`AsyncClient`: what `divisions.sdk.client.Client` is to blocking code, for asyncio."""
+"""`AsyncClient`: `divisions.sdk.client.Client` for asyncio."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class AsyncRollout:
 
     async def watch(self, *, poll_s: float = 1.0, patience: int = 30) -> AsyncIterator[RolloutStatus]:
         """See `Rollout.watch`."""
-        import asyncio  # 20 ms that blocking users of the package need not wait for
+        import asyncio  # here, so that programs that use only `Client` need not import it
 
         watch = Watch(patience)
         while not watch.is_over:
@@ -139,7 +139,7 @@ class AsyncRollout:
             except (ClusterError, DeadlineExceededError) as error:
                 watch.failed(error)
             else:
-                if watch.is_news(status):
+                if watch.changed(status):
                     yield status
             if not watch.is_over:
                 await asyncio.sleep(poll_s)

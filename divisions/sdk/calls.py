@@ -1,6 +1,6 @@
-"""What the client says and understands, without any I/O: calls, and how their answers are read.
+"""The requests of the client, and how their answers are read. No I/O.
 
-`divisions.sdk.client` carries the calls over HTTP, once blocking and once with asyncio.
+`divisions.sdk.client` sends them over HTTP, blocking; `divisions.sdk.async_client` does so with asyncio.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from divisions.names import is_name
 T = TypeVar("T")
 
 FINAL_PHASES = frozenset({"PROMOTED", "ROLLED_BACK"})
-"""Phases in which a rollout changes no more by itself."""
+"""Phases in which a rollout no longer changes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request of the HTTP API. ``is_control`` calls carry the token; ``read`` reads the answer's body."""
+    """One request of the HTTP API. ``is_control`` calls carry the token. ``read`` decodes the answer's body."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Call(Generic[T]):
 
 
 class ServiceStatus(ControllerStatus, frozen=True):
-    """What a gateway answers to ``GET /api/v2/status``: the controller's view, and the gateway's own."""
+    """The answer to ``GET /api/v2/status``: the state of the controller and of the gateway."""
 
     gateway: Any = None
 
@@ -45,7 +45,7 @@ class _Rollouts(msgspec.Struct, frozen=True):
 
 
 class _Problem(msgspec.Struct, frozen=True):
-    """RFC 9457. ``code`` names the class of the error where the gateway says it."""
+    """RFC 9457. ``code`` is the error's class, if the gateway sent it."""
 
     detail: str = ""
     title: str = ""
@@ -89,10 +89,10 @@ def answer(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) 
 
 
 class Watch:
-    """Decides what a watcher of a rollout tells, and when it gives up.
+    """Decides which statuses a watcher of a rollout yields, and when it gives up.
 
-    ``patience`` is how many looks in a row may fail: a controller that was killed is back after some seconds, and the
-    rollout with it. The very first look may not fail.
+    ``patience`` is the number of requests in a row that may fail: a killed controller is back after some seconds, and
+    the rollout with it. The first request must not fail.
     """
 
     def __init__(self, patience: int) -> None:
@@ -104,14 +104,14 @@ class Watch:
     def is_over(self) -> bool:
         return self._seen is not None and self._seen.phase in FINAL_PHASES
 
-    def is_news(self, status: RolloutStatus) -> bool:
-        """Takes a status in; whether it differs from the one before."""
+    def changed(self, status: RolloutStatus) -> bool:
+        """Records a status; returns whether it differs from the previous one."""
         self._failures = 0
         before, self._seen = self._seen, status
         return status != before
 
     def failed(self, error: errors.DivisionsError) -> None:
-        """Takes a failed look in; raises it when patience is at its end."""
+        """Records a failed request; raises its error when patience is exhausted."""
         self._failures += 1
         if self._seen is None or self._failures > self._patience:
             raise error
@@ -148,7 +148,7 @@ def _error(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) 
     if not message:
         return errors.ClusterError(
             f"{call.method} {call.path} was answered with status {status} and no explanation",
-            remedy="is it a Divisions gateway that listens at this URL?",
+            remedy="check that a Divisions gateway listens at this URL",
         )
     table = _OF_ANY | (_OF_CONTROL if call.is_control else _OF_PREDICT)
     otherwise = errors.ClusterError if call.is_control else errors.RequestError
@@ -163,17 +163,17 @@ def _seconds(text: str) -> float:
 
 
 def endpoint_name(endpoint: str) -> str:
-    """Checks a name before it becomes part of a path."""
+    """Checks an endpoint's name before it becomes part of a path."""
     if not is_name(endpoint):
         raise errors.UsageError(f"{endpoint[:64]!r} is not an endpoint's name", remedy="write it like 'churn'")
     return endpoint
 
 
 def to_json(value: object) -> bytes:
-    """A body.
+    """Encodes a body.
 
     Raises:
-        InvalidFeaturesError: the value cannot be written as JSON.
+        InvalidFeaturesError: the value cannot be encoded as JSON.
     """
     try:
         return msgspec.json.encode(value)
@@ -182,18 +182,18 @@ def to_json(value: object) -> bytes:
 
 
 def reader(kind: type[T]) -> Callable[[bytes], T]:
-    """Reads a body as ``kind``; an answer that is something else is a `ClusterError`."""
+    """A decoder of bodies as ``kind``. Any other body raises `ClusterError`."""
 
     def read(body: bytes) -> T:
         try:
             return msgspec.json.decode(body, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise nonsense(str(error)) from None
+            raise not_understood(str(error)) from None
 
     return read
 
 
-def nonsense(why: str) -> errors.ClusterError:
+def not_understood(why: str) -> errors.ClusterError:
     return errors.ClusterError(
         f"the answer cannot be understood: {why}", remedy="use a client and a gateway of the same release"
     )

@@ -1,4 +1,4 @@
-"""The Python SDK: `Client` for blocking code, `AsyncClient` for asyncio. Both say the same (`divisions.sdk.calls`).
+"""The Python SDK: `Client` for blocking code, `AsyncClient` for asyncio. Both send the same (`divisions.sdk.calls`).
 
     from divisions import Client
 
@@ -7,8 +7,8 @@
         for status in client.rollout("churn").watch():
             print(status.phase, status.actual_weight_bp / 100, "%")
 
-Every failure is a `divisions.errors.DivisionsError`. Calls that control rollouts carry the token: the one that is
-given, else, towards this very machine only, the one in the home folder of the running cluster.
+Every failure is a `divisions.errors.DivisionsError`. Calls that control rollouts carry the token that is given. If
+none is given and the gateway is on this machine, they carry the token in the cluster's home folder.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Client:
 
     Args:
         base_url: of the gateway.
-        token: of the control API. None means: read it from ``home`` when the gateway is on this machine.
+        token: of the control API. None reads it from ``home`` if the gateway is on this machine.
         home: the cluster's home folder; None means that of the settings (``DIVISIONS_HOME``).
         entity: the name of the entity's column, where it is not ``customer_id``.
         timeout_s: longest wait for the connection and for each part of an answer.
@@ -61,7 +61,7 @@ class Client:
 
         self._peer = Peer(base_url, token, home, timeout_s)
         self._entity = entity
-        # A proxy of the environment must never see what is meant for this machine.
+        # Requests to this machine must not go through a proxy that the environment names.
         self._http = httpx.Client(
             base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
         )
@@ -98,7 +98,7 @@ class Client:
 
         Args:
             endpoint: the endpoint's name, such as ``churn``.
-            customer_id: whose row it is; alone, its features come from the online store.
+            customer_id: the customer of the row. Without ``features``, they come from the online store.
             features: raw values by name; None and NaN are missing values.
             instances: a list of rows (customer ids, flat mappings, or ``{"customer_id", "features"}``) or a DataFrame.
 
@@ -120,11 +120,11 @@ class Client:
         return self._send(calls.list_rollouts())
 
     def rollout(self, endpoint: str) -> Rollout:
-        """A handle of the endpoint's latest rollout; nothing is sent yet."""
+        """A handle of the endpoint's latest rollout. Sends nothing yet."""
         return Rollout(self, endpoint)
 
     def start_rollout(self, spec: RolloutSpec, *, force: bool = False) -> RolloutStatus:
-        """Wishes for a rollout. ``force`` repeats a spec that was rolled back before."""
+        """Requests a rollout. ``force`` repeats a spec that was rolled back before."""
         return self._send(calls.start_rollout(spec, is_forced=force))
 
     def _send(self, call: Call[T]) -> T:
@@ -141,8 +141,8 @@ class Client:
 class Rollout:
     """The latest rollout of one endpoint.
 
-    Commands take the ``generation`` of the status that they were decided on: when the rollout has moved on since,
-    they are refused with `ConflictError`. None means whatever it is.
+    Commands take the ``generation`` of the status on which the caller decided. If the rollout has changed since, they
+    are refused with `ConflictError`. None accepts any generation.
     """
 
     def __init__(self, client: Client, endpoint: str) -> None:
@@ -153,31 +153,31 @@ class Rollout:
         return self._client._send(calls.get_rollout(self.endpoint))
 
     def pause(self, *, generation: int | None = None) -> RolloutStatus:
-        """Holds the weight where it is; guards go on watching."""
+        """Holds the present weight; guards stay active."""
         return self._command("pause", generation)
 
     def resume(self, *, generation: int | None = None) -> RolloutStatus:
         return self._command("resume", generation)
 
     def promote(self, *, generation: int | None = None) -> RolloutStatus:
-        """Brings the canary to all traffic without waiting for the remaining steps."""
+        """Gives the canary all traffic without the remaining steps."""
         return self._command("promote", generation)
 
     def abort(self, *, generation: int | None = None) -> RolloutStatus:
-        """Takes the canary back to no traffic."""
+        """Takes all traffic away from the canary."""
         return self._command("abort", generation)
 
     def rollback(self, to: str | None = None, *, generation: int | None = None) -> RolloutStatus:
-        """Goes back to the version ``to``; None means the one that served before."""
+        """Goes back to the version ``to``. None means the version that served before."""
         return self._command("rollback", generation, to)
 
     def watch(self, *, poll_s: float = 1.0, patience: int = 30) -> Iterator[RolloutStatus]:
-        """Yields the status whenever it has changed, until the rollout is over.
+        """Yields the status whenever it changes, until the rollout ends.
 
         Args:
-            poll_s: time between looks.
-            patience: looks in a row that may fail before the failure is raised; a controller that was killed is back
-                after some seconds, and the rollout with it.
+            poll_s: time between requests.
+            patience: requests in a row that may fail before the failure is raised. A killed controller is back after
+                some seconds, and the rollout with it.
         """
         watch = Watch(patience)
         while not watch.is_over:
@@ -186,7 +186,7 @@ class Rollout:
             except (ClusterError, DeadlineExceededError) as error:
                 watch.failed(error)
             else:
-                if watch.is_news(status):
+                if watch.changed(status):
                     yield status
             if not watch.is_over:
                 time.sleep(poll_s)

@@ -1,4 +1,4 @@
-"""The gateway as its clients see it: where it is, who we are to it, and what a failed exchange means."""
+"""The gateway from the client's side: its URL, the token to send, and the error that a failed exchange stands for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Peer:
-    """One gateway. The only I/O is reading the token."""
+    """One gateway. Its only I/O is reading the token."""
 
     def __init__(self, base_url: str, token: str | None, home: Path | None, timeout_s: float) -> None:
         parts = urlsplit(base_url)
@@ -45,14 +45,14 @@ class Peer:
         return headers
 
     def _read_token(self) -> str:
-        # Read anew for each call: the cluster may come up, or come up again, after the client was made.
+        # Read it for each call: the cluster may start, or start again, after the client was made.
         token = _token_of(self._home) if self._token is None and self.is_loopback else self._token or ""
         if not token.isascii() or not token.isprintable():
-            raise AccessDeniedError("the token has characters that no token has", remedy="copy it again")
+            raise AccessDeniedError("the token contains characters that are never part of one", remedy="copy it again")
         return token
 
     def failure(self, error: Exception) -> DivisionsError:
-        """What a failed exchange means. ``error`` is httpx's."""
+        """The error of a failed exchange. ``error`` is httpx's."""
         import httpx
 
         match error:

@@ -1,4 +1,4 @@
-"""Predictions as the client sends and reads them: rows in, `Prediction` out. No I/O."""
+"""Predict requests and their answers: rows in, `Prediction` out. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from divisions import errors
-from divisions.sdk.calls import Call, endpoint_name, nonsense, reader, to_json
+from divisions.sdk.calls import Call, endpoint_name, not_understood, reader, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Prediction:
 def predict_one(
     endpoint: str, entity: str, customer_id: str | None, features: Mapping[str, object] | None
 ) -> Call[Prediction]:
-    """A single row, given by its features, by its customer, or by both."""
+    """A request for one row, given by its features, by its customer, or by both."""
     row: dict[str, object] = {}
     if customer_id is not None:
         row[entity] = customer_id
@@ -38,7 +38,7 @@ def predict_one(
 
 
 def predict_many(endpoint: str, entity: str, instances: Any) -> Call[list[Prediction]]:
-    """Many rows: a pandas DataFrame, or any of these, in any mix: customer ids, flat rows, ``{"features": {...}}``."""
+    """A request for many rows: a DataFrame, or any mix of customer ids, flat rows and ``{"features": {...}}``."""
     if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
         instances = instances.to_dict(orient="records")
     if isinstance(instances, str | bytes | Mapping) or not isinstance(instances, Iterable):
@@ -52,7 +52,7 @@ def predict_many(endpoint: str, entity: str, instances: Any) -> Call[list[Predic
 
 
 def check_alone(customer_id: str | None, features: Mapping[str, object] | None) -> None:
-    """Refuses a single row's arguments beside ``instances``."""
+    """Refuses the arguments of a single row together with ``instances``."""
     if customer_id is not None or features is not None:
         raise errors.UsageError("instances stand alone", remedy="put customer_id and features into the rows")
 
@@ -82,7 +82,7 @@ def _plain_row(features: Mapping[str, object]) -> dict[str, object]:
 
 
 def _plain(name: str, value: Any) -> object:
-    """A value as JSON has it: NumPy's scalars unwrapped, not-a-number and pandas' missing values as null."""
+    """A value for JSON: unwraps NumPy's scalars; NaN and pandas' missing values become null."""
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
         value = value.item()
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
@@ -110,7 +110,7 @@ def _read_many(endpoint: str, entity: str) -> Callable[[bytes], list[Prediction]
         whole = read(body)
         rows = whole.pop("predictions", None)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise nonsense("it has no list of predictions")
+            raise not_understood("it has no list of predictions")
         return [_prediction(endpoint, entity, whole | row) for row in rows]
 
     return read_all
@@ -119,7 +119,7 @@ def _read_many(endpoint: str, entity: str) -> Callable[[bytes], list[Prediction]
 def _prediction(endpoint: str, entity: str, row: dict[str, Any]) -> Prediction:
     probability = row.get(f"{endpoint}_probability")
     if not isinstance(probability, int | float):
-        raise nonsense(f"it has no {endpoint}_probability")
+        raise not_understood(f"it has no {endpoint}_probability")
     return Prediction(
         endpoint=endpoint,
         probability=float(probability),

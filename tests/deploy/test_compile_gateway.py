@@ -1,4 +1,4 @@
-"""Compiling the gateway where something is missing, and where it was done already. ``make native`` does it for real."""
+"""Compiling the gateway when a tool is missing, and when it was compiled already. ``make native`` really compiles."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_without_headers_it_says_what_to_install(package, tmp_path, monkeypatch)
         OSError(28, "no space left"),
     ],
 )
-def test_a_failure_is_a_note_and_not_the_end(monkeypatch, capsys, error):
+def test_a_failure_prints_a_note(monkeypatch, capsys, error):
     def fail() -> Path:
         raise error
 
@@ -54,14 +54,14 @@ def test_a_failure_is_a_note_and_not_the_end(monkeypatch, capsys, error):
     assert "no space left" in said.err
 
 
-def test_what_is_there_is_not_made_again(package, monkeypatch):
-    monkeypatch.setenv("PATH", "/nowhere")  # so that making it would fail
+def test_an_existing_build_is_kept(package, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")  # so that compiling would fail
     there = native.folder(package)
     there.mkdir(parents=True)
     assert compile_gateway.compile_package(package) == there
 
 
-def test_a_build_is_put_in_place_whole_and_older_ones_go(tmp_path):
+def test_a_build_is_installed_whole_and_older_ones_are_removed(tmp_path):
     built, target = tmp_path / "out", tmp_path / "_native" / "new"
     older = tmp_path / "_native" / "old"
     older.mkdir(parents=True)
@@ -73,13 +73,13 @@ def test_a_build_is_put_in_place_whole_and_older_ones_go(tmp_path):
     assert [path.name for path in target.parent.iterdir()] == ["new"]
 
 
-def test_whoever_is_slower_keeps_what_the_faster_one_put_there(tmp_path):
+def test_the_slower_of_two_compilers_keeps_the_build_of_the_faster(tmp_path):
     built, target = tmp_path / "out", tmp_path / "_native" / "new"
-    stagings = tmp_path / "_native" / ".somebody-elses"
+    stagings = tmp_path / "_native" / ".of-another-process"
     for folder in (built, target, stagings):
         folder.mkdir(parents=True)
     (built / "module.so").write_bytes(b"mine")
     (target / "module.so").write_bytes(b"theirs")
     compile_gateway._install(built, target)
     assert (target / "module.so").read_bytes() == b"theirs"
-    assert sorted(path.name for path in target.parent.iterdir()) == [".somebody-elses", "new"]
+    assert sorted(path.name for path in target.parent.iterdir()) == [".of-another-process", "new"]

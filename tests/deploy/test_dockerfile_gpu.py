@@ -1,4 +1,4 @@
-"""What can be held about the image without building it: Docker is not everywhere that these tests run."""
+"""Checks of the image's Dockerfile without building it: these tests also run where Docker is absent."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ def test_it_has_two_stages_on_one_pinned_base():
     assert re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-cudnn-runtime-ubuntu\d\d\.04", image)
 
 
-def test_every_package_of_ours_is_in_the_wheel():
+def test_the_image_copies_every_package_of_the_wheel():
     wheel = re.search(r"packages = \[(.*)\]", (ROOT / "pyproject.toml").read_text())
     assert wheel
     for package in re.findall(r'"(\w+)"', wheel[1]):
@@ -27,7 +27,7 @@ def test_versions_are_pinned_and_new_enough():
     assert tuple(map(int, pins["ONNXRUNTIME_GPU"].split(".")[:2])) >= (1, 31)
 
 
-def test_it_runs_as_nobody_in_particular_and_tells_whether_it_lives():
+def test_it_runs_as_an_unprivileged_user_and_has_a_health_check():
     assert re.search(r"^USER 10001:10001$", FINAL, re.MULTILINE)
     assert FINAL.index("USER 10001") > FINAL.index("useradd")
     assert "/healthz" in re.search(r"HEALTHCHECK[\s\S]*?CMD (.*)", FINAL)[1]

@@ -1,4 +1,4 @@
-"""The documents tell what exists: every setting, every command, every option."""
+"""The documents are complete: every setting, every command, every option."""
 
 import dataclasses
 import re
@@ -19,7 +19,7 @@ NOT_VARIABLES = {"s3", "ray_address"}  # read from the variables of AWS and of R
 
 
 def documented():
-    """Variable to default, as the table in docs/settings.md says."""
+    """Variables and their defaults, from the table in docs/settings.md."""
     return dict(re.findall(r"^\| `(DIVISIONS_\w+)` \| (\S+|`[^`]*`) \|", SETTINGS, re.MULTILINE))
 
 

@@ -128,7 +128,7 @@ def test_a_crash_is_one_line_and_its_traceback_a_file(divisions, monkeypatch, ho
 
 
 @pytest.mark.parametrize("body", ["{", "[]", "{}", '{"customer": "c-1"}', '"c-1"'])
-def test_predict_refuses_what_is_no_request(divisions, body):
+def test_predict_refuses_a_body_that_is_not_a_request(divisions, body):
     status, _, err = divisions("predict", "churn", "--json", body)
     assert status == 2
     assert err.startswith("error: --json ")
@@ -158,20 +158,20 @@ def test_an_empty_registry_has_no_versions(divisions):
     assert "no version 3.1" in err
 
 
-def test_a_model_without_versions_is_told_from_an_empty_registry(divisions, monkeypatch):
+def test_a_model_without_versions_differs_from_an_empty_registry(divisions, monkeypatch):
     has = SimpleNamespace(list_versions=lambda model=None: [] if model else [SimpleNamespace(model="churn-predictor")])
     monkeypatch.setattr("divisions.commands.models._registry", lambda: has)
     assert divisions("models", "list", "nope")[:2] == (0, "No versions of nope; there are some of churn-predictor.\n")
 
 
 @pytest.mark.parametrize("option", ["--num-gpus=1.5", "--num-gpus=-1", "--vram-gb=0", "--vram-gb=-3"])
-def test_compiling_is_for_gpus_as_the_pipeline_file_has_them(divisions, option):
+def test_compile_takes_the_same_gpu_shares_as_the_pipeline_file(divisions, option):
     status, _, err = divisions("compile", "m", option)
     assert status == 2
     assert option.partition("=")[0] in err
 
 
-def test_the_client_is_found_in_the_package_and_imported_only_then():
+def test_the_package_imports_the_client_on_first_use():
     code = (
         "import sys, divisions; assert 'divisions.sdk.client' not in sys.modules; "
         "from divisions import AsyncClient, Client; assert Client.__module__ == 'divisions.sdk.client'"

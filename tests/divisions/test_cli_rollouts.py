@@ -72,7 +72,7 @@ REPLICA = ReplicaStatus(
 
 
 class ControlApi(BaseHTTPRequestHandler):
-    """Tells ``server.statuses`` one after the other (the last one for ever) and notes what it was asked."""
+    """Answers with ``server.statuses`` in turn (the last one for ever), and records the requests."""
 
     def do_GET(self):
         status = self.server.statuses[0]
@@ -154,7 +154,7 @@ def test_status_is_the_table_of_kubectl(api, divisions):
     assert lines[4].split() == ["churn", "churn-predictor", "STEP", "3.1", "3.2", "20%"]
 
 
-def test_status_as_json_is_what_the_api_said(api, divisions):
+def test_status_as_json_is_the_answer_of_the_api(api, divisions):
     status, out, _ = divisions("status", "-o", "json")
     assert status == 0
     assert msgspec.json.decode(out, type=ControllerStatus).replicas == (REPLICA,)
@@ -176,7 +176,7 @@ def test_an_unknown_rollout_is_answered_with_the_known_ones(api, divisions):
     assert (status, err) == (1, "error: no rollout of 'fraud'. there are rollouts of churn\n")
 
 
-def test_a_rollback_is_explained_with_both_sides_counts(api, divisions):
+def test_a_rollback_is_explained_with_the_counts_of_both_versions(api, divisions):
     api.statuses[:] = [ROLLED_BACK]
     _, out, _ = divisions("rollout", "status", "churn")
     assert "Why:            the canary is slower" in out
@@ -206,7 +206,7 @@ def test_a_refusal_is_one_line_with_status_1(api, divisions):
 
 
 @pytest.mark.parametrize(("end", "expected"), [(PROMOTED, 0), (ROLLED_BACK, 1)])
-def test_watch_tells_each_change_and_ends_with_the_rollout(api, divisions, end, expected):
+def test_watch_prints_each_change_and_ends_with_the_rollout(api, divisions, end, expected):
     api.statuses[:] = [end]
     status, out, _ = divisions("rollout", "watch", "churn")
     assert status == expected

@@ -21,7 +21,7 @@ def test_a_message_that_ends_with_a_full_stop_gets_no_second_one():
     assert str(errors.ClusterError("it broke.", remedy="mend it")) == "it broke. mend it"
 
 
-def test_what_an_error_carries_beyond_its_message_survives_pickling():
+def test_the_fields_of_an_error_survive_pickling():
     shed = pickle.loads(pickle.dumps(errors.OverloadedError("full", retry_after_s=2.5)))
     assert shed.retry_after_s == 2.5
     second = errors.PipelineError("second", line=9, column=1)

@@ -1,4 +1,4 @@
-"""The picture of a rollout on a terminal: the layout of Argo Rollouts, with the reason."""
+"""A rollout on a terminal: the layout of Argo Rollouts, with the reason of a rollback."""
 
 import msgspec
 import pytest
@@ -83,15 +83,15 @@ def test_every_guard_shows_how_near_it_is():
         (Explanation("deploy", "deploy: no"), ["Guard: deploy"]),
     ],
 )
-def test_why_is_said_with_the_counts_of_the_guard_that_fired(why, expected):
+def test_the_reason_shows_the_counts_of_the_guard_that_fired(why, expected):
     status = msgspec.structs.replace(STATUS, phase="ROLLED_BACK", actual_weight_bp=0, explanation=why)
     lines = [" ".join(line.split()) for line in render_rollout(status, 100.0).splitlines()]
     at = lines.index(f"Why: {why.text}")
     assert lines[at + 1 : at + 1 + len(expected)] == expected
-    assert not [line for line in lines if "canary, " in line and "Version" in line], "nobody is sent there any more"
+    assert not [line for line in lines if "canary, " in line and "Version" in line], "it gets no traffic"
 
 
-def test_what_is_weaker_evidence_is_called_so():
+def test_weaker_evidence_is_marked():
     frozen = msgspec.structs.replace(STATUS, evidence=msgspec.structs.replace(STATUS.evidence, is_frozen=True))
     assert "stable has no traffic left" in render_rollout(frozen, 0.0)
     assert "stable has no traffic left" not in render_rollout(STATUS, 0.0)

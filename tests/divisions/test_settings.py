@@ -50,7 +50,7 @@ def test_a_misspelt_variable_is_answered_with_the_nearest(variable, near):
 
 
 @pytest.mark.parametrize("variable", ["DIVISIONS_", "DIVISIONS_S3", "DIVISIONS_ZZZZZZ", "DIVISIONS_port_"])
-def test_a_stranger_is_refused(variable):
+def test_an_unknown_variable_is_refused(variable):
     with pytest.raises(SettingsError):
         load_settings({variable: "1"})
 
@@ -99,7 +99,7 @@ def test_s3_follows_the_standard_variables():
     )
 
 
-def test_the_folder_of_sockets_is_short_and_of_one_home():
+def test_the_folder_of_sockets_is_short_and_belongs_to_one_home():
     deep = Path("/" + "x" * 200)
     assert runtime_dir(deep) == runtime_dir(deep)
     assert runtime_dir(deep) != runtime_dir(deep / "y")
@@ -107,6 +107,6 @@ def test_the_folder_of_sockets_is_short_and_of_one_home():
 
 
 @given(st.dictionaries(st.text().map("DIVISIONS_X_".__add__), st.text(), max_size=3))
-def test_any_stranger_is_a_settings_error(environment):
+def test_any_unknown_variable_is_a_settings_error(environment):
     with pytest.raises(SettingsError) if environment else contextlib.nullcontext():
         load_settings(environment)

@@ -28,5 +28,5 @@ def line_of(stable: str | None, canary: str | None, weight_bp: int) -> list[str]
         ("3.2", None, 0, ["3.2", "<none>", "-"]),
     ],
 )
-def test_a_version_that_was_promoted_is_no_canary_any_more(stable, canary, weight_bp, shown):
+def test_a_promoted_version_is_no_longer_a_canary(stable, canary, weight_bp, shown):
     assert line_of(stable, canary, weight_bp) == shown

@@ -19,13 +19,13 @@ WAIT_S = 30.0
 
 
 class Browser:
-    """One window. What it shows is read as text, by CSS selectors."""
+    """One window. Tests read its text by CSS selectors."""
 
     def __init__(self, driver: Chrome) -> None:
         self.driver = driver
 
     def open(self, url: str) -> None:
-        self.driver.get("about:blank")  # Else an address that differs in its fragment alone would load nothing.
+        self.driver.get("about:blank")  # Otherwise an address that differs only in its fragment would not be loaded.
         self.driver.get(url)
 
     def all(self, selector: str) -> list[WebElement]:
@@ -37,7 +37,7 @@ class Browser:
             try:
                 return next((element.text for element in self.all(selector)), "")
             except StaleElementReferenceException:
-                continue  # It was built anew between finding and reading.
+                continue  # The element was rebuilt between finding and reading.
         raise AssertionError(f"{selector} never stands still")
 
     def wait_for(self, condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
@@ -57,7 +57,7 @@ class Browser:
         element.click()
 
     def run(self, script: str, *arguments: object) -> Any:
-        """Runs JavaScript in the page; ``await`` works, what is returned comes back."""
+        """Runs JavaScript in the page and returns its result; ``await`` works."""
         wrapped = (
             "const done = arguments[arguments.length - 1]; const given = [...arguments].slice(0, -1);"
             f"(async () => {{ {script} }})()"
@@ -68,12 +68,12 @@ class Browser:
         return answer.get("value")
 
     def log(self) -> list[str]:
-        """What the console has shown since last time: errors of scripts, violations of the policy, failed requests."""
+        """New messages of the console: errors of scripts, violations of the policy, failed requests."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] != "INFO"]
 
 
 def find_browser() -> tuple[str, str]:
-    """Where Chromium and its driver are; skips the test where they are not (`make test` installs them on Debian)."""
+    """The paths of Chromium and its driver. Skips the test without them (`make test` installs them on Debian)."""
     chromium, chromedriver = shutil.which("chromium"), shutil.which("chromedriver")
     if chromium is None or chromedriver is None:
         pytest.skip("needs chromium and chromedriver on the path; Debian: apt-get install chromium chromium-driver")

@@ -1,4 +1,4 @@
-"""One cluster under rollouts for all tests that roll out: starting it and training its model takes a minute."""
+"""One cluster for all tests that roll out: starting it and training its model takes a minute."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from benchmarks.canaries.live_rollouts import LiveCluster
 
 @pytest.fixture(scope="session")
 def live_cluster(tmp_path_factory) -> Iterator[LiveCluster]:
-    """Serves a version that takes 10 ms per batch. Whoever rolls out waits for the end, and promotes none but such."""
+    """Serves a version that takes 10 ms per batch. A test waits for the end of its rollout, and promotes only such
+    versions."""
     it = LiveCluster(tmp_path_factory.mktemp("live"), print)
     try:
         it.up()
@@ -21,5 +22,5 @@ def live_cluster(tmp_path_factory) -> Iterator[LiveCluster]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those tests come last, one after the other: the cluster is not there beside all others."""
+    """Those tests run last, one after the other, so that their cluster does not run beside all others."""
     items.sort(key=lambda item: "live_cluster" in getattr(item, "fixturenames", ()))

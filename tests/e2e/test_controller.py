@@ -54,7 +54,7 @@ def write_version(folder: Path, label: str) -> VersionSpec:
 
 
 class Cluster:
-    """The actor behind a synchronous face; calls are repeated while it restarts."""
+    """A synchronous client of the actor; it repeats calls while the actor restarts."""
 
     def __init__(self, home: Path) -> None:
         from router.control.ray_controller import get_or_create_controller
@@ -95,7 +95,7 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     from ray import serve
 
-    folder = Path(tempfile.mkdtemp(prefix="dv"))  # Ray's sockets do not fit below pytest's long names
+    folder = Path(tempfile.mkdtemp(prefix="dv"))  # pytest's long names leave no room for Ray's sockets
     patch = pytest.MonkeyPatch()
     patch.setenv("DIVISIONS_HOME", str(folder / "home"))
     patch.setenv("TMPDIR", str(folder))
@@ -118,7 +118,7 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_versions_come_and_go_and_a_killed_controller_goes_on(cluster: Cluster) -> None:
+def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Cluster) -> None:
     from ray import serve
 
     analysis = AnalysisSpec(deploy_deadline_s=60, drain_s=1, keep_stable_s=1)
@@ -128,14 +128,14 @@ def test_versions_come_and_go_and_a_killed_controller_goes_on(cluster: Cluster) 
     (route,) = cluster.table().endpoints[0].versions
     assert (route.version.version, route.weight_bp, len(route.replicas)) == ("1.1", 10_000, 1)
 
-    # What cannot be carried out comes back as the error that it is.
+    # A refused command returns its own error.
     with pytest.raises(MalformedRequestError, match="RolloutSpec"):
         ray.get(cluster.actor.start_rollout.remote(b'{"endpoint": 1}'))
     faulty = msgspec.structs.replace(first, version="1.9", faults=Faults(batch_delay_ms=10))
     with pytest.raises(FaultsRefusedError):
         cluster.start(RolloutSpec("sum", faulty))
 
-    # A damaged version never takes traffic; it is gone again with its reason, and does not come back by itself.
+    # A damaged version never gets traffic. It is stopped with its reason, and does not start again by itself.
     damaged = write_version(cluster.home / "bundle-2", "1.2")
     damaged = msgspec.structs.replace(damaged, bundle_sha256="0" * 64)
     spec = RolloutSpec("sum", damaged, analysis=analysis)
@@ -148,7 +148,7 @@ def test_versions_come_and_go_and_a_killed_controller_goes_on(cluster: Cluster) 
     with pytest.raises(LatchedSpecError):
         cluster.start(spec)
 
-    # A second good version waits at 20 % for traffic; the controller is killed there and goes on.
+    # A second good version waits at 20 % for traffic. The controller is killed there and continues.
     second = write_version(cluster.home / "bundle-3", "1.3")
     cluster.start(RolloutSpec("sum", second, analysis=analysis))
     cluster.until(lambda: cluster.phase() == "STEP")
@@ -162,7 +162,7 @@ def test_versions_come_and_go_and_a_killed_controller_goes_on(cluster: Cluster) 
     assert cluster.status().rollouts[0].generation == status.rollouts[0].generation
     assert cluster.status().restarts == 1
 
-    # The operator takes it over the line; the old version is stopped after its time, and can be gone back to.
+    # The operator promotes it. The old version is stopped after its time, and a rollback to it is possible.
     assert cluster.command("promote").phase == "PROMOTED"
     cluster.until(lambda: set(serve.status().applications) == {second.app_name})
     cluster.command("rollback", to="1.1")

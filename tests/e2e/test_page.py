@@ -1,4 +1,4 @@
-"""The page in a real browser: over a gateway whose controller says whatever the test wants."""
+"""The page in a real browser, served by a gateway whose controller gives the answers that a test sets."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ REPLICAS = (
 
 
 class Stage:
-    """A gateway on a thread of its own, and what its controller says."""
+    """A gateway on its own thread, and the answers of its controller."""
 
     def __init__(self) -> None:
         self._ready = threading.Event()
@@ -160,7 +160,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(chromium: Browser) -> Browser:
-    """The window, without what earlier tests have left in it."""
+    """The window, without the state of earlier tests."""
     chromium.driver.get("about:blank")
     chromium.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     chromium.log()
@@ -209,7 +209,7 @@ def test_a_token_in_the_address_is_taken_and_removed(browser, stage):
     assert browser.log() == []
 
 
-def test_a_refused_token_is_said_so_and_another_may_be_given(browser, stage):
+def test_a_refused_token_is_reported_and_another_may_be_given(browser, stage):
     stage.say(rollout())
     browser.open(f"{stage.url}#token=wrong")
     browser.wait_for_text("#connection", "token was refused")
@@ -219,7 +219,7 @@ def test_a_refused_token_is_said_so_and_another_may_be_given(browser, stage):
     assert all("401" in line for line in browser.log())
 
 
-def test_the_card_tells_the_status(browser, stage):
+def test_the_card_shows_the_status(browser, stage):
     watch(browser, stage, rollout())
     browser.wait_for_text('[data-field="phase"]', "◐ STEP, for 3")
     assert field(browser, "message") == "1,200 of 5,500 requests judged"
@@ -262,7 +262,7 @@ def test_replicas_are_shown_as_divisions_status_does(browser, stage):
     browser.wait_for(lambda: browser.all("[data-age]")[1].text != age, "the age that grows")
 
 
-def test_the_explanation_is_told_field_by_field(browser, stage):
+def test_the_explanation_is_shown_field_by_field(browser, stage):
     watch(browser, stage, rollout(phase="ROLLED_BACK", explanation=EXPLANATION, actual_weight_bp=0))
     browser.wait_for_text('[data-field="phase"]', "ROLLED_BACK")
     assert {name: field(browser, f"why.{name}") for name in (
@@ -283,7 +283,7 @@ def test_the_explanation_is_told_field_by_field(browser, stage):
         "stable_quantile_ms": "13.4 ms",
         "canary_quantile_ms": "infinite",
     }  # fmt: skip
-    # Other guards have other words for the same fields.
+    # Other guards name the same fields differently.
     stage.say(rollout(phase="HOLD", explanation=msgspec.structs.replace(EXPLANATION, guard="split", quantile=0.0)))
     browser.wait_for_text('[data-part="why"] thead', "Customers")
     drift = Explanation(guard="inputs", text="drift", log_e=0.21, threshold=0.15)
@@ -294,7 +294,7 @@ def test_the_explanation_is_told_field_by_field(browser, stage):
     assert browser.log() == []
 
 
-def test_what_others_have_written_stays_text(browser, stage):
+def test_text_from_others_is_never_markup(browser, stage):
     hostile = rollout(
         message=HOSTILE,
         phase="HOLD",
@@ -369,7 +369,7 @@ def test_a_command_is_confirmed_and_carries_the_generation_that_was_seen(browser
         (ConflictError("version 3.1 serves churn already"), "cannot do that now", "409"),
     ],
 )
-def test_a_refused_command_is_told_in_words(browser, stage, refusal, words, status):
+def test_a_refused_command_is_explained_in_words(browser, stage, refusal, words, status):
     stage.refusal = refusal
     watch(browser, stage, rollout())
     browser.press('[data-command="pause"]')
@@ -380,17 +380,17 @@ def test_a_refused_command_is_told_in_words(browser, stage, refusal, words, stat
     assert all(status in line for line in browser.log())
 
 
-def test_an_absent_controller_is_told_and_its_return_needs_no_reload(browser, stage):
+def test_an_absent_controller_is_reported_and_its_return_needs_no_reload(browser, stage):
     watch(browser, stage, rollout())
     stage.it.link.is_away = True
     browser.wait_for_text("#connection", "controller away: the controller is away")
-    assert "STEP" in browser.text('[data-field="phase"]')  # the last that is known stays to be seen
+    assert "STEP" in browser.text('[data-field="phase"]')  # the last known status stays visible
     stage.it.link.is_away = False
     browser.wait_for_text("#connection", "live")
     assert browser.log() == []
 
 
-def test_a_cut_stream_is_taken_up_again(browser, stage):
+def test_a_broken_stream_reconnects(browser, stage):
     watch(browser, stage, rollout())
     browser.run(
         "window.seen = []; new MutationObserver(() => seen.push(document.getElementById('connection').dataset.state))"
@@ -439,7 +439,7 @@ return worst;
 """
 
 
-def test_what_can_be_used_has_a_name_and_headings_have_an_order(browser, stage):
+def test_controls_have_names_and_headings_have_an_order(browser, stage):
     watch(browser, stage, rollout(phase="HOLD", explanation=EXPLANATION))
     nameless = browser.run(
         """
@@ -480,7 +480,7 @@ def test_events_are_parsed_wherever_the_stream_is_cut(browser, stage):
     assert [msgspec.json.decode(each) for each in found] == [[["status", "{\n1}"], ["away", "x"], ["message", ""]]]
 
 
-def test_buttons_are_enabled_where_the_state_machine_has_a_way(browser, stage):
+def test_buttons_are_enabled_where_the_state_machine_has_a_transition(browser, stage):
     from router.rollouts.states import Phase
     from router.rollouts.transitions import TRANSITIONS
 

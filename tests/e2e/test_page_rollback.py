@@ -1,4 +1,4 @@
-"""A real canary on a real cluster, watched and steered on the page: aborted by its button, rolled back by a guard."""
+"""A real canary on a real cluster, on the page: aborted by its button, and rolled back by a guard."""
 
 from __future__ import annotations
 

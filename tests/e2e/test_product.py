@@ -1,4 +1,4 @@
-"""The product's main job on a real cluster: deaths while load runs, S3, a model that is not good enough, Ray jobs."""
+"""The product's main job on a real cluster: kills under load, S3, a model that is not good enough, Ray jobs."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_rollout_survives_the_death_of_replicas_and_of_the_controller_without_
     weights = [entry.weight_bp for entry in status.history if entry.phase in {"STEP", "BAKE", "PROMOTED"}]
     assert weights == sorted(weights), "a step was repeated or went back"
     assert {2_000, 5_000, 10_000} <= set(weights)
-    # The registry's alias follows the journal in its own time: it is a projection, and MLflow is slow to import.
+    # The registry's alias follows the journal later: it is a projection, and MLflow is slow to import.
     wait(lambda: Registry(product.home).get_version(MODEL, "production").version == version)
 
 
@@ -119,7 +119,7 @@ def _restarts(product: Product) -> int:
     try:
         return product.status().restarts
     except DivisionsError:
-        return -1  # it is away, as it should be for a moment
+        return -1  # the controller is away for a moment, as expected
 
 
 @pytest.fixture(scope="module")

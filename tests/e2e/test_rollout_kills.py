@@ -33,7 +33,7 @@ ANALYSIS = """
 
 
 class Product:
-    """The cluster that serves a version, further versions of the same model to roll out, and its controller's end."""
+    """A cluster that serves a version: registers further versions for rollouts, and kills the controller."""
 
     def __init__(self, live: LiveCluster, folder: Path) -> None:
         self.live = live
@@ -48,7 +48,7 @@ class Product:
         return version
 
     def kill_controller(self) -> float:
-        """Kills it and waits until a new one answers; returns the seconds in between."""
+        """Kills the controller and waits until a new one answers; returns the seconds in between."""
         with self.cluster.client() as client:
             restarts = client.status().restarts
             os.kill(controller_pid(self.cluster.home), signal.SIGKILL)
@@ -61,7 +61,7 @@ def _restarts(client: Client) -> int:
     try:
         return client.status().restarts
     except DivisionsError:
-        return -1  # It is away, as it should be for a moment.
+        return -1  # The controller is away for a moment, as expected.
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def load(product, tmp_path) -> Iterator[LoadProcess]:
         it.close()
 
 
-def assert_nobody_noticed(load: LoadProcess) -> None:
+def assert_no_request_failed(load: LoadProcess) -> None:
     result = load.stop()
     assert result.requests > 500
     assert (result.failed, result.timed_out, result.refused) == (0, 0, 0), result.reasons
@@ -104,7 +104,7 @@ def test_killed_in_every_phase_a_rollout_takes_each_step_once(product, load):
         ("BAKE", 9_700),
         ("PROMOTED", 10_000),
     ]
-    assert_nobody_noticed(load)
+    assert_no_request_failed(load)
 
 
 def test_an_abort_that_was_answered_is_not_undone_by_a_kill(product, load):
@@ -115,10 +115,10 @@ def test_an_abort_that_was_answered_is_not_undone_by_a_kill(product, load):
     product.kill_controller()
     status = product.cluster.wait_for("churn", version, {"ROLLED_BACK"}, 60, print)
     assert status.actual_weight_bp == 0
-    assert_nobody_noticed(load)
+    assert_no_request_failed(load)
 
 
-def test_gateways_stop_a_broken_canary_by_themselves_and_a_killed_controller_hears_of_it(product, load):
+def test_gateways_stop_a_broken_canary_and_report_it_to_a_restarted_controller(product, load):
     version = product.start("error_rate=1.0")
     product.cluster.wait_for("churn", version, {"STEP", "ROLLING_BACK", "DRAINING", "ROLLED_BACK"}, 90, print)
     product.kill_controller()
@@ -126,6 +126,6 @@ def test_gateways_stop_a_broken_canary_by_themselves_and_a_killed_controller_hea
     assert status.explanation is not None
     assert status.explanation.guard == "breaker"
     assert status.explanation.canary_exceeded >= 5
-    # It was judged by some dozens of requests, not by seconds of them.
+    # Some dozens of requests were enough to stop it.
     assert status.explanation.canary_requests < 200
-    assert_nobody_noticed(load)
+    assert_no_request_failed(load)

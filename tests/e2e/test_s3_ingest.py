@@ -118,7 +118,7 @@ def test_a_bucket_off_the_allow_list_is_never_asked_for(endpoint, bucket):
 
 
 def test_an_endpoint_that_accepts_and_never_answers_fails_within_twenty_seconds():
-    """Time is the claim here: a server that hangs must not hang the run."""
+    """This test limits the time on purpose: a server that hangs must not hang the run."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         held = []
         stop = threading.Event()

@@ -1,4 +1,4 @@
-"""A row's answer does not depend on the company it travelled in: a real gateway, real replicas, a real model."""
+"""A row's answer does not depend on the other rows of its batch: a real gateway, real replicas, a real model."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def client() -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def alone(running: Lab, client: httpx.Client, instances: list[dict]) -> np.ndarray:
-    """Every row's answer when nothing else is asked."""
+    """Every row's answer without other requests."""
     return scores([client.post(running.served.url, json=instance) for instance in instances])
 
 

@@ -49,7 +49,7 @@ def write_bundle(folder: Path) -> VersionSpec:
 def start_controller() -> Any:
     # Inside a function, because Ray's workers cannot import a test module, and then take the class by value.
     class Controller:
-        """Stands in for the controller: remembers who registered, since it was last started."""
+        """Replaces the controller: records the replicas that registered since its start."""
 
         def __init__(self) -> None:
             self._payloads: list[bytes] = []
@@ -90,7 +90,7 @@ class Cluster:
 def cluster() -> Iterator[Cluster]:
     from ray import serve
 
-    folder = Path(tempfile.mkdtemp(prefix="dv"))  # Ray's sockets do not fit below pytest's long names
+    folder = Path(tempfile.mkdtemp(prefix="dv"))  # pytest's long names leave no room for Ray's sockets
     patch = pytest.MonkeyPatch()
     patch.setenv("DIVISIONS_HOME", str(folder / "home"))
     patch.setenv("DIVISIONS_ALLOW_FAULTS", "1")
@@ -101,7 +101,7 @@ def cluster() -> Iterator[Cluster]:
         ray.init(
             address="local",
             num_cpus=4,
-            num_gpus=1,  # one that Ray believes in: what versions with shares do on a machine that has none
+            num_gpus=1,  # declared, not real: tests versions with GPU shares on a machine without a GPU
             include_dashboard=False,
             _temp_dir=str(folder / "ray"),
             namespace="divisions",
@@ -150,13 +150,13 @@ def test_a_version_serves_survives_a_kill_and_outlives_the_controller(cluster: C
     rows = np.array([[1.0, 2.0], [3.0, 4.0]])
     assert np.frombuffer(score(address, rows).payload, np.float32).tolist() == [3.0, 7.0]
 
-    # The controller dies: serving goes on, and the new controller hears of the replica.
+    # The controller dies: serving continues, and the replica registers with the new controller.
     old_pid, _ = cluster.registered()
     os.kill(old_pid, signal.SIGKILL)
     assert score(address, rows).status == Status.OK
     cluster.wait_for(lambda: cluster.registered()[0] != old_pid and name in cluster.registered()[1])
 
-    # The replica dies: another comes, registers under a name of its own, and clears away the old socket.
+    # The replica dies: another starts, registers under its own name, and removes the old socket.
     os.kill(address.pid, signal.SIGKILL)
     cluster.wait_for(lambda: set(cluster.registered()[1]) - {name})
     ((_, successor),) = [item for item in cluster.registered()[1].items() if item[0] != name]
@@ -210,7 +210,7 @@ def logged(cluster: Cluster, text: str) -> bool:
 
 
 def test_two_versions_with_half_a_gpu_each_serve_on_the_cpu_where_there_is_none(cluster: Cluster) -> None:
-    """They get as far as asking the driver, and say so; TensorRT, which would end the process, is never loaded."""
+    """They ask the driver, and report its answer. TensorRT, which would end the process, is never loaded."""
     from ray import serve
 
     reason = without_a_gpu()
@@ -228,7 +228,7 @@ def test_two_versions_with_half_a_gpu_each_serve_on_the_cpu_where_there_is_none(
         serve.delete(f"{model}-v1.1")
 
 
-def test_a_forced_engine_that_is_not_there_never_registers_and_says_what_to_do(cluster: Cluster) -> None:
+def test_a_forced_engine_that_is_absent_never_registers_and_names_the_remedy(cluster: Cluster) -> None:
     from ray import serve
 
     without_a_gpu()

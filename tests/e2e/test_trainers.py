@@ -1,4 +1,4 @@
-"""``python -m trainers`` as people start it: on a Ray cluster of its own, and without one where Ray does not matter."""
+"""``python -m trainers`` as users start it: on its own Ray cluster, and without one where Ray does not matter."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A Ray cluster with token auth, on ports that are free; it and its children are ended by their pids."""
+    """A Ray cluster with token auth on free ports. The fixture ends it and its children by their pids."""
     (home / "ray_token").write_text(secrets.token_hex(32))
     (home / "ray_token").chmod(0o600)
     gcs, *others = (str(port) for port in free_ports(5))
@@ -60,12 +60,12 @@ def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
     )
     command = [str(Path(sys.executable).parent / "ray"), "start", "--head", "--block", "--num-cpus", "4"]
     command += ["--node-ip-address", "127.0.0.1", "--port", gcs, "--include-dashboard=false", "--disable-usage-stats"]
-    # Ray's sockets lie in here, and a socket's path may have 107 characters at most.
+    # Ray's sockets are in this folder, and the path of a socket has at most 107 characters.
     command += ["--temp-dir", f"/tmp/dt-{os.getpid()}", "--min-worker-port", "0", "--max-worker-port", "0"]
     command += [f"--{name}={port}" for name, port in zip(names, others, strict=True)]
     log_path = tmp_path_factory.mktemp("logs") / "ray.log"
     log = log_path.open("w")
-    # Ray gives its own daemon 30 s to start, which a machine that is busy with other tests does not always meet.
+    # Ray gives its own daemon 30 s to start, which is too little on a machine that is busy with other tests.
     variables = environment(home) | {"RAY_raylet_start_wait_time_s": "120"}
     process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
     (home / "cluster.json").write_text(json.dumps({"ray_address": f"127.0.0.1:{gcs}"}))
@@ -134,14 +134,14 @@ def test_the_product_pages_pipeline_trains_on_ray_and_registers_a_version_that_p
     assert outcome["validation_status"] == "passed"
     assert outcome["metrics"]["auc"] >= 0.88
     read_bundle(Path(outcome["bundle_path"]), outcome["bundle_sha256"])
-    # One notice per thing that the cluster lacks, and no error: a T4 becomes CPUs.
+    # One notice per resource that the cluster lacks, and no error: a T4 becomes CPUs.
     assert done.stderr.count("note: training asks for a T4, the cluster has none: using CPUs") == 1
     assert "Traceback" not in done.stderr
     assert Registry(home).get_version("churn-predictor", "staging").run_id == outcome["run_id"]
 
 
-def test_training_goes_on_from_its_checkpoint_after_a_worker_was_killed(home, cluster, tmp_path):
-    """And ends with the very weights of a run that nobody disturbed."""
+def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, cluster, tmp_path):
+    """Its weights equal those of an undisturbed run."""
     hyperparams = replace(HYPERPARAMS, epochs=300)
     script = tmp_path / "train.py"
     script.write_text(DRIVER)
@@ -224,7 +224,7 @@ def test_without_a_cluster_the_remedy_is_named(tmp_path):
     assert not (tmp_path / "home").exists()
 
 
-def test_a_cluster_that_is_gone_is_told_at_once(tmp_path):
+def test_a_cluster_that_has_ended_is_reported_at_once(tmp_path):
     (port,) = free_ports(1)
     done = trainers(tmp_path / "home", "--input", "nowhere", "--ray-address", f"127.0.0.1:{port}")
     assert done.returncode == 1
@@ -232,5 +232,5 @@ def test_a_cluster_that_is_gone_is_told_at_once(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_wrong_usage_has_a_status_of_its_own(tmp_path):
+def test_wrong_usage_has_its_own_exit_status(tmp_path):
     assert trainers(tmp_path / "home", "--today-is", "monday").returncode == 2

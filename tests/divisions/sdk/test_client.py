@@ -32,7 +32,7 @@ PREDICTION = Prediction("churn", 0.25, "churn-predictor", "3.2", "r", "c-1")
 
 
 class Gateway:
-    """A server that answers with what it was told to, in turn, and remembers what it was asked."""
+    """A server that gives prepared answers in turn, and records the requests."""
 
     def __init__(self):
         self.answers = []
@@ -94,7 +94,7 @@ def asked(gateway):
     return method, path, json.loads(body) if body else None, headers
 
 
-def test_a_customer_is_predicted_by_id_without_the_token(client, gateway):
+def test_a_prediction_by_customer_id_sends_no_token(client, gateway):
     gateway.will_answer(ANSWER)
     assert client.predict("churn", customer_id="c-1") == PREDICTION
     method, path, body, headers = asked(gateway)
@@ -157,14 +157,14 @@ def test_the_entity_may_have_another_name(gateway, tmp_path):
         {"instances": [5]},
     ],
 )
-def test_arguments_that_make_no_request_are_usage_errors(client, gateway, arguments):
+def test_arguments_without_a_request_are_usage_errors(client, gateway, arguments):
     with pytest.raises(errors.UsageError):
         client.predict("churn", **arguments)
     assert gateway.requests == []
 
 
 @pytest.mark.parametrize("value", [float("inf"), object(), b"x", [1], "\ud800"])
-def test_values_that_json_cannot_carry_never_leave(client, gateway, value):
+def test_values_that_json_cannot_represent_are_not_sent(client, gateway, value):
     with pytest.raises(errors.InvalidFeaturesError):
         client.predict("churn", features={"a": value})
     assert gateway.requests == []
@@ -198,7 +198,7 @@ def test_problems_of_predictions_become_request_errors(client, gateway, status, 
     assert type(caught.value) is kind
 
 
-def test_a_shed_request_says_when_to_come_back(client, gateway):
+def test_a_shed_request_says_when_to_try_again(client, gateway):
     gateway.will_refuse(503, headers=[("retry-after", "7")])
     with pytest.raises(errors.OverloadedError) as caught:
         client.predict("churn", customer_id="c-1")
@@ -225,7 +225,7 @@ def test_problems_of_control_become_their_errors(client, gateway, status, kind):
     assert type(caught.value) is kind
 
 
-def test_a_problem_that_names_its_class_is_taken_at_its_word(client, gateway):
+def test_a_problem_that_names_its_class_becomes_that_class(client, gateway):
     gateway.will_refuse(409, code="LatchedSpecError")
     with pytest.raises(errors.LatchedSpecError):
         client.start_rollout(SPEC)
@@ -237,7 +237,7 @@ def test_a_problem_that_names_its_class_is_taken_at_its_word(client, gateway):
 @pytest.mark.parametrize(
     "reply", [b"", b"<html>", b"[]", b'{"churn_probability": "high"}', b'{"x": 1}', b"\xff", b'{"\xff": 1}']
 )
-def test_an_answer_that_is_something_else_is_a_cluster_error(client, gateway, reply):
+def test_an_answer_of_another_form_is_a_cluster_error(client, gateway, reply):
     gateway.will_answer(reply)
     with pytest.raises(errors.ClusterError, match="cannot be understood"):
         client.predict("churn", customer_id="c-1")
@@ -246,7 +246,7 @@ def test_an_answer_that_is_something_else_is_a_cluster_error(client, gateway, re
         client.predict("churn", customer_id="c-1")
 
 
-def test_rollouts_are_read_and_commanded_with_the_token(client, gateway):
+def test_rollout_calls_carry_the_token(client, gateway):
     status = rollout_status()
     gateway.will_answer({"rollouts": [status]})
     assert client.rollouts() == (status,)
@@ -273,13 +273,13 @@ def test_a_rollout_is_started_from_its_spec(client, gateway):
     assert msgspec.json.decode(gateway.requests[-1][3], type=RolloutSpec) == SPEC
 
 
-def test_status_tells_epoch_replicas_and_rollouts(client, gateway):
+def test_status_has_epoch_replicas_and_rollouts(client, gateway):
     gateway.will_answer({"gateway": {"pid": 1}, "epoch": 7, "replicas": [], "rollouts": [rollout_status()]})
     status = client.status()
     assert (status.epoch, status.gateway, status.rollouts) == (7, {"pid": 1}, (rollout_status(),))
 
 
-def test_watch_tells_what_changed_until_the_end_and_bears_a_restart_of_the_controller(client, gateway):
+def test_watch_yields_changes_until_the_end_and_survives_a_restart_of_the_controller(client, gateway):
     for phase, weight_bp in (("STEP", 2_000), ("STEP", 2_000), ("BAKE", 9_700)):
         gateway.will_answer(rollout_status(phase=phase, actual_weight_bp=weight_bp))
     gateway.will_refuse(503)
@@ -304,7 +304,7 @@ def test_watch_fails_at_once_when_there_is_nothing_to_watch(client, gateway):
         list(client.rollout("churn").watch(poll_s=0))
 
 
-def test_nobody_listening_is_not_running(gateway):
+def test_a_refused_connection_is_not_running(gateway):
     gateway.server.server_close()
     with Client(gateway.url) as client, pytest.raises(errors.NotRunningError, match="divisions up"):
         client.predict("churn", customer_id="c-1")
@@ -328,7 +328,7 @@ def test_failures_of_the_transport_are_our_errors(failure, kind):
 
 
 @pytest.mark.parametrize("url", ["", "churn", "ftp://127.0.0.1", "http://", "127.0.0.1:8000"])
-def test_what_is_no_url_is_a_usage_error(url):
+def test_an_invalid_url_is_a_usage_error(url):
     with pytest.raises(errors.UsageError):
         Client(url)
 
@@ -345,7 +345,7 @@ def token_sent(url, **arguments):
     return sent[0]
 
 
-def test_the_token_of_this_machine_goes_to_this_machine_only(tmp_path):
+def test_the_token_of_this_machine_is_sent_to_this_machine_only(tmp_path):
     assert token_sent("http://127.0.0.1:1", home=tmp_path) is None
     (tmp_path / "token").write_text("secret\n")
     for url in ("http://127.0.0.1:1", "http://localhost", "http://[::1]:8000"):
@@ -360,7 +360,7 @@ def test_a_token_cannot_smuggle_headers():
         token_sent("http://example.com", token="a\r\nx-admin: 1")
 
 
-def test_the_async_client_says_the_same(gateway, tmp_path):
+def test_the_async_client_sends_the_same(gateway, tmp_path):
     (tmp_path / "token").write_text("secret")
     gateway.will_answer(ANSWER)
     gateway.will_answer({"predictions": [ANSWER]})
@@ -390,7 +390,7 @@ def test_the_async_client_says_the_same(gateway, tmp_path):
     assert gateway.answers == []
 
 
-def test_nobody_listening_is_not_running_for_asyncio_too(gateway):
+def test_a_refused_connection_is_not_running_for_asyncio_too(gateway):
     gateway.server.server_close()
 
     async def talk():
@@ -409,7 +409,7 @@ def test_importing_the_package_imports_no_client_and_the_client_no_http_library(
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_package_has_nothing_that_it_does_not_have():
+def test_an_unknown_attribute_of_the_package_is_an_attribute_error():
     assert divisions.Client is Client
     with pytest.raises(AttributeError):
         divisions.Nothing  # noqa: B018 - looking it up is the test
