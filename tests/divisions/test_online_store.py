@@ -92,10 +92,10 @@ def test_endpoints_do_not_see_one_another(path):
 
 
 @pytest.mark.parametrize("endpoint", ["", "Churn", 'x"; DROP TABLE y; --', "../x", "x" * 65, "churn\n"])
-def test_a_name_that_is_no_endpoints_is_refused(path, endpoint):
-    with pytest.raises(OnlineStoreError, match="no endpoint's name"):
+def test_a_name_that_no_endpoint_can_have_is_refused(path, endpoint):
+    with pytest.raises(OnlineStoreError, match="not an endpoint's name"):
         OnlineStoreReader(path, endpoint)
-    with pytest.raises(OnlineStoreError, match="no endpoint's name"):
+    with pytest.raises(OnlineStoreError, match="not an endpoint's name"):
         OnlineStoreWriter(path, endpoint)
 
 
