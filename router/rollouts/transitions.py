@@ -41,7 +41,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     *(Transition(source, "promote", Phase.PROMOTED) for source in (Phase.STEP, Phase.BAKE, Phase.HOLD)),
     *(Transition(source, "abort", Phase.ROLLING_BACK) for source in (*_ACTIVE, Phase.HOLD)),
     Transition(Phase.ROLLING_BACK, "stable's replicas are back", Phase.ROLLING_BACK),
-    Transition(Phase.ROLLING_BACK, "gateways obey", Phase.DRAINING),
+    Transition(Phase.ROLLING_BACK, "gateways apply it", Phase.DRAINING),
     Transition(Phase.DRAINING, "drained", Phase.ROLLED_BACK),
 )
 WAYS = frozenset((transition.source, transition.target) for transition in TRANSITIONS)
