@@ -1,7 +1,7 @@
 """The feature schema: which features a model takes, and how one row becomes a vector of float32.
 
-A row travels as ``float32[F]``. What the transform needs beyond that (standardising, filling in missing values,
-embeddings) is inside the exported graph, so training and serving cannot drift apart. The encoding is:
+A row travels as ``float32[F]``. Everything else that the transform does (standardising, filling in missing values,
+embeddings) is inside the exported graph, so training and serving cannot differ. The encoding is:
 
 ===========  =======================  ==========================================================
 kind         accepted raw value       float32 in the row
@@ -72,11 +72,11 @@ class FeatureSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.decode(data, type=cls)
 
     def encode_row(self, row: Mapping[str, object]) -> list[float]:
-        """Encodes one raw row; the slow reference that faster encoders are tested against.
+        """Encodes one raw row. This is the slow reference; faster encoders are tested against it.
 
         Args:
             row: raw values by feature name. An absent or null feature is missing. Names that are not in the
-                schema are ignored, because raw events carry more columns than the model uses.
+                schema are ignored, because raw events have more columns than the model uses.
 
         Returns:
             ``F`` floats.

@@ -1,4 +1,4 @@
-"""The data channel's wire format: what a gateway and a replica say to each other. Pure; no I/O.
+"""The data channel's wire format: the messages between a gateway and a replica. Pure; no I/O.
 
 Every frame is a little-endian header followed by its payload. ``length`` counts the bytes after itself.
 
@@ -12,9 +12,9 @@ REPLY       ``status: u16, rows: u32, id: u64, queue_us: u32, compute_us: u32`` 
 ==========  =========================================================================  =====================
 
 ``deadline_us`` is the time left, because the two ends may be on different hosts with different clocks. A reply
-whose status is not OK carries a short text instead of scores. The client speaks first, with HELLO; the replica
-answers HELLO_ACK, or with status REFUSED and closes. On a Unix socket the token may be empty (the socket's folder
-is private); on TCP it must match.
+whose status is not OK has a short text instead of scores. The client sends HELLO first. The replica answers HELLO_ACK;
+if it refuses, the status is REFUSED and it closes. On a Unix socket the token may be empty (the socket's folder is
+private). On TCP it must match.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Status(enum.IntEnum):
 _KIND_REQUEST: Final = int(Kind.REQUEST)
 _KIND_REPLY: Final = int(Kind.REPLY)
 _STATUS_OK: Final = int(Status.OK)
-"""Those that every batch meets, as plain integers: a look at an enum's member takes as long as unpacking a header."""
+"""Values that every batch needs, as plain integers: reading an enum's member takes as long as unpacking a header."""
 
 
 class Hello(msgspec.Struct, frozen=True, gc=False):
@@ -174,8 +174,8 @@ def _check_size(expected: int, got: int) -> None:
 class FrameReader:
     """Cuts a byte stream into frames.
 
-    ``feed`` yields whole frames as they complete; a rest is kept for the next call. ``max_frame_bytes`` may be
-    changed at any time, between two frames of one call too: a peer that has not said its token yet gets less.
+    ``feed`` yields each frame once it is complete and keeps the rest for the next call. ``max_frame_bytes`` may be
+    changed at any time, also between two frames of one call: a peer that has not sent its token yet gets less.
     """
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
@@ -184,19 +184,19 @@ class FrameReader:
         self._needed_bytes = 0
 
     def feed(self, data: bytes | bytearray) -> Iterator[Frame]:
-        """Yields the frames that ``data`` completes. The payloads of large ones are views into it, not copies.
+        """Yields the frames that ``data`` completes. Payloads of large frames are views into it, not copies.
 
         Raises:
             ChannelError: a frame is over the cap or damaged. The stream cannot be used any further.
         """
         if self._rest:
-            # A large frame comes in many pieces: join them once, when it is whole, not at every piece.
+            # A large frame comes in many pieces. Join them once, when all are there, not at every piece.
             self._rest += data
             if len(self._rest) < self._needed_bytes:
                 return
             data, self._rest = self._rest, bytearray()
         position, end = 0, len(data)
-        source = memoryview(data) if end > SMALL_BYTES else bytes(data)  # a slice of few bytes is cheaper than a view
+        source = memoryview(data) if end > SMALL_BYTES else bytes(data)  # for few bytes a slice is cheaper than a view
         size = 4
         while end - position >= 4:
             size = _LENGTH.unpack_from(data, position)[0] + 4

@@ -1,8 +1,9 @@
 """What a canary's bookkeeping costs: ``python -m benchmarks.bookkeeping --output json``.
 
-Two labs side by side, the same but for `benchmarks.lab.no_bookkeeping`: a canary at 20 %, one replica for each version,
-1,000 customers. Short runs take turns and the order changes each round, so that a busy spell of the machine
-hits both alike.
+Two labs run side by side: a canary at 20 %, one replica for each version, 1,000 customers. They differ in one switch,
+`has_bookkeeping` of `router.predict.dispatcher.Dispatcher`. Without it nothing is counted or observed for the rollout.
+The split stays, so both labs send the same requests to the same versions. Short runs take turns and the order changes
+each round, so that a busy moment of the machine affects both alike.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from benchmarks.harness.bench_bundle import Workload, write_workload
 from benchmarks.harness.command import Say, benchmark_parser, run_benchmark
 from benchmarks.harness.machine import Machine, describe_machine
 from benchmarks.lab.lab import Arrangement, lab
-from benchmarks.lab.no_bookkeeping import build_without_bookkeeping
 from benchmarks.load.wrk import require_wrk, run_wrk, write_script
 
 CUSTOMERS = 1_000
@@ -65,7 +65,7 @@ def measure_cost(
     for folder in folders.values():
         folder.mkdir()
     on = Arrangement(canary_bp=CANARY_BP)
-    off = Arrangement(canary_bp=CANARY_BP, gateway_path=build_without_bookkeeping(work / "without"))
+    off = Arrangement(canary_bp=CANARY_BP, has_bookkeeping=False)
     with lab(workload, folders[True], on) as with_it, lab(workload, folders[False], off) as without:
         urls = {True: with_it.served.url, False: without.served.url}
         for url in urls.values():

@@ -1,6 +1,6 @@
 """A gateway process of the lab.
 
-    python -m benchmarks.lab.gateway TABLE.json
+    python -m benchmarks.lab.gateway TABLE.json [no-bookkeeping]
 
 Settings come from ``DIVISIONS_*``. It prints ``ready`` when every endpoint can answer; it ends when its standard input
 does. Like the product's, it runs the compiled hot path where there is one.
@@ -14,6 +14,9 @@ from pathlib import Path
 
 from divisions.settings import load_settings
 from router.gateway import native
+
+NO_BOOKKEEPING = "no-bookkeeping"
+"""An argument that turns off all counting, for `benchmarks.bookkeeping`."""
 
 
 def main() -> int:
@@ -29,7 +32,7 @@ def main() -> int:
 
     table = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RoutingTable)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, table))
+        runner.run(serve(settings, table, has_bookkeeping=NO_BOOKKEEPING not in sys.argv[2:]))
     return 0
 
 

@@ -48,8 +48,8 @@ class TableLink:
         raise NotRunningError("the lab has no controller")
 
 
-async def serve(settings: Settings, table: RoutingTable) -> None:
-    """Says ``ready`` when every endpoint can answer; ends when standard input does."""
+async def serve(settings: Settings, table: RoutingTable, *, has_bookkeeping: bool) -> None:
+    """Prints ``ready`` when every endpoint can answer; ends when standard input does."""
 
     def load(spec: VersionSpec) -> HostedEngine:
         return open_hosted(msgspec.json.encode(spec), settings)
@@ -58,7 +58,7 @@ async def serve(settings: Settings, table: RoutingTable) -> None:
         return OnlineStoreReader(settings.home / "online.db", endpoint)
 
     identity = GatewayIdentity(f"lab{os.getpid()}", "here", "token", b"")
-    gateway = Gateway(settings, identity, TableLink(table), store, SystemClock(), load)
+    gateway = Gateway(settings, identity, TableLink(table), store, SystemClock(), load, has_bookkeeping)
     await gateway.start()
     try:
         async with asyncio.timeout(_READY_S):

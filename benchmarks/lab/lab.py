@@ -24,6 +24,7 @@ import divisions
 from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
 from benchmarks.harness.peer import Served
 from benchmarks.harness.ports import free_ports
+from benchmarks.lab.gateway import NO_BOOKKEEPING
 from divisions.control import (
     FULL_BP,
     EndpointRoute,
@@ -48,8 +49,8 @@ class Arrangement:
     replicas: int = 1
     max_batch: int = 256
     canary_bp: int = 0
-    gateway_path: Path | None = None
-    """Where another package `router` lies, for the gateways to run; None for the product's."""
+    has_bookkeeping: bool = True
+    """Whether the gateways count and observe requests for the rollout."""
     placement: Placement = Placement.REPLICAS
 
 
@@ -83,10 +84,9 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         hosted = () if _has_processes(arrangement) else tuple(route.version for route in routes)
         table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted)
         (work / "table.json").write_bytes(msgspec.json.encode(table))
-        if arrangement.gateway_path is not None:
-            start.environment["PYTHONPATH"] = os.pathsep.join([str(arrangement.gateway_path), _ROOT])
+        switches = [] if arrangement.has_bookkeeping else [NO_BOOKKEEPING]
         gateways = [
-            start(f"gateway-{number}", "benchmarks.lab.gateway", str(work / "table.json"))
+            start(f"gateway-{number}", "benchmarks.lab.gateway", str(work / "table.json"), *switches)
             for number in range(arrangement.gateways)
         ]
         for gateway in gateways:

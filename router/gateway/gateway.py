@@ -31,7 +31,7 @@ from router.oip.models import Directory
 from router.oip.routes import OipApi
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
-from router.predict.in_process import InProcessEngines, Loader
+from router.predict.in_process import InProcessEngines, LoadedEngines, Loader
 from router.predict.predict_handler import PredictHandler
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,10 @@ class GatewayIdentity:
 
 
 class Gateway:
-    """See the module. Build it inside the loop that it is to live on."""
+    """See the module. Build it inside the loop that it is to live on.
+
+    Only a benchmark turns ``has_bookkeeping`` off; see `router.predict.dispatcher`.
+    """
 
     def __init__(
         self,
@@ -65,6 +68,7 @@ class Gateway:
         store: Callable[[str], OnlineStoreReader],
         clock: Clock,
         load: Loader,
+        has_bookkeeping: bool = True,
     ) -> None:
         self._settings = settings
         self._identity = identity
@@ -73,11 +77,13 @@ class Gateway:
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
         self._server: asyncio.Server | None = None
-        self._hosting = InProcessEngines(load, link, identity.gateway_id, identity.node_id, clock)
+        loaded: LoadedEngines = {}
         self.dispatcher = Dispatcher(
-            self._now_s, identity.channel_token, identity.node_id, _read_bins, self._hosting.get
+            self._now_s, identity.channel_token, identity.node_id, _read_bins, loaded.get, has_bookkeeping
         )
-        self._hosting.on_loaded = self.dispatcher.hosted_loaded
+        self._hosting = InProcessEngines(
+            load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
+        )
         self._predict = PredictHandler(
             self.dispatcher,
             store,
@@ -211,7 +217,7 @@ class Gateway:
             await asyncio.sleep(SWEEP_S)
             try:
                 self.dispatcher.expire()
-                self.dispatcher.watch()
+                self.dispatcher.sweep()
                 turns += 1
                 if turns % 100 == 0:
                     self._http.sweep()

@@ -1,9 +1,9 @@
 """The Open Inference Protocol's infer messages, as JSON and with the binary tensor extension. Pure.
 
-With the extension a body is a JSON object followed by raw tensors: the header ``Inference-Header-Content-Length``
-says where the object ends, and each tensor's ``binary_data_size`` how many of the following bytes are its own, in the
-order of the tensors. Raw tensors are views of the body; nothing is copied, and nothing is allocated by what a caller
-merely claims. Errors never repeat the caller's text.
+With the extension a body is a JSON object followed by raw tensors, in the order of the inputs. The header
+``Inference-Header-Content-Length`` is the length of the object; ``binary_data_size`` of each input is the length of its
+raw tensor. Raw tensors are views of the body: nothing is copied. Nothing is allocated by a size that a caller claims.
+Errors never repeat the caller's text.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from divisions.errors import InvalidFeaturesError, MalformedRequestError
 
 MAX_RANK = 8
 SAFE_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
-"""Request ids that we repeat."""
+"""Request ids that replies repeat."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 _Dimensions = Annotated[list[_Count], msgspec.Meta(max_length=MAX_RANK)]
@@ -59,7 +59,7 @@ class _Request(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """One input: ``raw`` is its binary data, or else ``data`` its JSON array. Names and datatypes are unchecked."""
+    """One input. Its data is either ``raw`` or the JSON array ``data``. Names and datatypes are not checked yet."""
 
     name: str
     datatype: str
@@ -82,7 +82,7 @@ class WantedOutput:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """What a caller asks. ``parameters`` holds whatever it likes; ``outputs`` is empty for all of them."""
+    """A decoded request. ``parameters`` are not checked yet; empty ``outputs`` stand for all outputs."""
 
     request_id: str
     tensors: tuple[Tensor, ...]
@@ -91,7 +91,7 @@ class InferRequest:
 
     @property
     def wants_binary(self) -> bool:
-        """Whether outputs that do not say otherwise are wanted in binary."""
+        """Whether outputs are binary by default."""
         return self.parameters.get("binary_data_output") is True
 
 
@@ -103,10 +103,10 @@ def decode(body: bytes, header_bytes: int | None) -> InferRequest:
 
     Args:
         body: the whole body.
-        header_bytes: length of its JSON part by ``Inference-Header-Content-Length``; None means all of it.
+        header_bytes: length of the JSON part by ``Inference-Header-Content-Length``; None for the whole body.
 
     Raises:
-        MalformedRequestError: not JSON, or JSON and raw tensors do not add up to the body.
+        MalformedRequestError: not JSON, or the body is not as long as JSON and raw tensors together.
         InvalidFeaturesError: JSON, but not an infer request that we can answer.
     """
     view = memoryview(body)
@@ -180,7 +180,7 @@ def _wanted(output: _Output) -> WantedOutput:
 
 
 def _explain(text: str) -> str:
-    # msgspec names places as `$.inputs[...].shape`; below `parameters`, keys are the caller's.
+    # msgspec names places as `$.inputs[...].shape`. Below `parameters` the keys are the caller's text.
     return text.split(" - at ", maxsplit=1)[0] if "parameters" in text else text.replace("`$.", "`")
 
 
@@ -191,7 +191,7 @@ def head(model: bytes, version: bytes, request_id: bytes) -> bytes:
 
 
 def scores_json(name: bytes, scores: Sequence[float]) -> bytes:
-    """An output ``float32[N]`` with its data, and the end of the response. Nine digits give the same float32 back."""
+    """An output ``float32[N]`` with its data, and the end of the response. Nine digits keep a float32 exact."""
     data = b",".join([b"%.9g" % score for score in scores])
     return b'{"name":"%s","datatype":"FP32","shape":[%d],"data":[%s]}]}' % (name, len(scores), data)
 

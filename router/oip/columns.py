@@ -1,4 +1,4 @@
-"""One tensor per feature to a model's rows, whole columns at a time. Pure.
+"""From one tensor per feature to a model's rows, by whole columns. Pure.
 
 Missing values:
 
@@ -32,16 +32,16 @@ DATATYPES: dict[FeatureKind, str] = {
     FeatureKind.BOOLEAN: "BOOL",
     FeatureKind.CATEGORICAL: _BYTES,
 }
-"""What metadata names for each kind; numeric features take every number."""
+"""The datatype that metadata shows for each kind. Numeric features accept every number type."""
 
 
 class FeatureColumns:
-    """One tensor per feature, in types that fit. Is a `router.predict.jobs.RowSource`.
+    """One tensor per feature, checked and converted. Is a `router.predict.jobs.RowSource`.
 
     Args:
         tensors: the request's inputs.
         kinds: every feature that the endpoint knows.
-        required: the features that must be there; the others may be.
+        required: the features that the request must have; others are optional.
     """
 
     __slots__ = ("_columns", "rows")
@@ -81,7 +81,7 @@ class FeatureColumns:
 
 @functools.lru_cache(maxsize=4096)
 def category_codes(categories: tuple[str, ...]) -> dict[bytes | None, float]:
-    """Codes by UTF-8 text; missing is None, and the empty text unless that is a category of its own."""
+    """Codes by UTF-8 text. None is missing, and so is the empty text unless it is a category."""
     known: dict[bytes | None, float] = {text.encode(): float(code + 1) for code, text in enumerate(categories)}
     return {None: math.nan, b"": math.nan} | known
 

@@ -1,8 +1,8 @@
 """The second hot path: ``POST /v2/models/{model}[/versions/{version}]/infer`` of the Open Inference Protocol.
 
-Like predict it makes no task and meets no framework. A reply names one version, so a request is not split row by row:
-all of its rows go to the version that its key (the customer, sequence or request) belongs to, in jobs of at most one
-batch, cut from the request's own bytes.
+Like predict it makes no task and uses no framework. A reply names one version, so a request is not split row by row.
+Its key (customer, sequence or request) decides the version. All rows go there, in jobs of at most one batch, cut from
+the bytes of the request.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class InferHandler(Handler):
     Args:
         dispatcher: sends rows to versions.
         directory: finds models by name.
-        timeout_s: deadline of a request that names none, and the cap for those that do.
+        timeout_s: deadline of requests that name none, and the upper limit for requests that do.
         id_prefix: makes request ids of this process unique.
         refused: counts requests that reached no version, by endpoint and status.
     """
@@ -148,7 +148,7 @@ class InferHandler(Handler):
         request.exchange.work = CancelAll(jobs)
 
     def failed(self, endpoint: str, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None:
-        """Replies with an error of ours. The protocol has no 422: what the caller got wrong is 400."""
+        """Replies with one of our errors. The protocol has no 422: a caller's mistake is 400."""
         status = 400 if isinstance(error, InvalidFeaturesError) else problem.status_of(error)
         retry = [b"%d" % max(1, round(error.retry_after_s))] if isinstance(error, OverloadedError) else []
         self._refuse(exchange, endpoint, status, str(error), request_id, *retry, code=problem.code_of(error))
@@ -189,7 +189,7 @@ def _is_binary(body: InferRequest, output: str) -> bool:
 
 
 def _key(parameters: dict[str, Any], entity: str, head: _Head) -> bytes:
-    """What the split goes by: customer, else sequence, else the request itself."""
+    """The key of the split: customer, else sequence, else the request itself."""
     for value in (parameters.get(entity), head.key, parameters.get("sequence_id")):
         if isinstance(value, bytes) and value:
             return value
@@ -206,7 +206,7 @@ def _key(parameters: dict[str, Any], entity: str, head: _Head) -> bytes:
 
 
 def _timeout_s(parameters: dict[str, Any], timeout_s: float) -> float:
-    """Honours the parameter ``timeout``, microseconds; 0 means none."""
+    """The smaller of ``timeout_s`` and the parameter ``timeout``, which is in microseconds; 0 means none."""
     timeout_us = parameters.get("timeout", 0)
     if not isinstance(timeout_us, int) or isinstance(timeout_us, bool) or timeout_us < 0:
         raise MalformedRequestError("parameter `timeout` must be a whole number of microseconds", remedy="leave it out")

@@ -1,6 +1,6 @@
 """Endpoints as the Open Inference Protocol's models: names, versions, inputs and outputs.
 
-A model is found by its endpoint's name, or by its own where one endpoint alone serves it.
+A model is found by its endpoint's name, or by its own name if only one endpoint serves it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PLATFORM = "onnx_onnxv1"
 
 
 class ServedVersion:
-    """One version of a model, and what its rows may hold."""
+    """One version of a model, and the values that its rows may have."""
 
     __slots__ = ("bounds", "pool", "required")
 
@@ -50,7 +50,7 @@ class ServedModel:
         self.has_one_encoding = all(
             version.bounds.features == self.stable.bounds.features for version in self.versions.values()
         )
-        """Whether encoded rows mean the same to every version."""
+        """Whether encoded rows mean the same for every version."""
 
     @property
     def kinds(self) -> dict[str, FeatureKind]:

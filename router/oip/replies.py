@@ -1,4 +1,4 @@
-"""Replies to infer requests: joins the jobs of one, and renders its scores as JSON or as the bytes that they are."""
+"""Replies to infer requests: joins the jobs of a request, and renders its scores as JSON or as raw bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from router.predict.jobs import Answer, Job, Version
 
 
 class FailureReply(Protocol):
-    """Who writes problems."""
+    """Writes problem documents."""
 
     def failed(self, endpoint: str, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None: ...
 
@@ -44,7 +44,7 @@ class TensorAnswer(Answer):
         self._exchange = exchange
         self._handler = handler
         self._compute_us = 0
-        self._parts: list[tuple[int, Version, Sequence[float]]] = []  # no jobs: they hold on to us
+        self._parts: list[tuple[int, Version, Sequence[float]]] = []  # no jobs, which refer to this object
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         self._parts.append((job.positions[0], job.version, scores))
@@ -55,13 +55,13 @@ class TensorAnswer(Answer):
 
     def failed(self, job: Job, error: RequestError) -> None:
         if self._left > 0:
-            self._left = 0  # Rows that cannot be answered fail the request; later parts are not waited for.
+            self._left = 0  # One failed part fails the request; other parts are ignored.
             self._handler.failed(self._model.endpoint.name, self._exchange, error, self._request_id)
 
     def _reply(self, total_s: float) -> None:
         self._parts.sort(key=_position)
         labels = sorted({version.label for _, version, _ in self._parts})
-        # Parts differ only when a canary failed on some of them: stable has answered for it, and is named.
+        # Parts differ only if a canary failed on some of them. Stable has answered those, so it is named.
         stable = self._model.endpoint.stable.version.label
         label = stable if len(labels) > 1 and stable in labels else labels[0]
         name = self._model.output.encode()

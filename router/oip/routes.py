@@ -18,7 +18,7 @@ PREFIX = "/v2"
 
 
 def is_open(path: str) -> bool:
-    """Whether a path belongs to the protocol, whose routes need no token: they change nothing."""
+    """Whether a path belongs to the protocol. Its routes need no token, because they change nothing."""
     return path == PREFIX or path.startswith(PREFIX + "/")
 
 

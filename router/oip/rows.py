@@ -13,11 +13,11 @@ from router.oip.values import Floats, check_size, json_array, to_float32
 
 ROWS = "rows"
 MAX_ROWS = 4_096
-"""Rows of one request, in whatever form."""
+"""Rows of one request, in any form."""
 
 
 class RowBounds:
-    """What may stand in a ``rows`` tensor: finite numbers, codes that exist, and NaN anywhere."""
+    """The values that a ``rows`` tensor may have: finite numbers, codes of the schema, and NaN for missing."""
 
     __slots__ = ("_highest_F", "_lowest_F", "features")
 
@@ -33,7 +33,7 @@ class RowBounds:
         self._lowest_F = np.where(numeric_F, np.float32(-FLOAT32_MAX), np.float32(0.0))
 
     def check(self, rows_NF: Floats) -> None:
-        """Raises `InvalidFeaturesError` for infinities and for codes out of range; NaN compares as neither."""
+        """Raises `InvalidFeaturesError` for infinities and codes out of range. NaN passes every comparison."""
         if ((rows_NF < self._lowest_F) | (rows_NF > self._highest_F)).any():
             column = int(((rows_NF < self._lowest_F) | (rows_NF > self._highest_F)).any(axis=0).argmax())
             feature = self.features[column]
@@ -44,7 +44,7 @@ class RowBounds:
 
 
 class EncodedRows:
-    """A ``rows`` tensor that was checked: cut, never copied. Is a `router.predict.jobs.RowSource`."""
+    """A checked ``rows`` tensor; packing cuts views of it. Is a `router.predict.jobs.RowSource`."""
 
     __slots__ = ("_features", "_payload", "_row_bytes", "rows")
 
@@ -59,7 +59,7 @@ class EncodedRows:
         self._row_bytes = 4 * columns
         if tensor.raw is not None:
             check_size(ROWS, tensor.raw, tensor.num_elements, 4)
-            # A copy, because after JSON of any length the floats may stand askew in memory: 2 us for 128 KiB.
+            # A copy: after JSON of any length the floats may be unaligned in memory.
             payload = bytes(tensor.raw)
             rows_NF = np.frombuffer(payload, "<f4").reshape(self.rows, columns)
         else:

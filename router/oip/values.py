@@ -1,6 +1,6 @@
-"""A tensor's data as values: from raw bytes or JSON, every size checked before anything is made. Pure.
+"""A tensor's data as values, from raw bytes or JSON. Every size is checked before memory is allocated. Pure.
 
-Missing values are NaN in floating-point tensors, an empty text in BYTES and, in JSON, null in any tensor.
+A missing value is NaN in floating-point tensors, an empty text in BYTES, and null in any JSON tensor.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def numbers(tensor: Tensor, dtype: np.dtype[Any], kind: type) -> Floats:
 
 
 def to_float32(values: Any) -> Floats:
-    with np.errstate(over="ignore"):  # what overflows becomes infinite, and that is refused
+    with np.errstate(over="ignore"):  # overflow gives infinity, which is refused later
         return np.asarray(np.asarray(values, None if isinstance(values, np.ndarray) else np.float64), np.float32)
 
 
@@ -103,7 +103,7 @@ def _damaged_bytes(name: str) -> InvalidFeaturesError:
 
 def json_array(name: str, tensor: Tensor, kind: type) -> list[Any]:
     """The elements of a JSON tensor, flat, in row-major order."""
-    assert tensor.data is not None, "the codec has seen to that"
+    assert tensor.data is not None, "the codec requires raw or data"
     flat, nested = _DECODERS[kind]
     is_nested = len(tensor.shape) == 2 and _NESTED.match(tensor.data) is not None
     try:

@@ -1,14 +1,14 @@
-"""The gateway's own breaker: stops a canary that fails grossly at once, without asking the controller. Pure.
+"""The gateway's own breaker: stops a canary that fails grossly at once, without the controller. Pure.
 
-The same conditional likelihood ratio as `router.evidence.error_evidence`, with ratios up to a thousand and alpha 1e-6:
-it fires on what no statistic is needed for, and nothing less. `update` is called a hundred times a second with what
-was counted since the last call; a call in which nothing failed costs two additions.
+It uses the same conditional likelihood ratio as `router.evidence.error_evidence`, with ratios up to a thousand and
+alpha 1e-6, so that it trips only on gross failure. `update` is called a hundred times a second with the counts since
+the last call. A call without failures costs two additions.
 
-No call may bring more than a third of what is needed: a replica that dies takes a whole batch with it, and that is
-one failure and not thirty. So at least three moments in which canary requests failed are needed, 20 ms in all.
+No call adds more than a third of the threshold. A replica that dies fails a whole batch; that is one failure and not
+thirty. So the breaker needs failures in at least three calls, which take 20 ms.
 
-The canary's share of the requests is the realised one of the last ten seconds, with the weight that was set as a
-prior: customers differ in how much they ask, and errors lag behind arrivals.
+The canary's share of requests is the observed one of the last ten seconds, with the configured weight as a prior:
+customers differ in their request rates, and errors come later than arrivals.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ THETAS = (3.0, 10.0, 30.0, 100.0, 1_000.0)
 _THETA: npt.NDArray[np.float64] = np.array(THETAS)
 _LN_RATIO: npt.NDArray[np.float64] = np.log(_THETA / TOLERANCE)
 _DECAY = 0.999
-"""Of the request counts per call: about a thousand calls, ten seconds."""
+"""Factor on the request counts at each call: about a thousand calls count, which is ten seconds."""
 _PRIOR_REQUESTS = 20.0
 
 
 class CircuitBreaker:
-    """Watches one canary in one gateway; once tripped it stays so.
+    """The breaker of one canary in one gateway. Once tripped, it stays tripped.
 
     Args:
         weight_bp: the canary's weight.
@@ -50,7 +50,7 @@ class CircuitBreaker:
         self.set_weight(weight_bp)
 
     def set_weight(self, weight_bp: int) -> None:
-        """The split has changed: the share is learned anew, the evidence goes on."""
+        """The split has changed: the share is estimated anew; the evidence is kept."""
         self._canary = _PRIOR_REQUESTS * weight_bp / 10_000
         self._stable = _PRIOR_REQUESTS - self._canary
 
@@ -59,7 +59,7 @@ class CircuitBreaker:
         return self._ln_e
 
     def update(self, stable_requests: int, stable_errors: int, canary_requests: int, canary_errors: int) -> bool:
-        """Takes what was counted since the last call, on both arms; returns whether the breaker trips now."""
+        """Takes the counts of both arms since the last call; returns whether the breaker trips now."""
         self.canary_requests += canary_requests
         self.stable_requests += stable_requests
         self._canary = self._canary * _DECAY + max(0, canary_requests)

@@ -1,4 +1,4 @@
-"""How a gateway talks to the controller. `router.gateway.ray_gateway` does it over Ray; tests do it in memory."""
+"""The calls that a gateway makes to the controller. `router.gateway.ray_gateway` makes them over Ray."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from divisions.control import GatewayReport, ReplicaAddress, RoutingTable
 
 
 class ControllerLink(Protocol):
-    """Every call may raise `divisions.errors.NotRunningError` while the controller is away; that is no tragedy."""
+    """Every call may raise `divisions.errors.NotRunningError` while the controller is away. Serving goes on then."""
 
     async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
-        """The present table; waits up to ``timeout_s`` for one that is newer than ``known_epoch``."""
+        """The routing table in force; waits up to ``timeout_s`` for one that is newer than ``known_epoch``."""
         ...
 
     async def report(self, report: GatewayReport) -> None:
-        """Delivers one second's counts. A report that is lost costs power, not validity."""
+        """Delivers one second's counts. A lost report costs statistical power, not validity."""
         ...
 
     async def register_replica(self, address: ReplicaAddress) -> None:
-        """Tells that a version runs, warm, in this gateway's own process; repeated as a heartbeat."""
+        """Registers a version that is warm in this gateway's own process; repeated as a heartbeat."""
         ...
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:

@@ -1,7 +1,7 @@
 """Request bodies: decoders and encoders compiled from the feature schemas that an endpoint serves.
 
-An endpoint takes the features of its stable version, plus, optionally, those that only its canary knows. One decoder
-per endpoint turns JSON into typed values without any coercion; one encoder per version turns those values into that
+An endpoint requires the features of its stable version; features that only its canary has are optional. One decoder
+per endpoint turns JSON into typed values without coercion. One encoder per version turns the values into that
 version's ``float32[F]`` row. Neither knows about HTTP.
 """
 
@@ -33,9 +33,9 @@ _SYNTAX: Final = msgspec.json.Decoder(msgspec.Raw)
 _Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
 
 
-@mypyc_attr(acyclic=True, free_list_len=1)  # It holds values only, and lives until its job is made.
+@mypyc_attr(acyclic=True, free_list_len=1)  # It has values only, and lives until its job is made.
 class Row:
-    """One row of a request. ``values`` is None when only the entity is named: the online store has the features."""
+    """One row of a request. ``values`` is None if the row has only the entity's id: the online store has the rest."""
 
     __slots__ = ("key", "values")
 
@@ -49,7 +49,7 @@ class EndpointDecoder:
 
     Args:
         stable: the schema whose features every request must carry.
-        canary: a schema whose further features may be carried.
+        canary: a schema whose further features are optional.
     """
 
     def __init__(self, stable: FeatureSchema, canary: FeatureSchema | None = None) -> None:
@@ -86,7 +86,7 @@ class EndpointDecoder:
         """Decodes a request's body.
 
         Returns:
-            Its row, or the rows of a batch (``instances``).
+            The row, or the rows of a batch (``instances``).
 
         Raises:
             MalformedRequestError: not JSON.
@@ -122,7 +122,7 @@ class EndpointDecoder:
         return Row(key, None)
 
     def decode_stored(self, features_json: bytes) -> Values:
-        """Decodes what the online store keeps of an entity; names that the endpoint does not use are ignored."""
+        """Decodes the online store's features of an entity. Features that the endpoint does not use are ignored."""
         try:
             return self._astuple(self._decode_stored(features_json))
         except msgspec.MsgspecError:
@@ -135,7 +135,7 @@ class EndpointDecoder:
         """Compiles the encoder of one version: values to ``F`` little-endian float32.
 
         Raises:
-            InvalidFeaturesError: the version takes a feature under another kind than the endpoint does.
+            InvalidFeaturesError: a feature has another kind in this version than in the endpoint.
         """
         for feature in schema.features:
             if self.kinds.get(feature.name) is not feature.kind:
@@ -192,14 +192,14 @@ class RowEncoder:
 
 
 def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError:
-    """Turns a decoder's complaint into ours. Only names from the schema are repeated, never the caller's text."""
+    """Turns a decoder's error into ours. It may name the schema's features, never the caller's text."""
     text = str(error)
     if isinstance(error, RecursionError):
         return MalformedRequestError("the body is nested too deeply", remedy="send flat JSON")
     if not isinstance(error, msgspec.ValidationError):
         return MalformedRequestError("the body is not well-formed JSON in UTF-8", remedy="check it with a JSON linter")
     try:
-        _SYNTAX.decode(body)  # What is behind the place that was complained about was not looked at yet.
+        _SYNTAX.decode(body)  # The decoder stopped at its first complaint; the rest may not even be JSON.
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as worse:
         return explain(worse, body, names)
     if "unknown field" in text:
@@ -208,11 +208,11 @@ def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError
         )
     if "out of range" in text and _HUGE_EXPONENT.search(body):
         return MalformedRequestError("the body holds a number beyond any float", remedy="send finite numbers")
-    if "at `$[" in text or "key" in text:  # The place would repeat a key of the caller's.
+    if "at `$[" in text or "key" in text:  # The place would repeat a key of the caller.
         text = text.split(" - at ", maxsplit=1)[0]
     return InvalidFeaturesError(text.replace("`$.", "`"), remedy="send every feature in its type, null where missing")
 
 
 def _field(index: int) -> str:
-    # Feature names may be anything, also Python's keywords; attribute names are ours.
+    # Feature names may be anything, also Python's keywords. So attributes have names of our own.
     return f"f{index}"

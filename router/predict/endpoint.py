@@ -1,4 +1,4 @@
-"""One endpoint as a gateway sees it: what the routing table says, and what is remembered from table to table."""
+"""One endpoint of the routing table in force, and the state of it that outlives the table."""
 
 from __future__ import annotations
 
@@ -20,82 +20,88 @@ from router.predict.split_monitor import SaltSearch, SplitMonitor
 log = logging.getLogger(__name__)
 
 
+def canary_of(route: EndpointRoute) -> VersionRoute | None:
+    """The version of a routing table's entry that is a canary, if there is one."""
+    return next((version for version in route.versions if version.is_canary), None)
+
+
 class EndpointState:
-    """What outlives a routing table: the load by customer, the trial of salts, and the watch over a rollout."""
+    """What outlives a routing table: the load by customer, the trial of salts, and the monitor of a rollout."""
 
     def __init__(self) -> None:
         self.load = CustomerLoad()
         self.search = SaltSearch(self.load)
-        self.watch: SplitMonitor | None = None
+        self.monitor: SplitMonitor | None = None
+
+    def follow(
+        self,
+        route: EndpointRoute,
+        stable: Pool,
+        canary: Pool | None,
+        read_bins: Callable[[VersionSpec], InputBins],
+        *,
+        is_recording: bool,
+    ) -> None:
+        """Keeps the monitor while its rollout goes on; begins a new one with a new rollout; drops it at the end.
+
+        Args:
+            canary: the canary's pool; None without a canary, or if it cannot take the endpoint's requests.
+            read_bins: reads the bins of a version's training data.
+            is_recording: whether the monitor records requests.
+        """
+        version = canary_of(route)
+        if version is None:
+            self.monitor = None
+            return
+        monitor = self.monitor
+        if monitor is not None and (monitor.salt, monitor.app_name) == (route.salt, version.version.app_name):
+            monitor.set_weight(version.weight_bp)
+            return
+        self.monitor = SplitMonitor(
+            route.salt,
+            version.version.app_name,
+            version.weight_bp,
+            read_bins(stable.spec),
+            (stable.spec.schema, version.version.schema),
+            (stable.tally.counted(), canary.tally.counted()) if canary is not None else None,
+            is_recording=is_recording,
+        )
 
 
 class Endpoint:
-    """Decoder, stable pool, perhaps a canary pool, and the split. Built anew with every table.
+    """Decoder, stable pool, perhaps a canary pool, and the split. Built anew for every routing table.
 
     Args:
         route: the table's entry.
         decoder: of the endpoint's requests.
         stable: stable's pool.
-        canary: the canary's pool; None without one, or where it cannot take the endpoint's requests.
-        memory: of this endpoint.
-        read_bins: reads the bins of a version's training data.
+        canary: the canary's pool; None without a canary, or if it cannot take the endpoint's requests.
+        state: of this endpoint; it follows ``route`` already.
     """
 
     def __init__(
-        self,
-        route: EndpointRoute,
-        decoder: EndpointDecoder,
-        stable: Pool,
-        canary: Pool | None,
-        memory: EndpointState,
-        read_bins: Callable[[VersionSpec], InputBins],
+        self, route: EndpointRoute, decoder: EndpointDecoder, stable: Pool, canary: Pool | None, state: EndpointState
     ) -> None:
         self.route = route
         self.name = route.endpoint
         self.decoder = decoder
         self.stable = stable
         self.canary = canary
-        self.memory = memory
+        self.state = state
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)
         self.entity_name = _json_inner(decoder.entity)
         self._reply_forms: dict[str, ReplyTemplate] = {}
-        version = next((version for version in route.versions if version.is_canary), None)
+        version = canary_of(route)
         self._weight_bp = version.weight_bp if version is not None else 0
-        self._follow(version, read_bins)
-        self._open_or_shut()
-        # Before a rollout it is remembered who asks how much; during one, what the versions answer.
-        stable.keeps_keys = not self._weight_bp
-        for pool in self.pools:
-            pool.warmth.warmup_s, pool.warmth.warmup_requests = route.warmup_s, route.warmup_requests
-            pool.keeps_scores = version is not None
-            if version is None:
-                pool.scores.clear()
+        self._set_thresholds()
 
-    def _follow(self, canary: VersionRoute | None, read_bins: Callable[[VersionSpec], InputBins]) -> None:
-        memory = self.memory
-        if canary is None:
-            memory.watch = None
-            return
-        watch = memory.watch
-        if watch is not None and (watch.salt, watch.app_name) == (self.route.salt, canary.version.app_name):
-            watch.set_weight(canary.weight_bp)
-            return
-        memory.watch = SplitMonitor(
-            self.route.salt,
-            canary.version.app_name,
-            canary.weight_bp,
-            read_bins(self.stable.spec),
-            (self.stable.spec.schema, canary.version.schema),
-            (self.stable.tally.counted(), self.canary.tally.counted()) if self.canary is not None else None,
-        )
-
-    def _open_or_shut(self) -> None:
-        watch = self.memory.watch
-        is_tripped = watch is not None and watch.is_tripped
+    def _set_thresholds(self) -> None:
+        monitor = self.state.monitor
+        is_tripped = monitor is not None and monitor.is_tripped
         is_open = self.canary is not None and not is_tripped
-        self.watch = watch if self._weight_bp and not is_tripped else None
-        """Set while the canary has weight here; then every request is told to it."""
+        self.monitor = monitor if self._weight_bp and not is_tripped else None
+        """Set while the canary has weight here. Then every request is recorded in it."""
         self.threshold = split.threshold(self._weight_bp) if is_open else 0
         self.mirror_threshold = split.threshold(self.route.mirror_bp) if is_open else 0
 
@@ -110,33 +116,33 @@ class Endpoint:
         return form
 
     def pool_for(self, key: bytes) -> Pool:
-        """The pool that the split sends this customer to."""
+        """The pool that the split assigns to this customer."""
         if self.canary is not None and split.place(self.salt, key) < self.threshold:
             return self.canary
         return self.stable
 
     def sweep(self, now_s: float) -> None:
-        """Goes on with the trial of salts, and lets the breaker look; call it every few milliseconds."""
-        self.memory.search.sweep(self.route.salt, self.route.trial_bp, int(now_s))
-        watch = self.memory.watch
-        if watch is None or self.canary is None or watch.is_tripped:
+        """Goes on with the trial of salts, and checks the breaker. Call it every few milliseconds."""
+        self.state.search.sweep(self.route.salt, self.route.trial_bp, int(now_s))
+        monitor = self.state.monitor
+        if monitor is None or self.canary is None or monitor.is_tripped:
             return
-        if watch.sweep(self.stable.tally.counted(), self.canary.tally.counted()):
-            self._open_or_shut()
+        if monitor.sweep(self.stable.tally.counted(), self.canary.tally.counted()):
+            self._set_thresholds()
             log.error(
-                "breaker: %s gets nothing more from this gateway: %d of its %d requests failed (ln E %.1f)",
-                watch.app_name,
-                watch.breaker.canary_errors,
-                watch.breaker.canary_requests,
-                watch.breaker.ln_e,
+                "breaker: %s gets no more requests from this gateway: %d of its %d requests failed (ln E %.1f)",
+                monitor.app_name,
+                monitor.breaker.canary_errors,
+                monitor.breaker.canary_requests,
+                monitor.breaker.ln_e,
             )
 
-    def news(self) -> tuple[SplitReport | None, SaltScores | None, BreakerTrip | None]:
+    def updates(self) -> tuple[SplitReport | None, SaltScores | None, BreakerTrip | None]:
         """What the controller should know besides counts."""
-        watch = self.memory.watch
-        if watch is None:
-            return None, self.memory.search.scores(), None
-        return watch.report(), self.memory.search.scores(), watch.trip()
+        monitor = self.state.monitor
+        if monitor is None:
+            return None, self.state.search.scores(), None
+        return monitor.report(), self.state.search.scores(), monitor.trip()
 
 
 def _json_inner(text: str) -> bytes:

@@ -1,7 +1,7 @@
-"""Versions that this gateway runs in its own process: loads them when the table says so, tells the controller of them.
+"""Versions that this gateway runs in its own process: loads them when the table names them, and registers them.
 
-Loading takes seconds and happens in a thread. Until it is done, the version has no channel here; the controller raises
-its weight only when every gateway has told that it is warm.
+Loading takes seconds and happens in a thread. Until it is done, the version has no channel here. The controller raises
+its weight only once every gateway has registered it as warm.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from router.predict.in_process_channel import InProcessEngine
 log = logging.getLogger(__name__)
 
 Loader = Callable[[VersionSpec], InProcessEngine]
+LoadedEngines = dict[str, tuple[ReplicaAddress, InProcessEngine]]
+"""Warm engines with their addresses, by application."""
 RETRY_S = 5.0
 
 
@@ -28,10 +30,20 @@ class InProcessEngines:
 
     Args:
         load: loads and warms one version; may take seconds and raise.
-        on_loaded: told on the loop that a version is ready.
+        loaded: the versions that are ready, by application. This object alone changes it.
+        on_loaded: called on the loop with the application of each version that becomes ready.
     """
 
-    def __init__(self, load: Loader, link: ControllerLink, gateway_id: str, node_id: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        load: Loader,
+        link: ControllerLink,
+        gateway_id: str,
+        node_id: str,
+        clock: Clock,
+        loaded: LoadedEngines,
+        on_loaded: Callable[[str], None],
+    ) -> None:
         self._load = load
         self._link = link
         self._gateway_id = gateway_id
@@ -39,14 +51,11 @@ class InProcessEngines:
         self._clock = clock
         self._specs: dict[str, VersionSpec] = {}
         self._loading: dict[str, asyncio.Task[None]] = {}
-        self._hosted: dict[str, tuple[ReplicaAddress, InProcessEngine]] = {}
-        self.on_loaded: Callable[[str], None] = lambda app_name: None
-
-    def get(self, app_name: str) -> tuple[ReplicaAddress, InProcessEngine] | None:
-        return self._hosted.get(app_name)
+        self._loaded = loaded
+        self._on_loaded = on_loaded
 
     def want(self, specs: Sequence[VersionSpec]) -> None:
-        """Obeys a new table: begins to load what is missing, drops what is no longer listed."""
+        """Applies a new table: begins to load missing versions, drops those that it no longer names."""
         wanted = {spec.app_name: spec for spec in specs}
         for name in [name for name, spec in self._specs.items() if wanted.get(name) != spec]:
             self._drop(name)
@@ -60,17 +69,17 @@ class InProcessEngines:
         loading = self._loading.pop(name, None)
         if loading is not None:
             loading.cancel()
-        hosted = self._hosted.pop(name, None)
-        if hosted is not None:
-            hosted[1].close()
+        loaded = self._loaded.pop(name, None)
+        if loaded is not None:
+            loaded[1].close()
 
     async def _bring_up(self, spec: VersionSpec) -> None:
         name = spec.app_name
         while True:
             try:
-                hosted = await asyncio.to_thread(self._load, spec)
+                engine = await asyncio.to_thread(self._load, spec)
                 break
-            except Exception as error:  # noqa: BLE001  # Whatever a bundle does, the gateway goes on serving.
+            except Exception as error:  # noqa: BLE001  # Any failure of a bundle: the gateway goes on serving.
                 log.error("%s cannot be run in this process: %s", name, error)
                 await asyncio.sleep(RETRY_S)
         address = ReplicaAddress(
@@ -81,16 +90,16 @@ class InProcessEngines:
             tcp="",
             max_batch=spec.max_batch,
             pid=os.getpid(),
-            engine=f"{hosted.engine_name} in gateway",
+            engine=f"{engine.engine_name} in gateway",
             started_at_s=self._clock.wall_s(),
         )
-        self._hosted[name] = (address, hosted)
-        self.on_loaded(name)
+        self._loaded[name] = (address, engine)
+        self._on_loaded(name)
         await self.beat()
 
     async def beat(self) -> None:
-        """Tells the controller of every version that runs here."""
-        for address, _ in list(self._hosted.values()):
+        """Registers every version that runs here with the controller."""
+        for address, _ in list(self._loaded.values()):
             try:
                 await self._link.register_replica(address)
             except DivisionsError as error:

@@ -1,5 +1,4 @@
-"""The channel to an engine in this very process: frames without a socket. See `router.predict.upstream` for the other
-kind."""
+"""The channel to an engine in this process: frames without a socket. `router.predict.upstream` has the other kind."""
 
 from __future__ import annotations
 
@@ -19,7 +18,7 @@ class InProcessEngine(Protocol):
     engine_name: str
 
     def answer_quickly(self, request: wire.Request, read_s: float) -> bytes | None:
-        """The encoded reply, if the batch takes no longer than an event loop may be held up; else None."""
+        """The encoded reply, or None if the batch would hold up the event loop for too long."""
         ...
 
     def submit(self, request: wire.Request, read_s: float, deliver: Callable[[bytes], None]) -> None:
@@ -27,7 +26,7 @@ class InProcessEngine(Protocol):
         ...
 
     def delivered(self) -> None:
-        """To be called on the loop for each reply that ``deliver`` brought."""
+        """Must be called on the loop for each reply that ``deliver`` got."""
         ...
 
     def close(self) -> None: ...
@@ -65,7 +64,7 @@ class InProcessChannel(Channel):
         self._next_id += 1
         self.in_flight[request_id] = batch
         request = wire.Request(request_id, batch.rows, self._columns, batch.left_us, batch.payload())
-        # Never from within this call: its caller is in the middle of handing out work.
+        # Never from within this call: the caller is still handing out work.
         self._loop.call_soon(self._run, request)
         return batch
 
@@ -93,7 +92,7 @@ class InProcessChannel(Channel):
             self._owner.channel_replied(self, batch, reply)
 
     def close(self) -> None:
-        """Takes no more work; the engine belongs to `router.predict.in_process`."""
+        """Takes no more work. `router.predict.in_process` closes the engine."""
         self.is_ready = False
         batches = list(self.in_flight.values())
         self.in_flight.clear()

@@ -1,7 +1,7 @@
-"""Jobs: rows of one request that travel to one version together, and the queue that batches are formed from. Pure.
+"""Jobs: rows of one request that go to one version together, and the queue that batches are formed from. Pure.
 
-Batching is work-conserving and deadline-aware: a batch is formed when a replica becomes free, never by a timer, and
-holds no more rows than finish before the deadline of the job at the head.
+Batching is work-conserving and deadline-aware: a batch is formed when a replica becomes free, never by a timer. It
+has no more rows than can finish before the deadline of the job at the head.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from router.predict.tally import TickTally
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """Which version a job goes to: its application, and its model and label as they stand in replies."""
+    """The version that a job goes to: its application, and its model and label as replies show them."""
 
     app_name: str
     model: bytes
@@ -33,7 +33,7 @@ class Version:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Answer(ABC):
-    """Who waits for a job. Exactly one of the two is called, once."""
+    """Takes the result of a job. Exactly one of the two methods is called, once."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ class Answer(ABC):
 
 
 class RowSource(Protocol):
-    """The rows of a request that came as whole tensors and are not kept one by one."""
+    """The rows of a request that came as whole tensors. They are not kept one by one."""
 
     @property
     def rows(self) -> int: ...
@@ -54,7 +54,7 @@ class RowSource(Protocol):
         """Packs the rows from ``start`` to before ``stop`` for a version with this schema.
 
         Raises:
-            RequestError: they cannot be had in that schema.
+            RequestError: they cannot be packed for that schema.
         """
         ...
 
@@ -62,8 +62,8 @@ class RowSource(Protocol):
 class Job(Cancellable):
     """``positions`` has one element per row; ``payload`` is the rows packed for ``version``.
 
-    A retry may have to pack them again, for another version: from ``values``, one element per row, or, where these
-    are empty, from ``source``.
+    A retry may have to pack them again, for another version: from ``values``, which has one element per row, or from
+    ``source`` if ``values`` is empty.
     """
 
     __slots__ = (
@@ -106,23 +106,23 @@ class Job(Cancellable):
         self.arrived_s = arrived_s
         self.deadline_s = deadline_s
         self.queue_deadline_s = deadline_s
-        """Until when it may wait in a queue: a canary's must leave stable time to answer in its place."""
+        """When its wait in a queue ends. A canary's job must leave stable time to answer in its place."""
         self.batch: object = None
         """The batch that carries the present attempt; an earlier one may still be in flight at a hung replica."""
         self.is_canary = False
         self.is_done = False
         self.is_mirror = False
-        """Whether it is a copy that nobody waits for: it is tried once, counted, and never sent elsewhere."""
+        """Whether it is a copy of another request: it is tried once, counted, and never sent elsewhere."""
         self.is_pinned = False
-        """Whether the caller has named the version: no other may answer, and the rollout does not count it."""
+        """Whether the caller named the version: no other version may answer, and rollouts do not count it."""
         self.is_retry = False
         self.key = b""
-        """Whose it is; empty where it carries rows of several customers."""
+        """The customer; empty if the rows are of several customers."""
         self.source: RowSource | None = None
         self.tally: TickTally | None = None
 
     def cancel(self) -> None:
-        """Its caller has gone: it leaves the queue when the next batch is formed."""
+        """The caller has gone: the job leaves the queue when the next batch is formed."""
         if not self.is_done:
             self.is_done = True
             if self.tally is not None:
@@ -130,16 +130,17 @@ class Job(Cancellable):
 
 
 SMALLEST_SHARE: Final = 4
+"""A late head may shrink a batch to this fraction, one quarter."""
 
 
 class JobQueue:
-    """Jobs of one version that wait for a replica, first come first served."""
+    """Jobs of one version that wait for a replica, in order of arrival."""
 
     __slots__ = ("_jobs", "_next_deadline_s", "rows")
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
-        self._next_deadline_s = float("inf")  # no job in the queue has an earlier one
+        self._next_deadline_s = float("inf")  # not after the earliest deadline in the queue
         self.rows = 0
 
     def __len__(self) -> int:
@@ -154,10 +155,10 @@ class JobQueue:
     def form(self, now_s: float, max_batch: int, service_time: ServiceTime) -> list[Job]:
         """Takes the next batch.
 
-        Jobs that are done already (answered elsewhere, expired or their caller gone) are dropped on the way. The head
-        is always taken, because what cannot make its deadline is the deadline's business, not the batch's; it limits
-        how many rows may join it, but not below a quarter of what could travel: one that comes late must not make
-        small batches, and with them everybody late who waits behind it.
+        Jobs that are done already (answered elsewhere, expired, caller gone) are dropped. The head is always taken,
+        also when it cannot meet its deadline: expiry deals with that. The head's deadline limits how many rows may
+        join it, but not below a quarter of the rows that could. One late job must not shrink every batch, or all jobs
+        behind it become late too.
         """
         jobs = self._jobs
         batch: list[Job] = []

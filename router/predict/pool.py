@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from divisions import wire
-from divisions.control import ReplicaAddress, VersionSpec
+from divisions.control import EndpointRoute, ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
 from router.predict.decode import RowEncoder
 from router.predict.in_process_channel import InProcessChannel, InProcessEngine
@@ -24,21 +25,21 @@ QUEUE_BATCHES: Final = 64
 
 
 MARGIN: Final = 1.25
-"""Predictions are averages; without a margin half of those admitted at the limit would come late."""
+"""Predictions are averages. Without a margin, half of the requests admitted at the limit would be late."""
 
 
-class FailureSink(Protocol):
-    """Who decides what becomes of jobs whose attempt failed."""
+class FailureSink(ABC):
+    """Takes the jobs whose attempt failed."""
 
+    @abstractmethod
     def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None: ...
 
 
 class Pool(ChannelOwner):
     """See the module.
 
-    A channel has one batch in flight, so that a batch is as large as can be when it leaves. Only where a full batch
-    waits does a replica get it ahead of time: it then travels while the one before it is computed. Free channels take
-    turns.
+    A channel has one batch in flight: what arrives meanwhile joins the next batch. Only a full batch is sent ahead; it
+    travels while the replica computes the one before. Free channels take turns.
     """
 
     def __init__(
@@ -57,12 +58,12 @@ class Pool(ChannelOwner):
         self.tally = VersionTally(spec.app_name)
         self.channels: dict[str, Channel] = {}
         self.keeps_keys = False
-        """Whether it is remembered whose answers took how long: before a rollout, for its choice of salt."""
+        """Whether answers are kept with customer and latency: before a rollout, which chooses its salt by them."""
         self.keeps_scores = False
         """Whether answers are kept for the next report: while a rollout compares versions."""
         self.scores: list[bytes] = []
-        """Of these answers, in float32 as they came."""
-        self.warmth: ReplicaWarmup[Channel] = ReplicaWarmup()
+        """Scores of kept answers, little-endian float32."""
+        self.warmup: ReplicaWarmup[Channel] = ReplicaWarmup()
         self._sink = sink
         self._now_s = now_s
         self._token = token
@@ -73,13 +74,26 @@ class Pool(ChannelOwner):
         self._is_scheduled = False
 
     def set_spec(self, spec: VersionSpec, encode: RowEncoder) -> None:
-        """What a routing table says of the version, and the encoder of its rows among the endpoint's."""
+        """Takes what a routing table says of the version, and the encoder of its rows."""
         self.spec = spec
         self.max_batch = spec.max_batch
         self.encode = encode
 
+    def follow(self, route: EndpointRoute) -> None:
+        """Sets what is kept of answers, by the routing table's entry for the endpoint.
+
+        Before a rollout these are customers and latencies of stable, during one the scores of both versions.
+        """
+        canary = next((version for version in route.versions if version.is_canary), None)
+        is_canary = canary is not None and canary.version.app_name == self.spec.app_name
+        self.keeps_keys = not is_canary and (canary is None or canary.weight_bp == 0)
+        self.keeps_scores = canary is not None
+        if canary is None:
+            self.scores.clear()
+        self.warmup.warmup_s, self.warmup.warmup_requests = route.warmup_s, route.warmup_requests
+
     def set_replicas(self, replicas: Sequence[ReplicaAddress]) -> None:
-        """Opens channels to new replicas and closes those to replicas that are gone."""
+        """Opens channels to new replicas and closes channels to replicas that are gone."""
         wanted = {replica.replica_id: replica for replica in replicas}
         for replica_id in self.channels.keys() - wanted.keys():
             self._retire(self.channels.pop(replica_id))
@@ -94,7 +108,7 @@ class Pool(ChannelOwner):
                 )
 
     def set_hosted(self, hosted: tuple[ReplicaAddress, InProcessEngine] | None) -> None:
-        """For a version in this gateway's own process: uses its engine, once there is one."""
+        """For a version in this gateway's own process: uses its engine, once it is loaded."""
         for replica_id, channel in list(self.channels.items()):
             if hosted is None or not isinstance(channel, InProcessChannel) or channel.hosted is not hosted[1]:
                 self._retire(self.channels.pop(replica_id))
@@ -119,7 +133,7 @@ class Pool(ChannelOwner):
         return sum(channel.is_ready and not channel.is_overdue for channel in self.channels.values())
 
     def predicted_wait_s(self) -> float:
-        """Time until a job that joins the queue now is answered, by the running fit of batch durations."""
+        """Seconds until a job that joins the queue now is answered, by the running fit of batch durations."""
         replicas = max(1, self.ready_channels)
         max_batch = self.max_batch
         batches = math.ceil((self.queue.rows + 1) / max_batch)
@@ -139,7 +153,7 @@ class Pool(ChannelOwner):
         queue.add(job)
         if (self._free or queue.rows >= self.max_batch) and not self._is_scheduled:
             self._is_scheduled = True
-            # After this turn of the loop, so that everything that arrived in it shares a batch.
+            # After this turn of the loop, so that all that arrives in this turn shares a batch.
             self._loop.call_soon(self._dispatch)
 
     def _admit(self, job: Job, now_s: float) -> None:
@@ -171,7 +185,7 @@ class Pool(ChannelOwner):
             self._send_ahead(now_s)
 
     def _send_ahead(self, now_s: float) -> None:
-        """Gives replicas that compute a second batch each, as long as there are full ones."""
+        """Gives each busy replica a second batch, as long as full batches wait."""
         for channel in self.channels.values():
             if self.queue.rows < channel.max_batch:
                 return
@@ -181,7 +195,7 @@ class Pool(ChannelOwner):
                     channel.send(jobs, now_s)
 
     def _nearer(self, remote: Channel) -> Channel:
-        """Another free channel, to a replica on this node, if there is one: a network hop saved."""
+        """A free channel to a replica on this node, if there is one; it saves a network hop."""
         for channel in self._free:
             if channel.is_local and channel.is_ready:
                 self._free.remove(channel)
@@ -190,7 +204,7 @@ class Pool(ChannelOwner):
         return remote
 
     def channel_ready(self, channel: Channel) -> None:
-        self.warmth.joined(channel, self._now_s())
+        self.warmup.joined(channel, self._now_s())
         self._free.append(channel)
         self._dispatch()
 
@@ -205,11 +219,11 @@ class Pool(ChannelOwner):
             else:
                 self._free.append(channel)
         if reply.status == wire.Status.OK and reply.rows == batch.rows:
-            # The next batch leaves before this one's callers are answered: the replica works meanwhile.
+            # The next batch leaves before the callers of this one are answered, so that the replica is never idle.
             if len(self.queue):
                 self._dispatch()
             self.service_time.observe(batch.rows, now_s - begun_s)
-            self._answer(batch, reply, now_s, is_young=self.warmth.answered(channel, len(batch.jobs), now_s))
+            self._answer(batch, reply, now_s, is_warming=self.warmup.answered(channel, len(batch.jobs), now_s))
         elif reply.status == wire.Status.CLOSING:
             if channel in self._free:
                 self._free.remove(channel)
@@ -219,12 +233,12 @@ class Pool(ChannelOwner):
             self._sink.attempt_failed(self, batch.present_jobs(), reason)
             self._dispatch()
 
-    def _answer(self, batch: Batch, reply: wire.Reply, now_s: float, *, is_young: bool) -> None:
+    def _answer(self, batch: Batch, reply: wire.Reply, now_s: float, *, is_warming: bool) -> None:
         view = memoryview(reply.payload).cast("f")
-        # A tensor that has a batch to itself is answered with the bytes that came, not by way of Python's floats.
+        # A tensor that has a batch to itself is answered with the reply's bytes; no score becomes a Python float.
         is_tensor = len(batch.jobs) == 1 and batch.jobs[0].source is not None
         scores = [] if is_tensor else cast(list[float], view.tolist())
-        kept_from = 0  # the first row since those whose scores are not kept
+        kept_from = 0  # begin of the present run of rows whose scores are kept
         compute_us = reply.compute_us
         computed_by: TickTally | None = None
         answers = 0
@@ -237,11 +251,11 @@ class Pool(ChannelOwner):
                 is_kept = not (is_tensor or job.is_pinned)
                 part: Sequence[float] = view if is_tensor else scores[position:end]
                 tally = job.tally
-                if is_young and tally is not None and not job.is_pinned:
+                if is_warming and tally is not None and not job.is_pinned:
                     tally.requests -= 1
                     tally = self.tally.at_unjudged(now_s)
                 if tally is not None:
-                    if tally is not computed_by:  # A batch seldom holds requests of two seconds.
+                    if tally is not computed_by:  # Few batches hold requests of two different seconds.
                         if computed_by is not None:
                             computed_by.computed.append((compute_us * 1e-6, answers))
                         computed_by, answers = tally, 0
@@ -251,7 +265,7 @@ class Pool(ChannelOwner):
                     if self.keeps_keys and len(tally.keys) < MAX_KEYS:
                         tally.keys.append(job.key)
                         tally.key_latencies_s.append(latency_s)
-                job.batch = None  # Ends the ring of batch and job: see `Exchange`.
+                job.batch = None  # Ends the cycle of batch and job: see `Exchange`.
                 job.answer.answered(job, part, compute_us, now_s)
             if not is_kept:
                 self._keep_scores(reply, kept_from, position)
@@ -267,7 +281,7 @@ class Pool(ChannelOwner):
             self.scores.append(bytes(reply.payload[4 * start : 4 * stop]))
 
     def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None:
-        self.warmth.left(channel)
+        self.warmup.left(channel)
         if channel in self._free:
             self._free.remove(channel)
         self._retiring.discard(channel)
@@ -277,7 +291,7 @@ class Pool(ChannelOwner):
     def expire(self, now_s: float) -> None:
         """Gives up attempts that are out of time, queued or in flight.
 
-        A hung replica's batch keeps its slot, and so the replica gets no further work.
+        The batch of a hung replica keeps its slot, so the replica gets no further work.
         """
         late = self.queue.expire(now_s)
         if late:
@@ -287,13 +301,13 @@ class Pool(ChannelOwner):
                 if batch.due_s <= now_s:
                     channel.is_overdue = True
                     mine = batch.present_jobs()
-                    # A second attempt has nothing to come after it: it may take until the deadline.
+                    # No attempt follows a second one, so a second one may take until the deadline.
                     late = [job for job in mine if not job.is_retry or job.deadline_s <= now_s]
                     batch.due_s = min((job.deadline_s for job in mine if job not in late), default=math.inf)
                     self._sink.attempt_failed(self, late, "the replica did not answer in time")
 
     def retire(self) -> None:
-        """Takes the version out of service: what waits goes to the failure sink, what is in flight still finishes."""
+        """Takes the version out of service. Queued jobs go to the failure sink; what is in flight still finishes."""
         for channel in self.channels.values():
             self._retire(channel)
         self.channels.clear()

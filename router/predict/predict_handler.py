@@ -1,7 +1,7 @@
 """The hot path: ``POST /api/v2/predict/{endpoint}``, from a request's bytes to its reply's.
 
-A request of one row costs one object and no task: parse, split, enqueue; the reply is written from the batch's
-callback. What is not well-formed, or needs more than the ordinary headers, is answered here too, with a problem.
+A request of one row costs one object and no task: parse, split, enqueue. The batch's callback writes the reply.
+Malformed requests are answered here too, with a problem document.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _encode: Final = msgspec.json.Encoder().encode
 
 
 class _Options:
-    """What a head asks for."""
+    """What the head of a request asks for."""
 
     __slots__ = ("complaint", "endpoint", "label", "request_id", "timeout_s", "traceparent")
 
@@ -46,7 +46,7 @@ class _Options:
         self.label: bytes | None = None
         """The version that a tester names."""
         self.complaint: tuple[int, str] | None = None
-        """Status and detail of what is wrong with it."""
+        """Status and detail of the refusal, if the head is wrong."""
 
 
 class PredictHandler(Handler):
@@ -54,11 +54,11 @@ class PredictHandler(Handler):
 
     Args:
         dispatcher: sends rows to versions.
-        store: features of customers that are only named.
-        timeout_s: deadline of a request that names none, and the cap for those that do.
+        store: finds the features of customers whose requests carry none, by endpoint.
+        timeout_s: deadline of requests that name none, and the upper limit for requests that do.
         id_prefix: makes request ids of this process unique.
         now_s: monotonic clock.
-        token: the control token, which testers need to name a version.
+        token: the control token. Testers need it to name a version.
     """
 
     def __init__(
@@ -84,57 +84,57 @@ class PredictHandler(Handler):
     def handle(self, request: Request) -> None:
         exchange, head = request.exchange, request.head
         derived = head.derived
-        wishes = derived if isinstance(derived, _Options) else self._read_head(head)
-        exchange.traceparent = wishes.traceparent
-        request_id = wishes.request_id
+        options = derived if isinstance(derived, _Options) else self._read_head(head)
+        exchange.traceparent = options.traceparent
+        request_id = options.request_id
         if not request_id:
             self._count += 1
             request_id = b"%s%x" % (self._id_prefix, self._count)
-        if wishes.complaint is not None:
-            self._refuse(exchange, "", wishes.complaint[0], wishes.complaint[1], request_id)
+        if options.complaint is not None:
+            self._refuse(exchange, "", options.complaint[0], options.complaint[1], request_id)
             return
-        endpoint = self._dispatcher.endpoints.get(wishes.endpoint)
+        endpoint = self._dispatcher.endpoints.get(options.endpoint)
         if endpoint is None:
-            name = wishes.endpoint.partition("?")[0]
+            name = options.endpoint.partition("?")[0]
             endpoint = self._dispatcher.endpoints.get(name)
             if endpoint is None:
                 self._refuse_unknown(exchange, name, request_id)
                 return
         try:
             rows = endpoint.decoder.decode(request.body, MAX_ROWS)
-            if wishes.label is not None:
-                self._named(endpoint, wishes.label, rows, request, request_id, wishes.timeout_s)
+            if options.label is not None:
+                self._named(endpoint, options.label, rows, request, request_id, options.timeout_s)
             elif isinstance(rows, Row):
-                self._one(endpoint, rows, request, request_id, wishes.timeout_s)
+                self._one(endpoint, rows, request, request_id, options.timeout_s)
             else:
-                self._many(endpoint, rows, request, request_id, wishes.timeout_s)
+                self._many(endpoint, rows, request, request_id, options.timeout_s)
         except DivisionsError as error:
             self.failed(endpoint, exchange, error, request_id)
 
     def _read_head(self, head: Head) -> _Options:
-        wishes = _Options(head.url[len(PREFIX) :].decode("latin-1"), self._timeout_s)
+        options = _Options(head.url[len(PREFIX) :].decode("latin-1"), self._timeout_s)
         for name, value in head.headers:
             if name == b"x-request-id":
                 if _REQUEST_ID.fullmatch(value):
-                    wishes.request_id = value
+                    options.request_id = value
             elif name == b"content-type":
                 if value != b"application/json" and not _is_json(value):
-                    wishes.complaint = (415, "the body must be application/json")
+                    options.complaint = (415, "the body must be application/json")
             elif name == b"x-request-timeout-ms":
                 if value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
-                    wishes.timeout_s = min(wishes.timeout_s, int(value) / 1000)
+                    options.timeout_s = min(options.timeout_s, int(value) / 1000)
                 else:
-                    wishes.complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
+                    options.complaint = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
             elif name == b"traceparent":
-                wishes.traceparent = value
+                options.traceparent = value
             elif name == b"x-divisions-version":
-                wishes.label = value
-                wishes.complaint = wishes.complaint or self._tester_complaint(head)
-        head.derived = wishes
-        return wishes
+                options.label = value
+                options.complaint = options.complaint or self._tester_complaint(head)
+        head.derived = options
+        return options
 
     def _tester_complaint(self, head: Head) -> tuple[int, str] | None:
-        """Only who holds the control token may choose a version: others would undo the split."""
+        """Choosing a version needs the control token, because it bypasses the split."""
         given = head.header(b"authorization")
         if given is None:
             return 401, "x-divisions-version needs the cluster's bearer token"
@@ -158,7 +158,7 @@ class PredictHandler(Handler):
         exchange.problem(status, detail, (b"x-request-id", request_id))
 
     def failed(self, endpoint: Endpoint, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None:
-        """Replies with an error of ours."""
+        """Replies with one of our errors."""
         status = problem.status_of(error)
         self._count_refusal(endpoint.name, status, str(error), exchange, request_id)
         headers = [(b"x-request-id", request_id)]
@@ -202,7 +202,7 @@ class PredictHandler(Handler):
         request_id: bytes,
         timeout_s: float,
     ) -> None:
-        """Answers from the version that a tester names, whatever its weight."""
+        """Answers from the version that a tester names, at any weight."""
         pool = next((pool for pool in endpoint.pools if pool.version.label == label), None)
         if pool is None:
             versions = ", ".join(pool.spec.version for pool in endpoint.pools)
@@ -222,7 +222,7 @@ class PredictHandler(Handler):
     def _values(self, endpoint: Endpoint, row: Row) -> Values:
         if row.values is not None:
             return row.values
-        assert row.key is not None  # the decoder has seen to that
+        assert row.key is not None  # the decoder requires one of them
         stored = self._store(endpoint.name).get(row.key)
         if stored is None:
             raise UnknownEntityError(
@@ -296,7 +296,7 @@ class BatchAnswer(Answer):
         self._handler = handler
         self._left = len(keys)
         self._compute_us = 0
-        self._parts: list[tuple[Sequence[int], Version, Sequence[float]]] = []  # no jobs: they hold on to us
+        self._parts: list[tuple[Sequence[int], Version, Sequence[float]]] = []  # no jobs, which refer to this object
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         self._parts.append((job.positions, job.version, scores))
@@ -334,7 +334,7 @@ class BatchAnswer(Answer):
 
     def failed(self, job: Job, error: RequestError) -> None:
         if self._left > 0:
-            self._left = 0  # One row that cannot be answered fails the request; later parts are not waited for.
+            self._left = 0  # One failed row fails the request; other parts are ignored.
             self._handler.failed(self._endpoint, self._exchange, error, self._request_id)
 
 

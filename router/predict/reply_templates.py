@@ -1,4 +1,4 @@
-"""The replies to predict requests as templates: what those of one version have in common is put together once. Pure."""
+"""The replies to predict requests as templates: what all replies of a version share is rendered once. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from router.predict.jobs import Version
 
 _MILLIS: Final = tuple(b"%d.%03d" % divmod(us, 1_000) for us in range(10_000))
 _NUMBERS: Final = tuple(b"%d" % number for number in range(1_024))
-"""Most times and lengths of replies as text, looked up in a third of the time that formatting takes."""
+"""Most times and lengths of replies as text: a look-up is faster than formatting."""
 
 OK: Final = (
     b"HTTP/1.1 200 OK\r\n"
@@ -28,9 +28,9 @@ class ReplyTemplate:
     """A version's reply for one row, with gaps for what differs.
 
     Args:
-        entity: the name of the entity, as it stands in JSON.
+        entity: the name of the entity, encoded for JSON.
         endpoint: the name of the endpoint, likewise.
-        version: who answers.
+        version: the version that answers.
     """
 
     __slots__ = ("_compute_ms", "_compute_us", "_fixed_bytes", "_text")
@@ -54,13 +54,13 @@ class ReplyTemplate:
 
         Args:
             request_id: stands in a header and in the body.
-            total_us: microseconds from arrival to now; what of it was not the engine's is told as queueing.
+            total_us: microseconds from arrival to now. What the engine did not take counts as queueing.
             compute_us: microseconds that the engine took.
-            headers: more headers, each with its line's end.
-            entity: whose row it was, as JSON.
+            headers: more headers, each with its line end.
+            entity: the customer's id, as JSON.
             score: the model's answer.
         """
-        if compute_us != self._compute_us:  # The replies of a batch have it in common.
+        if compute_us != self._compute_us:  # All replies of a batch share it.
             self._compute_us = compute_us
             self._compute_ms = millis(compute_us)
         text = b"%.8g" % score

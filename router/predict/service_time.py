@@ -10,8 +10,8 @@ _DECAY: Final = 0.98  # weight of the past per batch: about the last 50 batches 
 class ServiceTime:
     """Exponentially weighted least squares over (rows, seconds) of finished batches.
 
-    Before the first batch it predicts zero, so that nothing is refused for want of evidence. A slope or intercept
-    below zero, which noise can produce, is taken as zero.
+    Before the first batch it predicts zero, so that nothing is refused without evidence. Noise can make slope or
+    intercept negative; they are taken as zero then.
     """
 
     __slots__ = ("_weight", "_x", "_xx", "_xy", "_y", "intercept_s", "slope_s")

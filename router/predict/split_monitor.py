@@ -1,7 +1,7 @@
-"""What a gateway keeps of one rollout's split: who was sent where, its breaker, and the trial of salts. Pure.
+"""What a gateway keeps of one rollout's split: which customers each arm got, the breaker, the trial of salts. Pure.
 
-The hot path only appends; `report`, once a second, and `sweep`, a hundred times a second, do the rest. A watch lives
-as long as its rollout, which the salt tells apart, while endpoints are built anew with every table.
+The hot path only appends. `report`, once a second, and `sweep`, a hundred times a second, do the rest. A monitor lives
+as long as its rollout, and each rollout has its own salt. Endpoints are built anew for every routing table.
 """
 
 from __future__ import annotations
@@ -22,11 +22,15 @@ MAX_ROWS: Final = 256
 """Rows per arm and second whose features are counted."""
 
 
+_ALL_BITS: Final = (1 << 64) - 1
+"""A mask that no digest passes, save one of all zeros."""
+
+
 class Arm:
-    """What the hot path leaves for the next report, each customer once. `saw` is all that it pays.
+    """What the hot path keeps for the next report, each customer once. `record` is its whole cost there.
 
     Args:
-        mask: low bits of a digest that are zero in the part of the customers that is counted.
+        mask: customers are counted only if these low bits of their digests are zero.
     """
 
     __slots__ = ("digests", "mask", "rows")
@@ -36,7 +40,7 @@ class Arm:
         self.digests: set[int] = set()
         self.rows: list[tuple[int, bytes | memoryview]] = []
 
-    def saw(self, digest: int, payload: bytes | memoryview) -> None:
+    def record(self, digest: int, payload: bytes | memoryview) -> None:
         if self.mask and digest & self.mask:
             return
         self.digests.add(digest)
@@ -53,7 +57,8 @@ class SplitMonitor:
         weight_bp: the canary's weight.
         bins: the bins of stable's training data.
         schemas: stable's and the canary's.
-        counted: running totals of both up to now, which are none of the breaker's business.
+        counted: totals of both before this rollout; the breaker ignores them.
+        is_recording: whether requests are recorded. Only a benchmark turns it off.
     """
 
     def __init__(
@@ -64,14 +69,17 @@ class SplitMonitor:
         bins: InputBins,
         schemas: tuple[FeatureSchema, FeatureSchema],
         counted: tuple[Counted, Counted] | None = None,
+        *,
+        is_recording: bool = True,
     ) -> None:
         self.salt = salt
         self.app_name = app_name
         self.weight_bp = weight_bp
         self.breaker = CircuitBreaker(weight_bp)
-        self.stable = Arm()
-        self.canary = Arm()
+        self._is_recording = is_recording
         self._customers = DistinctCustomers(GATEWAY_CUSTOMERS)
+        self.stable = Arm(self._mask)
+        self.canary = Arm(self._mask)
         self._schemas = schemas
         self._bins: tuple[FeatureBins, ...] = bins.common(*schemas)
         self._stable_seen, self._canary_seen = counted or (Counted(), Counted())
@@ -81,13 +89,13 @@ class SplitMonitor:
         return self.breaker.is_tripped
 
     def set_weight(self, weight_bp: int) -> None:
-        """The canary's weight has changed: customers are counted anew, the breaker's evidence goes on."""
+        """The canary's weight has changed: customers are counted anew; the breaker keeps its evidence."""
         if weight_bp == self.weight_bp:
             return
         self.weight_bp = weight_bp
         self.breaker.set_weight(weight_bp)
-        self.stable, self.canary = Arm(), Arm()
         self._customers = DistinctCustomers(GATEWAY_CUSTOMERS)
+        self.stable, self.canary = Arm(self._mask), Arm(self._mask)
 
     def sweep(self, stable: Counted, canary: Counted) -> bool:
         """Tells the breaker what has been counted since the last sweep; returns whether it trips now.
@@ -106,7 +114,7 @@ class SplitMonitor:
         )
 
     def report(self) -> SplitReport | None:
-        """How customers were split since the last report; None when nobody was, or the breaker has tripped."""
+        """How customers were split since the last report; None without customers, or once the breaker has tripped."""
         stable, canary = self.stable, self.canary
         self.stable, self.canary = Arm(self._mask), Arm(self._mask)
         if self.is_tripped or not (stable.digests or canary.digests):
@@ -129,10 +137,10 @@ class SplitMonitor:
 
     @property
     def _mask(self) -> int:
-        return (1 << self._customers.level) - 1
+        return (1 << self._customers.level) - 1 if self._is_recording else _ALL_BITS
 
     def trip(self) -> BreakerTrip | None:
-        """What to tell the controller of a breaker that has tripped."""
+        """What the controller is told once the breaker has tripped."""
         if not self.is_tripped:
             return None
         breaker = self.breaker
@@ -156,7 +164,7 @@ class SaltSearch:
         self._trial: SaltTrial | None = None
 
     def sweep(self, base: str, weights_bp: tuple[int, ...], now_tick: int) -> None:
-        """Goes on with the trial for ``base``; begins it when there is none. No weights end it."""
+        """Tries one more salt for ``base``; begins a trial if there is none. Without weights the trial ends."""
         if not weights_bp:
             self._trial = None
         elif self._trial is None or self._trial.base != base:

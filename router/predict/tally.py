@@ -1,7 +1,7 @@
 """Counts and latencies of one version, by the second in which the requests *arrived*.
 
-Windowing by arrival keeps a hung version from looking fast: a request that is still pending when its second is
-reported counts with the age it has by then (see docs/rollouts.md). Recording is an append; all arithmetic waits for
+Windows are by arrival, so that a hung version does not look fast: a request that is pending when its second is
+reported counts with its age at that time (see docs/rollouts.md). Recording is an append. All arithmetic waits for
 `TickTally.fold`, which handles some hundreds of answers at a time.
 """
 
@@ -16,9 +16,9 @@ from divisions.control import VersionReport
 from router.evidence import histogram
 
 FOLD_ANSWERS: Final = 512
-"""Answers that are worth the fixed cost of a fold, about 30 us."""
+"""A fold has a fixed cost; fewer answers are not worth it."""
 MAX_KEYS: Final = 4_096
-"""Answers of one second whose customers are kept: what is learnt from them are shares."""
+"""Answers of one second whose customers are kept. A sample is enough: only shares are learnt from them."""
 
 
 class Counted(NamedTuple):
@@ -31,9 +31,9 @@ class Counted(NamedTuple):
 class TickTally:
     """What happened to the requests of one version that arrived in one second.
 
-    The hot path appends to the lists; `fold` moves them into the histograms. ``computed`` holds, for each batch, the
-    seconds that it took and how many answers it held. ``keys`` says whose the first answers were and
-    ``key_latencies_s`` how long those took, as long as the version's pool keeps them.
+    The hot path appends to the lists; `fold` moves them into the histograms. ``computed`` has the seconds and the
+    number of answers of each batch. ``keys`` are the customers of the first answers and ``key_latencies_s`` their
+    latencies, while the version's pool keeps them.
     """
 
     __slots__ = (
@@ -66,7 +66,7 @@ class TickTally:
         self.compute_sum_s = 0.0
 
     def fold(self) -> None:
-        """Counts what has been appended."""
+        """Moves what was appended into the histograms."""
         if not self.latencies_s:
             return
         latencies_s, computed = np.array(self.latencies_s), np.array(self.computed).reshape(-1, 2)
@@ -136,7 +136,7 @@ class VersionTally:
         self._settled = Counted()
         self._unjudged: dict[int, TickTally] = {}
         self._present: TickTally | None = None
-        """Of the last arrival's second: nearly every arrival is in the same one as the last."""
+        """The tally of the last arrival's second: nearly every arrival is in the same second as the one before."""
 
     def at(self, now_s: float) -> TickTally:
         present = self._present
@@ -150,9 +150,10 @@ class VersionTally:
         return tally
 
     def at_unjudged(self, now_s: float) -> TickTally:
-        """For requests that chose their version themselves: they count in the totals, and in no report.
+        """For requests that name their version. They count in the totals, and in no report.
 
-        The guards compare versions by requests that chance has split; whoever names a version may be anybody.
+        The guards compare versions by requests that were split at random; callers that name a version are no random
+        sample.
         """
         tick = int(now_s)
         tally = self._unjudged.get(tick)
@@ -161,7 +162,7 @@ class VersionTally:
         return tally
 
     def fold(self) -> None:
-        """Counts what has gathered, a little at a time: a whole second's at once would hold up the event loop."""
+        """Folds seconds with many answers now: a whole second's answers at once would hold up the event loop."""
         for tally in (*self._open.values(), *self._reported):
             if len(tally.latencies_s) >= FOLD_ANSWERS:
                 tally.fold()
@@ -175,7 +176,7 @@ class VersionTally:
         return taken
 
     def settle(self, before_tick: int) -> None:
-        """Adds to the totals the seconds before ``before_tick``, whose requests have all ended by now."""
+        """Adds the seconds before ``before_tick`` to the totals. Their requests must all have ended."""
         while self._reported and self._reported[0].tick < before_tick:
             settled = self._reported.pop(0)
             self._settled = Counted(self._settled.requests + settled.requests, self._settled.errors + settled.errors)
@@ -184,7 +185,7 @@ class VersionTally:
             self.totals.add(self._unjudged.pop(tick))
 
     def counted(self) -> Counted:
-        """All judged requests until now, whether or not they have ended."""
+        """All judged requests until now, ended or pending."""
         requests, errors = self._settled
         for tally in (*self._open.values(), *self._reported):
             requests += tally.requests

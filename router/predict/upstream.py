@@ -29,7 +29,7 @@ ATTEMPT_SHARE: Final = 0.5
 
 
 class Batch:
-    """Jobs that travel in one frame."""
+    """The jobs of one frame."""
 
     __slots__ = ("due_s", "jobs", "left_us", "rows", "sent_s")
 
@@ -48,9 +48,9 @@ class Batch:
                 latest_s = deadline_s
         self.rows = rows
         self.due_s = sent_s + (earliest_s - sent_s) * ATTEMPT_SHARE
-        """When the attempt is given up, while there is time for another."""
+        """When the attempt is given up, in time for another one."""
         self.left_us = max(0, int((latest_s - sent_s) * 1e6))
-        """Microseconds that the last of the deadlines leaves."""
+        """Microseconds until the latest of the deadlines."""
 
     def payload(self) -> bytes | memoryview:
         """The rows of all jobs, packed."""
@@ -63,21 +63,21 @@ class Batch:
 
 
 class Channel(ABC):
-    """A way to one replica, or to an engine in this process, which answers batches one after the other."""
+    """A connection to one replica, or to an engine in this process. It answers batches one after the other."""
 
     address: ReplicaAddress
     is_local: bool
     is_ready: bool
     is_overdue: bool
-    """Whether its batch in flight was given up; it gets no further work until it answers."""
+    """Whether its batch in flight was given up. It gets no further work until it answers."""
     max_batch: int
     in_flight: dict[int, Batch]
     replied_s: float
-    """When the last reply came: a batch that was sent before that has been computed since."""
+    """When the last reply came. A batch that was sent before that time is computed since that time."""
 
     @abstractmethod
     def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
-        """Sends one batch; the owner hears of its fate later. Only for a channel that is ready."""
+        """Sends one batch; the owner is told its result later. Only for a channel that is ready."""
 
     @abstractmethod
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Channel(ABC):
 
 
 class ChannelOwner(ABC):
-    """Who gives a channel its work."""
+    """Gives a channel its work, and is told what becomes of it."""
 
     @abstractmethod
     def channel_ready(self, channel: Channel) -> None: ...
@@ -102,9 +102,9 @@ class ReplicaChannel(Channel):
 
     Args:
         address: where the replica listens.
-        columns: columns that the version's rows have; a replica with another number is refused.
+        columns: number of columns of the version's rows. A replica with another number is refused.
         token: proves to a replica on another node that we belong to its cluster.
-        node_id: our own node; a replica on the same one is reached by its Unix socket.
+        node_id: this gateway's node. A replica on the same node is reached by its Unix socket.
         owner: told when the channel is ready, has a reply, or broke.
     """
 
@@ -150,7 +150,7 @@ class ReplicaChannel(Channel):
             await loop.create_connection(lambda: cast(asyncio.Protocol, self), host, int(port))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from it
         self._reader = wire.FrameReader()
         self._transport.write(wire.encode_hello(self._token))
 

@@ -1,4 +1,4 @@
-"""A gateway with real sockets on both sides: HTTP in front, replicas that speak the channel behind. No Ray."""
+"""A gateway with real sockets on both sides: HTTP to callers, the data channel to replicas. No Ray."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ SCHEMA = FeatureSchema(
 
 
 class FakeLink:
-    """A controller in memory: hands out the table it was given, keeps the reports."""
+    """A controller in memory: serves the table that it was given, keeps the reports."""
 
     def __init__(self) -> None:
         self.table = RoutingTable(0)
@@ -97,7 +97,7 @@ class Reply:
 
 
 class World:
-    """One gateway, its link, and replicas to start and break."""
+    """One gateway, its link to a controller in memory, and replicas that a test can break."""
 
     def __init__(self, folder: Path, settings: Settings, channel_token: bytes) -> None:
         self.folder = folder
@@ -141,7 +141,7 @@ class World:
         )
 
     async def thread_replica(self, score: Callable[[np.ndarray], np.ndarray]) -> ReplicaAddress:
-        """A replica on a thread and loop of its own, so that its hanging does not hang the test."""
+        """A replica on a thread and loop of its own. It can hang without the test hanging."""
         loop = uvloop.new_event_loop()
         thread = threading.Thread(target=loop.run_forever)
         thread.start()
@@ -174,7 +174,7 @@ class World:
         mirror_bp: int = 0,
         warmup: tuple[float, int] = (0.0, 0),
     ) -> None:
-        """Publishes a table and waits until the gateway has every channel of it, or as many as are named."""
+        """Publishes a table and waits until the gateway has all its channels, or ``channels`` of them."""
         versions = [VersionRoute(_spec("3.1", schema), 10_000 - canary_bp, False, tuple(stable))]
         if canary is not None:
             versions.append(VersionRoute(_spec("3.2", canary_schema), canary_bp, True, tuple(canary)))
@@ -192,14 +192,14 @@ class World:
         raise AssertionError("the gateway did not connect to every replica")
 
     def told(self) -> list[EndpointReport]:
-        """Everything that the gateway has told its controller, and would tell at the end of this second."""
+        """All reports that the gateway has sent, and those that it would send at the end of this second."""
         dispatcher = self.gateway.dispatcher
         rest = dispatcher.take_reports(int(SystemClock().monotonic_s()) + 1, 1.0, 0)
         self.link.reports += [GatewayReport("gw", dispatcher.epoch, tick, tuple(each)) for tick, each in rest.items()]
         return [entry for report in self.link.reports for entry in report.endpoints]
 
     async def raw(self, data: bytes, replies: int = 1) -> list[Reply]:
-        """Sends bytes on a connection of its own; reads that many replies, or all until the end if 0."""
+        """Sends bytes on a new connection; reads ``replies`` replies, or all until the end for 0."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
             writer.write(data)
@@ -243,14 +243,14 @@ def features(minutes: float | None = 1.0, plan: str | None = "gold", abroad: boo
 
 
 def minutes_score(rows_NF: np.ndarray) -> np.ndarray:
-    """A score that can be told from the row, whatever batch it was in."""
+    """A score that depends on its row alone, so that a test can tell which row was answered."""
     return (rows_NF[:, 0] / 1000).astype(np.float32)
 
 
 @contextlib.asynccontextmanager
 async def world(channel_token: bytes = b"", **changes: object) -> AsyncIterator[World]:
     with tempfile.TemporaryDirectory(prefix="dv-") as folder:
-        # Time enough for a machine that stands still for a second: no attempt is given up by accident.
+        # Long enough for a machine that stalls for a second: no attempt is given up by accident.
         usual = Settings(home=Path(folder), port=0, request_timeout_ms=20_000)
         settings = dataclasses.replace(usual, **changes)
         it = World(Path(folder), settings, channel_token)

@@ -115,17 +115,17 @@ def test_scores_out_of_range_are_counted_at_the_ends():
 def test_a_gateway_counts_one_row_per_customer_in_the_bins_of_stables_bundle(tmp_path):
     (tmp_path / REFERENCE).write_bytes(msgspec.json.encode({"num_rows": 1_000, "histograms": BINS.histograms}))
     bins = parse_bins(read_reference(str(tmp_path)))
-    watch = SplitMonitor("salt", "m-v3.2", 2_000, bins, (SCHEMA, SCHEMA))
+    monitor = SplitMonitor("salt", "m-v3.2", 2_000, bins, (SCHEMA, SCHEMA))
     row = rows(np.random.default_rng(0), 1).tobytes()
     for digest in (1, 1, 2, 1):
-        watch.stable.saw(digest, row)
-    watch.canary.saw(3, row)
-    told = watch.report()
+        monitor.stable.record(digest, row)
+    monitor.canary.record(3, row)
+    told = monitor.report()
     assert told.features == ("age", "plan", "abroad")
     assert (told.stable.num_rows, told.canary.num_rows) == (2, 1)
     assert [sum(counts) for counts in told.stable.inputs] == [2, 2, 2]
-    watch.stable.saw(1, row)
-    again = watch.report()
+    monitor.stable.record(1, row)
+    again = monitor.report()
     assert (again.stable.num_rows, again.stable.digests) == (0, ()), "a customer that is known is no new draw"
 
 

@@ -119,7 +119,7 @@ def test_however_many_requests_a_canary_leaves_behind_stable_answers_all(run):
                 [await it.replica("3.1", minutes_score)], [await it.replica("3.2", fails_if(failing))], 10_000
             )
             failing["on"] = True
-            it.gateway.dispatcher._retry_tokens = -100.0
+            it.gateway.dispatcher.retries.budget.tokens = -100.0
             replies = [await it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(20)]
             assert {(reply.status, reply.json["version"]) for reply in replies} == {(200, "3.1")}
 
@@ -133,7 +133,7 @@ def test_a_version_that_fails_is_not_asked_for_everything_twice(run):
         async with world() as it:
             await it.route([await it.replica("3.1", fails_if(failing))])
             failing["on"] = True
-            it.gateway.dispatcher._retry_tokens = 2.75  # Ten requests add one more between them.
+            it.gateway.dispatcher.retries.budget.tokens = 2.75  # Ten requests add one more between them.
             replies = [await it.predict({"customer_id": f"c-{n}", "features": features()}) for n in range(10)]
             assert [reply.status for reply in replies] == [502] * 10
             assert [b"retry budget" in reply.body for reply in replies] == [False] * 3 + [True] * 7

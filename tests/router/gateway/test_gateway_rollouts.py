@@ -76,8 +76,8 @@ def test_a_tripped_breaker_stays_so_for_its_rollout_and_not_for_the_next(run):
         async with world() as it:
             stable, canary = await it.replica("3.1", minutes_score), await it.replica("3.2", minutes_score)
             await it.route([stable], [canary], 2_000)
-            watch = it.gateway.dispatcher.endpoints["churn"].memory.watch
-            watch.breaker.is_tripped = True
+            monitor = it.gateway.dispatcher.endpoints["churn"].state.monitor
+            monitor.breaker.is_tripped = True
             await it.route([stable], [canary], 5_000)  # A table that does not know of it yet.
             assert set(await ask(it, 40)) == {"3.1"}
             await it.route([stable], [canary], 5_000, salt="another rollout")
@@ -137,7 +137,7 @@ def test_salts_are_tried_on_the_traffic_before_the_first_step(run):
             await ask(it, 200, customers=7)
             it.told()  # A second's end: the load by customer is brought up to date.
             await it.route([stable], trial_bp=(2_000, 9_700), salt="base")
-            search = it.gateway.dispatcher.endpoints["churn"].memory.search
+            search = it.gateway.dispatcher.endpoints["churn"].state.search
             await until(lambda: search.scores() is not None)
             scores = search.scores()
             assert scores.base == "base"
@@ -232,7 +232,7 @@ def test_a_failing_version_that_was_named_fails_and_is_not_charged(run):
             reply = await it.predict({"features": features()}, "X-Divisions-Version: 3.2", TOKEN)
             assert reply.status == 502
             assert not requests_of(it, "churn-predictor-v3.2")
-            assert it.gateway.dispatcher.endpoints["churn"].memory.watch.breaker.canary_errors == 0
+            assert it.gateway.dispatcher.endpoints["churn"].state.monitor.breaker.canary_errors == 0
 
     run(scenario())
 

@@ -88,7 +88,7 @@ def test_a_version_that_leaves_the_table_is_closed(run):
             it.link.publish(table(1, SPEC))
             await _until(lambda: it.gateway.dispatcher.is_ready)
             it.link.publish(RoutingTable(2))
-            await _until(lambda: it.gateway._hosting.get(SPEC.app_name) is None)
+            await _until(lambda: it.gateway._hosting._loaded == {})
             assert (await it.predict({"features": features()})).status == 503
 
     run(scenario())

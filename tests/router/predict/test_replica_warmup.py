@@ -10,38 +10,38 @@ from router.predict.replica_warmup import ReplicaWarmup
 from tests.router.gateway_world import features, minutes_score, world
 
 
-def warmth(warmup_s=30.0, warmup_requests=10):
+def warmup_of(warmup_s=30.0, warmup_requests=10):
     it = ReplicaWarmup()
     it.warmup_s, it.warmup_requests = warmup_s, warmup_requests
     return it
 
 
-def test_the_first_replicas_are_not_young_for_the_version_itself_is():
-    it = warmth()
+def test_the_first_replicas_of_a_version_do_not_warm_up():
+    it = warmup_of()
     it.joined("a", 0.0)
     it.joined("b", 0.0)
     assert not it.answered("a", 1, 1.0)
     assert not it.answered("b", 1, 1.0)
 
 
-@pytest.mark.parametrize(("requests", "now_s", "is_young"), [(9, 29.0, True), (10, 29.0, False), (9, 30.0, False)])
-def test_a_later_one_is_young_until_it_has_served_a_while(requests, now_s, is_young):
-    it = warmth()
+@pytest.mark.parametrize(("requests", "now_s", "is_warming"), [(9, 29.0, True), (10, 29.0, False), (9, 30.0, False)])
+def test_a_later_replica_warms_up_until_it_has_served_long_enough(requests, now_s, is_warming):
+    it = warmup_of()
     it.answered("a", 1, 0.0)
     it.joined("b", 0.0)
     assert it.answered("b", requests, 1.0)
-    assert it.answered("b", 1, now_s) is is_young
+    assert it.answered("b", 1, now_s) is is_warming
     assert not it.answered("a", 1, now_s)
 
 
-def test_outside_of_rollouts_nobody_is_young():
-    it = warmth(warmup_s=0.0, warmup_requests=0)
+def test_outside_of_rollouts_no_replica_warms_up():
+    it = warmup_of(warmup_s=0.0, warmup_requests=0)
     it.answered("a", 1, 0.0)
     it.joined("b", 0.0)
     assert not it.answered("b", 1, 0.0)
 
 
-def test_answers_of_a_young_replica_are_no_evidence_and_its_failures_are(run):
+def test_answers_during_a_replicas_warm_up_are_no_evidence_and_failures_are(run):
     is_broken = asyncio.Event()
 
     def second(rows_NF):
