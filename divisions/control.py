@@ -1,6 +1,6 @@
-"""What travels on the control plane: specs, routing tables, registrations and reports.
+"""The structs of the control plane: specs, routing tables, registrations and reports.
 
-Structs are frozen and go over HTTP, Ray and the journal as JSON or msgpack through msgspec.
+They are frozen, and go over HTTP, Ray and the journal as JSON or msgpack through msgspec.
 Weights are in basis points (bp): 10,000 bp are all of an endpoint's traffic.
 """
 
@@ -23,7 +23,7 @@ class Placement(enum.StrEnum):
 
 
 class EngineChoice(enum.StrEnum):
-    """Which engine a version is to run on. ``auto`` takes the best that works; any other must work."""
+    """The engine that a version runs on. ``auto`` takes the best that works; any other choice must work."""
 
     AUTO = "auto"
     TENSORRT = "tensorrt"
@@ -34,7 +34,7 @@ class EngineChoice(enum.StrEnum):
 
 
 GUARDS = ("latency", "errors", "predictions")
-"""What `AnalysisSpec.guards` may name; the last only works if it is named."""
+"""The guards that `AnalysisSpec.guards` may name. The last one works only if it is named."""
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,10 +53,10 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that is needed to start the replicas of one model version.
+    """Everything needed to start the replicas of one model version.
 
     ``num_cpus`` and ``num_gpus`` are per replica, in Ray's units. ``schema`` is the bundle's feature schema.
-    ``vram_gb`` is the memory of a whole GPU: of it, a replica may use its share; None means what the GPU has.
+    ``vram_gb`` is the memory of a whole GPU, of which a replica may use its share; None means all that the GPU has.
     """
 
     model: str
@@ -78,7 +78,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def gpu(self) -> str:
-        """What a replica has of a GPU, as people read it: ``T4/0.5``; empty without one."""
+        """A replica's share of a GPU, for people: ``T4/0.5``; empty without a GPU."""
         return f"{self.accelerator_type or 'GPU'}/{self.num_gpus:g}" if self.num_gpus else ""
 
     @property
@@ -117,7 +117,7 @@ class AnalysisSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RolloutSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A wish: bring ``version`` to all of ``endpoint``'s traffic in ``steps_bp`` (rising, the last is 10,000)."""
+    """A request to bring ``version`` to all of ``endpoint``'s traffic in ``steps_bp`` (rising; the last is 10,000)."""
 
     endpoint: str
     version: VersionSpec
@@ -129,7 +129,7 @@ class RolloutSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ReplicaAddress(msgspec.Struct, frozen=True):
     """Where a warm replica listens. ``tcp`` is ``host:port``, empty when the replica listens on no port.
 
-    ``engine_note`` says why ``engine`` is none of the better ones; empty when it is the best.
+    ``engine_note`` says why no better engine than ``engine`` is used; empty when it is the best.
     """
 
     replica_id: str
@@ -156,9 +156,9 @@ class VersionRoute(msgspec.Struct, frozen=True):
 class EndpointRoute(msgspec.Struct, frozen=True):
     """How one endpoint's traffic is split: stable first, then at most one canary. Weights sum to 10,000.
 
-    ``salt`` tells rollouts apart. ``trial_bp`` are the canary's weights to come while salts are tried for them.
-    ``mirror_bp`` is the share of stable's requests that are copied to the canary and not answered by it.
-    ``warmup_s`` and ``warmup_requests`` say how long a replica that joins meanwhile is not judged.
+    ``salt`` tells rollouts apart. ``trial_bp`` are the canary's future weights while salts are tried for them.
+    ``mirror_bp`` is the share of stable's requests that are copied to the canary; its answers are dropped.
+    ``warmup_s`` and ``warmup_requests`` say how long a new replica is not judged.
     """
 
     endpoint: str
@@ -171,16 +171,16 @@ class EndpointRoute(msgspec.Struct, frozen=True):
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
-    """What gateways obey. They take a table only if its ``epoch`` is higher than the one they have."""
+    """What gateways route by. They take a table only if its ``epoch`` is higher than that of their own."""
 
     epoch: int
     endpoints: tuple[EndpointRoute, ...] = ()
     hosted: tuple[VersionSpec, ...] = ()
-    """Versions that every gateway is to run in its own process, also those that have no traffic yet."""
+    """Versions that every gateway runs in its own process, also those without traffic yet."""
 
 
 class VersionReport(msgspec.Struct, frozen=True):
-    """What one gateway saw of one version among the requests that *arrived* in one tick.
+    """One gateway's counts of one version, of the requests that *arrived* in one tick.
 
     ``buckets`` maps a log-bucket's index (see `router.evidence.histogram`) to a count; failures and timeouts are in the
     overflow bucket. ``requests`` counts arrivals, ``errors`` those that failed. ``scores`` are counts of answers by
@@ -211,7 +211,7 @@ class SaltScores(msgspec.Struct, frozen=True):
 
 
 class ArmSample(msgspec.Struct, frozen=True):
-    """Customers that one arm has seen for the first time since the last report.
+    """Customers that are new on one arm since the last report.
 
     ``digests`` are those in the counted part (see `router.evidence.sample_ratio`). ``inputs`` counts some of these
     customers' rows, feature by feature, in the bins of stable's training data: ``num_rows`` of them.
@@ -237,7 +237,7 @@ class SplitReport(msgspec.Struct, frozen=True):
 
 
 class BreakerTrip(msgspec.Struct, frozen=True):
-    """A gateway sends nothing more to a rollout's canary, because it fails grossly. Told until the rollout ends."""
+    """A gateway sends nothing more to a rollout's canary, because it fails grossly. Repeated until the rollout ends."""
 
     salt: str
     app_name: str
@@ -271,7 +271,7 @@ class GatewayReport(msgspec.Struct, frozen=True):
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):
-    """One line of a rollout's story."""
+    """One line of a rollout's history."""
 
     at_s: float
     phase: str
@@ -280,7 +280,7 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 class Explanation(msgspec.Struct, frozen=True):
-    """Why a rollout was rolled back or held: the guard that dominates, with the counts that it saw.
+    """Why a rollout was rolled back or held: the guard that decided, with its counts.
 
     ``guard`` is ``latency``, ``errors``, ``breaker``, ``split``, ``inputs``, ``predictions``, ``undecided``,
     ``replicas``, ``deploy`` or ``operator``. ``quantile`` and ``threshold_ms`` (the latency
@@ -306,14 +306,14 @@ class Explanation(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """What the guards know now. A rollout rolls back when a ``log_e`` reaches its threshold, ln(1/alpha).
+    """The guards' present evidence. A rollout rolls back when a ``log_e`` reaches its threshold, ln(1/alpha).
 
     ``min_detectable`` is the smallest slow-down of the median, as a ratio, that the traffic of the current step
     lets the latency guard find; None while there is no traffic to tell from. ``split_log_e`` is about the realised
     weights, over distinct customers of the present step (a random part of them where there are many). Drifts are
     corrected indices, 0 while there is too little to tell from; ``training_drift`` compares both arms with stable's
-    training data and only warns. ``is_frozen``: nothing is left to compare with, so the canary is compared with what
-    stable last did, which is weaker evidence because load and customers change.
+    training data and only warns. ``is_frozen``: stable has no traffic left, so the canary is
+    compared with stable's last traffic. That is weaker evidence, because load and customers change.
     """
 
     latency_log_e: float = 0.0
@@ -339,11 +339,11 @@ class Evidence(msgspec.Struct, frozen=True):
 
 
 class RolloutStatus(msgspec.Struct, frozen=True):
-    """Everything that can be told about the latest rollout of an endpoint.
+    """Everything about the latest rollout of an endpoint.
 
     ``phase`` is a `router.rollouts.canary.Phase`: PENDING, WARMING, STEP, BAKE, PROMOTED, HOLD, ROLLING_BACK, DRAINING
-    or ROLLED_BACK. ``set_weight_bp`` is the canary's wished share, ``actual_weight_bp`` the one in the routing table
-    that is published. ``canary_requests`` are those judged in the current step; ``step_index`` counts from 0.
+    or ROLLED_BACK. ``set_weight_bp`` is the share that the canary should have, ``actual_weight_bp`` its share in
+    the published routing table. ``canary_requests`` are those judged in the current step; ``step_index`` counts from 0.
     """
 
     endpoint: str
@@ -373,10 +373,10 @@ class RolloutStatus(msgspec.Struct, frozen=True):
 
 
 class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an operator asks of a rollout: ``pause``, ``resume``, ``promote``, ``abort`` or ``rollback``.
+    """An operator's command to a rollout: ``pause``, ``resume``, ``promote``, ``abort`` or ``rollback``.
 
     ``to`` names the version of a rollback; None means the one that served before. ``generation`` is the caller's
-    If-Match: the command is refused with `ConflictError` when the rollout has moved on; None means whatever it is.
+    If-Match: the command is refused with `ConflictError` when the rollout has moved on; None accepts any.
     """
 
     endpoint: str
@@ -414,7 +414,7 @@ class RollbackCount(msgspec.Struct, frozen=True):
 
 
 class ControllerStatus(msgspec.Struct, frozen=True):
-    """What the controller knows: answers ``divisions status``."""
+    """The controller's answer to ``divisions status``."""
 
     epoch: int
     replicas: tuple[ReplicaStatus, ...] = ()

@@ -1,7 +1,7 @@
-"""Keeps the applications that run equal to those that should: started when missing, stopped when no longer wanted.
+"""Starts the applications that are missing, and stops those that are no longer wanted.
 
-What should run follows from the journal alone (`router.rollouts.records.wanted_versions`), so that after any crash it
-is enough to look and make it so. `router.control.ray_applications` runs them on Ray Serve.
+The journal alone says what should run (`router.rollouts.records.wanted_versions`). So after any crash it is enough to
+compare that with what runs. `router.control.ray_applications` runs them on Ray Serve.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from divisions.errors import DivisionsError
 log = logging.getLogger(__name__)
 
 FAILED = "DEPLOY_FAILED"
-GOING = "DELETING"
+STOPPING = "DELETING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class ApplicationState:
 
 
 def failure_message(messages: Iterable[str]) -> str:
-    """The line that names the cause in Ray Serve's messages, which carry whole tracebacks.
+    """The line that names the cause in Ray Serve's messages, which hold whole tracebacks.
 
-    That is one of our own errors, which name the remedy too, or else the last line.
+    It is the last of our own errors, which name the remedy too; without one, the last line.
 
     >>> failure_message(["Traceback …\\ndivisions.errors.BundleError: the bundle is damaged\\n"])
     'the bundle is damaged'
@@ -43,13 +43,13 @@ def failure_message(messages: Iterable[str]) -> str:
 
 
 class Applications(Protocol):
-    """Runs version applications. Calls may block; they are made in a thread."""
+    """Runs version applications. Calls may block, so they are made in a thread."""
 
     def start(self, version: VersionSpec) -> None:
         """Starts a version's replicas without waiting for them.
 
         Raises:
-            DivisionsError: it can never start, for a reason that names the remedy.
+            DivisionsError: it can never start; the error names the remedy.
         """
         ...
 
@@ -58,15 +58,15 @@ class Applications(Protocol):
         ...
 
     def running(self) -> Mapping[str, ApplicationState]:
-        """Every application that there is, by name, also those that are not ours."""
+        """Every application by name, also those that are not ours."""
         ...
 
 
 class Reconciler:
-    """One look and its actions per `reconcile`.
+    """Each `reconcile` compares once, then starts and stops.
 
     Args:
-        applications: where they run.
+        applications: runs them.
         known: applications that an earlier controller may have started; only known ones are ever stopped.
     """
 
@@ -78,7 +78,7 @@ class Reconciler:
         """Why an application that is wanted cannot run, by name."""
 
     async def reconcile(self, wanted: Mapping[str, VersionSpec]) -> list[str]:
-        """Starts and stops; returns the applications that were told to stop."""
+        """Starts and stops; returns the applications whose stop has begun."""
         wanted = {name: version for name, version in wanted.items() if version.placement is Placement.REPLICAS}
         states = await asyncio.to_thread(self._applications.running)
         stopped = []
@@ -86,19 +86,19 @@ class Reconciler:
         for name, version in wanted.items():
             if name not in states:
                 await self._start(version)
-            elif states[name].status != GOING and self._must_go_first(version, states[name]):
+            elif states[name].status != STOPPING and self._must_stop_first(version, states[name]):
                 await asyncio.to_thread(self._applications.stop, name)
             elif states[name].status == FAILED:
                 self.failures[name] = f"deploy: {states[name].message or 'its replicas failed to start'}"
         for name in sorted((self._known | set(self._started)) - set(wanted)):
             self._started.pop(name, None)
-            if name in states and states[name].status != GOING:
+            if name in states and states[name].status != STOPPING:
                 await asyncio.to_thread(self._applications.stop, name)
                 stopped.append(name)
         return stopped
 
-    def _must_go_first(self, version: VersionSpec, state: ApplicationState) -> bool:
-        """Whether what runs under the name is something else, or the failed remains of an earlier attempt."""
+    def _must_stop_first(self, version: VersionSpec, state: ApplicationState) -> bool:
+        """Whether another version runs under the name, or the remains of an attempt that failed."""
         started = self._started.get(version.app_name)
         if started is not None:
             return started != version
@@ -113,7 +113,7 @@ class Reconciler:
             await asyncio.to_thread(self._applications.start, version)
         except DivisionsError as error:
             self.failures[version.app_name] = f"deploy: {error}"
-        except Exception as error:  # noqa: BLE001  # Serve may be restarting; the deploy deadline is the limit
+        except Exception as error:  # noqa: BLE001  # Serve may be restarting; the deploy deadline limits the tries
             log.warning("application %s could not be started, trying again: %s", version.app_name, error)
         else:
             self._started[version.app_name] = version

@@ -1,17 +1,17 @@
-"""The controller's memory: an append-only journal in SQLite, on disk before anything is done.
+"""The controller's memory: an append-only journal in SQLite. A decision is on disk before it is carried out.
 
 ==========  =====================================================================================================
 table       holds
 ==========  =====================================================================================================
 journal     every transition: number, time, endpoint, kind, generation, epoch, a line for people, the record after it
 snapshot    per endpoint, the latest evidence; replaced every 10 s
-version     every version that was ever deployed, so that one can go back to it
+version     every version that was ever deployed, for a way back to it
 meta        the highest epoch ever published, and how often the controller has started
 ==========  =====================================================================================================
 
-The record after a transition is stored whole, and it says what should run and how traffic is split; so a record is
-at once the intent, and replay is reading the last one of each endpoint. Writes are fsynced (``synchronous=FULL``)
-before they return. SQLite in WAL mode survives a kill at any point: a transaction is there or it is not.
+The record after a transition is stored whole. It says what should run and how traffic is split, so it is the intent as
+well. Replay reads the last record of each endpoint. Writes are fsynced (``synchronous=FULL``) before they return. In
+WAL mode SQLite survives a kill at any point: a transaction is there, or it is not.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class Journal:
 
     Args:
         path: the database's file; its folder exists.
-        before_write: called before each write with its kind; tests die there.
-        after_write: called after each write, before what it tells of is done; tests die there too.
+        before_write: called before each write with its kind; tests kill the controller there.
+        after_write: called after each write, before it is carried out; tests kill the controller there too.
 
     Raises:
         ClusterError: the file is not a journal of this release, or cannot be opened.
@@ -195,11 +195,11 @@ class Journal:
         return self._meta("epoch", 0)
 
     def reserve_epoch(self, epoch: int) -> None:
-        """Notes an epoch *before* it is published, so that a restarted controller only publishes higher ones."""
+        """Notes an epoch *before* it is published, so that a restarted controller publishes only higher ones."""
         self._write("EPOCH", _SET_META, ("epoch", epoch))
 
     def count_start(self) -> int:
-        """How often a controller has started on this journal, this time included."""
+        """Notes a start; returns how often a controller has started on this journal, this time included."""
         starts = self._meta("starts", 0) + 1
         self._write("START", _SET_META, ("starts", starts))
         return starts
@@ -228,7 +228,7 @@ class Journal:
         return int(row[0]) if row else default
 
     def _write(self, kind: str, statement: str, values: tuple[object, ...]) -> None:
-        """Every write of a running controller, between its two fault points."""
+        """One write, between the two places where tests inject faults."""
         self._before_write(kind)
         self._db.execute(statement, values)
         self._after_write(kind)

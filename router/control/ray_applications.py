@@ -15,11 +15,11 @@ from router.control.applications import ApplicationState, failure_message
 
 
 class RayApplications:
-    """Each version as a Serve application of its own, so that a new one never displaces an old one's replicas.
+    """Runs each version as a Serve application of its own, so that a new version never replaces an old one's replicas.
 
     Args:
-        builder: where the function that builds an application is, ``package.module:function``; called with the
-            version as JSON and the home folder. Named by text, because the router does not import serving.
+        builder: the function that builds an application, ``package.module:function``. It is called with the version
+            as JSON and the home folder. It is named by text, because the router does not import serving.
         home: the cluster's home folder.
     """
 
@@ -30,7 +30,7 @@ class RayApplications:
     def start(self, version: VersionSpec) -> None:
         """Hands the application to Serve and returns; Serve starts its replicas.
 
-        Serving it again replaces its replicas, so callers start only what does not exist.
+        A second call would replace the replicas, so callers start only what does not exist.
         """
         self._connect()
         application = _resolve(self._builder)(msgspec.json.encode(version), self._home)

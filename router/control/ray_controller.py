@@ -1,10 +1,10 @@
 """The controller as a detached, named Ray actor that restarts for ever.
 
-Arguments and results are bytes that msgspec wrote (msgpack for the data plane, JSON for what people send and read),
-so that callers of another release fail with a clear message and nothing depends on pickled classes.
+Arguments and results are bytes written by msgspec: msgpack for the data plane, JSON for what people send and read. So
+no call depends on pickled classes, and callers of another release fail with a clear message.
 
-Ray retries no call here: replicas, gateways and pollers repeat theirs anyway, and a command that was carried out just
-before the actor died must not be carried out twice.
+Ray retries no call here. Replicas and gateways repeat theirs anyway. A command that was carried out just before the
+actor died must not be carried out twice.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ CONTROLLER_NAME = "divisions-controller"
 NAMESPACE = "divisions"
 APPLICATION_BUILDER = "serving.replica.ray_app:build_application"
 TICK_S = 1.0
-LOOK_S = 3.0
-"""How often Serve is asked what runs while nothing has changed; what is wanted anew is started at once."""
+COMPARE_S = 3.0
+"""How often Serve is asked what runs while nothing has changed. A new version is started at once."""
 WAKE_S = 0.2
 MAX_CONCURRENCY = 1_000
-"""Every gateway keeps one long poll open; Ray counts it as a running call."""
+"""Every gateway keeps one long poll open, and Ray counts it as a running call."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -102,7 +102,7 @@ class ControllerActor:
         return msgspec.json.encode(self._controller.start_rollout(_parsed(spec, RolloutSpec), force=force))
 
     async def ping(self) -> int:
-        """The present epoch: answers once the journal is replayed."""
+        """The present epoch. It answers as soon as the journal is replayed."""
         return self._controller.table.epoch
 
     async def _tick(self) -> None:
@@ -115,16 +115,16 @@ class ControllerActor:
 
     async def _reconcile(self) -> None:
         last: dict[str, VersionSpec] | None = None
-        looked_s = 0.0
+        compared_s = 0.0
         while True:
             wanted = self._controller.wanted()
-            if wanted != last or self._clock.monotonic_s() - looked_s >= LOOK_S:
-                last, looked_s = wanted, self._clock.monotonic_s()
+            if wanted != last or self._clock.monotonic_s() - compared_s >= COMPARE_S:
+                last, compared_s = wanted, self._clock.monotonic_s()
                 try:
                     self._controller.applications_stopped(await self._reconciler.reconcile(wanted))
                     self._controller.applications_failed(self._reconciler.failures)
                 except Exception:
-                    log.exception("Ray Serve could not be looked at")  # The edge of a loop: tried again.
+                    log.exception("Ray Serve could not be asked what runs")  # The edge of a loop: tried again.
             await asyncio.sleep(WAKE_S)
 
     async def _project(self) -> None:
@@ -147,7 +147,7 @@ def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:
 def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUILDER) -> Any:
     """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
 
-    It runs on the head node, because its journal does.
+    It runs on the head node, because its journal is there.
 
     Args:
         settings: the cluster's settings.

@@ -1,24 +1,24 @@
-"""How alike the requests of one second are, and what so many alike requests are worth. Pure.
+"""Clustering: how alike the requests of one second are, and how many independent requests they are worth. Pure.
 
-A test that counts requests takes each for a witness of its own. But a stall delays all that one replica has in hand,
-and a customer who sends a burst is slow in all of it: what happens in one second has fewer causes than requests. In
-surveys of households and in trials on litters of mice that is known as clustering, and there is a remedy that needs no
-model of the causes: if two requests of one second are correlated by rho, the share of slow ones among n varies as much
-as that among ``n / (1 + (n - 1) rho)`` independent requests does (Kish's design effect, "Survey Sampling", 1965), so
-counts are divided by it before they are compared (Rao and Scott, "A simple method for the analysis of clustered
-binary data", Biometrics 48, 1992).
+A test that counts requests takes each for an independent observation. But one stall delays all requests of a replica,
+and a customer who sends a burst is slow in all of it. So one second has fewer causes than requests. Statistics knows
+this as clustering, from surveys of households and from trials on litters of mice. The remedy needs no model of the
+causes. If two requests of one second are correlated by rho, the share of slow ones among n varies as much as among ``n
+/ (1 + (n - 1) rho)`` independent requests (Kish's design effect, "Survey Sampling", 1965). So counts are divided by it
+before they are compared (Rao and Scott, "A simple method for the analysis of clustered binary data", Biometrics 48,
+1992).
 
-rho comes from stable's own seconds up to now, quantile by quantile: how much more the share of requests beyond a
-threshold differs from one second to the next than it would if requests were independent. Successive differences leave
-out what changes slowly, the load for instance, which both arms share (von Neumann, "Distribution of the ratio of the
+rho comes from stable's own seconds up to now, for each quantile: how much more the share of slow requests changes from
+one second to the next than it would for independent requests. Differences of successive seconds leave out slow changes,
+for instance of the load, which both arms share (von Neumann, "Distribution of the ratio of the
 mean square successive difference to the variance", 1941)::
 
     rho = sum ((p_t - p_{t-1})^2 / (p (1 - p)) - 1/n_t - 1/n_{t-1}) / sum (2 - 1/n_t - 1/n_{t-1})
 
-over seconds that are forgotten with a time constant of `MEMORY_S`; never below 0. A step counts for at most
-`MOST_DEVIATIONS`: single seconds that are worse are what the limits of `router.evidence.latency_evidence` are for, and
-one of them must not make the guard blind for minutes. It is known before the second that it is applied to, so what it
-scales stays predictable.
+Old seconds are forgotten with a time constant of `MEMORY_S`; rho is never below 0. One step counts for at most
+`MOST_DEVIATIONS`, because one very bad second must not make the guard blind for minutes; such seconds are limited in
+`router.evidence.latency_evidence`. rho is known before the second that it is applied to, so the scaled counts stay
+predictable.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from router.evidence.histogram import Counts
 from router.evidence.quantiles import MIN_REFERENCE, QUANTILES, PerQuantile, exceedance_rates, threshold_indices
 
 MEMORY_S = 300.0
-"""Stalls come about once a minute, so it takes minutes to know them."""
+"""Stalls come about once a minute, so it takes minutes to learn their effect."""
 MOST_DEVIATIONS = 5.0
 """The largest step from one second to the next that counts, in standard deviations of independent requests."""
 
@@ -39,7 +39,7 @@ INDEPENDENT: PerQuantile = np.zeros(len(QUANTILES))
 
 
 class Clustering:
-    """What one version's seconds tell of the correlation within them."""
+    """Estimates the correlation within a second from one version's seconds."""
 
     def __init__(self) -> None:
         self._excess: PerQuantile = np.zeros(len(QUANTILES))
@@ -69,12 +69,12 @@ class Clustering:
         self._pairs = kept * self._pairs + 2.0 - inverse
 
     def correlations(self) -> PerQuantile:
-        """rho of every quantile, from 0 to 1; 0 as long as nothing is known."""
+        """rho of every quantile, from 0 to 1; 0 while nothing is known."""
         rho: PerQuantile = np.clip(self._excess / np.maximum(self._pairs, 1.0), 0.0, 1.0)
         return rho
 
 
 def design_effect(requests: float, correlations: PerQuantile) -> PerQuantile:
-    """How many requests are worth one independent one, by quantile."""
+    """How many requests are worth one independent request, by quantile."""
     effect: PerQuantile = 1.0 + max(requests - 1.0, 0.0) * correlations
     return effect

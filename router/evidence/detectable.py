@@ -1,4 +1,4 @@
-"""What slow-down the present traffic can show at all, so that nobody mistakes silence for a proof. Pure."""
+"""The smallest slow-down that the present traffic can show. Silence about a smaller one proves nothing. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from router.evidence.latency_evidence import CAPS_LN_E, NUM_CELLS, THETAS, two_b
 from router.evidence.quantiles import MIN_REFERENCE, Indices, PerQuantile, exceedance_rates, threshold_indices
 
 MAX_STEPS = 200
-"""Slow-downs that are tried, in buckets: up to 50 times."""
+"""How many slow-downs are tried, in buckets: up to 50 times slower."""
 
 
 def min_detectable_ratio(

@@ -1,11 +1,11 @@
-"""Drift in a rollout: do both arms see the same customers, and do the two versions answer alike? Pure.
+"""Drift in a rollout: do both arms get the same customers, and do the two versions answer alike? Pure.
 
-Gateways count, the controller compares. Counted are
+Gateways count, the controller compares. Two things are counted:
 
-- the features of some rows per second, in the bins that were fixed when stable was trained (``reference.json`` of
-  its bundle), one row per *distinct* customer: rows of one customer are alike, and a few heavy ones would make two
-  arms that chance has split well look different;
-- all scores, in `SCORE_BINS` equal bins from 0 to 1.
+- The features of some rows per second, in the bins that were fixed when stable was trained (``reference.json`` of its
+  bundle). Each *distinct* customer counts once. Rows of one customer are alike, so a few heavy customers would make two
+  well-split arms look different.
+- All scores, in `SCORE_BINS` equal bins from 0 to 1.
 
 Arms are compared by the corrected index of `divisions.stability`, once each has `MIN_ROWS`.
 """
@@ -42,7 +42,7 @@ class InputBins(msgspec.Struct, frozen=True):
     histograms: tuple[FeatureBins, ...] = ()
 
     def common(self, *schemas: FeatureSchema) -> tuple[FeatureBins, ...]:
-        """The bins of the features that mean the same in all versions: categories have a code of their own in each."""
+        """The bins of features that are equal in all versions. Codes of categories may differ between versions."""
         return tuple(bins for bins in self.histograms if all(bins.feature in schema.features for schema in schemas))
 
 
@@ -109,14 +109,14 @@ class _Arm:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """The greatest corrected index of any feature, and that feature; zero while there is too little to tell from."""
+    """The greatest corrected index of any feature, and that feature's name; 0 while there is too little data."""
 
     index: float = 0.0
     feature: str = ""
 
 
-class DriftWatch:
-    """What the controller has been told of one rollout's arms in the present step."""
+class DriftMonitor:
+    """The controller's counts of one rollout's arms in the present step."""
 
     def __init__(self) -> None:
         self._stable, self._canary = _Arm(), _Arm()

@@ -7,9 +7,9 @@ stable's. Null hypothesis: theta <= `TOLERANCE`. For each theta of `THETAS`::
     e = (q(theta) / q(1.2))^(canary errors) * ((1 - q(theta)) / (1 - q(1.2)))^(stable errors)
 
 This is the likelihood ratio of a conditional binomial test, here as a test martingale (Wald's sequential test,
-made valid at every look by Ville's inequality). It needs no rate of failure to be known and stays silent while
-nothing fails. Each is an e-variable for every theta_0 <= 1.2, since e rises with the canary's errors. As for
-latency, `router.evidence.mixture` caps, restarts and averages: a burst of failures from one cause is not many causes.
+made valid at every look by Ville's inequality). It needs no known rate of failure, and stays silent while
+nothing fails. Each is an e-variable for every theta_0 <= 1.2, since e rises with the canary's errors. As for latency,
+`router.evidence.mixture` caps, restarts and averages, because a burst of failures has one cause and not many.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ErrorEvidence:
         self._mixture.update(tick_ln_e(stable_requests, stable_errors, canary_requests, canary_errors))
 
     def update_frozen(self, rate: float, canary_requests: int, canary_errors: int) -> None:
-        """Takes a tick of the canary alone; ``rate`` is the share of stable's requests that failed, long ago."""
+        """Takes a tick of the canary alone; ``rate`` is the share of stable's earlier requests that failed."""
         if canary_requests:
             self._mixture.update(frozen_ln_e(rate, canary_requests, canary_errors))
 
@@ -43,7 +43,7 @@ class ErrorEvidence:
         return self._mixture.ln_e()
 
     def dominant(self) -> tuple[float, int]:
-        """How many times stable's rate of failure the evidence points at, and since how many ticks."""
+        """The multiple of stable's rate of failure that the evidence points at, and for how many ticks it has."""
         ticks, cell = self._mixture.dominant()
         return THETAS[cell], ticks
 

@@ -1,12 +1,12 @@
-"""Latency histograms with logarithmic buckets: small, merged by addition, and right to 2 % at any quantile.
+"""Latency histograms with logarithmic buckets: small, merged by addition, exact to 2 % at any quantile.
 
 Bucket ``i`` (1 to 700) holds latencies in ``[LOWEST_S * GROWTH**(i-1), LOWEST_S * GROWTH**i)``: 10 us to 10.5 s.
-Bucket 0 holds what is faster. The last one, `OVERFLOW`, holds what is slower and every request that failed or
-timed out, as if it had taken for ever, so that fast failures do not look good.
+Bucket 0 holds faster requests. The last bucket, `OVERFLOW`, holds slower ones, and every request that failed or timed
+out, as if it had taken for ever. So fast failures do not look good.
 
-A histogram is ``int64[NUM_BUCKETS]``. A latency *threshold* is the upper edge of a bucket and is named by its
-index, so that "slower than the threshold" is a sum of whole buckets, and so that (1 + delta) times a threshold is
-again a threshold whenever 1 + delta is a power of the growth (see `tolerance_buckets`).
+A histogram is ``int64[NUM_BUCKETS]``. A latency *threshold* is the upper edge of a bucket, named by its index. So
+"slower than the threshold" is a sum of whole buckets. And (1 + delta) times a threshold is again a threshold whenever
+1 + delta is a power of the growth (see `tolerance_buckets`).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def bucket_indices(values_s: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     values = np.asarray(values_s, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         position = np.floor((np.log(values) - _LN_LOWEST) / _LN_GROWTH) + 1.0
-    # log of a negative is NaN as well, and a clock that steps back must not look like a failure.
+    # The log of a negative is NaN too, but a clock that steps back must not look like a failure.
     position = np.where(values <= 0.0, 0.0, position)
     position = np.where(np.isnan(position), float(OVERFLOW), position)
     indices: npt.NDArray[np.int64] = np.clip(position, 0.0, float(OVERFLOW)).astype(np.int64)
@@ -61,7 +61,7 @@ def count(values_s: npt.NDArray[Any]) -> Counts:
 
 
 def to_sparse(counts: Counts) -> dict[int, int]:
-    """The buckets that are not empty, as they travel in a report."""
+    """The buckets that are not empty, as a report carries them."""
     (filled,) = np.nonzero(counts)
     return {int(index): int(counts[index]) for index in filled}
 
@@ -84,7 +84,7 @@ def from_sparse(buckets: Mapping[int, int]) -> Counts:
 
 
 def merge(*histograms: Counts) -> Counts:
-    """The histogram of all the requests together."""
+    """The histogram of all requests together."""
     merged = empty()
     for counts in histograms:
         merged += counts

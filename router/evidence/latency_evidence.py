@@ -18,19 +18,19 @@ Null hypothesis: the canary is stochastically no slower than ``m`` of stable, wh
 This is the 2x2 e-variable of Turner, Ly and Grünwald, "Generic E-variables for exact sequential k-sample tests that
 allow for optional stopping" (arXiv 2106.02693). `router.evidence.mixture` multiplies, caps and restarts them.
 
-While baking, the arms carry unlike load, 97 to 3, and requests that queue are slower where more of them do, whatever
-the version. So then the canary must be slower than ``m(m(x))`` of *both* what stable does now with its holdback,
-and what it did before the rollout with all of the traffic, where it may be slower in proportion if the load is higher
-now than then: of the two, the smaller ``e`` counts. If either says that
-the canary is no slower, its product is a test martingale, and that of the smaller ones lies below it.
+While baking, the arms carry unlike load, 97 to 3. Where more requests queue they are slower, in any version. So then
+the canary must be slower than ``m(m(x))`` of *both*: of stable's holdback now, and of stable before the rollout, when
+it had all traffic. If the load is higher now than then, the canary may be slower in proportion. The smaller ``e`` of
+the two counts. If the canary is no slower than one of them, that one's product is a test martingale, and the product of
+the smaller ones lies below it.
 
-Chance assigns customers, not requests, and what happens in one second has fewer causes than requests. So the formula's
-counts are corrected twice: where the canary's customers were slower than the others before the rollout, its
-thresholds are raised until they are exceeded as rarely as stable's (``gaps``); and counts are divided by the design
-effect of requests that share a second (`router.evidence.clustering`).
+Chance assigns customers, not requests, and one second has fewer causes than requests. So the formula's counts are
+corrected twice. First, the canary's customers may have been slower than the others before the rollout. Then the
+canary's thresholds are raised until they are exceeded as rarely as stable's (``gaps``). Second, counts are divided by
+the design effect of requests that share a second (`router.evidence.clustering`).
 
 A failed request is slower than every threshold. A quantile whose threshold lies beyond the histogram's range (stable
-itself fails, or takes 10 s) says nothing and is left out of the tick.
+itself fails, or takes 10 s) says nothing, so the tick leaves it out.
 """
 
 from __future__ import annotations
@@ -58,13 +58,14 @@ from router.evidence.tolerance import Tolerance
 from router.evidence.windows import REFERENCE_S
 
 CAPS_LN_E = (1.5, 1.5, 1.5, 1.0, 0.75, 0.75)
-"""The most that one tick may bring, by quantile. Far out, a stall looks like a slow tail for one tick, and the ticks
-between stalls say little against it, so a few stalls of one arm add up: with 1.25 for all, they rolled back 0.6 % of
-equal versions. Near the middle the ticks between stalls undo them, and five ticks of 1.5 suffice to reach ln(100)."""
+"""The most evidence of one tick, by quantile. At high quantiles a stall looks like a slow tail for one tick, and the
+ticks between stalls say little against it. So a few stalls of one arm add up: with 1.25 for all quantiles, they rolled
+back 0.6 % of equal versions. Near the middle, the ticks between stalls undo them, and five ticks of 1.5 reach
+ln(100)."""
 MOST_DEVIATIONS = (math.inf, math.inf, math.inf, 3.0, 3.0, 3.0)
-"""The largest share of slow requests that counts in a second, of either arm: so many standard deviations (of the
-smaller arm) above the expected one. Far out, one stall slows as many requests as are expected in half a minute; cut
-off alike on both sides, it weighs as one bad second. Near the middle it changes too little to matter."""
+"""The largest share of slow requests that counts in one second, for either arm: so many standard deviations (of the
+smaller arm) above the expected share. At high quantiles one stall slows as many requests as are expected in half a
+minute. The limit is the same on both sides, so a stall weighs as one bad second. Near the middle it hardly matters."""
 THETAS = (1.15, 1.3, 1.6, 2.5, 5.0)
 
 ALIKE: PerQuantile = np.zeros(len(QUANTILES))
@@ -129,7 +130,7 @@ class LatencyEvidence:
         """Takes one tick in which the canary carries most of the load; see the module.
 
         Args:
-            before: stable's requests of the 30 s before the rollout, when it had all of the load; nothing if unknown.
+            before: stable's requests of the 30 s before the rollout, when it had all traffic; empty if unknown.
             reference: stable's requests of the previous 30 s, without this tick's.
             stable: stable's requests that arrived in the tick.
             canary: the canary's requests that arrived in the tick.
@@ -146,7 +147,7 @@ class LatencyEvidence:
         self._mixture.update(now.ravel())
 
     def update_frozen(self, reference: Counts, canary: Counts, correlations: PerQuantile = INDEPENDENT) -> None:
-        """Takes a tick of the canary alone, against what stable did last."""
+        """Takes a tick of the canary alone, against stable's last traffic."""
         self._mixture.update(frozen_ln_e(reference, canary, self._tolerance.once, correlations).ravel())
 
     def ln_e(self) -> float:
@@ -164,7 +165,7 @@ class LatencyEvidence:
 
 
 def slower_by(limits: Indices, factor: float) -> Indices:
-    """The limits with so many times more time, if that is more; `OVERFLOW` where they are out of range."""
+    """The limits times ``factor``, if that is above 1; `OVERFLOW` where they are out of range."""
     moved = limits + math.ceil(math.log(max(factor, 1.0)) / math.log(GROWTH) - 1e-9)
     return np.where(moved <= FINITE_BUCKETS, moved, OVERFLOW)
 
@@ -206,10 +207,10 @@ def tick_ln_e(
 def frozen_ln_e(
     reference: Counts, canary: Counts, limits: Indices, correlations: PerQuantile = INDEPENDENT
 ) -> npt.NDArray[np.float64]:
-    """One tick's ``ln e`` of the canary alone, against the rates of a reference that does not move any more.
+    """One tick's ``ln e`` of the canary alone, against the rates of a fixed reference.
 
-    A one-sample likelihood ratio: it takes stable's old rates for the truth, so it is no proof that the *version* is
-    slower, only that requests are slower now than they were. That is why it is called weaker.
+    A one-sample likelihood ratio that takes stable's old rates for the truth. It shows that requests are slower now
+    than they were, but not that the *version* is the reason. So it is called weaker evidence.
 
     Returns:
         ``[6, 5]``; zero where the tick says nothing.

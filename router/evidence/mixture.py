@@ -1,18 +1,18 @@
-"""A mixture of e-processes that start anew, so that a regression that begins late is still found soon.
+"""A mixture of e-processes that restart, so that a regression that begins late is still found soon.
 
-A product of e-values that has watched a healthy canary for five minutes is far below one, and a slow-down that
-begins then must first win back all of that. So the product is started anew every `RESTART_TICKS`, and the evidence
-is the mixture over starts ``k = 1, 2, …`` and over cells (quantile and effect size, say)::
+After five minutes of a healthy canary a product of e-values is far below one. A slow-down that begins then must first
+win all of that back. So a new product starts every `RESTART_TICKS`. The evidence is the mixture over starts
+``k = 1, 2, …`` and over cells (for instance quantile and effect size)::
 
     E_t = sum_k 1/(k (k+1)) * mean_cells prod_{s in ticks since start k} e_s  +  1/(K+1)
 
-``1/(k (k+1))`` sums to one, and the last term is the mass of the starts that are still to come, whose product is
-one; so E_0 = 1, and a mixture of test martingales is one itself (Vovk and Wang, "E-values: calibration,
+``1/(k (k+1))`` sums to one. The last term is the mass of future starts, whose product is still one. So E_0 = 1, and a
+mixture of test martingales is itself a test martingale (Vovk and Wang, "E-values: calibration,
 combination and applications", Annals of Statistics 49, 2021). By Ville's inequality the chance that E_t *ever*
 reaches 1/alpha under the null hypothesis is at most alpha, however often one looks.
 
-``ln e`` is capped per tick. That only lowers E, so it stays valid; and it takes away what breaks the independence that
-e-values rest on: one stall of one replica slows hundreds of requests at once.
+``ln e`` is capped per tick. That only lowers E, so E stays valid. E-values assume independent requests, but one stall
+of one replica slows hundreds of them at once; the cap limits the effect of that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy.typing as npt
 RESTART_TICKS = 30
 CAP_LN_E = 1.0
 MAX_STARTS = 64
-"""Starts that are kept. Beyond them, the one that contributes least is dropped: that lowers E, so it stays valid."""
+"""How many starts are kept. Of more, the one that contributes least is dropped. That lowers E, so E stays valid."""
 
 Cells = npt.NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class MixtureSnapshot(msgspec.Struct, frozen=True):
 
 
 class RestartMixture:
-    """The running mixture over ``cells`` alternatives; evidence is told per tick, in logarithms.
+    """The running mixture over ``cells`` alternatives. Evidence comes per tick, as logarithms.
 
     Args:
         cells: how many alternatives.

@@ -11,10 +11,10 @@ from router.evidence.histogram import NUM_BUCKETS, Counts
 
 QUANTILES = (0.5, 0.75, 0.9, 0.95, 0.99, 0.995)
 MIN_REFERENCE = 20
-"""Requests in the reference window below which thresholds would be noise, so nothing is judged."""
+"""With fewer requests in the reference window, thresholds would be noise, so nothing is judged."""
 
 Indices: TypeAlias = npt.NDArray[np.int64]
-"""Thresholds, as indices of buckets; one for each of `QUANTILES` unless something else is said."""
+"""Thresholds as indices of buckets; one for each of `QUANTILES`, unless stated otherwise."""
 PerQuantile: TypeAlias = npt.NDArray[np.float64]
 """One number for each of `QUANTILES`."""
 
@@ -39,15 +39,16 @@ def exceedance_rates(reference: Counts, at: Indices) -> PerQuantile:
 def raised(reference: Counts, at: Indices, gaps: PerQuantile) -> Indices:
     """The thresholds that the reference's requests exceed with odds lower by ``exp(gaps)``.
 
-    If some customers exceed ``at`` with odds higher by so much, they exceed these about as often as everybody ``at``.
+    Some customers may exceed ``at`` with odds higher by that factor. They exceed the raised thresholds about as often
+    as all customers exceed ``at``.
 
     Args:
-        reference: requests of everybody.
-        at: thresholds of theirs.
-        gaps: differences of log-odds, from 0.
+        reference: requests of all customers.
+        at: their thresholds.
+        gaps: differences of log-odds, at least 0.
 
     Returns:
-        Thresholds, `NUM_BUCKETS` where the reference says nothing so far out.
+        Thresholds; `NUM_BUCKETS` where the reference has no requests that slow.
     """
     cumulative = np.cumsum(reference)
     ln_odds = np.log((cumulative[-1] - cumulative + 0.5) / (cumulative + 0.5))

@@ -1,28 +1,28 @@
 """Choosing a rollout's salt by the traffic before it, so that its two arms resemble each other. Pure.
 
-A handful of customers may carry much of the traffic, and their requests may all be slow. Whichever arm the hash
-sends them to then looks slow: a split of two equal versions is told apart by a *valid* test in 7 to 15 % of rollouts.
-So before its first step a rollout tries `CANDIDATES` salts on the last minute of traffic and takes the one whose arms
-would have been most alike at *every* weight that the rollout goes through::
+A few customers may carry much of the traffic, and their requests may all be slow. Then the arm that the hash sends them
+to looks slow, even if the versions are equal and the test is *valid* (docs/rollouts-study.md). So before
+its first step a rollout tries `CANDIDATES` salts on the last minute of traffic. It takes the salt whose arms would have
+been most alike at *every* weight of the rollout::
 
     score = max_w (max_q |logit(share of canary requests over x_q) - same of stable| + 2 |ln(share / weight)|)
 
-where the last term is about the smaller arm. At 20 % the arms are a fifth of the customers and the rest; while baking,
-the holdback is 3 % of them, and few heavy customers more or less make all the difference. A salt that is chosen for the
-first step alone lets equal versions fail at later ones (docs/rollouts-study.md).
+The last term is about the smaller arm. At 20 % the arms are a fifth of the customers and the rest. While baking, the
+holdback is 3 % of them, so a few heavy customers decide how it looks. A salt chosen for the first step alone lets equal
+versions fail at later steps (docs/rollouts-study.md).
 
-What remains of the difference is not forgotten: `gaps` tells the latency guard by how much the canary's customers were
-slower than the others *under the same version*, and only what comes on top counts against the new one. That is a
-difference in differences, of distributions: "changes in changes" (Athey and Imbens, "Identification and inference in
-nonlinear difference-in-differences models", Econometrica 74, 2006). Customers who were faster are given no handicap.
+The remaining difference is kept: `gaps` tells the latency guard by how much the canary's customers were slower than the
+others *under the same version*. Only a slow-down beyond that counts against the new version. This is a difference in
+differences of distributions: "changes in changes" (Athey and Imbens, "Identification and inference in
+nonlinear difference-in-differences models", Econometrica 74, 2006). Customers who were faster get no handicap.
 
-The choice looks only at traffic before the rollout, under one and the same version; so the split stays as good as
-random with respect to what the canary does, and the guards stay valid.
+The choice uses only traffic before the rollout, under one version. So the split stays as good as random with respect to
+the canary's effect, and the guards stay valid.
 
-**In gateways, bounded.** `CustomerLoad` keeps requests and slow requests per customer for a minute, in six slices, and
-of each slice only the heaviest customers. The rest is many and light, and a hash splits it evenly. A `SaltTrial` then
-hashes the heaviest customers under one salt at a time, so that the event loop is never kept for long. What gateways
-tell the controller are sums, which add up over gateways; no customer's id leaves a gateway.
+**In gateways, bounded.** `CustomerLoad` keeps requests and slow requests per customer for a minute, in six slices. Of
+each slice it keeps only the heaviest customers. The others are many and light, so a hash splits them evenly. A
+`SaltTrial` hashes the heaviest customers under one salt per step, so the event loop is never blocked for long. Gateways
+report sums to the controller, which add up over gateways. No customer's id leaves a gateway.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ NUM_SLICES = 6
 MAX_KEPT = 4_096
 """Customers of one slice; twice as many are pruned to this."""
 MAX_TRIED = 1_024
-"""Customers that are hashed under every salt: 0.3 ms for each salt."""
+"""How many customers are hashed under every salt."""
 MIN_REQUESTS = 100
-"""Fewer requests than this choose no salt."""
+"""With fewer requests no salt is chosen."""
 
 _Sums: TypeAlias = npt.NDArray[Any]
 Load: TypeAlias = list[int]
@@ -57,7 +57,7 @@ Load: TypeAlias = list[int]
 
 
 def candidate(base: str, index: int) -> str:
-    """The index-th salt that is tried; number 0 is the base itself."""
+    """The salt of that number; number 0 is the base itself."""
     return base if index == 0 else f"{base}.{index}"
 
 
@@ -69,7 +69,7 @@ class CustomerLoad:
         self._edges: tuple[float, ...] = ()
 
     def add(self, tick: int, keys: Sequence[bytes], latencies_s: Sequence[float]) -> None:
-        """Takes a second's answers: whose they were, and how long they took, in the same order."""
+        """Takes a second's answers: their customers, and their latencies in the same order."""
         if not keys:
             return
         number = tick // SLICE_S
@@ -83,7 +83,7 @@ class CustomerLoad:
             total[column] += len(those)
             for key, number_of in Counter(those).items():
                 if not key:
-                    continue  # Requests of many customers at once: part of the total, and of nobody's.
+                    continue  # A request of many customers counts in the total, but for no customer.
                 load = customers.get(key)
                 if load is None:
                     load = customers[key] = [0] * len(total)
@@ -92,7 +92,7 @@ class CustomerLoad:
             kept = heapq.nlargest(MAX_KEPT, customers.items(), key=lambda item: item[1][0])
             customers.clear()
             customers.update(kept)
-        # The next second is measured by this one's quantiles: all customers by the same edge, and no look ahead.
+        # The next second uses this one's quantiles: the same edge for all customers, and no look ahead.
         self._edges = tuple(np.quantile(values_s, QUANTILES)) if len(keys) >= MIN_REQUESTS else edges
 
     def clear(self) -> None:
@@ -117,7 +117,7 @@ class SaltTrial:
 
     Args:
         base: the base salt.
-        weights_bp: the canary's weights that are to come.
+        weights_bp: the canary's future weights.
         load: the traffic to try them on.
         now_tick: the present second.
     """
@@ -152,7 +152,7 @@ class SaltTrial:
 
 
 def best(found: Sequence[SaltScores], weights_bp: Sequence[int]) -> int:
-    """The candidate whose arms are most alike over all gateways and weights; 0, the random salt, if none was tried."""
+    """The candidate whose arms are most alike over all gateways and weights. If none was tried: 0, the base salt."""
     loads = _merged(found, weights_bp)
     if loads is None:
         return 0
@@ -168,7 +168,7 @@ def gaps(found: Sequence[SaltScores], weights_bp: Sequence[int], index: int) -> 
     """By how much the canary's customers were slower than the others before the rollout, under a candidate.
 
     Returns:
-        For each weight the difference of the log-odds of being slow, at each of `QUANTILES`; nothing if none was tried.
+        For each weight the difference of the log-odds of being slow, at each of `QUANTILES`; empty if none was tried.
     """
     loads = _merged(found, weights_bp)
     if loads is None or not 0 <= index < len(loads[2]):
@@ -188,22 +188,22 @@ def score(total: _Sums, heavy: _Sums, canary: _Sums, weight: float) -> float:
     return max(map(abs, _gaps(mine, rest))) + 2.0 * abs(math.log(share / small_weight))
 
 
-def at_quantiles(told: Sequence[float]) -> PerQuantile:
-    """Gaps at `QUANTILES` brought to those at which versions are compared; never below 0, for see
-    `router.evidence.salts`.
+def at_quantiles(gaps_told: Sequence[float]) -> PerQuantile:
+    """Interpolates gaps at `QUANTILES` to the quantiles at which versions are compared; never below 0, see the module.
 
     Args:
-        told: one for each of `QUANTILES`; nothing if none is known.
+        gaps_told: one for each of `QUANTILES`; empty if unknown.
     """
-    if len(told) != len(QUANTILES):
+    if len(gaps_told) != len(QUANTILES):
         return np.zeros(len(quantiles.QUANTILES))
     known, wanted = (np.log(np.array(q) / (1.0 - np.array(q))) for q in (QUANTILES, quantiles.QUANTILES))
-    between: PerQuantile = np.maximum(np.interp(wanted, known, np.array(told)), 0.0)
+    between: PerQuantile = np.maximum(np.interp(wanted, known, np.array(gaps_told)), 0.0)
     return between
 
 
 def _merged(found: Sequence[SaltScores], weights_bp: Sequence[int]) -> tuple[_Sums, _Sums, _Sums] | None:
-    """Total, heavy ``[1 + 3]`` and the canary's ``[candidates, weights, 1 + 3]``, over all gateways; None if untold."""
+    """Total, heavy ``[1 + 3]`` and the canary's ``[candidates, weights, 1 + 3]``, over all gateways; None if no gateway
+    reported."""
     width = len(QUANTILES) + 1
     told = [scores for scores in found if all(len(row) == width * len(weights_bp) for row in scores.canary)]
     if not told:
@@ -215,7 +215,7 @@ def _merged(found: Sequence[SaltScores], weights_bp: Sequence[int]) -> tuple[_Su
 
 
 def _arms(total: _Sums, heavy: _Sums, canary: _Sums, weight: float) -> tuple[_Sums, _Sums]:
-    """The canary's sums and the others'. Light customers are taken as split by the weight."""
+    """The canary's sums and the others'. Light customers are assumed to split by the weight."""
     mine = canary + weight * np.maximum(total - heavy, 0)
     return mine, np.maximum(total - mine, 0.0)
 

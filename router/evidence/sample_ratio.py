@@ -1,19 +1,19 @@
-"""Whether customers arrive at the two arms by the weights that were set: a test on *distinct* customers. Pure.
+"""Tests whether customers arrive at the two arms by the weights that were set. It counts *distinct* customers. Pure.
 
-Null hypothesis: each distinct customer is the canary's with probability w, independently, for that is what a hash
-with a fresh salt does. With ``n = (stable, canary)`` distinct customers so far and a Dirichlet prior ``a = 100 w``::
+Null hypothesis: each distinct customer is the canary's with probability w, independently. A hash with a fresh salt does
+that. With ``n = (stable, canary)`` distinct customers so far and a Dirichlet prior ``a = 100 w``::
 
     ln E = ln B(a + n) - ln B(a) - sum_i n_i ln w_i
 
-(Lindon and Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022.) Valid at every look. What it
-finds are gateways that split wrongly: a canary that some of them cannot reach, weights that did not arrive, a key
-that differs between callers. Requests would not do: a customer with many of them counts many times, yet is one draw.
+(Lindon and Malek, "Anytime-valid inference for multinomial count data", NeurIPS 2022.) Valid at every look. It
+finds gateways that split wrongly: a canary that some of them cannot reach, weights that did not arrive, a key that
+differs between callers. It does not count requests: a customer with many requests is one draw.
 
 **Counting distinct customers in bounded memory.** A customer's 64-bit digest gives the place in its upper 53 bits
 (`router.evidence.split`); the lower 11 are independent of it. Only customers whose ``level`` lowest bits are zero are
-counted, and the level rises by one whenever there would be too many: then half of them are left. What remains is an
-exact count of a random part of the customers, the same part in every gateway, so that the controller can unite what
-gateways tell and count nobody twice (Wegman's adaptive sampling; Flajolet 1990).
+counted. Whenever there are too many, the level rises by one and half of them remain. The result is an exact count of a
+random part of the customers. Every gateway has the same part, so the controller can merge their reports and count no
+customer twice (Wegman's adaptive sampling; Flajolet 1990).
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class DistinctCustomers:
         self.level = 0
 
     def add(self, digests: Iterable[int], *, is_canary: bool) -> list[int]:
-        """Takes customers' digests; returns those that are new and belong to the part that is counted.
+        """Takes customers' digests; returns the new ones that belong to the counted part.
 
-        A customer that is known stays with the arm it was first seen on.
+        A known customer stays with its first arm.
         """
         mask = (1 << self.level) - 1
         new = [digest for digest in set(digests) if not digest & mask and digest not in self._arms]
@@ -56,7 +56,7 @@ class DistinctCustomers:
         return [digest for digest in new if not digest & mask]
 
     def raise_level(self, level: int) -> None:
-        """Counts a smaller part from now on, if ``level`` is higher than now."""
+        """Counts a smaller part from now on, if ``level`` is above the present one."""
         if level > self.level:
             self.level = min(level, MAX_LEVEL)
             mask = (1 << self.level) - 1

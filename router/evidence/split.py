@@ -1,8 +1,8 @@
 """The split: which arm, stable or canary, answers a customer. Pure.
 
-A customer's place in [0, 1) is a hash of the rollout's salt and the customer's id, and the canary answers while that
-place is below its weight. So the choice is *sticky* (the same customer, the same arm) and *monotone* (raising the
-weight moves customers to the canary, never back). A fresh salt per rollout chooses other customers to go first.
+A customer's place in [0, 1) is a hash of the rollout's salt and the customer's id. The canary answers if that place is
+below its weight. So the choice is *sticky* (the same customer, the same arm) and *monotone* (raising the weight moves
+customers to the canary, never back). A fresh salt per rollout puts other customers first.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""How much slower a canary may be and still count as good: by a share, or by so little that nobody can notice. Pure.
+"""How much slower a canary may be and still count as good: by a share, or by a time too short to notice. Pure.
 
-A share alone asks too much where requests are fast. At a third of a millisecond a tenth is 30 us, less than an idle
-processor takes to wake, and a canary with a fifth of the traffic idles more than stable does. So for every latency
+A share alone is too strict where requests are fast. A tenth of a third of a millisecond is 30 us. An idle processor
+takes longer than that to wake, and a canary with a fifth of the traffic idles more than stable. So for every latency
 ``x`` of stable the canary may take::
 
     m(x) = max((1 + tolerance) x, x + tolerance_ms)
 
-A latency threshold is the index of a bucket (`router.evidence.histogram`), and ``m`` a table of such indices, computed
-once. It rises with ``x``. So "the canary is stochastically no slower than m of stable" is a null hypothesis as good as
-one with a share alone, and every threshold of stable has one for the canary.
+A latency threshold is the index of a bucket (`router.evidence.histogram`). ``m`` is a table of such indices, computed
+once, and it rises with ``x``. So every threshold of stable has one for the canary. "The canary is stochastically no
+slower than m of stable" is as good a null hypothesis as one with a share alone.
 """
 
 from __future__ import annotations

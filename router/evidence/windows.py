@@ -1,11 +1,11 @@
-"""From gateways' reports to ticks that can be judged: merged once, in order, by the second of *arrival*.
+"""Merges gateways' reports into ticks for the guards: each once, in order, by the second of *arrival*.
 
-A request is counted in the tick in which it arrived, not the one in which it ended; a canary that hangs would
-otherwise report only its fast answers. So a gateway reports a tick about two seconds after it began, when every
-request of it has either ended or is known to have taken at least a second.
+A request counts in the tick in which it arrived, not the one in which it ended. Otherwise a canary that hangs would
+report only its fast answers. So a gateway reports a tick about two seconds after it began. By then every request of it
+has ended, or is known to have taken at least a second.
 
-Reports merge once by (gateway, epoch, tick): a repeated one is ignored, a late or lost one costs power and not
-validity, for the guards never look at a tick twice.
+Reports merge once by (gateway, epoch, tick). A repeated report is ignored. A late or lost one costs power but not
+validity, because the guards never look at a tick twice.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ MAX_WAIT_S = 5.0
 GATEWAY_LIVES_S = 8.0
 """A gateway that has not reported for so long is not waited for."""
 CLOCKS_DIFFER_S = 30.0
-"""Reports from further away than this come from a host whose monotonic clock has another zero."""
+"""A report that differs by more comes from a host whose monotonic clock started at another time."""
 REFERENCE_S = 30
-YOUNG_SHARE = 0.1
-"""One tick can move the evidence by no more than its cap, so a few young requests in it decide nothing."""
+WARMUP_SHARE = 0.1
+"""One tick can move the evidence by no more than its cap, so a few warm-up requests in it decide nothing."""
 
 
 @dataclass(slots=True)
 class VersionCounts:
-    """What all gateways saw of one version among the requests that arrived in one tick."""
+    """All gateways' counts of one version, of the requests that arrived in one tick."""
 
     requests: int = 0
     errors: int = 0
@@ -54,7 +54,7 @@ class _Gateway:
 
 
 class Ledger:
-    """Collects reports and hands out ticks in rising order, each once."""
+    """Collects reports and returns complete ticks in rising order, each once."""
 
     def __init__(self) -> None:
         self._gateways: dict[str, _Gateway] = {}
@@ -69,7 +69,7 @@ class Ledger:
             Whether it counted: not if it is a repetition, or if its tick was closed already.
 
         Raises:
-            ReportError: it makes no sense; nothing of it was taken.
+            ReportError: it makes no sense; all of it was ignored.
         """
         parsed = [
             (entry.endpoint, version, from_sparse(version.buckets))
@@ -134,7 +134,7 @@ class RecentCounts:
         self._total = VersionCounts()
 
     def total(self, before_tick: int) -> VersionCounts:
-        """The sum over the ticks in ``[before_tick - span_s, before_tick)``; not to be changed by the caller."""
+        """The sum over the ticks in ``[before_tick - span_s, before_tick)``. The caller must not change it."""
         while self._ticks and self._ticks[0][0] < before_tick - self._span_s:
             self._subtract(self._ticks.popleft()[1])
         return self._total
@@ -161,8 +161,9 @@ class RecentCounts:
 class WarmUp:
     """Leaves out a new version's first ``warmup_s`` seconds or ``warmup_requests`` requests, whichever ends first.
 
-    Caches fill and threads start then; what is slow only then is no regression. Whole ticks are left out, but not one
-    of which at most `YOUNG_SHARE` is warm-up: how slow the rest was must not wait for a second on its account.
+    Caches fill and threads start during warm-up, so slowness only then is no regression. Whole ticks are left out. A
+    tick with at most `WARMUP_SHARE` of warm-up requests counts, because its other requests should not wait for a
+    second.
     """
 
     warmup_s: float
@@ -175,7 +176,7 @@ class WarmUp:
             if requests == 0:
                 return True
             self.first_tick = tick
-        is_young = self.warmup_requests - self.requests > YOUNG_SHARE * requests
-        is_over = tick - self.first_tick >= self.warmup_s or not is_young
+        is_warming = self.warmup_requests - self.requests > WARMUP_SHARE * requests
+        is_over = tick - self.first_tick >= self.warmup_s or not is_warming
         self.requests += requests
         return not is_over

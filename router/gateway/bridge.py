@@ -1,7 +1,7 @@
-"""The line between a gateway's process and its stand-in inside Ray, which alone can talk to the controller.
+"""The bridge between a gateway's process and its stand-in inside Ray. Only the stand-in can call the controller.
 
-Both ends hold one end of a socket pair. A message is a u32 little-endian length and msgpack. When one end goes, by
-whatever means, the other reads the end of the stream: neither outlives the other unnoticed.
+Each side holds one end of a socket pair. A message is a u32 little-endian length and msgpack. When one process ends,
+for any reason, the other one reads the end of the stream and knows.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class Listening(msgspec.Struct, frozen=True, tag=True):
 
 
 class Beat(msgspec.Struct, frozen=True, tag=True):
-    """The gateway's loop turns and all of its tasks run; once a second."""
+    """The gateway's loop turns and all of its tasks run. Sent once a second."""
 
 
 class Result(msgspec.Struct, frozen=True, tag=True):
-    """What a call returned."""
+    """The return value of a call."""
 
     call_id: int
     data: bytes
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
-    """What a call raised; or, with ``call_id`` 0, why the gateway cannot start."""
+    """The error of a call; with ``call_id`` 0, the reason why the gateway cannot start."""
 
     call_id: int
     code: str
@@ -58,7 +58,7 @@ ToGateway = Result | Failure
 
 
 def failure(call_id: int, error: Exception) -> Failure:
-    """Packs an error; of one that is not ours only the class and the text."""
+    """Packs an error. Of one that is not ours, only the class and the text."""
     if isinstance(error, errors.DivisionsError):
         return Failure(call_id, type(error).__name__, error.message, error.remedy)
     return Failure(call_id, "DivisionsError", f"{type(error).__name__}: {error}", "")
@@ -70,7 +70,7 @@ def error_of(packed: Failure) -> errors.DivisionsError:
 
 
 def send(writer: asyncio.StreamWriter, message: FromGateway | ToGateway) -> None:
-    """Sends a message; one to an end that has gone is dropped, its reader hears of that."""
+    """Sends a message. If the other end is gone the message is dropped; the reader notices the end."""
     data = msgspec.msgpack.encode(message)
     if not writer.is_closing():
         writer.write(_LENGTH.pack(len(data)) + data)
@@ -126,7 +126,7 @@ class BridgeLink:
         return result
 
     async def run(self) -> None:
-        """Hands out what calls returned; ends when the other end has gone."""
+        """Gives results to the calls that wait for them; returns when the other end is gone."""
         while (message := await receive(self._reader, ToGateway)) is not None:
             future = self._waiting.get(message.call_id)
             if future is None or future.done():
@@ -137,4 +137,4 @@ class BridgeLink:
                 future.set_exception(error_of(message))
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(errors.NotRunningError("the gateway has lost its line to the controller"))
+                future.set_exception(errors.NotRunningError("the gateway has lost its bridge to the controller"))

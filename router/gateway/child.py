@@ -1,4 +1,4 @@
-"""A gateway's process as seen from the one that started it: start, restart, calls to the controller, health, end."""
+"""Runs a gateway's process from its parent: start, restart, calls to the controller, health, stop."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 30.0
 SILENCE_S = 5.0
-"""A gateway that has not been heard of for so long is taken for hung."""
+"""A gateway that has sent nothing for so long counts as hung."""
 STOP_S = 6.5
 RESTART_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
@@ -44,7 +44,7 @@ CallController = Callable[[str, tuple[Argument, ...], float], Awaitable[bytes]]
 class GatewayChild(threading.Thread):
     """Keeps one gateway process running, and stands in for it at the controller.
 
-    A thread of its own with its own loop: whoever owns this object may be busy or blocked.
+    It is a thread with a loop of its own, because the owner's thread may be busy or blocked.
 
     Args:
         node_id: the node that the gateway prefers replicas of.
@@ -58,7 +58,7 @@ class GatewayChild(threading.Thread):
         self._clock = SystemClock()
         self._listening = threading.Event()
         self._failure: Exception | None = None
-        self._heard_s = 0.0
+        self._message_s = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -91,8 +91,8 @@ class GatewayChild(threading.Thread):
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-m", "router.gateway.process"]
         command += [str(theirs.fileno()), uuid.uuid4().hex[:8], self._node_id]
-        # A session of its own: Linux shares processors out by session where nothing else groups processes
-        # (autogroup), and in Ray's the gateway would have to share with all of Ray's processes what one may have.
+        # A session of its own: where nothing else groups processes, Linux shares processors by session (autogroup).
+        # In Ray's session the gateway would share one session's part with all of Ray's processes.
         process = self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
@@ -101,7 +101,7 @@ class GatewayChild(threading.Thread):
             self._hang_up()
         try:
             while (message := await receive(reader, FromGateway)) is not None:
-                self._heard_s = self._clock.monotonic_s()
+                self._message_s = self._clock.monotonic_s()
                 self._on(message, writer)
         finally:
             self._writer = None
@@ -146,7 +146,7 @@ class GatewayChild(threading.Thread):
             raise self._failure
 
     def stop(self) -> None:
-        """Lets the gateway finish its requests and end; `join` waits for that."""
+        """Lets the gateway finish its requests and end. `join` waits for that."""
         self._is_stopping = True
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # its loop has ended already
@@ -155,12 +155,12 @@ class GatewayChild(threading.Thread):
     def _hang_up(self) -> None:
         if self._writer is not None and self._process is not None:
             self._writer.write_eof()
-            asyncio.get_running_loop().call_later(STOP_S, self._process.kill)  # of one that hangs; else it is gone
+            asyncio.get_running_loop().call_later(STOP_S, self._process.kill)  # No effect on a process that has ended.
 
     @property
     def is_serving(self) -> bool:
-        """Whether the gateway has been heard of lately."""
-        return self.is_alive() and self._clock.monotonic_s() - self._heard_s < SILENCE_S
+        """Whether the gateway has sent a message lately."""
+        return self.is_alive() and self._clock.monotonic_s() - self._message_s < SILENCE_S
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

@@ -1,7 +1,7 @@
-"""Bodies of control requests: JSON objects without any doubt about what they say.
+"""Bodies of control requests: JSON objects that cannot be read in two ways.
 
-Predict takes the last of duplicate keys, as most JSON readers do. For a command that is not good enough: who checks it
-on its way here, a proxy or a policy, might have read the first.
+Predict takes the last of duplicate keys, as most JSON readers do. That is not safe for a command: a proxy or a policy
+that checks it on its way may read the first.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def require_object(body: bytes) -> dict[str, object]:
     """The object that ``body`` holds; an empty body is an empty object.
 
     Raises:
-        MalformedRequestError: it is not JSON, not an object, or names a key twice, at whatever depth.
+        MalformedRequestError: it is not JSON, not an object, or names a key twice at any depth.
     """
     if not body:
         return {}
@@ -39,4 +39,4 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _no_number(text: str) -> NoReturn:
-    raise ValueError(text)  # NaN and the infinities, which JSON does not have
+    raise ValueError(text)  # NaN and the infinities are not JSON.

@@ -12,17 +12,17 @@ from router.gateway.status_feed import StatusFeed
 from router.http import problem
 
 KEEP_ALIVE_S = 10.0
-"""A silent stream gets a comment so often: whoever reads it, and whatever lies between, sees that it lives."""
+"""How often a silent stream gets a comment, so that readers and proxies know that it is alive."""
 RETRY_S = 5
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),  # else nginx keeps events back until it has a page full
+    (b"x-accel-buffering", b"no"),  # Otherwise nginx holds events back until it has a full page.
 ]
 
 
 class EventStream:
-    """An ASGI application. Each caller hears what is known at once, then changes, at most one a second."""
+    """An ASGI application. Each caller gets the latest status at once, then changes, at most one a second."""
 
     def __init__(self, feed: StatusFeed, now_s: Callable[[], float]) -> None:
         self._feed = feed
@@ -39,28 +39,28 @@ class EventStream:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
                 return
-            telling = asyncio.ensure_future(self._tell(send))
-            leaving = asyncio.ensure_future(_left(receive))
+            sending = asyncio.ensure_future(self._send_changes(send))
+            disconnect = asyncio.ensure_future(_disconnected(receive))
             try:
-                done, _ = await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
-                if telling in done:
-                    telling.result()
+                done, _ = await asyncio.wait({sending, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+                if sending in done:
+                    sending.result()
             finally:
-                telling.cancel()
-                leaving.cancel()
-                await asyncio.gather(telling, leaving, return_exceptions=True)
+                sending.cancel()
+                disconnect.cancel()
+                await asyncio.gather(sending, disconnect, return_exceptions=True)
 
-    async def _tell(self, send: Send) -> None:
-        told = 0
-        told_at_s = self._now_s()
+    async def _send_changes(self, send: Send) -> None:
+        sent = 0
+        sent_at_s = self._now_s()
         while not self._feed.is_closed:
             latest = self._feed.latest
             now_s = self._now_s()
-            if latest is not None and latest.number != told:
-                told, told_at_s = latest.number, now_s
+            if latest is not None and latest.number != sent:
+                sent, sent_at_s = latest.number, now_s
                 await send(_part(b"event: %s\ndata: %s\n\n" % (latest.name.encode(), latest.data)))
-            elif now_s - told_at_s >= KEEP_ALIVE_S:
-                told_at_s = now_s
+            elif now_s - sent_at_s >= KEEP_ALIVE_S:
+                sent_at_s = now_s
                 await send(_part(b": nothing new\n\n"))
             else:
                 await self._feed.turn()
@@ -71,6 +71,6 @@ def _part(data: bytes) -> dict[str, object]:
     return {"type": "http.response.body", "body": data, "more_body": True}
 
 
-async def _left(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,7 +1,7 @@
-"""The gateway: composes dispatcher, HTTP server and control API, and keeps them going on one event loop.
+"""The gateway: composes dispatcher, HTTP server and control API, and runs them on one event loop.
 
-It follows the controller's routing table by long polls and reports every second what it saw. When the controller is
-away, it goes on serving by the table it has.
+It follows the controller's routing table by long polls, and reports its counts every second. While the controller is
+away, it serves by the table that it has.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ FIRST_TABLE_S = 1.0
 """How long a gateway waits for its first table before it listens without one, because the controller is away."""
 SWEEP_S = 0.01
 GRACE_S = 1.0
-"""A second is reported this long after it ended; requests still pending then count with this age."""
+"""A second is reported this long after its end. Requests that are still pending then count with this age."""
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayIdentity:
-    """Who this gateway is, and the secrets it holds."""
+    """The gateway's identity, and its secrets."""
 
     gateway_id: str
     node_id: str
@@ -55,7 +55,7 @@ class GatewayIdentity:
 
 
 class Gateway:
-    """See the module. Build it inside the loop that it is to live on.
+    """See the module. Build it inside the loop that it will run on.
 
     Only a benchmark turns ``has_bookkeeping`` off; see `router.predict.dispatcher`.
     """
@@ -100,13 +100,7 @@ class Gateway:
             f"{identity.gateway_id}-t",
             self._predict.refused,
         )
-        collector = telemetry.GatewayCollector(
-            self.dispatcher,
-            self._predict.refused,
-            lambda: len(self._http.connections),
-            lambda: self._now_s() - self._heard_s,
-            lambda: self._feed.num_watchers,
-        )
+        collector = telemetry.GatewayCollector(self.dispatcher, self._predict.refused, self._vitals)
         api = ControlApi(
             self.dispatcher,
             link,
@@ -123,8 +117,8 @@ class Gateway:
     async def start(self) -> int:
         """Begins to follow the controller, and listens; returns the port.
 
-        It listens when it has a table: until then it could only refuse what other gateways on the port can answer, and
-        what a gateway that comes back after a crash will answer in a moment.
+        It listens only when it has a table. Until then it would refuse requests that other gateways on the port can
+        answer, or that itself can answer a moment later, after a crash.
         """
         loop = asyncio.get_running_loop()
         await self._take_first_table()
@@ -159,6 +153,13 @@ class Gateway:
     def is_alive(self) -> bool:
         """Whether every background task still runs."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
+
+    def _vitals(self) -> telemetry.Vitals:
+        return telemetry.Vitals(
+            connections=len(self._http.connections),
+            event_streams=self._feed.num_watchers,
+            controller_silent_s=self._now_s() - self._heard_s,
+        )
 
     async def _take_first_table(self) -> None:
         try:
@@ -203,7 +204,8 @@ class Gateway:
         epoch = self.dispatcher.epoch
         settle_tick = before_tick - math.ceil(self._settings.request_timeout_ms / 1000)
         reports = self.dispatcher.take_reports(before_tick, GRACE_S, settle_tick)
-        reports.setdefault(before_tick - 1, [])  # A second without requests is reported too: nobody waits for it.
+        # A second without requests is reported too, so that the controller does not wait for it.
+        reports.setdefault(before_tick - 1, [])
         for tick, endpoints in sorted(reports.items()):
             report = GatewayReport(
                 self._identity.gateway_id, epoch, tick, tuple(endpoints), len(self._http.connections)
@@ -230,7 +232,7 @@ def _read_bins(version: VersionSpec) -> InputBins:
 
 
 def allowed_hosts(settings: Settings) -> frozenset[bytes]:
-    """Host names that are answered; empty for any. By default the loopback names, the bound address and our name."""
+    """Host names that are answered; empty for any. The default: loopback names, the bound address, this host's name."""
     if "*" in settings.allowed_hosts:
         return frozenset()
     names = settings.allowed_hosts or ("127.0.0.1", "localhost", "[::1]", settings.host, socket.gethostname())

@@ -1,4 +1,4 @@
-"""What a gateway's process does from its start to its end. See `router.gateway.process`."""
+"""A gateway's process from its start to its end. See `router.gateway.process`."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ ENGINE_LOADER = "serving.replica.in_process:open_hosted"
 """Opens a version's engine in this process, for ``serving.placement: in_process``."""
 BEAT_S = 1.0
 GC_THRESHOLDS = (50_000, 20, 50)
-"""Requests leave no rings behind: nearly nothing is there to collect, which by default is looked for all the time."""
+"""Requests leave no reference cycles, so there is almost nothing to collect. Python's defaults would search all the
+time."""
 
 
 def _load(settings: Settings, spec: VersionSpec) -> InProcessEngine:
-    # By name, because router and serving do not import each other: the channel is what they share.
+    # By name, because router and serving do not import each other; they share only the channel.
     module, _, function = ENGINE_LOADER.partition(":")
     hosted: InProcessEngine = getattr(importlib.import_module(module), function)(msgspec.json.encode(spec), settings)
     return hosted
@@ -41,7 +42,7 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
     path = settings.home / "features" / "online.db"
     store = functools.lru_cache(lambda endpoint: OnlineStoreReader(path, endpoint))
     gateway = Gateway(settings, identity, link, store, SystemClock(), functools.partial(_load, settings))
-    line = asyncio.ensure_future(link.run())  # The gateway asks for its table before it listens.
+    calls = asyncio.ensure_future(link.run())  # The gateway asks for its table before it listens.
     try:
         await gateway.start()
     except OSError as error:
@@ -50,13 +51,13 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
         await writer.drain()
         return
     gc.collect()
-    gc.freeze()  # Modules and routes stay for good: the collector need not walk them, while callers wait.
+    gc.freeze()  # Modules and routes stay for good, so the collector need not walk them while callers wait.
     gc.set_threshold(*GC_THRESHOLDS)
     send(writer, Listening())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, line.cancel)
-    while not line.done() and gateway.is_alive:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, calls.cancel)
+    while not calls.done() and gateway.is_alive:
         send(writer, Beat())
-        await asyncio.wait([line], timeout=BEAT_S)
+        await asyncio.wait([calls], timeout=BEAT_S)
     await gateway.stop()
-    line.cancel()
+    calls.cancel()
     writer.close()

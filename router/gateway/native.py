@@ -1,8 +1,8 @@
-"""The hot path as machine code: which modules are compiled, where they lie, and how a process takes them.
+"""The hot path as machine code: which modules are compiled, where they are, and how a process loads them.
 
-`deploy.compile_gateway` compiles the modules of `HOT_PATH` with mypyc, which reads the same annotated Python. What it
-made is used only for the very sources and Python that it was made from, and only by a process that asks for it before
-it imports them; everything else runs the Python, and so does a gateway where nothing was compiled.
+`deploy.compile_gateway` compiles the modules of `HOT_PATH` with mypyc, which reads the same annotated Python. The
+result is used only with the same sources and the same Python, and only by a process that asks for it before it imports
+them. All other processes run the Python, and so does a gateway when nothing was compiled.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ HOT_PATH = (
     "predict/upstream",
     "evidence/split",
 )
-"""Modules, by their path below `router`, that a request passes through, and those whose classes inherit from theirs:
-compiled classes can have no others as children."""
+"""The modules that a request passes through, by their path below `router`, and those with subclasses of their classes.
+A compiled class can have only compiled subclasses."""
 
 PACKAGE = Path(router.__file__).parent
 """The folder of the package `router`."""
 
 
 def fingerprint(package: Path = PACKAGE) -> str:
-    """What compiled code belongs to: the modules' text, and the Python that runs it."""
+    """Names the sources and the Python that compiled code belongs to."""
     digest = hashlib.sha256(sys.implementation.cache_tag.encode())
     for name in HOT_PATH:
         digest.update((package / f"{name}.py").read_bytes())
@@ -58,14 +58,14 @@ def fingerprint(package: Path = PACKAGE) -> str:
 
 
 def folder(package: Path = PACKAGE) -> Path:
-    """Where the compiled modules of this code belong, whether or not they are there."""
+    """The folder of this code's compiled modules, even if they do not exist."""
     return package / "_native" / fingerprint(package)
 
 
 def activate() -> bool:
-    """Has this process import the compiled modules, if there are any; returns whether there are.
+    """Makes this process import the compiled modules, if there are any; returns whether there are.
 
-    To be called before any of them is imported.
+    Call it before any of them is imported.
     """
     built = folder()
     if not built.is_dir():

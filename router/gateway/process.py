@@ -1,8 +1,8 @@
 """A gateway in a process of its own: ``python -m router.gateway.process FD GATEWAY_ID NODE_ID``.
 
-`router.gateway.ray_gateway` starts it. Inside Ray's worker process the same gateway answered a quarter fewer requests:
-Ray's threads and the gateway's loop took turns at one interpreter lock. ``FD`` is this end of the bridge; when the
-other end goes, the gateway lets its requests finish and ends.
+`router.gateway.ray_gateway` starts it. Inside Ray's worker process a gateway answers fewer requests, because Ray's
+threads and the gateway's loop share one interpreter lock. ``FD`` is this end of the bridge. When the other end closes,
+the gateway lets its requests finish and ends.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ def main() -> None:
     descriptor, gateway_id, node_id = sys.argv[1:]
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("router").setLevel(logging.INFO)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for who started the cluster, who ends us in order.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the command that started the cluster, which stops us.
     settings = load_settings()
     if settings.compiled and not native.activate():
         log.info("the hot path was not compiled for this code and Python: it runs as Python. See `make native`")
-    # Not before: what is imported now is the compiled hot path, if there is one.
+    # Not earlier: these imports must find the compiled hot path, if there is one.
     import uvloop
 
     from router.gateway.gateway import GatewayIdentity

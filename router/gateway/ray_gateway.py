@@ -1,6 +1,7 @@
 """The gateway as a Ray Serve deployment. Ray places, counts and restarts it; it serves HTTP by itself.
 
-The gateway is a process of its own, a child of Ray Serve's replica, which stands in for it: see `router.gateway.child`.
+The gateway is a process of its own, a child of Ray Serve's replica. The replica calls the controller for it, see
+`router.gateway.child`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ NAMESPACE = "divisions"
 
 
 class RayController:
-    """The controller's actor, looked up by name and looked up again whenever it does not answer."""
+    """The controller's actor. It is looked up by name, and again after each call that it does not answer."""
 
     def __init__(self) -> None:
         self._actor: Any = None
@@ -33,7 +34,7 @@ class RayController:
 
         Raises:
             NotRunningError: the controller is away.
-            DivisionsError: what the controller raised.
+            DivisionsError: the controller's own error.
         """
         try:
             if self._actor is None:
@@ -72,7 +73,7 @@ class GatewayDeployment:
 
     def check_health(self) -> None:
         if not self._child.is_serving:
-            raise ClusterError("the gateway's process is not heard of")
+            raise ClusterError("the gateway's process is silent")
 
     async def __del__(self) -> None:
         self._child.stop()

@@ -1,7 +1,7 @@
-"""Rollouts in Prometheus' text format, from the controller's status. Pure.
+"""Metrics of rollouts in Prometheus' text format, from the controller's status. Pure.
 
-Every gateway answers them, so that one scrape target is enough; they come from the one controller and are equal
-everywhere. Labels are endpoints, phases and guards, all few.
+Every gateway serves them, so one scrape target is enough. They come from the one controller and are equal everywhere.
+Labels are endpoints, phases and guards, which are all few.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The cluster's status for all who watch it: one question to the controller a second, however many they are.
+"""The cluster's status for all its watchers: the controller is asked once a second, for any number of them.
 
-A watcher is woken at every turn and takes the latest snapshot. What it had no time for it never sees, so a slow
-watcher costs no memory. While nobody watches, nothing is asked.
+Every turn wakes the watchers, and each takes the latest snapshot. A slow watcher misses snapshots and costs no memory.
+Without watchers the controller is not asked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 TURN_S = 1.0
 ANSWER_S = 3.0
-"""A controller that has not answered for so long is away, as far as watchers are concerned."""
+"""A controller that has not answered for so long is reported as away."""
 MAX_WATCHERS = 64
 
 Document = dict[str, Any]
@@ -29,7 +29,8 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What there is to tell. ``name`` is ``status``, or ``away`` with the reason; ``number`` rises with each change."""
+    """One state of the cluster. ``name`` is ``status``, or ``away`` with the reason; ``number`` rises with each
+    change."""
 
     number: int
     name: str
@@ -62,7 +63,7 @@ class StatusFeed:
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
-        """Keeps the feed going. Whoever is in here may wait for `turn`."""
+        """Keeps the feed going while entered. Inside, a watcher may wait for `turn`."""
         self.num_watchers += 1
         if self._task is None and not self.is_closed:
             self._task = asyncio.get_running_loop().create_task(self._turn())
@@ -74,12 +75,12 @@ class StatusFeed:
                 self._stop()
 
     async def turn(self) -> None:
-        """Waits until the controller was asked once more, or the feed is closed."""
+        """Waits until the controller was asked again, or the feed is closed."""
         if not self.is_closed:
             await self._turned.wait()
 
     def close(self) -> None:
-        """Ends the feed for good: watchers wake, and see `is_closed`."""
+        """Ends the feed for good. Watchers wake and find `is_closed` set."""
         self.is_closed = True
         self._stop()
         self._turned.set()
@@ -110,13 +111,13 @@ class StatusFeed:
             return "away", {"reason": str(error)}
         except TimeoutError:
             return "away", {"reason": f"the controller has not answered for {ANSWER_S:g} s"}
-        except Exception:  # The edge of a loop: one bad answer must not end the watching.
+        except Exception:  # The edge of a loop: one bad answer must not end the feed.
             log.exception("the status could not be read")
             return "away", {"reason": "internal error; the gateway's log has the details"}
 
 
 def _without_clocks(document: Document) -> Document:
-    """What has changed if it differs: ages grow by themselves, which whoever shows them can do as well."""
+    """The document for comparison. Ages grow by themselves; the page can do that too, so they are no change."""
     replicas = [{**replica, "age_s": 0} for replica in document.get("replicas", ())]
     gateway = {**document.get("gateway", {}), "now_s": 0}
     return document | {"replicas": replicas, "gateway": gateway}

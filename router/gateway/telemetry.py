@@ -1,14 +1,15 @@
-"""What the gateway knows about itself, in Prometheus' text format.
+"""The gateway's own metrics, in Prometheus' text format.
 
-Latencies come from the log-bucket histograms that the hot path appends to, coarsened to the buckets below, so a
-scrape costs the hot path nothing. Labels are the endpoint, the version and the code class: never a replica, request
-or customer, whose number has no bound.
+Latencies come from the log-bucket histograms that the hot path appends to, merged into the buckets below. So a scrape
+costs the hot path nothing. Labels are the endpoint, the version and the class of the status code. Replicas, requests
+and customers are no labels, because their number has no bound.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
@@ -22,6 +23,15 @@ from router.predict.dispatcher import Dispatcher
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
+@dataclass(frozen=True, slots=True)
+class Vitals:
+    """What is not about an endpoint."""
+
+    connections: int
+    event_streams: int
+    controller_silent_s: float
+
+
 class GatewayCollector(Collector):
     """Reads the gateway's state when it is scraped."""
 
@@ -29,17 +39,14 @@ class GatewayCollector(Collector):
         self,
         dispatcher: Dispatcher,
         refused: dict[tuple[str, int], int],
-        connections: Callable[[], int],
-        controller_age_s: Callable[[], float],
-        streams: Callable[[], int],
+        vitals: Callable[[], Vitals],
     ) -> None:
         self._dispatcher = dispatcher
         self._refused = refused
-        self._connections = connections
-        self._controller_age_s = controller_age_s
-        self._streams = streams
+        self._vitals = vitals
 
     def collect(self) -> Iterator[Metric]:
+        vitals = self._vitals()
         labels = ["endpoint", "version"]
         requests = CounterMetricFamily(
             "divisions_requests", "Requests that a version answered or failed", labels=[*labels, "code"]
@@ -72,15 +79,15 @@ class GatewayCollector(Collector):
             refused.add_metric([name, str(status)], count)
         yield refused
         yield GaugeMetricFamily("divisions_gateway_compiled", "Whether its hot path is compiled", native.is_active())
-        yield GaugeMetricFamily("divisions_connections", "Open HTTP connections", self._connections())
-        yield GaugeMetricFamily("divisions_event_streams", "Open streams of status events", self._streams())
+        yield GaugeMetricFamily("divisions_connections", "Open HTTP connections", vitals.connections)
+        yield GaugeMetricFamily("divisions_event_streams", "Open streams of status events", vitals.event_streams)
         yield GaugeMetricFamily("divisions_table_epoch", "Epoch of the routing table in force", self._dispatcher.epoch)
         yield GaugeMetricFamily(
-            "divisions_controller_silent_seconds", "Since the controller last answered", self._controller_age_s()
+            "divisions_controller_silent_seconds", "Since the controller last answered", vitals.controller_silent_s
         )
 
     def _engines(self) -> Metric:
-        """What each version runs on. ``passed_over`` says why on nothing better; a version has few such texts."""
+        """The engines of each version. ``passed_over`` says why no better one is used; a version has few such texts."""
         labels = ["endpoint", "version", "engine", "passed_over"]
         engines = GaugeMetricFamily("divisions_engine_replicas", "Replicas by engine", labels=labels)
         counts = Counter(

@@ -1,4 +1,4 @@
-"""Which wishes are taken: a rollout's spec must make sense, and fit what is going on. Pure."""
+"""Admission of new rollouts: a spec must make sense, and must fit the endpoint's present rollout. Pure."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from router.rollouts.records import EndpointRecord, spec_sha256, stable_version
 
 
 def check(spec: RolloutSpec, record: EndpointRecord | None, *, is_forced: bool, allow_faults: bool) -> None:
-    """Refuses a wish that cannot or must not be carried out.
+    """Refuses a rollout that cannot or must not start.
 
     Args:
-        spec: the wish.
-        record: of its endpoint; None if there is none yet.
+        spec: the requested rollout.
+        record: its endpoint's record; None for a new endpoint.
         is_forced: whether a spec that was rolled back may start again.
         allow_faults: whether versions may ask for fault injection.
 
@@ -52,7 +52,7 @@ def _check_against(record: EndpointRecord, spec: RolloutSpec, *, is_forced: bool
 
 
 def check_spec(spec: RolloutSpec) -> None:
-    """Refuses a wish that makes no sense.
+    """Refuses a spec that makes no sense.
 
     Raises:
         MalformedRequestError: naming the field, the value and what it should be.

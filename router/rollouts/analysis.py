@@ -1,7 +1,7 @@
-"""The judge of one rollout: feeds closed ticks to the guards and says what they know. Pure; no I/O.
+"""The analysis of one rollout: feeds closed ticks to the guards and says what they know. Pure; no I/O.
 
-The latency guard leaves out the canary's warm-up; the error guard does not, because a request that failed has hurt
-its caller however young the replica was.
+The latency guard leaves out the canary's warm-up. The error guard does not: a failed request has hurt its caller, even
+if the replica was new.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from divisions.control import FULL_BP, AnalysisSpec, BreakerTrip, Evidence, Expl
 from router.evidence import sample_ratio
 from router.evidence.clustering import INDEPENDENT
 from router.evidence.detectable import min_detectable_ratio
-from router.evidence.drift import NO_BINS, DriftWatch, InputBins
+from router.evidence.drift import NO_BINS, DriftMonitor, InputBins
 from router.evidence.error_evidence import ErrorEvidence
 from router.evidence.histogram import Counts, from_sparse, to_sparse
 from router.evidence.latency_evidence import ALIKE, LatencyEvidence
@@ -31,15 +31,15 @@ from router.rollouts.states import Judgement
 from router.rollouts.verdict import SAMPLE_RATIO_LN_E
 
 UNLIKE_LOAD = 3
-"""From so many times stable's load on, the canary's latency says as much about the load as about the version."""
+"""Above this multiple of stable's load, the canary's latency says as much about the load as about the version."""
 FRESH_S = 6.0
 """A judgement older than this raises no weight. Ticks are judged about 2.5 s after they began."""
 
 
 class AnalysisSnapshot(msgspec.Struct, frozen=True):
-    """What the journal keeps of a judge every 10 s.
+    """What the journal keeps of an analysis every 10 s.
 
-    ``stable`` is the reference window, summed, and ``before`` the same of the seconds before the rollout.
+    ``stable`` is the sum of the reference window, ``before`` that of the seconds before the rollout.
     """
 
     latency: MixtureSnapshot
@@ -58,10 +58,10 @@ class AnalysisSnapshot(msgspec.Struct, frozen=True):
 
 
 class RolloutAnalysis:
-    """Judges the canary of one rollout from its first tick to its last.
+    """Analyses the canary of one rollout from its first tick to its last.
 
     Args:
-        analysis: how.
+        analysis: the settings.
         training: the bins of stable's training data, for the alert on drift from it.
     """
 
@@ -69,7 +69,7 @@ class RolloutAnalysis:
         self._analysis = analysis
         self._training = training
         self._customers = DistinctCustomers(CONTROLLER_CUSTOMERS)
-        self._drift = DriftWatch()
+        self._drift = DriftMonitor()
         self._trip: BreakerTrip | None = None
         self._salt = ""
         self._weight_bp = 0
@@ -109,9 +109,9 @@ class RolloutAnalysis:
         Args:
             step_index: the step's number.
             from_tick: its first tick.
-            salt: what customers are split by from now on.
+            salt: the salt of the split from now on.
             weight_bp: the canary's weight from now on.
-            has_holdback: whether stable keeps traffic; without, the canary is compared with what stable did last.
+            has_holdback: whether stable keeps traffic. Without it, the canary is compared with stable's last traffic.
             gaps: how unlike its arms were before the rollout, see `router.evidence.salts.gaps`.
         """
         self._gaps = at_quantiles(gaps)
@@ -123,7 +123,7 @@ class RolloutAnalysis:
         self._is_frozen = not has_holdback
 
     def add_split(self, report: SplitReport) -> None:
-        """Takes what a gateway tells of its split; what was split by another salt or weight is of an earlier step."""
+        """Takes a gateway's report of its split. Another salt or weight means an earlier step, which is ignored."""
         if (report.salt, report.weight_bp) != (self._salt, self._weight_bp):
             return
         self._customers.raise_level(report.level)
@@ -135,7 +135,7 @@ class RolloutAnalysis:
         self._drift.add_scores(report, is_canary=is_canary)
 
     def trip(self, trip: BreakerTrip) -> bool:
-        """Takes a gateway's word that its breaker has tripped; returns whether that is news about this rollout."""
+        """Takes a gateway's report that its breaker has tripped; returns whether it is the first for this rollout."""
         if trip.salt != self._salt or self._trip is not None:
             return False
         self._trip = trip
@@ -158,7 +158,7 @@ class RolloutAnalysis:
             canary: the canary's requests of the tick.
             correlations: of stable's requests within one second, from the seconds before the tick.
         """
-        # After a restart of the controller nothing is known of them at first, so what was known before counts on.
+        # A restarted controller has no correlations at first, so those of the snapshot still count.
         self._correlations = np.maximum(correlations, self._known_correlations)
         if self._last_tick is None:
             self._before = reference.copy()
@@ -208,7 +208,7 @@ class RolloutAnalysis:
         )
 
     def _stable_rate(self) -> float:
-        """Share of stable's requests that failed, over the rollout; never quite none."""
+        """The share of stable's requests that failed during the rollout; never exactly 0."""
         return (self._seen_stable.errors + 1.0) / (self._seen_stable.requests + 100.0)
 
     def evidence(self) -> Evidence:
@@ -252,8 +252,8 @@ class RolloutAnalysis:
         """Why a guard fired, with the counts of the last 30 judged seconds.
 
         Args:
-            guard: its name; empty for the one of latency and errors that is nearer to its threshold.
-            reason: the state machine's words, for what is not decided by a guard.
+            guard: its name; empty for latency or errors, whichever is nearer to its threshold.
+            reason: the state machine's reason, for a decision that no guard made.
         """
         evidence = self.evidence()
         if not guard:
@@ -298,7 +298,7 @@ class RolloutAnalysis:
         )
 
     def restore(self, snapshot: AnalysisSnapshot) -> None:
-        """Goes on from a snapshot. The ticks between it and now are lost: that costs power, not validity."""
+        """Goes on from a snapshot. The ticks since then are lost, which costs power but not validity."""
         self._latency.restore(snapshot.latency)
         self._errors.restore(snapshot.errors)
         totals = snapshot.totals
@@ -316,7 +316,7 @@ class RolloutAnalysis:
             self._known_correlations = self._correlations = np.array(snapshot.correlations)
 
     def resume_step(self, *, salt: str, weight_bp: int, gaps: Sequence[float] = ()) -> None:
-        """What customers are split by, after `restore`: they are counted anew."""
+        """Sets the salt and weight of the split after `restore`. Customers are counted anew."""
         self._salt, self._weight_bp = salt, weight_bp
         self._gaps = at_quantiles(gaps)
 

@@ -6,31 +6,31 @@
                        │                   │               │                        │
                        │ deadline, or the  │ fail          │ fail                   │ fail
                        │ deployment failed v               v                        v
-                       └─────────────> ROLLING_BACK ─gateways obey─> DRAINING ─drained─> ROLLED_BACK
+                       └─────────────> ROLLING_BACK ─acknowledged─> DRAINING ─drained─> ROLLED_BACK
 
-`router.rollouts.transitions` is the whole table, pauses and commands included; `advance` refuses to take a way that is
-not in it, and the diagram of docs/rollouts.md is drawn from it (`python -m router.rollouts.diagram`). What the guards'
-evidence means is `router.rollouts.verdict`'s; the words are `router.rollouts.states`'.
+`router.rollouts.transitions` is the whole table, with pauses and commands. `advance` refuses a transition that is not
+in it. The diagram in docs/rollouts.md is drawn from it (`python -m router.rollouts.diagram`). `router.rollouts.verdict`
+judges the evidence. States, events and commands are defined in `router.rollouts.states`.
 
 Rules, each with its reason:
 
 1. **Only a pass or the operator raises the canary's weight.** A pass needs everything at once: the step's dwell and
    samples, a fresh judgement, every guard below *half* of its threshold, all replicas of both versions ready.
    Missing, stale or repeated data is not a pass.
-2. **A guard fires in every state in which the canary has weight**, HOLD included; a check that is skipped in one
-   state is how other systems let a bad version stand.
-3. **A failure sets the weight to zero in the same transition**, then waits until gateways obey, then drains, then
-   stops replicas. Weight first, replicas last: nobody is cut off.
-4. **Stable always has capacity for all traffic.** If its replicas are gone when a rollback is due, they are started
-   first and the weight moves last.
-5. **Unknown is neither good nor bad.** Between half and the full threshold the rollout stays where it is, and so it
-   does while a version is short of replicas; when the longest dwell is over it holds and asks the operator (or rolls
-   back, if ``on_inconclusive`` says so). It never passes by default, and never waits for ever.
-6. **At 100 % a holdback of stable remains while baking**, or there would be nothing left to compare with.
-7. Time is counted from events, at most `MAX_GAP_S` per event: a clock that jumps, or a controller that was away,
-   neither ends a dwell nor a deadline early.
+2. **A guard fires in every state in which the canary has weight**, HOLD included. Other systems skip the check in one
+   state, and leave a bad version there.
+3. **A failure sets the weight to zero in the same transition.** Then the rollout waits until gateways have the new
+   table, then it drains, then replicas stop. Weight first, replicas last: no request is cut off.
+4. **Stable always has capacity for all traffic.** If its replicas are gone when a rollback is due, they start first,
+   and the weight moves last.
+5. **Unknown is neither good nor bad.** Between half and the full threshold the rollout stays where it is. It also stays
+   while a version is short of replicas. After the longest dwell it holds and asks the operator, or rolls back if
+   ``on_inconclusive`` says so. It never passes by default, and never waits for ever.
+6. **While baking, stable keeps a holdback.** Without it there would be nothing to compare with.
+7. **Time is counted from events**, at most `MAX_GAP_S` per event. So a clock that jumps, or a controller that was away,
+   ends neither a dwell nor a deadline early.
 
-An event that the diagram does not know raises `IllegalEventError`, naming both.
+An event that the phase does not allow raises `IllegalEventError`, which names both.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ from router.rollouts.states import (
     is_finished,
     phase,
 )
-from router.rollouts.transitions import TRANSITIONS, WAYS, Transition
+from router.rollouts.transitions import ALLOWED, TRANSITIONS, Transition
 from router.rollouts.verdict import Verdict, failure, is_overdue, judge, needed, suspicion
 
 __all__ = [
@@ -130,26 +130,26 @@ __all__ = [
 ]
 
 ACKNOWLEDGE_S = 5.0
-"""How long a rollback waits for gateways to report the new table before it drains; a dead one never will."""
+"""How long a rollback waits for gateways to report the new table before it drains. A dead gateway never reports."""
 NO_REPLICAS_S = 10.0
-"""A canary with traffic but without a ready replica for so long has failed."""
+"""A canary that has traffic but no ready replica for this long has failed."""
 MAX_MIRROR_BP = 2_000
-"""The most of stable's requests that are mirrored: the canary's replicas are sized for steps, not for everything."""
+"""The largest share of stable's requests that is mirrored. The canary's replicas are sized for a step, not for all."""
 
 
 def advance(state: State, event: Event, policy: Policy) -> Step:
     """One transition.
 
     Returns:
-        The new state, and the commands to carry out in order once the state is on disk.
+        The new state, and the commands to carry out in order after the state is on disk.
 
     Raises:
         IllegalEventError: the event cannot happen in this phase.
     """
     after, commands = _advance(state, event, policy)
-    way = (phase(state), phase(after))
-    if (way[0] is not way[1] or commands) and way not in WAYS:
-        raise IllegalEventError(f"no transition leads from {way[0].value} to {way[1].value}")
+    transition = (phase(state), phase(after))
+    if (transition[0] is not transition[1] or commands) and transition not in ALLOWED:
+        raise IllegalEventError(f"no transition leads from {transition[0].value} to {transition[1].value}")
     return after, commands
 
 
@@ -164,7 +164,7 @@ def _advance(state: State, event: Event, policy: Policy) -> Step:
         case Held(), Ticked():
             return _observe_held(state, event, policy)
         case RollingBack(), Ticked():
-            return _roll_back_further(state, event, policy)
+            return _wait_for_gateways(state, event, policy)
         case Draining(), Ticked():
             return _drain(state, event, policy)
         case Promoted() | RolledBack(), Ticked():
@@ -201,18 +201,18 @@ _REMEDIES = {
 
 
 def start(now_s: float) -> State:
-    """The state in which every rollout begins."""
+    """The first state of every rollout."""
     return Pending(Timer(now_s))
 
 
 def holdback_bp(policy: Policy) -> int:
-    """Stable's share while baking; never so much that the canary would lose weight against the step before."""
+    """Stable's share while baking; never so large that the canary would have less weight than in the step before."""
     before_bp = policy.steps_bp[-2] if len(policy.steps_bp) > 1 else 0
     return min(policy.analysis.holdback_bp, FULL_BP - before_bp)
 
 
 def weights_bp(policy: Policy) -> tuple[int, ...]:
-    """The canary's weights, step by step; never all traffic while there is a holdback."""
+    """The canary's weights, step by step; below 100 % if there is a holdback."""
     return tuple(min(weight_bp, FULL_BP - holdback_bp(policy)) for weight_bp in policy.steps_bp)
 
 
@@ -303,7 +303,7 @@ def _observe(state: Judged, event: Ticked, policy: Policy) -> Step:
 
 
 def _short_of_replicas(event: Ticked) -> str:
-    """Unlike capacity makes unlike latency, so a version that lacks replicas does not pass however good it looks."""
+    """Unlike capacity makes unlike latency. So a version that lacks replicas does not pass, however good it looks."""
     arms = (("stable", event.stable), ("the canary", event.canary))
     return " and ".join(f"{name} had {arm.ready} of {arm.wanted} replicas" for name, arm in arms if not arm.is_full)
 
@@ -354,7 +354,7 @@ def _enter_step(index: int, now_s: float, policy: Policy) -> Step:
 
 
 def _resumed(inner: Active, now_s: float) -> State:
-    """A resumed state counts its time anew; its evidence goes on."""
+    """A resumed state counts its time anew. Its evidence goes on."""
     match inner:
         case Pending() | Warming():
             return msgspec.structs.replace(inner, timer=Timer(now_s))
@@ -380,7 +380,7 @@ def _roll_back(state: State, reason: str, stable: Capacity, now_s: float, policy
     return RollingBack(reason, 0, Timer(now_s)), (SetWeights(FULL_BP, 0),)
 
 
-def _roll_back_further(state: RollingBack, event: Ticked, policy: Policy) -> Step:
+def _wait_for_gateways(state: RollingBack, event: Ticked, policy: Policy) -> Step:
     timer = state.timer.moved(event.now_s)
     if state.canary_bp and not event.stable.ready:
         return msgspec.structs.replace(state, timer=timer), ()

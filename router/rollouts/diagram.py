@@ -2,7 +2,7 @@
 
     python -m router.rollouts.diagram docs/rollouts.md
 
-The text between the two marks is replaced; a test says when the document is behind.
+It replaces the text between the two marks. A test fails when the document is out of date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ END = "<!-- end of the drawing -->"
 
 
 def diagram(transitions: Sequence[Transition] = TRANSITIONS) -> str:
-    """The table as a Mermaid state diagram, which GitHub draws; what leads from one phase to another on one arrow."""
+    """The table as a Mermaid state diagram, which GitHub draws. Two phases have one arrow, with all its causes."""
     causes: dict[tuple[str, str], list[str]] = {}
     for each in transitions:
         causes.setdefault((each.source.value, each.target.value), []).append(each.cause)
@@ -33,7 +33,7 @@ def diagram(transitions: Sequence[Transition] = TRANSITIONS) -> str:
 
 
 def redrawn(document: str) -> str:
-    """The document with the diagram of now.
+    """The document with the present diagram.
 
     Raises:
         ValueError: the document lacks the marks.

@@ -1,4 +1,4 @@
-"""Why a guard fired, in words and numbers, from what the judge has counted. Pure."""
+"""Explains why a guard fired, in words and numbers, from the counts of the analysis. Pure."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def latency(
     """The latency guard.
 
     Args:
-        evidence: as it is now.
-        dominant: the alternative that it rests on.
+        evidence: the present evidence.
+        dominant: the alternative that the evidence rests on most.
         reference: the window that the last thresholds came from.
         limits: the canary's threshold for each of stable's.
         stable: stable's requests of the window.
@@ -104,7 +104,7 @@ def breaker(trip: BreakerTrip) -> Explanation:
 
 
 def split(evidence: Evidence, weight_bp: int) -> Explanation:
-    """The split guard: customers do not arrive by ``weight_bp``."""
+    """The split guard: customers do not arrive in the proportion of ``weight_bp``."""
     customers = evidence.stable_customers + evidence.canary_customers
     text = (
         f"split: {share(evidence.canary_customers, customers)} of {customers:,} distinct customers are on the canary, "
@@ -141,7 +141,7 @@ def predictions(evidence: Evidence) -> Explanation:
 
 
 def undecided(evidence: Evidence, reason: str) -> Explanation:
-    """Neither good nor bad: what could have been found at all."""
+    """No guard decided; says what slow-down this traffic can show at all."""
     found = evidence.min_detectable
     text = f"{reason}; this traffic " + (
         f"shows a median slower by {100 * (found - 1):.0f} % or more" if found else "is too little to show anything"

@@ -1,4 +1,4 @@
-"""A rollout's transitions in words, for the journal, the status and the event log. Pure; no I/O."""
+"""Puts a rollout's transitions into words, for the journal, the status and the event log. Pure; no I/O."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RolloutEvent(msgspec.Struct, frozen=True):
 
 
 def message(state: State, record: EndpointRecord, explanation: Explanation | None) -> str:
-    """What to say of the transition of ``record`` into ``state``."""
+    """One line about the transition of ``record`` into ``state``."""
     version = record.rollout.spec.version.version
     policy = record.rollout.policy
     match state:
@@ -54,7 +54,7 @@ def message(state: State, record: EndpointRecord, explanation: Explanation | Non
 
 
 def event(kind: str, record: EndpointRecord, epoch: int, at_s: float, note: str) -> RolloutEvent:
-    """The same for programs; ``record`` is the one after the transition."""
+    """The transition as an event for programs; ``record`` is the one after it."""
     rollout = record.rollout
     stable = stable_version(record)
     return RolloutEvent(

@@ -1,7 +1,7 @@
-"""What is remembered of an endpoint: its latest rollout, what may not start again, and what is kept for a way back.
+"""An endpoint's record: its latest rollout, the specs that may not start again, the versions kept for a way back.
 
-`EndpointRecord` is what the journal stores, whole, before anything is done; so the record *is* the intent, and
-whatever runs or is routed follows from it by `wanted_versions` and `shares`. Pure; no I/O.
+The journal stores an `EndpointRecord` whole before anything is carried out; so the record *is* the intent.
+`wanted_versions` says what runs, `shares` how traffic is split. Pure; no I/O.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MAX_LATCHED = 200
 
 
 class Rollout(msgspec.Struct, frozen=True):
-    """One rollout. ``stable`` is what served when it began; None for an endpoint's first.
+    """One rollout. ``stable`` is the version that served when it began; None for an endpoint's first.
 
-    ``number`` is the endpoint's generation at its beginning, and tells rollouts apart. ``gaps`` is how unlike the arms
-    of ``salt`` were before it, for each weight below all traffic (`router.evidence.salts.gaps`); nothing if unknown.
+    ``number`` is the endpoint's generation at its beginning, and tells rollouts apart. ``gaps`` says how unlike the
+    arms of ``salt`` were before it, for each weight below 100 % (`router.evidence.salts.gaps`); empty if unknown.
     """
 
     number: int
@@ -84,7 +84,7 @@ class Queued(msgspec.Struct, frozen=True):
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
-    """``generation`` rises with every transition; commands may demand the one they saw (If-Match)."""
+    """``generation`` rises with every transition. Commands may name the one that their caller saw (If-Match)."""
 
     endpoint: str
     generation: int
@@ -94,7 +94,7 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     retiring: tuple[Retiring, ...] = ()
     history: tuple[HistoryEntry, ...] = ()
     previous: str | None = None
-    """The version that served before the present stable one: where a rollback without ``to`` goes."""
+    """The version that served before the present stable one; a rollback without ``to`` goes there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +111,13 @@ def spec_sha256(spec: RolloutSpec) -> str:
 
 
 def stable_version(record: EndpointRecord) -> VersionSpec | None:
-    """What serves when nothing is being rolled out: the canary once promoted, until then what was there before."""
+    """The version that serves when no rollout runs: the canary once it is promoted, until then the one before."""
     rollout = record.rollout
     return rollout.spec.version if isinstance(rollout.state, canary.Promoted) else rollout.stable
 
 
 def shares(record: EndpointRecord) -> tuple[Share, ...]:
-    """The split, stable first; weights sum to 10,000, or there are none before the first version is warm."""
+    """The split, stable first. Weights sum to 10,000; before the first version is warm there are none."""
     rollout = record.rollout
     stable = stable_version(record)
     if stable is None:
@@ -132,12 +132,12 @@ def shares(record: EndpointRecord) -> tuple[Share, ...]:
 
 
 def has_canary(state: State) -> bool:
-    """Whether the canary is part of the routing table. At weight 0 it stays in until it is drained."""
+    """Whether the canary is in the routing table. At weight 0 it stays there until it is drained."""
     return not isinstance(state, canary.Pending | canary.Promoted | canary.RolledBack)
 
 
 def trial_bp(record: EndpointRecord) -> tuple[int, ...]:
-    """The canary's weights to come, while it has not had any; salts are tried for them."""
+    """The canary's future weights, until it has had its first. Salts are tried for them."""
     rollout = record.rollout
     state = rollout.state.inner if isinstance(rollout.state, canary.Held) else rollout.state
     is_before = isinstance(state, canary.Pending | canary.Warming | canary.Shadowing)
@@ -173,14 +173,14 @@ def moved(
     explanation: Explanation | None = None,
 ) -> EndpointRecord:
     """The record after a transition into another phase or step: one more generation, one more line of history."""
-    is_on_its_way_back = isinstance(state, canary.RollingBack | canary.Draining | canary.RolledBack)
+    is_going_back = isinstance(state, canary.RollingBack | canary.Draining | canary.RolledBack)
     rollout = msgspec.structs.replace(
         record.rollout,
         state=state,
         phase_since_s=at_s,
         message=message,
         rollback_reason=rollback_reason or record.rollout.rollback_reason,
-        explanation=explanation or (record.rollout.explanation if is_on_its_way_back else None),
+        explanation=explanation or (record.rollout.explanation if is_going_back else None),
     )
     entry = HistoryEntry(at_s, canary.phase(state).value, rollout.canary_bp, message)
     return msgspec.structs.replace(
@@ -192,7 +192,10 @@ def moved(
 
 
 def latched(record: EndpointRecord) -> EndpointRecord:
-    """A spec that was rolled back does not start again by itself; one that only made way for another may."""
+    """The record with its spec latched: a spec that was rolled back must not start again by itself.
+
+    A rollout that only made way for another one is not latched.
+    """
     digest = record.rollout.spec_sha256
     if record.queued is not None or record.rollout.is_direct or digest in record.latched:
         return record
@@ -202,7 +205,7 @@ def latched(record: EndpointRecord) -> EndpointRecord:
 def begun(
     before: EndpointRecord | None, spec: RolloutSpec, *, salt: str, is_direct: bool, at_s: float, now_s: float
 ) -> EndpointRecord:
-    """The record at the start of a rollout. Versions that were kept for a way back are let go: stable is one now."""
+    """The record at the start of a rollout. Stable is the way back now, so versions kept for that are dropped."""
     stable = stable_version(before) if before else None
     message = f"{spec.version.version} created"
     generation = before.generation + 1 if before else 1
@@ -282,7 +285,7 @@ def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement, stable
 
 
 def _short_of_replicas(stable: Capacity, ready: Capacity) -> str:
-    """Why a step does not pass although its evidence would let it: arms of unlike capacity are not comparable."""
+    """Why a step does not pass although its evidence is good: arms of unlike capacity cannot be compared."""
     short = [
         f"{name} has {capacity.ready} of {capacity.wanted} replicas"
         for name, capacity in (("stable", stable), ("the canary", ready))

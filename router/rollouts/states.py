@@ -1,6 +1,6 @@
-"""What a rollout can be in, what can happen to it, and what it asks for: the words of `router.rollouts.canary`. Pure.
+"""States, events and commands of a rollout: the vocabulary of `router.rollouts.canary`. Pure.
 
-States are written to the journal as JSON, each under its class's name.
+States go to the journal as JSON, each under the name of its class.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 from divisions.control import AnalysisSpec
 
 MAX_GAP_S = 5.0
-"""The longest time that one event may tell of."""
+"""The most time that one event counts."""
 
 
 class Phase(enum.StrEnum):
@@ -35,7 +35,7 @@ class Role(enum.StrEnum):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """What does not change during a rollout. ``is_direct`` rollouts go to all traffic at once when warm."""
+    """The settings that stay the same during a rollout. ``is_direct``: all traffic at once, as soon as it is warm."""
 
     steps_bp: tuple[int, ...]
     analysis: AnalysisSpec
@@ -45,7 +45,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Timer(msgspec.Struct, frozen=True):
-    """Seconds spent in a state, as events told them; ``seen_s`` is the monotonic time of the last one."""
+    """Seconds spent in a state, summed over events. ``seen_s`` is the monotonic time of the last event."""
 
     seen_s: float
     elapsed_s: float = 0.0
@@ -61,7 +61,7 @@ class Timer(msgspec.Struct, frozen=True):
 
 
 class Pending(msgspec.Struct, frozen=True, tag=True):
-    """Written down; nothing was started yet."""
+    """In the journal; nothing was started yet."""
 
     timer: Timer
 
@@ -73,7 +73,7 @@ class Warming(msgspec.Struct, frozen=True, tag=True):
 
 
 class Shadowing(msgspec.Struct, frozen=True, tag=True):
-    """The canary answers copies of stable's requests; its answers are thrown away. It has no weight."""
+    """The canary answers copies of stable's requests, and its answers are dropped. It has no weight."""
 
     timer: Timer
     starved_s: float = 0.0
@@ -95,12 +95,12 @@ class Baking(msgspec.Struct, frozen=True, tag=True):
 
 
 class Held(msgspec.Struct, frozen=True, tag=True):
-    """Nothing moves until the operator says so; weights are those of ``inner``."""
+    """The rollout waits for the operator. Weights are those of ``inner``."""
 
     inner: Pending | Warming | Shadowing | Stepping | Baking
     reason: str
     by_guard: bool = False
-    """Whether a guard fired and the policy is to hold; otherwise a guard that fires still rolls back."""
+    """Whether a guard fired under the policy to hold. Otherwise a guard that fires still rolls back."""
 
 
 class Promoted(msgspec.Struct, frozen=True, tag=True):
@@ -116,7 +116,7 @@ class RollingBack(msgspec.Struct, frozen=True, tag=True):
 
 
 class Draining(msgspec.Struct, frozen=True, tag=True):
-    """No gateway sends to the canary any more; what is in flight ends."""
+    """No gateway sends to the canary any more; requests in flight end."""
 
     reason: str
     timer: Timer
@@ -134,7 +134,7 @@ State: TypeAlias = Active | Held | Promoted | RollingBack | Draining | RolledBac
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """Replicas of one version: how many answer heartbeats, of how many wanted."""
+    """Replicas of one version: how many send heartbeats, of how many wanted."""
 
     ready: int = 0
     wanted: int = 0
@@ -148,11 +148,12 @@ SHADOW_STEP = -1
 
 
 class Judgement(msgspec.Struct, frozen=True):
-    """What the guards know.
+    """The guards' present evidence.
 
     ``step_s`` and ``step_requests`` count what was judged in step ``step_index``, which is `SHADOW_STEP` before the
     first. ``sample_ratio_ln_e`` is about the split's realised weights. The two drifts are corrected indices
-    (`divisions.stability`), zero while there is too little to tell from. ``is_tripped``: a gateway's breaker has.
+    (`divisions.stability`), zero while there is too little to tell from. ``is_tripped``: a
+    gateway's breaker has tripped.
     """
 
     latency_ln_e: float = 0.0
@@ -221,7 +222,7 @@ class SetWeights(msgspec.Struct, frozen=True, tag=True):
 
 
 class RetireReplicas(msgspec.Struct, frozen=True, tag=True):
-    """Stop a version's replicas after a while: until then it is the quick way back."""
+    """Stop a version's replicas after ``after_s``. Until then they are the quick way back."""
 
     role: Role
     after_s: float

@@ -1,4 +1,4 @@
-"""The ways of a rollout from phase to phase: the whole table, of which docs/rollouts.md has the drawing. Pure."""
+"""The table of a rollout's transitions from phase to phase. docs/rollouts.md shows it as a diagram. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from router.rollouts.states import Phase
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """One way from phase to phase, and what leads there."""
+    """One transition from phase to phase, and its cause."""
 
     source: Phase
     cause: str
@@ -44,4 +44,4 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(Phase.ROLLING_BACK, "gateways apply it", Phase.DRAINING),
     Transition(Phase.DRAINING, "drained", Phase.ROLLED_BACK),
 )
-WAYS = frozenset((transition.source, transition.target) for transition in TRANSITIONS)
+ALLOWED = frozenset((transition.source, transition.target) for transition in TRANSITIONS)

@@ -1,4 +1,4 @@
-"""What the guards' evidence means for a step: pass, wait, hold, fail, or undecided for too long. Pure.
+"""Turns the guards' evidence into a verdict on a step: pass, wait, hold, fail, or inconclusive. Pure.
 
 ==============  ==========================================  =========================================================
 guard           holds                                       rolls back
@@ -11,8 +11,8 @@ inputs          drift >= 0.15
 predictions     drift >= 0.20                               drift >= 0.25
 ==============  ==========================================  =========================================================
 
-Drift of the inputs between two arms that chance has chosen means that the split is broken, not that the version is
-bad; so it holds. Drift of predictions is what a new model may be for: its guard works only if it is asked for.
+Chance chooses the two arms. So drift of the inputs between them means that the split is broken, not that the version is
+bad; the rollout holds. Drift of predictions may be the purpose of a new model. So its guard works only on request.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INPUT_DRIFT_HOLDS = 0.15
 PREDICTION_DRIFT_HOLDS = 0.2
 PREDICTION_DRIFT_FAILS = 0.25
 SHADOW_SAMPLES_SHARE = 0.1
-"""Mirrored requests needed, as a share of the first step's samples: a mirror only has to find what is gross."""
+"""Mirrored requests needed, as a share of the first step's samples. A mirror only has to find gross faults."""
 
 
 class Verdict(enum.Enum):
@@ -40,7 +40,7 @@ class Verdict(enum.Enum):
 
 
 def judge(judgement: Judgement, timer: Timer, index: int, policy: Policy, *, is_baking: bool) -> Verdict:
-    """What the guards' evidence means in step ``index``; NaN anywhere is no pass."""
+    """The verdict of the guards' evidence on step ``index``. With NaN anywhere there is no pass."""
     analysis = policy.analysis
     if failure(judgement, policy):
         return Verdict.FAIL
@@ -64,13 +64,13 @@ def judge(judgement: Judgement, timer: Timer, index: int, policy: Policy, *, is_
 
 
 def is_overdue(timer: Timer, index: int, policy: Policy, *, is_baking: bool) -> bool:
-    """Whether step ``index`` has lasted as long as a step may, and as long as it must."""
+    """Whether step ``index`` has lasted both its shortest and its longest time."""
     dwell_s, _ = needed(policy, index, is_baking)
     return timer.elapsed_s >= max(policy.analysis.max_dwell_s, dwell_s)
 
 
 def needed(policy: Policy, index: int, is_baking: bool) -> tuple[float, int]:
-    """The judged seconds and canary requests without which step ``index`` does not pass."""
+    """The judged seconds and canary requests that step ``index`` needs to pass."""
     analysis = policy.analysis
     if index == SHADOW_STEP:
         first = analysis.min_samples[0] if analysis.min_samples else 0
@@ -80,7 +80,7 @@ def needed(policy: Policy, index: int, is_baking: bool) -> tuple[float, int]:
 
 
 def failure(judgement: Judgement, policy: Policy) -> str:
-    """Which guard fired, in short; empty if none did. The explanation has the rest."""
+    """The guard that fired, in short; empty if none did. The explanation has the details."""
     analysis = policy.analysis
     if judgement.is_tripped:
         return "breaker: a gateway's breaker tripped on the canary's errors"
@@ -94,7 +94,7 @@ def failure(judgement: Judgement, policy: Policy) -> str:
 
 
 def suspicion(judgement: Judgement, policy: Policy) -> str:
-    """Why the rollout must not go on by itself although the version need not be bad; empty if it may."""
+    """Why the rollout must hold although the version may be good; empty if it may go on."""
     if judgement.sample_ratio_ln_e >= SAMPLE_RATIO_LN_E:
         return f"split: customers do not arrive by the weights set (ln E {judgement.sample_ratio_ln_e:.2f})"
     if judgement.input_drift >= INPUT_DRIFT_HOLDS:

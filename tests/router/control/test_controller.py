@@ -324,7 +324,7 @@ def test_evidence_survives_a_kill(world):
     assert before.canary_requests - after.canary_requests < 11 * 100
 
 
-def story(world, sees_kills=False):
+def history(world, is_killed=False):
     """A full rollout with a rollback after it; returns the phases of the journal's records, without repetitions."""
     labels = ["3.1", "3.2", "3.3"]
     world.latency_s["3.3"] = 0.02
@@ -338,7 +338,7 @@ def story(world, sees_kills=False):
                 if label == "3.3" and world.status().phase == "ROLLED_BACK":
                     break
             except KeyboardInterrupt:
-                assert sees_kills
+                assert is_killed
                 world.restart_controller()
     return [(entry.phase, entry.weight_bp) for entry in world.status().history]
 
@@ -346,7 +346,7 @@ def story(world, sees_kills=False):
 def test_killed_before_every_write_a_rollout_ends_the_same(tmp_path):
     (tmp_path / "calm").mkdir()
     calm = World(tmp_path / "calm")
-    expected = story(calm)
+    expected = history(calm)
     kinds = sorted(set(calm.writes))
     assert {"CREATED", "STEP_INTENT", "STEP_APPLIED", "PROMOTED", "DECISION", "ROLLBACK_INTENT", "DRAINED"} <= set(
         kinds
@@ -357,7 +357,7 @@ def test_killed_before_every_write_a_rollout_ends_the_same(tmp_path):
             folder.mkdir()
             world = World(folder)
             world.die_before = [kind] * nth
-            assert story(world, sees_kills=True) == expected, f"killed before {kind}"
+            assert history(world, is_killed=True) == expected, f"killed before {kind}"
             assert world.weights() == {"3.2": 10_000}
 
 

@@ -193,17 +193,17 @@ def test_scores_of_another_base_choose_nothing(world):
 # ---- undecided, and nothing to compare with -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("wish", "phase"), [("hold", "HOLD"), ("rollback", "ROLLED_BACK")])
-def test_what_follows_too_little_traffic_can_be_chosen(world, wish, phase):
-    start(world, on_inconclusive=wish)
+@pytest.mark.parametrize(("choice", "phase"), [("hold", "HOLD"), ("rollback", "ROLLED_BACK")])
+def test_what_follows_too_little_traffic_can_be_chosen(world, choice, phase):
+    start(world, on_inconclusive=choice)
     world.rps = 4
     world.until(phase, at_most_s=150)
     assert world.status().explanation.guard == "undecided"
 
 
-@pytest.mark.parametrize(("wish", "phase"), [("hold", "HOLD"), ("rollback", "ROLLED_BACK")])
-def test_a_canary_that_has_lost_a_replica_for_good_is_not_waited_for_either(world, wish, phase):
-    start(world, on_inconclusive=wish)
+@pytest.mark.parametrize(("choice", "phase"), [("hold", "HOLD"), ("rollback", "ROLLED_BACK")])
+def test_a_canary_that_has_lost_a_replica_for_good_is_not_waited_for_either(world, choice, phase):
+    start(world, on_inconclusive=choice)
     world.lost_replicas["3.2"] = 1
     world.until(phase, at_most_s=150)
     assert world.status().explanation.guard == "undecided"

@@ -107,8 +107,8 @@ class ControllerMachine(RuleBasedStateMachine):
     )
     def deploy(self, label, force, policy, shadow_s):
         analysis = msgspec.structs.replace(ANALYSIS, shadow_s=shadow_s)
-        wish = spec(label, rollback_policy=policy, analysis=analysis)
-        self.try_to(lambda: self.world.controller.start_rollout(wish, force=force))
+        requested = spec(label, rollback_policy=policy, analysis=analysis)
+        self.try_to(lambda: self.world.controller.start_rollout(requested, force=force))
 
     @precondition(lambda self: self.has_rollout)
     @rule(

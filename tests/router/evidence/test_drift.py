@@ -7,7 +7,7 @@ import pytest
 from divisions.bundle import REFERENCE, read_reference
 from divisions.control import ArmSample, SplitReport, VersionReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from router.evidence.drift import NO_BINS, DriftWatch, FeatureBins, InputBins, count_inputs, count_scores, parse_bins
+from router.evidence.drift import NO_BINS, DriftMonitor, FeatureBins, InputBins, count_inputs, count_scores, parse_bins
 from router.predict.split_monitor import SplitMonitor
 from trainers.data.reference import build_reference, count
 
@@ -69,7 +69,7 @@ def test_features_that_mean_something_else_in_the_canary_are_not_compared():
 
 def test_two_alike_arms_show_no_drift_and_a_shifted_one_does():
     generator = np.random.default_rng(0)
-    watch = DriftWatch()
+    watch = DriftMonitor()
     watch.add_split(report(rows(generator, 4_000), rows(generator, 1_000)))
     assert watch.inputs().index < 0.02
     watch.add_split(report(rows(generator, 4_000), rows(generator, 4_000, shift=1.0)))
@@ -79,14 +79,14 @@ def test_two_alike_arms_show_no_drift_and_a_shifted_one_does():
 
 def test_too_few_rows_say_nothing():
     generator = np.random.default_rng(0)
-    watch = DriftWatch()
+    watch = DriftMonitor()
     watch.add_split(report(rows(generator, 4_000), rows(generator, 999, shift=3.0)))
     assert watch.inputs().index == 0.0
 
 
 def test_drift_of_both_arms_from_training_is_no_drift_between_them():
     generator = np.random.default_rng(0)
-    watch = DriftWatch()
+    watch = DriftMonitor()
     watch.add_split(report(rows(generator, 4_000, shift=1.0), rows(generator, 1_000, shift=1.0)))
     assert watch.inputs().index < 0.02
     assert watch.training(BINS).index > 0.15
@@ -96,7 +96,7 @@ def test_drift_of_both_arms_from_training_is_no_drift_between_them():
 @pytest.mark.parametrize(("change", "low", "high"), [(lambda x: x, 0.0, 0.02), (lambda x: x**0.5, 0.25, 9.0)])
 def test_scores_that_are_distributed_otherwise_are_drift(change, low, high):
     generator = np.random.default_rng(1)
-    watch = DriftWatch()
+    watch = DriftMonitor()
     for is_canary in (False, True):
         scores = generator.beta(2, 6, 2_000)
         counts = count_scores([(change(scores) if is_canary else scores).astype("<f4").tobytes()])
@@ -138,7 +138,7 @@ def test_a_bundle_without_a_readable_reference_has_no_bins(tmp_path, content):
 
 
 def test_a_report_of_another_shape_is_left_out():
-    watch = DriftWatch()
+    watch = DriftMonitor()
     watch.add_split(SplitReport("salt", 2_000, 0, ArmSample(inputs=((1, 2),), num_rows=3), ArmSample(), ("a", "b")))
     watch.add_scores(VersionReport("v", 0, 0, {}, {99: 5, -1: 3}), is_canary=True)
     assert (watch.inputs().index, watch.predictions()) == (0.0, 0.0)

@@ -7,7 +7,7 @@ from divisions.control import ControllerStatus, EndpointRoute, ReplicaAddress, V
 from divisions.schema import FeatureSchema
 from router.control.replica_register import ReplicaRegister
 from router.control.routing import replica_statuses
-from router.gateway.telemetry import GatewayCollector, render
+from router.gateway.telemetry import GatewayCollector, Vitals, render
 
 NOTE = "tensorrt: tensorrt is not installed"
 SPEC = VersionSpec("churn-predictor", "3.2", "/b", "0" * 64, FeatureSchema(()), num_gpus=0.5, accelerator_type="T4")
@@ -54,7 +54,7 @@ def test_engines_are_counted_with_the_reason():
     route = EndpointRoute("churn", "s", (VersionRoute(SPEC, 10_000, False, replicas),))
     endpoint = SimpleNamespace(name="churn", route=route, pools=())
     dispatcher = SimpleNamespace(endpoints={"churn": endpoint}, epoch=1)
-    text = render(GatewayCollector(dispatcher, {}, lambda: 0, lambda: 0.0, lambda: 0)).decode()
+    text = render(GatewayCollector(dispatcher, {}, lambda: Vitals(0, 0, 0.0))).decode()
     labels = (
         'endpoint="churn",engine="onnxruntime-cuda",passed_over="tensorrt: tensorrt is not installed",version="3.2"'
     )

@@ -373,7 +373,7 @@ def test_a_gateway_listens_without_a_table_when_the_controller_is_away(run):
     run(scenario())
 
 
-def test_an_older_table_is_not_obeyed(run):
+def test_an_older_table_is_not_taken(run):
     async def scenario():
         async with world() as it:
             await it.route([await it.replica("3.1", minutes_score)])

@@ -145,11 +145,11 @@ def test_undecided_after_the_longest_dwell_is_a_hold_and_not_a_verdict():
     assert "undecided" in state.reason
 
 
-@pytest.mark.parametrize(("wish", "phase"), [("hold", Phase.HOLD), ("rollback", Phase.ROLLING_BACK)])
+@pytest.mark.parametrize(("choice", "phase"), [("hold", Phase.HOLD), ("rollback", Phase.ROLLING_BACK)])
 @pytest.mark.parametrize("role", ["stable", "canary"])
 @pytest.mark.parametrize("begun", [at_step(0), canary.Baking(Timer(0.0)), canary.Shadowing(Timer(0.0))])
-def test_a_version_that_stays_short_of_replicas_is_undecided_and_not_waited_for(begun, role, wish, phase):
-    policy = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, on_inconclusive=wish))
+def test_a_version_that_stays_short_of_replicas_is_undecided_and_not_waited_for(begun, role, choice, phase):
+    policy = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, on_inconclusive=choice))
     state, second = begun, 0
     while canary.phase(state) is canary.phase(begun):
         second += 1
