@@ -27,7 +27,7 @@ from benchmarks.harness.machine import Machine, describe_machine
 from divisions.bundle import ONNX, ONNX_FP16
 from divisions.control import EngineChoice
 from divisions.errors import DivisionsError, EngineError
-from serving.compile.opening import Models, Opening, Wish
+from serving.compile.opening import EngineOpener, EngineRequest, Models
 from serving.engines.capabilities import Capabilities, probe_capabilities
 from serving.engines.cuda_driver import CudaDriver, probe_gpus
 from serving.engines.onnx_runtime import OnnxRuntimeEngine
@@ -109,9 +109,11 @@ def open_engines(
         for precision, variant in (("fp32", b""), ("fp16", half)):
             if precision == "fp16" and not half:
                 continue
-            wish = Wish(f"bench-{choice}", choice, 1.0, None, max_batch)
+            request = EngineRequest(f"bench-{choice}", choice, 1.0, None, max_batch)
             try:
-                opened = Opening(wish, Models(whole, variant, model.columns), work, work / "ledger").open(capabilities)
+                opened = EngineOpener(request, Models(whole, variant, model.columns), work, work / "ledger").open(
+                    capabilities
+                )
             except DivisionsError as error:
                 yield Failed(str(choice), precision, error.message)
                 continue

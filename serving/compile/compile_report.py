@@ -1,4 +1,4 @@
-"""``divisions compile``: compiles a version for this machine's GPU as a replica would, or shows what it runs on."""
+"""``divisions compile``: compiles a version for this machine's GPU, as a replica does, or says which engine it has."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from divisions.bundle import ONNX_FP16, read_bundle, read_model
 from divisions.control import EngineChoice
 from divisions.errors import EngineError
 from serving.compile.engine_cache import EngineCache, cluster_secret
-from serving.compile.opening import FOLDER, Models, Opening, Wish
+from serving.compile.opening import FOLDER, EngineOpener, EngineRequest, Models
 from serving.engines.capabilities import probe_capabilities
-from serving.engines.selection import rungs
+from serving.engines.selection import candidates
 
 
 class CompileReport(msgspec.Struct, frozen=True):
-    """``engine`` is what a replica on this machine starts with; the rest is about its plan, and empty without one.
+    """``engine`` is the engine of a replica on this machine. The fields after ``passed_over`` describe its TensorRT
+    plan; they are empty without one.
 
-    ``origin`` is ``cached``, ``refitted`` or ``built``; ``difference`` the largest one from ONNX Runtime on the CPU;
-    ``key`` what the plan depends on, by name.
+    ``origin`` is ``cached``, ``refitted`` or ``built``. ``difference`` is the largest one from ONNX Runtime on the CPU.
+    ``key`` holds everything that the plan depends on, by name.
     """
 
     model: str
@@ -50,25 +51,25 @@ def compile_version(
     """Finds, refits or builds the plan of a version for this machine's first GPU.
 
     Args:
-        bundle: its folder, and the SHA-256 that it was registered with.
-        num_gpus: the replica's share: a plan's workspace, and so its key, follow from it.
+        bundle: its folder, and its registered SHA-256.
+        num_gpus: the replica's share. The plan's workspace, and with it the plan's key, depend on it.
 
     Raises:
-        BundleError: the bundle is not the one registered.
-        OverCommitError: the GPU has no room for such a replica beside those that run.
+        BundleError: the bundle is not the registered one.
+        OverCommitError: the GPU has no room for one more such replica.
     """
     manifest = read_bundle(*bundle)
     half = read_model(bundle[0], manifest, ONNX_FP16) if ONNX_FP16 in manifest.files else b""
     models = Models(read_model(bundle[0], manifest), half, manifest.schema.num_columns)
     capabilities = probe_capabilities(num_gpus)
-    ladder, passed_over = rungs(EngineChoice.AUTO, capabilities)
+    ladder, passed_over = candidates(EngineChoice.AUTO, capabilities)
     gpu = capabilities.gpu.gpus[0].name if capabilities.gpu.gpus else ""
     if EngineChoice.TENSORRT not in ladder:
         return CompileReport(model, version, gpu, str(ladder[0]), passed_over)
-    wish = Wish(f"{model}-v{version}", EngineChoice.TENSORRT, num_gpus, vram_gb, max_batch)
+    request = EngineRequest(f"{model}-v{version}", EngineChoice.TENSORRT, num_gpus, vram_gb, max_batch)
     begin_s = time.monotonic()
     try:
-        opened = Opening(wish, models, home, ledger).tensorrt(capabilities.gpu.gpus[0])
+        opened = EngineOpener(request, models, home, ledger).tensorrt(capabilities.gpu.gpus[0])
     except EngineError as error:
         reasons = (*passed_over, f"tensorrt: {error.message}")
         return CompileReport(model, version, gpu, str(ladder[1]), reasons)

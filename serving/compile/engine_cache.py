@@ -1,12 +1,13 @@
-"""Compiled plans on disk: found by everything that they depend on, and taken only if this cluster signed them.
+"""Compiled plans on disk. The key of a plan holds everything that it depends on. A plan needs this cluster's signature.
 
-A plan is machine code for one GPU, and deserialising one from a stranger is running his program. So each file carries
-an HMAC-SHA256 over its key and its bytes, made with a secret of the cluster, and is checked before TensorRT sees it.
+A plan is machine code for one GPU. Deserialising a plan from a stranger means running the stranger's program. So each
+file starts with an HMAC-SHA256 over its key and its bytes, made with a secret of the cluster. It is checked before
+TensorRT reads the file.
 
     <home>/engines/plan-<key>.bin     HMAC, then the plan
-    <home>/engines/arch-<key>.bin     HMAC, then the key of a plan of the same architecture, to be refitted
-    <home>/engines/timing-<key>.bin   HMAC, then the builder's timing cache: as much the GPU's as a plan is
-    <home>/engines/lock-<key>         held while a plan is looked up or built, so that replicas do not build it twice
+    <home>/engines/arch-<key>.bin     HMAC, then the key of a plan of the same architecture, for a refit
+    <home>/engines/timing-<key>.bin   HMAC, then the builder's timing cache, valid for one kind of GPU
+    <home>/engines/lock-<key>         locked while a plan is looked up or built, so that it is built once
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PlanKey:
-    """Everything that a plan depends on. ``model_sha256`` is of the ONNX file, of whichever precision."""
+    """Everything that a plan depends on. ``model_sha256`` is the hash of the ONNX file (float32 or float16)."""
 
     model_sha256: str
     architecture_sha256: str
@@ -52,17 +53,17 @@ class PlanKey:
 
     @property
     def digest(self) -> str:
-        """Names the plan: 64 hex digits."""
+        """The plan's name: 64 hex digits."""
         return _digest(asdict(self))
 
     @property
     def architecture_digest(self) -> str:
-        """Names what plans of the same architecture share: everything but the weights."""
+        """The name shared by plans of the same architecture: everything but the weights."""
         return _digest(asdict(replace(self, model_sha256="")))
 
     @property
     def timing_digest(self) -> str:
-        """Names what measurements of kernels depend on: the GPU and the library, not the model."""
+        """The name of the timing cache, which depends on the GPU and the library, but not on the model."""
         return _digest(
             asdict(replace(self, model_sha256="", architecture_sha256="", precision="", profile="", flags=""))
         )
@@ -71,7 +72,7 @@ class PlanKey:
 def plan_key(
     model_onnx: bytes, gpu: GpuInfo, tensorrt_version: str, precision: str, max_batch: int, workspace_bytes: int
 ) -> PlanKey:
-    """The key of the plan that `serving.compile.plan_builder` would build."""
+    """The key of the plan that `serving.compile.plan_builder` builds from these arguments."""
     ranges = ";".join(f"{one.least}-{one.best}-{one.most}" for one in profile_ranges(max_batch))
     return PlanKey(
         model_sha256=hashlib.sha256(model_onnx).hexdigest(),
@@ -87,9 +88,9 @@ def plan_key(
 
 
 def architecture_sha256(model_onnx: bytes) -> str:
-    """The digest of a graph without the values of its float weights: the same for a model that was trained again.
+    """The digest of a graph without the values of its float weights. A retrained model has the same digest.
 
-    Integers stay in, because they are shapes and indices, which a refit cannot change.
+    Integer values are part of it. They are shapes and indices, which a refit cannot change.
     """
     import onnx
 
@@ -103,17 +104,17 @@ def architecture_sha256(model_onnx: bytes) -> str:
 
 
 def cluster_secret(home: Path) -> bytes:
-    """The cluster's secret for signing plans, made by whoever needs it first; mode 0600.
+    """The cluster's secret for signing plans. The first caller creates it, with mode 0600.
 
     Raises:
-        EngineError: the file may be read by others, so that anyone could have signed.
+        EngineError: other users can read the file, so anyone could have signed the plans.
     """
     path = home / SECRET_FILE
     if not path.exists():
         home.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkstemp(prefix=f".{SECRET_FILE}-", dir=home)[1])  # mkstemp gives mode 0600
         draft.write_bytes(secrets.token_bytes(DIGEST_BYTES))
-        with contextlib.suppress(FileExistsError):  # somebody was first: theirs is the secret
+        with contextlib.suppress(FileExistsError):  # another process was faster: its secret is used
             os.link(draft, path)
         draft.unlink()
     if path.stat().st_mode & 0o077:
@@ -133,13 +134,13 @@ class EngineCache:
 
     @contextlib.contextmanager
     def locked(self, key: PlanKey) -> Iterator[None]:
-        """Holds the lock of a plan, across processes; it ends with the process, however that ends."""
+        """Holds a plan's lock, across processes. The kernel frees it if the process dies."""
         with (self._folder / f"lock-{key.digest}").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
     def plan(self, key: PlanKey) -> bytes | None:
-        """The plan, if there is one that this cluster signed for this very key."""
+        """The plan, if the cache has one that this cluster signed for this key."""
         return self._read(f"plan-{key.digest}")
 
     def plan_path(self, key: PlanKey) -> Path:
@@ -149,8 +150,8 @@ class EngineCache:
         self._write(f"plan-{key.digest}", plan)
         self._write(f"arch-{key.architecture_digest}", key.digest.encode())
 
-    def relative(self, key: PlanKey) -> bytes | None:
-        """A plan of the same architecture with other weights, to be refitted."""
+    def same_architecture(self, key: PlanKey) -> bytes | None:
+        """A plan of the same architecture with other weights, for a refit."""
         name = self._read(f"arch-{key.architecture_digest}")
         return None if name is None or name == key.digest.encode() else self._read(f"plan-{name.decode()}")
 
@@ -158,7 +159,7 @@ class EngineCache:
         self.plan_path(key).unlink(missing_ok=True)
 
     def timing(self, key: PlanKey) -> bytes:
-        """The timing cache, empty when there is none."""
+        """The timing cache; empty if there is none."""
         return self._read(f"timing-{key.timing_digest}") or b""
 
     def put_timing(self, key: PlanKey, timing: bytes) -> None:
@@ -178,9 +179,9 @@ class EngineCache:
         return None
 
     def _write(self, name: str, content: bytes) -> None:
-        """Replaces a file whole, or not at all. The name is signed too, so that files cannot be swapped.
+        """Replaces a file in one step. The signature covers the name, too, so that files cannot be swapped.
 
-        A disk that refuses costs the next replica a build, and not this one its engine.
+        If the disk fails, this replica still serves; the next replica builds the plan again.
         """
         draft: Path | None = None
         try:

@@ -1,7 +1,7 @@
-"""A replica's share of a GPU's memory, and the book of what the replicas of a node have taken.
+"""A replica's share of a GPU's memory, and the ledger of the shares that a node's replicas have claimed.
 
-Ray's ``num_gpus: 0.5`` is bookkeeping: nothing keeps a process from taking all of the GPU. So every engine is capped to
-its replica's share, and a replica starts only if the shares that are taken leave room for its own.
+Ray only counts ``num_gpus: 0.5``; it does not limit a process to half of the GPU. So every engine is limited to its
+replica's share. A replica starts only if the claimed shares leave room for its own.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ import msgspec
 from divisions.errors import OverCommitError
 
 CONTEXT_BYTES = 450_000_000
-"""What a process costs before its first allocation: CUDA's context, and the kernels of TensorRT or cuDNN. A bound to
-plan with, not a measurement: see docs/gpu.md."""
+"""GPU memory of a process before its first allocation: CUDA's context and the kernels of TensorRT or cuDNN. This is a
+planned bound, not a measurement; see docs/gpu.md."""
 MIN_ENGINE_BYTES = 64_000_000
 WORKSPACE_SHARE = 4
-"""A quarter of the engine's memory may be scratch space of one kernel; the rest is for weights and activations."""
+"""One kernel may use a quarter of the engine's memory as scratch space. The rest is for weights and activations."""
 MAX_WORKSPACE_BYTES = 512 * 1024 * 1024
-"""More than any kernel of ours asks for. The workspace is a power of two up to this, and not the quarter itself,
-because a plan's key contains it: so a canary with half of a T4, its stable version with a whole one, and `divisions
-compile` find the same plan."""
+"""More than any of our kernels needs. The workspace is a power of two up to this limit, not exactly a quarter. A plan's
+key contains the workspace, so a canary with half of a T4, a stable version with a whole T4, and `divisions compile`
+then find the same plan."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryShare:
-    """Bytes of one GPU. ``share`` is all that the process may take, ``engine`` what is left of it for the engine."""
+    """Bytes of one GPU. ``share_bytes`` is the limit of the process. ``engine_bytes`` is the part for its engine."""
 
     share_bytes: int
     engine_bytes: int
@@ -42,12 +42,12 @@ def memory_share(total_bytes: int, vram_gb: float | None, num_gpus: float) -> Me
     """Divides a GPU's memory.
 
     Args:
-        total_bytes: what the driver says that the GPU has.
-        vram_gb: what the pipeline file says that it has, in 10^9 bytes; the smaller of the two counts.
-        num_gpus: the replica's share; an engine uses one GPU, however many its replica has.
+        total_bytes: the GPU's memory according to the driver.
+        vram_gb: the GPU's memory according to the pipeline file, in 10^9 bytes. The smaller of the two counts.
+        num_gpus: the replica's share. An engine uses one GPU, even if its replica has several.
 
     Raises:
-        OverCommitError: the share is too small to hold any engine.
+        OverCommitError: the share is too small for any engine.
     """
     whole = min(total_bytes, int(vram_gb * 1e9)) if vram_gb else total_bytes
     share = int(whole * min(1.0, num_gpus))
@@ -63,7 +63,7 @@ def memory_share(total_bytes: int, vram_gb: float | None, num_gpus: float) -> Me
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """One process's memory on one GPU. ``started`` tells it from a later process with the same pid."""
+    """One process's memory on one GPU. ``started`` distinguishes it from a later process with the same pid."""
 
     pid: int
     started: int
@@ -72,10 +72,10 @@ class Claim(msgspec.Struct, frozen=True):
 
 
 def admit(claims: tuple[Claim, ...], new: Claim, total_bytes: int, gpu: str) -> tuple[Claim, ...]:
-    """The book with one claim more.
+    """The ledger with the new claim added. A process has one claim; a new one replaces it.
 
     Raises:
-        OverCommitError: the claims would exceed the GPU; its message shows the sum.
+        OverCommitError: the claims exceed the GPU's memory. The message shows the sum.
     """
     others = tuple(claim for claim in claims if claim.pid != new.pid)
     asked_bytes = sum(claim.num_bytes for claim in others) + new.num_bytes
@@ -89,7 +89,7 @@ def admit(claims: tuple[Claim, ...], new: Claim, total_bytes: int, gpu: str) -> 
 
 
 class GpuLedger:
-    """The book of one node's GPUs: a file per GPU, changed under a lock. What the dead have claimed is crossed out."""
+    """The claims on one node's GPUs: one file per GPU, changed under a lock. Claims of dead processes are removed."""
 
     def __init__(self, folder: Path, start_of: Callable[[int], int | None] | None = None) -> None:
         self._folder = folder
@@ -97,29 +97,29 @@ class GpuLedger:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def claim(self, gpu_uuid: str, gpu_name: str, app_name: str, num_bytes: int, total_bytes: int) -> None:
-        """Enters this process's claim, in place of an earlier one.
+        """Adds this process's claim. It replaces an earlier claim of this process.
 
         Raises:
-            OverCommitError: there is no room.
+            OverCommitError: the GPU has no room.
         """
         pid = os.getpid()
         new = Claim(pid, self._start_of(pid) or 0, app_name, num_bytes)
-        with self._book(gpu_uuid) as path:
-            claims = admit(self._living(path), new, total_bytes, gpu_name)
+        with self._locked(gpu_uuid) as path:
+            claims = admit(self._running(path), new, total_bytes, gpu_name)
             _write(path, claims)
 
     def claims(self, gpu_uuid: str) -> Mapping[str, int]:
-        """Bytes claimed by name; for people."""
-        with self._book(gpu_uuid) as path:
-            return {f"{claim.name} ({claim.pid})": claim.num_bytes for claim in self._living(path)}
+        """Claimed bytes by name and pid, to be shown."""
+        with self._locked(gpu_uuid) as path:
+            return {f"{claim.name} ({claim.pid})": claim.num_bytes for claim in self._running(path)}
 
     @contextlib.contextmanager
-    def _book(self, gpu_uuid: str) -> Iterator[Path]:
+    def _locked(self, gpu_uuid: str) -> Iterator[Path]:
         with (self._folder / f"gpu-{gpu_uuid}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self._folder / f"gpu-{gpu_uuid}.json"
 
-    def _living(self, path: Path) -> tuple[Claim, ...]:
+    def _running(self, path: Path) -> tuple[Claim, ...]:
         try:
             claims = msgspec.json.decode(path.read_bytes(), type=tuple[Claim, ...])
         except (FileNotFoundError, msgspec.MsgspecError):
@@ -134,10 +134,10 @@ def _write(path: Path, claims: tuple[Claim, ...]) -> None:
 
 
 def process_start(pid: int) -> int | None:
-    """When a process was started, in clock ticks since boot; None if there is none. From ``/proc/<pid>/stat``."""
+    """The start time of a process in clock ticks since boot, from ``/proc/<pid>/stat``; None if it does not exist."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return None
-    # Field 22. The name, which may hold blanks and brackets, ends at the last bracket.
+    # Field 22. The name may contain blanks and brackets; it ends at the last bracket.
     return int(text.rpartition(")")[2].split()[19])

@@ -1,4 +1,4 @@
-"""From a checked bundle to a warm engine: probes, divides the GPU's memory, and opens the best engine that works."""
+"""From a checked bundle to a warm engine: divides the GPU's memory and opens the best engine that works."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from serving.engines.foreign_errors import as_engine_errors, first_line
 from serving.engines.onnx_runtime import GpuLimits, OnnxRuntimeEngine, Provider
 from serving.engines.parity import check_parity
 from serving.engines.protocol import Engine
-from serving.engines.selection import Opened, open_best
+from serving.engines.selection import OpenedEngine, open_best
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """A bundle's graphs, checked against its manifest. ``half`` is empty when it has no float16 variant."""
+    """A bundle's graphs, checked against its manifest. ``half`` is empty if the bundle has no float16 graph."""
 
     whole: bytes
     half: bytes
@@ -40,8 +40,8 @@ class Models:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a version asks of its engine; ``name`` is its application's."""
+class EngineRequest:
+    """A version's requirements of its engine. ``name`` is the name of its application."""
 
     name: str
     choice: EngineChoice
@@ -50,57 +50,58 @@ class Wish:
     max_batch: int
 
 
-class Opening:
+class EngineOpener:
     """Opens one version's engine in this process."""
 
     def __init__(
         self,
-        wish: Wish,
+        request: EngineRequest,
         models: Models,
         home: Path,
         ledger: Path,
         cuda: Cuda | None = None,
         trt: ModuleType | Any | None = None,
     ) -> None:
-        """``ledger`` is the node's folder for the book of GPUs; ``cuda`` and ``trt`` stand in for the real ones."""
-        self._wish, self._models, self._home, self._ledger = wish, models, home, ledger
+        """``ledger`` is the node's folder for claims on GPUs. ``cuda`` and ``trt`` replace the real driver and
+        TensorRT."""
+        self._request, self._models, self._home, self._ledger = request, models, home, ledger
         self._cuda, self._trt = cuda, trt
         self._share: MemoryShare | None = None
-        self._halves_passed_over: list[str] = []
+        self._fp16_passed_over: list[str] = []
 
-    def open(self, capabilities: Capabilities) -> Opened:
+    def open(self, capabilities: Capabilities) -> OpenedEngine:
         """Raises:
         EngineUnavailableError, OverCommitError, BundleError: see `serving.engines.selection.open_best`.
         """
         gpu = capabilities.gpu.gpus[0] if capabilities.gpu.gpus else None
         openers = {
-            EngineChoice.TENSORRT: lambda: self.tensorrt(_the(gpu)).engine,
+            EngineChoice.TENSORRT: lambda: self.tensorrt(_require_gpu(gpu)).engine,
             EngineChoice.ONNXRUNTIME_TENSORRT: lambda: self._onnx_runtime(
-                EngineChoice.ONNXRUNTIME_TENSORRT, Provider.TENSORRT, _the(gpu)
+                EngineChoice.ONNXRUNTIME_TENSORRT, Provider.TENSORRT, _require_gpu(gpu)
             ),
             EngineChoice.ONNXRUNTIME_CUDA: lambda: self._onnx_runtime(
-                EngineChoice.ONNXRUNTIME_CUDA, Provider.CUDA, _the(gpu)
+                EngineChoice.ONNXRUNTIME_CUDA, Provider.CUDA, _require_gpu(gpu)
             ),
             EngineChoice.ONNXRUNTIME_CPU: self.reference,
-            EngineChoice.TORCH: lambda: self._torch(_the(gpu)),
+            EngineChoice.TORCH: lambda: self._torch(_require_gpu(gpu)),
         }
-        best = open_best(self._wish.choice, capabilities, openers)
-        opened = Opened(best.engine, (*self._halves_passed_over, *best.passed_over))
-        log.info("%s runs on %s; passed over: %s", self._wish.name, opened.engine.name, opened.note or "nothing")
+        best = open_best(self._request.choice, capabilities, openers)
+        opened = OpenedEngine(best.engine, (*self._fp16_passed_over, *best.passed_over))
+        log.info("%s runs on %s; passed over: %s", self._request.name, opened.engine.name, opened.note or "nothing")
         if self._share is not None and gpu is not None and opened.engine.name.endswith("-cpu"):
-            # What was tried on the GPU has freed its memory; CUDA's context stays as long as the process.
+            # Engines that failed on the GPU have freed their memory. CUDA's context stays until the process ends.
             self._claim(gpu, CONTEXT_BYTES)
         return opened
 
     def reference(self) -> OnnxRuntimeEngine:
-        """The engine that others are compared with: the float32 graph on the CPU."""
+        """The reference for comparisons: the float32 graph on the CPU."""
         return OnnxRuntimeEngine(self._models.whole, self._models.columns)
 
     def tensorrt(self, gpu: GpuInfo) -> OpenedPlan:
-        """Opens the float16 variant if the bundle has one and it holds on this GPU, else the float32 graph.
+        """Opens the float16 graph if the bundle has one and it passes on this GPU, else the float32 graph.
 
         Raises:
-            EngineError: neither can be had.
+            EngineError: neither of them works.
         """
         share = self._claimed(gpu)
         trt = self._trt if self._trt is not None else _import_tensorrt()
@@ -110,13 +111,13 @@ class Opening:
         reference = self.reference()
 
         def open_(precision: str, model: bytes) -> OpenedPlan:
-            request = self._request(model, precision, gpu, share, trt)
+            request = self._plan_request(model, precision, gpu, share, trt)
             return open_plan(trt, cuda, cache, request, reference)
 
-        return self._first_that_holds(EngineChoice.TENSORRT, open_)
+        return self._best_precision(EngineChoice.TENSORRT, open_)
 
-    def _request(self, model: bytes, precision: str, gpu: GpuInfo, share: MemoryShare, trt: Any) -> PlanRequest:
-        max_batch = self._wish.max_batch
+    def _plan_request(self, model: bytes, precision: str, gpu: GpuInfo, share: MemoryShare, trt: Any) -> PlanRequest:
+        max_batch = self._request.max_batch
         return PlanRequest(
             model_onnx=model,
             columns=self._models.columns,
@@ -128,19 +129,18 @@ class Opening:
         )
 
     def _onnx_runtime(self, choice: EngineChoice, provider: Provider, gpu: GpuInfo) -> Engine:
-        columns, max_batch = self._models.columns, self._wish.max_batch
+        columns, max_batch = self._models.columns, self._request.max_batch
         share_bytes = self._claimed(gpu).engine_bytes
         if provider is Provider.TENSORRT and self._trt is None:
-            with contextlib.suppress(
-                EngineError
-            ):  # its wheel loads the libraries that the provider needs, if it is there
+            # If TensorRT's wheel is installed, its import loads the libraries that the provider needs.
+            with contextlib.suppress(EngineError):
                 _import_tensorrt()
 
         def open_(precision: str, model: bytes) -> Engine:
             limits = GpuLimits(share_bytes, columns, max_batch, precision)
             return self._checked(OnnxRuntimeEngine(model, columns, provider, limits), precision)
 
-        return self._first_that_holds(choice, open_)
+        return self._best_precision(choice, open_)
 
     def _torch(self, gpu: GpuInfo) -> Engine:
         from serving.engines.torch_cuda import COMPILER, TorchEngine
@@ -151,24 +151,24 @@ class Opening:
         def open_(precision: str, model: bytes) -> Engine:
             return self._checked(TorchEngine(model, columns, "cuda", precision, fraction, COMPILER), precision)
 
-        return self._first_that_holds(EngineChoice.TORCH, open_)
+        return self._best_precision(EngineChoice.TORCH, open_)
 
-    def _first_that_holds(self, choice: EngineChoice, open_: Callable[[str, bytes], Found]) -> Found:
-        """The float16 variant, if the bundle has one and it holds on this GPU, else the float32 graph."""
+    def _best_precision(self, choice: EngineChoice, open_: Callable[[str, bytes], Found]) -> Found:
+        """Opens the float16 graph if the bundle has one and it passes on this GPU, else the float32 graph."""
         if self._models.half:
             try:
                 with as_engine_errors(choice.value):
                     return open_("fp16", self._models.half)
             except (EngineError, BundleError) as error:
                 log.warning("%s in float16 is passed over: %s", choice, error)
-                self._halves_passed_over.append(f"{choice}-fp16: {error.message}")
+                self._fp16_passed_over.append(f"{choice}-fp16: {error.message}")
         with as_engine_errors(choice.value):
             return open_("fp32", self._models.whole)
 
     def _checked(self, engine: Engine, precision: str) -> Engine:
         try:
-            engine.warm(self._wish.max_batch)
-            difference = check_parity(engine, self.reference(), self._wish.max_batch, precision)
+            engine.warm(self._request.max_batch)
+            difference = check_parity(engine, self.reference(), self._request.max_batch, precision)
         except BaseException:
             engine.close()
             raise
@@ -176,25 +176,25 @@ class Opening:
         return engine
 
     def _claimed(self, gpu: GpuInfo) -> MemoryShare:
-        """This replica's share, entered in the node's book; once."""
+        """This replica's share. The first call adds it to the node's ledger."""
         if self._share is None:
-            share = memory_share(gpu.memory_bytes, self._wish.vram_gb, self._wish.num_gpus)
+            share = memory_share(gpu.memory_bytes, self._request.vram_gb, self._request.num_gpus)
             self._claim(gpu, share.share_bytes)
             self._share = share
         return self._share
 
     def _claim(self, gpu: GpuInfo, num_bytes: int) -> None:
-        GpuLedger(self._ledger).claim(gpu.uuid, gpu.name, self._wish.name, num_bytes, gpu.memory_bytes)
+        GpuLedger(self._ledger).claim(gpu.uuid, gpu.name, self._request.name, num_bytes, gpu.memory_bytes)
 
 
-def _the(gpu: GpuInfo | None) -> GpuInfo:
-    if gpu is None:  # the driver was asked, and engines that need a GPU are missing without one
+def _require_gpu(gpu: GpuInfo | None) -> GpuInfo:
+    if gpu is None:  # cannot happen: without a GPU, engines that need one are listed as missing
         raise EngineError("there is no GPU")
     return gpu
 
 
 def _import_tensorrt() -> Any:
-    """Only called when the driver has named a GPU."""
+    """Imports TensorRT. Call it only after the driver has listed a GPU."""
     try:
         import tensorrt
     except Exception as error:

@@ -1,8 +1,8 @@
-"""ONNX to a TensorRT plan, on the GPU that will run it; and the same plan with other weights.
+"""Builds a TensorRT plan from an ONNX graph, on the GPU that will run it; or puts other weights into a plan.
 
-Precision is what the graph says (strongly typed): no flag chooses it. ``STRICT_NANS`` matters, because a missing
-feature *is* a NaN here, and without it the builder may take ``x - x`` for 0. TF32 is off, so that float32 stays what
-it says.
+The graph decides the precision (strongly typed networks); no flag does. ``STRICT_NANS`` matters, because a missing
+feature is a NaN here, and without the flag the builder may replace ``x - x`` by 0. TF32 is off, so that float32 keeps
+its precision.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class BuiltPlan:
-    """``timing`` is the builder's timing cache, to make the next build quicker; empty if it gave none."""
+    """``timing`` is the builder's timing cache, which makes the next build faster; empty if there is none."""
 
     plan: bytes
     timing: bytes
@@ -34,12 +34,12 @@ def build_plan(
     Args:
         trt: the module ``tensorrt``.
         model_onnx: a graph ``rows float32[N, columns] -> scores float32[N]``, float16 inside or not.
-        max_batch: the largest batch that the plan must take.
-        workspace_bytes: the most scratch memory that a kernel may ask for.
+        max_batch: the largest batch of the plan.
+        workspace_bytes: the scratch memory that one kernel may use.
         timing: a timing cache of an earlier build on the same GPU.
 
     Raises:
-        EngineError: TensorRT cannot read the graph, or the builder gives nothing.
+        EngineError: TensorRT cannot read the graph, or the builder returns nothing.
     """
     check_version(trt.__version__)
     refuse_external_data(model_onnx)
@@ -55,7 +55,7 @@ def build_plan(
     config.set_flag(trt.BuilderFlag.STRICT_NANS)
     config.clear_flag(trt.BuilderFlag.TF32)
     cache = config.create_timing_cache(timing)
-    if cache is None:  # of another version; an empty one always works
+    if cache is None:  # the cache is of another version; an empty cache always works
         cache = config.create_timing_cache(b"")
     config.set_timing_cache(cache, False)
     name = network.get_input(0).name
@@ -72,9 +72,9 @@ def build_plan(
 
 
 def refit_plan(trt: Any, plan: bytes, model_onnx: bytes) -> bytes | None:
-    """A plan of the same architecture with this model's weights; None if they do not fit it.
+    """Puts this model's weights into a plan of the same architecture. Returns None if they do not fit.
 
-    Takes milliseconds where a build takes many seconds, and keeps the kernels that were chosen.
+    A refit takes milliseconds, a build many seconds. The refitted plan keeps the chosen kernels.
     """
     refuse_external_data(model_onnx)
     logger = Logger(trt)
@@ -93,7 +93,7 @@ def refit_plan(trt: Any, plan: bytes, model_onnx: bytes) -> bytes | None:
 
 
 def _network_flags(trt: Any) -> int:
-    """Strongly typed; TensorRT 11 knows no other kind and may drop the flag."""
+    """The flag for a strongly typed network. TensorRT 11 has only such networks and may drop the flag."""
     flag = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 

@@ -1,4 +1,4 @@
-"""From a model to a TensorRT engine that answers as it should: cached, refitted or built, and always compared.
+"""From a model to a TensorRT engine: its plan is cached, refitted or built, and always compared with the reference.
 
 cached and signed? --yes--> open, compare --ok--> serve
       | no                        | not ok: discard
@@ -7,7 +7,7 @@ plan of the same architecture? -> refit, open, compare --ok--> keep, serve
       | no, or not ok
       v
 build, open, compare --ok--> keep, serve
-      | not ok: build once more, without the timing cache; then give up, and a lesser engine serves
+      | not ok: build once more, without the timing cache; if that fails, the next engine serves
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Origin(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlanRequest:
-    """What is to run, and where. ``workspace_bytes`` is for building, ``budget_bytes`` for everything when serving."""
+    """The model and its limits. ``workspace_bytes`` limits a kernel; ``budget_bytes`` limits the engine that serves."""
 
     model_onnx: bytes
     columns: int
@@ -54,7 +54,7 @@ class PlanRequest:
 
 @dataclass(frozen=True, slots=True)
 class OpenedPlan:
-    """A warm engine, and the key of its plan. ``difference`` is the largest one from the reference."""
+    """A warm engine and the key of its plan. ``difference`` is the largest one from the reference."""
 
     engine: TensorRtEngine
     origin: Origin
@@ -63,10 +63,10 @@ class OpenedPlan:
 
 
 def open_plan(trt: Any, cuda: Cuda, cache: EngineCache, request: PlanRequest, reference: Engine) -> OpenedPlan:
-    """Opens the best plan that there is, or makes one; one process at a time does so for a key.
+    """Opens a plan from the cache, or makes one. A lock lets one process at a time do so for a key.
 
     Raises:
-        EngineError: TensorRT cannot run this model here, or not as the reference does.
+        EngineError: TensorRT cannot run this model here, or its scores differ from the reference.
     """
     with cache.locked(request.key):
         return _open_locked(trt, cuda, cache, request, reference)
@@ -81,11 +81,11 @@ def _open_locked(trt: Any, cuda: Cuda, cache: EngineCache, request: PlanRequest,
         except EngineError as error:
             log.warning("the cached plan is discarded: %s", error)
             cache.discard(key)
-    relative = cache.relative(key)
-    if relative is not None:
+    same_architecture = cache.same_architecture(key)
+    if same_architecture is not None:
         try:
             with as_engine_errors("TensorRT"):
-                refitted = refit_plan(trt, relative, request.model_onnx)
+                refitted = refit_plan(trt, same_architecture, request.model_onnx)
             if refitted is not None:
                 return _keep(cache, key, refitted, _try(trt, cuda, refitted, Origin.REFITTED, request, reference))
         except EngineError as error:
@@ -101,7 +101,7 @@ def _open_locked(trt: Any, cuda: Cuda, cache: EngineCache, request: PlanRequest,
 
 
 def _build(trt: Any, cache: EngineCache, request: PlanRequest, with_timing: bool) -> bytes:
-    """Builds; the second time without measurements of kernels, which may have been what led astray."""
+    """Builds a plan. The second build ignores the timing cache, which may have caused the failure."""
     timing = cache.timing(request.key) if with_timing else b""
     with as_engine_errors("TensorRT"):
         built = build_plan(trt, request.model_onnx, request.columns, request.max_batch, request.workspace_bytes, timing)

@@ -1,4 +1,4 @@
-"""What this process could run a model on. The driver is asked first; a library of CUDA is only looked for after it."""
+"""The engines that this process can use. It asks the driver first, and looks for CUDA's libraries only after that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MISSING = {
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """GPUs, and for each engine that cannot be used why not; an engine that is not named there may be tried."""
+    """The GPUs, and why an engine cannot be used. An engine that is absent from ``missing`` may be tried."""
 
     gpu: GpuProbe
     missing: dict[EngineChoice, str] = field(default_factory=dict)
@@ -36,10 +36,10 @@ def probe_capabilities(
     """Looks for engines without loading any of them.
 
     Args:
-        num_gpus: the replica's share; without one nobody is asked.
+        num_gpus: the replica's share of a GPU. With 0, the driver is not asked.
         probe: asks the driver.
-        providers: the names of ONNX Runtime's providers.
-        is_installed: whether a module is there, and not a build for CPUs only; it is not imported.
+        providers: returns the names of ONNX Runtime's providers.
+        is_installed: whether a module is installed and is not a build for CPUs only. Does not import it.
     """
     gpus = probe() if num_gpus > 0 else GpuProbe(reason="no GPU was asked for")
     if not gpus.gpus:
@@ -56,7 +56,7 @@ def probe_capabilities(
 
 
 def versions() -> dict[str, str]:
-    """The installed versions of what engines are made of, for reports."""
+    """The installed versions of the libraries that engines use, for reports."""
     found = {}
     for name in ("tensorrt", "onnxruntime", "onnxruntime-gpu", "torch", "onnx"):
         try:

@@ -1,8 +1,8 @@
-"""Refuses models that reach outside their own bytes.
+"""Refuses models that read data outside their own bytes.
 
-An ONNX tensor may say that its values lie in another file, at any path. Such a file is not covered by the hash that
-was checked, and a path is a way to read files that are none of the model's business. Bundles carry their weights
-inside the model, so external data has no good use here.
+An ONNX tensor may keep its values in another file, at any path. The hash that was checked does not cover that file, and
+the path may lead to any file of this machine. Bundles keep their weights inside the model, so they need no external
+data.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from divisions.errors import BundleError
 
 
 def refuse_external_data(model: bytes) -> None:
-    """Parses an ONNX model and walks all of its tensors, those of sub-graphs and functions included.
+    """Parses an ONNX model and checks all of its tensors, including those of sub-graphs and functions.
 
     Raises:
         BundleError: the bytes are no ONNX model, or a tensor's values lie outside of them.
     """
-    # onnx costs 0.1 s at import; only a process that loads a model should pay it.
+    # The import is slow. Only a process that loads a model should pay for it.
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -55,7 +55,7 @@ def _graph_tensors(graph: Any) -> Iterator[Any]:
 
 def _node_tensors(node: Any) -> Iterator[Any]:
     for attribute in node.attribute:
-        # An absent field reads as an empty message, so there is nothing to ask first.
+        # An absent field reads as an empty message, so no check is needed.
         yield attribute.t
         yield from attribute.tensors
         for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):

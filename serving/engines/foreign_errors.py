@@ -1,4 +1,4 @@
-"""Errors of libraries that are not ours, turned into ours, so that the next engine gets its turn."""
+"""Turns errors of other libraries into our own, so that the next engine can be tried."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ log = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def as_engine_errors(library: str) -> Iterator[None]:
-    """Lets our own errors through and turns every other into an `EngineError` that names its class.
+    """Lets our own errors through. Turns every other error into an `EngineError` that names its class.
 
-    The libraries of GPUs have no common base but `Exception`: TensorRT's bindings raise ``TypeError`` where a
-    constructor got a null pointer, ONNX Runtime and PyTorch each have classes of their own for memory that is full.
+    The errors of GPU libraries have no common base but `Exception`. TensorRT's bindings raise ``TypeError`` where a
+    constructor got a null pointer. ONNX Runtime and PyTorch each have their own classes for full memory.
     """
     try:
         yield
@@ -30,5 +30,5 @@ def as_engine_errors(library: str) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What fits on a line of a message."""
+    """The first line of an error's text, cut to `MAX_CHARS`."""
     return str(error).strip().partition("\n")[0][:MAX_CHARS]

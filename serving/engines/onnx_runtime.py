@@ -1,18 +1,10 @@
 """ONNX Runtime as an engine: on the CPU, or on one NVIDIA GPU with its CUDA or TensorRT provider.
 
-Measured on two cores with an MLP of 32-256-256-128-1, microseconds per call:
+One input buffer and one output buffer are bound once for each batch size. Of the four ways to call a session (``run``,
+a new binding per call, ``run_with_ort_values``, a kept binding) this is the fastest.
 
-==================================  ======  =======  ========
-way to call                          1 row  32 rows  256 rows
-==================================  ======  =======  ========
-``session.run``                        8.3     37.9       248
-a new I/O binding for each call       10.6     40.0       252
-``run_with_ort_values``               37.3     68.3       280
-binding kept per batch size, copies    7.0     36.0       247
-==================================  ======  =======  ========
-
-So one input and one output buffer are bound once for every batch size that occurs. One thread and no spinning:
-replicas share the machine with gateways, and a spinning thread would take their core for nothing.
+A session has one thread and does not spin. Replicas share the machine with gateways, and a spinning thread would take
+their core.
 """
 
 from __future__ import annotations
@@ -41,7 +33,7 @@ class Provider(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GpuLimits:
-    """What the provider may take of the GPU. ``precision`` is the graph's, for people."""
+    """How much of the GPU the provider may use. ``precision`` is the graph's; it is only shown."""
 
     memory_bytes: int
     columns: int
@@ -75,7 +67,7 @@ class OnnxRuntimeEngine:
         self._rows_BF = np.zeros((max_batch, self.columns), np.float32)
         self._scores_B = np.zeros(max_batch, np.float32)
         for rows in batch_buckets(max_batch):
-            # Through `run` first: a result that does not fit float32[N] gets a message there, not a bound buffer.
+            # First with `run`: it shows a result of another shape or type, which a bound buffer would hide.
             plain = self._session.run([self._output], {self._input: self._rows_BF[:rows]})[0]
             if plain.shape != (rows,) or plain.dtype != np.float32:
                 raise BundleError(
@@ -95,7 +87,7 @@ class OnnxRuntimeEngine:
         return self._scores_B[:rows].copy()
 
     def close(self) -> None:
-        """The session's memory, its arena on a GPU included, goes with the session."""
+        """Drops the session. Its memory goes with it, including its arena on a GPU."""
         self._bindings.clear()
         self._session = None
 
@@ -109,11 +101,12 @@ class OnnxRuntimeEngine:
 
 
 def provider_options(provider: Provider, limits: GpuLimits | None) -> list[tuple[str, dict[str, str]]]:
-    """What ONNX Runtime is told about providers. The arena grows by what is asked for and ends at the replica's share.
+    """ONNX Runtime's options for its providers. The arena grows as needed, up to the replica's share.
 
-    The TensorRT provider hands what it cannot run to the CUDA provider, which then needs the same cap; its own
-    workspace is a quarter of the share. One explicit profile from 1 row to ``max_batch``: without it, TensorRT builds
-    again whenever a larger batch comes. It keeps no cache on disk, because it would read one that nobody has signed.
+    The TensorRT provider passes nodes that it cannot run to the CUDA provider, so both get the same limit. Its
+    workspace is a quarter of the share. It gets one explicit profile from 1 row to ``max_batch``; without a profile,
+    TensorRT builds again for each larger batch. It keeps no cache on disk, because it would load cache files without a
+    signature.
     """
     if provider is Provider.CPU or limits is None:
         return [(provider.value, {})]
@@ -160,10 +153,10 @@ def _open_session(model: bytes, provider: Provider, limits: GpuLimits | None) ->
 
 
 def _load_libraries(onnxruntime: Any) -> None:
-    """Loads CUDA and cuDNN from NVIDIA's wheels, where ONNX Runtime does not look for them by itself.
+    """Loads CUDA and cuDNN from NVIDIA's wheels. ONNX Runtime does not look there by itself.
 
-    It prints what it does not find there. That is no news: the libraries may be the system's, and if they are
-    nowhere, the provider does not open.
+    ONNX Runtime prints each library that it does not find there. The output is dropped: the libraries may be the
+    system's. If they are missing altogether, the provider does not open, and that is reported.
     """
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is not None:

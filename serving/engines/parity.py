@@ -1,7 +1,7 @@
-"""Whether an engine answers as the reference does: ONNX Runtime on the CPU, with the graph in float32.
+"""Whether an engine gives the same scores as the reference: ONNX Runtime on the CPU, with the graph in float32.
 
-The trainer compared that graph with PyTorch. A GPU's engine is compared with it once more, on the machine that is to
-serve, because kernels differ from one GPU and library version to the next.
+The trainer has compared that graph with PyTorch. An engine on a GPU is compared with it again on the machine that
+serves, because kernels differ between GPUs and between versions of a library.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from divisions.errors import EngineError
 from serving.engines.protocol import Engine, FloatArray, batch_buckets
 
 TOLERANCE = {"fp32": 1e-4, "fp16": 5e-3}
-"""Largest difference of two probabilities. Without TF32, float32 sums in another order differ by 1e-6 or so, and ten
-times that behind deep bodies; float16 has the tolerance that the trainer judged the graph by."""
+"""Largest allowed difference of two probabilities. Without TF32, float32 sums in another order differ by about 1e-6,
+and by ten times that after many layers. For float16 it is the tolerance that the trainer used."""
 NUM_RANDOM = 256
 
 
 def probe_rows(columns: int, seed: int = 0, num_random: int = NUM_RANDOM) -> FloatArray:
-    """Rows float32[N, columns] of every magnitude, with holes, of nothing but holes, and of extremes."""
+    """Rows ``float32[N, columns]``: values of every magnitude, some missing, all missing, and extremes."""
     rng = np.random.default_rng(seed)
     random_NF = rng.normal(size=(num_random, columns)) * 10.0 ** rng.uniform(-3, 6, columns)
     # Categories are small whole numbers.
@@ -50,10 +50,10 @@ def check_parity(engine: Engine, reference: Engine, max_batch: int, precision: s
 
 
 def _difference(actual_B: FloatArray, expected_B: FloatArray) -> float:
-    """The largest difference, in units of the expected value where that is beyond 1; infinite if only one is a number.
+    """The largest difference, relative to the expected value where that is above 1.
 
-    Models of ours answer every row with a probability; others may answer holes and extremes with NaN or infinity,
-    and then a faithful engine does so too.
+    It is infinite where only one of the two is a number. Our own models give a probability for every row. Other models
+    may give NaN or infinity for missing and extreme values; a correct engine then gives the same.
     """
     is_same_B = (actual_B == expected_B) | (np.isnan(actual_B) & np.isnan(expected_B))
     with np.errstate(all="ignore"):

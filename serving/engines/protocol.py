@@ -1,8 +1,7 @@
-"""What an engine is: the thing that turns a batch of rows into scores."""
+"""The interface of an engine: it turns a batch of rows into scores."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -14,12 +13,12 @@ FloatArray = NDArray[np.float32]
 class Engine(Protocol):
     """One model, loaded and ready.
 
-    An engine has buffers of its own and is not re-entrant: whoever owns it runs one batch at a time.
+    An engine has its own buffers and is not re-entrant: its owner runs one batch at a time.
     """
 
     @property
     def name(self) -> str:
-        """Library, device and on a GPU the precision, such as ``onnxruntime-cuda-fp16``; shown to people."""
+        """Library, device and, on a GPU, precision; such as ``onnxruntime-cuda-fp16``. It is only shown."""
         ...
 
     @property
@@ -28,7 +27,7 @@ class Engine(Protocol):
         ...
 
     def warm(self, max_batch: int) -> None:
-        """Prepares every batch size up to ``max_batch``, so that no request pays for a first time.
+        """Prepares every batch size up to ``max_batch``, so that no request waits for a first run.
 
         Raises:
             BundleError: the model does not answer ``float32[N, F]`` with ``float32[N]``.
@@ -40,7 +39,7 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Gives back what it holds of a GPU; it cannot run any more."""
+        """Frees its memory on a GPU. It cannot run after that."""
         ...
 
 
@@ -53,23 +52,3 @@ def batch_buckets(max_batch: int) -> tuple[int, ...]:
     if max_batch < 1:
         raise ValueError(f"max_batch must be at least 1, got {max_batch}")
     return (*(1 << bit for bit in range((max_batch - 1).bit_length())), max_batch)
-
-
-class FunctionEngine:
-    """An engine out of a function: the fake for tests."""
-
-    name = "function"
-
-    def __init__(self, columns: int, function: Callable[[FloatArray], FloatArray]) -> None:
-        self.columns = columns
-        self._function = function
-
-    def warm(self, max_batch: int) -> None:
-        for rows in batch_buckets(max_batch):
-            self.run(np.zeros((rows, self.columns), np.float32))
-
-    def run(self, rows_NF: FloatArray) -> FloatArray:
-        return self._function(rows_NF)
-
-    def close(self) -> None:
-        """It holds nothing."""

@@ -1,10 +1,10 @@
 """Which engine a replica uses, and why not a better one.
 
-    auto:    tensorrt -> onnxruntime-cuda -> onnxruntime-cpu: the first that is there, opens, warms up and answers as
-             the reference does; each that was passed over leaves a reason
-    forced:  that one, or the replica does not start
+    auto:    tensorrt -> onnxruntime-cuda -> onnxruntime-cpu: the first one that is installed, opens, warms up and gives
+             the scores of the reference. Each engine that was passed over has a reason.
+    forced:  the named engine, or the replica does not start
 
-The reasons are logged, stand in ``divisions status`` (`ReplicaAddress.engine_note`) and in the metric
+The reasons are logged. ``divisions status`` shows them (`ReplicaAddress.engine_note`), and so does the metric
 ``divisions_engine_replicas``.
 """
 
@@ -24,19 +24,19 @@ LADDER = (EngineChoice.TENSORRT, EngineChoice.ONNXRUNTIME_CUDA, EngineChoice.ONN
 log = logging.getLogger(__name__)
 
 Openers = Mapping[EngineChoice, Callable[[], Engine]]
-"""For each engine, how to open it: warm and compared, or an error."""
+"""How to open each engine. The result is warm and was compared with the reference; otherwise an error is raised."""
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """An engine, and for each better one why it was passed over; no reasons when the best was taken."""
+class OpenedEngine:
+    """An engine, and why each better one was passed over. There are no reasons when the best was taken."""
 
     engine: Engine
     passed_over: tuple[str, ...] = ()
 
     @property
     def note(self) -> str:
-        """The reasons as one line, engines with the same reason together."""
+        """The reasons as one line. Engines with the same reason stand together."""
         by_reason: dict[str, list[str]] = {}
         for text in self.passed_over:
             engine, _, reason = text.partition(": ")
@@ -44,11 +44,11 @@ class Opened:
         return "; ".join(f"{', '.join(engines)}: {reason}" for reason, engines in by_reason.items())
 
 
-def rungs(wanted: EngineChoice, capabilities: Capabilities) -> tuple[tuple[EngineChoice, ...], tuple[str, ...]]:
-    """The engines to try, best first, and why better ones need not be tried.
+def candidates(wanted: EngineChoice, capabilities: Capabilities) -> tuple[tuple[EngineChoice, ...], tuple[str, ...]]:
+    """The engines to try, best first, and why better ones are not among them.
 
     Raises:
-        EngineUnavailableError: the version insists on one that is not there.
+        EngineUnavailableError: the version demands an engine that is not available.
     """
     if wanted is not EngineChoice.AUTO:
         if wanted in capabilities.missing:
@@ -60,16 +60,16 @@ def rungs(wanted: EngineChoice, capabilities: Capabilities) -> tuple[tuple[Engin
     )
 
 
-def open_best(wanted: EngineChoice, capabilities: Capabilities, openers: Openers) -> Opened:
+def open_best(wanted: EngineChoice, capabilities: Capabilities, openers: Openers) -> OpenedEngine:
     """Opens the best engine that works.
 
     Raises:
-        EngineUnavailableError: the version insists on one that does not work here.
-        OverCommitError: the GPU has no room for this replica: a lesser engine on it would have none either, and
-            falling back to the CPU in silence would hide a mistake in the file.
-        BundleError: not even the CPU can run the model.
+        EngineUnavailableError: the version demands an engine that does not work here.
+        OverCommitError: the GPU has no room for this replica. Another engine on that GPU would have no room either, and
+            a silent fallback to the CPU would hide a mistake in the pipeline file.
+        BundleError: the CPU cannot run the model either.
     """
-    ladder, passed_over = rungs(wanted, capabilities)
+    ladder, passed_over = candidates(wanted, capabilities)
     reasons = list(passed_over)
     for engine in ladder:
         try:
@@ -84,8 +84,8 @@ def open_best(wanted: EngineChoice, capabilities: Capabilities, openers: Openers
             log.warning("%s is passed over: %s", engine, error)
             reasons.append(f"{engine}: {error.message}")
             continue
-        return Opened(opened, tuple(reasons))
-    raise AssertionError("the last rung returns or raises")
+        return OpenedEngine(opened, tuple(reasons))
+    raise AssertionError("the last engine returns or raises")
 
 
 def _unavailable(wanted: EngineChoice, reason: str) -> EngineUnavailableError:

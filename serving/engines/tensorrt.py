@@ -1,21 +1,22 @@
 """A TensorRT plan as an engine: one CUDA graph per batch bucket, pinned buffers, one stream per thread.
 
-A small model is launch-bound on a GPU: some twenty kernels of a few microseconds each, and as long again to launch
-them one by one. So everything that a batch costs (rows to the GPU, the kernels, scores back) is captured once per
-bucket as a CUDA graph and launched with one call. A batch is padded up to the next bucket.
+A small model is launch-bound on a GPU: it has some twenty kernels of a few microseconds each, and launching them one by
+one takes as long again. So all steps of a batch (rows to the GPU, kernels, scores back) are captured once per bucket as
+a CUDA graph. One call then launches the graph. A batch is padded up to the next bucket.
 
-What follows from TensorRT's documentation, and is done in this order in `_Bucket`:
+These rules come from TensorRT's documentation. `_Bucket` follows them in this order:
 
-1. A captured graph is bound to its execution context's shapes and addresses; changing the context afterwards makes the
-   graph undefined. Hence one context per bucket, set up once and never touched again.
+1. A captured graph is bound to the shapes and addresses of its execution context. Changing the context later makes the
+   graph undefined. So each bucket has its own context, which is set up once and never changed.
 2. Contexts of one lane never run at the same time, so they share one block of activation memory (``USER_MANAGED``).
-3. Profile, then shapes, then addresses, then one run outside of a capture, which does what is put off to the first
-   run; only then the capture.
-4. A context belongs to one thread at a time. Each thread has a lane of its own; `warm` prepares one for the thread
-   that calls it and one more, because a replica runs batches on its event loop and on the engine's thread.
+3. The order is: profile, shapes, addresses, one run without a capture, capture. The first run does work that TensorRT
+   defers until then.
+4. One thread may use a context at a time. Each thread has its own lane. `warm` prepares two lanes, because a replica
+   runs batches on its event loop and on the engine's thread.
 
-The module ``tensorrt`` is an argument, here and in `serving.compile.plan_builder`: `serving.compile.opening` imports
-it once the driver has named a GPU, and tests pass a fake. 10.13 or newer is needed; what is used of 11.x is the same.
+The module ``tensorrt`` is an argument, here and in `serving.compile.plan_builder`. `serving.compile.opening` imports it
+after the driver has listed a GPU; tests pass a fake. Version 10.13 or newer is needed. The calls used here are the same
+in 11.x.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ProfileRange:
-    """Batch sizes that one optimisation profile covers; kernels are chosen for ``best``."""
+    """Batch sizes that one optimisation profile covers. TensorRT chooses kernels for ``best``."""
 
     least: int
     best: int
@@ -49,7 +50,7 @@ class ProfileRange:
 
 
 def profile_ranges(max_batch: int) -> tuple[ProfileRange, ...]:
-    """One set of profiles for every bucket: single rows, small batches, large ones. Each costs a build of its own.
+    """The profiles of all buckets: single rows, small batches, large batches. Each profile lengthens the build.
 
     >>> [(one.least, one.best, one.most) for one in profile_ranges(256)]
     [(1, 1, 1), (2, 32, 32), (33, 256, 256)]
@@ -67,7 +68,7 @@ def check_version(version: str) -> None:
 
 
 class Logger:
-    """TensorRT's messages into ours; ``last_error`` explains what a call that returned nothing does not."""
+    """Passes TensorRT's messages to our log. ``last_error`` explains a call that returned nothing."""
 
     def __init__(self, trt: Any) -> None:
         class Forward(trt.ILogger):  # type: ignore[misc]  # the base class comes from the argument
@@ -92,23 +93,23 @@ class Logger:
 class TensorRtEngine:
     """Runs a plan ``rows float32[N, F] -> scores float32[N]``.
 
-    The caller must have asked the driver for a GPU first (`serving.engines.cuda_driver.probe_gpus`): creating a
-    ``Runtime`` without a driver ends the process.
+    The caller must first ask the driver for a GPU (`serving.engines.cuda_driver.probe_gpus`): creating a ``Runtime``
+    without a driver ends the process.
     """
 
     def __init__(self, plan: bytes, columns: int, cuda: Cuda, precision: str, budget_bytes: int, trt: Any) -> None:
-        """Deserialises a plan whose signature was checked.
+        """Deserialises a plan. The caller has checked its signature.
 
         Args:
-            plan: what `serving.compile.plan_builder` built on this very GPU.
+            plan: built by `serving.compile.plan_builder` on this GPU.
             columns: F.
             cuda: the GPU.
-            precision: for people, ``fp32`` or ``fp16``.
-            budget_bytes: all the GPU memory that this engine may use.
+            precision: ``fp32`` or ``fp16``; it is only shown.
+            budget_bytes: the GPU memory that this engine may use.
             trt: the module ``tensorrt``.
 
         Raises:
-            EngineError: the plan is of another TensorRT or GPU, takes other rows, or does not fit the budget.
+            EngineError: the plan is for another TensorRT or GPU, takes other rows, or does not fit the budget.
         """
         self.name = f"tensorrt-{precision}"
         self.columns = columns
@@ -122,7 +123,7 @@ class TensorRtEngine:
         check_version(trt.__version__)
         cuda.enter()
         self._logger = Logger(trt)
-        # The logger must outlive the runtime, and the runtime its engine.
+        # The logger must outlive the runtime. The runtime must outlive its engine.
         self._runtime = trt.Runtime(self._logger.native)
         self.native = self._runtime.deserialize_cuda_engine(plan)
         if self.native is None:
@@ -151,7 +152,7 @@ class TensorRtEngine:
         return np.concatenate([lane.run(part) for part in parts])
 
     def close(self) -> None:
-        """Gives back all memory but the plan's own."""
+        """Frees all memory except the plan's."""
         for lane in (*(lane for _, lane in self._owned), *self._spare):
             lane.close()
         self._mine = threading.local()
@@ -160,7 +161,7 @@ class TensorRtEngine:
         self._max_batch = 0
 
     def _claim(self, rows: int) -> _Lane:
-        """Gives this thread a lane: a spare one, that of a thread which has ended, or a new one."""
+        """Gives this thread a lane: a spare one, the lane of a thread that has ended, or a new one."""
         if not self._max_batch:
             self.warm(rows)
             warmed: _Lane = self._mine.lane
@@ -215,7 +216,7 @@ class _Lane:
             raise
 
     def run(self, rows_NF: FloatArray) -> FloatArray:
-        """Runs up to ``max_batch`` rows; what pads the batch is whatever was there before, and is cut off again."""
+        """Runs up to ``max_batch`` rows. Old values pad the batch; their scores are cut off."""
         rows = len(rows_NF)
         bucket = next(bucket for bucket in self.buckets if bucket.rows >= rows)
         self.rows_BF[:rows] = rows_NF
@@ -229,7 +230,7 @@ class _Lane:
     def close(self) -> None:
         for graph in self._graphs:
             self._cuda.destroy_graph(graph)
-        self.buckets.clear()  # contexts go before the memory that they compute in
+        self.buckets.clear()  # contexts must go before their memory
         for address in self._device:
             self._cuda.free(address)
         for address in self._pinned:
@@ -241,7 +242,7 @@ class _Lane:
         return self._device[-1]
 
     def _pin(self, shape: tuple[int, ...]) -> tuple[int, FloatArray]:
-        """Host memory that the GPU reads by itself, and the same memory as an array."""
+        """Pinned host memory, which the GPU reads directly: its address, and the memory as an array."""
         num_bytes = int(np.prod(shape)) * FLOAT_BYTES
         address = self._cuda.allocate_pinned(num_bytes)
         self._pinned.append(address)
@@ -252,7 +253,7 @@ class _Lane:
 
 
 class _Bucket:
-    """One batch size: an execution context that is set up once, and the graph that was captured from it."""
+    """One batch size: an execution context that is set up once, and the graph captured from it."""
 
     def __init__(self, engine: TensorRtEngine, trt: Any, lane: _Lane, rows: int, activation: tuple[int, int]) -> None:
         self.rows = rows
@@ -264,7 +265,7 @@ class _Bucket:
             raise EngineError(f"TensorRT cannot create an execution context for {rows} rows")
 
     def prepare(self, cuda: Cuda) -> None:
-        """Sets the context up, runs it once, and captures the graph; without a graph it is run call by call."""
+        """Sets up the context, runs it once, and captures the graph. If that fails, batches run call by call."""
         engine, lane, context = self._engine, self._lane, self._context
         profile = _profile_for(engine.native, engine.input, self.rows)
         if not context.set_optimization_profile_async(profile, lane.stream):
@@ -302,7 +303,7 @@ class _Bucket:
         cuda.copy_to_host(lane.scores_host, lane.scores_device, self.rows * FLOAT_BYTES, lane.stream)
 
     def _end_broken_capture(self, cuda: Cuda) -> None:
-        """A stream stays in capture until it is ended, also when the capture has failed."""
+        """Ends a failed capture. The stream would otherwise stay in capture mode."""
         try:
             cuda.destroy_graph(cuda.end_capture(self._lane.stream))
         except EngineError as error:

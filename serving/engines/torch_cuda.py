@@ -1,10 +1,10 @@
 """PyTorch as an engine: the ONNX graph compiled by torch, on a GPU captured as one CUDA graph per batch bucket.
 
-For machines that have PyTorch with CUDA but neither TensorRT nor ONNX Runtime with CUDA. The graph is read once into a
-list of steps; it knows the operators that our exporter writes, and refuses a graph that has others. `torch.compile`
-fuses the feature transform's many small steps into a few kernels; where it does not work (it needs Triton and a C
-compiler), the steps are captured as they are. This is the only module of serving that imports torch, and only when a
-version insists on it (`serving.engine: torch`).
+This engine is for machines that have PyTorch with CUDA, but neither TensorRT nor ONNX Runtime with CUDA. It reads the
+graph once into a list of steps. It knows the operators that our exporter writes, and refuses a graph with others.
+`torch.compile` fuses the many small steps of the feature transform into a few kernels. It needs Triton and a C
+compiler; without them the steps are captured as they are. Only this module of serving imports torch, and only when a
+version demands it (`serving.engine: torch`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from serving.engines.foreign_errors import first_line
 from serving.engines.protocol import FloatArray, batch_buckets
 
 WARM_RUNS = 3
-"""Runs on a side stream before a capture, as PyTorch's documentation asks: libraries set themselves up in them."""
+"""Runs on a side stream before a capture, as PyTorch's documentation asks. Libraries initialise themselves in them."""
 
 COMPILER = "inductor"
 """Torch's own name for its compiler to Triton."""
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One operator: which values it takes, which one it makes."""
+    """One operator, the names of its inputs, and the name of its output."""
 
     run: Callable[..., Any]
     inputs: tuple[str, ...]
@@ -63,8 +63,8 @@ class TorchEngine:
             model: an ONNX file.
             columns: F.
             device: ``cuda`` or ``cpu``.
-            precision: the graph's, for people.
-            memory_fraction: the most of the GPU's memory that torch's allocator may take.
+            precision: the graph's; it is only shown.
+            memory_fraction: the share of the GPU's memory that torch's allocator may take.
             compiler: a backend of `torch.compile`; empty for none.
 
         Raises:
@@ -101,7 +101,7 @@ class TorchEngine:
         self._buckets = batch_buckets(max_batch)
         if self._compiler:
             self._quick = self._compiled()
-        # The largest first: all graphs share one pool of memory, and the smaller ones fit into what is there.
+        # The largest first: all graphs share one pool of memory, and smaller ones then fit into it.
         for rows in reversed(self._buckets):
             scores = self._quick(self._torch.zeros((rows, self.columns), device=self._device))
             if tuple(scores.shape) != (rows,) or scores.dtype != self._torch.float32:
@@ -117,7 +117,7 @@ class TorchEngine:
         bucket = next((size for size in self._buckets if size >= rows), 0)
         captured = self._graphs.get(bucket)
         if captured is None:
-            # A frame's rows are read-only, which torch cannot express.
+            # A frame's rows are read-only, which torch does not support.
             scores = self._quick(self._torch.from_numpy(rows_NF.copy()).to(self._device))
             return np.asarray(scores.cpu().numpy(), np.float32).copy()
         captured.host_rows[:rows] = rows_NF
@@ -140,21 +140,21 @@ class TorchEngine:
         return values[self._output]
 
     def _compiled(self) -> Callable[[Any], Any]:
-        """The steps as torch compiles them: once for one row, once for any other number."""
-        _keep_kernels_to_ourselves()
+        """The steps, compiled by torch: once for one row, and once for any other number of rows."""
+        _use_private_kernel_cache()
         try:
             forward: Callable[[Any], Any] = self._torch.compile(self._forward, fullgraph=True, backend=self._compiler)
             for rows in self._buckets:
                 forward(self._torch.zeros((rows, self.columns), device=self._device))
-        except Exception as error:  # noqa: BLE001  # whatever it lacks, the model runs without it
+        except Exception as error:  # noqa: BLE001  # the model runs without it, too
             log.warning("torch cannot compile the model, its steps run one by one: %s", first_line(error))
             return self._forward
         return forward
 
     def _capture(self, rows: int) -> _Captured:
-        """Captures rows to the GPU, the kernels, and scores back.
+        """Captures three steps: rows to the GPU, kernels, scores back.
 
-        Graphs may share a pool because no two run at the same time and nothing on the GPU outlives a run.
+        Graphs may share a pool, because no two run at the same time and no value on the GPU outlives a run.
         """
         torch = self._torch
         host_rows = torch.zeros((rows, self.columns), pin_memory=True)
@@ -185,10 +185,11 @@ class _Captured:
 
 
 @functools.cache
-def _keep_kernels_to_ourselves() -> None:
-    """A folder for this process's compiled kernels, gone with it; for those who have not chosen another.
+def _use_private_kernel_cache() -> None:
+    """Makes a private folder for compiled kernels, and removes it at exit. Folders that the user has set stay in use.
 
-    Torch's own choice has a name in the temporary folder that anybody can guess, and what lies there is run.
+    Torch's default is a folder with a predictable name in the temporary folder. Another user could put code there, and
+    torch would run it.
     """
     folder = Path(tempfile.mkdtemp(prefix="divisions-torch-"))  # mode 0700
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -231,8 +232,8 @@ _Maker = Callable[[Mapping[str, Any], Sequence[str]], Callable[..., Any]]
 
 
 def _operators(torch: Any, arrays: Mapping[str, np.ndarray]) -> dict[str, _Maker]:
-    """How each ONNX operator is run. Shapes and axes are constants of the graph and are read here, once: reading them
-    from the GPU while it runs would end a capture."""
+    """How to run each ONNX operator. Shapes and axes are constants of the graph and are read here once, because reading
+    them from the GPU during a capture would end the capture."""
 
     def plain(function: Callable[..., Any]) -> _Maker:
         return lambda _attributes, _names: function

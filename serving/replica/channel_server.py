@@ -1,7 +1,7 @@
 """A replica's end of the data channel: an asyncio server that speaks `divisions.wire`.
 
-One connection is one gateway. It says HELLO first; then each REQUEST is answered by one REPLY. A peer that sends
-nonsense, stops reading or goes away costs itself its connection, and nobody else anything.
+One connection is one gateway. The gateway sends HELLO first; then each REQUEST gets one REPLY. A peer that sends
+invalid frames, stops reading or disconnects loses its own connection. Other connections are not affected.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from serving.replica.runner import BatchRunner, measure_inline_rows
 
 HANDSHAKE_TIMEOUT_S = 5.0
 HANDSHAKE_FRAME_BYTES = 1024
-"""A peer that has not proved itself may not make us hold more than this."""
+"""Before the handshake, a peer may make us buffer no more than this."""
 MAX_CONNECTIONS = 256
 MAX_PENDING = 64
-"""Batches that one connection may have waiting for the engine before we stop reading from it."""
+"""Batches of one connection that may wait for the engine. At this number we stop reading from it."""
 TICK_S = 0.25
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ChannelConfig:
-    """What a channel tells and asks of its peers. ``token`` must match on TCP, and on a Unix socket if one is sent."""
+    """Sent to peers in the handshake. ``token`` must match on TCP, and on a Unix socket if the peer sends one."""
 
     version: str
     max_batch: int
@@ -48,7 +48,7 @@ class ChannelConfig:
 
 
 class ChannelServer:
-    """Serves one engine on a Unix socket and, if asked to, on a TCP port."""
+    """Serves one engine on a Unix socket and, optionally, on a TCP port."""
 
     def __init__(self, engine: Engine, config: ChannelConfig, now_s: Callable[[], float]) -> None:
         self.config = config
@@ -64,11 +64,11 @@ class ChannelServer:
         self._ticker: asyncio.TimerHandle | None = None
 
     async def start(self, unix_path: Path | None, tcp: tuple[str, int] | None = None) -> str:
-        """Warms the engine, then listens; returns the TCP address as ``host:port``, or nothing.
+        """Warms the engine, then listens. Returns the TCP address as ``host:port``, or an empty text without TCP.
 
         Raises:
-            ChannelError: TCP was asked for without a token.
-            BundleError: the model does not answer as it should.
+            ChannelError: TCP was requested without a token.
+            BundleError: the model's result is not ``float32[N]``.
         """
         if tcp and not self.config.token:
             raise ChannelError("a replica must not listen on TCP without a channel token")
@@ -87,7 +87,7 @@ class ChannelServer:
         return f"{tcp[0]}:{server.sockets[0].getsockname()[1]}"
 
     async def drain(self, timeout_s: float) -> None:
-        """Takes no new work, answers what it has, then closes every connection."""
+        """Refuses new batches, answers those it has, then closes every connection."""
         self.is_draining = True
         for listener in self._listeners:
             listener.close()
@@ -101,7 +101,7 @@ class ChannelServer:
             self._ticker.cancel()
 
     def _tick(self) -> None:
-        """Leaves a mark that the loop runs; `serving.replica.replica` looks at it from another thread."""
+        """Notes that the event loop runs. `serving.replica.replica` checks the time from another thread."""
         self.last_tick_s = self.now_s()
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
@@ -207,7 +207,7 @@ class Connection(asyncio.Protocol):
         self._write(reply)
 
     def _write(self, data: bytes) -> None:
-        # uvloop raises on a transport that has gone. The peer may go at any time, the engine's reply comes later.
+        # uvloop raises on a closed transport. The peer may disconnect before the engine's reply is ready.
         if self._is_open and not self._transport.is_closing():
             self._transport.write(data)
 
@@ -220,7 +220,7 @@ class Connection(asyncio.Protocol):
         self._set_reading()
 
     def _set_reading(self) -> None:
-        """A peer that does not read its replies, or sends faster than we compute, is not read from."""
+        """Stops reading from a peer that does not read its replies or sends faster than we compute."""
         should_pause = self._peer_is_slow or self._pending >= MAX_PENDING
         if should_pause == self._is_paused or not self._is_open:
             return

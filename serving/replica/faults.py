@@ -1,4 +1,4 @@
-"""Faults on purpose: an engine that misbehaves as it was told to, to see a rollout notice it."""
+"""Injected faults: an engine that misbehaves on purpose, to test that a rollout detects it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _hang() -> None:
 
 def check_allowed(faults: Faults | None, allow_faults: bool) -> None:
     """Raises:
-    FaultsRefusedError: there are faults to inject, and this cluster does not allow it.
+    FaultsRefusedError: the version asks for faults, and this cluster does not allow them.
     """
     if faults is not None and not allow_faults:
         raise FaultsRefusedError(
@@ -39,11 +39,11 @@ class FaultyEngine:
 
     Args:
         engine: the real one.
-        faults: what to do to it.
+        faults: the faults to inject.
         rng: chooses the batches that fail.
-        sleep: takes seconds.
+        sleep: sleeps for some seconds.
         hang: never returns.
-        end_process: takes an exit status, and never returns.
+        end_process: ends the process with an exit status; never returns.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class FaultyEngine:
     def close(self) -> None:
         self._engine.close()
 
-    def rehearse(self, rows_NF: FloatArray) -> FloatArray:
-        """As slow as `run`, but neither fails nor counts: a replica that measures itself has no request to harm."""
+    def dry_run(self, rows_NF: FloatArray) -> FloatArray:
+        """As slow as `run`, but it neither fails nor counts as a batch. A replica uses it to measure itself."""
         if self._faults.batch_delay_ms > 0:
             self._sleep(self._faults.batch_delay_ms / 1e3)
         return self._engine.run(rows_NF)
@@ -84,7 +84,7 @@ class FaultyEngine:
         if faults.hang_after is not None and self._num_batches >= faults.hang_after:
             self._hang()
         self._num_batches += 1
-        scores_N = self.rehearse(rows_NF)
+        scores_N = self.dry_run(rows_NF)
         if self._rng.random() < faults.error_rate:
             raise InjectedFaultError("an injected fault")
         if faults.nan_rate and self._rng.random() < faults.nan_rate:
@@ -93,7 +93,7 @@ class FaultyEngine:
 
 
 def _text(faults: Faults) -> str:
-    """Those that are set, as the command line takes them.
+    """The faults that are set, in the command line's format.
 
     >>> _text(Faults(batch_delay_ms=10.0, hang_after=0))
     'batch_delay_ms=10, hang_after=0'

@@ -1,4 +1,4 @@
-"""The heartbeat that keeps a replica in the controller's books. Its thread never holds up serving."""
+"""The heartbeat that keeps a replica registered with the controller. Its own thread never delays a batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 BEAT_S = 1.0
-"""A controller that was away for less than one beat hears from us within one."""
+"""A controller that was down for less than one beat gets the next heartbeat within one beat."""
 RETRY_S = 0.25
 
 log = logging.getLogger(__name__)
@@ -16,8 +16,8 @@ log = logging.getLogger(__name__)
 class Heartbeat:
     """Calls ``beat`` every `BEAT_S`, and every `RETRY_S` while it fails, until it is stopped.
 
-    ``beat`` returns whether the controller heard it, within a few seconds. If it raises, it was not heard: a thread
-    that ended silently would leave a healthy replica without traffic for ever.
+    ``beat`` returns within a few seconds whether the controller received it. An exception counts as not received and
+    does not end the thread: otherwise a healthy replica would never get traffic again.
     """
 
     def __init__(self, beat: Callable[[], bool], wait: Callable[[float], bool] | None = None) -> None:

@@ -1,7 +1,7 @@
 """One model version as a Ray Serve application.
 
-Ray Serve starts the replicas, watches over them and replaces them. Requests do not come through it: every replica
-listens on a data channel of its own and tells the controller where.
+Ray Serve starts replicas, checks their health and replaces them. Requests do not pass through it. Every replica listens
+on its own data channel and registers the address with the controller.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEALTH_PERIOD_S = 2.0
 HEALTH_TIMEOUT_S = 5.0
 CONSTRUCTOR_RETRIES = 3
 DRAIN_S = 5.0
-"""How long a replica that goes may take to answer the batches that it has. Must exceed a request's deadline."""
+"""How long a stopping replica may take to answer its batches. Must exceed a request's deadline."""
 
 
 class VersionReplica:
@@ -38,11 +38,11 @@ class VersionReplica:
         """Loads, warms, listens, and only then registers.
 
         Raises:
-            BundleError: the bundle is damaged or is not the one registered.
-            EngineError: the engine that the version insists on cannot be had, or the GPU has no room.
-            FaultsRefusedError: faults are asked for and not allowed.
+            BundleError: the bundle is damaged or is not the registered one.
+            EngineError: the engine that the version demands is not available, or the GPU has no room.
+            FaultsRefusedError: the version asks for faults, and they are not allowed.
         """
-        _show_log()
+        _configure_logging()
         spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
         settings = dataclasses.replace(load_settings(), home=Path(home))
         clock = SystemClock()
@@ -70,30 +70,30 @@ class VersionReplica:
         self._replica.check_health()
 
     def __del__(self) -> None:
-        """Ray Serve calls this when the replica is to go; also runs on a half-built object."""
+        """Ray Serve calls this when it stops the replica. It also runs if `__init__` has failed."""
         if hasattr(self, "_heartbeat"):
             self._heartbeat.stop()
         if hasattr(self, "_replica"):
             self._replica.drain(DRAIN_S)
 
 
-def _show_log() -> None:
-    """Writes what serving logs to standard error, which Ray keeps in its own log folder.
+def _configure_logging() -> None:
+    """Sends the log of serving to standard error, which Ray keeps in its own log folder.
 
-    Ray sets up its own loggers only; without this the engine that was chosen, and why, would be logged nowhere.
+    Ray configures its own loggers only. Without this, the chosen engine and the reasons would not be logged.
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("serving").setLevel(logging.INFO)
 
 
 def _reachable(tcp: str) -> str:
-    """The address that other nodes use when the replica listens on all of its node's."""
+    """The address for other nodes. A replica that listens on all interfaces is reached by its node's address."""
     host, _, port = tcp.rpartition(":")
     return f"{ray.util.get_node_ip_address()}:{port}" if host in {"0.0.0.0", "::"} else tcp
 
 
 def build_application(version_spec_json: bytes, home: str) -> serve.Application:
-    """Builds the application of one version; start it with ``name=spec.app_name`` and ``route_prefix=None``.
+    """Builds the application of one version. Start it with ``name=spec.app_name`` and ``route_prefix=None``.
 
     Args:
         version_spec_json: a `VersionSpec` as JSON.
@@ -116,7 +116,7 @@ def build_application(version_spec_json: bytes, home: str) -> serve.Application:
         max_constructor_retry_count=CONSTRUCTOR_RETRIES,
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
-        # The first is how long Serve waits for requests of its own, of which there are none.
+        # Serve waits this long for its own requests. It has none, because requests do not pass through it.
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=DRAIN_S + max(5.0, settings.request_timeout_ms / 1e3),
     )(VersionReplica)

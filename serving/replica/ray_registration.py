@@ -1,4 +1,4 @@
-"""Tells the controller, an actor known by its name only, where a replica listens."""
+"""Registers a replica's address with the controller, which is looked up by its actor name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CONTROLLER = "divisions-controller"
 NAMESPACE = "divisions"
 CALL_TIMEOUT_S = 1.5
 MAX_UNANSWERED = 4
-"""Time-outs after which an unanswered call is given up and the actor is looked up again."""
+"""After this many time-outs the call is given up and the actor is looked up again."""
 
 log = logging.getLogger(__name__)
 
 
 class Registration:
-    """One replica's standing with the controller; `beat` is made for `serving.replica.heartbeat.Heartbeat`."""
+    """Registers one replica. `serving.replica.heartbeat.Heartbeat` calls `beat`."""
 
     def __init__(self, address: ReplicaAddress, check_health: Callable[[], None]) -> None:
         self._payload = msgspec.msgpack.encode(address)
@@ -33,10 +33,10 @@ class Registration:
         self._unanswered = 0
 
     def beat(self) -> bool:
-        """Registers, if the replica is healthy; returns whether the controller has taken it.
+        """Registers the replica if it is healthy. Returns whether the controller has accepted it.
 
-        A controller that is dead, restarting or hung makes this return False in `CALL_TIMEOUT_S` or so. A hung one
-        gets no second call on top of the first.
+        If the controller is dead, restarting or hung, this returns False after about `CALL_TIMEOUT_S`. A hung
+        controller gets no second call while the first is unanswered.
         """
         try:
             self._check_health()

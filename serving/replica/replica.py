@@ -1,4 +1,4 @@
-"""One replica of one model version: from a bundle to a warm engine behind a socket. Knows nothing of Ray."""
+"""One replica of one model version: from a bundle to a warm engine behind a socket. Does not import Ray."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from divisions.clock import Clock
 from divisions.control import VersionSpec
 from divisions.errors import BundleError, ChannelError, UnhealthyReplicaError
 from divisions.settings import Settings, runtime_dir
-from serving.compile.opening import Models, Opening, Wish
+from serving.compile.opening import EngineOpener, EngineRequest, Models
 from serving.engines.capabilities import Capabilities, probe_capabilities
 from serving.engines.protocol import Engine
-from serving.engines.selection import Opened
+from serving.engines.selection import OpenedEngine
 from serving.replica.channel_server import ChannelConfig, ChannelServer
 from serving.replica.faults import FaultyEngine, check_allowed
 from serving.replica.socket_folder import prepare_folder, remove_stale, socket_path
 
 START_TIMEOUT_S = 120.0
-"""Loading and warming: seconds on a CPU; room for engines that compile."""
+"""Time for loading and warming. A CPU needs seconds; engines that compile need more."""
 MAX_SILENCE_S = 5.0
-"""An event loop or a batch that takes longer than this is taken for hung."""
+"""An event loop or a batch that takes longer than this counts as hung."""
 MAX_CONSECUTIVE_FAILURES = 20
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where a started replica can be reached, and with what it answers. ``tcp`` is ``host:port`` or empty."""
+    """The addresses and the engine's name of a started replica. ``tcp`` is ``host:port`` or empty."""
 
     unix_path: str
     tcp: str
@@ -54,14 +54,14 @@ def open_version(
     settings: Settings,
     rng: random.Random,
     probe: Callable[[float], Capabilities] = probe_capabilities,
-) -> Opened:
-    """Loads a version's model, after checking its bundle, and wraps it in the faults that the version asks for.
+) -> OpenedEngine:
+    """Checks a version's bundle, opens its engine, and adds the faults that the version asks for.
 
     Raises:
-        BundleError: the bundle is not the one registered, or its model cannot be served.
-        EngineUnavailableError: the engine that the version insists on is not to be had here.
+        BundleError: the bundle is not the registered one, or its model cannot be served.
+        EngineUnavailableError: the engine that the version demands is not available here.
         OverCommitError: the GPU has no room for this replica.
-        FaultsRefusedError: faults are asked for and not allowed.
+        FaultsRefusedError: the version asks for faults, and they are not allowed.
     """
     check_allowed(spec.faults, settings.allow_faults)
     folder = Path(spec.bundle_path)
@@ -77,19 +77,19 @@ def open_version(
         half=read_model(folder, manifest, ONNX_FP16) if has_half else b"",
         columns=spec.schema.num_columns,
     )
-    wish = Wish(spec.app_name, spec.engine, spec.num_gpus, spec.vram_gb, spec.max_batch)
-    opened = Opening(wish, models, settings.home, runtime_dir(settings.home)).open(probe(spec.num_gpus))
-    return Opened(FaultyEngine(opened.engine, spec.faults, rng), opened.passed_over) if spec.faults else opened
+    request = EngineRequest(spec.app_name, spec.engine, spec.num_gpus, spec.vram_gb, spec.max_batch)
+    opened = EngineOpener(request, models, settings.home, runtime_dir(settings.home)).open(probe(spec.num_gpus))
+    return OpenedEngine(FaultyEngine(opened.engine, spec.faults, rng), opened.passed_over) if spec.faults else opened
 
 
 def read_channel_token(home: Path) -> bytes:
-    """The cluster's channel token; empty when the cluster has none, and then there is no TCP."""
+    """The cluster's channel token. It is empty if the cluster has none; then replicas do not listen on TCP."""
     path = home / "channel_token"
     return path.read_bytes().strip() if path.is_file() else b""
 
 
 class Replica:
-    """Runs a `ChannelServer` on an event loop and a thread of its own, so that nothing else delays a batch."""
+    """Runs a `ChannelServer` on its own event loop and thread, so that nothing else delays a batch."""
 
     def __init__(self, spec: VersionSpec, engine: Engine, settings: Settings, clock: Clock) -> None:
         self._engine = engine
@@ -104,11 +104,11 @@ class Replica:
         self._thread = threading.Thread(target=self._run, name="channel", daemon=True)
 
     def start(self, replica_id: str, pid: int) -> Listening:
-        """Warms the engine and listens; returns when gateways may connect.
+        """Warms the engine and listens. Returns when gateways can connect.
 
         Raises:
-            BundleError: the model does not answer as it should.
-            ChannelError: the socket's folder is not safe, or TCP is asked for without a token.
+            BundleError: the model's result is not ``float32[N]``.
+            ChannelError: the socket's folder is not safe, or TCP was requested without a token.
         """
         folder = runtime_dir(self._settings.home)
         prepare_folder(folder)
@@ -119,7 +119,7 @@ class Replica:
 
     def check_health(self) -> None:
         """Raises:
-        UnhealthyReplicaError: the channel has ended or hangs, or the engine keeps failing.
+        UnhealthyReplicaError: the channel has ended or hangs, or the engine fails every batch.
         """
         server, runner = self._server, self._server.runner
         if not self._thread.is_alive():
@@ -132,7 +132,7 @@ class Replica:
             raise UnhealthyReplicaError(f"the engine failed {runner.consecutive_failures} batches in a row")
 
     def drain(self, timeout_s: float) -> None:
-        """Answers what it has, refuses what is new, closes its connections and removes its socket."""
+        """Answers its batches, refuses new ones, closes its connections and removes its socket."""
         self._drain_s = timeout_s
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
@@ -142,7 +142,7 @@ class Replica:
         try:
             with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
                 runner.run(self._serve())
-        except Exception as error:  # the edge of the thread: `start` raises it, `check_health` sees it
+        except Exception as error:  # the edge of the thread: `start` raises it, `check_health` finds the thread dead
             if not self._listening.done():
                 self._listening.set_exception(error)
             else:

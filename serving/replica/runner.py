@@ -1,4 +1,4 @@
-"""Runs batches on an engine: at once where that is quick, in a thread of its own where it is not."""
+"""Runs batches on an engine: fast ones on the event loop, slow ones in a thread."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from serving.engines.protocol import Engine, batch_buckets
 from serving.replica.faults import FaultyEngine
 
 INLINE_LIMIT_S = 200e-6
-"""A batch quicker than this runs on the event loop: handing it to a thread and back costs 10 to 30 us, and more when
-the thread's core has gone to sleep. A slower one would keep the loop from reading and from refusing what is late."""
+"""A batch faster than this runs on the event loop, because passing it to a thread and back costs tens of microseconds.
+A slower batch would block the loop, which must read requests and refuse late ones."""
 
 _MEASURE_RUNS = 3
 _ERROR_CHARS = 200
 
 
 def measure_inline_rows(engine: Engine, max_batch: int, now_s: Callable[[], float]) -> int:
-    """The largest batch that this engine answers within `INLINE_LIMIT_S`; 0 when even one row takes longer."""
+    """The largest batch that this engine answers within `INLINE_LIMIT_S`; 0 if one row takes longer."""
     quick = 0
     for rows in batch_buckets(max_batch):
         batch = np.zeros((rows, engine.columns), np.float32)
@@ -35,18 +35,18 @@ def measure_inline_rows(engine: Engine, max_batch: int, now_s: Callable[[], floa
 
 
 def _duration_s(engine: Engine, batch: np.ndarray, now_s: Callable[[], float]) -> float:
-    run = engine.rehearse if isinstance(engine, FaultyEngine) else engine.run
+    run = engine.dry_run if isinstance(engine, FaultyEngine) else engine.run
     begin_s = now_s()
-    with contextlib.suppress(InjectedFaultError):  # an engine that fails on purpose has a duration all the same
+    with contextlib.suppress(InjectedFaultError):  # a failure that was injected still has a duration
         run(batch)
     return now_s() - begin_s
 
 
 class BatchRunner:
-    """Owns an engine. `answer` is the whole of one batch; the thread runs batches one after the other.
+    """Owns an engine. `answer` runs one batch. The thread runs batches one after another.
 
-    The engine is not re-entrant. So a caller may use `answer` itself only while `is_idle`, and everything that comes
-    while the thread has work must go to the thread: that keeps the order, too.
+    The engine is not re-entrant. So a caller may call `answer` only while `is_idle` holds. While the thread has work,
+    all batches must go to the thread; that also keeps their order.
     """
 
     def __init__(self, engine: Engine, now_s: Callable[[], float]) -> None:
@@ -66,7 +66,7 @@ class BatchRunner:
 
     @property
     def busy_s(self) -> float:
-        """How long the thread has been at its current batch; 0 when it has none."""
+        """How long the thread has worked on its current batch; 0 if it has none."""
         since_s = self._busy_since_s
         return 0.0 if since_s is None else self._now_s() - since_s
 
@@ -75,7 +75,7 @@ class BatchRunner:
 
         Args:
             request: the batch.
-            read_s: when it was read; its deadline and its queueing time count from here.
+            read_s: when it was read. Its deadline and its queueing time start then.
         """
         begin_s = self._now_s()
         queue_us = int((begin_s - read_s) * 1e6)
@@ -85,14 +85,14 @@ class BatchRunner:
         try:
             batch = np.frombuffer(request.rows_f32, np.float32).reshape(rows, request.columns)
             scores = self._engine.run(batch)
-        except Exception as error:  # noqa: BLE001  # whatever an engine raises costs its batch, never the replica
+        except Exception as error:  # noqa: BLE001  # an engine's error fails its batch, never the replica
             if not isinstance(error, InjectedFaultError):
                 self.consecutive_failures += 1
             return self._failed(request, queue_us, begin_s, f"{type(error).__name__}: {error}")
         self.consecutive_failures = 0
         self.batches += 1
         self.rows += rows
-        # A sum is finite only if all of its terms are, and costs half of isfinite().all().
+        # If one score is not finite, neither is the sum. The sum costs half of isfinite().all().
         if len(scores) != rows or not isfinite(np.add.reduce(scores)):
             return self._failed(request, queue_us, begin_s, "the model answered with values that are not numbers")
         compute_us = int((self._now_s() - begin_s) * 1e6)
@@ -104,7 +104,7 @@ class BatchRunner:
         return encode_reply(request.request_id, Status.FAILED, 0, queue_us, compute_us, line)
 
     def submit(self, request: Request, read_s: float, deliver: Callable[[bytes], None]) -> None:
-        """Has the thread run a batch. ``deliver`` is called in the thread; its caller must call `delivered` after."""
+        """Runs a batch in the thread, which calls ``deliver``. The caller of `submit` must then call `delivered`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
             self._thread.start()
@@ -112,11 +112,11 @@ class BatchRunner:
         self._jobs.put((request, read_s, deliver))
 
     def delivered(self) -> None:
-        """To be called where `submit` was called, when a reply has come back there."""
+        """Call this in the thread that called `submit`, once the reply has arrived there."""
         self._waiting -= 1
 
     def stop(self) -> None:
-        """Lets the thread end after the work that it has."""
+        """Ends the thread after its queued batches."""
         if self._thread is not None:
             self._jobs.put(None)
 

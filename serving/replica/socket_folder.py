@@ -1,4 +1,4 @@
-"""The folder of the replicas' Unix sockets: private to our user, and cleared of what the dead left behind."""
+"""The folder of the replicas' Unix sockets. It is private to our user, and sockets of dead replicas are removed."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def prepare_folder(folder: Path) -> None:
-    """Makes the folder, or checks the one that is there.
+    """Makes the folder, or checks the existing one.
 
-    The system's temporary folder is open to all. Somebody who made ours first could read every batch and answer it.
+    All users can write to the system's temporary folder. A user who creates our folder first could read and answer
+    every batch.
 
     Raises:
-        ChannelError: it is not a folder of ours that nobody else may enter.
+        ChannelError: the path is not a folder of our user with mode 0700.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
@@ -35,7 +36,7 @@ def prepare_folder(folder: Path) -> None:
 
 
 def socket_path(folder: Path, replica_id: str, pid: int) -> Path:
-    """The socket of one process: its pid tells others whether the owner still lives."""
+    """The path of one process's socket. It contains the pid, so that others can check whether the owner is alive."""
     short = re.sub(r"[^0-9a-z]", "", replica_id.lower())[-8:]
     return folder / f"r-{short or '0'}-{pid}.sock"
 
@@ -43,8 +44,8 @@ def socket_path(folder: Path, replica_id: str, pid: int) -> Path:
 def remove_stale(folder: Path) -> list[Path]:
     """Removes sockets whose owner is dead; returns them.
 
-    Two signs must agree: no process has the owner's pid, and nobody accepts a connection. Either alone can lie: a
-    process in another container cannot be seen, and a socket refuses between bind and listen.
+    Two signs must agree: no process has the owner's pid, and the socket refuses a connection. One alone can mislead: a
+    process in another container has no visible pid, and a socket refuses between bind and listen.
     """
     removed = []
     for path in folder.iterdir():

@@ -16,7 +16,7 @@ from divisions.control import EngineChoice
 from divisions.errors import EngineError, OverCommitError
 from serving.compile.engine_cache import EngineCache, cluster_secret
 from serving.compile.gpu_memory import GpuLedger, memory_share
-from serving.compile.opening import FOLDER, Models, Opening, Wish
+from serving.compile.opening import FOLDER, EngineOpener, EngineRequest, Models
 from serving.compile.plans import Origin
 from serving.engines.cuda_driver import CudaDriver, probe_gpus
 from serving.engines.onnx_runtime import OnnxRuntimeEngine
@@ -42,7 +42,9 @@ SPEED = "Engines: largest difference from the CPU; median us (floor) for 1, 32 a
 
 
 def opening(models, folder, choice=EngineChoice.TENSORRT, num_gpus=0.5, max_batch=MAX_BATCH, vram_gb=None):
-    return Opening(Wish("gpu-v1", choice, num_gpus, vram_gb, max_batch), models, folder, folder / "ledger")
+    return EngineOpener(
+        EngineRequest("gpu-v1", choice, num_gpus, vram_gb, max_batch), models, folder, folder / "ledger"
+    )
 
 
 def require(capabilities, choice):
@@ -251,12 +253,12 @@ import numpy as np
 from divisions.control import EngineChoice
 from serving.engines.capabilities import probe_capabilities
 from serving.engines.cuda_driver import CudaDriver
-from serving.compile.opening import Models, Opening, Wish
+from serving.compile.opening import Models, EngineOpener, EngineRequest
 folder, choice, share, vram_gb = Path(sys.argv[1]), EngineChoice(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 models = Models((folder / "whole").read_bytes(), (folder / "half").read_bytes(), int((folder / "columns").read_text()))
 cuda = CudaDriver(); cuda.enter(); before, _ = cuda.memory()
-wish = Wish("gpu-v1", choice, share, vram_gb or None, 256)
-engine = Opening(wish, models, folder, folder / "ledger").open(probe_capabilities(share)).engine
+request = EngineRequest("gpu-v1", choice, share, vram_gb or None, 256)
+engine = EngineOpener(request, models, folder, folder / "ledger").open(probe_capabilities(share)).engine
 batch = np.zeros((32, models.columns), np.float32)
 """
 USED = OPEN + "engine.run(batch); print(before - cuda.memory()[0])"

@@ -29,9 +29,9 @@ from divisions.online_store import OnlineStoreReader
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from router.gateway.gateway import Gateway, GatewayIdentity
-from serving.engines.protocol import FunctionEngine
 from serving.replica.channel_server import ChannelConfig, ChannelServer
 from serving.replica.in_process import HostedEngine
+from tests.serving.function_engine import FunctionEngine
 
 SCHEMA = FeatureSchema(
     (

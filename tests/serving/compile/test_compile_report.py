@@ -5,7 +5,7 @@ import pytest
 from divisions.commands.compile import render_report
 from serving.compile import compile_report
 from serving.compile.compile_report import compile_version
-from serving.compile.opening import Opening
+from serving.compile.opening import EngineOpener
 from serving.engines.capabilities import Capabilities
 from serving.engines.cuda_driver import GpuProbe
 from tests.serving.fake_cuda import T4_PROBE, FakeCuda
@@ -19,7 +19,7 @@ def compiled(version_spec, tmp_path, monkeypatch):
 
     def compile_(probe=T4_PROBE, missing=None):
         monkeypatch.setattr(compile_report, "probe_capabilities", lambda _: Capabilities(probe, missing or {}))
-        monkeypatch.setattr(compile_report, "Opening", lambda *given: Opening(*given, cuda=cuda, trt=trt))
+        monkeypatch.setattr(compile_report, "EngineOpener", lambda *given: EngineOpener(*given, cuda=cuda, trt=trt))
         bundle = (tmp_path / "bundle", version_spec.bundle_sha256)
         home = tmp_path / "home"
         return compile_version("linear", "1.1", bundle, home, tmp_path / "ledger", 0.5, 16.0, 8)

@@ -20,7 +20,7 @@ from divisions.errors import BundleError, EngineUnavailableError, OverCommitErro
 from divisions.settings import runtime_dir
 from serving.compile import opening as opening_module
 from serving.compile.gpu_memory import Claim, process_start
-from serving.compile.opening import Opening
+from serving.compile.opening import EngineOpener
 from serving.engines.capabilities import Capabilities
 from serving.engines.cuda_driver import GpuProbe
 from serving.engines.onnx_runtime import OnnxRuntimeEngine, Provider
@@ -71,7 +71,9 @@ def machine(monkeypatch):
     machine = Machine()
     monkeypatch.setattr(OnnxRuntimeOnThisMachine, "machine", machine, raising=False)
     monkeypatch.setattr(opening_module, "OnnxRuntimeEngine", OnnxRuntimeOnThisMachine)
-    monkeypatch.setattr(replica_module, "Opening", lambda *given: Opening(*given, cuda=machine.cuda, trt=machine.trt))
+    monkeypatch.setattr(
+        replica_module, "EngineOpener", lambda *given: EngineOpener(*given, cuda=machine.cuda, trt=machine.trt)
+    )
     return machine
 
 

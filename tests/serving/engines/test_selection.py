@@ -15,15 +15,15 @@ from divisions.bundle import MANIFEST, ONNX, ONNX_FP16
 from divisions.control import EngineChoice
 from divisions.errors import BundleError, EngineError, EngineUnavailableError, OverCommitError
 from serving.compile.gpu_memory import CONTEXT_BYTES, GpuLedger
-from serving.compile.opening import Models, Opening, Wish
+from serving.compile.opening import EngineOpener, EngineRequest, Models
 from serving.engines.capabilities import Capabilities, probe_capabilities
 from serving.engines.cuda_driver import GpuProbe
-from serving.engines.protocol import FunctionEngine
-from serving.engines.selection import LADDER, Opened, open_best, rungs
+from serving.engines.selection import LADDER, OpenedEngine, candidates, open_best
 from serving.replica.replica import open_version
 from tests.serving.conftest import build_linear_model
 from tests.serving.fake_cuda import T4, T4_PROBE, FakeCuda
 from tests.serving.fake_tensorrt import FakeTensorRt
+from tests.serving.function_engine import FunctionEngine
 
 ALL = Capabilities(T4_PROBE)
 ENGINE = FunctionEngine(3, lambda rows: rows[:, 0])
@@ -90,7 +90,7 @@ def test_a_forced_engine_that_is_missing_is_refused_before_it_is_tried():
 
 
 def test_reasons_that_are_the_same_are_told_once():
-    assert Opened(ENGINE, ("a: x", "b: x", "c: y: z")).note == "a, b: x; c: y: z"
+    assert OpenedEngine(ENGINE, ("a: x", "b: x", "c: y: z")).note == "a, b: x; c: y: z"
 
 
 def test_a_process_without_a_share_of_a_gpu_does_not_ask_for_one():
@@ -98,7 +98,7 @@ def test_a_process_without_a_share_of_a_gpu_does_not_ask_for_one():
         raise AssertionError("asked")
 
     capabilities = probe_capabilities(0.0, probe=never, providers=never)
-    assert rungs(EngineChoice.AUTO, capabilities) == (
+    assert candidates(EngineChoice.AUTO, capabilities) == (
         (CPU,),
         ("tensorrt: no GPU was asked for", "onnxruntime-cuda: no GPU was asked for"),
     )
@@ -182,7 +182,7 @@ def test_a_replica_that_asks_for_a_gpu_where_there_is_none_serves_on_the_cpu(ver
     assert imported == "False"
 
 
-# The rungs themselves, from a bundle to an answering engine, on a GPU that is a fake
+# The candidates themselves, from a bundle to an answering engine, on a GPU that is a fake
 
 
 @pytest.fixture
@@ -195,10 +195,12 @@ def trt(cuda):
     return FakeTensorRt(cuda)
 
 
-def opening(tmp_path, cuda, trt, half=b"", whole=None, **wish):
+def opening(tmp_path, cuda, trt, half=b"", whole=None, **changes):
     whole = whole or build_linear_model().SerializeToString()
-    fields = {"choice": EngineChoice.AUTO, "num_gpus": 0.5, "vram_gb": 16.0, "max_batch": 8, **wish}
-    return Opening(Wish("churn-v1", **fields), Models(whole, half, 3), tmp_path, tmp_path / "ledger", cuda, trt)
+    fields = {"choice": EngineChoice.AUTO, "num_gpus": 0.5, "vram_gb": 16.0, "max_batch": 8, **changes}
+    return EngineOpener(
+        EngineRequest("churn-v1", **fields), Models(whole, half, 3), tmp_path, tmp_path / "ledger", cuda, trt
+    )
 
 
 NO_ORT_CUDA = Capabilities(T4_PROBE, {CUDA: "the installed onnxruntime has no CUDA support"})

@@ -13,11 +13,11 @@ from serving.compile.plan_builder import build_plan, refit_plan
 from serving.compile.plans import Origin, PlanRequest, open_plan
 from serving.engines.onnx_runtime import OnnxRuntimeEngine
 from serving.engines.parity import check_parity, probe_rows
-from serving.engines.protocol import FunctionEngine
 from serving.engines.tensorrt import NUM_LANES, TensorRtEngine, profile_ranges
 from tests.serving.conftest import build_linear_model
 from tests.serving.fake_cuda import T4, FakeCuda
 from tests.serving.fake_tensorrt import FakeTensorRt, ProcessCrashed, TensorRtMisuse
+from tests.serving.function_engine import FunctionEngine
 
 BUDGET = 10_000_000
 
@@ -306,7 +306,7 @@ def test_one_changed_byte_beside_a_plan_keeps_it_from_tensorrt(trt, cuda, cache,
     key = request(retrained(), trt).key
     (path,) = cache.plan_path(key).parent.glob(f"{kind}-*.bin")
     good = path.read_bytes()
-    read = {"arch": lambda: cache.relative(key) or b"", "timing": lambda: cache.timing(key)}[kind]
+    read = {"arch": lambda: cache.same_architecture(key) or b"", "timing": lambda: cache.timing(key)}[kind]
     assert read()
     for at in range(len(good)):
         path.write_bytes(good[:at] + bytes([good[at] ^ 1 << at % 8]) + good[at + 1 :])

@@ -26,9 +26,9 @@ from divisions.wire import (
     encode_reply,
     encode_request,
 )
-from serving.engines.protocol import FunctionEngine
 from serving.replica import channel_server
 from serving.replica.channel_server import ChannelConfig, ChannelServer
+from tests.serving.function_engine import FunctionEngine
 
 COLUMNS = 3
 SECOND_US = 1_000_000

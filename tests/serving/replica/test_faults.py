@@ -8,9 +8,9 @@ import pytest
 from divisions.clock import ManualClock
 from divisions.control import Faults
 from divisions.errors import FaultsRefusedError, InjectedFaultError
-from serving.engines.protocol import FunctionEngine
 from serving.replica.faults import CRASH_STATUS, FaultyEngine, check_allowed
 from serving.replica.runner import measure_inline_rows
+from tests.serving.function_engine import FunctionEngine
 
 ROWS = np.ones((2, 3), np.float32)
 

@@ -18,8 +18,8 @@ from divisions.clock import ManualClock
 from divisions.control import Faults
 from divisions.errors import BundleError, ChannelError, FaultsRefusedError, UnhealthyReplicaError
 from divisions.wire import FrameReader, HelloAck, Reply, Status, encode_hello, encode_request
-from serving.engines.protocol import FunctionEngine
 from serving.replica.replica import MAX_CONSECUTIVE_FAILURES, Replica, load_engine
+from tests.serving.function_engine import FunctionEngine
 
 SEED = random.Random(0)
 

@@ -7,9 +7,10 @@ from divisions.clock import ManualClock
 from divisions.control import Faults
 from divisions.errors import InjectedFaultError
 from divisions.wire import Request, Status, decode_frame
-from serving.engines.protocol import FunctionEngine, batch_buckets
+from serving.engines.protocol import batch_buckets
 from serving.replica.faults import FaultyEngine
 from serving.replica.runner import BatchRunner, measure_inline_rows
+from tests.serving.function_engine import FunctionEngine
 
 
 def timed_engine(clock: ManualClock, seconds_per_row: float) -> FunctionEngine:
