@@ -11,7 +11,7 @@ from divisions.pipeline.definition import Pipeline
 from divisions.sdk.client import Client
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
-from trainers.deployment import Occupied, occupied, rollout_spec
+from trainers.deployment import Usage, rollout_spec, usage_of
 from trainers.training.capacity import NodeCapacity
 
 
@@ -45,7 +45,7 @@ def start_version(
         )
     manifest = read_bundle(version.bundle_path, version.bundle_sha256)
     nodes = _nodes(settings) if pipeline.serving.num_gpus else ()
-    taken = occupied(client.status(), pipeline.deployment.endpoint) if pipeline.serving.num_gpus else Occupied()
+    taken = usage_of(client.status(), pipeline.deployment.endpoint) if pipeline.serving.num_gpus else Usage()
     spec, notices = rollout_spec(pipeline, version, manifest.schema, nodes, taken)
     if faults is not None:
         spec = msgspec.structs.replace(spec, version=msgspec.structs.replace(spec.version, faults=faults))

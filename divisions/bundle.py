@@ -1,12 +1,13 @@
-"""The bundle: the one thing that passes from trainers to serving. An immutable folder, named and checked by hash.
+"""The bundle: an immutable folder that trainers write and serving reads. Its name is its hash.
 
     model.onnx        the graph, feature transform included: ``rows float32[N, F] -> scores float32[N]``
-    model.fp16.onnx   the same with its body in float16, for GPUs; only there if it passed its own parity check
+    model.fp16.onnx   the same with its body in float16, for GPUs; absent if it failed its parity check
     reference.json    per-feature reference histograms, for drift
     report.json       metrics, gates and parity, for people
-    manifest.json     `Manifest`: what it is, and the SHA-256 of every other file
+    manifest.json     `Manifest`: a description, and the SHA-256 of every other file
 
-The bundle's own identity is the SHA-256 of ``manifest.json``; a changed byte anywhere changes it or contradicts it.
+The bundle's identity is the SHA-256 of ``manifest.json``. Each changed byte changes that hash or differs from the
+manifest.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ REPORT = "report.json"
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a bundle is. ``files`` maps a file's name to its SHA-256; ``metrics`` are those of the hold-out."""
+    """The description of a bundle. ``files`` maps a file's name to its SHA-256. ``metrics`` are those of the
+    hold-out."""
 
     model: str
     pipeline: str
@@ -58,7 +60,7 @@ def file_sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> str:
-    """Writes the manifest and makes every file of the bundle read-only; returns the bundle's SHA-256."""
+    """Writes the manifest and makes every file of the bundle read-only. Returns the bundle's SHA-256."""
     (folder / MANIFEST).write_bytes(manifest.to_json())
     for path in folder.iterdir():
         os.chmod(path, 0o444)
@@ -77,7 +79,7 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except OSError as error:
         raise BundleError(f"bundle {folder} cannot be read: {error.strerror}", remedy=remedy) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec lets the latter through, of bytes in keys
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec does not wrap the latter for keys
         raise BundleError(f"bundle {folder} has a damaged manifest: {error}", remedy=remedy) from None
     if expected_sha256 is not None and hashlib.sha256(data).hexdigest() != expected_sha256:
         raise BundleError(f"bundle {folder} is not the one that was registered: its hash differs", remedy=remedy)
@@ -107,9 +109,9 @@ def read_reference(bundle_path: str) -> bytes:
 
 
 def read_model(folder: Path, manifest: Manifest, name: str = ONNX) -> bytes:
-    """Reads an ONNX file once and checks the very bytes that it returns; ``name`` is `ONNX` or `ONNX_FP16`.
+    """Reads an ONNX file once and checks the bytes that it returns. ``name`` is `ONNX` or `ONNX_FP16`.
 
-    `read_bundle` has hashed the file already; between that and this, somebody may have put another in its place.
+    `read_bundle` has hashed the file already, but the file may have been replaced since then.
 
     Raises:
         BundleError: the bundle has no model, or not the one that its manifest names.

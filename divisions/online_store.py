@@ -1,11 +1,11 @@
 """The online feature store: the latest raw features of each customer, in SQLite.
 
-Trainers write it, gateways read it; that is all the two have in common. One table per endpoint:
+Trainers write it, and gateways read it. There is one table per endpoint:
 
     entity_id TEXT PRIMARY KEY | event_time_s REAL | features BLOB: JSON object, raw value by feature name
 
-Raw values, not encoded ones: two versions of an endpoint may encode them differently and still share the store. The
-write-ahead log lets gateways read while a run writes; a look-up sees whole transactions only.
+It holds raw values, not encoded ones. Two versions of an endpoint may encode them differently and still share the
+store. The write-ahead log lets gateways read while a run writes. A look-up reads complete transactions only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from divisions.names import NAME_RULE, is_name
 
 _WRITE_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 0.05
-"""A reader of a write-ahead log hardly ever waits; when it must (log recovery), a request cannot wait long."""
+"""A reader of a write-ahead log rarely waits. If it must (log recovery), a request cannot wait long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,19 @@ def online_store_path(home: Path) -> Path:
 
 
 class OnlineStoreWriter:
-    """Writes one endpoint's features; creates the store where there is none."""
+    """Writes one endpoint's features. Creates the store if it does not exist."""
 
     def __init__(self, path: Path, endpoint: str) -> None:
         self._path = path
         self._table = _table(endpoint)
 
     def upsert(self, rows: Iterable[OnlineRow]) -> int:
-        """Writes rows in one transaction: readers see all of them or none.
+        """Writes rows in one transaction: readers get all of them or none.
 
-        A row replaces that of the same customer unless the latter is newer, so late partitions do no harm.
+        A row replaces the stored row of its customer unless the stored row is newer. So a late partition does no harm.
 
         Returns:
-            the number of rows that were written.
+            the number of written rows.
 
         Raises:
             OnlineStoreError: the store cannot be written.
@@ -82,9 +82,9 @@ class OnlineStoreWriter:
 
 
 class OnlineStoreReader:
-    """Looks features up, one customer at a time, in tens of microseconds. For one thread.
+    """Looks up features, one customer at a time, in tens of microseconds. For one thread.
 
-    The store may come into being later: until it does, nobody is known.
+    The store may be created later. Until then, every customer is unknown.
     """
 
     def __init__(self, path: Path, endpoint: str) -> None:
@@ -96,13 +96,13 @@ class OnlineStoreReader:
         """A JSON object of raw values by feature name (null for missing), or None for an unknown customer.
 
         Raises:
-            OnlineStoreError: the store is there, but cannot be read.
+            OnlineStoreError: the store exists, but cannot be read.
         """
         connection = self._connection or self._open()
         if connection is None:
             return None
         try:
-            # fetchall, so that the statement is finished: a half-read one would pin an old state of the store.
+            # fetchall finishes the statement. An unfinished one would keep reading an old state of the store.
             found = connection.execute(self._query, (entity_id,)).fetchall()
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
@@ -111,13 +111,13 @@ class OnlineStoreReader:
             raise _broken(self._path, "read", error) from None
         except (sqlite3.Error, UnicodeEncodeError) as error:
             if isinstance(error, UnicodeEncodeError):
-                return None  # half of a surrogate pair: no stored customer is called so
+                return None  # half of a surrogate pair: no stored customer has such a name
             self.close()
             raise _broken(self._path, "read", error) from None
         return found[0][0] if found else None
 
     def first(self) -> tuple[str, bytes] | None:
-        """Some customer and its features, the same one each time; None when there is nobody. For examples."""
+        """The first customer and its features; None if the store is empty. For examples."""
         connection = self._connection or self._open()
         if connection is None:
             return None

@@ -1,21 +1,21 @@
-"""The model registry: MLflow runs, versions, tags and aliases, as Divisions uses them. Only this module knows MLflow.
+"""The model registry: MLflow's runs, versions, tags and aliases. Only this module imports MLflow.
 
-Truth is in tags and aliases; MLflow's own stages are deprecated and are not used.
+Tags and aliases hold the state. MLflow's own stages are deprecated and are not used.
 
 ==============================  ====================================================================
 on a version
 ==============================  ====================================================================
 tag ``divisions.version``       its label, such as ``3.2``
 tag ``validation_status``       pending, passed or failed
-tag ``archived``                ``true`` once another version took production over from it
+tag ``archived``                ``true`` after another version has replaced it in production
 tag ``divisions.bundle_*``      path and SHA-256 of its bundle
 alias ``production``            the version that the controller last promoted (a projection of its journal)
 alias ``staging``               the newest version that passed its gates and was not promoted yet
 ==============================  ====================================================================
 
-Nothing is half-registered. A version is created ``pending`` and becomes ``passed`` or ``failed`` as the last step of
-registration; only ``passed`` may serve. When a step in between fails, the version is deleted and its run is FAILED;
-when the process is killed there, what remains is ``pending`` and never serves.
+A version is created ``pending``. The last step of its registration makes it ``passed`` or ``failed``; only ``passed``
+may serve. If a step in between fails, the version is deleted and its run is FAILED. If the process is killed in
+between, the version stays ``pending`` and never serves.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _ARTIFACT_FOLDER = "bundle"
 
 
 class RegistryRun:
-    """One MLflow run that is being written. As a context it ends FINISHED, or FAILED when an exception leaves it."""
+    """An MLflow run in progress. As a context manager it ends FINISHED, or FAILED after an exception."""
 
     def __init__(self, client: MlflowClient, run_id: str, artifact_uri: str, clock: Clock) -> None:
         self._client = client
@@ -62,33 +62,34 @@ class RegistryRun:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
         if error is not None:
-            # The error that ended the run matters more than one that would keep us from writing it down.
-            with contextlib.suppress(RegistryError), _translated("note the failure of the run"):
+            # The error that ended the run matters more than an error while recording it.
+            with contextlib.suppress(RegistryError), _registry_errors("note the failure of the run"):
                 self._client.set_tag(self.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
                 self._client.set_terminated(self.run_id, "KILLED" if kind is KeyboardInterrupt else "FAILED")
             return
-        with _translated("finish the run"):
+        with _registry_errors("finish the run"):
             self._client.set_terminated(self.run_id, "FINISHED")
 
     def log_params(self, params: Mapping[str, object]) -> None:
         from mlflow.entities import Param
 
-        with _translated("write the run's parameters"):
+        with _registry_errors("write the run's parameters"):
             self._client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Writes metrics of one step; those that are not finite are left out, for MLflow would store them as 0."""
+        """Writes metrics of one step. Metrics that are not finite are left out, because MLflow would store them as
+        0."""
         from mlflow.entities import Metric
 
         now_ms = int(self._clock.wall_s() * 1000)
         rows = [Metric(name, float(value), now_ms, step) for name, value in metrics.items() if math.isfinite(value)]
-        with _translated("write the run's metrics"):
+        with _registry_errors("write the run's metrics"):
             self._client.log_batch(self.run_id, metrics=rows)
 
     def set_tags(self, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag
 
-        with _translated("write the run's tags"):
+        with _registry_errors("write the run's tags"):
             self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
@@ -105,7 +106,7 @@ class Registry:
 
     def start_run(self, pipeline: str, name: str, tags: Mapping[str, str]) -> RegistryRun:
         """Starts a run in the experiment named like the pipeline."""
-        with _translated(f"start a run of {pipeline!r}"):
+        with _registry_errors(f"start a run of {pipeline!r}"):
             experiment = self._client.get_experiment_by_name(pipeline)
             experiment_id = experiment.experiment_id if experiment else self._create_experiment(pipeline)
             run = self._client.create_run(
@@ -126,7 +127,8 @@ class Registry:
         message: str = "",
         lineage: Mapping[str, str] | None = None,
     ) -> RegisteredVersion:
-        """Stores the bundle with the run and registers it as a new version (see the module for what a failure leaves).
+        """Stores the bundle with the run and registers it as a new version. The module's text says what a failure
+        leaves.
 
         A version that passed gets the alias ``staging``.
 
@@ -142,7 +144,7 @@ class Registry:
             **{_METRIC + name: repr(float(value)) for name, value in metrics.items() if math.isfinite(value)},
             **{_LINEAGE + name: value[:5000] for name, value in (lineage or {}).items()},
         }
-        with _translated(f"register a version of {model!r}"):
+        with _registry_errors(f"register a version of {model!r}"):
             self._client.log_artifacts(run.run_id, str(bundle_path), _ARTIFACT_FOLDER)
             self._ensure_model(model)
             source = f"{run.artifact_uri}/{_ARTIFACT_FOLDER}"
@@ -159,14 +161,10 @@ class Registry:
                 raise
         return self.get_version(model, int(number))
 
-    def list_models(self) -> list[str]:
-        with _translated("list the models"):
-            return sorted(model.name for model in self._client.search_registered_models())
-
     def list_versions(self, model: str | None = None) -> list[RegisteredVersion]:
-        """All versions of one model, or of every model; newest first. A model that does not exist has none."""
+        """All versions of one model, or of every model; newest first. Empty for a model that does not exist."""
         versions: list[RegisteredVersion] = []
-        with _translated("list the versions"):
+        with _registry_errors("list the versions"):
             for registered in self._client.search_registered_models():
                 if model is None or registered.name == model:
                     found = self._client.search_model_versions(f"name='{registered.name}'")
@@ -189,15 +187,15 @@ class Registry:
         )
 
     def reference_version(self, model: str) -> RegisteredVersion | None:
-        """What a new version's data is compared with: production, else the newest version that passed, else None."""
+        """The version that a new version is compared with: production, else the newest that passed, else None."""
         passed = [v for v in self.list_versions(model) if v.validation_status is ValidationStatus.PASSED]
         in_production = [version for version in passed if PRODUCTION in version.aliases]
         return next(iter(in_production or passed), None)
 
     def set_production(self, model: str, version: str | int) -> RegisteredVersion:
-        """Projects a promotion or a rollback of the journal: moves the alias and archives the version that had it.
+        """Applies a promotion or a rollback of the journal: moves the alias, and archives the version that had it.
 
-        Doing it again changes nothing.
+        Repeating it changes nothing.
 
         Raises:
             RegistryError: there is no such version, or it did not pass its gates.
@@ -208,7 +206,7 @@ class Registry:
                 f"version {chosen.version} of {model!r} is {chosen.validation_status}, not passed",
                 remedy="promote a version that passed its gates",
             )
-        with _translated(f"promote version {chosen.version} of {model!r}"):
+        with _registry_errors(f"promote version {chosen.version} of {model!r}"):
             number = str(chosen.registry_version)
             for other in self.list_versions(model):
                 if PRODUCTION in other.aliases and other.registry_version != chosen.registry_version:
@@ -221,7 +219,7 @@ class Registry:
         return self.get_version(model, chosen.registry_version)
 
     def archive(self, model: str, version: str | int) -> RegisteredVersion:
-        """Marks a version as no longer wanted, and takes its ``staging`` alias away.
+        """Marks a version as archived, and removes its ``staging`` alias.
 
         Raises:
             RegistryError: there is no such version, or it is in production.
@@ -231,23 +229,15 @@ class Registry:
             raise RegistryError(
                 f"version {chosen.version} of {model!r} is in production", remedy="promote another version first"
             )
-        with _translated(f"archive version {chosen.version} of {model!r}"):
+        with _registry_errors(f"archive version {chosen.version} of {model!r}"):
             self._client.set_model_version_tag(model, str(chosen.registry_version), _ARCHIVED, "true")
             if STAGING in chosen.aliases:
                 self._client.delete_registered_model_alias(model, STAGING)
         return self.get_version(model, chosen.registry_version)
 
-    def list_runs(self, pipeline: str | None = None, limit: int = 100) -> list[RunRecord]:
-        """Runs, newest first."""
-        with _translated("list the runs"):
-            experiments = self._client.search_experiments()
-            ids = [one.experiment_id for one in experiments if pipeline is None or one.name == pipeline]
-            found = self._client.search_runs(ids, max_results=limit, order_by=["attributes.start_time DESC"])
-            return [_run_record(run) for run in found]
-
     def get_run(self, run_id: str) -> RunRecord:
         """Raises: RegistryError: there is no such run."""
-        with _translated(f"find run {run_id}"):
+        with _registry_errors(f"find run {run_id}"):
             return _run_record(self._client.get_run(run_id))
 
     @property
@@ -262,10 +252,10 @@ class Registry:
                 "MLFLOW_DISABLE_TELEMETRY": "true",
                 "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": "false",
                 "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-                "GIT_PYTHON_REFRESH": "quiet",  # else MLflow warns on machines without git
+                "GIT_PYTHON_REFRESH": "quiet",  # otherwise MLflow warns on machines without git
             }
         )
-        # MLflow and Alembic tell at INFO about tables they create; that is not for the readers of our progress.
+        # MLflow and Alembic log each table that they create at INFO. Our progress output must not show that.
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         from mlflow import MlflowClient
@@ -274,7 +264,7 @@ class Registry:
         if not self._is_embedded:
             return MlflowClient(self._uri, self._uri)
         self._home.mkdir(parents=True, exist_ok=True)
-        # Two processes that meet an empty database would both create its tables, and one would fail.
+        # With an empty database, two processes would both create its tables, and one of them would fail.
         with (self._home / "mlflow.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             client = MlflowClient(self._uri, self._uri)
@@ -331,8 +321,8 @@ def _run_record(run: Any) -> RunRecord:
 
 
 @contextlib.contextmanager
-def _translated(wish: str) -> Iterator[None]:
-    """Turns whatever MLflow's stores throw (its own errors, SQL, HTTP, files) into a `RegistryError`."""
+def _registry_errors(action: str) -> Iterator[None]:
+    """Turns every error of MLflow's stores (its own, SQL, HTTP, files) into a `RegistryError`."""
     try:
         yield
     except RegistryError:
@@ -340,5 +330,5 @@ def _translated(wish: str) -> Iterator[None]:
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise RegistryError(
-            f"the model registry could not {wish}: {reason}", remedy="check DIVISIONS_TRACKING_URI and the disk"
+            f"the model registry could not {action}: {reason}", remedy="check DIVISIONS_TRACKING_URI and the disk"
         ) from error

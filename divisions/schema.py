@@ -67,10 +67,6 @@ class FeatureSchema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def to_json(self) -> bytes:
         return msgspec.json.encode(self, order="deterministic")
 
-    @classmethod
-    def from_json(cls, data: bytes) -> FeatureSchema:
-        return msgspec.json.decode(data, type=cls)
-
     def encode_row(self, row: Mapping[str, object]) -> list[float]:
         """Encodes one raw row. This is the slow reference; faster encoders are tested against it.
 

@@ -1,4 +1,4 @@
-"""What the registry tells about model versions and training runs, as plain values."""
+"""Model versions and training runs of the registry, as plain values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STAGING = "staging"
 
 
 class ValidationStatus(enum.StrEnum):
-    """``pending`` is a version whose registration has not come to its end; it is served no more than a failed one."""
+    """``pending``: the version's registration is not complete. Like a failed version, it is never served."""
 
     PENDING = "pending"
     PASSED = "passed"
@@ -22,8 +22,8 @@ class ValidationStatus(enum.StrEnum):
 class RegisteredVersion(msgspec.Struct, frozen=True):
     """One version of a registered model.
 
-    ``version`` reads ``major.registry_version``: the major number is the pipeline's, the minor one the registry's.
-    ``aliases`` are ``production`` and ``staging``; ``message`` says why validation failed.
+    ``version`` reads ``major.registry_version``. The major number comes from the pipeline, the minor number from the
+    registry. ``aliases`` are ``production`` and ``staging``. ``message`` says why validation failed.
     """
 
     model: str
@@ -42,7 +42,7 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct, frozen=True):
-    """One training run. ``status`` is RUNNING, FINISHED, FAILED or KILLED; ``ended_at_s`` is 0 while it runs."""
+    """A training run. ``status`` is RUNNING, FINISHED, FAILED or KILLED. ``ended_at_s`` is 0 while it runs."""
 
     run_id: str
     name: str

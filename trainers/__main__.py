@@ -1,4 +1,4 @@
-"""``python -m trainers --pipeline FILE``: one run, as ``ray job submit`` starts it."""
+"""``python -m trainers --pipeline FILE``: runs a pipeline once. ``ray job submit`` calls this."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ray_address=given.ray_address,
         gateway_url=given.gateway,
     )
-    # A job that is stopped must still write down that its run is over.
+    # A stopped job must still record the end of its run.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # With JSON asked for, standard output belongs to it; Ray would print there when a worker dies.
+    # With --output json, standard output holds only the JSON. Ray would print there when a worker dies.
     shown = sys.stderr if given.output == "json" else sys.stdout
     try:
         with contextlib.redirect_stdout(shown):

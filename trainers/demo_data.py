@@ -1,15 +1,15 @@
-"""Real telecom customers as dated raw events: what the demo and the first run train on.
+"""Real telecom customers as dated raw events. The demo and the first run train on them.
 
     python -m trainers.demo_data --out DIR [--dataset mlc_churn|wa_churn]
 
-A partition is a daily snapshot: one event for each customer who was active that day. Three groups, by the rank of a
-hash of the customer, so that they are the same on every machine:
+A partition is a daily snapshot: one event for each customer who was active that day. The rank of a hash of the customer
+decides the group, so the groups are the same on every machine:
 
     hold-out   the first 1,000 customers; in no partition, so no model ever trains on them
     late       the next 1,000; active from the second day on
     early      all others; active on both days
 
-The second day's model therefore sees more customers than the first day's, as it would in life.
+So the second day's model is trained on more customers than the first day's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SECONDS_PER_DAY = 86_400
 
 @dataclass(frozen=True, slots=True)
 class DemoData:
-    """What was written. ``partitions`` maps a day to its folder."""
+    """The written files. ``partitions`` maps a day to its folder."""
 
     raw: Path
     holdout: Path
@@ -48,10 +48,10 @@ class DemoData:
 
 
 def write_demo_data(out: Path, dataset: str = DATASETS[0]) -> DemoData:
-    """Writes the partitions and the hold-out of ``dataset`` below ``out``; the same bytes each time.
+    """Writes the partitions and the hold-out of ``dataset`` below ``out``. The bytes are always the same.
 
     Raises:
-        InputError: the data set is unknown, or the package that carries it is not installed.
+        InputError: the data set is unknown, or its package is not installed.
     """
     customers = by_hash(load_customers(dataset))
     days = {
@@ -74,7 +74,7 @@ def write_demo_data(out: Path, dataset: str = DATASETS[0]) -> DemoData:
 
 
 def load_customers(dataset: str) -> pd.DataFrame:
-    """Raw customers with a ``customer_id`` first; the label ``churn`` stays the text it is."""
+    """Raw customers. The first column is ``customer_id``; the label ``churn`` stays text."""
     if dataset not in DATASETS:
         raise InputError(f"unknown demo data set {dataset!r}", remedy=f"choose one of {', '.join(DATASETS)}")
     try:
@@ -92,14 +92,14 @@ def load_customers(dataset: str) -> pd.DataFrame:
 
 
 def by_hash(customers: pd.DataFrame) -> pd.DataFrame:
-    """Orders customers by a hash of their id, which is as good as shuffled and needs no seed."""
-    # The prefix keeps this order independent of the hash that the training hold-out is drawn with.
+    """Orders customers by a hash of their id. The order looks random and needs no seed."""
+    # The prefix makes this order independent of the hash that selects the training hold-out.
     ranks = [xxhash.xxh3_64_intdigest(f"demo-group:{name}".encode()) for name in customers["customer_id"]]
     return customers.assign(_rank=ranks).sort_values("_rank", kind="stable").drop(columns="_rank")
 
 
 def snapshot(customers: pd.DataFrame, day: dt.date) -> pd.DataFrame:
-    """One event per customer at a moment of ``day`` (UTC) that depends on customer and day alone, in time order."""
+    """One event per customer, in time order. Its time within ``day`` (UTC) depends on customer and day only."""
     import pandas as pd
 
     midnight = pd.Timestamp(day, tz="UTC")
@@ -117,7 +117,7 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A reader never sees half a file; the name is hidden from ingestion until it is whole.
+    # Ingestion skips names that start with a dot, so it never reads an unfinished file.
     draft = path.with_name(f".{path.name}.draft")
     pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), draft)
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""From a registered version to a rollout: the spec is pure, the wish goes to the control API."""
+"""From a registered version to a rollout: a pure function makes the spec, and the control API gets it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from trainers.training.capacity import NodeCapacity, has_gpu
 
 
 @dataclass(frozen=True, slots=True)
-class Occupied:
-    """What the cluster serves already. ``has_stable``: the endpoint has a version, so that another is a canary."""
+class Usage:
+    """What the cluster serves now. With ``has_stable``, the endpoint has a version, and a new one is a canary."""
 
     has_stable: bool = False
     num_gpus: float = 0.0
 
 
-def occupied(status: ControllerStatus, endpoint: str) -> Occupied:
-    """Reads it from ``divisions status``: GPUs of all replicas that there are, whatever they serve."""
+def usage_of(status: ControllerStatus, endpoint: str) -> Usage:
+    """Reads the usage from the status. Replicas of all endpoints count."""
     shares = (one.gpu.rpartition("/")[2] for one in status.replicas if "/" in one.gpu)
-    return Occupied(
+    return Usage(
         has_stable=any(one.endpoint == endpoint and one.stable_version for one in status.rollouts),
         num_gpus=sum(map(float, shares)),
     )
@@ -36,18 +36,18 @@ def rollout_spec(
     version: RegisteredVersion,
     schema: FeatureSchema,
     nodes: Sequence[NodeCapacity],
-    taken: Occupied = Occupied(),
+    usage: Usage = Usage(),
 ) -> tuple[RolloutSpec, tuple[str, ...]]:
-    """What to wish for, and notices about what the cluster cannot give.
+    """The rollout to request, and notices about resources that the cluster lacks.
 
-    A version that starts as a canary gets ``canary_num_gpus`` for good: what was judged is what serves, and another
-    share at promotion would put replicas that nobody has judged in front of all traffic.
+    A version that starts as a canary keeps ``canary_num_gpus`` after its promotion. Another share would need new
+    replicas, which the canary phase has not tested.
 
     Raises:
-        OverCommitError: the cluster has such GPUs, but not so many.
+        OverCommitError: the cluster has such GPUs, but not enough of them.
     """
     serving = pipeline.serving
-    num_gpus = serving.canary_num_gpus if taken.has_stable else serving.num_gpus
+    num_gpus = serving.canary_num_gpus if usage.has_stable else serving.num_gpus
     accelerator_type, notices = serving.accelerator_type, []
     if serving.placement is Placement.IN_PROCESS:
         num_gpus = 0.0
@@ -55,7 +55,7 @@ def rollout_spec(
         wanted = accelerator_type or "GPU"
         notices.append(f"serving asks for {num_gpus:g} {wanted} per replica, the cluster has none: serving on CPUs")
         num_gpus = 0.0
-    check_gpus(serving.replicas, num_gpus, accelerator_type, nodes, taken.num_gpus)
+    check_gpus(serving.replicas, num_gpus, accelerator_type, nodes, usage.num_gpus)
     spec = VersionSpec(
         model=version.model,
         version=version.version,
@@ -84,30 +84,30 @@ def rollout_spec(
 
 
 def check_gpus(
-    replicas: int, num_gpus: float, accelerator_type: str | None, nodes: Sequence[NodeCapacity], taken: float
+    replicas: int, num_gpus: float, accelerator_type: str | None, nodes: Sequence[NodeCapacity], used: float
 ) -> None:
     """Raises:
-    OverCommitError: with what others have, the replicas' shares are more than all GPUs; its message shows the sum.
+    OverCommitError: the GPUs in use and the replicas' shares exceed all GPUs. The message shows the sum.
     """
     if not num_gpus:
         return
     kind = accelerator_type or "GPU"
     total = sum(node.num_gpus for node in nodes if has_gpu([node], num_gpus, accelerator_type))
-    asked = taken + replicas * num_gpus
-    # Fractions such as 0.1 add up to a little more than they should.
+    asked = used + replicas * num_gpus
+    # The tolerance is for rounding: ten times 0.1 is not exactly 1.
     if asked > total + 1e-6:
         raise OverCommitError(
-            f"{taken:g} in use + {replicas} replicas x {num_gpus:g} = {asked:g} {kind}, the cluster has {total:g}",
+            f"{used:g} in use + {replicas} replicas x {num_gpus:g} = {asked:g} {kind}, the cluster has {total:g}",
             remedy="lower serving.replicas, num_gpus or canary_num_gpus, or add a GPU",
         )
 
 
-def read_occupied(gateway_url: str, home: Path, endpoint: str) -> Occupied:
+def read_usage(gateway_url: str, home: Path, endpoint: str) -> Usage:
     """Raises: ClusterError: the gateway does not answer."""
     from divisions.sdk.client import Client
 
     with Client(gateway_url, home=home) as client:
-        return occupied(client.status(), endpoint)
+        return usage_of(client.status(), endpoint)
 
 
 def start_rollout(gateway_url: str, home: Path, spec: RolloutSpec) -> RolloutStatus:

@@ -4,8 +4,8 @@
                                                           |
                                                           +------failed----> GateRefusedError, nothing served
 
-The registry's run spans all of it: whatever raises leaves a FAILED run and no version, except that a model which a
-gate refused is registered as failed, so that people can look at it.
+The registry's run spans all stages. If a stage raises, its status is FAILED and there is no version. One exception: a
+model that a gate refused is registered as failed, so that people can inspect it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.data.feature_store import online_rows, write_offline
 from trainers.data.preparation import PreparationTask, Prepared, validation_mask
 from trainers.data.reference import build_reference
-from trainers.deployment import Occupied, read_occupied, rollout_spec, start_rollout
+from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.export.half_precision import HalfParity, check_half, half_precision
 from trainers.export.lineage import lineage, run_params
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to run. ``input_uri`` replaces the file's; ``gateway_url`` empty means: register, but do not deploy."""
+    """What to run. ``input_uri`` replaces the file's input. With an empty ``gateway_url`` nothing is deployed."""
 
     pipeline: Pipeline
     pipeline_text: str
@@ -54,7 +54,7 @@ class RunRequest:
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
-    """What a run has made. ``rollout`` is the phase of the rollout that was started, empty without one."""
+    """The results of a run. ``rollout`` is the phase of the started rollout; empty if none was started."""
 
     run_id: str
     model: str
@@ -70,7 +70,7 @@ class RunOutcome(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A graph and its float16 variant, which is empty when it did not pass its parity check."""
+    """A graph and its float16 variant. The variant is empty if it failed its parity check."""
 
     model_onnx: bytes
     parity: float
@@ -80,7 +80,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class PipelineRun:
-    """The means of a run; `run` is the run."""
+    """Everything that a run needs. `run` runs a pipeline."""
 
     settings: Settings
     registry: Registry
@@ -197,7 +197,7 @@ class PipelineRun:
         from trainers.export.onnx_export import score
 
         with step(self.progress, self.clock, "Validate") as current:
-            # What is judged is the exported graph, on customers that training never saw.
+            # The gates judge the exported graph, on customers that training never used.
             scores_N = score(model_onnx, prepared.holdout.x)
             validated = validate_model(prepared, scores_N, previous, pipeline.validation.gates)
             current.detail = validated.summary
@@ -263,12 +263,12 @@ class PipelineRun:
         if not request.gateway_url:
             return ""
         with step(self.progress, self.clock, "Start the rollout") as current:
-            taken = Occupied()
-            if request.pipeline.serving.num_gpus:  # who asks for no GPU need not know who has them
+            usage = Usage()
+            if request.pipeline.serving.num_gpus:  # without GPUs, the cluster's usage does not matter
                 endpoint = request.pipeline.deployment.endpoint
-                taken = read_occupied(request.gateway_url, self.settings.home, endpoint)
+                usage = read_usage(request.gateway_url, self.settings.home, endpoint)
             nodes = self.compute.nodes()
-            spec, notices = rollout_spec(request.pipeline, version, prepared.table.schema, nodes, taken)
+            spec, notices = rollout_spec(request.pipeline, version, prepared.table.schema, nodes, usage)
             for notice in notices:
                 self.progress.notice(notice)
             status = start_rollout(request.gateway_url, self.settings.home, spec)
@@ -277,7 +277,7 @@ class PipelineRun:
 
 
 def _half_variant(model_onnx: bytes, prepared: Prepared, seed: int) -> tuple[bytes, HalfParity | None, str]:
-    """The float16 graph if it may serve, how it compares, and why there is none. GPUs run float32 as well."""
+    """The float16 graph if it may serve, its parity, and the reason if there is none. GPUs can run float32, too."""
     try:
         half_onnx = half_precision(model_onnx)
     except TrainingError as error:

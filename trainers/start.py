@@ -1,4 +1,4 @@
-"""The composition root of a run: settings and a pipeline file in, the parts built and put together, the run started."""
+"""The composition root of a run: reads settings and the pipeline file, builds the parts, and starts the run."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class StartOptions:
-    """What a user can say about a run.
+    """A user's options for a run.
 
     Attributes:
-        input_uri: raw events, in place of the file's input; may contain variables.
-        today: the day of ``${today}``; None is today in UTC.
+        input_uri: raw events; replaces the file's input. May contain variables.
+        today: the day of ``${today}``; None means today in UTC.
         is_deployed: whether a version that passed is rolled out.
         uses_ray: False runs every stage in this process.
-        ray_address, gateway_url: in place of those of this home's cluster.
+        ray_address, gateway_url: replace those of this home's cluster.
     """
 
     pipeline_path: Path
@@ -39,13 +39,13 @@ class StartOptions:
 
 
 def start(options: StartOptions, settings: Settings, progress: Progress) -> RunOutcome:
-    """Runs a pipeline to its end, which is that of registration or the start of the rollout.
+    """Runs a pipeline up to the registration of the version, or up to the start of its rollout.
 
     Raises:
         DivisionsError: see `trainers.run.PipelineRun.run`.
     """
     pipeline = load_pipeline(options.pipeline_path)
-    # Before any heavy import, so that a missing cluster is told at once.
+    # Before any slow import, so that a missing cluster is reported at once.
     compute = _ray_compute(options, settings, progress) if options.uses_ray else _in_process()
     from divisions.registry import Registry
     from trainers.export.lineage import git_commit_of
@@ -76,10 +76,10 @@ def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) 
     address = cluster_address(settings, options.ray_address)
     prepare_environment(settings)
     from trainers.training import ray_session
-    from trainers.training.priority import give_way
+    from trainers.training.priority import lower_priority
     from trainers.training.ray_compute import RayCompute
 
-    give_way()  # export and validation run here, beside a cluster that serves
+    lower_priority()  # export and validation run here, beside a cluster that serves
 
     ray_session.connect(address)
     return RayCompute(settings.home / "training", progress)

@@ -1,4 +1,4 @@
-"""``divisions models …``: the registry."""
+"""``divisions models …``: lists, shows and archives versions of the registry."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def show(model: Model, version: Version, output: Output = Format.TEXT) -> None:
 
 @app.command("archive")
 def archive(model: Model, version: Version, output: Output = Format.TEXT) -> None:
-    """Mark a version as no longer wanted."""
+    """Mark a version as archived."""
     _print(_registry().archive(model, version), output)
 
 

@@ -39,7 +39,7 @@ def run(
         is_deployed=not no_deploy,
         uses_ray=not no_ray,
     )
-    # However it is stopped, the registry must learn that the run is over.
+    # If SIGTERM stops the run, its end must still be recorded in the registry.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     is_json = output is Format.JSON
     with shown_progress(sys.stderr if is_json else sys.stdout) as progress:

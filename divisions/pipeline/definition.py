@@ -1,6 +1,6 @@
 """The pipeline file as typed values. `divisions.pipeline.file` parses the YAML into them.
 
-Defaults stand here, once. Where the file is silent about a section, the section's defaults hold.
+All defaults are here. A section that is absent from the file has its defaults.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class DataPrep:
-    """``input`` still contains its variables; `divisions.pipeline.variables.expand` fills them in."""
+    """``input`` still contains its variables. `divisions.pipeline.variables.expand` replaces them."""
 
     input: str
     runtime: Runtime = Runtime()
@@ -80,7 +80,7 @@ class Comparison(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """``auc > 0.85``: the metric must compare so with the threshold."""
+    """``auc > 0.85``: the comparison of metric and threshold must be true."""
 
     metric: str
     comparison: Comparison
@@ -100,7 +100,7 @@ class RollbackPolicy(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Gates that a model must pass before it may serve. The drift gate holds unless the file says otherwise."""
+    """Gates that a model must pass before it may serve. The drift gate is one of them, unless the file changes it."""
 
     gates: tuple[Gate, ...] = (DRIFT_GATE,)
     rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
@@ -108,7 +108,8 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """Which columns mean what. Empty ``numeric``/``categorical``/``boolean`` means: infer from the data's types."""
+    """The meaning of columns. Columns outside ``numeric``, ``categorical`` and ``boolean`` get the kind of their
+    values."""
 
     entity: str = "customer_id"
     label: str = ""
@@ -119,24 +120,26 @@ class Features:
     boolean: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     holdout_fraction: float = 0.2
-    """Share of customers, chosen by a hash of the entity, that training never sees and metrics are taken on."""
+    """Share of customers that training never uses. Metrics are computed on them. A hash of the entity selects them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """``name`` empty means ``<endpoint>-predictor``."""
+    """An empty ``name`` means ``<endpoint>-predictor``."""
 
     name: str = ""
     major: int = 1
-    """Major version: ``-vN`` at the end of the pipeline's name, unless given. Versions read ``major.registry``."""
+    """Major version. The default is N of ``-vN`` at the end of the pipeline's name. Versions read
+    ``major.registry``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Replicas of one version. Of a GPU, stable takes ``num_gpus`` and a canary ``canary_num_gpus`` per replica.
+    """Replicas of one version. A replica gets ``num_gpus`` GPUs, or ``canary_num_gpus`` if the version starts as a
+    canary.
 
-    The file that is silent about serving, but trains on a GPU, serves on one of the same type; whoever starts the
-    replicas falls back to CPU, with a notice, where the cluster has none.
+    By default, a pipeline that trains on a GPU serves on a GPU of the same type. If the cluster has none, the replicas
+    run on CPUs, with a notice.
     """
 
     replicas: int = 2
@@ -148,7 +151,7 @@ class Serving:
     placement: Placement = Placement.REPLICAS
     engine: EngineChoice = EngineChoice.AUTO
     vram_gb: float | None = None
-    """Memory of a whole GPU; None means what the GPU has. Of it, each replica may use its share."""
+    """Memory of a whole GPU; None means its real size. Each replica may use its share of it."""
 
 
 @dataclass(frozen=True, slots=True)

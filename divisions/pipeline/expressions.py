@@ -1,11 +1,11 @@
-"""Gate expressions: ``auc > 0.85``. A grammar of its own, because the text comes from outside and is never evaluated.
+"""Gate expressions: ``auc > 0.85``. They have their own grammar, because text from outside must never be evaluated.
 
     gates   = gate { ( "," | "and" ) gate }
     gate    = metric operator number
     operator= ">" | ">=" | "<" | "<="
     number  = decimal digits with an optional sign, point and exponent: 0.85, .85, 1e-3
 
-Not-a-number and infinity cannot be written; a number that overflows to infinity is refused too.
+The grammar has neither not-a-number nor infinity. A number that overflows to infinity is refused, too.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ METRIC_MAXIMUM: dict[str, float] = {
     "log_loss": math.inf,
     "drift_score": math.inf,
 }
-"""The metrics that gates may name, each with its largest possible value. The smallest is 0 for all of them."""
+"""The metrics that gates may use, each with its largest possible value. The smallest possible value is always 0."""
 
-_MAX_CHARS = 1_000  # longer than any sensible list of gates; bounds the work that a hostile text can cause
+_MAX_CHARS = 1_000  # longer than any sensible list of gates; bounds the work for a hostile text
 _GATE = re.compile(r"(?P<metric>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<operator>[<>]=?)\s*(?P<number>\S+)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _SEPARATOR = re.compile(r",|\band\b")
@@ -41,8 +41,8 @@ def parse_gate(text: str) -> Gate:
     """Parses one gate.
 
     Raises:
-        PipelineError: the text is not a gate, names a metric that does not exist, or can never be passed or failed.
-            It has no position: whoever knows where the text stood adds it.
+        PipelineError: the text is not a gate, names an unknown metric, or is always true or always false. The error has
+            no position; the caller adds it.
     """
     if len(text) > _MAX_CHARS:
         raise PipelineError(f"a gate of {len(text)} characters is longer than {_MAX_CHARS}", remedy=_EXAMPLE)
@@ -69,7 +69,7 @@ def parse_number(text: str) -> float:
     """Parses a finite decimal number.
 
     Raises:
-        ValueError: the text is anything else; Python's own ``nan``, ``inf``, ``1_000`` and foreign digits included.
+        ValueError: the text is anything else, such as Python's ``nan``, ``inf``, ``1_000`` or foreign digits.
     """
     if _NUMBER.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a number")
@@ -80,7 +80,7 @@ def parse_number(text: str) -> float:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The entry of ``known`` that ``word`` was most probably meant to be, or None when nothing is near."""
+    """The entry of ``known`` that is most similar to ``word``, or None if none is similar."""
     by_folded = {name.casefold(): name for name in known}
     found = difflib.get_close_matches(word.casefold()[:64], by_folded, n=1)
     return by_folded[found[0]] if found else None
@@ -110,7 +110,7 @@ def _threshold(metric: str, comparison: Comparison, text: str) -> float:
 
 
 def _decides(comparison: Comparison, threshold: float, maximum: float) -> bool:
-    """Whether values in [0, maximum] exist on both sides of the threshold."""
+    """Whether [0, maximum] has values on both sides of the threshold."""
     if comparison in {Comparison.GREATER, Comparison.LESS_EQUAL}:
         return 0 <= threshold < maximum
     return 0 < threshold <= maximum

@@ -1,7 +1,6 @@
-"""The pipeline file: from YAML text to `divisions.pipeline.definition.Pipeline`, with every error at its line and
-column.
+"""The pipeline file: from YAML text to `divisions.pipeline.definition.Pipeline`. Errors have a line and a column.
 
-The functions below follow the file from top to bottom, one per section. docs/pipeline.md describes every key.
+The functions have the order of the file's sections, one function per section. docs/pipeline.md describes every key.
 """
 
 from __future__ import annotations
@@ -54,7 +53,7 @@ def load_pipeline(path: Path) -> Pipeline:
     """Reads and parses a pipeline file.
 
     Raises:
-        PipelineError: the file cannot be read, or is malformed. Everything that is wrong with it is in this one error.
+        PipelineError: the file cannot be read, or is malformed. The error lists all problems of the file.
     """
     try:
         with path.open("rb") as file:
@@ -83,7 +82,7 @@ def parse_pipeline(text: str, path: str = "") -> Pipeline:
     """Parses the text of a pipeline file; ``path`` is named in errors.
 
     Raises:
-        PipelineError: the text is malformed. ``others`` of the error holds what else is wrong.
+        PipelineError: the text is malformed. The error's ``others`` holds further problems.
     """
     root = read_nodes(text, path)
     if not isinstance(root, Mapping):
@@ -162,17 +161,17 @@ def _training(section: Section) -> Training:
 
 
 def _hyperparams(section: Section) -> Hyperparams:
-    usual = Hyperparams()
+    default = Hyperparams()
     with section:
         return Hyperparams(
-            learning_rate=section.take("learning_rate", number(0, 10, is_low_open=True), usual.learning_rate),
-            batch_size=section.take("batch_size", integer(1, 1_000_000), usual.batch_size),
-            epochs=section.take("epochs", integer(1, 10_000), usual.epochs),
-            weight_decay=section.take("weight_decay", number(0, 10), usual.weight_decay),
-            dropout=section.take("dropout", number(0, 1, is_high_open=True), usual.dropout),
-            hidden=section.take("hidden", items(integer(1, 16_384), most=16), usual.hidden),
-            embedding_dim=section.take("embedding_dim", integer(1, 1_024), usual.embedding_dim),
-            seed=section.take("seed", integer(0, 2**32 - 1), usual.seed),
+            learning_rate=section.take("learning_rate", number(0, 10, is_low_open=True), default.learning_rate),
+            batch_size=section.take("batch_size", integer(1, 1_000_000), default.batch_size),
+            epochs=section.take("epochs", integer(1, 10_000), default.epochs),
+            weight_decay=section.take("weight_decay", number(0, 10), default.weight_decay),
+            dropout=section.take("dropout", number(0, 1, is_high_open=True), default.dropout),
+            hidden=section.take("hidden", items(integer(1, 16_384), most=16), default.hidden),
+            embedding_dim=section.take("embedding_dim", integer(1, 1_024), default.embedding_dim),
+            seed=section.take("seed", integer(0, 2**32 - 1), default.seed),
         )
 
 

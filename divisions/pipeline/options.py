@@ -1,6 +1,6 @@
 """The optional sections of a pipeline file: ``features``, ``model``, ``serving`` and ``deployment.analysis``.
 
-One function per section; each fills in what the file leaves out.
+One function per section. Each uses defaults for absent keys.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ _MAJOR = re.compile(r"-v([0-9]{1,4})$")
 
 
 def analysis(section: Section, num_steps: int) -> AnalysisSpec:
-    usual = AnalysisSpec()
+    default = AnalysisSpec()
     share = number(0, 0.5, is_low_open=True)
     with section:
         spec = AnalysisSpec(
-            tolerance=section.take("tolerance", number(0, 4, is_low_open=True), usual.tolerance),
-            tolerance_ms=section.take("tolerance_ms", number(0, 60_000), usual.tolerance_ms),
-            alpha=section.take("alpha", share, usual.alpha),
-            error_alpha=section.take("error_alpha", share, usual.error_alpha),
-            min_dwell_s=section.take("min_dwell_s", _duration_s(), usual.min_dwell_s),
-            max_dwell_s=section.take("max_dwell_s", _duration_s(), usual.max_dwell_s),
-            min_samples=section.take("min_samples", _one_or_more_samples, usual.min_samples),
-            bake_s=section.take("bake_s", _duration_s(), usual.bake_s),
-            warmup_s=section.take("warmup_s", _duration_s(), usual.warmup_s),
-            warmup_requests=section.take("warmup_requests", integer(0, 1_000_000), usual.warmup_requests),
-            holdback_bp=section.take("holdback_bp", _holdback_bp, usual.holdback_bp),
-            deploy_deadline_s=section.take("deploy_deadline_s", _duration_s(), usual.deploy_deadline_s),
-            drain_s=section.take("drain_s", _duration_s(), usual.drain_s),
-            keep_stable_s=section.take("keep_stable_s", _duration_s(), usual.keep_stable_s),
-            guards=section.take("guards", items(_guard, most=len(GUARDS)), usual.guards),
-            shadow_s=section.take("shadow_s", _duration_s(), usual.shadow_s),
-            on_inconclusive=section.take("on_inconclusive", _on_inconclusive, usual.on_inconclusive),
+            tolerance=section.take("tolerance", number(0, 4, is_low_open=True), default.tolerance),
+            tolerance_ms=section.take("tolerance_ms", number(0, 60_000), default.tolerance_ms),
+            alpha=section.take("alpha", share, default.alpha),
+            error_alpha=section.take("error_alpha", share, default.error_alpha),
+            min_dwell_s=section.take("min_dwell_s", _duration_s(), default.min_dwell_s),
+            max_dwell_s=section.take("max_dwell_s", _duration_s(), default.max_dwell_s),
+            min_samples=section.take("min_samples", _one_or_more_samples, default.min_samples),
+            bake_s=section.take("bake_s", _duration_s(), default.bake_s),
+            warmup_s=section.take("warmup_s", _duration_s(), default.warmup_s),
+            warmup_requests=section.take("warmup_requests", integer(0, 1_000_000), default.warmup_requests),
+            holdback_bp=section.take("holdback_bp", _holdback_bp, default.holdback_bp),
+            deploy_deadline_s=section.take("deploy_deadline_s", _duration_s(), default.deploy_deadline_s),
+            drain_s=section.take("drain_s", _duration_s(), default.drain_s),
+            keep_stable_s=section.take("keep_stable_s", _duration_s(), default.keep_stable_s),
+            guards=section.take("guards", items(_guard, most=len(GUARDS)), default.guards),
+            shadow_s=section.take("shadow_s", _duration_s(), default.shadow_s),
+            on_inconclusive=section.take("on_inconclusive", _on_inconclusive, default.on_inconclusive),
         )
         if spec.max_dwell_s < spec.min_dwell_s:
             section.report(
@@ -90,18 +90,18 @@ def _on_inconclusive(node: Node) -> str:
 
 
 def features(section: Section) -> Features:
-    usual = Features()
+    default = Features()
     columns = items(_column)
     with section:
         spec = Features(
-            entity=section.take("entity", _column, usual.entity),
-            label=section.take("label", _column, usual.label),
-            event_time=section.take("event_time", _column, usual.event_time),
-            numeric=section.take("numeric", columns, usual.numeric),
-            categorical=section.take("categorical", columns, usual.categorical),
-            boolean=section.take("boolean", columns, usual.boolean),
-            exclude=section.take("exclude", columns, usual.exclude),
-            holdout_fraction=section.take("holdout_fraction", number(0.01, 0.9), usual.holdout_fraction),
+            entity=section.take("entity", _column, default.entity),
+            label=section.take("label", _column, default.label),
+            event_time=section.take("event_time", _column, default.event_time),
+            numeric=section.take("numeric", columns, default.numeric),
+            categorical=section.take("categorical", columns, default.categorical),
+            boolean=section.take("boolean", columns, default.boolean),
+            exclude=section.take("exclude", columns, default.exclude),
+            holdout_fraction=section.take("holdout_fraction", number(0.01, 0.9), default.holdout_fraction),
         )
         used = (spec.entity, spec.label, spec.event_time)
         named = (*filter(None, used), *spec.numeric, *spec.categorical, *spec.boolean, *spec.exclude)
@@ -128,23 +128,23 @@ def model(section: Section, pipeline_name: str) -> Model:
 
 
 def serving(section: Section, trained_on: Resources) -> Serving:
-    usual = Serving()
+    default = Serving()
     with section:
-        num_gpus = section.take("num_gpus", _gpus, 1.0 if trained_on.num_gpus else usual.num_gpus)
-        usual_type = trained_on.accelerator_type if num_gpus else None
-        accelerator_type = section.take("accelerator_type", text, usual_type)
-        # What training says of its GPU's memory holds for the same GPU only.
-        usual_vram_gb = trained_on.vram_gb if num_gpus and accelerator_type == usual_type else None
+        num_gpus = section.take("num_gpus", _gpus, 1.0 if trained_on.num_gpus else default.num_gpus)
+        default_type = trained_on.accelerator_type if num_gpus else None
+        accelerator_type = section.take("accelerator_type", text, default_type)
+        # The memory of training's GPU is the default only for a GPU of the same type.
+        default_vram_gb = trained_on.vram_gb if num_gpus and accelerator_type == default_type else None
         return Serving(
-            replicas=section.take("replicas", integer(1, 1_000), usual.replicas),
-            num_cpus=section.take("num_cpus", number(0, 1_000), usual.num_cpus),
+            replicas=section.take("replicas", integer(1, 1_000), default.replicas),
+            num_cpus=section.take("num_cpus", number(0, 1_000), default.num_cpus),
             num_gpus=num_gpus,
             canary_num_gpus=section.take("canary_num_gpus", _gpus, num_gpus / 2 if num_gpus <= 1 else num_gpus),
-            max_batch=section.take("max_batch", integer(1, 65_536), usual.max_batch),
-            placement=section.take("placement", choice(Placement), usual.placement),
+            max_batch=section.take("max_batch", integer(1, 65_536), default.max_batch),
+            placement=section.take("placement", choice(Placement), default.placement),
             accelerator_type=accelerator_type,
-            engine=section.take("engine", choice(EngineChoice), usual.engine),
-            vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), usual_vram_gb),
+            engine=section.take("engine", choice(EngineChoice), default.engine),
+            vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), default_vram_gb),
         )
 
 

@@ -1,4 +1,4 @@
-"""The short texts of a pipeline file, each with a small grammar of its own.
+"""The short texts of a pipeline file. Each has its own small grammar.
 
 ==================================  ==========================================================
 ``schedule: 0 2 * * *``             `parse_trigger`: five cron fields, in UTC
@@ -10,7 +10,7 @@
 ``2.5%``                            `parse_percent_bp`
 ==================================  ==========================================================
 
-Every function raises `PipelineError` without a position; whoever knows where the text stood adds it.
+Every function raises `PipelineError` without a position. The caller adds it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def parse_name(text: str) -> str:
-    """A name that may stand in a URL, a folder and a metric's label."""
+    """A name that is valid in a URL, as a folder and as a metric's label."""
     if not is_name(text):
         raise PipelineError(
             f"{_short(text)} is not a name",
@@ -77,7 +77,7 @@ def parse_runtime(text: str) -> Runtime:
 
 
 def parse_resources(text: str) -> Resources:
-    """``2vCPU, 8GB RAM`` or ``T4-GPU, 16GB VRAM``: any of the four parts, each at most once, in any order."""
+    """``2vCPU, 8GB RAM`` or ``T4-GPU, 16GB VRAM``: some of the four parts, in any order, each at most once."""
     remedy = "write it like '2vCPU, 8GB RAM' or 'T4-GPU, 16GB VRAM'"
     found: dict[str, float] = {}
     accelerator_type: str | None = None
@@ -110,7 +110,7 @@ def parse_resources(text: str) -> Resources:
 
 
 def parse_strategy(text: str) -> tuple[int, ...]:
-    """``canary: 20% → 50% → 100%``, as rising weights in basis points of which the last is all."""
+    """``canary: 20% → 50% → 100%`` as rising weights in basis points. The last weight is 100 %."""
     remedy = "write it like 'canary: 20% → 50% → 100%' (or with '->')"
     kind, colon, weights = text.partition(":")
     if kind.strip() != "canary" or not colon:
@@ -127,7 +127,7 @@ def parse_strategy(text: str) -> tuple[int, ...]:
 
 
 def parse_percent_bp(text: str) -> int:
-    """``2.5%`` as basis points, above 0 and up to 10,000."""
+    """``2.5%`` as basis points: above 0, up to 10,000."""
     match = _PERCENT.fullmatch(text)
     if match is None:
         raise PipelineError(f"{_short(text)} is not a percentage", remedy="write it like '20%'")

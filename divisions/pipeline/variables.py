@@ -1,6 +1,6 @@
 """The variables of a pipeline file: ``s3://raw-events/partition=${today}``.
 
-The list is fixed, and values are put in once: a value that looks like a variable stays as it is.
+The list is fixed. Variables are replaced once: a value that looks like a variable is not replaced again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ VARIABLES: dict[str, str] = {
     "yesterday": "the day before it",
     "pipeline": "the pipeline's name",
 }
-"""Every variable, with what it stands for."""
+"""Every variable and its meaning."""
 
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
 
@@ -25,7 +25,7 @@ def check_variables(template: str) -> None:
     """Checks that every variable exists and is closed.
 
     Raises:
-        PipelineError: one is not; it names the variables there are. It has no position.
+        PipelineError: a variable is unknown or not closed. The error lists all variables and has no position.
     """
     for name in _VARIABLE.findall(template):
         if name not in VARIABLES:
@@ -38,12 +38,12 @@ def check_variables(template: str) -> None:
 
 
 def expand(template: str, today: date, *, pipeline: str | None = None) -> str:
-    """Fills in the variables, in one pass.
+    """Replaces the variables, in one pass.
 
     Args:
         template: text with variables.
         today: the day of the run, in UTC.
-        pipeline: the pipeline's name; None when there is none, and then ``${pipeline}`` is an error.
+        pipeline: the pipeline's name. If it is None, ``${pipeline}`` is an error.
 
     Raises:
         PipelineError: a variable is unknown, not closed, or has no value.

@@ -1,9 +1,9 @@
-"""A small, safe part of YAML, read into nodes that remember where they stood.
+"""Reads a small, safe part of YAML into nodes that keep their position.
 
-What is left out is refused with its position: anchors and aliases (they can blow a short text up to any size), tags
-(they choose types), more than one document, keys that are not text, duplicate keys, deep nesting. Nodes are built
-from the event stream of PyYAML's safe loader, so none of its constructors run. Scalars stay text: whoever
-knows what a key means decides how to read it, and ``1e-3`` or ``on`` need no guessing.
+These parts of YAML are refused, with their position: anchors and aliases (they can expand a short text to any size),
+tags (they choose types), more than one document, keys that are not text, duplicate keys, deep nesting. Nodes are built
+from the event stream of PyYAML's safe loader, so none of its constructors run. Scalars stay text: the reader of a key
+knows its type, so ``1e-3`` or ``on`` need no guessing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_DEPTH = 16
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a node starts; both count from 1."""
+    """Where a node starts. Both numbers count from 1."""
 
     line: int
     column: int
@@ -29,7 +29,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """``is_plain`` means that it stood without quotes, so that it may be a number or a boolean."""
+    """``is_plain`` means that it has no quotes, so that it may be a number or a boolean."""
 
     text: str
     is_plain: bool
@@ -65,7 +65,7 @@ def read_nodes(text: str, path: str = "") -> Node:
         path: named in errors.
 
     Raises:
-        PipelineError: the text is not YAML, or uses a part of it that is left out (see the module's text).
+        PipelineError: the text is not YAML, or uses a part of YAML that is refused (see the module's text).
     """
     size = len(text.encode("utf-8", "surrogatepass"))
     if size > MAX_BYTES:
@@ -81,7 +81,7 @@ def read_nodes(text: str, path: str = "") -> Node:
     except yaml.MarkedYAMLError as error:
         raise _syntax(error, path) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # PyYAML lets some through unwrapped: "\UFFFFFFFF" is no character, %YAML 1.<5,000 digits> no version.
+        # PyYAML does not wrap some errors: "\UFFFFFFFF" is no character, %YAML 1.<5,000 digits> no version.
         raise PipelineError(f"this is not YAML: {error}", remedy="check escapes and directives", path=path) from None
 
 
@@ -148,7 +148,7 @@ class _Builder:
 
 def _place(event: yaml.Event) -> Place:
     mark = event.start_mark
-    assert mark is not None  # only events that are built by hand lack it
+    assert mark is not None  # the parser always sets it
     return Place(mark.line + 1, mark.column + 1)
 
 

@@ -1,7 +1,7 @@
-"""From YAML nodes to typed values: sections that know their keys, and readers of single values.
+"""From YAML nodes to typed values: sections with known keys, and readers of single values.
 
-A `Section` is used as a context manager: what was asked of it are the keys there are, and on leaving it every other
-key is reported. Problems are collected, so that one look at a file shows all of them.
+A `Section` is a context manager. The keys that are read inside it are its valid keys; its exit reports every other key.
+Problems are collected, so that one run shows all problems of a file.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from divisions.pipeline.yaml_nodes import Mapping, Node, Place, Scalar, Sequence
 T = TypeVar("T")
 EnumT = TypeVar("EnumT", bound=enum.StrEnum)
 Reader = Callable[[Node], T]
-"""Turns a node into a value, or raises `PipelineError` (without a position: that of the node is added)."""
+"""Turns a node into a value, or raises `PipelineError` without a position; the node's position is added."""
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 _MAX_ITEMS = 1_000
 
 
 class Problems:
-    """The errors of one file, in the order in which they were found."""
+    """The errors of one file, in the order of their discovery."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -38,7 +38,7 @@ class Problems:
         self._errors.append(PipelineError(message, remedy=error.remedy, path=self._path, line=line, column=column))
 
     def raise_any(self) -> None:
-        """Raises the first error of the file, the others attached to it; does nothing when there are none."""
+        """Raises the first error of the file, with the others attached. Does nothing without errors."""
         if not self._errors:
             return
         first, *others = sorted(self._errors, key=lambda error: (error.line, error.column))
@@ -47,7 +47,7 @@ class Problems:
 
 
 class Section:
-    """One mapping of the file. ``mapping`` is None for a section that is absent: all of its defaults hold."""
+    """One mapping of the file. ``mapping`` is None for an absent section, which has only defaults."""
 
     def __init__(self, mapping: Mapping | None, name: str, problems: Problems) -> None:
         self._mapping = mapping
@@ -76,7 +76,7 @@ class Section:
         return key in self._entries
 
     def take(self, key: str, read: Reader[T], default: T) -> T:
-        """The key's value, or ``default`` when it is absent or wrong (which is reported)."""
+        """The key's value, or ``default`` if it is absent or wrong. A wrong value is reported."""
         self._known.append(key)
         entry = self._entries.get(key)
         if entry is None:
@@ -87,10 +87,10 @@ class Section:
             self._problems.add(error, entry.value.place, self._dotted(key))
             return default
 
-    def require(self, key: str, read: Reader[T], otherwise: T) -> T:
-        """The key's value; ``otherwise`` only stands in for it until the problem is raised."""
+    def require(self, key: str, read: Reader[T], placeholder: T) -> T:
+        """The key's value. If it is absent, that is reported, and ``placeholder`` is returned."""
         self._report_missing(key)
-        return self.take(key, read, otherwise)
+        return self.take(key, read, placeholder)
 
     def section(self, key: str, *, is_required: bool = False) -> Section:
         """The section under ``key``."""
@@ -99,7 +99,7 @@ class Section:
         return Section(self.take(key, _mapping, None), self._dotted(key), self._problems)
 
     def report(self, message: str, remedy: str, key: str = "") -> None:
-        """Reports what is wrong with the section as a whole, or with one key's value next to the others."""
+        """Reports a problem of the section as a whole, or of one key in combination with others."""
         if self._mapping is not None:
             place = self._entries[key].value.place if key in self._entries else self._mapping.place
             self._problems.add(PipelineError(message, remedy=remedy), place, self._dotted(key) if key else self._name)
@@ -113,7 +113,7 @@ class Section:
 
 
 def text(node: Node) -> str:
-    """Reads a text. A plain number or boolean is refused: ``1.10`` and ``no`` are seldom meant as such."""
+    """Reads a text. A number or boolean without quotes is refused: ``1.10`` and ``no`` are often meant as text."""
     if not isinstance(node, Scalar):
         raise _wrong("text", node)
     if node.is_plain and _kind(node) != "text":
@@ -122,7 +122,7 @@ def text(node: Node) -> str:
 
 
 def parsed(parse: Callable[[str], T]) -> Reader[T]:
-    """Reads a text that has a grammar of its own."""
+    """Reads a text with its own grammar."""
     return lambda node: parse(text(node).strip())
 
 
@@ -154,7 +154,7 @@ def integer(low: int, high: int) -> Reader[int]:
 
 
 def number(low: float, high: float, *, is_low_open: bool = False, is_high_open: bool = False) -> Reader[float]:
-    """Reads a number between ``low`` and ``high``; an open end is itself left out."""
+    """Reads a number between ``low`` and ``high``. An open end is excluded."""
 
     def read(node: Node) -> float:
         wanted = (
@@ -176,7 +176,7 @@ def number(low: float, high: float, *, is_low_open: bool = False, is_high_open: 
 
 
 def items(read: Reader[T], *, most: int = _MAX_ITEMS) -> Reader[tuple[T, ...]]:
-    """Reads a list that is not empty."""
+    """Reads a list with at least one item."""
 
     def read_items(node: Node) -> tuple[T, ...]:
         if not isinstance(node, Sequence):
@@ -189,7 +189,7 @@ def items(read: Reader[T], *, most: int = _MAX_ITEMS) -> Reader[tuple[T, ...]]:
 
 
 def one_or_items(read: Reader[tuple[T, ...]]) -> Reader[tuple[T, ...]]:
-    """Reads one value or a list of such values, joined."""
+    """Reads one value, or a list of such values, which are joined."""
 
     def read_both(node: Node) -> tuple[T, ...]:
         if isinstance(node, Sequence):

@@ -163,12 +163,11 @@ def test_a_registration_that_breaks_off_leaves_no_version(registry, home, model,
     assert register(registry, home, model).validation_status is PASSED
 
 
-def test_a_finished_run_is_listed_first(registry):
+def test_a_finished_run_can_be_read(registry):
     with start(registry, "another-pipeline") as run:
         pass
-    (record,) = registry.list_runs("another-pipeline")
+    record = registry.get_run(run.run_id)
     assert (record.run_id, record.status, record.pipeline) == (run.run_id, "FINISHED", "another-pipeline")
-    assert registry.list_runs()[0] == record
     with pytest.raises(RegistryError):
         registry.get_run("0" * 32)
 
@@ -177,4 +176,4 @@ def test_a_registry_that_cannot_be_reached_is_one_clear_error(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(RegistryError, match="the model registry could not"):
-        Registry(blocked).list_models()
+        Registry(blocked).list_versions()

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import ray
 from onnx import TensorProto, helper
 
 from divisions.bundle import ONNX, Manifest, write_manifest
@@ -32,7 +33,6 @@ from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 
 pytestmark = pytest.mark.e2e
-ray = pytest.importorskip("ray")
 
 
 def write_version(folder: Path, label: str) -> VersionSpec:

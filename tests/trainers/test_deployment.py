@@ -7,14 +7,14 @@ from divisions.errors import OverCommitError
 from divisions.pipeline.definition import DataPrep, Deployment, Pipeline, Serving
 from divisions.versions import RegisteredVersion, ValidationStatus
 from tests.trainers.churn import SCHEMA
-from trainers.deployment import Occupied, check_gpus, occupied, rollout_spec
+from trainers.deployment import Usage, check_gpus, rollout_spec, usage_of
 from trainers.training.capacity import NodeCapacity
 
 T4_NODE = NodeCapacity(num_cpus=8.0, memory_gb=64.0, num_gpus=1.0, accelerator_types=frozenset({"T4"}))
 CPU_NODE = NodeCapacity(num_cpus=8.0, memory_gb=64.0)
 SERVING = Serving(replicas=2, num_gpus=1.0, canary_num_gpus=0.5, accelerator_type="T4", vram_gb=16.0)
-FREE = Occupied()
-CANARY = Occupied(has_stable=True, num_gpus=2.0)
+FREE = Usage()
+CANARY = Usage(has_stable=True, num_gpus=2.0)
 
 
 def version():
@@ -78,4 +78,4 @@ def test_what_is_in_use_is_read_from_the_status():
         return ReplicaStatus(name, True, "Running", 0, 1.0, "", "", gpu, "3.1", "stable", 10_000, 1, "")
 
     status = ControllerStatus(1, (replica("a", "T4/1"), replica("b", "T4/0.5"), replica("c", "")))
-    assert occupied(status, "churn") == Occupied(False, 1.5)
+    assert usage_of(status, "churn") == Usage(False, 1.5)

@@ -30,15 +30,23 @@ from divisions.registry import Registry
 from divisions.settings import Settings
 from tests.trainers.churn import FEATURES, HYPERPARAMS, raw_frame
 from trainers import run as run_module
-from trainers.deployment import Occupied
+from trainers.deployment import Usage
 from trainers.run import PipelineRun, RunRequest
 from trainers.training.compute import InProcess
 
 AUC_GATE = Gate("auc", Comparison.GREATER, 0.7)
 
 
-class Listed:
-    """A `Progress` that remembers."""
+def newest_run(registry):
+    """The newest run, which may have failed before it had a version."""
+    client = registry._client
+    ids = [experiment.experiment_id for experiment in client.search_experiments()]
+    (run,) = client.search_runs(ids, max_results=1, order_by=["attributes.start_time DESC"])
+    return registry.get_run(run.info.run_id)
+
+
+class RecordingProgress:
+    """A `Progress` that keeps what it is told."""
 
     def __init__(self):
         self.done, self.failed, self.notices, self.epochs = [], [], [], 0
@@ -65,7 +73,7 @@ class Place:
         self.folder = folder
         self.settings = Settings(home=folder / "home")
         self.registry = Registry(self.settings.home)
-        self.progress = Listed()
+        self.progress = RecordingProgress()
 
     def write(self, day, frame):
         partition = self.folder / "raw" / f"partition={day}"
@@ -73,7 +81,7 @@ class Place:
         frame.to_parquet(partition / "events.parquet")
 
     def run(self, day, gates=(AUC_GATE, DRIFT_GATE), gateway_url="", serving=None):
-        self.progress = Listed()
+        self.progress = RecordingProgress()
         pipeline = Pipeline(
             name="customer-churn-v3",
             data_prep=DataPrep(input=f"{self.folder}/raw/partition=${{today}}"),
@@ -203,7 +211,7 @@ def test_input_that_cannot_be_used_leaves_a_failed_run_and_no_version(place, fir
     with pytest.raises(error):
         place.run(day)
     assert place.registry.list_versions() == versions
-    run = place.registry.list_runs()[0]
+    run = newest_run(place.registry)
     assert run.status == "FAILED"
     assert run.tags["error"].startswith(error.__name__)
     assert place.progress.failed == ["Prepare the data"]
@@ -217,7 +225,7 @@ def test_a_version_that_passed_is_rolled_out(place, first, monkeypatch):
         return _Status()
 
     monkeypatch.setattr(run_module, "start_rollout", wish)
-    monkeypatch.setattr(run_module, "read_occupied", lambda *_: Occupied())
+    monkeypatch.setattr(run_module, "read_usage", lambda *_: Usage())
     outcome = place.run("2025-01-13", gateway_url="http://127.0.0.1:8000", serving=Serving(replicas=3, num_gpus=1.0))
     ((url, home, spec),) = wishes
     assert (url, home) == ("http://127.0.0.1:8000", place.settings.home)

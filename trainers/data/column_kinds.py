@@ -1,15 +1,15 @@
-"""What a raw column means, and its values brought into that form.
+"""The kind of a raw column, and its values converted to that kind.
 
 ===========  ==============================================  =============================================
-kind         values that can be brought into it              form in the frame
+kind         accepted values                                 form in the frame
 ===========  ==============================================  =============================================
 numeric      numbers; text that reads as a finite number     float64 (int64 if whole and none is missing)
 boolean      true/false, 0/1; the words of `LABEL_WORDS`     object: True, False or None
 categorical  text; numbers and booleans as their text        object: str or None
 ===========  ==============================================  =============================================
 
-A column whose kind nobody declared gets the one that nearly all of its values fit, so that one stray word in a
-million numbers costs one row and not the column.
+A column without a declared kind gets the kind that nearly all of its values fit. So one stray word in a million numbers
+costs one row, not the column.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 LABEL_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 MAJORITY = 0.95
-"""Share of a column's values that must fit a kind for the column to be of it."""
+"""A column gets a kind if at least this share of its values fits it."""
 
 
 def infer_kind(column: pd.Series, *, is_untyped: bool) -> FeatureKind | None:
-    """The kind of a column by its values; None for what cannot be a feature (times, lists, objects) or is all null.
+    """The kind of a column by its values; None if it cannot be a feature (times, lists, objects) or is all null.
 
     Args:
         column: raw values, missing ones null.
-        is_untyped: whether the values come from a format where all is text (CSV), so that text may mean a number.
+        is_untyped: whether the values come from a format that has only text (CSV), so that text may mean a number.
     """
     import pandas as pd
 
@@ -58,7 +58,7 @@ def infer_kind(column: pd.Series, *, is_untyped: bool) -> FeatureKind | None:
     for value_type, count in Counter(map(type, present)).items():
         counts[_kind_of_type(value_type)] = counts.get(_kind_of_type(value_type), 0) + count
     best = max(counts, key=lambda kind: (counts[kind], str(kind)))
-    # Numbers and words about half and half: text holds them all.
+    # A mix of kinds becomes text, which can hold all of them.
     return best if counts[best] >= MAJORITY * len(present) or best is None else FeatureKind.CATEGORICAL
 
 
@@ -67,7 +67,7 @@ def _kind_of_text(present: pd.Series) -> FeatureKind:
 
     if pd.to_numeric(present, errors="coerce").notna().mean() >= MAJORITY:
         return FeatureKind.NUMERIC
-    # "yes" and "no" stay text: only what a typed source would call a boolean is one.
+    # "yes" and "no" stay text. Only the words of typed sources, "true" and "false", make a boolean column.
     words = present.astype(str).str.lower()
     return FeatureKind.BOOLEAN if words.isin(["true", "false"]).mean() >= MAJORITY else FeatureKind.CATEGORICAL
 
@@ -81,10 +81,10 @@ def _kind_of_type(value_type: type) -> FeatureKind | None:
 
 
 def cast(column: pd.Series, kind: FeatureKind) -> tuple[pd.Series, NDArray[np.bool_]]:
-    """Brings a column into the form of its kind.
+    """Converts a column to the form of its kind.
 
     Returns:
-        the column, null where a value is missing or does not fit; and a mask ``bool[N]`` of those that do not fit.
+        the column, null where a value is missing or does not fit; and a mask ``bool[N]`` of the values that do not fit.
     """
     match kind:
         case FeatureKind.NUMERIC:
@@ -96,7 +96,7 @@ def cast(column: pd.Series, kind: FeatureKind) -> tuple[pd.Series, NDArray[np.bo
 
 
 def to_numbers(column: pd.Series) -> pd.Series:
-    """The numbers of a column, null for all that is none. A boolean is none: JSON and the gateway tell them apart."""
+    """The numbers of a column; null for other values. A boolean is no number, as in JSON and for the gateway."""
     import pandas as pd
 
     if column.dtype == object or pd.api.types.is_bool_dtype(column.dtype):
@@ -133,7 +133,7 @@ def _cast_numeric(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
 def _cast_each(column: pd.Series, convert: Callable[[object], object]) -> tuple[pd.Series, NDArray[np.bool_]]:
     import pandas as pd
 
-    # Few distinct values, many rows: convert each value once. Python calls True and 1 equal, so the type is in the key.
+    # Many rows have few distinct values, so each value is converted once. True == 1, so the type is part of the key.
     known: dict[tuple[type, object], object] = {}
     values: list[object] = []
     is_bad = np.zeros(len(column), dtype=bool)
@@ -172,5 +172,5 @@ def _boolean(value: object) -> bool | None:
 
 
 def read_label(value: object) -> bool | None:
-    """The label of an event: a boolean, 0 or 1, or yes/no/true/false in any case; None if it is none of these."""
+    """The label of an event: a boolean, 0 or 1, or yes/no/true/false in any case; None for other values."""
     return _boolean(value)

@@ -1,4 +1,4 @@
-"""Whole tables encoded as `divisions.schema.FeatureSchema.encode_row` encodes one row, a column at a time."""
+"""Encodes whole tables, column by column. Same result as `divisions.schema.FeatureSchema.encode_row` for each row."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def encode_frame(features: Sequence[Feature], frame: pd.DataFrame) -> NDArray[np
 
     Args:
         features: the columns to make, in order.
-        frame: raw values. An absent column is missing throughout; a value that does not fit its kind is missing.
+        frame: raw values. An absent column has only missing values. A value that does not fit its kind is missing.
 
     Returns:
         ``float32[N, F]``.

@@ -1,4 +1,4 @@
-"""The feature table written down: offline as Parquet for later runs, and as rows for the online store."""
+"""Writes the feature table: offline as Parquet for later runs, and as rows for the online store."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 
 def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable) -> Path:
-    """Writes ``home/features/<pipeline>/partition=<partition>/part.parquet``; readers see the old or the new file.
+    """Writes ``home/features/<pipeline>/partition=<partition>/part.parquet``. Readers get the old or the new file.
 
-    Columns are the entity, the event time, the label (0 or 1) and the raw features. A partition that is run again
-    is replaced. Empty ``partition`` takes the day of the last event.
+    Columns are the entity, the event time, the label (0 or 1) and the raw features. A second run of a partition
+    replaces its file. If ``partition`` is empty, the day of the last event is used.
     """
     schema = table.schema
     day = partition or str(table.raw[schema.event_time].max().date())
@@ -32,10 +32,10 @@ def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable
 
 
 def online_rows(table: FeatureTable) -> list[OnlineRow]:
-    """The rows of the online store: raw values by feature name as a request would send them, null where missing."""
+    """The rows of the online store: raw values by feature name, as in a request; null where missing."""
     schema = table.schema
     columns = [_plain(table.raw[feature.name], feature.kind) for feature in schema.features]
-    # Exact: a timestamp in whole microseconds, not a rounded double of nanoseconds.
+    # Whole microseconds are exact. Nanoseconds as a double would be rounded.
     microseconds = table.raw[schema.event_time].astype("datetime64[us, UTC]").astype("int64").tolist()
     return [
         OnlineRow(entity, time_us / 1e6, dict(zip(schema.names, values, strict=True)))
@@ -44,7 +44,7 @@ def online_rows(table: FeatureTable) -> list[OnlineRow]:
 
 
 def _plain(column: pd.Series, kind: FeatureKind) -> list[object]:
-    """Python values, with None for whatever pandas takes for missing."""
+    """Python values; None for the values that pandas counts as missing."""
     values = column.tolist()
     if kind is FeatureKind.NUMERIC and column.dtype != object:
         return [None if value != value else value for value in values]  # noqa: PLR0124  # NaN differs from itself

@@ -2,9 +2,8 @@
 
     events --(latest per customer, up to ``as_of``)--> rows --(schema fitted on training customers)--> FeatureTable
 
-The row of a customer is the latest labelled event; its features are those of that very event, so nothing that
-happened after the label was known can leak into them. What is learned from the data to make the schema (categories,
-which columns vary) is learned from training customers only; those of the hold-out take no part.
+The row of a customer is the customer's latest labelled event. The features come from that event, so later events cannot
+leak into them. The schema (categories, which columns vary) is fitted on training customers only, not on the hold-out.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from trainers.data.ingest import RawEvents
 
 MAX_CATEGORIES = 1_000
-"""Rarer texts are unknown to the model. Bounds the embedding and the schema that each gateway holds."""
+"""Rarer texts are unknown to the model. This bounds the embedding, and the schema in each gateway."""
 _HASH_SPAN = 2.0**64
 
 
@@ -43,8 +42,8 @@ class FeatureTable:
         y: ``float32[N]``, 1 where the label holds, else 0.
         entities: the N customers, in the order of the rows.
         schema: the F columns.
-        raw: the N rows of raw events behind it, all columns, for the stores and for drift.
-        notes: which columns were left out, and why.
+        raw: the N raw events of these rows, with all columns, for the stores and for drift.
+        notes: the columns that were left out, and why.
     """
 
     x: NDArray[np.float32]
@@ -68,7 +67,7 @@ class FeatureTable:
 
 @dataclass(frozen=True, slots=True)
 class HoldoutSplit:
-    """Two tables without a common customer."""
+    """Two tables that have no customer in common."""
 
     train: FeatureTable
     holdout: FeatureTable
@@ -81,10 +80,10 @@ def build_feature_table(
 
     Args:
         events: checked raw events.
-        features: what the pipeline says of columns and the hold-out.
+        features: the pipeline's settings for columns and the hold-out.
         label: the label's column.
-        seed: the seed that `split_holdout` will be called with.
-        as_of: later events are ignored, as if they had not happened yet; None takes all.
+        seed: the same seed as for `split_holdout`.
+        as_of: later events are ignored; None takes all events.
 
     Raises:
         EmptyInputError: no events are left.
@@ -117,10 +116,10 @@ def latest_rows(frame: pd.DataFrame, entity: str, event_time: str, as_of: dt.dat
 def fit_schema(
     rows: pd.DataFrame, kinds: dict[str, FeatureKind], features: Features, label: str
 ) -> tuple[FeatureSchema, tuple[str, ...]]:
-    """Chooses the model's columns from training rows: those that vary, in the order of the data.
+    """Chooses the model's columns from training rows. Columns that vary are kept, in the order of the data.
 
     Returns:
-        the schema, and a note for each column that was left out or cut.
+        the schema, and a note for each column that was left out or shortened.
     """
     fitted, notes = [], []
     for name, kind in kinds.items():
@@ -135,7 +134,7 @@ def fit_schema(
             if len(counts) == len(rows) and name not in features.categorical:
                 notes.append(f"column {name!r} left out: a different text in each row names rows, it does not describe")
                 continue
-            # By frequency, then by name, so that the cut does not depend on the order of the rows.
+            # By frequency, then by name, so that the order of the rows does not matter.
             frequent = sorted(counts.index, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
             if len(counts) > MAX_CATEGORIES:
                 notes.append(f"column {name!r}: {len(counts) - MAX_CATEGORIES} rare texts count as unknown")
@@ -147,20 +146,20 @@ def fit_schema(
 
 
 def is_holdout(entities: Sequence[str], fraction: float, seed: int) -> NDArray[np.bool_]:
-    """Which customers are held out: a property of the customer and the seed, whatever else is in the data.
+    """Which customers are held out. It depends on the customer and the seed only, not on other data.
 
-    A customer who is held out today is held out in every later run, so a new version can never have trained on
-    the customers that it is compared on with the old one.
+    A customer who is held out today is held out in every later run. So no version has trained on the customers on which
+    it is compared with another version.
     """
     hashes = np.array([xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in entities], dtype=np.uint64)
     return np.asarray(hashes / _HASH_SPAN < fraction)
 
 
 def split_holdout(table: FeatureTable, fraction: float, seed: int) -> HoldoutSplit:
-    """Splits by customer; ``fraction`` of them, on average, are held out.
+    """Splits by customer. On average, ``fraction`` of the customers are held out.
 
     Raises:
-        InputError: one side has no customers, or not both labels, so nothing could be trained or measured.
+        InputError: one side has no customers, or only one label, so training or measuring is impossible.
     """
     held = is_holdout(table.entities, fraction, seed)
     split = HoldoutSplit(train=table.take(~held), holdout=table.take(held))

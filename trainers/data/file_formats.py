@@ -1,7 +1,7 @@
-"""One raw file as a table: Parquet, CSV and JSON lines. What cannot be read as a row is returned, never skipped.
+"""Reads one raw file as a table: Parquet, CSV or JSON lines. Unreadable rows are returned, not dropped.
 
-CSV is read as text throughout: what a column means is decided over all files together (`trainers.data.column_kinds`).
-Its missing values are the empty field and the words of `CSV_NULLS`; quoted fields are always text.
+All values of a CSV file are read as text. The kind of a column is decided later, over all files
+(`trainers.data.column_kinds`). Missing values are the empty field and the words of `CSV_NULLS`. A quoted field is text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _COMPRESSED = (".gz", ".bz2", ".zst")
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used. ``row`` counts records from 1; the header of a CSV file is its record 1."""
+    """A row that cannot be used. ``row`` counts records from 1. The header of a CSV file is record 1."""
 
     source: str
     row: int
@@ -49,7 +49,7 @@ class RawFile:
 
 
 def format_of(path: str) -> str | None:
-    """``parquet``, ``csv`` or ``jsonl`` by the file's extension; None if it is another."""
+    """``parquet``, ``csv`` or ``jsonl`` by the file's extension; None for other extensions."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED and suffixes[-2:-1] != [".parquet"]:
         suffixes.pop()
@@ -61,7 +61,7 @@ def read_file(filesystem: FileSystem, path: str) -> RawFile:
     """Reads one file.
 
     Raises:
-        InputError: the file as a whole is not what its extension says.
+        InputError: the file is damaged, or its content does not match its extension.
         OSError: it cannot be opened or read.
     """
     match format_of(path):
@@ -84,7 +84,7 @@ def _read_parquet(filesystem: FileSystem, path: str) -> RawFile:
         except pa.ArrowInvalid as error:
             raise _damaged(path, "Parquet", error) from None
     _refuse_repeated(path, table.column_names)
-    # Integers with gaps stay exact as objects: an entity 9007199254740993 must not pass through a double.
+    # A column of integers and nulls is kept as objects. As doubles, an entity such as 9007199254740993 would change.
     frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
     for name in table.column_names:
         if pa.types.is_dictionary(table.schema.field(name).type):
@@ -115,7 +115,7 @@ def _parse_csv(source: str, data: bytes) -> RawFile:
 
     def keep(row: csv.InvalidRow) -> str:
         detail = f"{row.actual_columns} fields, expected {row.expected_columns}"
-        # A quote that nobody closed swallows the lines after it: each of them counts as lost.
+        # An unclosed quote takes in the lines after it. Each of these lines counts as a bad row.
         bad.extend(BadRow(source, row.number or 0, "unparsable line", detail, line) for line in row.text.split("\n"))
         return "skip"
 
@@ -123,7 +123,7 @@ def _parse_csv(source: str, data: bytes) -> RawFile:
         header = _csv_header(source, data)
         table = csv.read_csv(
             io.BytesIO(data),
-            # One thread: only then does pyarrow know the numbers of the lines that it cannot parse.
+            # pyarrow reports the numbers of bad lines only with one thread.
             read_options=csv.ReadOptions(use_threads=False, block_size=min(1 << 30, max(1 << 20, len(data) + 1))),
             parse_options=csv.ParseOptions(invalid_row_handler=keep, newlines_in_values=True),
             convert_options=csv.ConvertOptions(
@@ -189,7 +189,7 @@ def _parse_json_lines(source: str, data: bytes) -> RawFile:
             bad.append(BadRow(source, number, "unparsable line", detail, line.decode(errors="replace")))
     names = dict.fromkeys(name for record in records for name in record)
     columns = {name: [record.get(name) for record in records] for name in names}
-    # Built as objects, so that pandas does not turn whole numbers with gaps into doubles or None into NaN.
+    # As objects: otherwise pandas turns integers with nulls into doubles, and None into NaN.
     frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
     return RawFile(source, frame, rows, False, bad)
 

@@ -1,10 +1,10 @@
-"""Raw events from files: read, checked row by row, and split into usable ones and the quarantine.
+"""Reads raw events from files, checks each row, and puts unusable rows into the quarantine.
 
     list files -> read each -> one table -> needed columns there? -> kinds -> check every row -> events | quarantine
 
-A row is quarantined, with the first of these reasons that applies: ``unparsable line``, ``null <entity>``,
+A quarantined row has the first of these reasons that applies: ``unparsable line``, ``null <entity>``,
 ``unreadable <event_time>``, ``null <label>``, ``unknown <label>``, ``bad value``, ``duplicate event`` (an earlier row
-has the same entity and event time). Nothing is dropped silently: rows read = events + quarantined rows.
+has the same entity and event time). No row is dropped silently: rows read = events + quarantined rows.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from divisions.schema import FeatureKind
 from trainers.data.column_kinds import infer_kind
 from trainers.data.file_formats import BadRow, RawFile, format_of, read_file
 from trainers.data.locations import Location, list_files, locate, raise_unreachable
-from trainers.data.row_checks import check_rows, settle
+from trainers.data.row_checks import check_rows, restore_whole_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from divisions.settings import S3Settings
 
 MAX_QUARANTINED_SHARE = 0.5
-"""Above this share the input is not what the pipeline was written for, and training on the rest would mislead."""
+"""Above this share, the input does not fit the pipeline, and a model of the remaining rows would mislead."""
 _QUARANTINE_COLUMNS = ("source", "row", "reason", "detail", "raw")
 
 
@@ -41,15 +41,15 @@ class RawEvents:
     """The checked events of one input.
 
     Attributes:
-        uri: where they came from.
+        uri: the input.
         partition: the value of the URI's ``partition=``, or empty.
-        frame: one row per event: the entity as text, the event time as ``datetime64[us, UTC]``, the label as int8 of
-            0 or 1, and every other column in the form of its kind (`trainers.data.column_kinds`), or as it came if it
-            has none. Ordered by event time, then entity.
+        frame: one row per event, ordered by event time, then entity. The entity is text, the event time
+            ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has the form of its kind
+            (`trainers.data.column_kinds`); a column without a kind is unchanged.
         kinds: the kind of each column that can be a feature.
-        quarantine: the rows that cannot be used: ``source, row, reason, detail, raw``.
+        quarantine: the unusable rows: ``source, row, reason, detail, raw``.
         num_read: rows read, good or bad.
-        notes: what else a reader of the run's report should know.
+        notes: further notes for the run's report.
     """
 
     uri: str
@@ -70,7 +70,7 @@ class RawEvents:
         return dict(Counter(self.quarantine["reason"]).most_common())
 
     def write_quarantine(self, folder: Path) -> Path | None:
-        """Writes the quarantine as ``folder/quarantine.parquet``; None if there is nothing to write."""
+        """Writes the quarantine as ``folder/quarantine.parquet``. Returns None if the quarantine is empty."""
         if not self.num_quarantined:
             return None
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def read_events(
         uri: ``s3://bucket/prefix``, ``file:///path`` or a local path, its variables already filled in.
         s3: how to reach S3.
         allow_buckets: the buckets that may be read; empty means any.
-        features: names of the entity and event time; kinds of the columns that were declared.
+        features: names of the entity and event time, and declared kinds of columns.
         label: the label's column.
 
     Raises:
@@ -126,7 +126,9 @@ def read_events(
     _refuse_if_mostly_bad(uri, num_read, bad)
     is_good = np.array([reason == "" for reason in reasons], dtype=bool)
     events = checked[is_good].sort_values([features.event_time, features.entity], kind="stable").reset_index(drop=True)
-    return RawEvents(uri, location.partition, settle(events, kinds), kinds, _quarantine(bad), num_read, notes + texts)
+    return RawEvents(
+        uri, location.partition, restore_whole_numbers(events, kinds), kinds, _quarantine(bad), num_read, notes + texts
+    )
 
 
 def _read_files(location: Location) -> tuple[list[RawFile], tuple[str, ...]]:
@@ -148,7 +150,7 @@ def _read_files(location: Location) -> tuple[list[RawFile], tuple[str, ...]]:
 
 
 def _join(files: list[RawFile]) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
-    """All files as one table, and each row's file and number.
+    """All files as one table, and the file and number of each row.
 
     Raises:
         InputError: the files do not have the same columns.
@@ -161,7 +163,7 @@ def _join(files: list[RawFile]) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
     first = filled[0]
     for file in filled[1:]:
         odd = set(first.frame.columns).symmetric_difference(file.frame.columns)
-        # JSON lines leave absent values out, so a column may be missing from a file without being forgotten.
+        # JSON lines may omit absent values, so a file may lack a column without being wrong.
         if odd and not all(format_of(other.source) == "jsonl" for other in (first, file)):
             raise InputError(
                 f"{file.source} and {first.source} have different columns: {', '.join(sorted(map(str, odd)))}",
@@ -192,7 +194,7 @@ def _require_columns(uri: str, present: list[str], features: Features, label: st
 def _kinds(
     frame: pd.DataFrame, files: list[RawFile], features: Features, label: str
 ) -> tuple[dict[str, FeatureKind], tuple[str, ...]]:
-    """The kind of each column but entity, event time and label: as declared, or else by the values."""
+    """The kind of each column except entity, event time and label: as declared, otherwise by its values."""
     declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
     declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
     declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
@@ -209,7 +211,7 @@ def _kinds(
 
 
 def _inferred(name: str, files: list[RawFile]) -> FeatureKind | None:
-    """The kind that the values of typed formats show; those of CSV are asked only where there are no others."""
+    """The kind by the values of typed formats. Values of CSV files count only if there are no others."""
     import pandas as pd
 
     for is_untyped in (False, True):
@@ -225,7 +227,7 @@ def _raw_text(row: pd.Series) -> str:
 
 
 def _jsonable(value: object) -> object:
-    # NumPy's doubles are Python floats too, but the encoder does not take them.
+    # The encoder does not accept NumPy's numbers, although its doubles are Python floats.
     plain = value.item() if isinstance(value, np.generic) else value
     return plain if plain is None or isinstance(plain, str | bool | int | float | list | dict) else str(plain)
 

@@ -1,7 +1,7 @@
-"""Where raw events lie: a local path or an S3 prefix, opened under the allow-list and with bounded waiting.
+"""Where raw events are stored: a local path or an S3 prefix. Checks the allow-list and bounds the waiting time.
 
-``s3://bucket/key``, ``file:///folder`` and plain paths are understood, anything else is forbidden: an input's URI may
-come from a pipeline file that somebody else wrote, and must not turn the trainer into a client of the inner network.
+``s3://bucket/key``, ``file:///folder`` and plain paths are accepted; everything else is forbidden. An input's URI may
+come from another person's pipeline file, and must not make the trainer send requests into the internal network.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from divisions.settings import S3Settings
 
 DEFAULT_REGION = "us-east-1"
-# S3 emulators take any signature but deny anonymous reads of private objects; a real server denies this key as well.
+# S3 emulators accept any signature, but deny anonymous reads of private objects. A real server denies this key, too.
 PLACEHOLDER_KEY = "divisions"
-# Two attempts of at most 3 s to connect and 5 s to answer: a dead endpoint is an error within 15 s, not a hung run.
+# Two attempts, each at most 3 s to connect and 5 s to answer. So a dead endpoint is an error within 16 s.
 CONNECT_TIMEOUT_S = 3.0
 REQUEST_TIMEOUT_S = 5.0
 MAX_ATTEMPTS = 2
@@ -34,9 +34,9 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A place that a file system can list. ``bucket`` is empty for local ones.
+    """A path in a file system. ``bucket`` is empty for local paths.
 
-    ``signed`` is another way in, for when ``filesystem`` asks anonymously and is refused.
+    ``signed`` is a second file system with a signature, used if ``filesystem`` reads anonymously and is refused.
     """
 
     uri: str
@@ -53,10 +53,10 @@ class Location:
 
 
 def locate(uri: str, *, s3: S3Settings, allow_buckets: tuple[str, ...]) -> Location:
-    """Turns a URI into a `Location`; contacts nothing.
+    """Turns a URI into a `Location`. Opens no connection.
 
     Raises:
-        ForbiddenInputError: the scheme is not one of ours, the bucket is not allowed, or the URI holds credentials.
+        ForbiddenInputError: the scheme or the bucket is not allowed, or the URI contains credentials.
     """
     scheme = _SCHEME.match(uri)
     match scheme.group(1).lower() if scheme else "":
@@ -104,7 +104,7 @@ def _s3_filesystem(s3: S3Settings) -> FileSystem:
         access_key=s3.access_key if has_credentials else None,
         secret_key=s3.secret_key if has_credentials else None,
         session_token=s3.session_token if has_credentials else None,
-        # An endpoint of one's own has no business with AWS's instance metadata, whose search takes many seconds.
+        # Without this, the client would look for AWS's instance metadata, which takes many seconds.
         anonymous=endpoint is not None and not has_credentials,
         region=s3.region or DEFAULT_REGION,
         endpoint_override=endpoint.netloc if endpoint is not None else None,
@@ -136,7 +136,7 @@ def list_files(location: Location) -> tuple[str, ...]:
     Files and folders whose names begin with ``_`` or ``.`` (``_SUCCESS``, drafts) are not data.
 
     Raises:
-        EmptyInputError: nothing is there; the message lists the nearest partitions that are.
+        EmptyInputError: there are no files. The message lists existing partitions with similar names.
         UnreachableInputError: the location does not answer, or refuses us.
     """
     from pyarrow.fs import FileSelector, FileType
@@ -164,7 +164,7 @@ def _is_visible(info: FileInfo, depth: int) -> bool:
 
 
 def _empty(location: Location) -> EmptyInputError | UnreachableInputError:
-    """The error for a place without files. Looks at the parent folder to say what does exist."""
+    """The error for a location without files. Lists similar names of the parent folder."""
     from pyarrow.fs import FileSelector, FileType
 
     parent, name = str(PurePosixPath(location.path).parent), PurePosixPath(location.path).name
@@ -177,19 +177,19 @@ def _empty(location: Location) -> EmptyInputError | UnreachableInputError:
     except OSError as error:
         raise_unreachable(location, error)
     what = f"partition {location.partition}" if name.startswith("partition=") else f"input {name!r}"
-    near = nearest(name, [PurePosixPath(item.path).name for item in around if item.type == FileType.Directory])
+    near = nearest_names(name, [PurePosixPath(item.path).name for item in around if item.type == FileType.Directory])
     remedy = f"existing nearby: {', '.join(near)}" if near else "check the path, or that the upload has finished"
     return EmptyInputError(f"{what} holds no files: {location.uri}", remedy=remedy)
 
 
-def nearest(name: str, candidates: list[str], count: int = 3) -> list[str]:
-    """Up to ``count`` candidates that read most like ``name``, likest first, the later of equals first."""
+def nearest_names(name: str, candidates: list[str], count: int = 3) -> list[str]:
+    """Up to ``count`` candidates most similar to ``name``, best first. Of equals, the alphabetically later is first."""
     others = sorted({item for item in candidates if item != name and not item.startswith(("_", "."))}, reverse=True)
     return sorted(others, key=lambda item: -difflib.SequenceMatcher(a=name, b=item).ratio())[:count]
 
 
 def raise_unreachable(location: Location, error: Exception) -> NoReturn:
-    """Says why a location does not answer; the SDK's own message spans lines and repeats itself."""
+    """Raises an error that says why a location does not answer. The SDK's own message is long and repeats itself."""
     text = str(error)
     if "NO_SUCH_BUCKET" in text or "NoSuchBucket" in text:
         raise UnreachableInputError(

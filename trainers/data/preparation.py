@@ -1,4 +1,5 @@
-"""The data preparation stage: raw events to a feature table, split by customer. Runs in one process, here or in Ray."""
+"""The data preparation stage: raw events to a feature table, split by customer. Runs in one process, local or on
+Ray."""
 
 from __future__ import annotations
 
@@ -15,15 +16,15 @@ from trainers.data.feature_table import FeatureTable, build_feature_table, split
 from trainers.data.ingest import RawEvents, read_events
 
 VALIDATION_FRACTION = 0.1
-"""Share of the training customers that training does not learn from: the best epoch is chosen on them. The hold-out
-must not be used for that, or its metrics would flatter the model."""
+"""Share of the training customers that training does not learn from. They select the best epoch. The hold-out must not
+select it, or the model's metrics would be too good."""
 
 _VALIDATION_SALT = 0x5EED
 
 
 @dataclass(frozen=True, slots=True)
 class PreparationTask:
-    """What to read. Credentials travel as a value: a Ray runtime environment would show them on the dashboard."""
+    """What to read. Credentials are part of it, because a Ray runtime environment would show them on the dashboard."""
 
     uri: str
     features: Features
@@ -35,7 +36,7 @@ class PreparationTask:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """``events`` has lost its rows (the table has them) but not its quarantine and counts."""
+    """The prepared data. ``events`` has no rows any more (the table has them), only its quarantine and counts."""
 
     events: RawEvents
     table: FeatureTable
@@ -65,7 +66,7 @@ def prepare(task: PreparationTask) -> Prepared:
 
 
 def table_sha256(table: FeatureTable) -> str:
-    """Names the data that a model was trained on: schema, customers, features and labels."""
+    """The hash of the data that a model was trained on: schema, customers, features and labels."""
     digest = hashlib.sha256(table.schema.to_json())
     digest.update("\0".join(table.entities).encode())
     digest.update(np.ascontiguousarray(table.x).tobytes())
@@ -74,7 +75,7 @@ def table_sha256(table: FeatureTable) -> str:
 
 
 def validation_mask(table: FeatureTable, seed: int) -> NDArray[np.bool_]:
-    """Which of the training customers choose the best epoch: a tenth of each label, at least one, by their hash.
+    """The training customers that select the best epoch: a tenth of each label, at least one, by their hash.
 
     **Shape**: ``bool[N]``.
     """

@@ -1,6 +1,6 @@
-"""Reference histograms: how each feature was distributed when a version was trained (``reference.json``).
+"""Reference histograms: the distribution of each feature in a version's training data (``reference.json``).
 
-Bins are fixed by the training data and never move; new data is counted in them later:
+The training data fixes the bins. New data is counted in the same bins later:
 
     numeric       tenths of the training values (fewer where values repeat), then missing
     boolean       false, true, missing
@@ -25,25 +25,12 @@ NUM_QUANTILES = 10
 
 
 class FeatureHistogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One feature's bins and their training counts. ``edges`` are the upper ends, inclusive, of all numeric bins
-    but the last one."""
+    """One feature's bins and their training counts. ``edges`` are the inclusive upper ends of all numeric bins except
+    the last."""
 
     feature: Feature
     counts: tuple[int, ...]
     edges: tuple[float, ...] = ()
-
-    @property
-    def bin_names(self) -> tuple[str, ...]:
-        """What each bin holds, for people."""
-        match self.feature.kind:
-            case FeatureKind.NUMERIC:
-                names = [f"<= {edge:g}" for edge in self.edges]
-                names.append(f"> {self.edges[-1]:g}" if self.edges else "any number")
-            case FeatureKind.BOOLEAN:
-                names = ["false", "true"]
-            case FeatureKind.CATEGORICAL:
-                names = [*self.feature.categories, "(unknown)"]
-        return (*names, "(missing)")
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,8 +66,8 @@ def build_reference(schema: FeatureSchema, x: NDArray[np.float32]) -> Reference:
 def count_rows(reference: Reference, raw: pd.DataFrame) -> tuple[tuple[int, ...], ...]:
     """Counts new raw rows in the reference's bins, feature by feature.
 
-    Raw rows, because categories have other codes in a later version's schema. A feature whose column is gone is
-    counted as missing throughout, which is the drift that it is.
+    It takes raw rows, because categories have other codes in a later version's schema. If a feature's column no longer
+    exists, all of its values count as missing; that is a drift.
     """
     x = encode_frame(reference.features, raw)
     return tuple(
@@ -89,7 +76,7 @@ def count_rows(reference: Reference, raw: pd.DataFrame) -> tuple[tuple[int, ...]
 
 
 def count(feature: Feature, edges: tuple[float, ...], x_N: NDArray[np.float32]) -> tuple[int, ...]:
-    """Counts encoded values ``float32[N]`` in a feature's bins; the last bin holds the missing ones."""
+    """Counts encoded values ``float32[N]`` in a feature's bins. The last bin counts missing values."""
     present = x_N[~np.isnan(x_N)]
     match feature.kind:
         case FeatureKind.NUMERIC:
@@ -97,7 +84,7 @@ def count(feature: Feature, edges: tuple[float, ...], x_N: NDArray[np.float32]) 
         case FeatureKind.BOOLEAN:
             positions, num_bins = present.astype(np.int64), 2
         case FeatureKind.CATEGORICAL:
-            # Code 0 is the unknown text; its bin stands after those of the categories.
+            # Code 0 is the unknown text. Its bin comes after those of the categories.
             num_bins = len(feature.categories) + 1
             positions = (present.astype(np.int64) - 1) % num_bins
     counts = np.bincount(positions, minlength=num_bins)
@@ -108,8 +95,8 @@ def _edges(x_N: NDArray[np.float32]) -> tuple[float, ...]:
     present = x_N[~np.isnan(x_N)].astype(np.float64)
     if not len(present):
         return ()
-    # An observed value, not one between two: then the share at or below it is what the quantile says.
+    # Quantiles are observed values, not values between two. So the share at or below an edge is exact.
     tenths = np.quantile(present, np.arange(1, NUM_QUANTILES) / NUM_QUANTILES, method="inverted_cdf")
     inner = np.unique(tenths)
-    # The greatest value as an edge would leave the last bin empty for ever.
+    # With the greatest value as an edge, the last bin would always be empty.
     return tuple(float(edge) for edge in inner[inner < present.max()])

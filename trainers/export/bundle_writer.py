@@ -1,4 +1,4 @@
-"""Writes a bundle: the files into a folder beside their place, then one rename, so that no reader sees half of it."""
+"""Writes a bundle: first into a draft folder, then one rename, so that readers never find an unfinished bundle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from divisions.schema import FeatureSchema
 
 @dataclass(frozen=True, slots=True)
 class BundleIdentity:
-    """What the manifest says about where the bundle comes from. ``created_at`` is ISO 8601 in UTC."""
+    """The origin of a bundle, for its manifest. ``created_at`` is ISO 8601 in UTC."""
 
     model: str
     pipeline: str
@@ -44,13 +44,13 @@ def write_bundle(
 ) -> WrittenBundle:
     """Writes ``<bundles>/<model>/<first 16 digits of the SHA-256>/``.
 
-    Writing the same bundle again changes nothing and gives the same answer.
+    Writing the same bundle again changes nothing and returns the same result.
 
     Args:
-        contents: every file but the manifest, by name.
+        contents: every file except the manifest, by name.
 
     Raises:
-        BundleError: the disk refuses, or another bundle stands at this bundle's place.
+        BundleError: the disk fails, or the folder already holds another bundle.
     """
     manifest = Manifest(
         model=identity.model,
@@ -58,7 +58,7 @@ def write_bundle(
         run_id=identity.run_id,
         created_at=identity.created_at,
         schema=schema,
-        # JSON has no NaN; a metric that is not there is unknown to every reader, which is what NaN means.
+        # JSON has no NaN. A NaN metric is left out; readers treat an absent metric as unknown.
         metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
         files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
         input_uri=identity.input_uri,
@@ -81,7 +81,7 @@ def write_bundle(
             shutil.rmtree(draft, ignore_errors=True)
             raise
     except OSError as error:
-        if place.exists():  # somebody wrote the same bundle at the same time
+        if place.exists():  # another process wrote the same bundle at the same time
             read_bundle(place, manifest.sha256)
         else:
             raise BundleError(

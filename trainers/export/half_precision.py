@@ -1,9 +1,9 @@
-"""A half-precision variant of an exported graph, made in the graph itself, and the proof that it may stand in for it.
+"""Makes a float16 variant of an exported graph, and checks that its scores are close enough.
 
-TensorRT 11 has only strongly typed networks: the precision of a layer is what the ONNX file says, and no flag of the
-builder changes it. So the matrix products of the body (``Gemm``, and the ``Relu`` between them) are typed float16
-here, with casts at their border. The feature transform stays float32, because raw features reach 3e38 and float16 ends
-at 65,504; so does the output, because float16 cannot tell probabilities near 1 that are 5e-4 apart.
+TensorRT 11 has only strongly typed networks: the ONNX file decides the precision of a layer, and no flag of the builder
+changes it. So this module types the body's matrix products (``Gemm``, and the ``Relu`` after them) as float16, with
+casts before and after. The feature transform stays float32, because raw features reach 3e38 and float16 ends at 65,504.
+The output stays float32, because float16 cannot distinguish probabilities near 1 that differ by less than 5e-4.
 
                  float32                     float16                  float32
     rows -> [feature transform] -> Cast -> [Gemm Relu … Gemm] -> Cast -> [Squeeze Sigmoid] -> scores
@@ -23,24 +23,24 @@ from divisions.schema import FeatureSchema
 from trainers.training.evaluate import auc
 
 PROBABILITY_TOLERANCE = 5e-3
-"""Largest allowed difference of two probabilities. Float16 keeps 11 bits, an error of 2^-11 in each weight and
-activation; in the demo's graphs that adds up to some 1e-3 in a probability."""
+"""Largest allowed difference of two probabilities. Float16 has 11 bits, so each weight and activation has an error of
+2^-11. In the demo's graphs, the sum is about 1e-3 in a probability."""
 AUC_TOLERANCE = 1e-3
-"""Largest allowed loss of area under the ROC curve: the third digit, which is what people compare versions by."""
+"""Largest allowed loss of area under the ROC curve. People compare versions by its third digit."""
 
 _FLOAT16_MAX = float(np.finfo(np.float16).max)
 
 
 @dataclass(frozen=True, slots=True)
 class HalfParity:
-    """How far the float16 graph is from the float32 one. ``auc_loss`` is NaN without labels of both kinds."""
+    """The difference of the float16 graph from the float32 graph. ``auc_loss`` is NaN unless both labels occur."""
 
     max_difference: float
     auc_loss: float
 
     @property
     def refusal(self) -> str:
-        """Why the variant may not serve; empty when it may."""
+        """Why the variant may not serve; empty if it may."""
         if not self.max_difference <= PROBABILITY_TOLERANCE:
             return f"probabilities differ by {self.max_difference:.2g} (tolerance {PROBABILITY_TOLERANCE:g})"
         if self.auc_loss > AUC_TOLERANCE:
@@ -49,7 +49,7 @@ class HalfParity:
 
 
 def half_precision(model_onnx: bytes) -> bytes:
-    """The same graph with its body in float16; input and output stay float32.
+    """The same graph with its body in float16. Input and output stay float32.
 
     Raises:
         TrainingError: the graph has no ``Gemm``, or a weight does not fit into float16.
@@ -105,7 +105,7 @@ def half_precision(model_onnx: bytes) -> bytes:
 
 
 def _body(nodes: Iterable[Any]) -> set[int]:
-    """Indices of the nodes to type float16: every ``Gemm``, and the ``Relu`` that follow one. Nodes come in order."""
+    """Indices of the nodes to type as float16: each ``Gemm``, and each ``Relu`` after one. ``nodes`` are sorted."""
     body: set[int] = set()
     outputs: set[str] = set()
     for index, node in enumerate(nodes):
@@ -127,7 +127,7 @@ def _half(tensor: Any) -> Any:
 def compare_half(
     scores_N: NDArray[np.float32], half_scores_N: NDArray[np.float32], num_labelled: int, labels_L: NDArray[np.float32]
 ) -> HalfParity:
-    """Compares scores; the last ``num_labelled`` rows have labels, and AUC is taken on those."""
+    """Compares scores. The last ``num_labelled`` rows have labels; AUC uses only these."""
     whole, half = scores_N[len(scores_N) - num_labelled :], half_scores_N[len(scores_N) - num_labelled :]
     has_both = 0 < labels_L.sum() < len(labels_L)
     loss = auc(labels_L, whole) - auc(labels_L, half) if has_both else float("nan")
@@ -143,9 +143,9 @@ def check_half(
     labels_N: NDArray[np.float32],
     seed: int,
 ) -> HalfParity:
-    """Runs both graphs on extreme, missing, random and real rows; the real ones have labels.
+    """Runs both graphs on extreme, missing, random and real rows. The real rows have labels.
 
-    ONNX Runtime's CPU kernels may compute a float16 product in float32 and round its result, as tensor cores do.
+    Like tensor cores, ONNX Runtime's CPU kernels may compute a float16 product in float32 and then round it.
     """
     from trainers.export.onnx_export import parity_rows, score
 

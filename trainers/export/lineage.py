@@ -1,4 +1,4 @@
-"""Where a model comes from: data, code and parent, as text for the registry."""
+"""The lineage of a model: data, code and parent version, as text for the registry."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainers.data.preparation import Prepared
 def lineage(
     pipeline_text: str, prepared: Prepared, parent: RegisteredVersion | None, git_commit: str | None
 ) -> dict[str, str]:
-    """What is needed to make the model again, or to find out why it differs from its parent."""
+    """The facts needed to reproduce the model, or to find out why it differs from its parent."""
     events = prepared.events
     facts = {
         "input_uri": events.uri,
@@ -35,7 +35,7 @@ def lineage(
 
 
 def run_params(pipeline: Pipeline) -> dict[str, object]:
-    """The parameters that MLflow shows and compares."""
+    """The parameters for MLflow, which shows and compares them."""
     hyperparams = asdict(pipeline.training.hyperparams)
     return {
         **hyperparams,
@@ -48,7 +48,7 @@ def run_params(pipeline: Pipeline) -> dict[str, object]:
 
 
 def git_commit_of(folder: Path) -> str | None:
-    """The commit that is checked out where the pipeline file lies; None without git or outside a work tree."""
+    """The commit that is checked out in the pipeline file's folder; None without git or outside a work tree."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True

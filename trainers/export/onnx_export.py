@@ -1,4 +1,4 @@
-"""PyTorch model to a self-contained ONNX graph, and the proof that both give the same probabilities."""
+"""Exports a PyTorch model to a self-contained ONNX graph, and checks that both give the same probabilities."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ FRAMEWORK = f"torch {torch.__version__}"
 INPUT_NAME = "rows"
 OUTPUT_NAME = "scores"
 OPSET = 20
-"""The newest that every engine reads: TensorRT 10.13's parser ends at 22, ONNX Runtime 1.32 is beyond; 20 is what the
-exporter writes without converting, and has all operators of the feature transform (``IsNaN``, ``Where``)."""
+"""An opset that every engine reads: TensorRT 10.13's parser supports up to 22, ONNX Runtime 1.32 more. The exporter
+writes 20 without a conversion, and 20 has all operators of the feature transform (``IsNaN``, ``Where``)."""
 PARITY_TOLERANCE = 1e-5
-"""Largest allowed difference of two probabilities. Float32 sums in another order differ by about 1e-7."""
+"""Largest allowed difference of two probabilities. Float32 sums differ by about 1e-7 if their order changes."""
 
 PARITY_BATCH_SIZES = (1, 2, 7, 64, 257)
 
 
 def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[str, str]) -> bytes:
-    """The file of a graph ``rows float32[batch, F] -> scores float32[batch]``, with all weights inside it.
+    """The bytes of a graph ``rows float32[batch, F] -> scores float32[batch]``, including all weights.
 
     Raises:
         TrainingError: the graph cannot be exported, or is not valid ONNX.
@@ -39,10 +39,10 @@ def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[st
 
     use_threads(1)
     model = model.to("cpu").eval()
-    # Two rows: a batch of one would be taken for a constant.
+    # Two rows, because the exporter treats a batch of one as a constant.
     example = torch.zeros(2, schema.num_columns, dtype=torch.float32)
     try:
-        with _silence():
+        with _quiet_exporter():
             program = torch.onnx.export(
                 model,
                 (example,),
@@ -109,7 +109,7 @@ def check_parity(
 
 
 def parity_rows(schema: FeatureSchema, rng: np.random.Generator, num_random: int = 256) -> NDArray[np.float32]:
-    """Rows that a caller might send at worst: extremes, nothing at all, categories that do not exist."""
+    """Difficult rows that a caller might send: extremes, missing values, unknown categories."""
     num_columns = schema.num_columns
     random_NF = (rng.normal(size=(num_random, num_columns)) * 10.0 ** rng.uniform(-3, 6, num_columns)).astype(
         np.float32
@@ -124,7 +124,7 @@ def parity_rows(schema: FeatureSchema, rng: np.random.Generator, num_random: int
 
 
 def score(model_onnx: bytes, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
-    """Scores rows with the exported graph: what is evaluated is what will serve."""
+    """Scores rows with the exported graph, so that validation uses the graph that will serve."""
     session = _session(model_onnx)
     parts = [
         session.run([OUTPUT_NAME], {INPUT_NAME: rows_NF[start : start + batch_size]})[0]
@@ -143,8 +143,8 @@ def _session(model_onnx: bytes) -> Any:
 
 
 @contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """The exporter prints progress and warns about its own internals; none of it is for our readers."""
+def _quiet_exporter() -> Iterator[None]:
+    """Suppresses the exporter's progress output, and its warnings about its own internals."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

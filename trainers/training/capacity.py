@@ -1,7 +1,8 @@
-"""What a stage asks for, against what the cluster has. Pure.
+"""Fits the resources that a stage requests to those of the cluster. Pure.
 
-The pipeline file's resources are a wish: a T4 that the cluster lacks becomes CPUs, eight cores on a laptop become
-two. Each such change is one notice; none is an error, for the file must run on a laptop as it does in production.
+The pipeline file's resources are a request. Without a T4 in the cluster, a stage gets CPUs; on a laptop, it gets two
+cores instead of eight. Each change is a notice, not an error, because the same file must run on a laptop and in
+production.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ BYTES_PER_GB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class NodeCapacity:
-    """One node's resources in total, as Ray counts them."""
+    """One node's total resources, as Ray counts them."""
 
     num_cpus: float
     memory_gb: float
@@ -27,7 +28,7 @@ class NodeCapacity:
 
 @dataclass(frozen=True, slots=True)
 class Allotment:
-    """What each of ``count`` processes of a stage gets."""
+    """The resources of each of a stage's ``count`` processes."""
 
     num_cpus: float
     num_gpus: float
@@ -42,7 +43,7 @@ class Allotment:
 
 
 def allot(stage: str, asked: Resources, count: int, nodes: Sequence[NodeCapacity]) -> Allotment:
-    """Fits a wish to the cluster's nodes; each process must fit one node."""
+    """Fits a request to the cluster's nodes. Each process must fit on one node."""
     notices = []
     num_gpus, accelerator_type = asked.num_gpus, asked.accelerator_type
     fitting = [node for node in nodes if _has_gpus(node, num_gpus, accelerator_type)]
@@ -65,11 +66,11 @@ def allot(stage: str, asked: Resources, count: int, nodes: Sequence[NodeCapacity
     return Allotment(num_cpus, num_gpus, accelerator_type, memory_gb, count, tuple(notices))
 
 
-def settle(allotment: Allotment, free_cpus: float, free_memory_gb: float) -> Allotment | None:
-    """Makes do with what is free now: at least one CPU (or all that was asked for, if less) per process.
+def shrink_to_free(allotment: Allotment, free_cpus: float, free_memory_gb: float) -> Allotment | None:
+    """Reduces an allotment to the free resources: at least one CPU per process, or less if less was requested.
 
     Returns:
-        None if not even that is free.
+        None if less than that is free.
     """
     least = min(1.0, allotment.num_cpus)
     each = math.floor(free_cpus / allotment.count * 100) / 100
@@ -83,7 +84,7 @@ def settle(allotment: Allotment, free_cpus: float, free_memory_gb: float) -> All
 
 
 def has_gpu(nodes: Sequence[NodeCapacity], num_gpus: float, accelerator_type: str | None = None) -> bool:
-    """Whether some node can give one process so much of a GPU."""
+    """Whether a node can give this share of its GPUs to one process."""
     return any(_has_gpus(node, num_gpus, accelerator_type) for node in nodes)
 
 

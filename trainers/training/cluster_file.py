@@ -1,4 +1,4 @@
-"""Which Ray cluster and gateway a run belongs to. Without Ray, for Ray reads its token's place when it is imported."""
+"""Which Ray cluster and gateway a run uses. Does not import Ray, because Ray reads its token's path at its import."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from divisions.settings import Settings, join_embedded_cluster, set_default_envi
 
 
 def cluster_address(settings: Settings, given: str = "") -> str:
-    """The address that was given, else that of this home's cluster, else ``RAY_ADDRESS``.
+    """The given address, else that of this home's cluster, else ``RAY_ADDRESS``.
 
     Raises:
-        NotRunningError: there is none.
+        NotRunningError: there is no address.
     """
     address = given or _read(settings.home, "ray_address") or settings.ray_address
     if not address:
@@ -23,9 +23,8 @@ def cluster_address(settings: Settings, given: str = "") -> str:
 
 
 def prepare_environment(settings: Settings) -> None:
-    """Tells Ray where the home's token is. Must be called before anything imports Ray; what is set already stays."""
-    # Ray Train takes a checkpoint over when it next looks at its workers. With its default of 2 s, short runs would
-    # mostly wait: measured 31 s against 14 s for 50 epochs with ten checkpoints.
+    """Sets the path of the home's token for Ray. Call it before any import of Ray. Variables that are set stay."""
+    # Ray Train accepts a checkpoint at its next check of the workers. With the default of 2 s, short runs mostly wait.
     set_default_environment({"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"})
     if join_embedded_cluster(settings.home):
         return
@@ -35,7 +34,7 @@ def prepare_environment(settings: Settings) -> None:
 
 
 def cluster_gateway(home: Path) -> str:
-    """The URL of the home's gateway; empty when no cluster of this home is up."""
+    """The URL of the home's gateway; empty if no cluster of this home is up."""
     return _read(home, "gateway_url")
 
 

@@ -22,7 +22,7 @@ EpochListener = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
-    """What to train. ``data`` holds no row of the hold-out."""
+    """What to train. ``data`` contains no row of the hold-out."""
 
     schema: FeatureSchema
     data: TrainingData
@@ -30,7 +30,7 @@ class TrainingTask:
 
 
 class Compute(Protocol):
-    """What a run needs of a machine or cluster."""
+    """Runs the heavy stages on a machine or cluster."""
 
     def nodes(self) -> tuple[NodeCapacity, ...]: ...
 
@@ -42,7 +42,7 @@ class Compute(Protocol):
 
 
 class InProcess:
-    """Everything in this process, on its CPUs: for tests, and for looking at a problem without a cluster."""
+    """Runs everything in this process, on its CPUs: for tests, and for debugging without a cluster."""
 
     def nodes(self) -> tuple[NodeCapacity, ...]:
         return (NodeCapacity(num_cpus=float(os.cpu_count() or 1), memory_gb=0.0),)

@@ -1,7 +1,7 @@
-"""How good a model is on rows that training never saw. Plain NumPy; every metric's definition is in its docstring.
+"""Metrics of a model on rows that training did not use. Plain NumPy; each docstring defines its metric.
 
-Shapes: ``labels_N`` holds 0 and 1, ``scores_N`` probabilities. A metric that the data cannot answer (AUC with one
-class only, precision without a predicted positive) is NaN, which gates treat as *unknown* and refuse.
+Shapes: ``labels_N`` holds 0 and 1, ``scores_N`` probabilities. A metric that the data does not define (AUC with one
+class only, precision without a predicted positive) is NaN. Gates treat NaN as *unknown* and refuse.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def threshold_metrics(labels_N: Vector, scores_N: Vector, threshold: float = DEC
 
 
 def log_loss(labels_N: Vector, scores_N: Vector) -> float:
-    """Mean of -ln(probability given to what happened), probabilities kept within 1e-7 of 0 and 1."""
+    """Mean of -ln(probability of the true label). Probabilities are clipped to [1e-7, 1 - 1e-7]."""
     if labels_N.size == 0:
         return math.nan
     scores_N = np.clip(scores_N.astype(np.float64), 1e-7, 1.0 - 1e-7)

@@ -1,8 +1,7 @@
-"""Ctrl-C while a library runs that takes the signal for itself.
+"""Keeps Ctrl-C working around a library that replaces the signal's handler.
 
-Ray Train puts a handler of its own in place of Python's, which asks its training to stop and then exits, and leaves it
-there when the training is over. It swallowed the first two Ctrl-C of whatever came next; and one during the training
-looked like a failure.
+Ray Train installs its own handler, which stops the training and then exits. It does not restore the old handler after
+the training: the next stages lost the first two Ctrl-C. Also, a Ctrl-C during the training looked like a failure.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def kept_interrupts() -> Iterator[None]:
-    """Lets what runs inside handle SIGINT as it likes; outside, Ctrl-C is `KeyboardInterrupt` as before.
+def preserve_interrupt_handler() -> Iterator[None]:
+    """Code inside may handle SIGINT in its own way. Outside, Ctrl-C raises `KeyboardInterrupt` as before.
 
     Raises:
-        KeyboardInterrupt: what ran inside wanted to exit.
+        KeyboardInterrupt: the code inside tried to exit.
     """
-    is_main = threading.current_thread() is threading.main_thread()  # No other thread may set handlers, Ray's code too.
+    is_main = threading.current_thread() is threading.main_thread()  # Only the main thread may set handlers.
     before = signal.getsignal(signal.SIGINT)
     try:
         yield

@@ -1,7 +1,7 @@
-"""The training loop, without Ray: AdamW, cosine annealing, binary cross-entropy, the best epoch kept.
+"""The training loop, without Ray: AdamW, cosine annealing, binary cross-entropy. Keeps the weights of the best epoch.
 
-Every epoch's randomness (order, dropout, masking) comes from (seed, epoch, rank), so a run that was resumed from a
-checkpoint ends with the same weights as one that was never interrupted.
+The randomness of an epoch (order, dropout, masking) depends on (seed, epoch, rank). So a run that resumes from a
+checkpoint ends with the same weights as an uninterrupted run.
 
 Shapes: N rows, F columns.
 """
@@ -24,15 +24,15 @@ from trainers.training.evaluate import auc
 from trainers.training.model import TabularModel
 
 MASK_RATE = 0.02
-"""Share of cells hidden from the model in training, half as missing and half as unknown (0 is the unknown category).
-Without it the encodings of *missing* and *unknown* would serve as they were initialised: demo data has neither."""
+"""Share of cells that training hides from the model: half as missing, half as unknown (0 is the unknown category).
+Without it, the encodings of *missing* and *unknown* would keep their initial weights if the data has no such values."""
 
 GRADIENT_NORM_LIMIT = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Rows to learn from and rows to choose the best epoch on. Neither may hold a row of the hold-out."""
+    """Rows to learn from, and rows that select the best epoch. Neither may contain a row of the hold-out."""
 
     train_rows_NF: NDArray[np.float32]
     train_labels_N: NDArray[np.float32]
@@ -42,21 +42,21 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which share of each batch this process computes."""
+    """The share of each batch that this process computes."""
 
     rank: int = 0
     world_size: int = 1
 
 
 State = dict[str, Any]
-"""What a checkpoint holds: tensors, numbers and text only, so that it loads with ``weights_only=True``."""
+"""The content of a checkpoint. Tensors, numbers and text only, so that it loads with ``weights_only=True``."""
 
 Report = Callable[[int, dict[str, float], State], None]
 """Called after each epoch with its number (from 0), its metrics and the state to resume from."""
 
 
 class Logits(nn.Module):
-    """The model as training sees it. DDP hooks a module's forward, and the model's own forward gives probabilities."""
+    """The model for training. Its forward gives logits, because DDP hooks into a module's forward."""
 
     def __init__(self, model: TabularModel) -> None:
         super().__init__()
@@ -81,11 +81,11 @@ def train(
 
     Args:
         wrap: puts the module into `DistributedDataParallel`; None for a single process.
-        resume_from: a state that ``report`` was given earlier; training goes on after its epoch.
+        resume_from: an earlier state from ``report``; training continues after its epoch.
 
     Returns:
-        The weights (``state_dict``) of the epoch with the lowest validation loss. Log loss rather than AUC, because
-        it also punishes probabilities that are ordered well but wrong.
+        The weights (``state_dict``) of the epoch with the lowest validation loss. It is log loss, not AUC, because log
+        loss also punishes probabilities that are well ordered but wrong.
 
     Raises:
         TrainingError: the loss is no longer finite.
@@ -98,7 +98,7 @@ def train(
     labels_N = torch.from_numpy(data.train_labels_N).to(device)
     is_category_F = _is_category(model, rows_NF.shape[1]).to(device)
 
-    # The file's batch size is that of all workers together, so that more workers do not change what is learnt.
+    # The file's batch size is for all workers together, so that the number of workers does not change the result.
     batch_size = max(1, hyperparams.batch_size // shard.world_size)
     num_own_rows = len(rows_NF) // shard.world_size
     steps_per_epoch = -(-num_own_rows // batch_size)
@@ -189,5 +189,5 @@ def _mixed_seed(seed: int, epoch: int, rank: int) -> int:
 
 
 def _generator(seed: int, epoch: int) -> torch.Generator:
-    # One rank more than there is: the order is the same for all ranks, and independent of their dropout.
+    # No worker has this rank. So the order is the same for all ranks, and independent of their dropout.
     return torch.Generator().manual_seed(_mixed_seed(seed, epoch, 2**31))

@@ -1,11 +1,11 @@
 """The tabular model: encoded rows in, probabilities out, with the whole feature transform inside.
 
-What the transform learnt from training data (means, spreads, bin edges) is stored as buffers, so it is saved,
-exported and served with the weights: a caller sends `divisions.schema`'s raw encoding and cannot get it wrong.
+The statistics that the transform needs (means, spreads, bin edges) are buffers of the module. So they are saved,
+exported and served with the weights. A caller sends the raw encoding of `divisions.schema`.
 
 Numbers go through a piecewise-linear encoding (Gorishniy et al., "On Embeddings for Numerical Features in Tabular
-Deep Learning", arXiv 2203.05556, section 3.2), because an MLP on standardised numbers alone draws boundaries that
-are too smooth for tables: a threshold such as "over four support calls" costs it many epochs.
+Deep Learning", arXiv 2203.05556, section 3.2). With standardised numbers alone, an MLP learns boundaries that are too
+smooth for tables: a threshold such as "over four support calls" takes many epochs.
 
 Shapes: N rows, F columns, M numeric and boolean columns, C categorical columns, B bins, I = B + 2 inputs per
 number, E embedding width.
@@ -31,11 +31,11 @@ CLIP_SIGMAS = 6.0
 
 @dataclass(frozen=True, slots=True)
 class NumericStatistics:
-    """What the transform must know of the numeric columns, taken from training rows only.
+    """Statistics of the numeric columns, from training rows only.
 
     **Shape**: ``mean_M``, ``inverse_scale_M``, ``lowest_M`` and ``highest_M`` (clipping); ``edge_MB`` and
-    ``inverse_width_MB`` describe the bins. A column that is empty or constant has inverse scale 0, and a bin that a
-    column with few distinct values does not need has inverse width 0: both encode as 0.
+    ``inverse_width_MB`` describe the bins. An empty or constant column has inverse scale 0. A column with few distinct
+    values has unused bins, whose inverse width is 0. Both encode as 0.
     """
 
     mean_M: NDArray[np.float32]
@@ -55,13 +55,13 @@ def categorical_columns(schema: FeatureSchema) -> list[int]:
 
 
 def numeric_statistics(rows_NF: NDArray[np.float32], schema: FeatureSchema) -> NumericStatistics:
-    """Measures the numeric and boolean columns of training rows; missing values are left out."""
+    """The statistics of the numeric and boolean columns of training rows, without missing values."""
     columns = numeric_columns(schema)
     vectors = np.zeros((4, len(columns)), np.float32)
     edge_MB = np.zeros((len(columns), NUM_BINS), np.float32)
     inverse_width_MB = np.zeros((len(columns), NUM_BINS), np.float32)
     for m, column in enumerate(columns):
-        # float64, because float32 holds neither the sum nor the square of numbers near its own limit.
+        # float64, because the sum and the square of numbers near float32's limit overflow in float32.
         values = rows_NF[:, column].astype(np.float64)
         values = values[np.isfinite(values)]
         if values.size == 0 or np.ptp(values) == 0:
@@ -107,7 +107,8 @@ class NumericEmbedding(nn.Module):
         x_NM = torch.minimum(torch.maximum(x_NM, self.lowest_M), self.highest_M)
         standard_NM1 = ((x_NM - self.mean_M) * self.inverse_scale_M).unsqueeze(-1)
         bins_NMB = ((standard_NM1 - self.edge_MB) * self.inverse_width_MB).clamp(0.0, 1.0)
-        # A missing number is its mean plus a flag, so that its encoding stays inside what the layers have seen.
+        # A missing number is encoded as the mean plus a flag, so that its encoding is in the range of the training
+        # data.
         inputs_NMI = torch.cat([bins_NMB, standard_NM1, missing_NM.to(x_NM.dtype).unsqueeze(-1)], dim=-1)
         embedded_MNE = torch.matmul(inputs_NMI.transpose(0, 1), self.weight_MIE) + self.bias_ME.unsqueeze(1)
         return torch.relu(embedded_MNE).transpose(0, 1).flatten(1)
@@ -116,8 +117,8 @@ class NumericEmbedding(nn.Module):
 class CategoryEmbedding(nn.Module):
     """Category codes ``float32[N, C]`` to ``float32[N, C * E]``.
 
-    One table for all columns, in which each column owns ``K + 2`` rows: 0 unknown, 1..K the known categories,
-    K + 1 missing. A code that no category has (a newer schema, a hostile caller) counts as unknown.
+    All columns share one table. Each column has ``K + 2`` rows in it: 0 unknown, 1..K the known categories, K + 1
+    missing. A code without a category (from a newer schema, or a hostile caller) counts as unknown.
     """
 
     num_known_C: Tensor
@@ -132,7 +133,7 @@ class CategoryEmbedding(nn.Module):
         nn.init.normal_(self.table.weight, std=embedding_dim**-0.5)
 
     def forward(self, codes_NC: Tensor) -> Tensor:
-        # NaN compares false with everything: it first becomes unknown here, then missing in the next line.
+        # Every comparison with NaN is false. So a NaN first becomes unknown, and the next line makes it missing.
         is_known_NC = (codes_NC >= 0.0) & (codes_NC <= self.num_known_C)
         clean_NC = torch.where(is_known_NC, codes_NC, 0.0)
         clean_NC = torch.where(torch.isnan(codes_NC), self.num_known_C + 1.0, clean_NC)
@@ -178,12 +179,12 @@ class TabularModel(nn.Module):
 
 
 def build_model(schema: FeatureSchema, rows_NF: NDArray[np.float32], hyperparams: Hyperparams) -> TabularModel:
-    """A new model; ``rows_NF`` are the training rows that its transform is measured on. Same seed, same weights."""
+    """A new model. ``rows_NF`` are the training rows for the transform's statistics. Same seed, same weights."""
     torch.manual_seed(hyperparams.seed)
     return TabularModel(schema, numeric_statistics(rows_NF, schema), hyperparams)
 
 
 def use_threads(num_threads: int) -> None:
-    """Sets how many threads PyTorch uses in this process. A table's model is too small to gain from many, and threads
-    that wait for each other on a busy machine slow training down tenfold."""
+    """Sets how many threads PyTorch uses in this process. A tabular model is too small to gain from many threads. On a
+    busy machine, threads that wait for each other make training much slower."""
     torch.set_num_threads(num_threads)

@@ -1,4 +1,4 @@
-"""Trainers give way: on a machine that also serves, a request is worth more than an epoch."""
+"""Lowers the priority of trainers. On a machine that also serves, requests come before training."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import os
 NICENESS = 10
 
 
-def give_way() -> None:
-    """Lowers this process's priority for good. Does nothing where it is that low already."""
+def lower_priority() -> None:
+    """Lowers this process's priority permanently. Does nothing if it is already this low."""
     missing = NICENESS - os.nice(0)
     if missing > 0:
         os.nice(missing)

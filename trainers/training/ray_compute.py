@@ -15,15 +15,15 @@ from trainers.data.preparation import PreparationTask, Prepared, prepare
 from trainers.training import ray_session, ray_train
 from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity
 from trainers.training.compute import EpochListener, TrainingTask
-from trainers.training.priority import give_way
+from trainers.training.priority import lower_priority
 
 if TYPE_CHECKING:
     from trainers.training.model import TabularModel
 
 
 class RayCompute:
-    """Needs a process that is connected (`ray_session.connect`). ``storage`` is where checkpoints go; with workers on
-    several nodes it must be a folder that all of them share."""
+    """Runs the stages on Ray. The process must be connected (`ray_session.connect`). ``storage`` is the folder for
+    checkpoints. With workers on several nodes, all of them must share it."""
 
     def __init__(self, storage: Path, progress: Progress) -> None:
         self._storage = storage
@@ -67,5 +67,5 @@ class RayCompute:
 
 
 def _prepare(task: PreparationTask) -> Prepared:
-    give_way()
+    lower_priority()
     return prepare(task)

@@ -1,4 +1,4 @@
-"""A connection to the Ray cluster: which one, what it has, and waiting (not for ever) until something is free."""
+"""A connection to the Ray cluster: its nodes, and waiting with a deadline for free resources."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ray.exceptions import RaySystemError
 
 from divisions.errors import NotRunningError, TrainingError
 from divisions.pipeline.definition import Resources
-from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity, allot, settle
+from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity, allot, shrink_to_free
 
-SETTLE_AFTER_S = 5.0
-"""How long to wait for all that was asked for before making do with what is free."""
+SHRINK_AFTER_S = 5.0
+"""How long to wait for the full request before using less."""
 
 RESOURCE_DEADLINE_S = 120.0
-"""How long to wait for anything at all. Replicas hold their CPUs for weeks: longer waiting would rarely help."""
+"""How long to wait for any resources. Replicas hold their CPUs for weeks, so longer waiting would rarely help."""
 
 
 def connect(address: str) -> None:
-    """Connects this process to the cluster; `trainers.training.cluster_file` must have prepared the environment before.
+    """Connects this process to the cluster. Call `trainers.training.cluster_file.prepare_environment` first.
 
     Raises:
-        NotRunningError: nothing answers there, or the token is not the cluster's.
+        NotRunningError: nothing answers at the address, or the token is wrong.
     """
     _require_listener(address)
     try:
@@ -42,7 +42,7 @@ def connect(address: str) -> None:
 
 
 def _require_listener(address: str) -> None:
-    """Ray itself would try for a quarter of a minute, with a warning each second."""
+    """Checks that the address answers. Ray itself would retry for about 15 s, with a warning each second."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         return
@@ -76,12 +76,13 @@ def nodes() -> tuple[NodeCapacity, ...]:
 
 
 def acquire(stage: str, asked: Resources, count: int) -> Allotment:
-    """Waits until a stage's processes fit into what is free.
+    """Waits until the free resources are enough for a stage's processes.
 
-    What is free may be taken by another run in the next moment; Ray then queues ours, which `ray_train` bounds too.
+    Another run may take the free resources right after this. Ray then queues our processes; `ray_train` bounds that
+    wait.
 
     Raises:
-        TrainingError: not enough is free within `RESOURCE_DEADLINE_S`.
+        TrainingError: not enough was free within `RESOURCE_DEADLINE_S`.
     """
     allotment = allot(stage, asked, count, nodes())
     started_s = time.monotonic()
@@ -92,9 +93,11 @@ def acquire(stage: str, asked: Resources, count: int) -> Allotment:
         has_gpus = free.get("GPU", 0.0) >= allotment.num_gpus * allotment.count
         if has_gpus and free_cpus >= allotment.total_cpus and free_memory_gb >= allotment.memory_gb * allotment.count:
             return allotment
-        settled = settle(allotment, free_cpus, free_memory_gb) if has_gpus and waited_s >= SETTLE_AFTER_S else None
-        if settled is not None:
-            return settled
+        shrunk = (
+            shrink_to_free(allotment, free_cpus, free_memory_gb) if has_gpus and waited_s >= SHRINK_AFTER_S else None
+        )
+        if shrunk is not None:
+            return shrunk
         if waited_s >= RESOURCE_DEADLINE_S:
             total = ray.cluster_resources()
             raise TrainingError(

@@ -1,9 +1,8 @@
-"""`trainers.training.loop` under Ray Train: workers, DDP, checkpoints, and going on after a worker died.
+"""Runs `trainers.training.loop` under Ray Train: workers, DDP, checkpoints, and resuming after a worker's death.
 
-What travels how: the rows as one object in the object store, epochs to the driver through a small actor, states as
-checkpoints in the storage folder. In Ray Train's second version a report without a checkpoint leaves no metrics in
-the result, and reports are barriers for all workers; so workers report only when there is a checkpoint to keep, and
-progress does not go that way at all.
+The rows are one object in the object store. Workers send each epoch to the driver through a small actor. States are
+checkpoints in the storage folder. In Ray Train v2, a report without a checkpoint leaves no metrics in the result, and
+each report is a barrier for all workers. So workers report only checkpoints, and progress goes through the actor.
 """
 
 from __future__ import annotations
@@ -29,23 +28,23 @@ from divisions.errors import TrainingError
 from trainers.training import loop
 from trainers.training.capacity import BYTES_PER_GB, Allotment
 from trainers.training.compute import EpochListener, TrainingTask
-from trainers.training.interrupts import kept_interrupts
+from trainers.training.interrupts import preserve_interrupt_handler
 from trainers.training.model import TabularModel, build_model, use_threads
-from trainers.training.priority import give_way
+from trainers.training.priority import lower_priority
 
 STATE_FILE = "state.pt"
 NUM_CHECKPOINTS = 10
-"""Checkpoints per run: a dead worker costs at most a tenth of it again."""
+"""Checkpoints per run. A dead worker costs at most a tenth of the run."""
 
 MAX_FAILURES = 3
 MAX_FAILED_STARTS = 2
-"""Ray gives a group of workers 60 s to start, so workers that never get their resources end the run in 3 minutes."""
+"""Ray gives a group of workers 60 s to start. So a run whose workers never get their resources ends after 3 minutes."""
 
 _POLL_S = 0.2
 
 
 class EpochLog:
-    """What workers tell the driver. An actor, for it must outlive the workers."""
+    """Reports from workers to the driver. It is an actor, because it must outlive the workers."""
 
     def __init__(self) -> None:
         self._epochs: list[tuple[int, dict[str, float]]] = []
@@ -95,7 +94,7 @@ def train(task: TrainingTask, allotment: Allotment, storage: Path, on_epoch: Epo
     )
     storage.mkdir(parents=True, exist_ok=True)
     try:
-        with kept_interrupts(), _epochs_shown(log, on_epoch):
+        with preserve_interrupt_handler(), _forward_epochs(log, on_epoch):
             result = trainer.fit()
     except TrainingFailedError as error:
         raise TrainingError(
@@ -113,8 +112,8 @@ def train(task: TrainingTask, allotment: Allotment, storage: Path, on_epoch: Epo
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker runs."""
-    give_way()
+    """The function that each worker runs."""
+    lower_priority()
     use_threads(config["num_threads"])
     task: TrainingTask = ray.get(config["task"])
     context = ray.train.get_context()
@@ -146,7 +145,7 @@ def _work(config: dict[str, Any]) -> None:
             resume_from=_load_state(checkpoint) if checkpoint else None,
         )
     except TrainingError as error:
-        # Training that diverges does so again: it must not look like a dead worker, which starts anew.
+        # A diverging training would diverge again. It must not look like a dead worker, which Ray restarts.
         ray.get(config["log"].fail.remote(error))
 
 
@@ -162,8 +161,9 @@ def _load_state(checkpoint: Checkpoint) -> loop.State:
 
 
 @contextlib.contextmanager
-def _epochs_shown(log: Any, on_epoch: EpochListener) -> Iterator[None]:
-    """Passes epochs on while `fit` blocks. An epoch that is repeated after a worker died is shown once."""
+def _forward_epochs(log: Any, on_epoch: EpochListener) -> Iterator[None]:
+    """Passes epochs to the listener while `fit` blocks. An epoch that was repeated after a worker's death is shown
+    once."""
     is_over = threading.Event()
     shown: set[int] = set()
     index = 0
@@ -191,7 +191,7 @@ def _epochs_shown(log: Any, on_epoch: EpochListener) -> Iterator[None]:
 
 
 def _reason(error: TrainingFailedError) -> str:
-    """The first line of what the workers died of; Ray's own message opens with a heading and a traceback."""
+    """The first line of each worker's error. Ray's own message starts with a heading and a traceback."""
     match error:
         case WorkerGroupError():
             causes: list[BaseException] = list(error.worker_failures.values())

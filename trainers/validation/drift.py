@@ -1,11 +1,11 @@
-"""How far new data lies from the data that the previous version was trained on.
+"""The drift of new data from the data that the previous version was trained on.
 
-Per feature the corrected population stability index of `divisions.stability`.
+Each feature has a corrected population stability index (`divisions.stability`).
 
-**The score is the greatest corrected PSI of any feature, not the mean.** What breaks in practice is one column: a unit
-changes, a join goes missing. A mean over 19 features would show such a 2.0 as 0.1 and let it pass. The price, noise in
-the maximum of many, is small: with 1,000 rows on both sides and 11 bins the corrected PSI has the standard deviation
-sqrt(2 x 10) x 0.002 = 0.009, so that even the worst of fifty features stays near 0.03, far below the gate's 0.15.
+**The score is the greatest corrected PSI of any feature, not the mean.** In practice one column breaks: its unit
+changes, or a join is missing. A mean over 19 features would turn its 2.0 into 0.1, and the gate would pass. The maximum
+has more noise, but not much: with 1,000 rows on both sides and 11 bins, the corrected PSI has the standard deviation
+sqrt(2 x 10) x 0.002 = 0.009. So the worst of fifty features stays near 0.03, far below the gate's 0.15.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from divisions.stability import corrected_psi
 
 MIN_ROWS = 1_000
-"""With fewer rows on either side chance alone reaches the gate's threshold too easily: no verdict."""
+"""With fewer rows on either side, chance alone can reach the gate's threshold. Then there is no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureDrift:
-    """One feature's corrected index; below zero means less difference than chance would make."""
+    """One feature's corrected index. Below zero, the difference is smaller than expected by chance."""
 
     name: str
     psi: float
@@ -34,7 +34,7 @@ class DriftReport:
 
     Attributes:
         score: the greatest corrected index, at least 0.
-        is_conclusive: whether both sides have enough rows for the score to mean something.
+        is_conclusive: whether both sides have enough rows for a verdict.
     """
 
     score: float
@@ -48,7 +48,7 @@ class DriftReport:
 
 
 def drift_report(names: Sequence[str], reference: Sequence[Sequence[int]], new: Sequence[Sequence[int]]) -> DriftReport:
-    """Compares counts by feature and bin of the reference with those of new data in the same bins.
+    """Compares the reference's counts by feature and bin with the counts of new data in the same bins.
 
     Raises:
         ValueError: one side has no rows, or the two have different bins.

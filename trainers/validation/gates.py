@@ -1,7 +1,7 @@
 """Validation gates: may this model serve? Pure.
 
-A gate has three verdicts. *Unknown* (the metric is missing or NaN) is neither good nor bad, and refuses: a model
-that could not be measured must not reach customers.
+A gate has three verdicts. *Unknown* means that the metric is missing or NaN. It refuses, because a model without a
+measurement must not serve.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class GateVerdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """``value`` is None where the verdict is unknown."""
+    """``value`` is None if the verdict is unknown."""
 
     gate: Gate
     value: float | None
@@ -44,7 +44,7 @@ _COMPARE: dict[Comparison, Callable[[float, float], bool]] = {
 
 
 def judge(gates: Sequence[Gate], metrics: Mapping[str, float]) -> tuple[GateResult, ...]:
-    """Judges every gate, in order."""
+    """The result of every gate, in order."""
     return tuple(_judge_one(gate, metrics.get(gate.metric)) for gate in gates)
 
 

@@ -1,4 +1,4 @@
-"""The validation stage: hold-out metrics, drift against the version before, gates, and the report for people."""
+"""The validation stage: hold-out metrics, drift from the previous version, gates, and the report."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from trainers.validation.gates import GateResult, is_passed, judge
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """``score`` is NaN when it could not be measured; ``note`` says against what, or why not."""
+    """``score`` is NaN if it could not be measured. ``note`` names the compared version, or says why there is none."""
 
     score: float
     note: str
@@ -50,7 +50,7 @@ class Validated:
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """One line for the progress output."""
         verdict = "all gates passed" if self.is_passed else "refused"
         auc, drift = self.metrics["auc"], self.metrics["drift_score"]
         return f"auc {auc:.4f}, drift {drift:.3f} ({self.drift.note}); {verdict}"
@@ -59,17 +59,17 @@ class Validated:
 def validate_model(
     prepared: Prepared, scores_N: NDArray[np.float32], previous: RegisteredVersion | None, gates: tuple[Gate, ...]
 ) -> Validated:
-    """Judges a model by ``scores_N``, its scores of the hold-out's rows."""
+    """Judges a model by ``scores_N``, its scores for the hold-out's rows."""
     drift = measure_drift(prepared, previous)
     metrics = {**evaluate(prepared.holdout.y, scores_N), "drift_score": drift.score}
     return Validated(metrics, drift, judge(gates, metrics))
 
 
 def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Drift:
-    """Compares this run's raw rows with the reference histograms of the version before.
+    """Compares this run's raw rows with the reference histograms of the previous version.
 
-    The first version has nothing to drift from: its score is 0. A version whose reference cannot be read, or one side
-    with too few rows, gives NaN: unknown, which a gate refuses.
+    The first version has no previous version: its score is 0. The score is NaN if the reference cannot be read, or if
+    one side has too few rows. NaN is unknown, which a gate refuses.
     """
     if previous is None:
         return Drift(0.0, "no earlier version to drift from")

@@ -110,7 +110,6 @@ def test_an_unreachable_server_is_said_in_one_line(tmp_path, capsys):
 
 
 def test_plots_are_written(tiny_server, tmp_path):
-    pytest.importorskip("matplotlib")
     from benchmarks.load.charts import Event, plot_latency_over_time, plot_percentiles, render_text_chart
 
     _, samples = run_load(plan_load(tiny_server(second_version_after=100), BODIES, 200.0, 1.2))

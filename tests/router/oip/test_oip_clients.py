@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import uvloop
+from tritonclient import http as httpclient
 
 from tests.router.gateway_world import World, minutes_score, world
 
-httpclient = pytest.importorskip("tritonclient.http", reason="needs the extra `test`")
 OUTPUT = "churn_probability"
 
 

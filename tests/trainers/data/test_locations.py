@@ -6,7 +6,7 @@ import pytest
 
 from divisions.errors import EmptyInputError, ForbiddenInputError, UnreachableInputError
 from divisions.settings import S3Settings
-from trainers.data.locations import list_files, locate, nearest
+from trainers.data.locations import list_files, locate, nearest_names
 
 
 def find(uri, **options):
@@ -102,4 +102,4 @@ def test_a_partition_is_read_off_the_path(folder):
 
 def test_nearest_names_come_first_and_hidden_ones_never():
     names = ["partition=2025-01-13", "partition=2024-01-15", "_tmp", "other"]
-    assert nearest("partition=2025-01-15", names, 2) == ["partition=2025-01-13", "partition=2024-01-15"]
+    assert nearest_names("partition=2025-01-15", names, 2) == ["partition=2025-01-13", "partition=2024-01-15"]

@@ -1,7 +1,7 @@
 import pytest
 
 from divisions.pipeline.definition import Resources
-from trainers.training.capacity import Allotment, NodeCapacity, allot, has_gpu, settle
+from trainers.training.capacity import Allotment, NodeCapacity, allot, has_gpu, shrink_to_free
 
 LAPTOP = NodeCapacity(num_cpus=2.0, memory_gb=6.0)
 T4_NODE = NodeCapacity(num_cpus=8.0, memory_gb=64.0, num_gpus=1.0, accelerator_types=frozenset({"T4"}))
@@ -41,7 +41,7 @@ def test_workers_that_fit_no_node_are_left_out():
 
 @pytest.mark.parametrize(("free_cpus", "num_cpus"), [(8.0, 2.0), (2.0, 1.0), (3.0, 1.5), (1.9, None), (0.0, None)])
 def test_two_workers_make_do_with_what_is_free_but_not_with_less_than_a_cpu_each(free_cpus, num_cpus):
-    settled = settle(Allotment(2.0, 0.0, None, 4.0, 2), free_cpus, free_memory_gb=4.0)
+    settled = shrink_to_free(Allotment(2.0, 0.0, None, 4.0, 2), free_cpus, free_memory_gb=4.0)
     assert (settled and settled.num_cpus) == num_cpus
     if settled:
         assert settled.memory_gb == 2.0

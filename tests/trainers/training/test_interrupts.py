@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from trainers.training.interrupts import kept_interrupts
+from trainers.training.interrupts import preserve_interrupt_handler
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def exit_quietly(*_):
 
 def train(ending):
     """As Ray Train does: takes the signal, and ends in some way."""
-    with kept_interrupts():
+    with preserve_interrupt_handler():
         signal.signal(signal.SIGINT, exit_quietly)
         ending()
 
@@ -60,7 +60,7 @@ def test_outside_the_main_thread_no_handler_is_touched(handler):
 
     def work():
         try:
-            with kept_interrupts():
+            with preserve_interrupt_handler():
                 pass
         except Exception as error:  # noqa: BLE001  # told to the main thread
             failures.append(error)
