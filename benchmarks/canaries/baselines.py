@@ -1,15 +1,15 @@
-"""How other systems would have judged the same traffic, at a steady 20 % split, looking once a minute as they do.
+"""How other systems would have judged the same traffic: at a steady 20 % split, with one look a minute, as they do.
 
-- ``static_p99``: Flagger's analysis with its defaults in spirit: the canary's p99 over the last minute against a fixed
-  threshold, here 1.25 times stable's p99 of the minute before the rollout, and 99 % of requests successful; the fifth
-  failed check rolls back.
-- ``p99_ratio``: the canary's p99 over 1.25 times stable's of the same minute, or less than 99 % successful: one failed
-  check rolls back.
-- ``mann_whitney_*``: Kayenta's judge on points of 1, 10 or 60 s, of p99 and of the share of failures: a metric fails if
+- ``static_p99``: Flagger's analysis with its defaults. It compares the canary's p99 over the last minute with a fixed
+  threshold, here 1.25 times stable's p99 of the minute before the rollout. It also needs 99 % of requests to succeed.
+  The fifth failed check rolls back.
+- ``p99_ratio``: one check fails when the canary's p99 is over 1.25 times stable's of the same minute, or less than 99 %
+  succeed. One failed check rolls back.
+- ``mann_whitney_*``: Kayenta's judge on points of 1, 10 or 60 s, of p99 and of the share of failures. A metric fails if
   the lower end of the 98 % confidence interval of the shift lies above a quarter of the Hodges-Lehmann estimate. All
-  points so far are compared, from five on: with fewer there is no such interval.
+  points so far are compared, from five on: with fewer points there is no such interval.
 
-They split request by request, at random, as the proxies under them do. NaN is an answer like any other to them.
+They split request by request, at random, as the proxies under them do. To them NaN is an answer like any other.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ Grid = npt.NDArray[np.int64]
 class Recording:
     """What the monitoring of other systems has of one rollout.
 
-    **Shape**: histograms ``[T, NUM_BUCKETS]``, the rest ``[T]``; T seconds from the canary's first. Requests that the
-    canary fails in a way that only Divisions notices are in their bucket as if they were well.
+    **Shape**: histograms ``[T, NUM_BUCKETS]``, the rest ``[T]``; T seconds from the canary's first second. A failure
+    that only Divisions notices is in the bucket that the request would have had.
     """
 
     scenario: Scenario

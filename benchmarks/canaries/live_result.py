@@ -1,4 +1,4 @@
-"""What bad canaries on a real cluster promise, and how what happened is told. Pure; the doing is in `live_rollouts`."""
+"""The promises about bad canaries on a real cluster, and the table of results. Pure; `live_rollouts` measures."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Retries:
 
 
 class CaseResult(msgspec.Struct, frozen=True):
-    """What became of one bad canary.
+    """The result of one bad canary.
 
     ``seconds_from_first_bad_request`` counts from the moment when the canary's weight rose, which is no later than its
     first bad request, to the moment when its weight was zero. ``silent_after_s`` counts from the same moment to the
     arrival of the last request that the canary answered. ``late_assignments`` are requests that arrived later than
-    `GRACE_S` after the decision and went to the canary all the same: those that it answered, and those whose attempt
-    there failed so late that it must have been theirs (see `late_retries`). ``failed_requests`` are all without a
-    2xx answer, from the rollout's start to the next one's.
+    `GRACE_S` after the decision and still went to the canary: those that it answered, and those whose attempt there
+    failed so late that no earlier request can have made it (see `late_retries`). ``failed_requests`` are all requests
+    without a 2xx answer, from the rollout's start to the next rollout's start.
     """
 
     case: str
@@ -92,10 +92,11 @@ class LiveResult(msgspec.Struct, frozen=True):
 
 
 def late_retries(retries: Sequence[Retries], version: str, zero_s: float) -> int:
-    """Failed attempts at ``version`` that requests must have made which arrived later than `GRACE_S` after ``zero_s``.
+    """Failed attempts at ``version`` that only requests can have made which arrived later than `GRACE_S` after
+    ``zero_s``.
 
     Raises:
-        ValueError: nobody looked before and after, so that nothing can be told.
+        ValueError: the counters were not read before and after, so there is nothing to compare.
     """
     surely_late_s = zero_s + GRACE_S + LONGEST_ATTEMPT_S
     own = [each for each in retries if each.version == version]
@@ -108,18 +109,18 @@ def late_retries(retries: Sequence[Retries], version: str, zero_s: float) -> int
 def sum_up(
     case: Case, status: RolloutStatus, samples: Samples, retries: Sequence[Retries], from_s: float, until_s: float
 ) -> CaseResult:
-    """One case from its rollout's status, the whole load's samples and what the gateway counted.
+    """One case, from its rollout's status, the samples of the whole load and the gateway's counters.
 
     Args:
-        case: which.
-        status: its rollout's, in the end.
+        case: the case.
+        status: its rollout's status at the end.
         samples: of the load.
-        retries: looked at every now and then, in order of time.
-        from_s: wall-clock time when the rollout was asked for.
-        until_s: wall-clock time when the next one was.
+        retries: the counters of failed attempts, read now and then, in order of time.
+        from_s: wall-clock time when the rollout was requested.
+        until_s: wall-clock time when the next one was requested.
 
     Raises:
-        ValueError: the canary's weight never rose, or never fell to zero again, or nobody looked at its retries.
+        ValueError: the canary's weight never rose, or never fell to zero again, or its retries were not read.
     """
     arrived_s = samples.start_wall_s + samples.scheduled_s
     own = (arrived_s >= from_s) & (arrived_s < until_s)

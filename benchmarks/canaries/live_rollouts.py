@@ -1,11 +1,11 @@
 """Bad canaries on a real cluster under load: ``python -m benchmarks.live_rollouts --output json``.
 
 A cluster of its own, by the product's own commands. One model is trained, and served by replicas that take 10 ms per
-batch. Then the same bundle is rolled out again and again, each time made bad in another way on purpose (see
-`live_story.CASES`), while open-loop load runs without a break. Each canary must be at weight zero within 15 s, nobody
-may notice, and no request may go to it later than 200 ms after the decision.
+batch. Then the same bundle is rolled out several times, each time made bad in another way on purpose (`CASES` in
+`benchmarks.canaries.live_result`), while open-loop load runs without a break. Each canary must be at weight zero within
+15 s, no request may fail, and none may go to it later than 200 ms after the decision.
 
-The analysis is shortened where it waits for patience (warm-up, dwell, samples), not where it decides.
+The analysis waits less than by default (warm-up, dwell, samples). It decides as by default.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ from benchmarks.canaries.live_result import (
 )
 from benchmarks.harness.command import Say, benchmark_parser, run_benchmark
 from benchmarks.harness.machine import describe_machine
+from benchmarks.harness.probes import Periodically
 from benchmarks.harness.product_cluster import ProductCluster
-from benchmarks.harness.watches import Watch
 from benchmarks.load.load_process import LoadProcess
 from benchmarks.load.samples import Samples
 from divisions.control import RolloutStatus
@@ -44,7 +44,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
 ENDPOINT, MODEL, FIRST = "churn", "churn-predictor", "3.1"
 ANALYSIS = """
-    # Added by the benchmark: less patience. The statistics stay as they are.
+    # Added by the benchmark: shorter waits. The statistics stay as they are.
     analysis:
       min_dwell_s: 30
       min_samples: [1000, 1000]
@@ -129,17 +129,17 @@ class LiveCluster:
         return self._work / "samples.npz"
 
     def play(self, case: Case) -> Played:
-        """Rolls the first version's bundle out once more, made bad, and waits until it is rolled back.
+        """Rolls the first version's bundle out again, made bad, and waits until it is rolled back.
 
         Raises:
-            RolloutError: it ended in another way.
+            RolloutError: the rollout ended in another way.
         """
         self._say(f"{case.name}: {case.what}")
         version = self.register()
         from_s = time.time()
         self.start(version, case.faults)
         status = self._cluster.wait_for(ENDPOINT, version, {"ROLLED_BACK"}, _ROLLOUT_S, self._beat)
-        time.sleep(_AFTER_S)  # What goes wrong while its replicas stop is its fault too.
+        time.sleep(_AFTER_S)  # Failures while its replicas stop count against it, too.
         return Played(case, status, from_s)
 
     def register(self) -> str:
@@ -175,7 +175,7 @@ def run_cases(cluster: LiveCluster, cases: Sequence[Case], rate_rps: float, seed
     load = cluster.start_load(rate_rps, seed, 60.0 + len(cases) * (_ROLLOUT_S + _AFTER_S))
     try:
         time.sleep(_BEFORE_S)
-        with Watch(lambda: cluster.look_at_retries(retries), _LOOK_S):
+        with Periodically(lambda: cluster.look_at_retries(retries), _LOOK_S):
             played = [cluster.play(case) for case in cases]
         ended_s = time.time()
         result = load.stop()
@@ -200,10 +200,10 @@ def run_cases(cluster: LiveCluster, cases: Sequence[Case], rate_rps: float, seed
 
 
 def choose(names: str) -> tuple[Case, ...]:
-    """The cases of these comma-separated names; ``all`` for all of them.
+    """The cases with these comma-separated names; ``all`` is every case.
 
     Raises:
-        UsageError: a name is none of a case.
+        UsageError: there is no case of that name.
     """
     if names == "all":
         return CASES

@@ -1,4 +1,4 @@
-"""What the study of rollouts puts a canary through: the service that both versions are, and what is wrong with one.
+"""The scenarios of the study of rollouts: the service that both versions are, and what is wrong with the canary.
 
 A scenario is data. `benchmarks.canaries.traffic` turns it into requests.
 """
@@ -14,8 +14,8 @@ from divisions.errors import UsageError
 class Service:
     """What stable and a faultless canary have in common.
 
-    Latency is log-normal with a Pareto tail, times a factor of the customer's own, times one that follows the load.
-    Load swings by ``load_swing``. Now and then a replica stalls, and whoever arrives meanwhile waits for its end.
+    Latency is log-normal with a Pareto tail, times a factor of the customer, times a factor of the load. The load
+    swings by ``load_swing``. Now and then a replica stalls; requests that arrive during a stall wait for its end.
     """
 
     replicas: int = 2

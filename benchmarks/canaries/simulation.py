@@ -1,10 +1,9 @@
-"""One simulated rollout, judged and moved on by the modules that do so in production.
+"""One simulated rollout. The modules that run in production judge it and move it on.
 
-What is driven is theirs: the gateway's `SplitMonitor` (breaker, distinct customers), `CustomerLoad` and `SaltSearch`,
-the hash of the split, histograms and reports; the controller's `Monitor` (ledger, windows, judge, evidence) and
-`canary.advance`. What is simulated is the world: requests, time, and one gateway and one controller. A second is
-reported two seconds after it began and judged when the report arrives; a changed weight is in force from the next
-whole second on.
+From production come the gateway's `SplitMonitor` (breaker, distinct customers), `CustomerLoad` and `SaltSearch`, the
+hash of the split, histograms and reports, the controller's `Monitor` (windows, analysis, evidence) and
+`canary.advance`. Simulated are requests, time, one gateway and one controller. A second is reported two seconds after
+it began, and judged when the report arrives. A changed weight is in force from the next whole second on.
 """
 
 from __future__ import annotations
@@ -146,7 +145,7 @@ class _Gateway:
         return None
 
     def _tell_customers(self, customer: Integers, mine: Flags) -> None:
-        """Tells the watch which customers were seen; those that it knows already would change nothing."""
+        """Tells the split monitor which customers were seen. Customers that it has already would change nothing."""
         assert self._watch is not None
         assert self._table is not None
         new = ~self._seen[customer]
@@ -159,10 +158,10 @@ class _Gateway:
             arm.digests.update(digests[(digests & np.uint64(arm.mask)) == 0].tolist())
 
     def _warmed(self, canary_s: Floats, at_s: Floats) -> Floats:
-        young = np.argsort(at_s)[: max(0, self._scenario.warm_requests - self._warm)]
+        first = np.argsort(at_s)[: max(0, self._scenario.warm_requests - self._warm)]
         self._warm += len(canary_s)
         warmed = canary_s.copy()
-        warmed[young] *= self._scenario.warm_factor
+        warmed[first] *= self._scenario.warm_factor
         return warmed
 
 

@@ -21,13 +21,13 @@ _SEEDS_APART = 1_000_003
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What one method did in all rollouts of one scenario.
+    """The results of one method in all rollouts of one scenario.
 
-    ``rolled_back`` counts all that were; the false ones among them are those of a faultless canary, or from before
-    it went bad, and ``ci_low`` to ``ci_high`` is Clopper and Pearson's 95 % interval of their rate. Delays run from the
-    first bad request to the decision. They, and the requests until then, are medians over *all* rollouts in which
-    the canary was bad, none found counting as infinite: null if that is what the quantile comes to. ``harmed`` failed
-    or took more than 5 % longer because of the canary. ``held`` ended with the operator being asked.
+    ``rolled_back`` counts all rollbacks. The false ones are those of a faultless canary, or from before the canary went
+    bad; ``ci_low`` to ``ci_high`` is Clopper and Pearson's 95 % interval of their rate. Delays run from the first bad
+    request to the decision. Delays, and the requests until then, are medians over *all* rollouts in which the canary
+    was bad; a canary that was not found counts as infinite. A quantile that is infinite is null. ``harmed`` requests
+    failed or took more than 5 % longer because of the canary. ``held`` rollouts ended with a question to the operator.
     """
 
     scenario: str
@@ -146,7 +146,7 @@ def merge(before: Sequence[Row], new: Sequence[Row]) -> tuple[Row, ...]:
 
 
 def trusted_baselines(rows: Sequence[Row], rps: float) -> list[str]:
-    """The baselines whose false rate on equal versions may be tolerable at this rate: its interval's lower end is."""
+    """The baselines whose rate of false rollbacks may be tolerable at this rate: the lower end of its interval is."""
     return [
         row.method
         for row in rows
@@ -155,9 +155,9 @@ def trusted_baselines(rows: Sequence[Row], rps: float) -> list[str]:
 
 
 def winner(rows: Sequence[Row], scenario: str, rps: float) -> str:
-    """Who does best: the least median delay for a bad canary, the lowest false rate for a good one; empty if tied.
+    """The best method: the least median delay for a bad canary, the lowest false rate for a good one; empty if tied.
 
-    Only methods that can be trusted take part where delays are compared.
+    Where delays are compared, only methods that can be trusted take part.
     """
     entered = [row for row in rows if (row.scenario, row.rps) == (scenario, rps)]
     if SCENARIOS[scenario].is_bad:

@@ -1,7 +1,7 @@
-"""Simulated traffic: requests of customers over time, and how long each takes, whichever version answers it.
+"""Simulated traffic: requests of customers over time, and how long each takes on each version.
 
-Every request carries the latency it has if stable answers and the one it has if the canary does, from the same
-random numbers; so all methods judge the same traffic, and what a canary did to its callers is known exactly.
+Every request has two latencies, one if stable answers and one if the canary does, from the same random numbers. So all
+methods judge the same traffic, and the harm of a canary to its callers is known exactly.
 
 Legend of shapes: N requests of one stretch of time or of one second.
 """
@@ -35,8 +35,8 @@ _POOL = 1 << 20
 class Requests:
     """Requests in some order; all **Shape** ``[N]``.
 
-    ``latency_*`` is infinite for a request that fails; one that hangs has the age at which it is reported.
-    ``waits`` says who arrives in which order at a full queue: uniform numbers that the arms turn into waiting.
+    ``latency_*`` is infinite for a request that fails; a request that hangs has its age when it is reported. ``waits``
+    are uniform numbers that give the order at a full queue; the arms turn them into waiting times.
     """
 
     customer: Integers
@@ -153,7 +153,7 @@ class Traffic:
         return canary_s
 
     def _fail(self, stable_s: Floats, canary_s: Floats, at_s: Floats, is_harmed: Flags) -> Flags:
-        """Lets requests fail, in place; returns which of the canary's are seen to fail by everybody."""
+        """Lets requests fail, in place; returns which of the canary's failures every method can see."""
         scenario, chance = self._scenario, self._generator.random(len(at_s))
         has_begun = at_s >= scenario.onset_s
         stable_s[chance < scenario.service.error_share] = np.inf
@@ -211,7 +211,7 @@ def erlang_c(workers: int, offered: float) -> float:
 def _stall(
     stalls: _Stalls, latency_s: Floats, at_s: Floats, replica: Integers, first_tick: int, offsets: Integers
 ) -> None:
-    """Makes whoever arrives at a stalled replica wait until the stall ends, in place."""
+    """Makes requests that arrive at a stalled replica wait until the stall ends, in place."""
     num_ticks = len(offsets) - 1
     begin = np.searchsorted(stalls.start_s, first_tick - 10.0)
     end = np.searchsorted(stalls.start_s, first_tick + num_ticks)

@@ -1,1 +1,1 @@
-"""The whole story unattended: ``make demo``. Open `demo` first."""
+"""Everything the product does, unattended: ``make demo``. Open `demo` first."""

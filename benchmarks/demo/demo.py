@@ -1,9 +1,9 @@
-"""The whole story unattended: ``make demo``, or ``python -m benchmarks.demo``.
+"""Everything the product does, unattended: ``make demo``, or ``python -m benchmarks.demo``.
 
-Trains and serves a first version; trains a second one on the next day's data and canaries it to all traffic; then
-deploys that same version slowed down by 10 ms per batch and sees it rolled back by the evidence. Open-loop load runs
-all the while, and none of its requests may fail. Everything happens through the product's own commands, in a home of
-its own under ``build/demo``; what it measured is written to ``build/demo.json`` and ``build/demo-latency.png``.
+It trains and serves a first version. It trains a second version on the next day's data, and brings it to all traffic as
+a canary. Then it deploys the same version slowed down by 10 ms per batch, and the evidence rolls it back. Open-loop
+load runs all the time, and none of its requests may fail. Everything happens through the product's own commands, in a
+home of its own under ``build/demo``. The result is in ``build/demo.json`` and ``build/demo-latency.png``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from benchmarks.canaries.rollback import zero_weight_at_s
-from benchmarks.demo.demo_result import DemoReport, broken_promises, render_story
+from benchmarks.demo.demo_result import DemoReport, broken_promises, render_summary
 from benchmarks.harness.product_cluster import ProductCluster
 from benchmarks.load.charts import Event, plot_latency_over_time, plot_percentiles, render_text_chart
 from benchmarks.load.load_process import LoadProcess
@@ -94,10 +94,10 @@ class Demo:
         print(f"[{time.monotonic() - self._began_s:5.0f} s] {text}", flush=True)
 
     def run(self) -> list[str]:
-        """Plays the story; returns the promises that were broken.
+        """Runs all steps; returns the promises that were broken.
 
         Raises:
-            DivisionsError: a command failed, or a rollout ended otherwise than it should.
+            DivisionsError: a command failed, or a rollout ended in another way than expected.
             RuntimeError: the load generator failed.
         """
         load: LoadProcess | None = None
@@ -106,7 +106,7 @@ class Demo:
             self.say("Start a cluster, train and serve a first version")
             self._cluster.up("--allow-faults")
             self._run_pipeline(FIRST_DAY)
-            self._cluster.wait_for(ENDPOINT, FIRST, {"PROMOTED"}, _ROLLOUT_S, self._beat)
+            self._cluster.wait_for(ENDPOINT, FIRST, {"PROMOTED"}, _ROLLOUT_S, self._report)
             load = self._start_load(data)
             time.sleep(_BEFORE_S)
             self._mark("training v3.2 begins")
@@ -120,7 +120,7 @@ class Demo:
             if load is not None:
                 load.close()
             self._cluster.down()
-        return self._tell(auc, rows, result, promoted, rolled_back)
+        return self._summarise(auc, rows, result, promoted, rolled_back)
 
     def _write_data(self) -> Path:
         from trainers.demo_data import write_demo_data
@@ -150,7 +150,7 @@ class Demo:
     def _promote_second(self) -> RolloutStatus:
         self.say("Train on the next day's data under load, and canary the new version")
         self._run_pipeline(SECOND_DAY)
-        status = self._cluster.wait_for(ENDPOINT, SECOND, {"PROMOTED"}, _ROLLOUT_S, self._beat)
+        status = self._cluster.wait_for(ENDPOINT, SECOND, {"PROMOTED"}, _ROLLOUT_S, self._report)
         self._mark_weights(status, SECOND)
         return status
 
@@ -160,11 +160,11 @@ class Demo:
         fault = f"batch_delay_ms={SLOWER_BY_MS}"
         start = ("rollout", "start", MODEL, "--version", SLOWED, "--fault", fault, "--pipeline", str(self._pipeline))
         self._cluster.divisions(*start, is_quiet=True)
-        status = self._cluster.wait_for(ENDPOINT, SLOWED, {"ROLLED_BACK"}, _ROLLOUT_S, self._beat)
+        status = self._cluster.wait_for(ENDPOINT, SLOWED, {"ROLLED_BACK"}, _ROLLOUT_S, self._report)
         self._mark_weights(status, SLOWED)
         return status
 
-    def _tell(
+    def _summarise(
         self, auc: float, rows: int, result: LoadResult, promoted: RolloutStatus, rolled_back: RolloutStatus
     ) -> list[str]:
         slowed = result.versions.get(SLOWED)
@@ -190,16 +190,16 @@ class Demo:
         title = f"make demo: {self._rate_rps:g} requests/s, Poisson arrivals, no retries"
         plot_latency_over_time(samples, self._events, self._build / "demo-latency.png", title)
         plot_percentiles(samples, self._build / "demo-percentiles.png", title)
-        fates = [
+        outcomes = [
             (FIRST, "trained, passed its gates, served"),
             (SECOND, f"canaried {' → '.join(f'{bp / 100:g} %' for bp in promoted.steps_bp)}, promoted"),
             (SLOWED, f"v{SECOND} + {SLOWER_BY_MS} ms per batch: rolled back"),
         ]
-        print(f"\n{render_text_chart(samples)}\n\n{render_story(report, fates)}\n")
+        print(f"\n{render_text_chart(samples)}\n\n{render_summary(report, outcomes)}\n")
         print(f"{self._build / 'demo.json'}, {self._build / 'demo-latency.png'}")
         return broken_promises(report, SECOND, SLOWED)
 
-    def _beat(self, text: str) -> None:
+    def _report(self, text: str) -> None:
         self.say(f"  {text}")
 
     def _mark(self, label: str) -> None:
@@ -216,7 +216,9 @@ class Demo:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description="The whole story, unattended.")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.demo", description="Everything the product does, unattended."
+    )
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="folder to write into")
     parser.add_argument("--rps", type=float, default=200.0, help="mean requests per second (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="of the load (default 0)")
@@ -224,10 +226,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _guarded(lambda: Demo(options.build.absolute(), options.rps, options.seed).run())
 
 
-def _guarded(play: Callable[[], list[str]]) -> int:
+def _guarded(run: Callable[[], list[str]]) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that a stopped demo stops its cluster too
     try:
-        broken = play()
+        broken = run()
     except (DivisionsError, RuntimeError, ValueError, OSError) as error:
         print(f"\nerror: the demo failed: {error}", file=sys.stderr)
         return 1

@@ -1,4 +1,4 @@
-"""What the demo promises, and how it tells what happened. Pure; the doing is in `benchmarks.demo.demo`."""
+"""What the demo promises, and how its result is shown. Pure; `benchmarks.demo.demo` does the work."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ def broken_promises(report: DemoReport, promoted: str, rolled_back: str) -> list
     return broken
 
 
-def render_story(report: DemoReport, fates: Sequence[tuple[str, str]]) -> str:
-    """The table at the end. ``fates`` are (version, what became of it), in order."""
-    lines = [f"{'version':<10}{'requests':>10}{'p50 ms':>9}{'p99 ms':>9}   what became of it"]
-    for version, fate in fates:
+def render_summary(report: DemoReport, outcomes: Sequence[tuple[str, str]]) -> str:
+    """The table at the end. ``outcomes`` are (version, how it ended), in order."""
+    lines = [f"{'version':<10}{'requests':>10}{'p50 ms':>9}{'p99 ms':>9}   how it ended"]
+    for version, outcome in outcomes:
         found = report.load.versions.get(version)
         figures = (
             f"{found.answers:>10,}{found.latency.p50_ms:>9.2f}{found.latency.p99_ms:>9.2f}"
             if found
             else f"{'-':>10}{'-':>9}{'-':>9}"
         )
-        lines.append(f"v{version:<9}{figures}   {fate}")
+        lines.append(f"v{version:<9}{figures}   {outcome}")
     lines += [
         "",
         f"AUC over HTTP on {report.holdout_rows:,} customers no model has seen   {report.auc:.3f}",

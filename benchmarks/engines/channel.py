@@ -22,9 +22,9 @@ _START_S = 60.0
 def channel_latency_ms(
     engine: Engine, folder: Path, samples: int, seed: int, max_batch: int = 16
 ) -> tuple[float, float, float]:
-    """p50, p99 and the engine's own median, in milliseconds, of requests of one row sent one after the other.
+    """p50, p99 and the engine's own median, in milliseconds, of requests of one row, one after the other.
 
-    The server is `serving.replica.channel_server.ChannelServer` in a thread of its own, as in a replica; the caller
+    The server is `serving.replica.channel_server.ChannelServer` in a thread of its own, as in a replica. The caller
     blocks.
     """
     path = folder / "r.sock"

@@ -2,9 +2,9 @@
 precision and batch size, for the demo's model and for one of 142 MB; and what follows for a deadline.
 
 Every engine of this machine takes part, one after the other, each as a replica would run it (one thread on the CPU).
-A batch that would take longer than the limit is left out and named, as is an engine that is not there. Beside every
-time stands its floor (`benchmarks.engines.floor`): the bytes of the weights read once per batch, and two floating-point
-operations per weight and row.
+A batch that would take longer than the limit is left out, and so is an engine that is not there; the result names both.
+Beside every time stands its lower bound (`benchmarks.engines.roofline`): the bytes of the weights read once per batch,
+and two floating-point operations per weight and row.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 
 from benchmarks.engines.channel import channel_latency_ms
 from benchmarks.engines.crossover import Choice, Measurement, choose
-from benchmarks.engines.floor import Peak, cpu_peak, floor_ms, gpu_peak
 from benchmarks.engines.models import LARGE_HIDDEN, TrainedModel, open_model, train_model, untrained_model
+from benchmarks.engines.roofline import Peak, cpu_peak, gpu_peak, roofline_ms
 from benchmarks.harness.command import Say, benchmark_parser, parse_counts, run_benchmark
 from benchmarks.harness.machine import Machine, describe_machine
 from divisions.bundle import ONNX, ONNX_FP16
@@ -127,7 +127,7 @@ def open_engines(
 def measure_engine(
     candidate: Candidate, peak: Peak, flops_per_row: float, batches: Sequence[int], limit_s: float, seed: int
 ) -> Iterator[Measurement]:
-    """One engine at every batch size; what it took at the last one tells what the next would take."""
+    """One engine at every batch size. The time of one size predicts the time of the next."""
     engine, name, device, precision = candidate.engine, candidate.name, candidate.device, candidate.precision
     rng = np.random.default_rng(seed)
     last_s = 0.0
@@ -145,7 +145,7 @@ def measure_engine(
             engine.run(batch)
             taken_s.append(time.perf_counter() - begin_s)
         last_s = float(np.median(taken_s))
-        floor = floor_ms(peak, precision, candidate.model_bytes, flops_per_row, rows, engine.columns)
+        least_ms = roofline_ms(peak, precision, candidate.model_bytes, flops_per_row, rows, engine.columns)
         yield Measurement(
             name,
             device,
@@ -155,7 +155,7 @@ def measure_engine(
             p99_ms=round(float(np.percentile(taken_s, 99)) * 1e3, 4),
             rows_per_s=round(rows / last_s, 1),
             samples=len(taken_s),
-            floor_ms=round(floor, 4),
+            floor_ms=round(least_ms, 4),
         )
 
 
@@ -290,7 +290,7 @@ def measure_engines(
     is_untrained: bool,
     say: Say,
 ) -> EnginesResult:
-    """Everything; the demo's bundle and the large one are made where none is given."""
+    """All models and engines. Bundles that are not given are made: the demo's and the large one."""
     machine = describe_machine(PACKAGES)
     capabilities = probe_capabilities(1.0)
     if None in bundles:

@@ -1,4 +1,4 @@
-"""What to run a model on, from measurements: which engine, and the largest batch for a deadline. Pure."""
+"""Which engine to run a model on, and the largest batch for a deadline, from measurements. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 class Measurement(msgspec.Struct, frozen=True):
     """One engine at one batch size. ``device`` is ``cpu`` or ``gpu``; percentiles are of ``samples`` single runs.
 
-    ``floor_ms`` is the least that the device must take (`benchmarks.engines.floor`). ``skipped`` says why there are no
-    times; they are 0 then.
+    ``floor_ms`` is the least time that the device needs (`benchmarks.engines.roofline`). ``skipped`` says why there are
+    no times; they are 0 then.
     """
 
     engine: str
@@ -29,9 +29,9 @@ class Measurement(msgspec.Struct, frozen=True):
 class Choice(msgspec.Struct, frozen=True):
     """What to serve a model on within a deadline.
 
-    ``crossover_rows`` is the smallest batch from which a GPU answers sooner than the best CPU engine for good; None
-    without a GPU, or where it never does. ``max_batch`` is the largest measured batch whose p99 leaves half of the
-    deadline for queueing and the way, 0 when not even one row does; ``buckets`` are its powers of two.
+    ``crossover_rows`` is the smallest batch from which on a GPU always answers sooner than the best CPU engine; None
+    without a GPU, or if there is no such batch. ``max_batch`` is the largest measured batch whose p99 leaves half of
+    the deadline for queueing and transport, or 0 if not even one row does; ``buckets`` are its powers of two.
     """
 
     deadline_ms: float
@@ -49,7 +49,7 @@ COMPUTE_SHARE = 0.5
 
 
 def crossover_rows(measured: Sequence[Measurement]) -> int | None:
-    """The smallest batch from which on, at every larger one measured on both, the best GPU engine is quicker."""
+    """The smallest batch from which on the best GPU engine is quicker at every batch that both were measured on."""
     cpu, gpu = _best_by_rows(measured, "cpu"), _best_by_rows(measured, "gpu")
     # A CPU that was too slow to be measured has lost.
     sizes = sorted(gpu)
@@ -62,14 +62,14 @@ def crossover_rows(measured: Sequence[Measurement]) -> int | None:
 
 
 def can_serve(one: Measurement) -> bool:
-    """Whether a replica may run this: on a CPU it has ONNX Runtime and the float32 graph, and nothing else."""
+    """Whether a replica can run this: on a CPU it has only ONNX Runtime and the float32 graph."""
     return one.device == "gpu" or (one.engine == "onnxruntime-cpu" and one.precision == "fp32")
 
 
 def choose(measured: Sequence[Measurement], deadline_ms: float) -> Choice:
     """The engine that answers most rows a second in batches that meet the deadline.
 
-    Among equals, the smaller batch. When nothing meets it, the engine that is quickest for one row.
+    Among equals it is the smaller batch. If nothing meets the deadline, it is the engine that is quickest for one row.
     """
     servable = [one for one in measured if can_serve(one)]
     done = [one for one in servable if not one.skipped]

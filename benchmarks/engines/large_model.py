@@ -1,8 +1,8 @@
-"""A model of the product page's size on a CPU, asked as its users would: ``python -m benchmarks.large_model``.
+"""A model of the product page's size on a CPU, used as its callers would: ``python -m benchmarks.large_model``.
 
-The page shows 142 MB and 24 ms. So 35.5 million weights are trained for two epochs on the demo's customers, exported
-by the product's pipeline, rolled out on a cluster of its own with one replica, and asked over HTTP with one request at
-a time, every time another customer: a closed loop of one caller. The bar is a median of 24 ms.
+The page shows 142 MB and 24 ms. So 35.5 million weights are trained for two epochs on the demo's customers, exported by
+the product's pipeline, and rolled out on a cluster of its own with one replica. One caller sends one request at a time
+over HTTP, each for another customer: a closed loop. The bar is a median of 24 ms.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The models that engines are compared on: the demo's, and one of the product page's size.
 
-They are really trained; only where the product's other dependencies are missing, as on a machine that is borrowed for
-its GPU, the same layers are made with seeded weights instead. What a batch costs does not depend on their values.
+They are really trained. Where the product's other dependencies are missing, as on a machine that is borrowed for its
+GPU, the same layers get seeded weights instead. The cost of a batch does not depend on their values.
 """
 
 from __future__ import annotations

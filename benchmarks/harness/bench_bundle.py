@@ -1,6 +1,6 @@
 """The model that all systems of a comparison serve: an MLP of fixed size with seeded random weights.
 
-What it predicts is meaningless, what it costs is not: 32 features through 256, 256 and 128 units, a usual size for
+Its predictions mean nothing; its cost is realistic. 32 features go through 256, 256 and 128 units, a usual size for
 tabular models. Every system gets the same ``model.onnx`` and the same request body.
 """
 
@@ -24,7 +24,7 @@ NUM_FEATURES = 32
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What is served and what is asked. ``body`` is one row as ``{"customer_id": …, "features": {…}}``."""
+    """The bundle to serve and the request to send. ``body`` is one row as ``{"customer_id": …, "features": {…}}``."""
 
     bundle: Path
     bundle_sha256: str

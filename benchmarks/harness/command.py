@@ -29,9 +29,9 @@ def run_benchmark(
     measure: Callable[[Path, Say], Result],
     render: Callable[[Result], str],
 ) -> int:
-    """Measures in a folder of its own, which goes afterwards, and writes the result; returns the exit status.
+    """Measures in a temporary folder of its own and writes the result; returns the exit status.
 
-    Progress goes to standard error. Ctrl-C and SIGTERM stop whatever ``measure`` started.
+    Progress goes to standard error. Ctrl-C and SIGTERM stop everything that ``measure`` started.
     """
     stop_on_sigterm()
     try:

@@ -1,4 +1,4 @@
-"""Every way to be stopped is Ctrl-C: what a benchmark started is then stopped by the blocks that started it."""
+"""All ways to be stopped act like Ctrl-C: each block stops the processes that it started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a figure was measured on. A benchmark without it is an anecdote."""
+"""The machine that a figure was measured on. A figure without it cannot be compared."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PACKAGES = ("divisions", "ray", "numpy", "onnxruntime", "httptools", "uvloop")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """``load_average`` is that of the last minute when the run began: other work on the machine shows in it.
+    """``load_average`` is of the last minute when the run began: it shows other work on the machine.
 
-    ``is_compiled`` tells whether gateways ran their hot path as machine code; None in results from before it was.
+    ``is_compiled`` says whether gateways ran their hot path as machine code; None in results that are older than that.
     """
 
     cpu: str

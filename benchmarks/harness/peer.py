@@ -1,4 +1,4 @@
-"""What a comparison needs of a system: a name, what it is set to, and to be up for a while."""
+"""What a comparison needs of a system: a name, its settings in words, and a way to run it for a while."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.harness.bench_bundle import Workload
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Where a system answers, and the body it is posted there: the workload's own, unless its protocol has another."""
+    """Where a system answers, and the body to post there: the workload's own, unless its protocol needs another."""
 
     url: str
     body: bytes
@@ -31,15 +31,15 @@ class Peer(Protocol):
         ...
 
     def prepare(self, build: Path, say: Callable[[str], None]) -> None:
-        """Makes sure that it is installed; what it needs goes below ``build`` and is kept for the next time.
+        """Makes sure that the system is installed. Its files go below ``build`` and are kept for the next time.
 
         Raises:
-            InputError: it cannot be; the system is then reported as absent.
+            InputError: it cannot be installed; the system is then reported as absent.
         """
         ...
 
     def serving(self, workload: Workload, work: Path) -> AbstractContextManager[Served]:
-        """Starts it, yields where it answers once it does, and stops it.
+        """Starts the system, yields its address as soon as it answers, and stops it.
 
         Args:
             workload: what to serve.

@@ -1,68 +1,32 @@
-"""What the kernel knows of a process: its memory, its CPU time, who listens on a port. Linux, read from /proc."""
+"""Memory and CPU time of a process, and who listens on a port."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
-_TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
-_LISTEN = "0A"
+import psutil
 
 
 def rss_bytes(pid: int) -> int:
-    """Resident memory; 0 when the process has gone."""
+    """Resident memory; 0 if the process has ended."""
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    except (OSError, IndexError):
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
         return 0
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time so far, user and kernel; 0 when the process has gone."""
+    """CPU time so far, user and kernel; 0 if the process has ended."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
+        times = psutil.Process(pid).cpu_times()
+    except psutil.Error:
         return 0.0
-    return parse_cpu_s(text)
-
-
-def parse_cpu_s(stat: str) -> float:
-    """From the text of ``/proc/<pid>/stat``; the name in brackets may hold anything, also brackets and spaces."""
-    fields = stat.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
+    return float(times.user + times.system)
 
 
 def listeners(port: int) -> list[int]:
-    """The processes of ours that listen on a TCP port, rising; several where they share it."""
-    inodes = _listening_inodes(port)
-    found = set()
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        if any(link in inodes for link in _open_files(folder)):
-            found.add(int(folder.name))
+    """The processes of this user that listen on a TCP port, rising; several if they share it."""
+    found = {
+        each.pid
+        for each in psutil.net_connections("tcp")
+        if each.pid and each.status == psutil.CONN_LISTEN and each.laddr and each.laddr.port == port
+    }
     return sorted(found)
-
-
-def _open_files(folder: Path) -> Iterator[str]:
-    with contextlib.suppress(OSError):  # somebody else's process, or gone
-        for link in list((folder / "fd").iterdir()):
-            with contextlib.suppress(OSError):  # closed meanwhile
-                yield os.readlink(link)
-
-
-def _listening_inodes(port: int) -> set[str]:
-    inodes = set()
-    for table in ("tcp", "tcp6"):
-        try:
-            lines = Path(f"/proc/net/{table}").read_text().splitlines()[1:]
-        except OSError:
-            continue
-        for line in lines:
-            fields = line.split()
-            if fields[3] == _LISTEN and int(fields[1].rpartition(":")[2], 16) == port:
-                inodes.add(f"socket:[{fields[9]}]")
-    return inodes

@@ -1,4 +1,4 @@
-"""The product as its users use it: the command line in processes of its own, in a home of its own."""
+"""The product as its users use it: commands in processes of their own, with a home of its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from divisions.errors import ClusterError, DivisionsError, RolloutError
 from divisions.sdk.client import Client
 
 _POLL_S = 0.5
-_NEWS_S = 4.0
+_REPEAT_S = 4.0
 _DOWN_S = 90.0
 
 
@@ -27,9 +27,9 @@ class ProductCluster:
 
     Args:
         home: folder of all its state.
-        say: takes one line of the story at a time.
+        say: takes one line of progress at a time.
         log: takes the output of quiet commands.
-        is_quiet: whether all commands are.
+        is_quiet: whether all commands are quiet.
     """
 
     def __init__(self, home: Path, say: Callable[[str], None], log: Path, is_quiet: bool = False) -> None:
@@ -93,25 +93,26 @@ class ProductCluster:
         self.divisions("up", "--port", str(self._port), *options)
 
     def down(self) -> None:
-        """Stops everything that `up` started; says so if that failed, but does not raise: it runs on the way out.
+        """Stops everything that `up` started. A failure is reported, not raised, because this runs during clean-up.
 
-        An impatient second Ctrl-C is ignored, here and (as ignored signals are inherited) in the command itself.
+        A second Ctrl-C is ignored, here and in the command itself (ignored signals are inherited).
         """
-        impatience = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             self.divisions("down", timeout_s=_DOWN_S)
         except DivisionsError as error:
             self._say(f"warning: {error}")
         finally:
-            signal.signal(signal.SIGINT, impatience)
+            signal.signal(signal.SIGINT, before)
 
     def wait_for(
-        self, endpoint: str, version: str, phases: Collection[str], timeout_s: float, beat: Callable[[str], None]
+        self, endpoint: str, version: str, phases: Collection[str], timeout_s: float, report: Callable[[str], None]
     ) -> RolloutStatus:
-        """Follows a rollout until it is in one of ``phases``; each new phase and weight is told, and news on the way.
+        """Follows a rollout until it is in one of ``phases``; reports each new phase and weight, and the message now
+        and then.
 
         Raises:
-            RolloutError: it ended in another way, holds, or did not get there in time.
+            RolloutError: it ended in another way, holds, or took too long.
         """
         over = {"PROMOTED", "ROLLED_BACK", "HOLD"}
         ends_s, text, told, told_at_s = time.monotonic() + timeout_s, "", ("", 0), 0.0
@@ -120,14 +121,14 @@ class ProductCluster:
                 try:
                     status = client.rollout(endpoint).status()
                 except DivisionsError as error:
-                    beat(f"(the control API did not answer: {error.message})")
+                    report(f"(the control API did not answer: {error.message})")
                     time.sleep(_POLL_S)
                     continue
                 if version in {status.canary_version, status.stable_version}:
                     text = f"{status.phase}: {status.message}"
                     at = (status.phase, status.set_weight_bp)
-                    if at != told or time.monotonic() - told_at_s >= _NEWS_S:
-                        beat(f"{status.phase} {status.set_weight_bp / 100:g} %: {status.message}")
+                    if at != told or time.monotonic() - told_at_s >= _REPEAT_S:
+                        report(f"{status.phase} {status.set_weight_bp / 100:g} %: {status.message}")
                         told, told_at_s = at, time.monotonic()
                     if status.phase in phases:
                         return status
@@ -142,7 +143,7 @@ class ProductCluster:
 
 @contextlib.contextmanager
 def quiet_cluster(work: Path, say: Callable[[str], None], *options: str) -> Iterator[ProductCluster]:
-    """A cluster in ``work`` that is up with these options of `divisions up`, and down afterwards however that goes.
+    """A cluster in ``work`` that is up with these options of `divisions up`, and down afterwards in any case.
 
     Raises:
         ClusterError: it did not come up.

@@ -1,4 +1,4 @@
-"""Timing of short operations: calibrated loops, many samples, medians. The mean of a noisy machine says little."""
+"""Timing of short operations: calibrated loops, many samples, medians. On a noisy machine the mean says little."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SAMPLE_S = 0.02
 class Figure(msgspec.Struct, frozen=True):
     """What one operation costs, in nanoseconds per ``unit``.
 
-    ``min_ns`` is the least disturbed sample; ``spread`` is the middle half's width over the median: above 0.1 or so the
-    machine was busy with something else. Each of ``samples`` timed ``loops`` operations of ``per`` units.
+    ``min_ns`` is the least disturbed sample. ``spread`` is the width of the middle half over the median; above about
+    0.1 the machine was busy with other work. Each of ``samples`` timed ``loops`` operations of ``per`` units.
     """
 
     name: str
@@ -39,14 +39,14 @@ def measure(
     sample_s: float = SAMPLE_S,
     now_ns: Callable[[], int] = time.perf_counter_ns,
 ) -> Figure:
-    """Times ``operation``; the garbage collector rests meanwhile, as in timeit.
+    """Times ``operation``. The garbage collector is off meanwhile, as in timeit.
 
     Args:
         name: of the figure.
         operation: what is timed; it must be repeatable.
         unit: what ``per`` counts.
-        per: units that one operation deals with.
-        samples: how many times to look.
+        per: units that one operation handles.
+        samples: number of samples.
         sample_s: the least length of a sample; loops are doubled until they reach it.
         now_ns: the clock.
     """

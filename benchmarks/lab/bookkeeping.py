@@ -44,7 +44,7 @@ class BookkeepingResult(msgspec.Struct, frozen=True, tag="bookkeeping"):
 
 
 def cost_of(on_rps: Sequence[float], off_rps: Sequence[float]) -> float:
-    """The share of throughput that is lost, by the median of the rounds' ratios; below 0 where noise says so."""
+    """The lost share of throughput: the median of the rounds' ratios. Noise may make it negative."""
     return round(1.0 - statistics.median(on / off for on, off in zip(on_rps, off_rps, strict=True)), 4)
 
 

@@ -1,8 +1,8 @@
 """From micro-benchmarks to the simulation's costs. Pure.
 
-The gateway's figures are whole requests in memory, so they miss the kernel: one read and one write for each request are
-added from the figure of TCP, and one of each for each batch, at the gateway and at the replica, from that of a Unix
-socket. Waking up a process that sleeps is in neither.
+The gateway's figures are whole requests in memory, without the kernel. So one read and one write are added for each
+request, from the figure of TCP. One of each is added for each batch, at the gateway and at the replica, from the figure
+of a Unix socket. The time to wake a sleeping process is in neither.
 """
 
 from __future__ import annotations

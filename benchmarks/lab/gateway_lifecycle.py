@@ -21,7 +21,7 @@ _READY_S = 30.0
 
 
 class TableLink:
-    """One routing table for ever. Reports are encoded, as they would be for the controller, and dropped."""
+    """A controller in memory with one fixed routing table. Reports are encoded, as for the controller, and dropped."""
 
     def __init__(self, table: RoutingTable) -> None:
         self._table = table

@@ -1,8 +1,8 @@
-"""The lab: gateways and replicas as plain processes, without Ray. They start in a second and can be set at will.
+"""The lab: gateways and replicas as plain processes, without Ray. They start in a second, and every setting can be
+chosen.
 
-It is the product's own code in the product's own arrangement (HTTP to a gateway process, a Unix socket to a replica
-process), with a fixed routing table. What Ray adds around them (restarts, heartbeats every two seconds) is not on a
-request's way.
+The code is the product's, and so is the arrangement: HTTP to a gateway process, a Unix socket to a replica process. The
+routing table is fixed. What Ray adds (restarts, heartbeats every two seconds) is not on a request's way.
 """
 
 from __future__ import annotations
@@ -147,7 +147,9 @@ def _start_replicas(
 
 
 class _Process:
-    """A process that says one line when it is ready, and ends when its standard input does, or this process dies."""
+    """A process that prints one line when it is ready. It ends when its standard input ends, also when this process
+    dies.
+    """
 
     def __init__(self, name: str, process: subprocess.Popen[bytes], log: Path) -> None:
         self._name = name

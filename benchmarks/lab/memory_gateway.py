@@ -1,6 +1,6 @@
 """The gateway's hot path without sockets: real connection, parser, decoder, split, queue and batches, in memory.
 
-What is left out is the kernel (timed apart) and the model: the engine behind the channel answers at once.
+It leaves out the kernel, which is timed separately, and the model: the engine behind the channel answers at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CANARY_BP = 2_000
 
 
 class InstantEngine:
-    """An engine in the gateway's process that has known the answer all along."""
+    """An engine in the gateway's process that answers at once, with prepared scores."""
 
     engine_name = "instant"
 

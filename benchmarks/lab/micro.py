@@ -1,6 +1,6 @@
-"""Micro-benchmarks: ``python -m benchmarks.micro --output json``; `benchmarks.lab.micro_suite` is what they are.
+"""Micro-benchmarks: ``python -m benchmarks.micro --output json``; `benchmarks.lab.micro_suite` has them.
 
-Like gateways, they run the compiled hot path where there is one.
+Like gateways, they run the compiled hot path if there is one.
 """
 
 from __future__ import annotations

@@ -59,11 +59,11 @@ def request_cases(workload: Workload) -> Iterator[Case]:
     service_time.observe(1, 50e-6)
     service_time.observe(64, 200e-6)
     version = Version("bench-v1", b"bench", b"1.1")
-    nobody = _DiscardedAnswer()
+    discarded = _DiscardedAnswer()
 
     def form() -> None:
         for _ in range(BATCH):
-            queue.add(Job(nobody, (values,), (0,), payload, version, 0.0, 1.0))
+            queue.add(Job(discarded, (values,), (0,), payload, version, 0.0, 1.0))
         while queue:
             queue.form(0.0, BATCH, service_time)
 

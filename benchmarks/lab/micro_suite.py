@@ -1,7 +1,7 @@
 """Where the time of one request goes, part by part: what ``python -m benchmarks.micro`` measures, prints and keeps.
 
-Everything runs on one thread, on objects in memory. No figure is a pass or a failure: they are compared by people,
-and the simulation of many nodes is calibrated from them (`benchmarks.lab.calibration`).
+Everything runs on one thread, on objects in memory. No figure passes or fails: people compare them, and the simulation
+of many nodes is calibrated with them (`benchmarks.lab.calibration`).
 """
 
 from __future__ import annotations

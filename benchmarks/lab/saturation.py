@@ -1,4 +1,4 @@
-"""Where a simulated cluster saturates: the highest load that it carries, and what is at its limit then. Pure."""
+"""Where a simulated cluster saturates: the highest load that it carries, and its bottleneck at that load. Pure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Saturation(msgspec.Struct, frozen=True):
 
 
 def carries(outcome: Outcome, p99_limit_ms: float) -> bool:
-    """Whether a load was carried, not merely survived for the simulated time."""
+    """Whether the load was carried, not only survived for the simulated time."""
     return (
         outcome.refused == 0
         and outcome.answered_rps >= _CARRIED * outcome.offered_rps
@@ -47,7 +47,7 @@ def bottleneck_of(outcome: Outcome) -> str:
 
 
 def upper_bound_rps(cluster: Cluster, costs: Costs) -> float:
-    """No load above this can be carried: gateways that do nothing but requests, replicas with full batches only."""
+    """No load above this can be carried: gateways that handle only requests, replicas with full batches only."""
     gateways = cluster.nodes * cluster.gateways_per_node / costs.request_s
     full_s = costs.replica_batch_s + costs.replica_row_s * cluster.max_batch
     replicas = cluster.nodes * cluster.replicas_per_node * cluster.max_batch / full_s
@@ -57,11 +57,12 @@ def upper_bound_rps(cluster: Cluster, costs: Costs) -> float:
 def find_saturation(
     cluster: Cluster, costs: Costs, requests: int, seed: int = 0, p99_limit_ms: float = P99_LIMIT_MS
 ) -> tuple[float, Outcome]:
-    """The highest load that is carried, by bisection below the upper bound; 0 and the lightest load if none is.
+    """The highest load that is carried, by bisection below the upper bound; 0 and the lightest load if no load is
+    carried.
 
     Args:
         cluster: what runs where.
-        costs: what things take.
+        costs: what each step costs.
         requests: how many each run simulates (its length follows from the load).
         seed: of the arrivals.
         p99_limit_ms: the latency that the load must keep.

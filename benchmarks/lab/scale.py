@@ -1,10 +1,10 @@
 """Scale: ``python -m benchmarks.scale --output json``.
 
-Two halves. Measured, on this machine: throughput against gateway processes, replicas, batch size cap, model size and
-placement, each with the others left at their usual values, in interleaved rounds. Simulated, for machines that nobody
-has: clusters of many nodes (`benchmarks.lab.simulation`), calibrated from micro-benchmarks of this machine.
+It has two halves. Measured on this machine: throughput against gateway processes, replicas, batch size cap, model size
+and placement, each with the others at their usual values, in interleaved rounds. Simulated: clusters of many nodes
+(`benchmarks.lab.simulation`), calibrated by micro-benchmarks of this machine.
 
-The driver needs a core, too. So on a small machine more processes do not mean more throughput, and the CPU time of one
+The driver needs a core, too. So on a small machine more processes do not mean more throughput. The CPU time of one
 request at the gateway and at the replica, which is reported beside it, says more.
 """
 
@@ -43,7 +43,7 @@ _HEAVY = 20.0
 
 
 class ScaleResult(msgspec.Struct, frozen=True, tag="scale"):
-    """``rows`` are measured, ``simulated`` is not. ``series`` names what the simulated clusters are made of."""
+    """``rows`` are measured, ``simulated`` are not. ``series`` says what the simulated clusters are made of."""
 
     machine: Machine
     seed: int
@@ -140,7 +140,7 @@ def simulate_clusters(
 
 
 def _short_micro(work: Path, seed: int) -> Path:
-    """A short run of the micro-benchmarks, in a process of its own, as they are for everybody; returns its result."""
+    """A short run of the micro-benchmarks in a process of its own; returns its result."""
     path = work / "micro.json"
     command = [sys.executable, "-m", "benchmarks.micro", "--samples", "9", "--sample-ms", "10", "--seed", str(seed)]
     subprocess.run([*command, "--out", str(path)], check=True, stdout=subprocess.DEVNULL)

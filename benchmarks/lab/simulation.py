@@ -58,7 +58,7 @@ class Cluster(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What became of one load. Shares are of the measured time, the busiest of its kind first where it matters.
+    """The result of one load. Shares are of the measured time; of several gateways, replicas or cards, the busiest.
 
     ``answered_rps`` counts answers within the measured time, whenever their requests came.
     """
@@ -287,9 +287,10 @@ class Simulation:
 
 
 def controller_share(cluster: Cluster, costs: Costs) -> float:
-    """How busy the one controller is: a report a second of every gateway, a heartbeat every two of every replica.
+    """How busy the one controller is: a report a second of every gateway, a heartbeat every two seconds of every
+    replica.
 
-    A heartbeat is charged like a report, although it is less.
+    A heartbeat costs less than a report, but is counted like one.
     """
     messages = cluster.gateways_per_node * REPORTS_PER_S + cluster.replicas_per_node * HEARTBEATS_PER_S
     return cluster.nodes * messages * costs.report_s

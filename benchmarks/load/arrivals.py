@@ -1,8 +1,8 @@
 """When requests are sent: arrival times planned ahead, independent of how fast the server answers.
 
-An open-loop load keeps to its plan while the server stalls, so the stall shows up in the latencies of all the
-requests that should have been sent during it. A closed loop waits instead, and sees one slow request: the error that
-Gil Tene named coordinated omission.
+An open-loop load keeps its plan while the server stalls. So the stall shows in the latencies of all requests that were
+planned during it. A closed loop waits instead, and has one slow request. Gil Tene named this error coordinated
+omission.
 """
 
 from __future__ import annotations

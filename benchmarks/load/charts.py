@@ -110,7 +110,7 @@ def plot_latency_over_time(samples: Samples, events: Sequence[Event], path: Path
 
 
 def plot_percentiles(samples: Samples, path: Path, title: str = "") -> None:
-    """Latency over percentile; the axis is logarithmic in what lies *above* the percentile, so tails are seen."""
+    """Latency over percentile; the axis is logarithmic in the share *above* the percentile, to show tails."""
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
     answered = samples.outcome == Outcome.OK

@@ -1,7 +1,7 @@
-"""A lean HTTP/1.1 client for load: keep-alive connections, one request at a time on each, nothing ever retried.
+"""A lean HTTP/1.1 client for load: keep-alive connections, one request at a time on each, no retries.
 
-A request takes a free connection; if there is none it opens one, up to a cap; at the cap it waits, and the waiting
-is part of its latency because latency counts from the scheduled time. Every request ends in exactly one `Outcome`.
+A request takes a free connection. If there is none, it opens one, up to a cap. At the cap it waits. The waiting is part
+of its latency, because latency counts from the scheduled time. Every request ends in exactly one `Outcome`.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(exchange.request)
 
     def abort(self) -> None:
-        """Drops the connection and whatever was on it, without counting it again."""
+        """Drops the connection and the request on it, which is not counted again."""
         self._exchange = None
         if self._transport is not None:
             self._transport.abort()
@@ -125,7 +125,7 @@ class HttpConnection(asyncio.Protocol):
         # The parser belongs to one message: a fresh one carries no state over.
         self._parser = httptools.HttpResponseParser(self)
         if exchange is None:
-            self.abort()  # an answer nobody asked for
+            self.abort()  # an answer without a request
             return
         exchange.version = self._version
         if 200 <= status < 300:
@@ -178,7 +178,7 @@ class ConnectionPool:
         """Opens connections ahead, so that the first requests do not measure handshakes.
 
         Raises:
-            OSError: nobody listens there.
+            OSError: the target does not listen.
         """
         for _ in range(min(count, self._cap)):
             await self._connect()

@@ -1,4 +1,4 @@
-"""The load generator as a process of its own, which neither slows its parent down nor is slowed by it."""
+"""The load generator in a process of its own, so that it and its parent do not slow each other down."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _STOP_S = 30.0
 class LoadProcess:
     """Runs ``python -m benchmarks.load`` until `stop`.
 
-    It ends by itself when this process dies, because its standard input ends then; a Ctrl-C on the terminal does not
-    reach it, so that its result is not lost.
+    It ends when this process dies, because its standard input ends then. A Ctrl-C on the terminal does not reach it, so
+    that its result is not lost.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LoadProcess:
             self._process.wait(timeout_s)
 
     def stop(self) -> LoadResult:
-        """Sends nothing more, waits for what is under way and returns the result.
+        """Sends nothing more, waits for the requests in flight and returns the result.
 
         Raises:
             RuntimeError: it ended without a result.

@@ -1,8 +1,8 @@
 """Open-loop load on one endpoint: ``python -m benchmarks.load --url URL --rows ROWS.parquet --rps 300 --duration 30``.
 
-With ``--stream`` it writes one JSON line each second and the result as the last line, which is how other programs
-(the demo) run it: as a process of its own, whose timing does not suffer from theirs. SIGTERM, SIGINT or, with
-``--stop-on-eof``, the end of standard input stop it; the result is written all the same.
+With ``--stream`` it writes one JSON line each second, and the result as the last line. Other programs (the demo) run it
+so, as a process of its own: then their work does not disturb its timing. SIGTERM, SIGINT or, with ``--stop-on-eof``,
+the end of standard input stop it; the result is written in each case.
 """
 
 from __future__ import annotations

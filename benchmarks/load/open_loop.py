@@ -1,4 +1,4 @@
-"""The open loop: sends each request at its planned time, whatever became of the ones before."""
+"""The open loop: sends each request at its planned time, however the requests before it ended."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.harness.machine import describe_machine
-from benchmarks.load.alarm import Alarm
 from benchmarks.load.arrivals import Arrivals
 from benchmarks.load.http_client import ConnectionPool, Exchange, Outcome, Target
+from benchmarks.load.precise_timer import PreciseTimer
 from benchmarks.load.report import (
     SATURATED_LAG_MS,
     LoadResult,
@@ -52,7 +52,7 @@ class LoadPlan:
 
 
 class OpenLoop:
-    """Runs one plan. ``stop`` may be called at any time; the requests under way are still waited for."""
+    """Runs one plan. ``stop`` may be called at any time; requests in flight are still waited for."""
 
     def __init__(self, plan: LoadPlan, on_tick: Callable[[Tick], None] = lambda _tick: None) -> None:
         self._plan = plan
@@ -86,22 +86,22 @@ class OpenLoop:
         start_s, start_wall_s = time.monotonic() + 0.05, time.time() + 0.05
         recorder = Recorder(start_s, start_wall_s)
 
-        def ring() -> None:
+        def send_due() -> None:
             try:
-                self._send_due(alarm, pool, recorder, start_s)
+                self._send_due(timer, pool, recorder, start_s)
             except Exception as error:  # noqa: BLE001  # the edge of the loop: end the run, do not go silent
                 self._error = error
                 self.stop()
 
-        alarm = Alarm(loop, ring)
+        timer = PreciseTimer(loop, send_due)
         try:
-            alarm.set(start_s)
+            timer.set(start_s)
             await self._watch(pool, recorder, start_s, start_wall_s)
             ended_s = time.monotonic()
             if self._error is not None:
                 raise self._error
         finally:
-            alarm.close()
+            timer.close()
             pool.close()
         samples = recorder.samples()
         duration_s = max(ended_s - start_s, 1e-9)
@@ -132,14 +132,14 @@ class OpenLoop:
             machine=machine,
         ), samples
 
-    def _send_due(self, alarm: Alarm, pool: ConnectionPool, recorder: Recorder, start_s: float) -> None:
+    def _send_due(self, timer: PreciseTimer, pool: ConnectionPool, recorder: Recorder, start_s: float) -> None:
         arrivals_s, choices, requests = self._plan.arrivals_s, self._plan.choices, self._requests
         burst_ends = self._next + _MAX_BURST
         while not self._stopped and self._next < len(arrivals_s):
             scheduled_s = start_s + float(arrivals_s[self._next])
             now_s = time.monotonic()
             if scheduled_s > now_s or self._next == burst_ends:
-                alarm.set(scheduled_s)
+                timer.set(scheduled_s)
                 return
             recorder.add_sent(scheduled_s, now_s)
             pool.submit(Exchange(scheduled_s, requests[choices[self._next]]))

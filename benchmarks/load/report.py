@@ -20,8 +20,8 @@ UNANSWERED = ""
 class Latency(msgspec.Struct, frozen=True):
     """Exact percentiles, in ms, of ``count`` requests that were answered or timed out.
 
-    A timed-out request counts with the time that was waited for it. Refused and failed ones are left out: a fast
-    failure must not make a server look fast; they are counted in `LoadResult` instead.
+    A timed-out request counts with the time that was waited for it. Refused and failed requests are left out, because a
+    fast failure must not make a server look fast. `LoadResult` counts them.
     """
 
     count: int

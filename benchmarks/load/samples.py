@@ -1,4 +1,4 @@
-"""What a load run saw: one entry for each request, kept raw so that any percentile can be taken exactly."""
+"""The samples of a load run: one entry for each request, kept raw so that any percentile can be exact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``wrk`` as the driver of comparisons: a closed loop that asks for as much as a system can give."""
+"""``wrk`` as the driver of comparisons: a closed loop that sends as much as a system can answer."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A gateway that does nothing, before the product's own replica: what would the fastest one possible reach here?
+"""A gateway that does nothing, in front of the product's own replica: the fastest gateway that is possible here.
 
-nginx answers by itself. With a model in a process of its own, as we and mosec have it, a request crosses to that
-process and back, and both share the machine. `bare_relay.c` is the least program that does so.
+nginx answers by itself. When the model is in a process of its own, as here and in mosec, a request crosses to that
+process and back, and both share the machine. `bare_relay.c` is the smallest program that does so.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Large binary requests against a bare loop: ``python -m benchmarks.binary --output json``.
 
-Requests of 1,024 rows by the Open Inference Protocol's binary extension, through a gateway and a replica, are put
-beside ONNX Runtime called in a loop on the same rows, with the same single thread and no server at all. The loop is
-measured with one call per 1,024 rows and with one per replica batch; the better of the two counts.
+Requests of 1,024 rows by the Open Inference Protocol's binary extension go through a gateway and a replica. Beside
+them, ONNX Runtime is called in a loop on the same rows, with the same single thread and no server. The loop is measured
+with one call per 1,024 rows and with one per replica batch; the better of the two counts.
 """
 
 from __future__ import annotations

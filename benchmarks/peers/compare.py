@@ -46,7 +46,7 @@ def choose_peers(names: str) -> list[Peer]:
 def install_systems(
     systems: Sequence[Peer], build: Path, say: Callable[[str], None]
 ) -> tuple[list[Peer], dict[str, str]]:
-    """Makes sure that the systems are there; returns those that are, and why the others are absent."""
+    """Makes sure that the systems are installed; returns those that are, and why the others are absent."""
     present: list[Peer] = []
     absent: dict[str, str] = {}
     for system in systems:

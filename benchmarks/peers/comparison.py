@@ -47,7 +47,7 @@ class Comparison(msgspec.Struct, frozen=True):
     """One whole comparison.
 
     ``failures`` says which system could not be measured, ``absent`` which could not be installed, and why. ``notes``
-    says how each is set.
+    has the settings of each.
     """
 
     machine: Machine

@@ -1,7 +1,7 @@
-"""Virtual environments of peers: made on demand, pinned, kept under ``build/peers`` and made again when pins change.
+"""Virtual environments of peers: made on demand, pinned, kept under ``build/peers``, and made again when pins change.
 
-Peers bring web frameworks and libraries in versions of their own, which must not meet ours. pip's own cache keeps a
-second time cheap. PyTorch is never among them: every peer runs the same ONNX graph.
+Peers bring web frameworks and libraries in versions of their own, which must not meet ours. pip's cache makes a second
+installation quick. PyTorch is never among them: every peer runs the same ONNX graph.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PeerEnvironment:
         return self.folder(build) / "bin" / "python"
 
     def prepare(self, build: Path, say: Callable[[str], None]) -> None:
-        """Makes it, unless it is there with exactly these pins.
+        """Makes the environment, unless it exists with exactly these pins.
 
         Raises:
             InputError: Python cannot make environments, or pip cannot install the pins.

@@ -1,7 +1,7 @@
-"""What every peer does with a request: decode the JSON, order the features, run the graph. Imports nothing of ours.
+"""What every peer does with a request: decode the JSON, order the features, run the graph. It imports nothing of ours.
 
-ONNX Runtime is set as in Divisions: one thread, no spinning. The decoder is the fastest one that the peer's framework
-lets us choose (msgspec where it hands over bytes).
+ONNX Runtime is set as in Divisions: one thread, no spinning. The decoder is the fastest that the peer's framework
+allows (msgspec if it gives us bytes).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def server_process(
     stop_s: float = 40.0,
     cwd: Path | None = None,
 ) -> Iterator[Served]:
-    """Runs ``command`` with ``environment`` added to ours until the block ends; yields once it answers 200.
+    """Runs ``command`` with ``environment`` added to ours until the block ends; yields as soon as it answers 200.
 
     Raises:
         RuntimeError: it ended, or did not answer within ``ready_s``.
@@ -48,9 +48,9 @@ def server_process(
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(stop_s)
-        finally:  # also when an impatient second Ctrl-C ends the waiting
+        finally:  # also when a second Ctrl-C ends the waiting
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # what is left of its own group, which nobody else is in
+                os.killpg(process.pid, signal.SIGKILL)  # the rest of its own group
             process.wait()
 
 

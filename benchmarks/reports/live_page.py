@@ -23,7 +23,7 @@ def filled_page(page: str, result: bytes) -> str:
     """The page with the table of this result.
 
     Raises:
-        InputError: the result is none, or the page has no place for it.
+        InputError: the result cannot be read, or the page has no place for it.
     """
     try:
         found = msgspec.json.decode(result, type=LiveResult)

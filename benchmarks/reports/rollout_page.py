@@ -21,50 +21,50 @@ _BEGIN, _END = "<!-- promises: written by benchmarks.rollouts -->", "<!-- end of
 
 _INTRO = """# Rollouts, simulated
 
-What the guards of [rollouts](rollouts.md) do on simulated traffic, beside what other systems would have done on the
-same traffic. This page is written by `python -m benchmarks.rollouts --rollouts 0 --into
-docs/benchmarks/rollouts.json` from that file; a test holds it to it. To add or replace rows: `python -m
-benchmarks.rollouts --rollouts 200 --seed 1 --rps 1000 --scenario x1.2 --into docs/benchmarks/rollouts.json`.
+What the guards of [rollouts](rollouts.md) do on simulated traffic, compared with what other systems would have done
+on the same traffic. `python -m benchmarks.rollouts --rollouts 0 --into docs/benchmarks/rollouts.json` writes this
+page from that file, and a test compares them. To add or replace rows: `python -m benchmarks.rollouts --rollouts 200
+--seed 1 --rps 1000 --scenario x1.2 --into docs/benchmarks/rollouts.json`.
 
-**The world.** Poisson arrivals whose rate swings by ±40 %; log-normal latencies (median 2 ms, σ 0.5) that follow the
-load, with a Pareto tail of 2 % (α 1.5); two replicas per version, each of which stalls once a minute for 150 ms in
-the median; 20,000 customers by Zipf's law, each at a slightly different pace (σ 0.1); 0.05 % of requests fail. In
-`aa_heavy` few customers carry more of the traffic and paces differ much (σ 0.5); in `aa_busy` and `capacity` requests
-queue for four workers per version, half of which are busy when one version has all of the load.
+**The traffic.** Arrivals are Poisson, with a rate that swings by ±40 %. Latencies are log-normal (median 2 ms, σ 0.5)
+and follow the load; 2 % of them are a Pareto tail (α 1.5). Each version has two replicas, each of which stalls once a
+minute for 150 ms in the median. 20,000 customers send by Zipf's law, each at a slightly different pace (σ 0.1). 0.05
+% of requests fail. In `aa_heavy` few customers carry more of the traffic and paces differ much (σ 0.5). In `aa_busy`
+and `capacity` requests queue for four workers per version; half of the workers are busy when one version has all of
+the load.
 
-**Divisions** is not modelled but run: the gateway's split, salt search, breaker and histograms, the controller's
-ledger, windows, judge and state machine are the modules that run in production, with their defaults, through 20 % →
-50 % → 97 %. Delays count from the first bad request, and include the warm-up that is left out (200 requests) and the
-two seconds until a second is reported. What the simulation leaves out: networks, several gateways, lost reports,
-requests that time out in the gateway (a request that hangs is counted with the age it has when reported, and no
-breaker sees it).
+**Divisions** is not modelled: the modules of production run, with their defaults, through 20 % → 50 % → 97 %. They
+are the gateway's split, salt search, breaker and histograms, and the controller's windows, analysis and state
+machine. Delays count from the first bad request. They include the warm-up that is left out (200 requests) and the two
+seconds until a second is reported. The simulation leaves out networks, several gateways, lost reports, and requests
+that time out in the gateway. (A request that hangs counts with its age when it is reported, and no breaker sees it.)
 
 **The others** stay at 20 % and look once a minute, as they do. `static_p99` is Flagger's way: p99 over 1.25 × that of
 the minute before the rollout, or under 99 % successful, five times. `p99_ratio` compares with stable's p99 of the
 same minute, once. `mann_whitney_*` is Kayenta's judge with its defaults (98 % interval, a quarter of the estimate) on
-points of 1, 10 or 60 s. Their splits are by request, so heavy customers cannot mislead them; nor are they sticky.
+points of 1, 10 or 60 s. Their splits are by request and not sticky, so heavy customers cannot mislead them.
 """
 
 _LIMITS = """## What this shows, and what not
 
-- Evidence is valid for requests that chance assigns, and here it assigns customers. When few carry much of the traffic
-  and differ by more than the tolerance, two equal versions do look different (`aa_heavy`). The choice of salt makes
-  the difference smaller, and comparing customers with their own past takes away what the last minute has shown of it;
-  without the latter, 28 of 100 were rolled back. Customers who change their ways in mid-rollout would still mislead.
-- Stalls slow requests together. Counting requests of one second for fewer (`router/evidence/clustering.py`) and
-  cutting off what
-  a second can say took `aa_stalls` from 4 of 100 to what it is. The price is paid where traffic is thin: at 50
-  requests/s a growing tail is found later than by Flagger's check, and not in every rollout.
-- What is slow for longer than is left out (200 requests of the version, or 60 s) is slow: `warm_up_long` lasts twice as
-  long, a second at 1,000 requests/s and 40 s at 50. Raise `warmup_requests` and `warmup_s` where it takes longer.
-- While baking, 97 % of the load meets 3 %. The rule for unlike load (`router/evidence/latency_evidence.py`) keeps the
-  blame for queues
-  from the canary up to about three quarters of the capacity (`aa_busy`); above, it may not. In return it costs
-  seconds when a version goes bad only then, or hides what is no more than the load has grown.
-- `x1.1` lies within the tolerance of 10.4 %, at its very edge, and passes because customers are compared with their own
-  past; before, 16 of 100 were rolled back for what their customers were.
-- `lost_replica` never passes, for arms of unlike capacity are not compared: after `max_dwell_s` the operator is asked.
-- Rows of 100 rollouts bound a rate of false rollbacks at 3.6 % at best; only `aa` at 1,000 requests/s was simulated
+- Evidence is valid for requests that are assigned by chance. Here chance assigns customers. If few customers carry
+  much of the traffic and differ by more than the tolerance, two equal versions do look different (`aa_heavy`). The
+  choice of salt makes the difference smaller. Comparing customers with their own past removes what the last minute
+  has shown of it. Customers who change their behaviour during the rollout would still mislead.
+- Stalls slow requests together. Two rules keep them from counting too much: requests of one second count for fewer
+  (`router/evidence/clustering.py`), and the weight of a second is capped. The price is paid where traffic is thin: at
+  50 requests/s a growing tail is found later than by Flagger's check, and not in every rollout.
+- A warm-up that lasts longer than what is left out (200 requests of the version, or 60 s) counts as slow.
+  `warm_up_long` lasts twice as long. Raise `warmup_requests` and `warmup_s` for such versions.
+- While baking, 97 % of the load is compared with 3 %. The rule for different loads
+  (`router/evidence/latency_evidence.py`) does not blame the canary for queues, up to about three quarters of the
+  capacity (`aa_busy`). Above that it may. In return it needs more seconds for a version that goes bad only then, and
+  hides a slow-down that is no more than the load has grown.
+- `x1.1` lies within the tolerance of 10.4 %, at its edge. It passes because customers are compared with their own
+  past.
+- `lost_replica` never passes, because arms with different capacity are not compared. After `max_dwell_s` the rollout
+  asks the operator.
+- Rows of 100 rollouts bound a rate of false rollbacks at 3.6 % at best. Only `aa` at 1,000 requests/s was simulated
   often enough to bound it at 1 %.
 """
 
@@ -79,9 +79,9 @@ def render_page(study: Study) -> str:
         + _false_table(study.rows)
         + f"\n![False rollbacks by method](benchmarks/{FALSE_RATES})\n",
         "## Bad canaries\n\nSeconds from the first bad request to the decision, median (95th percentile) over all"
-        " rollouts; “never” where that many were not found within ten minutes, or the rollout for Divisions. The best"
-        " median is bold, among methods that may roll back at most 5 % of equal versions at that rate; others are in"
-        " parentheses: what fires at everything fires early.\n\n"
+        " rollouts; “never” where that many were not found within ten minutes (for Divisions: within the rollout)."
+        " The best median is bold, among methods that may roll back at most 5 % of equal versions at that rate. Others"
+        " are in parentheses: a method that fires at everything fires early.\n\n"
         + _delay_table(study.rows)
         + f"\n![Delays by method](benchmarks/{DELAYS})\n",
         "## What it costs callers\n\nCanary requests until the decision, and of them those harmed (failed, or more than"

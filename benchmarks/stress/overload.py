@@ -24,9 +24,9 @@ import msgspec
 from benchmarks.harness.bench_bundle import Workload, write_workload
 from benchmarks.harness.command import Say, benchmark_parser, run_benchmark
 from benchmarks.harness.machine import Machine, describe_machine
+from benchmarks.harness.probes import HealthProbe, HealthResult, MemoryProbe, Periodically
 from benchmarks.harness.process_stats import listeners
 from benchmarks.harness.product_cluster import ProductCluster, quiet_cluster
-from benchmarks.harness.watches import HealthResult, HealthWatch, MemoryWatch, Watch
 from benchmarks.lab.bookkeeping import bodies_of
 from benchmarks.load.load_process import LoadProcess
 from benchmarks.load.report import LoadResult
@@ -102,14 +102,14 @@ class Study:
         """One overload on top of the steady load; see the module."""
         extra_rps = (factor - STEADY) * peak_rps
         count = max(1, min(math.ceil(extra_rps / MAX_GENERATOR_RPS), 2 * (os.cpu_count() or 1)))
-        memory = MemoryWatch(listeners(self._port))
-        health = HealthWatch(self._port)
+        memory = MemoryProbe(listeners(self._port))
+        health = HealthProbe(self._port)
         with ExitStack() as stack:
             steady = self._generator(stack, STEADY * peak_rps, baseline_s + seconds + after_s + _STARTING_S)
             steady.wait_until_running()
             time.sleep(baseline_s)
-            stack.enter_context(Watch(memory.look))
-            stack.enter_context(Watch(health.look))
+            stack.enter_context(Periodically(memory.look))
+            stack.enter_context(Periodically(health.look))
             self._say(f"{factor:g} x: {extra_rps:,.0f} req/s more from {count} processes for {seconds:g} s")
             others = [self._generator(stack, extra_rps / count, seconds) for _ in range(count)]
             for other in others:
@@ -155,8 +155,8 @@ def _sum_up(
     steady: Samples,
     runs: Sequence[Samples],
     results: Sequence[LoadResult],
-    memory: MemoryWatch,
-    health: HealthWatch,
+    memory: MemoryProbe,
+    health: HealthProbe,
 ) -> Overload:
     # While all generators send: from the last one's beginning to the first one's end.
     begins_s = max(run.start_wall_s for run in runs)

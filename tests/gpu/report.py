@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from benchmarks.engines.floor import gpu_peak
+from benchmarks.engines.roofline import gpu_peak
 from serving.engines.cuda_driver import GpuInfo, GpuRates
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.engines.floor import floor_ms, gpu_peak
+from benchmarks.engines.roofline import gpu_peak, roofline_ms
 from divisions.control import EngineChoice
 from divisions.errors import EngineError, OverCommitError
 from serving.compile.engine_cache import EngineCache, cluster_secret
@@ -85,7 +85,7 @@ def test_it_answers_as_the_cpu_and_this_fast(capabilities, models, peak, tmp_pat
     cells, last_us = [], 0.0
     for rows in (1, 32, 256):
         last_us = median_us(engine, rows)
-        least_us = floor_ms(peak, precision, size, len(models.whole) / 2, rows, models.columns) * 1e3
+        least_us = roofline_ms(peak, precision, size, len(models.whole) / 2, rows, models.columns) * 1e3
         cells.append(f"{last_us:.1f} ({least_us:.2f})")
     note(SPEED, f"{engine.name}: {difference:.1e}; {', '.join(cells)}; {256 / last_us * 1e6:,.0f}")
     engine.close()

@@ -3,7 +3,7 @@ import pytest
 
 from benchmarks.canaries.rollback import zero_weight_at_s
 from benchmarks.demo.demo import write_pipeline
-from benchmarks.demo.demo_result import DemoReport, broken_promises, render_story
+from benchmarks.demo.demo_result import DemoReport, broken_promises, render_summary
 from benchmarks.harness.machine import Machine
 from benchmarks.load.report import Lag, Latency, LoadResult, VersionResult
 from divisions.control import AnalysisSpec, HistoryEntry
@@ -102,8 +102,8 @@ def test_a_rollout_whose_weight_never_fell_is_an_error():
         zero_weight_at_s(status((10.0, "WARMING", 0), (20.0, "STEP", 2000)))
 
 
-def test_the_story_has_a_line_per_version_even_for_one_that_never_answered():
-    text = render_story(report(), [("3.2", "promoted"), ("3.9", "never seen")])
+def test_the_summary_has_a_line_per_version_even_for_one_that_never_answered():
+    text = render_summary(report(), [("3.2", "promoted"), ("3.9", "never seen")])
     lines = text.splitlines()
     assert "900" in lines[1]
     assert lines[2].split()[:2] == ["v3.9", "-"]

@@ -1,8 +1,10 @@
-"""The least time that a batch can take: its bytes at the memory's speed or its operations at the units', the longer.
+"""The least time that a batch can take: the time of its bytes at the memory's speed, or of its operations, the longer
+one.
 
-What is beyond the floor is launching, waiting and work that a better kernel would not do. For a GPU the speeds are
-those of its clocks, which no kernel quite reaches; for a CPU's one thread they are the best that was seen here. A model
-that stays in a cache may be quicker than this: its weights are then not read from memory for every batch.
+What a batch takes beyond this bound is launching, waiting, and work that a better kernel would save. A GPU's speeds
+follow from its clocks; no kernel quite reaches them. The speeds of a CPU's thread are the best that were measured here.
+A model that stays in a cache may be quicker than the bound, because its weights are not read from memory for every
+batch.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ _TRIES = 15
 
 
 class Peak(msgspec.Struct, frozen=True):
-    """What one device can do at best. ``flops_per_s`` is by precision; one that is not there is not bounded."""
+    """What one device can do at best. ``flops_per_s`` is by precision; a missing precision has no bound."""
 
     device: str
     bytes_per_s: float
@@ -42,11 +44,11 @@ class Peak(msgspec.Struct, frozen=True):
     source: str
 
 
-def floor_ms(peak: Peak, precision: str, model_bytes: int, flops_per_row: float, rows: int, columns: int) -> float:
-    """The floor of a batch: weights are read once, rows come in and scores go out in float32.
+def roofline_ms(peak: Peak, precision: str, model_bytes: int, flops_per_row: float, rows: int, columns: int) -> float:
+    """The lower bound of a batch: weights are read once, rows come in and scores go out in float32.
 
     >>> t4 = Peak("gpu", 320e9, {"fp16": 65e12}, "")
-    >>> round(floor_ms(t4, "fp16", 71_000_000, 71e6, 1, 19), 3)
+    >>> round(roofline_ms(t4, "fp16", 71_000_000, 71e6, 1, 19), 3)
     0.222
     """
     num_bytes = model_bytes + rows * (columns + 1) * 4

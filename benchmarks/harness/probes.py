@@ -1,4 +1,4 @@
-"""Watches beside a load: whether health endpoints answer, and how much memory a process takes. Threads of ours."""
+"""Probes beside a load: do health endpoints answer, and how much memory do processes take? They run in threads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT_S = 1.0
 
 
 class HealthResult(msgspec.Struct, frozen=True):
-    """What became of the asking. ``failed`` are answers other than 200 within a second, and none at all."""
+    """The result of the health requests. ``failed`` had another status than 200, or no answer within a second."""
 
     asked: int
     failed: int
@@ -28,8 +28,8 @@ class HealthResult(msgspec.Struct, frozen=True):
     max_ms: float
 
 
-class Watch:
-    """Does something every ``period_s`` in a thread, as long as its block lasts."""
+class Periodically:
+    """Calls ``look`` every ``period_s`` in a thread, as long as its block lasts."""
 
     def __init__(self, look: Callable[[], None], period_s: float = PERIOD_S) -> None:
         self._look = look
@@ -50,7 +50,7 @@ class Watch:
             self._look()
 
 
-class HealthWatch:
+class HealthProbe:
     """Asks the health endpoints in turn, each time on a new connection, as a load balancer does."""
 
     def __init__(self, port: int, paths: Sequence[str] = HEALTH_PATHS) -> None:
@@ -82,8 +82,8 @@ class HealthWatch:
         return HealthResult(len(self._took_s), self._failed, round(float(p99_ms), 2), round(float(max_ms), 2))
 
 
-class MemoryWatch:
-    """Remembers the least and the most resident memory of some processes together, in bytes."""
+class MemoryProbe:
+    """Keeps the first and the largest resident memory of some processes together, in bytes."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids

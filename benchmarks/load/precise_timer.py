@@ -1,7 +1,7 @@
-"""A precise alarm for an event loop.
+"""A precise timer for an event loop.
 
-Event loops round timers to milliseconds, which would add up to one to every latency. Linux's timerfd wakes the
-loop within tens of microseconds at no cost in between; elsewhere the loop's own timer has to do.
+Event loops round timers to milliseconds, which would add up to a millisecond to every latency. Linux's timerfd wakes
+the loop within tens of microseconds and costs nothing in between. Other systems use the loop's own timer.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class _Itimerspec(ctypes.Structure):
     _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
 
 
-class Alarm:
-    """Calls ``on_ring`` once at a given time of `time.monotonic`; must be set again for the next one."""
+class PreciseTimer:
+    """Calls ``on_expiry`` once at a given time of `time.monotonic`; it must be set again for the next time."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, on_ring: Callable[[], None]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, on_expiry: Callable[[], None]) -> None:
         self._loop = loop
-        self._on_ring = on_ring
+        self._on_expiry = on_expiry
         self._timer: asyncio.TimerHandle | None = None
         self._fd = -1
         if sys.platform == "linux":
@@ -42,9 +42,9 @@ class Alarm:
             loop.add_reader(self._fd, self._readable)
 
     def set(self, at_s: float) -> None:
-        """Rings at ``at_s``, or as soon as possible if that has passed."""
+        """Calls at ``at_s``, or as soon as possible if that has passed."""
         if self._fd < 0:
-            self._timer = self._loop.call_later(max(0.0, at_s - time.monotonic()), self._on_ring)
+            self._timer = self._loop.call_later(max(0.0, at_s - time.monotonic()), self._on_expiry)
             return
         at_ns = max(1, int(at_s * 1e9))  # zero would disarm the timer
         spec = _Itimerspec(_Timespec(0, 0), _Timespec(*divmod(at_ns, 1_000_000_000)))
@@ -62,4 +62,4 @@ class Alarm:
     def _readable(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.read(self._fd, 8)
-        self._on_ring()
+        self._on_expiry()

@@ -1,18 +1,18 @@
 import pytest
 
-from benchmarks.engines.floor import Peak, floor_ms, gpu_peak
+from benchmarks.engines.roofline import Peak, gpu_peak, roofline_ms
 from serving.engines.cuda_driver import GpuRates
 
 PEAK = Peak("gpu", 1e9, {"fp32": 1e12}, "")
 
 
 def test_a_few_rows_cost_their_weights_bytes_and_many_their_operations():
-    assert floor_ms(PEAK, "fp32", 1_000_000, 5e5, 1, 9) == pytest.approx((1_000_000 + 40) / 1e9 * 1e3)
-    assert floor_ms(PEAK, "fp32", 1_000_000, 5e5, 10_000, 9) == pytest.approx(10_000 * 5e5 / 1e12 * 1e3)
+    assert roofline_ms(PEAK, "fp32", 1_000_000, 5e5, 1, 9) == pytest.approx((1_000_000 + 40) / 1e9 * 1e3)
+    assert roofline_ms(PEAK, "fp32", 1_000_000, 5e5, 10_000, 9) == pytest.approx(10_000 * 5e5 / 1e12 * 1e3)
 
 
 def test_a_precision_without_a_figure_is_bounded_by_its_bytes_alone():
-    assert floor_ms(PEAK, "fp16", 1_000_000, 5e5, 10_000, 9) == pytest.approx((1_000_000 + 400_000) / 1e9 * 1e3)
+    assert roofline_ms(PEAK, "fp16", 1_000_000, 5e5, 10_000, 9) == pytest.approx((1_000_000 + 400_000) / 1e9 * 1e3)
 
 
 def test_a_t4s_and_an_h200s_clocks_give_what_their_makers_say():
