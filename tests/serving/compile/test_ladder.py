@@ -1,6 +1,6 @@
 """The ladder from a registered bundle to an answering engine, with every rung made to fail in turn.
 
-``pytest tests/serving/test_ladder.py -s -q -p no:randomly`` shows, for each, what serves instead and the reason that
+``pytest tests/serving/compile/test_ladder.py -s -q -p no:randomly`` shows, for each, what serves instead and the reason that
 ``divisions status`` and the metrics give. TensorRT and the GPU are the fakes; ONNX Runtime is the real one, except that
 its CUDA provider, which the CPU's build lacks, is stood in for by its CPU provider where the rung is to hold.
 """
