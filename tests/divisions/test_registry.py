@@ -172,7 +172,7 @@ def test_a_finished_run_can_be_read(registry):
         registry.get_run("0" * 32)
 
 
-def test_a_registry_that_cannot_be_reached_is_one_clear_error(tmp_path):
+def test_an_unreachable_registry_is_one_clear_error(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     with pytest.raises(RegistryError, match="the model registry could not"):

@@ -71,7 +71,7 @@ def peak(capabilities):
 
 @pytest.mark.parametrize("choice", GPU_ENGINES)
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_it_answers_as_the_cpu_and_this_fast(capabilities, models, peak, tmp_path, note, choice, precision):
+def test_it_answers_as_the_cpu_and_its_times_are_noted(capabilities, models, peak, tmp_path, note, choice, precision):
     require(capabilities, choice)
     chosen = models if precision == "fp16" else Models(models.whole, b"", models.columns)
     opened = opening(chosen, tmp_path, choice).open(capabilities)
@@ -227,7 +227,7 @@ def test_two_versions_share_one_gpu_and_a_third_is_refused(capabilities, models,
         large.communicate(b"go\n", timeout=300)
 
 
-def test_the_driver_tells_what_nvidia_smi_tells():
+def test_the_driver_and_nvidia_smi_agree():
     gpu = probe_gpus().gpus[0]
     try:
         done = subprocess.run(

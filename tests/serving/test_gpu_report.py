@@ -32,7 +32,7 @@ def test_it_has_figures_outcomes_and_what_is_missing():
     assert "## Skipped\n\n- test_b[tensorrt]: not installed" in text
 
 
-def test_a_run_with_nothing_to_tell_says_so():
+def test_an_empty_report_says_so():
     text = GpuReport().markdown(T4, GpuRates(1e9, 8, 1e9, 1), {}, {})
     assert "0 passed, 0 failed, 0 skipped." in text
     assert "not here" not in text

@@ -68,7 +68,7 @@ def test_versions_inside_gateways_have_no_gpu():
     assert (hosted.num_gpus, notices) == (0.0, ())
 
 
-def test_the_engine_that_the_file_insists_on_is_passed_on():
+def test_a_forced_engine_is_in_the_spec():
     forced, _ = spec([T4_NODE] * 3, serving=Serving(num_gpus=0.5, engine=EngineChoice.TENSORRT))
     assert forced.engine is EngineChoice.TENSORRT
 

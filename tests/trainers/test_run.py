@@ -152,7 +152,7 @@ def test_the_online_store_has_the_customers(place, first):
     assert b'"plan"' in place.stored("c-0-7")
 
 
-def test_the_next_version_is_compared_with_the_one_before(place, first):
+def test_the_next_version_is_compared_with_the_previous_one(place, first):
     outcome = place.run("2025-01-14")
     assert 0.0 <= outcome.metrics["drift_score"] < 0.15
     version = place.registry.get_version("churn-predictor", outcome.version)
@@ -173,12 +173,12 @@ def test_data_that_drifted_is_refused_registered_as_failed_and_not_served(place,
     assert place.registry.get_run(newest.run_id).status == "FINISHED"
 
 
-def test_a_metric_that_nobody_measured_refuses(place, first):
+def test_a_metric_without_a_value_refuses(place, first):
     with pytest.raises(GateRefusedError, match="fairness > 0: fairness is unknown"):
         place.run("2025-01-13", gates=(AUC_GATE, Gate("fairness", Comparison.GREATER, 0.0)))
 
 
-def test_a_damaged_bundle_of_the_version_before_makes_drift_unknown(place, first, tmp_path):
+def test_a_damaged_bundle_of_the_previous_version_makes_drift_unknown(place, first, tmp_path):
     other = Place(tmp_path)
     other.write("2025-01-13", raw_frame(seed=0))
     outcome = other.run("2025-01-13")

@@ -6,7 +6,7 @@ from divisions.errors import PipelineError
 from divisions.pipeline.yaml_nodes import MAX_BYTES, MAX_DEPTH, Entry, Mapping, Place, Scalar, Sequence, read_nodes
 
 
-def test_nodes_remember_where_they_stood():
+def test_nodes_keep_their_position():
     nodes = read_nodes("a: 1\nb:\n  - 'x'\n")
     assert nodes == Mapping(
         (
@@ -36,7 +36,7 @@ def test_nodes_remember_where_they_stood():
         ("{a: " * (MAX_DEPTH + 1), (1, 4 * MAX_DEPTH - 2), "nested deeper"),
     ],
 )
-def test_what_is_left_out_of_yaml_is_refused_with_its_place(text, place, message):
+def test_refused_parts_of_yaml_are_named_with_their_position(text, place, message):
     with pytest.raises(PipelineError, match=message) as caught:
         read_nodes(text, "f.yaml")
     assert (caught.value.line, caught.value.column) == place

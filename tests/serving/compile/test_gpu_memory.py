@@ -12,7 +12,7 @@ from serving.compile.gpu_memory import Claim, GpuLedger, admit, memory_share, pr
 T4_BYTES = 15_843_721_216
 
 
-def test_a_share_is_of_the_smaller_of_what_the_file_and_the_driver_say():
+def test_a_share_is_of_the_smaller_of_the_files_and_the_drivers_memory():
     assert memory_share(T4_BYTES, 16.0, 0.5).share_bytes == T4_BYTES // 2
     assert memory_share(80_000_000_000, 16.0, 0.5).share_bytes == 8_000_000_000
     assert memory_share(T4_BYTES, None, 1.0).share_bytes == T4_BYTES
@@ -56,7 +56,7 @@ def test_a_process_that_claims_again_replaces_its_claim():
     assert admit(claims, Claim(1, 1, "a", 15), 20, "T4") == (Claim(1, 1, "a", 15),)
 
 
-def test_the_dead_are_crossed_out_and_a_pid_that_is_used_again_is_another_process(tmp_path):
+def test_claims_of_dead_processes_are_removed_even_if_the_pid_is_reused(tmp_path):
     alive = {os.getpid(): 5, 77: 6}
     ledger = GpuLedger(tmp_path, alive.get)
     ledger.claim("u", "Tesla T4", "mine", 10, 20)
@@ -70,14 +70,14 @@ def test_the_dead_are_crossed_out_and_a_pid_that_is_used_again_is_another_proces
     assert list(ledger.claims("u").values()) == [11]
 
 
-def test_a_damaged_book_is_begun_anew(tmp_path):
+def test_a_damaged_ledger_starts_empty(tmp_path):
     ledger = GpuLedger(tmp_path)
     (tmp_path / "gpu-u.json").write_bytes(b"[{")
     ledger.claim("u", "Tesla T4", "mine", 10, 20)
     assert list(ledger.claims("u").values()) == [10]
 
 
-def test_a_processs_start_tells_it_from_others():
+def test_a_process_is_identified_by_its_start():
     assert process_start(os.getpid()) == process_start(os.getpid())
     assert (process_start(1) or 0) <= (process_start(os.getpid()) or 0)
     assert process_start(2**22 + 1) is None

@@ -1,8 +1,8 @@
-"""The ladder from a registered bundle to an answering engine, with every rung made to fail in turn.
+"""Every engine of the ladder is made to fail. Which engine serves instead, and why?
 
-``pytest tests/serving/compile/test_ladder.py -s -q -p no:randomly`` shows, for each, what serves instead and the reason that
-``divisions status`` and the metrics give. TensorRT and the GPU are the fakes; ONNX Runtime is the real one, except that
-its CUDA provider, which the CPU's build lacks, is stood in for by its CPU provider where the rung is to hold.
+``pytest tests/serving/compile/test_ladder.py -s -q -p no:randomly`` prints both for each failure. The reason is the one
+in ``divisions status`` and in the metrics. TensorRT and the GPU are fakes. ONNX Runtime is the real one; its CUDA
+provider is not in the CPU's build, so the CPU provider takes its place where that engine is to work.
 """
 
 from __future__ import annotations
@@ -180,7 +180,7 @@ def tell(broken: str, outcome: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("broken", RUNGS)
-def test_the_next_rung_serves_and_the_reason_is_told(machine, serve, broken):
+def test_the_next_engine_serves_and_the_reason_is_shown(machine, serve, broken):
     break_, engine, reason = RUNGS[broken]
     break_(machine)
     opened = serve()
@@ -193,7 +193,7 @@ def test_the_next_rung_serves_and_the_reason_is_told(machine, serve, broken):
         assert opened.engine.has_graphs is not machine.cuda.capture_fails
 
 
-def test_nothing_is_left_when_the_cpu_cannot_run_the_model_either(machine, serve):
+def test_without_a_working_cpu_engine_the_start_fails(machine, serve):
     machine.whole_is_broken = True
     with pytest.raises(BundleError, match="not an ONNX file") as caught:
         serve()
@@ -218,7 +218,7 @@ def test_a_forced_engine_without_a_gpu_is_a_start_up_error_with_the_remedy(machi
     tell(f"there is no GPU, and the file says engine: {choice}", "the replica does not start", str(caught.value))
 
 
-def test_every_rung_of_the_ladder_was_broken():
+def test_every_engine_of_the_ladder_was_made_to_fail():
     from serving.engines.selection import LADDER
 
     reasons = " ".join(reason for _, _, reason in RUNGS.values())

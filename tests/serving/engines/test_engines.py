@@ -58,7 +58,7 @@ def test_a_model_that_answers_another_shape_is_refused(linear_model) -> None:
 
 
 @pytest.mark.parametrize("model", [b"", b"not an onnx file", bytes(100)])
-def test_what_is_no_model_is_refused(model: bytes) -> None:
+def test_bytes_that_are_no_model_are_refused(model: bytes) -> None:
     with pytest.raises(BundleError):
         OnnxRuntimeEngine(model, 3)
 
@@ -92,7 +92,7 @@ def test_external_data_is_found_in_constants_branches_and_functions(linear_model
             refuse_external_data(model.SerializeToString())
 
 
-def test_a_provider_that_is_not_there_is_an_engine_error(linear_model) -> None:
+def test_a_missing_provider_is_an_engine_error(linear_model) -> None:
     with pytest.raises(EngineError, match="did not open CUDAExecutionProvider, only CPUExecutionProvider"):
         OnnxRuntimeEngine(linear_model().SerializeToString(), 3, Provider.CUDA, GpuLimits(1_000, 3, 8))
 

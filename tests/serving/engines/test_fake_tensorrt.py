@@ -132,7 +132,7 @@ def test_the_enumerations_are_the_real_ones(lean, name):
     assert {one.name for one in getattr(fake_tensorrt.FakeTensorRt, name)} <= set(lean[name])
 
 
-def test_the_loggers_severities_are_where_we_look(lean):
+def test_the_loggers_severities_have_the_expected_names(lean):
     """`ILogger.ERROR` is how they are read; pybind11 puts an enumeration's values beside it."""
     assert lean["logger"] == [True] * 3
     assert {"INTERNAL_ERROR", "ERROR", "WARNING"} <= set(lean["severities"])
@@ -152,7 +152,7 @@ def test_every_name_is_in_the_real_bindings(folder, package):
     assert not missing
 
 
-def test_what_the_fake_does_without_a_driver_is_what_the_real_one_does(folder):
+def test_without_a_driver_fake_and_real_runtime_both_end_the_process(folder):
     """The reason for asking the driver first: the process ends, and no exception can be caught."""
     from serving.engines.cuda_driver import probe_gpus
 

@@ -46,12 +46,12 @@ def openers(**errors):
     return {choice: opener(choice) for choice in EngineChoice if choice is not EngineChoice.AUTO}
 
 
-def test_the_best_is_taken_where_all_work():
+def test_the_best_engine_is_taken_if_all_work():
     opened = open_best(EngineChoice.AUTO, ALL, openers())
     assert (opened.engine.name, opened.passed_over, opened.note) == ("tensorrt", (), "")
 
 
-def test_each_rung_that_fails_leaves_its_reason_and_the_next_serves():
+def test_each_failing_engine_leaves_its_reason_and_the_next_serves():
     tensorrt, bundle = EngineError("TensorRT built nothing: no kernel"), BundleError("the arena is full")
     opened = open_best(EngineChoice.AUTO, ALL, openers(TENSORRT=tensorrt))
     assert (opened.engine.name, opened.note) == ("onnxruntime-cuda", "tensorrt: TensorRT built nothing: no kernel")
@@ -60,7 +60,7 @@ def test_each_rung_that_fails_leaves_its_reason_and_the_next_serves():
     assert opened.note == "tensorrt: TensorRT built nothing: no kernel; onnxruntime-cuda: the arena is full"
 
 
-def test_when_the_cpu_fails_too_there_is_nothing_left():
+def test_if_the_cpu_fails_too_no_engine_is_left():
     with pytest.raises(BundleError, match="not a model"):
         open_best(
             EngineChoice.AUTO,
@@ -71,13 +71,13 @@ def test_when_the_cpu_fails_too_there_is_nothing_left():
         )
 
 
-def test_a_full_gpu_is_refused_and_not_fled_from():
+def test_a_full_gpu_is_refused_without_a_fallback():
     with pytest.raises(OverCommitError, match="sum"):
         open_best(EngineChoice.AUTO, ALL, openers(TENSORRT=OverCommitError("sum")))
 
 
 @pytest.mark.parametrize("wanted", [choice for choice in EngineChoice if choice is not EngineChoice.AUTO])
-def test_a_forced_engine_is_that_one_or_an_error_with_the_remedy(wanted):
+def test_a_forced_engine_opens_or_is_an_error_with_the_remedy(wanted):
     assert open_best(wanted, ALL, openers()).engine.name == wanted.value
     with pytest.raises(EngineUnavailableError, match=f"must run on {wanted}.*: broken.*serving.engine: auto"):
         open_best(wanted, ALL, openers(**{wanted.name: EngineError("broken")}))
@@ -89,7 +89,7 @@ def test_a_forced_engine_that_is_missing_is_refused_before_it_is_tried():
         open_best(TRT, missing, {})
 
 
-def test_reasons_that_are_the_same_are_told_once():
+def test_equal_reasons_are_shown_once():
     assert OpenedEngine(ENGINE, ("a: x", "b: x", "c: y: z")).note == "a, b: x; c: y: z"
 
 
@@ -130,7 +130,7 @@ def test_with_a_gpu_each_missing_library_has_its_remedy():
     assert whole.missing == {}
 
 
-def test_a_torch_for_cpus_is_none(monkeypatch):
+def test_a_torch_built_for_cpus_does_not_count(monkeypatch):
     """PyTorch's index marks its builds so; importing it to ask would take seconds."""
     from serving.engines import capabilities as module
 
@@ -252,7 +252,7 @@ def test_builds_that_fail_end_on_the_cpu_and_keep_no_more_than_cudas_context(tmp
     np.testing.assert_allclose(opened.engine.run(np.ones((1, 3), np.float32)), [weights.sum()], rtol=1e-5)
 
 
-def test_an_engine_that_answers_otherwise_ends_on_the_cpu(tmp_path, cuda, trt):
+def test_an_engine_with_other_scores_ends_on_the_cpu(tmp_path, cuda, trt):
     trt.builds_to_spoil = 9
     opened = opening(tmp_path, cuda, trt).open(NO_ORT_CUDA)
     assert opened.engine.name == "onnxruntime-cpu"
@@ -272,7 +272,7 @@ def test_a_forced_tensorrt_that_fails_is_a_start_up_error(tmp_path, cuda, trt):
         opening(tmp_path, cuda, trt, choice=TRT).open(ALL)
 
 
-def test_a_share_that_holds_nothing_is_refused(tmp_path, cuda, trt):
+def test_a_share_too_small_for_an_engine_is_refused(tmp_path, cuda, trt):
     with pytest.raises(OverCommitError, match="process takes 450 MB before"):
         opening(tmp_path, cuda, trt, num_gpus=0.01).open(ALL)
 

@@ -132,14 +132,14 @@ def test_a_thread_takes_over_the_lane_of_one_that_has_ended(engine, cuda, weight
     assert len(cuda.streams) == NUM_LANES
 
 
-def test_it_gives_its_memory_back(engine, cuda):
+def test_closing_frees_all_memory(engine, cuda):
     assert cuda.device
     assert cuda.graphs
     engine.close()
     assert (cuda.device, cuda.pinned, cuda.graphs, cuda.streams) == ({}, {}, {}, {})
 
 
-def test_a_failure_while_warming_gives_its_memory_back(trt, cuda, model):
+def test_a_failure_while_warming_frees_all_memory(trt, cuda, model):
     plan = build_plan(trt, model, 3, 4, 1_000_000).plan
     engine = TensorRtEngine(plan, 3, cuda, "fp32", BUDGET, trt)
     with pytest.raises(EngineError, match="no profile of the plan covers a batch of 8"):
@@ -254,7 +254,7 @@ def test_a_retrained_model_is_refitted_and_answers_with_its_own_weights(trt, cud
     assert open_(trt, cuda, cache, model).origin is Origin.CACHED
 
 
-def test_a_refit_that_fails_or_lies_becomes_a_build(trt, cuda, cache, model):
+def test_a_refit_that_fails_or_gives_other_scores_becomes_a_build(trt, cuda, cache, model):
     open_(trt, cuda, cache, model)
     trt.refit_fails = True
     assert open_(trt, cuda, cache, retrained()).origin is Origin.BUILT
@@ -313,7 +313,7 @@ def test_one_changed_byte_beside_a_plan_keeps_it_from_tensorrt(trt, cuda, cache,
         assert read() == b""
 
 
-def test_a_disk_that_is_full_costs_the_cache_and_not_the_engine(trt, cuda, cache, model, monkeypatch, weights, caplog):
+def test_a_full_disk_disables_the_cache_but_not_the_engine(trt, cuda, cache, model, monkeypatch, weights, caplog):
     def full(_):
         raise OSError(28, "No space left on device")
 
@@ -379,7 +379,7 @@ def test_the_secret_is_made_once_and_kept_from_others(tmp_path):
         cluster_secret(tmp_path)
 
 
-def test_a_model_with_data_outside_reaches_no_builder(trt):
+def test_a_model_with_external_data_is_never_built(trt):
     proto = build_linear_model()
     proto.graph.initializer[0].external_data.add(key="location", value="/etc/passwd")
     with pytest.raises(BundleError, match="in another file"):
@@ -390,7 +390,7 @@ def test_a_model_with_data_outside_reaches_no_builder(trt):
 # Parity
 
 
-def test_parity_covers_every_bucket_and_sees_one_wrong_row():
+def test_parity_covers_every_bucket_and_finds_one_wrong_row():
     right = FunctionEngine(3, lambda batch: np.nan_to_num(batch[:, 0], nan=0.5).clip(0, 1))
 
     def wrong_in_eights(batch):

@@ -109,7 +109,7 @@ def test_a_graph_with_an_operator_that_it_does_not_know_is_refused():
         TorchEngine(proto.SerializeToString(), 3, "cpu")
 
 
-def test_other_columns_outside_data_and_other_answers_are_refused():
+def test_wrong_columns_external_data_and_wrong_results_are_refused():
     model = build_linear_model().SerializeToString()
     with pytest.raises(BundleError, match=r"schema says float32\[N, 4\]"):
         TorchEngine(model, 4, "cpu")

@@ -115,7 +115,7 @@ def play(short_path: Path) -> Callable[..., None]:
 ONE_ROW = np.ones((1, COLUMNS), np.float32)
 
 
-def test_it_greets_with_what_the_gateway_must_know(play) -> None:
+def test_the_handshake_tells_columns_batch_size_and_version(play) -> None:
     async def scenario(server, path) -> None:
         peer = await Peer.connect(path)
         assert peer.ack == HelloAck(Status.OK, COLUMNS, 8, "3.2")
@@ -247,7 +247,7 @@ def test_scores_that_are_no_numbers_fail_the_batch(play, bad: float, in_thread: 
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
-def test_an_engine_that_raises_costs_one_batch(play, in_thread: bool) -> None:
+def test_an_engine_that_raises_fails_one_batch(play, in_thread: bool) -> None:
     def fail_on_seven(rows: np.ndarray) -> np.ndarray:
         if rows[0, 0] == 7:
             raise RuntimeError("seven\nis the second line" + "x" * 1000)
@@ -288,7 +288,7 @@ TOO_LONG = (MAX_FRAME_BYTES).to_bytes(4, "little") + bytes([1, Kind.REQUEST])
     ids=["http", "zeros", "over the cap", "a reply", "rows missing", "another wire version"],
 )
 @pytest.mark.parametrize("is_greeted", [False, True])
-def test_nonsense_closes_its_own_connection_and_no_other(play, nonsense: bytes, is_greeted: bool) -> None:
+def test_invalid_frames_close_only_their_own_connection(play, nonsense: bytes, is_greeted: bool) -> None:
     async def scenario(server, path) -> None:
         good = await Peer.connect(path)
         bad = await Peer.connect(path, b"" if is_greeted else None)
@@ -299,7 +299,7 @@ def test_nonsense_closes_its_own_connection_and_no_other(play, nonsense: bytes, 
     play(scenario)
 
 
-def test_a_batch_before_the_greeting_is_nonsense(play) -> None:
+def test_a_batch_before_the_handshake_closes_the_connection(play) -> None:
     async def scenario(server, path) -> None:
         peer = await Peer.connect(path, token=None)
         peer.ask(1, ONE_ROW)
@@ -309,7 +309,7 @@ def test_a_batch_before_the_greeting_is_nonsense(play) -> None:
     play(scenario)
 
 
-def test_a_stranger_may_not_make_us_hold_a_large_frame(play) -> None:
+def test_before_the_handshake_a_large_frame_is_refused(play) -> None:
     async def scenario(server, path) -> None:
         peer = await Peer.connect(path, token=None)
         peer.send((1021).to_bytes(4, "little"))  # with the length itself: one more than 1,024
@@ -318,7 +318,7 @@ def test_a_stranger_may_not_make_us_hold_a_large_frame(play) -> None:
     play(scenario)
 
 
-def test_who_never_greets_is_closed(play, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_without_a_handshake_is_closed(play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(channel_server, "HANDSHAKE_TIMEOUT_S", 0.01)
 
     async def scenario(server, path) -> None:
@@ -377,7 +377,7 @@ def test_tcp_without_a_token_is_refused() -> None:
         uvloop.run(server.start(None, ("127.0.0.1", 0)))
 
 
-def test_a_peer_that_goes_while_its_batch_runs_hurts_nobody(play) -> None:
+def test_a_disconnect_while_a_batch_runs_affects_no_other_connection(play) -> None:
     entered, release = threading.Event(), threading.Event()
     release.set()
 

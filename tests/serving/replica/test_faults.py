@@ -50,7 +50,7 @@ def test_a_share_of_batches_fails_and_the_same_ones_for_the_same_seed() -> None:
     assert 70 <= len(failures(1)) <= 130
 
 
-def test_no_faults_change_nothing_and_the_name_tells_of_them() -> None:
+def test_without_faults_nothing_changes_and_the_name_lists_faults() -> None:
     slept: list[float] = []
     engine = faulty(Faults(), slept)
     assert (engine.run(ROWS).tolist(), slept, engine.columns) == ([3.0, 3.0], [], 3)
@@ -76,7 +76,7 @@ def stopping(faults: Faults) -> FaultyEngine:
     ("faults", "what"),
     [(Faults(hang_after=2), "hangs"), (Faults(crash_after=2), f"exit status {CRASH_STATUS}")],
 )
-def test_after_so_many_batches_no_answer_comes_again(faults: Faults, what: str) -> None:
+def test_after_the_given_number_of_batches_it_hangs(faults: Faults, what: str) -> None:
     engine = stopping(faults)
     assert [engine.run(ROWS).tolist() for _ in range(2)] == [[3.0, 3.0]] * 2
     for _ in range(2):
@@ -85,13 +85,13 @@ def test_after_so_many_batches_no_answer_comes_again(faults: Faults, what: str) 
 
 
 @pytest.mark.parametrize("faults", [Faults(hang_after=0), Faults(crash_after=0)])
-def test_none_at_all_may_be_answered(faults: Faults) -> None:
+def test_hang_after_zero_answers_no_batch(faults: Faults) -> None:
     with pytest.raises(Stopped):
         stopping(faults).run(ROWS)
 
 
 @pytest.mark.parametrize("faults", [Faults(hang_after=0), Faults(crash_after=0), Faults(error_rate=1.0)])
-def test_a_replica_that_measures_itself_starts_all_the_same(faults: Faults) -> None:
+def test_a_replica_with_faults_can_measure_itself_and_starts(faults: Faults) -> None:
     clock = ManualClock()
     engine = stopping(faults)
     engine.warm(8)
@@ -100,7 +100,7 @@ def test_a_replica_that_measures_itself_starts_all_the_same(faults: Faults) -> N
         engine.run(ROWS)
 
 
-def test_a_measured_replica_is_as_slow_as_it_will_be() -> None:
+def test_the_measurement_includes_the_delay() -> None:
     clock = ManualClock()
     engine = FaultyEngine(
         FunctionEngine(3, lambda rows: rows.sum(axis=1)), Faults(batch_delay_ms=1.0), random.Random(0), clock.advance

@@ -3,7 +3,7 @@ from __future__ import annotations
 from serving.replica.heartbeat import BEAT_S, RETRY_S, Heartbeat
 
 
-def test_it_beats_slowly_while_heard_and_quickly_while_not() -> None:
+def test_it_beats_slowly_while_received_and_quickly_while_not() -> None:
     heard = iter([True, True, False, False, True])
     waits: list[float] = []
 

@@ -164,7 +164,7 @@ def test_a_model_put_in_place_after_the_check_is_refused(version_spec, linear_mo
         read_model(folder, manifest)
 
 
-def test_another_bundle_than_the_one_registered_is_refused(version_spec, settings) -> None:
+def test_a_bundle_other_than_the_registered_one_is_refused(version_spec, settings) -> None:
     with pytest.raises(BundleError, match="not the one that was registered"):
         load_engine(msgspec.structs.replace(version_spec, bundle_sha256="0" * 64), settings, SEED)
 

@@ -27,7 +27,7 @@ def test_only_batches_within_200_us_run_on_the_event_loop(us_per_row: int, expec
     assert measure_inline_rows(timed_engine(clock, us_per_row * 1e-6), 100, clock.monotonic_s) == expected
 
 
-def test_an_engine_that_fails_on_purpose_is_measured_all_the_same() -> None:
+def test_an_engine_with_injected_failures_is_measured() -> None:
     class AlwaysFails(FunctionEngine):
         def run(self, rows_NF: np.ndarray) -> np.ndarray:
             super().run(rows_NF)
@@ -45,12 +45,12 @@ def test_buckets_are_powers_of_two_and_the_largest_batch(max_batch: int, expecte
     assert batch_buckets(max_batch) == expected
 
 
-def test_there_is_no_batch_of_nothing() -> None:
+def test_a_batch_size_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         batch_buckets(0)
 
 
-def test_times_are_told_in_microseconds() -> None:
+def test_times_are_in_microseconds() -> None:
     clock = ManualClock()
     runner = BatchRunner(timed_engine(clock, 1e-3), clock.monotonic_s)
     clock.advance(0.25)

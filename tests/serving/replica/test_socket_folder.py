@@ -49,7 +49,7 @@ def test_a_socket_names_its_replica_and_process() -> None:
     assert socket_path(Path("/tmp/x"), "churn#Ab_12-xyz98765", 42).name == "r-xyz98765-42.sock"
 
 
-def test_only_sockets_of_dead_owners_that_nobody_answers_on_are_removed(short_path: Path, dead_pid: int) -> None:
+def test_only_sockets_that_refuse_and_have_a_dead_owner_are_removed(short_path: Path, dead_pid: int) -> None:
     stale = socket_path(short_path, "aaaa", dead_pid)
     bound(stale).close()
     mine_not_yet_listening = bound(socket_path(short_path, "bbbb", os.getpid()))

@@ -71,7 +71,7 @@ def test_an_absent_column_is_missing():
         ([None, None], True, None),
     ],
 )
-def test_kinds_follow_what_nearly_all_values_are(values, is_untyped, kind):
+def test_a_kind_is_that_of_nearly_all_values(values, is_untyped, kind):
     assert infer_kind(pd.Series(values, dtype=object), is_untyped=is_untyped) is kind
 
 
@@ -88,7 +88,7 @@ def test_one_and_true_stay_apart_when_cast():
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, 3.5e38, "1e39", "inf", 10**400])
-def test_what_a_float32_cannot_hold_is_no_number(value):
+def test_a_value_beyond_float32_is_no_number(value):
     column, is_bad = cast(pd.Series([1.0, value], dtype=object), FeatureKind.NUMERIC)
     assert is_bad.tolist() == [False, True]
     assert np.isnan(column.iloc[1])

@@ -39,7 +39,7 @@ def table():
     return build_feature_table(events, Features(holdout_fraction=0.0, categorical=("plan",)), "churn")
 
 
-def test_what_the_online_store_gives_is_encoded_as_the_model_was_trained(tmp_path):
+def test_stored_rows_are_encoded_as_in_training(tmp_path):
     made = table()
     path = online_store_path(tmp_path)
     assert OnlineStoreWriter(path, "churn").upsert(online_rows(made)) == 3

@@ -55,7 +55,7 @@ def test_the_latest_event_of_a_customer_is_the_row():
     assert table.y.tolist() == [0.0, 1.0]
 
 
-def test_events_after_the_point_in_time_have_not_happened():
+def test_events_after_the_point_in_time_are_ignored():
     rows = [
         {"customer_id": name, "event_time": at, "minutes": float(at + ord(name)), "churn": int(name == "a")}
         for name in "abc"
@@ -73,7 +73,7 @@ def test_events_after_the_point_in_time_have_not_happened():
     rows=st.lists(st.tuples(st.sampled_from("abcde"), st.integers(0, 50)), unique=True, min_size=1, max_size=40),
     cut=st.integers(0, 50),
 )
-def test_what_happens_later_never_changes_a_row(rows, cut):
+def test_later_events_never_change_a_row(rows, cut):
     """The rows as of a moment are the same whether or not later events are in the data."""
     frame = pd.DataFrame([{"customer_id": name, "event_time": START + pd.Timedelta(seconds=at)} for name, at in rows])
     moment = START + pd.Timedelta(seconds=cut)
@@ -83,7 +83,7 @@ def test_what_happens_later_never_changes_a_row(rows, cut):
     assert rows_as_of["customer_id"].is_unique
 
 
-def test_columns_that_say_nothing_are_left_out_with_a_note():
+def test_columns_without_information_are_left_out_with_a_note():
     events = many(
         100,
         same=lambda i: 7.0,

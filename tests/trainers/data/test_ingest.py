@@ -148,7 +148,7 @@ def test_bytes_that_are_not_utf8_cost_their_row_only(tmp_path):
     assert "'plan' is not UTF-8" in events.quarantine["detail"].item()
 
 
-def test_a_quote_that_is_never_closed_counts_every_line_it_swallows(tmp_path):
+def test_each_line_inside_an_unclosed_quote_counts_as_bad(tmp_path):
     lines = good_lines(20)
     lines.insert(15, 'c-99,2025-01-14,"open,1,yes')
     events = read(write_csv(tmp_path / "a.csv", lines))
@@ -193,7 +193,7 @@ def test_large_whole_entities_keep_every_digit(tmp_path):
     assert events.reasons == {"null customer_id": 1}
 
 
-def test_declared_kinds_overrule_what_values_look_like(tmp_path):
+def test_declared_kinds_overrule_inferred_ones(tmp_path):
     lines = [line.replace("basic", str(400 + i)) for i, line in enumerate(good_lines(5))]
     path = write_csv(tmp_path / "a.csv", lines)
     assert read(path).kinds["plan"] is FeatureKind.NUMERIC
@@ -202,7 +202,7 @@ def test_declared_kinds_overrule_what_values_look_like(tmp_path):
     assert events.frame["plan"].tolist() == ["400", "401", "402", "403", "404"]
 
 
-def test_a_partition_without_the_label_names_what_there_is(tmp_path):
+def test_a_partition_without_the_label_lists_its_columns(tmp_path):
     path = write_csv(tmp_path / "a.csv", good_lines(3))
     with pytest.raises(MissingColumnError) as caught:
         read(path, label="churned")

@@ -66,7 +66,7 @@ def test_a_path_whose_parent_does_not_exist_is_unreachable(tmp_path):
         ("s3://secret-bucket/x", "not on the allow-list"),
     ],
 )
-def test_what_is_not_allowed_is_forbidden_before_anything_is_opened(uri, says):
+def test_forbidden_inputs_are_refused_before_anything_is_opened(uri, says):
     with pytest.raises(ForbiddenInputError, match=says):
         locate(uri, s3=S3Settings(endpoint_url="http://127.0.0.1:9"), allow_buckets=("raw-events",))
 

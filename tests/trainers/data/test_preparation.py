@@ -47,7 +47,7 @@ def test_one_customer_of_a_label_is_learnt_from_and_not_kept_back(prepared):
     assert not validation_mask(few, seed=0)[few.y == 1.0].any()
 
 
-def test_the_data_is_named_by_all_that_is_in_it(prepared, tmp_path):
+def test_the_hash_of_the_data_depends_on_all_of_it(prepared, tmp_path):
     def hash_of(frame):
         frame.to_parquet(tmp_path / "events.parquet")
         return prepare(PreparationTask(str(tmp_path), FEATURES, "churn", 0, S3Settings(), ())).data_sha256

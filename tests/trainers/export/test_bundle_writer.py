@@ -30,7 +30,7 @@ def test_writing_again_changes_nothing(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in first.path.iterdir()} == before
 
 
-def test_whatever_differs_gives_another_bundle(tmp_path):
+def test_each_difference_gives_another_bundle(tmp_path):
     bundles = [
         write(tmp_path),
         write(tmp_path, replace(IDENTITY, run_id="r-2")),

@@ -29,7 +29,7 @@ def test_the_graph_takes_rows_of_any_number_and_gives_scores(model_onnx):
     assert given.type.tensor_type.elem_type == made.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
 
 
-def test_the_file_stands_alone_and_says_where_it_is_from(model_onnx):
+def test_the_file_is_self_contained_and_has_its_metadata(model_onnx):
     model = onnx.load_from_string(model_onnx)
     assert not [one.name for one in model.graph.initializer if one.data_location == onnx.TensorProto.EXTERNAL]
     assert {prop.key: prop.value for prop in model.metadata_props} == {"run_id": "r-1", "schema_sha256": SCHEMA.sha256}

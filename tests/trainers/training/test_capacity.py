@@ -8,7 +8,7 @@ T4_NODE = NodeCapacity(num_cpus=8.0, memory_gb=64.0, num_gpus=1.0, accelerator_t
 T4 = Resources(num_cpus=1.0, num_gpus=1.0, accelerator_type="T4", vram_gb=16.0)
 
 
-def test_what_fits_is_given_without_a_word():
+def test_a_request_that_fits_gives_no_notice():
     given = allot("training", T4, 1, [LAPTOP, T4_NODE])
     assert given == Allotment(1.0, 1.0, "T4", 0.0, 1)
 
@@ -40,7 +40,7 @@ def test_workers_that_fit_no_node_are_left_out():
 
 
 @pytest.mark.parametrize(("free_cpus", "num_cpus"), [(8.0, 2.0), (2.0, 1.0), (3.0, 1.5), (1.9, None), (0.0, None)])
-def test_two_workers_make_do_with_what_is_free_but_not_with_less_than_a_cpu_each(free_cpus, num_cpus):
+def test_two_workers_shrink_to_the_free_cpus_but_not_below_one_each(free_cpus, num_cpus):
     settled = shrink_to_free(Allotment(2.0, 0.0, None, 4.0, 2), free_cpus, free_memory_gb=4.0)
     assert (settled and settled.num_cpus) == num_cpus
     if settled:

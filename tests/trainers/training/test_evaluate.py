@@ -31,7 +31,7 @@ def test_auc_is_the_share_of_pairs_in_the_right_order_with_ties_counting_half(pa
 
 
 @given(scored)
-def test_threshold_metrics_count_what_a_person_would_count(pairs):
+def test_threshold_metrics_of_a_small_example(pairs):
     hits = sum(label and score >= 0.5 for label, score in pairs)
     predicted = sum(score >= 0.5 for _, score in pairs)
     positives = sum(label for label, _ in pairs)

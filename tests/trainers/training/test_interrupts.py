@@ -37,7 +37,7 @@ def diverge():
     raise ValueError("diverged")
 
 
-def test_a_ctrl_c_that_the_library_makes_an_exit_is_an_interrupt(handler):
+def test_an_exit_after_ctrl_c_is_an_interrupt(handler):
     with pytest.raises(KeyboardInterrupt):
         train(interrupt)
     assert signal.getsignal(signal.SIGINT) is handler
@@ -49,7 +49,7 @@ def test_after_the_library_ctrl_c_interrupts_again(handler):
         interrupt()
 
 
-def test_other_ends_pass_and_the_handler_returns(handler):
+def test_other_exceptions_pass_and_the_handler_is_restored(handler):
     with pytest.raises(ValueError, match="diverged"):
         train(diverge)
     assert signal.getsignal(signal.SIGINT) is handler

@@ -35,7 +35,7 @@ def equal(first, second):
     return all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_what_can_be_learnt_is_learnt():
+def test_the_model_learns_a_learnable_label():
     _, epochs, _ = run(replace(HYPERPARAMS, epochs=30, learning_rate=0.01))
     assert epochs[-1]["valid_loss"] < epochs[0]["valid_loss"] * 0.8
     assert epochs[-1]["valid_auc"] > 0.85

@@ -52,7 +52,7 @@ def test_columns_of_one_category_do_not_share_rows_with_the_next():
 
 
 @pytest.mark.parametrize("column", [[np.nan] * 3, [7.0] * 3])
-def test_a_column_that_says_nothing_in_training_says_nothing_later(column):
+def test_a_constant_column_of_training_has_no_effect_later(column):
     schema = FeatureSchema((Feature("a", FeatureKind.NUMERIC), Feature("b", FeatureKind.NUMERIC)))
     rows = np.array([[value, other] for value, other in zip(column, (1.0, 2.0, 3.0), strict=True)], np.float32)
     model = build_model(schema, rows, HYPERPARAMS).eval()
