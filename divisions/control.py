@@ -283,7 +283,7 @@ class Explanation(msgspec.Struct, frozen=True):
     """Why a rollout was rolled back or held: the guard that decided, with its counts.
 
     ``guard`` is ``latency``, ``errors``, ``breaker``, ``split``, ``inputs``, ``predictions``, ``undecided``,
-    ``replicas``, ``deploy`` or ``operator``. ``quantile`` and ``threshold_ms`` (the latency
+    ``replicas``, ``deploy``, ``journal`` or ``operator``. ``quantile`` and ``threshold_ms`` (the latency
     that was exceeded) are 0 and None for guards other than latency. ``*_exceeded`` counts requests over the
     threshold (latency) or failed requests (errors) among ``*_requests`` of the last ``window_s`` seconds. A quantile
     is None when more than that share of the requests failed: it is then infinite.
@@ -344,6 +344,7 @@ class RolloutStatus(msgspec.Struct, frozen=True):
     ``phase`` is a `router.rollouts.canary.Phase`: PENDING, WARMING, STEP, BAKE, PROMOTED, HOLD, ROLLING_BACK, DRAINING
     or ROLLED_BACK. ``set_weight_bp`` is the share that the canary should have, ``actual_weight_bp`` its share in
     the published routing table. ``canary_requests`` are those judged in the current step; ``step_index`` counts from 0.
+    ``unwritten`` says why this state is not on disk yet; empty if it is.
     """
 
     endpoint: str
@@ -370,6 +371,7 @@ class RolloutStatus(msgspec.Struct, frozen=True):
     canary_replicas: int = 0
     wanted_stable_replicas: int = 0
     wanted_canary_replicas: int = 0
+    unwritten: str = ""
 
 
 class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -414,7 +416,11 @@ class RollbackCount(msgspec.Struct, frozen=True):
 
 
 class ControllerStatus(msgspec.Struct, frozen=True):
-    """The controller's answer to ``divisions status``."""
+    """The controller's answer to ``divisions status``.
+
+    ``journal_fault`` says why the journal cannot be written, and since when; empty if it can. ``unwritten`` counts the
+    transitions that wait for it.
+    """
 
     epoch: int
     replicas: tuple[ReplicaStatus, ...] = ()
@@ -423,3 +429,5 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     started_at_s: float = 0.0
     restarts: int = 0
     rollbacks: tuple[RollbackCount, ...] = ()
+    journal_fault: str = ""
+    unwritten: int = 0

@@ -28,6 +28,7 @@
     │   ├── ConflictError           another caller changed the rollout first
     │   │   └── StaleGenerationError    the rollout has moved on since the generation that the caller saw
     │   ├── LatchedSpecError        the same spec was rolled back before
+    │   ├── JournalUnavailableError  the journal cannot be written, so nothing that needs it is done
     │   ├── ReportError             a gateway's report is invalid, and is ignored
     │   └── UnknownVersionError     no such model, endpoint or version
     ├── FaultsRefusedError      fault injection on a cluster that does not allow it
@@ -209,6 +210,10 @@ class StaleGenerationError(ConflictError):
 
 class LatchedSpecError(RolloutError):
     """The same spec was rolled back before; it starts again only when forced."""
+
+
+class JournalUnavailableError(RolloutError):
+    """The journal cannot be written or read now, so nothing that needs it is done."""
 
 
 class ReportError(RolloutError):

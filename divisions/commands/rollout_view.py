@@ -31,6 +31,7 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
         _field("Name", f"{status.endpoint} ({status.model})"),
         _field("Status", f"{_MARKS.get(status.phase, '?')} {status.phase}, for {age(now_s - status.phase_since_s)}"),
         *([_field("Message", status.message)] if status.message else []),
+        *([_field("Not on disk", status.unwritten)] if status.unwritten else []),
         _field("Strategy", f"Canary {steps}"),
         _field("  Step", f"{min(status.step_index + 1, len(status.steps_bp))}/{len(status.steps_bp)}"),
         _field("  SetWeight", percent(status.set_weight_bp)),

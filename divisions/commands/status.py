@@ -72,6 +72,8 @@ def render_status(answer: ServiceStatus) -> str:
     engines = sorted({(one.version, one.engine, one.engine_note or "-") for one in answer.replicas if one.engine})
     if engines:
         lines += ["", table(("VERSION", "ENGINE", "BETTER ENGINES PASSED OVER"), engines)]
+    if answer.journal_fault:
+        lines += ["", f"Journal: {answer.journal_fault}", "No weight can rise until it can be written again."]
     return "\n".join(lines)
 
 

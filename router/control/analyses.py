@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from divisions.control import FULL_BP, Explanation, VersionSpec
 from router.control.journal import Journal
+from router.control.journal_writer import JournalWriter
 from router.evidence.drift import NO_BINS, InputBins
 from router.rollouts import canary
 from router.rollouts.analysis import RolloutAnalysis
@@ -31,7 +32,8 @@ class Analyses:
     """See the module.
 
     Args:
-        journal: keeps snapshots.
+        journal: has the snapshots of an earlier controller.
+        writer: writes snapshots.
         monitor: holds the analyses and feeds them.
         read_bins: reads the bins of a version's training data.
     """
@@ -39,10 +41,12 @@ class Analyses:
     def __init__(
         self,
         journal: Journal,
+        writer: JournalWriter,
         monitor: Monitor,
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
     ) -> None:
         self._journal = journal
+        self._writer = writer
         self._monitor = monitor
         self._read_bins = read_bins
 
@@ -77,12 +81,12 @@ class Analyses:
             return analysis.explain(guard, state.reason)
         if isinstance(state, canary.Held):
             return None
-        return Explanation(guard if guard in {"deploy", "replicas"} else "operator", state.reason)
+        return Explanation(guard if guard in {"deploy", "replicas", "journal"} else "operator", state.reason)
 
     def save(self, record: EndpointRecord) -> None:
         analysis = self._monitor.analysis(record.endpoint)
         if analysis is not None and not canary.is_finished(record.rollout.state):
-            self._journal.save_snapshot(record.endpoint, record.rollout.number, analysis.snapshot())
+            self._writer.save_snapshot(record.endpoint, record.rollout.number, analysis.snapshot())
 
     def _begun(self, record: EndpointRecord) -> RolloutAnalysis:
         stable = record.rollout.stable

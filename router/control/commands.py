@@ -8,6 +8,7 @@ from divisions.errors import ConflictError, MalformedRequestError, StaleGenerati
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.journal import Journal
+from router.control.journal_writer import JournalWriter
 from router.rollouts import admission, canary, records
 from router.rollouts.records import EndpointRecord, Queued
 
@@ -19,16 +20,25 @@ class Commands:
         driver: carries out.
         endpoints: the records that commands are about.
         journal: knows every version that was ever deployed.
+        writer: writes new versions to it.
         clock: the time.
         allow_faults: whether versions may ask for fault injection.
     """
 
     def __init__(
-        self, driver: RolloutDriver, endpoints: Endpoints, journal: Journal, clock: Clock, *, allow_faults: bool
+        self,
+        driver: RolloutDriver,
+        endpoints: Endpoints,
+        journal: Journal,
+        writer: JournalWriter,
+        clock: Clock,
+        *,
+        allow_faults: bool,
     ) -> None:
         self._driver = driver
         self._endpoints = endpoints
         self._journal = journal
+        self._writer = writer
         self._clock = clock
         self._allow_faults = allow_faults
 
@@ -40,19 +50,24 @@ class Commands:
             FaultsRefusedError: it asks for faults, and they are not allowed.
             LatchedSpecError: the same spec was rolled back before, and ``force`` is not set.
             ConflictError: the same spec is under way, or its version serves already.
+            JournalUnavailableError: the journal cannot be written.
         """
         record = self._endpoints.records.get(spec.endpoint)
         admission.check(spec, record, is_forced=force, allow_faults=self._allow_faults)
-        self._journal.save_version(spec.endpoint, spec.version)
+        self._writer.save_version(spec.endpoint, spec.version)
         self._driver.begin_or_queue(Queued(spec))
 
     def command(self, command: RolloutCommand) -> None:
-        """Carries out an operator's command; it is on disk when this returns.
+        """Carries out an operator's command. It is on disk when this returns.
+
+        Pause, abort and a rollback to stable are carried out even if the journal cannot be written, see
+        `router.control.journal_writer`; the status says so.
 
         Raises:
             UnknownVersionError: no such endpoint, or no such version to go back to.
             StaleGenerationError: the rollout has moved on since the generation that the caller saw.
             IllegalEventError: the command cannot be carried out in this phase.
+            JournalUnavailableError: the command would raise a weight, and the journal cannot be written.
         """
         record = self._endpoints.record(command.endpoint)
         if command.generation is not None and command.generation != record.generation:

@@ -15,6 +15,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from divisions.clock import Clock
 from divisions.control import (
     ControllerStatus,
@@ -36,6 +38,7 @@ from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
 from router.control.journal import Journal
+from router.control.journal_writer import JournalWriter
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
 from router.control.table_store import TableStore
@@ -71,25 +74,25 @@ class Controller:
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
         events: EventSink | None = None,
     ) -> None:
-        self._journal = journal
         self._clock = clock
         self._register = register = ReplicaRegister()
         self._monitor = monitor = Monitor()
         self._endpoints = endpoints = Endpoints(register, monitor, clock)
-        self._store = store = TableStore(journal)
+        self._writer = writer = JournalWriter(journal, clock)
+        self._store = store = TableStore(writer)
         self._publisher = publisher = TablePublisher(store, endpoints, register, clock)
-        analyses = Analyses(journal, monitor, read_bins)
+        analyses = Analyses(journal, writer, monitor, read_bins)
         self._driver = driver = RolloutDriver(
-            journal, endpoints, monitor, analyses, publisher, store, clock, new_salt, events
+            journal, writer, endpoints, monitor, analyses, publisher, store, clock, new_salt, events
         )
-        self._commands = Commands(driver, endpoints, journal, clock, allow_faults=allow_faults)
-        self._ticker = Ticker(driver, endpoints, publisher, register, monitor, analyses, clock)
+        self._commands = Commands(driver, endpoints, journal, writer, clock, allow_faults=allow_faults)
+        self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
         self._started_at_s = clock.wall_s()
         self._restarts = 0
 
     def start(self) -> None:
         """Notes the start in the journal and goes on where an earlier controller stopped."""
-        self._restarts = self._journal.count_start() - 1
+        self._restarts = self._writer.count_start() - 1
         self._driver.resume()
 
     # ---- Reports -------------------------------------------------------------------------------------------------
@@ -143,11 +146,14 @@ class Controller:
 
     async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
         """The table, at once if it is newer than ``known_epoch``, else when it changes or after ``timeout_s``."""
-        if known_epoch > self._store.epoch:
-            # The journal was lost, but not the gateways: they only take epochs above the one they have.
-            self._store.epoch = known_epoch
-            self._publisher.publish(is_forced=True)
+        self.check_epoch(known_epoch)
         return await self._store.newer(known_epoch, timeout_s)
+
+    def check_epoch(self, known_epoch: int) -> None:
+        """Takes the epoch of a gateway's table. A foreign one means that the journal is behind."""
+        if self._store.is_foreign(known_epoch):
+            self._driver.distrust_journal(known_epoch)
+            self._publisher.publish(is_forced=True)  # Gateways take only epochs above the one that they have.
 
     def wanted(self) -> dict[str, VersionSpec]:
         """The versions whose replicas should run, by application name."""
@@ -168,6 +174,8 @@ class Controller:
             started_at_s=self._started_at_s,
             restarts=self._restarts,
             rollbacks=tuple(RollbackCount(*key, count) for key, count in sorted(self._driver.rollbacks.items())),
+            journal_fault=self._writer.fault,
+            unwritten=self._writer.num_kept,
         )
 
     @property
@@ -185,7 +193,7 @@ class Controller:
 
     def _status_of(self, record: EndpointRecord) -> RolloutStatus:
         analysis = self._monitor.analysis(record.endpoint)
-        return records.status(
+        status = records.status(
             record,
             self._store.table.epoch,
             analysis.evidence() if analysis else Evidence(),
@@ -193,3 +201,5 @@ class Controller:
             self._endpoints.capacity(records.stable_version(record)),
             self._endpoints.capacity(record.rollout.spec.version),
         )
+        unwritten = self._writer.fault if self._writer.is_kept(record.endpoint) else ""
+        return msgspec.structs.replace(status, unwritten=unwritten)

@@ -11,6 +11,7 @@ Reports, commands and ticks all end here, so there is one place where a record c
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 
@@ -18,11 +19,13 @@ import msgspec
 
 from divisions.clock import Clock
 from divisions.control import Explanation
+from divisions.errors import JournalUnavailableError
 from router.control import analyses
 from router.control.analyses import Analyses
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
 from router.control.journal import Journal, Kind, kind_of
+from router.control.journal_writer import Entry, JournalWriter
 from router.control.publisher import TablePublisher
 from router.control.table_store import TableStore
 from router.evidence import salts
@@ -30,6 +33,7 @@ from router.rollouts import canary, messages, records
 from router.rollouts.canary import Judgement, Phase, State
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord, Queued, Retiring
+from router.rollouts.transitions import PRECEDES_JOURNAL
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +42,8 @@ class RolloutDriver:
     """See the module.
 
     Args:
-        journal: where decisions are written.
+        journal: replayed by `resume`.
+        writer: where decisions are written.
         endpoints: the records; replaced here.
         monitor: what gateways have counted.
         analyses: the analyses of running rollouts.
@@ -52,6 +57,7 @@ class RolloutDriver:
     def __init__(
         self,
         journal: Journal,
+        writer: JournalWriter,
         endpoints: Endpoints,
         monitor: Monitor,
         analyses: Analyses,
@@ -62,6 +68,7 @@ class RolloutDriver:
         events: EventSink | None,
     ) -> None:
         self._journal = journal
+        self._writer = writer
         self._endpoints = endpoints
         self._monitor = monitor
         self._analyses = analyses
@@ -79,6 +86,7 @@ class RolloutDriver:
     def resume(self) -> None:
         """Reads the journal: goes on where an earlier controller stopped."""
         self._endpoints.records = self._journal.replay()
+        self._store.resume(self._journal.epoch)
         self.rollbacks = self._journal.rollbacks()
         self._publisher.recover()
         self._analyses.resume(self._endpoints.records, self._clock.monotonic_s())
@@ -101,7 +109,7 @@ class RolloutDriver:
         self._transition(record, state, commands)
 
     def tick(self, endpoint: str, now_s: float) -> None:
-        """Tells the endpoint's rollout that time has passed."""
+        """Tells the endpoint's rollout that time has passed. What needs the journal waits until it can be written."""
         record = self._endpoints.records[endpoint]
         analysis = self._monitor.analysis(endpoint)
         version = record.rollout.spec.version
@@ -113,12 +121,33 @@ class RolloutDriver:
             is_acknowledged=endpoint not in self._unacknowledged,
             deploy_failure=self.deploy_failures.get(version.app_name, ""),
         )
-        self.apply(endpoint, event)
+        with contextlib.suppress(JournalUnavailableError):  # the next tick tries again
+            self.apply(endpoint, event)
 
     def abort(self, record: EndpointRecord, reason: str) -> None:
         """Rolls the endpoint's rollout back."""
         stable = self._endpoints.capacity(record.rollout.stable)
         self.apply(record.endpoint, canary.Abort(self._clock.monotonic_s(), reason, stable))
+
+    def distrust_journal(self, epoch: int) -> None:
+        """Rolls back every canary with traffic: gateways have tables that the journal does not know.
+
+        Only a table without weight for the canary is published before it is on disk, or the journal was restored from
+        an older copy. In both cases a rollback may be missing in the journal.
+
+        Args:
+            epoch: of a gateway's table.
+        """
+        known = self._journal.epoch
+        log.warning("a gateway has table %d, the journal knows none above %d", epoch, known)
+        self._store.go_above(epoch)
+        for record in list(self._endpoints.records.values()):
+            if record.rollout.canary_bp and canary.phase(record.rollout.state) in {Phase.STEP, Phase.BAKE, Phase.HOLD}:
+                self.abort(
+                    record,
+                    f"journal: gateways have table {epoch:,}, the journal knows none above {known:,}; "
+                    "a rollback may be missing in it",
+                )
 
     # ---- Rollouts that begin -------------------------------------------------------------------------------------
 
@@ -153,17 +182,28 @@ class RolloutDriver:
             at_s=self._clock.wall_s(),
             now_s=now_s,
         )
+        self.write(Kind.CREATED, record, record.rollout.message)
         self._monitor.end(endpoint)
         self._unacknowledged.pop(endpoint, None)
-        self.write(Kind.CREATED, record, record.rollout.message)
         self.tick(endpoint, now_s)
 
     # ---- Transitions ---------------------------------------------------------------------------------------------
 
-    def write(self, kind: Kind, record: EndpointRecord, note: str) -> None:
-        """Puts a record on disk, then into force."""
+    def write(self, kind: Kind, record: EndpointRecord, note: str, *, precedes_journal: bool = False) -> None:
+        """Puts a record on disk, then into force.
+
+        Args:
+            kind: what happened.
+            record: the record after it.
+            note: the same for people.
+            precedes_journal: whether it comes into force even if the journal cannot be written.
+
+        Raises:
+            JournalUnavailableError: the journal cannot be written, and nothing has changed.
+        """
         at_s, epoch = self._clock.wall_s(), self._store.epoch + 1
-        self._journal.append(kind, record, at_s=at_s, epoch=epoch, note=note)
+        write = self._writer.append_or_keep if precedes_journal else self._writer.append
+        write(Entry(kind, record, at_s, epoch, note))
         self._endpoints.records[record.endpoint] = record
         log.info("%s: %s %s", record.endpoint, kind.value, note)
         if self._events is not None:
@@ -184,7 +224,7 @@ class RolloutDriver:
         del self._unacknowledged[endpoint]
         if canary.phase(record.rollout.state) in {Phase.STEP, Phase.BAKE}:
             note = f"{len(gateways)} gateways have epoch {epoch}"
-            self._journal.append(Kind.STEP_APPLIED, record, at_s=self._clock.wall_s(), epoch=epoch, note=note)
+            self._writer.append_or_keep(Entry(Kind.STEP_APPLIED, record, self._clock.wall_s(), epoch, note))
 
     def _transition(self, record: EndpointRecord, state: State, commands: tuple[canary.Command, ...]) -> None:
         """Writes a transition down, then makes it so."""
@@ -197,12 +237,15 @@ class RolloutDriver:
         )
         after = self._remembered(after, commands)
         phase = canary.phase(state)
-        if phase is Phase.ROLLING_BACK and not isinstance(record.rollout.state, canary.RollingBack):
+        is_rollback = phase is Phase.ROLLING_BACK and not isinstance(record.rollout.state, canary.RollingBack)
+        guard = explanation.guard if explanation else "operator"
+        if is_rollback and guard != "journal":  # that is no fault of the version
             after = records.latched(after)
-            guard = explanation.guard if explanation else "operator"
-            self.rollbacks[record.endpoint, guard] = self.rollbacks.get((record.endpoint, guard), 0) + 1
         epoch = self._store.epoch
-        self.write(kind_of(phase, was_held=isinstance(record.rollout.state, canary.Held)), after, text)
+        kind = kind_of(phase, was_held=isinstance(record.rollout.state, canary.Held))
+        self.write(kind, after, text, precedes_journal=phase in PRECEDES_JOURNAL)
+        if is_rollback:
+            self.rollbacks[record.endpoint, guard] = self.rollbacks.get((record.endpoint, guard), 0) + 1
         is_published = self._store.epoch > epoch or self._publisher.is_recovering
         if is_published and any(isinstance(command, canary.SetWeights) for command in commands):
             self._unacknowledged[record.endpoint] = epoch + 1
@@ -214,8 +257,8 @@ class RolloutDriver:
         if explanation is None or explanation.guard not in analyses.EXPLAINED:
             return explanation
         self._analyses.save(record)
-        self._journal.append(
-            Kind.DECISION, record, at_s=self._clock.wall_s(), epoch=self._store.epoch, note=explanation.text
+        self._writer.append_or_keep(
+            Entry(Kind.DECISION, record, self._clock.wall_s(), self._store.epoch, explanation.text)
         )
         return explanation
 

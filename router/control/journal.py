@@ -26,12 +26,14 @@ from pathlib import Path
 import msgspec
 
 from divisions.control import VersionSpec
-from divisions.errors import ClusterError
+from divisions.errors import ClusterError, JournalUnavailableError
 from router.rollouts.analysis import AnalysisSnapshot
 from router.rollouts.records import EndpointRecord
 from router.rollouts.states import Phase
 
 SCHEMA_VERSION = 1
+BUSY_S = 1.0
+"""How long a write waits for another process that locks the file. A rollback must not wait longer."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS journal (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, endpoint TEXT NOT NULL, kind TEXT NOT NULL,
@@ -112,10 +114,11 @@ class Journal:
         before_write: Callable[[str], None] = lambda kind: None,
         after_write: Callable[[str], None] = lambda kind: None,
     ) -> None:
+        self._path = path
         self._before_write = before_write
         self._after_write = after_write
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
@@ -198,9 +201,14 @@ class Journal:
         """Notes an epoch *before* it is published, so that a restarted controller publishes only higher ones."""
         self._write("EPOCH", _SET_META, ("epoch", epoch))
 
+    @property
+    def starts(self) -> int:
+        """How often a controller has started on this journal."""
+        return self._meta("starts", 0)
+
     def count_start(self) -> int:
         """Notes a start; returns how often a controller has started on this journal, this time included."""
-        starts = self._meta("starts", 0) + 1
+        starts = self.starts + 1
         self._write("START", _SET_META, ("starts", starts))
         return starts
 
@@ -229,6 +237,12 @@ class Journal:
 
     def _write(self, kind: str, statement: str, values: tuple[object, ...]) -> None:
         """One write, between the two places where tests inject faults."""
-        self._before_write(kind)
-        self._db.execute(statement, values)
+        try:
+            self._before_write(kind)
+            self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise JournalUnavailableError(
+                f"the journal {self._path} cannot be written: {error}",
+                remedy="free space on its disk or mend it; until then weights can fall, but not rise",
+            ) from None
         self._after_write(kind)

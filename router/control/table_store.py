@@ -2,6 +2,10 @@
 
 An epoch is on disk before its table is published. Gateways take only higher epochs; so a controller that was killed
 and started again must not go below the last one.
+
+A table without weight for the canary may be published before it is on disk (`router.control.journal_writer`). So after
+a restart a gateway may have an epoch that the journal does not know and this controller did not publish. `is_foreign`
+finds it: it tells that the journal is behind.
 """
 
 from __future__ import annotations
@@ -10,7 +14,7 @@ import asyncio
 import contextlib
 
 from divisions.control import EndpointRoute, RoutingTable, VersionSpec
-from router.control.journal import Journal
+from router.control.journal_writer import JournalWriter
 
 EMPTY_TABLE = RoutingTable(epoch=0)
 
@@ -18,11 +22,27 @@ EMPTY_TABLE = RoutingTable(epoch=0)
 class TableStore:
     """See the module. It lives on one event loop."""
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    def __init__(self, writer: JournalWriter) -> None:
+        self._writer = writer
         self._changed = asyncio.Event()
-        self.epoch = journal.epoch
+        self._trusted_epoch = 0
+        self._first_epoch = 0
+        self.epoch = 0
         self.table = EMPTY_TABLE
+
+    def resume(self, epoch: int) -> None:
+        """Goes on above the journal's last epoch."""
+        self.epoch = self._trusted_epoch = epoch
+
+    def is_foreign(self, known_epoch: int) -> bool:
+        """Whether a gateway's epoch is neither the journal's, nor older, nor published by this controller."""
+        is_ours = 0 < self._first_epoch <= known_epoch <= self.epoch
+        return known_epoch > self._trusted_epoch and not is_ours
+
+    def go_above(self, known_epoch: int) -> None:
+        """Accepts a foreign epoch: the next table gets a higher one, or gateways would not take it."""
+        self.epoch = max(self.epoch, known_epoch)
+        self._trusted_epoch = self.epoch
 
     def publish(
         self, endpoints: tuple[EndpointRoute, ...], hosted: tuple[VersionSpec, ...], *, is_forced: bool = False
@@ -30,8 +50,8 @@ class TableStore:
         """Publishes a table if it differs from the one in force."""
         if (endpoints, hosted) == (self.table.endpoints, self.table.hosted) and not is_forced:
             return
-        self.epoch += 1
-        self._journal.reserve_epoch(self.epoch)
+        self.epoch = self._writer.next_epoch(self.epoch)
+        self._first_epoch = self._first_epoch or self.epoch
         self.table = RoutingTable(self.epoch, endpoints, hosted)
         self._changed.set()
         self._changed = asyncio.Event()

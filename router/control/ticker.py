@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import msgspec
 
 from divisions.clock import Clock
+from divisions.errors import JournalUnavailableError
 from router.control.analyses import Analyses
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.journal import Kind
+from router.control.journal_writer import JournalWriter
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
 from router.rollouts.monitor import Monitor
@@ -21,6 +25,7 @@ class Ticker:
 
     Args:
         driver: moves rollouts on.
+        writer: writes what it has kept, once it can.
         endpoints: the records.
         publisher: publishes the routing table.
         register: the replicas, which age here.
@@ -32,6 +37,7 @@ class Ticker:
     def __init__(
         self,
         driver: RolloutDriver,
+        writer: JournalWriter,
         endpoints: Endpoints,
         publisher: TablePublisher,
         register: ReplicaRegister,
@@ -40,6 +46,7 @@ class Ticker:
         clock: Clock,
     ) -> None:
         self._driver = driver
+        self._writer = writer
         self._endpoints = endpoints
         self._publisher = publisher
         self._register = register
@@ -51,6 +58,7 @@ class Ticker:
     def tick(self) -> None:
         """One second: judges reports, moves every rollout on, stops keeping old versions warm."""
         now_s = self._clock.monotonic_s()
+        self._writer.flush()
         if self._register.tick(now_s):
             self._publisher.publish()
         self._monitor.close_ticks(now_s, self._endpoints.arms)
@@ -61,8 +69,9 @@ class Ticker:
         for endpoint in list(self._endpoints.records):
             self._driver.acknowledge(endpoint, gateways)
             self._driver.tick(endpoint, now_s)
-            self._driver.make_way(endpoint)
-            self._retire(endpoint)
+            with contextlib.suppress(JournalUnavailableError):  # the next tick tries again
+                self._driver.make_way(endpoint)
+                self._retire(endpoint)
         if now_s - self._snapshot_s >= SNAPSHOT_S:
             self._snapshot_s = now_s
             for record in self._endpoints.records.values():

@@ -65,8 +65,16 @@ class RolloutCollector(Collector):
         )
         for count in self._status.rollbacks:
             rollbacks.add_metric([count.endpoint, count.guard], count.count)
-        restarts = CounterMetricFamily("divisions_controller_restarts", "Of the controller", self._status.restarts)
-        yield from (weight, phase, held, evidence, threshold, drift, detectable, why, rollbacks, restarts)
+        yield from (weight, phase, held, evidence, threshold, drift, detectable, why, rollbacks)
+        yield CounterMetricFamily("divisions_controller_restarts", "Of the controller", self._status.restarts)
+        yield GaugeMetricFamily(
+            "divisions_journal_unavailable",
+            "1 while the controller cannot write its journal: alert",
+            bool(self._status.journal_fault),
+        )
+        yield GaugeMetricFamily(
+            "divisions_journal_unwritten", "Transitions in force that are not on disk yet", self._status.unwritten
+        )
 
 
 def render(status: ControllerStatus) -> bytes:

@@ -25,6 +25,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.ConflictError: 409,
     errors.StaleGenerationError: 412,
     errors.IllegalEventError: 409,
+    errors.JournalUnavailableError: 503,
     errors.FaultsRefusedError: 403,
     errors.PipelineError: 422,
     errors.BundleError: 422,

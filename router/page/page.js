@@ -106,6 +106,9 @@ function render() {
     card.showNone([!rollout, Boolean(latest), isOver, rollout?.model], () => howToStart(rollout, isOver));
   });
   nothing.show([names.length, index === null, indexError], () => whenEmpty(names.length));
+  const fault = latest?.document.journal_fault;
+  by("journal").hidden = !fault;
+  setText(by("journal"), fault ? `${fault}. No weight can rise until it can be written again.` : "");
   by("replicas").hidden = latest === null;
   if (latest) {
     const { replicas, gateway } = latest.document;

@@ -212,6 +212,7 @@ function facts(rollout) {
     ["Generation, epoch", "generation", `${rollout.generation}, ${rollout.epoch}`],
   ];
   if (OVER.includes(rollout.phase)) list[5][0] = "Started, ago";
+  if (rollout.unwritten) list.push(["Not on disk", "unwritten", rollout.unwritten]);
   if (Number.isFinite(evidence.min_detectable)) {
     const slower = (100 * (evidence.min_detectable - 1)).toFixed(0);
     list.push(["Detects", "min_detectable", `a median slower by ${slower} % or more, at this traffic`]);

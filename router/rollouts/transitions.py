@@ -44,4 +44,8 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(Phase.ROLLING_BACK, "gateways apply it", Phase.DRAINING),
     Transition(Phase.DRAINING, "drained", Phase.ROLLED_BACK),
 )
+PRECEDES_JOURNAL = frozenset({Phase.HOLD, Phase.ROLLING_BACK, Phase.DRAINING})
+"""Phases that a rollout enters even while the journal cannot be written. No weight rises there, and no replica stops.
+
+All other phases raise a weight, start a version, or end the canary's replicas. They wait for the disk."""
 ALLOWED = frozenset((transition.source, transition.target) for transition in TRANSITIONS)

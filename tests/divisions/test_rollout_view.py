@@ -95,3 +95,9 @@ def test_weaker_evidence_is_marked():
     frozen = msgspec.structs.replace(STATUS, evidence=msgspec.structs.replace(STATUS.evidence, is_frozen=True))
     assert "stable has no traffic left" in render_rollout(frozen, 0.0)
     assert "stable has no traffic left" not in render_rollout(STATUS, 0.0)
+
+
+def test_a_state_that_is_not_on_disk_yet_is_told_with_its_reason():
+    text = render_rollout(msgspec.structs.replace(STATUS, unwritten="the disk is full"), 100.0)
+    assert "Not on disk:    the disk is full" in text
+    assert "Not on disk" not in render_rollout(STATUS, 100.0)

@@ -19,6 +19,13 @@ def line_of(stable: str | None, canary: str | None, weight_bp: int) -> list[str]
     return render_status(status).splitlines()[-1].split()[3:]
 
 
+def test_a_journal_that_cannot_be_written_is_told():
+    fault = "the journal cannot be written: database or disk is full (since 2026-01-01 00:00:00 UTC)"
+    lines = render_status(ServiceStatus(epoch=1, journal_fault=fault)).splitlines()
+    assert lines[-2:] == [f"Journal: {fault}", "No weight can rise until it can be written again."]
+    assert "Journal" not in render_status(ServiceStatus(epoch=1))
+
+
 @pytest.mark.parametrize(
     ("stable", "canary", "weight_bp", "shown"),
     [

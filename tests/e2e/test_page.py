@@ -127,8 +127,8 @@ class Stage:
             raise self.refusal
         return msgspec.json.encode(rollout(phase="ROLLING_BACK"))
 
-    def say(self, *rollouts: RolloutStatus) -> None:
-        self.it.link.status_json = msgspec.json.encode(ControllerStatus(9, REPLICAS, rollouts))
+    def say(self, *rollouts: RolloutStatus, **others: Any) -> None:
+        self.it.link.status_json = msgspec.json.encode(ControllerStatus(9, REPLICAS, rollouts, **others))
 
     def call(self, function: Callable[[], Any]) -> None:
         self._loop.call_soon_threadsafe(function)
@@ -243,6 +243,17 @@ def test_the_card_shows_the_status(browser, stage):
     assert [line.split(maxsplit=1)[1] for line in history] == ["STEP 50 % passed", "PENDING 0 % created"]
     assert browser.driver.title.startswith("STEP 50 % · churn")
     assert len(browser.all(".chart canvas")) == 2
+    assert browser.log() == []
+
+
+def test_a_journal_that_cannot_be_written_is_an_alert(browser, stage):
+    fault = "the journal cannot be written: database or disk is full"
+    stage.say(rollout(unwritten=fault), journal_fault=fault)
+    browser.open(f"{stage.url}#token=secret")
+    browser.wait_for_text("#journal", f"{fault}. No weight can rise until it can be written again.")
+    assert field(browser, "unwritten") == fault
+    stage.say(rollout())
+    browser.wait_for(lambda: not browser.all("#journal")[0].is_displayed(), "the alert gone")
     assert browser.log() == []
 
 

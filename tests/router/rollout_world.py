@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,6 +70,8 @@ class World:
     loses_reports: bool = False
     is_stale: bool = False
     die_before: list[str] = field(default_factory=list)
+    is_disk_full: bool = False
+    """Whether every write of the journal fails."""
     dies_at: Callable[..., bool] | None = None
     """Asked before and after every write of the journal, with its kind."""
     realised_bp: int | None = None
@@ -109,6 +112,8 @@ class World:
         self.writes.append(kind)
         if self.dies_at is not None and self.dies_at(kind, is_written=False):
             raise KeyboardInterrupt("kill -9")
+        if self.is_disk_full:
+            raise sqlite3.OperationalError("database or disk is full")
         if self.die_before and self.die_before[0] == kind:
             self.die_before.pop(0)
             raise KeyboardInterrupt("kill -9")
@@ -161,9 +166,11 @@ class World:
         self.seconds(40)
 
     def _follow_table(self):
-        table = self.controller.table
         if self.is_stale:
             return
+        if self.table is not None:
+            self.controller.check_epoch(self.table.epoch)
+        table = self.controller.table
         if self.table is None or table.epoch > self.table.epoch:
             self.table = table
 

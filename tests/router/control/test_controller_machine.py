@@ -132,10 +132,32 @@ class ControllerMachine(RuleBasedStateMachine):
         status = self.world.status()
         if status.phase in {"PENDING", "WARMING", "SHADOW", "STEP", "BAKE", "HOLD"}:
             self.world.die_before = []
-            self.world.controller.command(RolloutCommand("churn", "abort"))
-            self.world.restart_controller()
-            assert self.world.status().phase in {"ROLLING_BACK", "DRAINING", "ROLLED_BACK"}
+            answer = self.world.controller.command(RolloutCommand("churn", "abort"))
+            assert bool(answer.unwritten) == self.world.is_disk_full
+            if not answer.unwritten:
+                self.world.restart_controller()
+                assert self.world.status().phase in {"ROLLING_BACK", "DRAINING", "ROLLED_BACK"}
 
+    @rule()
+    def the_disk_fills_up_or_is_freed(self):
+        self.world.is_disk_full ^= True
+
+    @precondition(lambda self: self.world.controller.status().unwritten and not self.world.is_stale)
+    @rule(is_freed=st.booleans())
+    def kill_while_a_rollback_is_not_on_disk(self, is_freed):
+        """The journal does not know it, but gateways do: whatever is replayed, no canary gets traffic again."""
+        self.world._follow_table()
+        before = self.world.weights()
+        self.world.is_disk_full &= not is_freed
+        self.world.restart_controller()
+        self.world._follow_table()
+        for _ in range(20):
+            self.try_to(self.world.second)
+            (status,) = self.world.controller.status().rollouts
+            assert self.world.weights().get(status.canary_version, 0) <= before.get(status.canary_version, 0)
+        self.may_raise = True
+
+    @precondition(lambda self: not self.world.controller.status().unwritten)
     @rule()
     def kill(self):
         before = self.world.controller.records

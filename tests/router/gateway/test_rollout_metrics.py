@@ -73,6 +73,17 @@ def test_a_rollout_that_waits_for_somebody_is_an_alert(cluster):
     assert measured(cluster)["divisions_rollout_needs_operator", "churn"] == 1.0
 
 
+def test_a_journal_that_cannot_be_written_is_an_alert_with_what_waits_for_it(cluster):
+    cluster.controller.start_rollout(spec("3.2"))
+    cluster.until("STEP")
+    found = measured(cluster)
+    assert (found["divisions_journal_unavailable",], found["divisions_journal_unwritten",]) == (0.0, 0.0)
+    cluster.is_disk_full = True
+    cluster.controller.command(RolloutCommand("churn", "abort"))
+    found = measured(cluster)
+    assert (found["divisions_journal_unavailable",], found["divisions_journal_unwritten",]) == (1.0, 1.0)
+
+
 def test_a_gateway_answers_the_controllers_metrics_with_its_own(run, cluster):
     cluster.controller.start_rollout(spec("3.2"))
     cluster.until("STEP")
