@@ -1,4 +1,4 @@
-"""The structs of the control plane: specs, routing tables, registrations and reports.
+"""The structs of the control plane: specs, routing tables, registrations and status. `divisions.reports` has reports.
 
 They are frozen, and go over HTTP, Ray and the journal as JSON or msgpack through msgspec.
 Weights are in basis points (bp): 10,000 bp are all of an endpoint's traffic.
@@ -177,97 +177,6 @@ class RoutingTable(msgspec.Struct, frozen=True):
     endpoints: tuple[EndpointRoute, ...] = ()
     hosted: tuple[VersionSpec, ...] = ()
     """Versions that every gateway runs in its own process, also those without traffic yet."""
-
-
-class VersionReport(msgspec.Struct, frozen=True):
-    """One gateway's counts of one version, of the requests that *arrived* in one tick.
-
-    ``buckets`` maps a log-bucket's index (see `router.evidence.histogram`) to a count; failures and timeouts are in the
-    overflow bucket. ``requests`` counts arrivals, ``errors`` those that failed. ``scores`` are counts of answers by
-    bin of score (see `router.evidence.drift`), empty while no rollout compares versions.
-    """
-
-    app_name: str
-    requests: int
-    errors: int
-    buckets: dict[int, int]
-    scores: dict[int, int] = {}
-
-
-class SaltScores(msgspec.Struct, frozen=True):
-    """How one gateway's last minute of traffic would have been split by each candidate salt (see
-    `router.evidence.salts`).
-
-    Each row is ``requests, slow, slow, slow``, by `router.evidence.salts.QUANTILES`. ``total`` are all requests of the
-    minute, ``heavy`` those of the customers tried, and ``canary`` holds for each candidate what of ``heavy`` would
-    have been the canary's: one such row after the other for each of the route's ``trial_bp``. Rows add up over
-    gateways.
-    """
-
-    base: str
-    total: tuple[int, ...]
-    heavy: tuple[int, ...]
-    canary: tuple[tuple[int, ...], ...]
-
-
-class ArmSample(msgspec.Struct, frozen=True):
-    """Customers that are new on one arm since the last report.
-
-    ``digests`` are those in the counted part (see `router.evidence.sample_ratio`). ``inputs`` counts some of these
-    customers' rows, feature by feature, in the bins of stable's training data: ``num_rows`` of them.
-    """
-
-    digests: tuple[int, ...] = ()
-    inputs: tuple[tuple[int, ...], ...] = ()
-    num_rows: int = 0
-
-
-class SplitReport(msgspec.Struct, frozen=True):
-    """How one gateway has split an endpoint's customers since its last report, by which salt and weight.
-
-    ``level`` says which part of the customers is counted. ``features`` are the names that ``inputs`` follow.
-    """
-
-    salt: str
-    weight_bp: int
-    level: int
-    stable: ArmSample
-    canary: ArmSample
-    features: tuple[str, ...] = ()
-
-
-class BreakerTrip(msgspec.Struct, frozen=True):
-    """A gateway sends nothing more to a rollout's canary, because it fails grossly. Repeated until the rollout ends."""
-
-    salt: str
-    app_name: str
-    log_e: float
-    threshold: float
-    stable_requests: int
-    stable_errors: int
-    canary_requests: int
-    canary_errors: int
-
-
-class EndpointReport(msgspec.Struct, frozen=True):
-    endpoint: str
-    versions: tuple[VersionReport, ...]
-    split: SplitReport | None = None
-    salts: SaltScores | None = None
-    trip: BreakerTrip | None = None
-
-
-class GatewayReport(msgspec.Struct, frozen=True):
-    """One gateway's report of one tick of one second; merged once by (gateway_id, epoch, tick).
-
-    ``tick`` is the host's monotonic second in which the requests arrived; ``epoch`` the table they were split by.
-    """
-
-    gateway_id: str
-    epoch: int
-    tick: int
-    endpoints: tuple[EndpointReport, ...]
-    open_connections: int = 0
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):

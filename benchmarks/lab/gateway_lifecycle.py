@@ -10,9 +10,10 @@ import sys
 import msgspec
 
 from divisions.clock import SystemClock
-from divisions.control import GatewayReport, ReplicaAddress, RoutingTable, VersionSpec
+from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
+from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.gateway.gateway import Gateway, GatewayIdentity
 from serving.replica.in_process import HostedEngine, open_hosted

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.harness.bench_bundle import Workload
 from divisions import wire
-from divisions.control import EndpointReport, GatewayReport, VersionReport
+from divisions.reports import EndpointReport, GatewayReport, VersionReport
 from router.evidence import histogram, split
 from router.oip import codec
 from router.oip.rows import EncodedRows, RowBounds

@@ -21,7 +21,6 @@ from divisions.clock import Clock
 from divisions.control import (
     ControllerStatus,
     Evidence,
-    GatewayReport,
     ReplicaAddress,
     RollbackCount,
     RolloutCommand,
@@ -31,6 +30,7 @@ from divisions.control import (
     VersionSpec,
 )
 from divisions.errors import ReportError
+from divisions.reports import GatewayReport
 from router.control import routing
 from router.control.analyses import Analyses
 from router.control.commands import Commands

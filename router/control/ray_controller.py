@@ -19,8 +19,9 @@ import ray
 
 from divisions.bundle import read_reference
 from divisions.clock import SystemClock
-from divisions.control import GatewayReport, ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
+from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
 from divisions.errors import MalformedRequestError
+from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.control.applications import Reconciler
 from router.control.controller import Controller

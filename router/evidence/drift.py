@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from divisions.control import ArmSample, SplitReport, VersionReport
+from divisions.reports import ArmSample, SplitReport, VersionReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.stability import corrected_psi
 

@@ -36,7 +36,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from divisions.control import FULL_BP, SaltScores
+from divisions.control import FULL_BP
+from divisions.reports import SaltScores
 from router.evidence import quantiles, split
 from router.evidence.quantiles import PerQuantile
 

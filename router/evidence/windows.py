@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from divisions.control import GatewayReport
+from divisions.reports import GatewayReport
 from router.evidence.histogram import Counts, empty, from_sparse
 
 MAX_WAIT_S = 5.0

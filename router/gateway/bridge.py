@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from divisions import errors
-from divisions.control import GatewayReport, ReplicaAddress, RoutingTable
+from divisions.control import ReplicaAddress, RoutingTable
+from divisions.reports import GatewayReport
 
 CALL_TIMEOUT_S = 10.0
 Argument = bytes | bool | int | float

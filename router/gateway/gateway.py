@@ -16,9 +16,10 @@ from typing import cast
 
 from divisions.bundle import read_reference
 from divisions.clock import Clock
-from divisions.control import GatewayReport, RoutingTable, VersionSpec
+from divisions.control import RoutingTable, VersionSpec
 from divisions.errors import DivisionsError
 from divisions.online_store import OnlineStoreReader
+from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.evidence.drift import InputBins, parse_bins
 from router.gateway import telemetry

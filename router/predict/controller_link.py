@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from divisions.control import GatewayReport, ReplicaAddress, RoutingTable
+from divisions.control import ReplicaAddress, RoutingTable
+from divisions.reports import GatewayReport
 
 
 class ControllerLink(Protocol):

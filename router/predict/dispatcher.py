@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from divisions.control import EndpointReport, ReplicaAddress, RoutingTable, VersionSpec
+from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import OverloadedError, RequestError
+from divisions.reports import EndpointReport
 from router.evidence import split
 from router.evidence.drift import NO_BINS, InputBins
 from router.predict import reports

@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from divisions.control import BreakerTrip, EndpointRoute, SaltScores, SplitReport, VersionRoute, VersionSpec
+from divisions.control import EndpointRoute, VersionRoute, VersionSpec
+from divisions.reports import BreakerTrip, SaltScores, SplitReport
 from router.evidence import split
 from router.evidence.drift import InputBins
 from router.evidence.salts import CustomerLoad

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from divisions.control import EndpointReport, VersionReport
+from divisions.reports import EndpointReport, VersionReport
 from router.evidence.drift import count_scores
 from router.predict import tally
 from router.predict.endpoint import Endpoint

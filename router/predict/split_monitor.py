@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from divisions.control import ArmSample, BreakerTrip, SaltScores, SplitReport
+from divisions.reports import ArmSample, BreakerTrip, SaltScores, SplitReport
 from divisions.schema import FeatureSchema
 from router.evidence.drift import FeatureBins, InputBins, count_inputs
 from router.evidence.salts import CustomerLoad, SaltTrial

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from divisions.control import VersionReport
+from divisions.reports import VersionReport
 from router.evidence import histogram
 
 FOLD_ANSWERS: Final = 512

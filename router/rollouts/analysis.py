@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from divisions.control import FULL_BP, AnalysisSpec, BreakerTrip, Evidence, Explanation, SplitReport, VersionReport
+from divisions.control import FULL_BP, AnalysisSpec, Evidence, Explanation
+from divisions.reports import BreakerTrip, SplitReport, VersionReport
 from router.evidence import sample_ratio
 from router.evidence.clustering import INDEPENDENT
 from router.evidence.detectable import min_detectable_ratio

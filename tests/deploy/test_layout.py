@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+MAX_LINES = 400
 MAX_MEDIAN_LINES = 150
 MAX_FILES_BESIDE_WINGS = 6
 
@@ -21,6 +22,11 @@ def lines_by_file() -> dict[str, int]:
         for path in (ROOT / package).rglob("*.py")
         if "_native" not in path.parts
     }
+
+
+def test_no_file_is_too_long_to_hold_in_the_head():
+    too_long = {name: count for name, count in lines_by_file().items() if count > MAX_LINES}
+    assert not too_long, f"split them: {too_long}"
 
 
 def test_half_of_the_files_are_short():

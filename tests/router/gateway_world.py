@@ -15,17 +15,10 @@ import numpy as np
 import uvloop
 
 from divisions.clock import SystemClock
-from divisions.control import (
-    EndpointReport,
-    EndpointRoute,
-    GatewayReport,
-    ReplicaAddress,
-    RoutingTable,
-    VersionRoute,
-    VersionSpec,
-)
+from divisions.control import EndpointRoute, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
+from divisions.reports import EndpointReport, GatewayReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from router.gateway.gateway import Gateway, GatewayIdentity

@@ -12,18 +12,20 @@ import numpy as np
 from divisions.clock import ManualClock
 from divisions.control import (
     AnalysisSpec,
-    ArmSample,
-    BreakerTrip,
-    EndpointReport,
     EndpointRoute,
-    GatewayReport,
     ReplicaAddress,
     RolloutSpec,
     RolloutStatus,
+    VersionSpec,
+)
+from divisions.reports import (
+    ArmSample,
+    BreakerTrip,
+    EndpointReport,
+    GatewayReport,
     SaltScores,
     SplitReport,
     VersionReport,
-    VersionSpec,
 )
 from divisions.schema import FeatureSchema
 from router.control.controller import Controller

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from divisions.control import FULL_BP, BreakerTrip, RolloutCommand, SaltScores
+from divisions.control import FULL_BP, RolloutCommand
+from divisions.reports import BreakerTrip, SaltScores
 from router.evidence import salts
 from tests.router.rollout_world import ANALYSIS, World, spec
 

@@ -11,8 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from divisions.control import FULL_BP, BreakerTrip, RolloutCommand
+from divisions.control import FULL_BP, RolloutCommand
 from divisions.errors import RolloutError
+from divisions.reports import BreakerTrip
 from tests.router.rollout_world import ANALYSIS, World, spec
 
 MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

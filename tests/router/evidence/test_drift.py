@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from divisions.bundle import REFERENCE, read_reference
-from divisions.control import ArmSample, SplitReport, VersionReport
+from divisions.reports import ArmSample, SplitReport, VersionReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from router.evidence.drift import NO_BINS, DriftMonitor, FeatureBins, InputBins, count_inputs, count_scores, parse_bins
 from router.predict.split_monitor import SplitMonitor

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divisions.control import SaltScores
+from divisions.reports import SaltScores
 from router.evidence import salts, split
 from router.evidence.salts import CANDIDATES, MAX_KEPT, MAX_TRIED, CustomerLoad, SaltTrial
 

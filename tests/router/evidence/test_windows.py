@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divisions.control import EndpointReport, GatewayReport, VersionReport
 from divisions.errors import ReportError
+from divisions.reports import EndpointReport, GatewayReport, VersionReport
 from router.evidence.histogram import OVERFLOW
 from router.evidence.windows import MAX_WAIT_S, Ledger, RecentCounts, VersionCounts, WarmUp
 

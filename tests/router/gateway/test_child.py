@@ -14,8 +14,9 @@ import httpx
 import msgspec
 import pytest
 
-from divisions.control import GatewayReport, RoutingTable
+from divisions.control import RoutingTable
 from divisions.errors import ClusterError, LatchedSpecError, NotRunningError
+from divisions.reports import GatewayReport
 from router.gateway.child import GatewayChild
 
 PATIENCE_S = 30.0

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from divisions.control import VersionReport
+from divisions.reports import VersionReport
 from router.evidence import salts, split
 from tests.router.gateway_world import World, features, minutes_score, post, world
 
