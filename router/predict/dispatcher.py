@@ -19,10 +19,9 @@ from router.predict.active_routes import ActiveRoutes
 from router.predict.decode import Values
 from router.predict.endpoint import Endpoint
 from router.predict.in_process_channel import InProcessEngine
-from router.predict.jobs import Answer, Job, RowSource
+from router.predict.jobs import MIRROR, PINNED, SPLIT, Answer, Job, RowSource
 from router.predict.pool import Pool
-from router.predict.retries import Retries, charge, try_again
-from router.predict.upstream import ATTEMPT_SHARE
+from router.predict.retries import Retries
 
 
 class _DiscardedAnswer(Answer):
@@ -143,13 +142,13 @@ class Dispatcher:
             return
         try:
             job = Job(_DISCARDED, (values,), (0,), canary.encode(values), canary.version, now_s, deadline_s)
-            job.is_mirror = job.is_canary = True
-            job.queue_deadline_s = deadline_s
+            job.kind = MIRROR
+            job.is_canary = True
             canary.submit(job, now_s)
         except RequestError:
             return  # The caller's own request is not affected.
-        job.tally = canary.tally.at(now_s)
-        job.tally.requests += 1
+        if self._has_bookkeeping:
+            job.count_in(canary.tally.at(now_s))
 
     def submit_many(
         self,
@@ -170,19 +169,17 @@ class Dispatcher:
             is_canary = endpoint.canary is not None and digest >> split.SPARE_BITS < endpoint.threshold
             arms[is_canary].append(position)
         jobs: list[Job] = []
-        monitor = endpoint.monitor
+        values = [row for _, row in rows]
         for is_canary, positions in arms.items():
             pool = endpoint.canary if is_canary and endpoint.canary else endpoint.stable
-            size = pool.max_batch
-            for start in range(0, len(positions), size):
-                part = positions[start : start + size]
-                values = [rows[position][1] for position in part]
-                packed = [pool.encode(row) for row in values]
-                if monitor is not None:
-                    for position, row in zip(part, packed, strict=True):
-                        (monitor.canary if is_canary else monitor.stable).record(digests[position], row)
-                jobs.append(Job(answer, values, part, b"".join(packed), pool.version, now_s, deadline_s))
-                jobs[-1].is_canary = is_canary
+            for part in _cut(positions, pool.max_batch):
+                job = _values_job(answer, values, part, pool, now_s, deadline_s)
+                jobs.append(job)
+                if endpoint.monitor is not None:
+                    arm = endpoint.monitor.canary if is_canary else endpoint.monitor.stable
+                    size = len(job.payload) // job.rows
+                    for number, position in enumerate(part):
+                        arm.record(digests[position], job.payload[number * size : (number + 1) * size])
         self._send_all(endpoint, jobs, now_s)
         return jobs
 
@@ -200,15 +197,10 @@ class Dispatcher:
         Raises:
             OverloadedError: shed; jobs that were sent before are taken back.
         """
-        size = pool.max_batch
-        jobs: list[Job] = []
-        for start in range(0, len(rows), size):
-            part = rows[start : start + size]
-            payload = b"".join([pool.encode(row) for row in part])
-            job = Job(answer, part, range(start, start + len(part)), payload, pool.version, now_s, deadline_s)
-            job.is_pinned = True
-            job.is_canary = pool is endpoint.canary
-            jobs.append(job)
+        parts = _cut(range(len(rows)), pool.max_batch)
+        jobs = [_values_job(answer, rows, part, pool, now_s, deadline_s) for part in parts]
+        for job in jobs:
+            job.kind = PINNED
         self._send_all(endpoint, jobs, now_s)
         return jobs
 
@@ -232,52 +224,46 @@ class Dispatcher:
             OverloadedError: shed; jobs that were sent before are taken back.
             InvalidFeaturesError: the rows do not fit the version's schema.
         """
-        size, schema = pool.max_batch, pool.spec.schema
         jobs: list[Job] = []
-        for start in range(0, source.rows, size):
-            positions = range(start, min(start + size, source.rows))
-            job = Job(
-                answer,
-                (),
-                positions,
-                source.pack(positions.start, positions.stop, schema),
-                pool.version,
-                now_s,
-                deadline_s,
-            )
+        for part in _cut(range(source.rows), pool.max_batch):
+            payload = source.pack(part[0], part[-1] + 1, pool.spec.schema)
+            job = Job(answer, (), part, payload, pool.version, now_s, deadline_s)
             job.source = source
-            job.is_pinned = is_pinned
-            job.is_canary = pool is endpoint.canary
+            job.kind = PINNED if is_pinned else SPLIT
             jobs.append(job)
         self._send_all(endpoint, jobs, now_s)
         return jobs
 
     def _send_all(self, endpoint: Endpoint, jobs: Sequence[Job], now_s: float) -> None:
+        canary = endpoint.canary
         try:
             for job in jobs:
-                pool = endpoint.canary if job.is_canary and endpoint.canary else endpoint.stable
-                self._send(endpoint, pool, job, now_s)
-        except OverloadedError:
+                is_canary = canary is not None and job.version is canary.version
+                self._send(endpoint, canary if is_canary and canary is not None else endpoint.stable, job, now_s)
+        except RequestError:
             for job in jobs:
-                job.is_done = True
-                if job.tally is not None:
-                    job.tally.requests -= 1  # It was never tried, so it must not count as pending.
+                job.cancel()
             raise
 
     def _send(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float) -> None:
         self._budget.earn()
         job.is_canary = pool is endpoint.canary
-        if job.is_canary and not job.is_pinned:
-            job.queue_deadline_s = now_s + (job.deadline_s - now_s) * ATTEMPT_SHARE
+        if self._has_bookkeeping:
+            job.count_in(pool.tally.at_unjudged(now_s) if job.kind == PINNED else pool.tally.at(now_s))
         try:
             pool.submit(job, now_s)
-        except OverloadedError:
-            if not job.is_canary or job.is_pinned:
-                raise
-            # A canary that cannot keep up has failed. Stable takes its rows.
-            charge(pool, job, now_s)
-            try_again(endpoint.stable, job, now_s)
-            return
-        if self._has_bookkeeping:
-            job.tally = pool.tally.at_unjudged(now_s) if job.is_pinned else pool.tally.at(now_s)
-            job.tally.requests += 1
+        except OverloadedError as error:
+            self.retries.shed(endpoint, pool, job, now_s, error)
+
+
+def _cut(positions: Sequence[int], size: int) -> list[Sequence[int]]:
+    """Cuts a request's rows into parts of at most ``size``."""
+    return [positions[start : start + size] for start in range(0, len(positions), size)]
+
+
+def _values_job(
+    answer: Answer, rows: Sequence[Values], part: Sequence[int], pool: Pool, now_s: float, deadline_s: float
+) -> Job:
+    values = [rows[position] for position in part]
+    payload = b"".join([pool.encode(row) for row in values])
+    return Job(answer, values, part, payload, pool.version, now_s, deadline_s)

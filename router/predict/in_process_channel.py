@@ -48,6 +48,7 @@ class InProcessChannel(Channel):
         self.is_local = True
         self.is_ready = True
         self.is_overdue = False
+        self.is_hung = False
         self.replied_s = 0.0
         self.max_batch = address.max_batch
         self.in_flight: dict[int, Batch] = {}

@@ -14,7 +14,7 @@ from divisions.control import EndpointRoute, ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
 from router.predict.decode import RowEncoder
 from router.predict.in_process_channel import InProcessChannel, InProcessEngine
-from router.predict.jobs import Job, JobQueue, Version
+from router.predict.jobs import ANSWERED, PINNED, WAITING, Job, JobQueue, Version
 from router.predict.replica_warmup import ReplicaWarmup
 from router.predict.service_time import ServiceTime
 from router.predict.tally import MAX_KEYS, TickTally, VersionTally
@@ -28,11 +28,24 @@ MARGIN: Final = 1.25
 """Predictions are averages. Without a margin, half of the requests admitted at the limit would be late."""
 
 
+HUNG_S: Final = 5.0
+"""A batch that takes this long, and longer than any of its callers waited, makes its replica count as not ready."""
+
+
 class FailureSink(ABC):
-    """Takes the jobs whose attempt failed."""
+    """Takes the jobs whose attempt failed or is late."""
 
     @abstractmethod
-    def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None: ...
+    def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None:
+        """The replica failed, or went away."""
+
+    @abstractmethod
+    def attempt_expired(self, jobs: Sequence[Job], reason: str) -> None:
+        """The deadline has passed."""
+
+    @abstractmethod
+    def attempt_late(self, pool: Pool, jobs: Sequence[Job]) -> None:
+        """Half of the time is used. The attempt goes on."""
 
 
 class Pool(ChannelOwner):
@@ -129,17 +142,26 @@ class Pool(ChannelOwner):
 
     @property
     def ready_channels(self) -> int:
-        """Channels that would get work."""
-        return sum(channel.is_ready and not channel.is_overdue for channel in self.channels.values())
+        """Channels whose replica is connected and does not hang."""
+        return sum(channel.is_ready and not channel.is_hung for channel in self.channels.values())
 
     def predicted_wait_s(self) -> float:
         """Seconds until a job that joins the queue now is answered, by the running fit of batch durations."""
-        replicas = max(1, self.ready_channels)
+        replicas = max(1, sum(channel.is_ready and not channel.is_overdue for channel in self.channels.values()))
         max_batch = self.max_batch
         batches = math.ceil((self.queue.rows + 1) / max_batch)
         ahead = max([len(each.in_flight) for each in self.channels.values()], default=1) or 1
         full_s = self.service_time.predict_s(min(max_batch, self.queue.rows + 1))
         return full_s * (batches / replicas + ahead)
+
+    def can_hedge(self, job: Job, now_s: float) -> bool:
+        """Whether a replica that is not late could answer ``job`` before its deadline, beside a late one."""
+        in_flight = [len(each.in_flight) for each in self.channels.values() if each.is_ready and not each.is_overdue]
+        if not in_flight:
+            return False
+        rows = self.queue.rows + job.rows
+        batches = math.ceil(rows / (self.max_batch * len(in_flight))) + min(in_flight)
+        return now_s + batches * self.service_time.predict_s(min(self.max_batch, rows)) <= job.deadline_s
 
     def submit(self, job: Job, now_s: float) -> None:
         """Queues a job.
@@ -159,7 +181,7 @@ class Pool(ChannelOwner):
     def _admit(self, job: Job, now_s: float) -> None:
         wait_s = self.predicted_wait_s() * MARGIN
         limit = QUEUE_BATCHES * self.max_batch * max(1, len(self.channels))
-        if now_s + wait_s > job.queue_deadline_s or self.queue.rows + job.rows > limit:
+        if now_s + wait_s > job.deadline_s or self.queue.rows + job.rows > limit:
             raise OverloadedError(
                 "the endpoint is overloaded",
                 remedy="try again after the time that Retry-After names",
@@ -210,7 +232,7 @@ class Pool(ChannelOwner):
 
     def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None:
         now_s = self._now_s()
-        channel.is_overdue = False
+        channel.is_overdue = channel.is_hung = False
         begun_s, channel.replied_s = max(batch.sent_s, channel.replied_s), now_s
         if not channel.in_flight:
             if channel in self._retiring:
@@ -223,62 +245,80 @@ class Pool(ChannelOwner):
             if len(self.queue):
                 self._dispatch()
             self.service_time.observe(batch.rows, now_s - begun_s)
-            self._answer(batch, reply, now_s, is_warming=self.warmup.answered(channel, len(batch.jobs), now_s))
+            self._answer(batch.jobs, reply, now_s, is_warming=self.warmup.answered(channel, len(batch.jobs), now_s))
         elif reply.status == wire.Status.CLOSING:
             if channel in self._free:
                 self._free.remove(channel)
-            self._sink.attempt_failed(self, batch.present_jobs(), "the replica is closing")
+            self._hand_on(batch.jobs)
         else:
             reason = _reason(reply)
-            self._sink.attempt_failed(self, batch.present_jobs(), reason)
+            self._sink.attempt_failed(self, batch.jobs, reason)
             self._dispatch()
 
-    def _answer(self, batch: Batch, reply: wire.Reply, now_s: float, *, is_warming: bool) -> None:
-        view = memoryview(reply.payload).cast("f")
+    def _hand_on(self, jobs: Sequence[Job]) -> None:
+        """A replica that is closing has refused these jobs: another one takes them, as the same attempt."""
+        if not self.channels:
+            self._sink.attempt_failed(self, jobs, "the replica is closing")
+            return
+        for job in jobs:
+            if job.is_open():
+                self.queue.add(job)
+        self._dispatch()
+
+    def _answer(self, jobs: Sequence[Job], reply: wire.Reply, now_s: float, *, is_warming: bool) -> None:
         # A tensor that has a batch to itself is answered with the reply's bytes; no score becomes a Python float.
-        is_tensor = len(batch.jobs) == 1 and batch.jobs[0].source is not None
-        scores = [] if is_tensor else cast(list[float], view.tolist())
-        kept_from = 0  # begin of the present run of rows whose scores are kept
-        compute_us = reply.compute_us
+        is_tensor = len(jobs) == 1 and jobs[0].source is not None
+        if self.keeps_scores and not is_tensor:
+            self._keep_scores(jobs, reply.payload)
+        self._count(jobs, reply.compute_us, now_s, is_warming=is_warming)
+        view = memoryview(reply.payload).cast("f")
+        if is_tensor:
+            _deliver(jobs[0], self.version, view, reply.compute_us, now_s)
+            return
+        scores = cast(list[float], view.tolist())
+        position = 0
+        for job in jobs:
+            end = position + job.rows
+            _deliver(job, self.version, scores[position:end], reply.compute_us, now_s)
+            position = end
+
+    def _count(self, jobs: Sequence[Job], compute_us: int, now_s: float, *, is_warming: bool) -> None:
+        """Counts the answers to first attempts, each in the second of its arrival."""
         computed_by: TickTally | None = None
         answers = 0
-        position = 0
-        for job in batch.jobs:
-            end = position + job.rows
-            is_kept = False
-            if not job.is_done and job.version is self.version:
-                job.is_done = True
-                is_kept = not (is_tensor or job.is_pinned)
-                part: Sequence[float] = view if is_tensor else scores[position:end]
-                tally = job.tally
-                if is_warming and tally is not None and not job.is_pinned:
-                    tally.requests -= 1
-                    tally = self.tally.at_unjudged(now_s)
-                if tally is not None:
-                    if tally is not computed_by:  # Few batches hold requests of two different seconds.
-                        if computed_by is not None:
-                            computed_by.computed.append((compute_us * 1e-6, answers))
-                        computed_by, answers = tally, 0
-                    answers += 1
-                    latency_s = now_s - job.arrived_s
-                    tally.latencies_s.append(latency_s)
-                    if self.keeps_keys and len(tally.keys) < MAX_KEYS:
-                        tally.keys.append(job.key)
-                        tally.key_latencies_s.append(latency_s)
-                job.batch = None  # Ends the cycle of batch and job: see `Exchange`.
-                job.answer.answered(job, part, compute_us, now_s)
-            if not is_kept:
-                self._keep_scores(reply, kept_from, position)
-                kept_from = end
-            position = end
-        self._keep_scores(reply, kept_from, position)
+        for job in jobs:
+            tally = job.tally
+            if tally is None:
+                continue
+            job.tally = None
+            if is_warming and job.kind != PINNED:
+                tally.requests -= 1
+                tally = self.tally.at_unjudged(now_s)
+            if tally is not computed_by:  # Few batches hold requests of two different seconds.
+                if computed_by is not None:
+                    computed_by.computed.append((compute_us * 1e-6, answers))
+                computed_by, answers = tally, 0
+            answers += 1
+            latency_s = now_s - job.arrived_s
+            tally.latencies_s.append(latency_s)
+            if self.keeps_keys and len(tally.keys) < MAX_KEYS:
+                tally.keys.append(job.key)
+                tally.key_latencies_s.append(latency_s)
         if computed_by is not None:
             computed_by.computed.append((compute_us * 1e-6, answers))
 
-    def _keep_scores(self, reply: wire.Reply, start: int, stop: int) -> None:
-        """Keeps the scores of some of a reply's rows for the next report."""
-        if self.keeps_scores and start < stop:
-            self.scores.append(bytes(reply.payload[4 * start : 4 * stop]))
+    def _keep_scores(self, jobs: Sequence[Job], payload: bytes | memoryview) -> None:
+        """Keeps for the next report the scores of what the split sent here, in runs of neighbouring rows."""
+        start = position = 0
+        for job in jobs:
+            end = position + job.rows
+            if job.tally is None or job.kind == PINNED:
+                if start < position:
+                    self.scores.append(bytes(payload[4 * start : 4 * position]))
+                start = end
+            position = end
+        if start < position:
+            self.scores.append(bytes(payload[4 * start : 4 * position]))
 
     def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None:
         self.warmup.left(channel)
@@ -286,32 +326,48 @@ class Pool(ChannelOwner):
             self._free.remove(channel)
         self._retiring.discard(channel)
         for batch in batches:
-            self._sink.attempt_failed(self, batch.present_jobs(), "the replica went away")
+            self._sink.attempt_failed(self, batch.jobs, "the replica went away")
 
     def expire(self, now_s: float) -> None:
-        """Gives up attempts that are out of time, queued or in flight.
+        """Ends attempts at their deadline, and reports those that are late; call it every few milliseconds.
 
-        The batch of a hung replica keeps its slot, so the replica gets no further work.
+        A replica that hangs keeps its batch, and so gets no further work until it answers.
         """
-        late = self.queue.expire(now_s)
+        expired, late = self.queue.expire(now_s)
+        if expired:
+            self._sink.attempt_expired(expired, "no replica was free in time")
         if late:
-            self._sink.attempt_failed(self, late, "no replica was free in time")
+            self._sink.attempt_late(self, late)
         for channel in (*self.channels.values(), *self._retiring):
-            for batch in channel.in_flight.values():
-                if batch.due_s <= now_s:
-                    channel.is_overdue = True
-                    mine = batch.present_jobs()
-                    # No attempt follows a second one, so a second one may take until the deadline.
-                    late = [job for job in mine if not job.is_retry or job.deadline_s <= now_s]
-                    batch.due_s = min((job.deadline_s for job in mine if job not in late), default=math.inf)
-                    self._sink.attempt_failed(self, late, "the replica did not answer in time")
+            if channel.in_flight:
+                self._expire_channel(channel, now_s)
+
+    def _expire_channel(self, channel: Channel, now_s: float) -> None:
+        oldest = next(iter(channel.in_flight.values()))
+        expected_s = self.service_time.predict_s(oldest.rows) * MARGIN
+        is_late = now_s > max(oldest.sent_s, channel.replied_s) + expected_s
+        for batch in list(channel.in_flight.values()):
+            if batch.due_s > now_s:
+                continue
+            expired, late = batch.overdue(now_s)
+            if expired:
+                self._sink.attempt_expired(expired, "the replica did not answer in time")
+            if late and is_late:
+                channel.is_overdue = True
+                self._sink.attempt_late(self, late)
+        if is_late and oldest.due_s == math.inf:
+            channel.is_overdue = True
+            channel.is_hung = now_s >= oldest.sent_s + HUNG_S
 
     def retire(self) -> None:
         """Takes the version out of service. Queued jobs go to the failure sink; what is in flight still finishes."""
         for channel in self.channels.values():
             self._retire(channel)
         self.channels.clear()
-        self._sink.attempt_failed(self, self.queue.drain(), "the version was taken out of service")
+        waiting = self.queue.drain()
+        for job in waiting:
+            job.withdraw()  # It was never tried.
+        self._sink.attempt_failed(self, waiting, "the version was taken out of service")
 
     def close(self) -> None:
         """Ends every channel now."""
@@ -322,6 +378,20 @@ class Pool(ChannelOwner):
     def is_idle(self) -> bool:
         """Whether nothing waits or is in flight any more."""
         return not self.queue and not self._retiring and not any(each.in_flight for each in self.channels.values())
+
+
+def _deliver(job: Job, version: Version, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+    """Gives the caller the first answer that comes."""
+    first = job.first
+    if first is None:
+        if job.outcome == WAITING:
+            job.outcome = ANSWERED
+            job.answer.answered(job, scores, compute_us, now_s)
+    elif first.outcome == WAITING:
+        first.outcome = ANSWERED
+        if first.version is version:
+            first.rescued(now_s - first.arrived_s)
+        job.answer.answered(job, scores, compute_us, now_s)
 
 
 def _reason(reply: wire.Reply) -> str:

@@ -34,6 +34,10 @@ class TickTally:
     The hot path appends to the lists; `fold` moves them into the histograms. ``computed`` has the seconds and the
     number of answers of each batch. ``keys`` are the customers of the first answers and ``key_latencies_s`` their
     latencies, while the version's pool keeps them.
+
+    ``errors`` are failed first attempts, which is what a version is judged by. Their callers may have fared better:
+    ``rescued_s`` are the latencies of those that a second attempt with the same version answered. ``shed`` is how many
+    were refused because the version could not answer in time.
     """
 
     __slots__ = (
@@ -48,6 +52,8 @@ class TickTally:
         "latency",
         "latency_sum_s",
         "requests",
+        "rescued_s",
+        "shed",
         "tick",
     )
 
@@ -55,6 +61,8 @@ class TickTally:
         self.tick = tick
         self.requests = 0
         self.errors = 0
+        self.shed = 0
+        self.rescued_s: list[float] = []
         self.latencies_s: list[float] = []
         self.computed: list[tuple[float, int]] = []
         self.keys: list[bytes] = []
@@ -101,7 +109,8 @@ class Totals:
     """Running totals of one version since the gateway started, for ``/metrics``."""
 
     requests: dict[str, int] = field(default_factory=dict)
-    """Answers by code class: ``2xx``, ``5xx``."""
+    """Requests by code class: ``2xx``, ``5xx``. What this version answered by a second attempt is a ``2xx`` too.
+    Refused requests are not here: the gateway counts them by status."""
     retries: int = 0
     latency: histogram.Counts = field(default_factory=histogram.empty)
     compute: histogram.Counts = field(default_factory=histogram.empty)
@@ -111,12 +120,14 @@ class Totals:
     def add(self, tally: TickTally) -> None:
         """Adds a second that will not be added again."""
         tally.fold()
-        self.requests["2xx"] = self.requests.get("2xx", 0) + tally.answered
-        if tally.errors:
-            self.requests["5xx"] = self.requests.get("5xx", 0) + tally.errors
-        self.latency += tally.latency
+        rescued_s = np.array(tally.rescued_s)
+        self.requests["2xx"] = self.requests.get("2xx", 0) + tally.answered + len(rescued_s)
+        failed = tally.errors - len(rescued_s) - tally.shed
+        if failed:
+            self.requests["5xx"] = self.requests.get("5xx", 0) + failed
+        self.latency += tally.latency + histogram.count(rescued_s)
         self.compute += tally.compute
-        self.latency_sum_s += tally.latency_sum_s
+        self.latency_sum_s += tally.latency_sum_s + float(rescued_s.sum())
         self.compute_sum_s += tally.compute_sum_s
 
 

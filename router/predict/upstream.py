@@ -15,17 +15,13 @@ from typing import Final, cast
 from divisions import wire
 from divisions.control import ReplicaAddress
 from divisions.errors import ChannelError
-from router.predict.jobs import Job
+from router.predict.jobs import ATTEMPT_SHARE, MIRROR, Job
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 1.0
 CONNECT_TIMEOUT_S: Final = 2.0
-
-
-ATTEMPT_SHARE: Final = 0.5
-"""Share of the time left that an attempt gets."""
 
 
 class Batch:
@@ -39,7 +35,6 @@ class Batch:
         rows = 0
         earliest_s = latest_s = jobs[0].deadline_s
         for job in jobs:
-            job.batch = self
             rows += job.rows
             deadline_s = job.deadline_s
             if deadline_s < earliest_s:
@@ -48,7 +43,7 @@ class Batch:
                 latest_s = deadline_s
         self.rows = rows
         self.due_s = sent_s + (earliest_s - sent_s) * ATTEMPT_SHARE
-        """When the attempt is given up, in time for another one."""
+        """Not after the first moment at which one of the jobs is late."""
         self.left_us = max(0, int((latest_s - sent_s) * 1e6))
         """Microseconds until the latest of the deadlines."""
 
@@ -57,9 +52,29 @@ class Batch:
         jobs = self.jobs
         return jobs[0].payload if len(jobs) == 1 else b"".join([job.payload for job in jobs])
 
-    def present_jobs(self) -> list[Job]:
-        """The jobs that still wait for this batch and for no other."""
-        return [job for job in self.jobs if job.batch is self and not job.is_done]
+    def overdue(self, now_s: float) -> tuple[list[Job], list[Job]]:
+        """Finds the jobs that have waited too long, and sets ``due_s`` for the next call.
+
+        Returns:
+            Those past their deadline; and first attempts that have used half of their time.
+        """
+        expired: list[Job] = []
+        late: list[Job] = []
+        self.due_s = float("inf")
+        for job in self.jobs:
+            if not job.is_open():
+                continue
+            if job.deadline_s <= now_s:
+                expired.append(job)
+                continue
+            due_s = job.deadline_s
+            if job.first is None and not job.has_second and job.kind != MIRROR:
+                hedge_s = job.hedge_s(self.sent_s)
+                if hedge_s <= now_s:
+                    late.append(job)
+                due_s = hedge_s
+            self.due_s = min(self.due_s, due_s)
+        return expired, late
 
 
 class Channel(ABC):
@@ -69,7 +84,9 @@ class Channel(ABC):
     is_local: bool
     is_ready: bool
     is_overdue: bool
-    """Whether its batch in flight was given up. It gets no further work until it answers."""
+    """Whether its batch in flight takes much longer than batches usually do. It gets no second batch meanwhile."""
+    is_hung: bool
+    """Whether its batch in flight is so late that no caller waits for it any more."""
     max_batch: int
     in_flight: dict[int, Batch]
     replied_s: float
@@ -123,6 +140,7 @@ class ReplicaChannel(Channel):
         self.max_batch = address.max_batch
         self.is_ready = False
         self.is_overdue = False
+        self.is_hung = False
         self.replied_s = 0.0
         self._task = asyncio.get_running_loop().create_task(self._keep_connected())
 
@@ -185,7 +203,7 @@ class ReplicaChannel(Channel):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.is_ready = self.is_overdue = False
+        self.is_ready = self.is_overdue = self.is_hung = False
         batches = list(self.in_flight.values())
         self.in_flight.clear()
         self._lost.set()

@@ -175,6 +175,28 @@ class DispatchWorld:
             self.dispatcher.sweep()
             await settle()
 
+    async def callers(self, deadlines_s: Sequence[float], seconds: float, pause_s: float = 0.0) -> list[list[Recorder]]:
+        """Lets callers ask, each with its own deadline: the next request once the last is answered, after a pause.
+
+        Args:
+            pause_s: the longest pause; each is drawn at random.
+
+        Returns:
+            the requests of each caller that have ended.
+        """
+        asked: list[list[Recorder]] = [[] for _ in deadlines_s]
+        random = np.random.default_rng(0)
+        next_s = [self.now_s + random.uniform(0.0, pause_s) for _ in deadlines_s]
+        end_s = self.now_s + seconds
+        while self.now_s < end_s - 1e-9:
+            for number, deadline_s in enumerate(deadlines_s):
+                if asked[number] and asked[number][-1].outcome == "pending":
+                    next_s[number] = self.now_s + random.uniform(0.0, pause_s)
+                elif self.now_s >= next_s[number]:
+                    asked[number].append(self.submit(f"{number}-{len(asked[number])}", deadline_s))
+            await self.run(STEP_S)
+        return [[answer for answer in of_one if answer.outcome != "pending"] for of_one in asked]
+
     def counted(self) -> dict[str, tuple[int, int]]:
         """Requests and errors by version, as reports have them."""
         return {pool.spec.version: tuple(pool.tally.counted()) for pool in self.endpoint.pools}
