@@ -118,6 +118,12 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return variables
 
 
+def environment_for_child(settings: Settings) -> dict[str, str]:
+    """This process's environment with exactly these settings, for a child process that reads them."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+    return kept | environment_of(settings)
+
+
 def inherited_environment() -> dict[str, str]:
     """This process's environment, for its child processes."""
     return dict(os.environ)

@@ -1,9 +1,22 @@
-"""``<home>/cluster.json``: which cluster of this home is up, and where. Each write replaces the whole file."""
+"""``<home>/cluster.json``: which cluster of this home is up, and where. Each write replaces the whole file.
+
+    starting ──> up ──> stopping          ``divisions down``, or Ctrl-C
+                 │ ^
+                 v │
+              restarting ──> failed       too many crashes; the supervisor has ended and ``message`` says why
+
+Three processes write it: ``divisions up`` creates it, the supervisor and the service's start record their progress,
+``divisions down`` marks the end. A lock makes each change see the one before.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -11,14 +24,16 @@ from deploy.cluster.processes import is_alive
 from divisions.errors import AlreadyRunningError, ClusterError
 
 NAME = "cluster.json"
-STARTING, UP, STOPPING = "starting", "up", "stopping"
+LOCK = "cluster.lock"
+STARTING, UP, RESTARTING, STOPPING, FAILED = "starting", "up", "restarting", "stopping", "failed"
 
 
 class Cluster(msgspec.Struct, frozen=True):
     """A cluster.
 
-    ``pid`` and ``start_ticks`` identify its supervisor (`deploy.cluster.supervisor`). ``phase`` is ``starting`` until
-    it serves, then ``up``, and ``stopping`` at the end. ``runtime`` is the folder of its sockets and Ray's files.
+    ``pid`` and ``start_ticks`` identify its supervisor (`deploy.cluster.supervisor`). ``phase`` is one of those
+    above. ``runtime`` is the folder of its sockets and Ray's files. ``step`` is the step of a start in progress.
+    ``restarts`` counts restarts after a crash; ``message`` is the reason of the last one, or of a failed start.
     """
 
     pid: int
@@ -31,6 +46,9 @@ class Cluster(msgspec.Struct, frozen=True):
     runtime: str
     started_at_s: float
     allow_faults: bool = False
+    step: str = ""
+    restarts: int = 0
+    message: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -53,12 +71,27 @@ def read_cluster(home: Path) -> Cluster | None:
 
 
 def write_cluster(home: Path, cluster: Cluster) -> None:
-    temporary = home / f".{NAME}.{os.getpid()}"
-    with temporary.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(cluster)))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(home / NAME)
+    with _alone(home):
+        _write(home, cluster)
+
+
+def change_cluster(home: Path, pid: int, **changes: Any) -> Cluster | None:
+    """Changes fields of the cluster whose supervisor is ``pid``.
+
+    Returns:
+        The cluster as it is now. None, and nothing changes, when it is to stop, or is another cluster by now.
+    """
+    with _alone(home):
+        try:
+            cluster = read_cluster(home)
+        except ClusterError:
+            return None
+        if cluster is None or cluster.pid != pid or cluster.phase == STOPPING:
+            return None
+        changed = msgspec.structs.replace(cluster, **changes)
+        if changed != cluster:
+            _write(home, changed)
+        return changed
 
 
 def remove_cluster(home: Path) -> None:
@@ -74,3 +107,22 @@ def require_down(home: Path) -> None:
             f"a cluster of {home} {state} (pid {cluster.pid}, {cluster.gateway_url})",
             remedy="stop it with `divisions down`, or choose another DIVISIONS_HOME",
         )
+
+
+@contextlib.contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    descriptor = os.open(home / LOCK, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _write(home: Path, cluster: Cluster) -> None:
+    temporary = home / f".{NAME}.{os.getpid()}"
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(msgspec.json.format(msgspec.json.encode(cluster)))
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(home / NAME)

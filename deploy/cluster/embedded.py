@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from deploy.cluster import ray_cluster, shutdown
 from deploy.cluster.bootstrap import serve_something
-from deploy.cluster.cluster_file import Cluster
+from deploy.cluster.cluster_file import FAILED, RESTARTING, UP, Cluster, read_cluster
 from divisions.clock import Clock
 from divisions.errors import ClusterError
 from divisions.pipeline.file import load_pipeline
@@ -43,27 +44,55 @@ def run(request: UpRequest, progress: Progress, clock: Clock, announce: Callable
     cluster = ray_cluster.start(settings, progress, clock, ends_with_us=request.is_foreground)
     is_announced = False
     try:
-        _signals_interrupt()  # Ray has set its own handlers meanwhile
         if request.bootstrap is not None:
             serve_something(settings, cluster, request.bootstrap, progress, clock)
-            _signals_interrupt()
+            _signals_interrupt()  # Ray, which training may use, has set its own handlers
         is_announced = True
         announce(cluster)
-        if not request.is_foreground:
-            return
-        while cluster.is_alive:
-            time.sleep(POLL_S)
+        if request.is_foreground:
+            _wait_for_end(settings, cluster, progress)
     except KeyboardInterrupt:
         if request.is_foreground:
             progress.notice("stopping")
         _stop(settings, progress, clock)
         if not (request.is_foreground and is_announced):
             raise
-        return
     except BaseException:
         _stop(settings, progress, clock)
         raise
-    _end_of_cluster(settings, cluster)
+
+
+def _wait_for_end(settings: Settings, cluster: Cluster, progress: Progress) -> None:
+    """Returns when the cluster was stopped elsewhere; reports its restarts until then.
+
+    Raises:
+        ClusterError: it ended without being asked to.
+    """
+    last = cluster
+    while cluster.is_alive:
+        time.sleep(POLL_S)
+        last = _report_restart(settings.home, last, progress)
+    last = _report_restart(settings.home, last, progress)
+    if shutdown.was_stopped(settings.home, cluster):
+        return
+    reason = last.message if last.phase == FAILED else "its supervisor was killed"
+    raise ClusterError(
+        f"the cluster ended by itself: {reason}", remedy=f"see {settings.home / 'logs'}; `divisions up` starts it again"
+    )
+
+
+def _report_restart(home: Path, last: Cluster, progress: Progress) -> Cluster:
+    """Reports that a restart began or ended since ``last``; returns the present state."""
+    with contextlib.suppress(ClusterError):
+        now = read_cluster(home)
+        if now is None or now.pid != last.pid:
+            return last
+        if now.restarts != last.restarts:
+            progress.notice(f"the cluster crashed: {now.message}; restart {now.restarts}")
+        if (last.phase, now.phase) == (RESTARTING, UP):
+            progress.notice("the cluster serves again")
+        return now
+    return last
 
 
 def _signals_interrupt() -> None:
@@ -79,13 +108,3 @@ def _stop(settings: Settings, progress: Progress, clock: Clock) -> None:
             shutdown.stop(settings.home, progress, clock)
         except ClusterError:  # the cluster has ended meanwhile
             shutdown.kill(settings.home)
-
-
-def _end_of_cluster(settings: Settings, cluster: Cluster) -> None:
-    """Handles a cluster that ended without us: by ``divisions down`` elsewhere, or because it crashed."""
-    if shutdown.was_stopped(settings.home, cluster):
-        return
-    shutdown.kill(settings.home)
-    raise ClusterError(
-        "the cluster ended by itself", remedy=f"see {settings.home / 'logs' / 'ray.log'}; `divisions up` starts it anew"
-    )

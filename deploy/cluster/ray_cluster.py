@@ -1,36 +1,33 @@
-"""Starts an embedded cluster: Ray's head, Ray Serve, the controller, the gateways. Either all of it runs, or nothing.
+"""Starts an embedded cluster and waits until it serves. Either all of it runs, or nothing.
 
-`deploy.cluster.shutdown` stops it. ``<home>/cluster.json`` exists as soon as the first process runs, so that
-``divisions down`` works however ``divisions up`` ended.
+The supervisor does the work, and `deploy.cluster.shutdown` stops it. ``<home>/cluster.json`` exists as soon as the
+first process runs, so that ``divisions down`` works however ``divisions up`` ended.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
-
-import msgspec
+from typing import BinaryIO
 
 from deploy.cluster import cluster_file, ports, ray_head, shutdown
 from deploy.cluster.cluster_file import Cluster
-from deploy.cluster.gateway_address import answers_ok, gateway_url
-from deploy.cluster.processes import start_ticks, wait_until
+from deploy.cluster.gateway_address import gateway_url
+from deploy.cluster.launch import HEAD_STEP
+from deploy.cluster.processes import start_ticks
 from deploy.cluster.secret_files import create_private_folder, create_tokens
 from divisions.clock import Clock
 from divisions.errors import AlreadyRunningError, ClusterError
 from divisions.progress import Progress, step
-from divisions.settings import Settings, inherited_environment, join_embedded_cluster, runtime_dir
+from divisions.settings import Settings, environment_for_child, runtime_dir
 
-HEAD_DEADLINE_S = 90.0
-GATEWAY_DEADLINE_S = 60.0
-NAMESPACE = "divisions"
-LOG_TAIL_LINES = 15
+_POLL_S = 0.1
 
 
 def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us: bool) -> Cluster:
@@ -52,12 +49,8 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
         _require_free_ports(settings)
         create_tokens(settings.home)
         try:
-            with step(progress, clock, "Start Ray") as current:
-                cluster = _start_head(settings, clock, ends_with_us)
-                current.detail = f"dashboard {cluster.dashboard_url}"
-            _start_service(settings, cluster, progress, clock)
-            cluster = msgspec.structs.replace(cluster, phase=cluster_file.UP)
-            cluster_file.write_cluster(settings.home, cluster)
+            cluster = _start_supervisor(settings, clock, ends_with_us)
+            cluster = _follow_start(settings.home, cluster, progress, clock)
         except BaseException:
             shutdown.kill(settings.home)
             raise
@@ -96,22 +89,18 @@ def _require_free_ports(settings: Settings) -> None:
     )
 
 
-def _start_head(settings: Settings, clock: Clock, ends_with_us: bool) -> Cluster:
-    runtime = runtime_dir(settings.home)
-    create_private_folder(runtime)
-    log_path = settings.home / "logs" / "ray.log"
+def _start_supervisor(settings: Settings, clock: Clock, ends_with_us: bool) -> Cluster:
+    log_path = _log_path(settings.home)
     log_path.parent.mkdir(mode=0o700, exist_ok=True)
-    free_ports = ports.choose_free(ray_head.NUM_FREE_PORTS)
-    head = ray_head.head_command(settings, runtime, free_ports, os.cpu_count() or 1)
     parent = os.getpid() if ends_with_us else 0
-    with log_path.open("wb") as log:
+    with _open_private(log_path) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cluster.supervisor", str(shutdown.HEAD_GRACE_S), str(parent), "--", *head],
-            env=ray_head.head_environment(settings, inherited_environment(), free_ports),
+            [sys.executable, "-m", "deploy.cluster.supervisor", str(parent)],
+            env=environment_for_child(settings),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # a Ctrl-C in the terminal must reach us only, not Ray
+            start_new_session=True,  # a Ctrl-C in the terminal must reach us only
         )
     cluster = Cluster(
         pid=process.pid,
@@ -121,57 +110,47 @@ def _start_head(settings: Settings, clock: Clock, ends_with_us: bool) -> Cluster
         dashboard_url=f"http://{ray_head.HOST}:{settings.dashboard_port}",
         gateway_url=gateway_url(settings),
         gateways=settings.gateways,
-        runtime=str(runtime),
+        runtime=str(runtime_dir(settings.home)),
         started_at_s=clock.wall_s(),
         allow_faults=settings.allow_faults,
+        step=HEAD_STEP,
     )
     cluster_file.write_cluster(settings.home, cluster)
-    # Ray writes this file when all processes of its head run.
-    is_ready = ray_head.temp_dir(runtime) / "ray_current_cluster"
-    wait_until(lambda: is_ready.exists() or not cluster.is_alive, HEAD_DEADLINE_S)
-    if not (is_ready.exists() and cluster.is_alive):
-        raise ClusterError(f"Ray's head did not start: {_last_error(log_path)}", remedy=f"see {log_path}")
     return cluster
 
 
-def _last_error(log_path: Path) -> str:
-    lines = [line.strip() for line in log_path.read_text(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines[-LOG_TAIL_LINES:] if "Error" in line or "error" in line]
-    return (errors or lines or ["it said nothing"])[-1][:300]
+def _follow_start(home: Path, cluster: Cluster, progress: Progress, clock: Clock) -> Cluster:
+    """Shows the steps of the start; returns when the cluster serves. The supervisor decides when to give up.
+
+    Raises:
+        ClusterError: it gave up, or ended.
+    """
+    while cluster.phase != cluster_file.UP:
+        with step(progress, clock, cluster.step) as current:
+            before, cluster = cluster, _next_state(home, cluster)
+            current.detail = cluster.gateway_url if cluster.phase == cluster_file.UP else ""
+        if cluster.message != before.message:
+            progress.notice(f"{cluster.message}; trying again")
+    return cluster
 
 
-def _start_service(settings: Settings, cluster: Cluster, progress: Progress, clock: Clock) -> None:
-    join_embedded_cluster(settings.home)
-    with step(progress, clock, "Start Ray Serve"):
-        import ray
-        from ray import serve
+def _next_state(home: Path, cluster: Cluster) -> Cluster:
+    while True:
+        is_alive = cluster.is_alive  # asked first: a supervisor writes its reason before it ends
+        now = cluster_file.read_cluster(home)
+        if now is None or now.pid != cluster.pid or now.phase == cluster_file.STOPPING:
+            raise ClusterError("the cluster was stopped while it started")
+        if now.phase == cluster_file.FAILED or not is_alive:
+            reason = now.message or "the supervisor ended"
+            raise ClusterError(f"the cluster did not start: {reason}", remedy=f"see {_log_path(home)}")
+        if (now.step, now.phase, now.message) != (cluster.step, cluster.phase, cluster.message):
+            return now
+        time.sleep(_POLL_S)
 
-        for name in ("ray", "ray.serve", "serve"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        ray.init(
-            address=cluster.ray_address,
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            configure_logging=False,
-        )
-        serve.start(proxy_location="Disabled")
-    try:
-        with step(progress, clock, "Start the controller"):
-            from router.control.ray_controller import get_or_create_controller
 
-            get_or_create_controller(settings)
-        with step(progress, clock, "Start the gateways") as current:
-            from router.gateway.ray_gateway import deploy_gateways
+def _log_path(home: Path) -> Path:
+    return home / "logs" / "ray.log"
 
-            deploy_gateways(settings)
-            if not wait_until(
-                lambda: answers_ok(cluster.gateway_url, "/healthz") or not cluster.is_alive, GATEWAY_DEADLINE_S
-            ):
-                raise ClusterError(
-                    f"no gateway answers at {cluster.gateway_url}/healthz after {GATEWAY_DEADLINE_S:g} s",
-                    remedy=f"see {settings.home / 'logs'}",
-                )
-            current.detail = f"{settings.gateways} at {cluster.gateway_url}"
-    finally:
-        # The cluster does not need us: its actors are detached. A connected process would die with the head.
-        ray.shutdown()
+
+def _open_private(path: Path) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), "wb")

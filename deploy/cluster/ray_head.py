@@ -67,6 +67,10 @@ def head_environment(settings: Settings, inherited: Mapping[str, str], free_port
         # `deploy.cluster.ray_drain` has drained already. Ray would wait 30 s for a proxy that we do not run.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_SERVE_LOG_TO_STDERR": "0",
+        # Ray gives up on its own processes after 30 s, which a busy machine exceeds. The supervisor watches progress.
+        "RAY_gcs_server_port_wait_time_s": "300",
+        "RAY_agent_register_timeout_ms": "300000",
+        "RAY_worker_register_timeout_seconds": "300",
         # Ray's default of 15 lets any other process starve gateways and replicas. Trainers lower their own priority.
         "RAY_worker_niceness": "0",
         "PYTHONUNBUFFERED": "1",

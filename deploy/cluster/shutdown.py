@@ -13,8 +13,9 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.cluster import cluster_file, ray_head
+from deploy.cluster import cluster_file
 from deploy.cluster.cluster_file import Cluster
+from deploy.cluster.launch import move_logs, session_logs
 from deploy.cluster.processes import end, find_owned, wait_until
 from divisions.clock import Clock
 from divisions.errors import ClusterError, NotRunningError
@@ -22,7 +23,7 @@ from divisions.progress import Progress, step
 from divisions.settings import inherited_environment, ray_environment, runtime_dir
 
 DRAIN_DEADLINE_S = 25.0
-HEAD_GRACE_S = 10.0
+SUPERVISOR_GRACE_S = 20.0
 LEFTOVER_GRACE_S = 2.0
 
 
@@ -91,7 +92,7 @@ def kill(home: Path) -> None:
             cluster = cluster_file.read_cluster(home)
             if cluster is not None and cluster.is_alive:
                 os.kill(cluster.pid, signal.SIGTERM)
-                wait_until(lambda: not cluster.is_alive, HEAD_GRACE_S + 10.0)
+                wait_until(lambda: not cluster.is_alive, SUPERVISOR_GRACE_S)
                 end(lambda: find_owned(Path(cluster.runtime), cluster.pid), LEFTOVER_GRACE_S)
         clean_up(home)
 
@@ -100,18 +101,9 @@ def clean_up(home: Path) -> None:
     """Ends the processes that a cluster without a supervisor left behind; removes its sockets and its file."""
     runtime = runtime_dir(home)
     end(lambda: find_owned(runtime), LEFTOVER_GRACE_S)
-    _keep_logs(runtime, home)
+    move_logs(session_logs(runtime), home / "logs" / "ray")
     shutil.rmtree(runtime, ignore_errors=True)
     cluster_file.remove_cluster(home)
-
-
-def _keep_logs(runtime: Path, home: Path) -> None:
-    """Moves the logs of Ray's processes to ``<home>/logs/ray``, replacing those of the previous cluster."""
-    logs = ray_head.temp_dir(runtime) / "session_latest" / "logs"
-    if logs.is_dir():
-        target = home / "logs" / "ray"
-        shutil.rmtree(target, ignore_errors=True)
-        shutil.move(logs.resolve(), target)
 
 
 @contextlib.contextmanager

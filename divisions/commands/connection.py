@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from divisions.errors import ClusterError, NotRunningError
 from divisions.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from deploy.cluster.cluster_file import Cluster
     from divisions.sdk.client import Client
 
 
@@ -18,9 +23,55 @@ def gateway_url(settings: Settings) -> str:
     return cluster.gateway_url if cluster is not None else gateway_address.gateway_url(settings)
 
 
-def connect(url: str = "") -> Client:
-    """A client of the gateway at ``url``. The default is the home's gateway."""
+@contextlib.contextmanager
+def connect(url: str = "") -> Iterator[Client]:
+    """A client of the gateway at ``url``. The default is the home's gateway.
+
+    Raises:
+        NotRunningError: nothing answers there; says what the home's cluster does instead, if there is one.
+    """
     from divisions.sdk.client import Client
 
     settings = load_settings()
-    return Client(url or gateway_url(settings), home=settings.home)
+    with Client(url or gateway_url(settings), home=settings.home) as client:
+        try:
+            yield client
+        except NotRunningError as error:
+            raise (error if url else _explained(settings, error)) from None
+
+
+def _explained(settings: Settings, error: NotRunningError) -> ClusterError:
+    """The reason why nothing answers, from ``cluster.json``."""
+    from deploy.cluster import cluster_file
+
+    cluster = cluster_file.read_cluster(settings.home)
+    if cluster is None:
+        return error
+    reason = f": {cluster.message}" if cluster.message else ""
+    if not cluster.is_alive:
+        return NotRunningError(
+            f"the cluster of {settings.home} has ended{reason}", remedy="start it again with `divisions up`"
+        )
+    if cluster.phase == cluster_file.UP:
+        return error
+    return NotRunningError(
+        f"the cluster of {settings.home} is {cluster.phase}{reason}", remedy=_REMEDIES.get(cluster.phase, "")
+    )
+
+
+_REMEDIES = {
+    "starting": "try again shortly",
+    "restarting": "try again shortly",
+    "stopping": "wait for `divisions down`",
+}
+
+
+def warn_of_restarts() -> None:
+    """Says on standard error that the home's cluster has crashed and was started again, and why."""
+    from deploy.cluster import cluster_file
+
+    with contextlib.suppress(ClusterError):
+        cluster: Cluster | None = cluster_file.read_cluster(load_settings().home)
+        if cluster is not None and cluster.restarts:
+            times = "once" if cluster.restarts == 1 else f"{cluster.restarts} times"
+            print(f"note: the cluster crashed and was restarted {times}, at last: {cluster.message}", file=sys.stderr)

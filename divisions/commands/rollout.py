@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
 EXIT_ROLLED_BACK = 1
+WATCH_PATIENCE = 60
+"""Failed requests in a row, one a second: a cluster that crashed serves again within this time."""
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -121,7 +123,7 @@ def watch_to_end(name: str, output: Format) -> int:
     clock = SystemClock()
     last, line = None, ""
     with connect() as client:
-        for last in client.rollout(_find(client, name).endpoint).watch():
+        for last in client.rollout(_find(client, name).endpoint).watch(patience=WATCH_PATIENCE):
             if output is Format.JSON:
                 print_json_line(last)
             elif is_terminal():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from divisions.commands.connection import connect
+from divisions.commands.connection import connect, warn_of_restarts
 from divisions.commands.output import Format, Output, age, percent, print_json, print_json_line, redraw, table
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def status(
             else:
                 print(render_status(answer))
             if not watch:
+                warn_of_restarts()
                 return
             time.sleep(WATCH_S)
 

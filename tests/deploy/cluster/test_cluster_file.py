@@ -1,10 +1,18 @@
 import os
+import stat
 
 import msgspec
 import pytest
 
 from deploy.cluster import cluster_file
-from deploy.cluster.cluster_file import Cluster, read_cluster, remove_cluster, require_down, write_cluster
+from deploy.cluster.cluster_file import (
+    Cluster,
+    change_cluster,
+    read_cluster,
+    remove_cluster,
+    require_down,
+    write_cluster,
+)
 from deploy.cluster.processes import start_ticks
 from divisions.errors import AlreadyRunningError, ClusterError
 
@@ -26,7 +34,19 @@ REUSED_PID = msgspec.structs.replace(HERE, start_ticks=HERE.start_ticks + 1)
 def test_a_written_file_reads_back(tmp_path):
     write_cluster(tmp_path, HERE)
     assert read_cluster(tmp_path) == HERE
-    assert [path.name for path in tmp_path.iterdir()] == ["cluster.json"]
+    assert {path.name for path in tmp_path.iterdir()} == {"cluster.json", "cluster.lock"}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+
+
+def test_changes_are_those_of_one_cluster_and_end_when_it_is_to_stop(tmp_path):
+    assert change_cluster(tmp_path, HERE.pid, step="any") is None
+    write_cluster(tmp_path, HERE)
+    changed = change_cluster(tmp_path, HERE.pid, phase=cluster_file.RESTARTING, restarts=1)
+    assert changed == read_cluster(tmp_path) == msgspec.structs.replace(HERE, phase="restarting", restarts=1)
+    assert change_cluster(tmp_path, HERE.pid + 1, phase=cluster_file.UP) is None
+    write_cluster(tmp_path, msgspec.structs.replace(HERE, phase=cluster_file.STOPPING))
+    assert change_cluster(tmp_path, HERE.pid, phase=cluster_file.UP) is None
+    assert read_cluster(tmp_path).phase == cluster_file.STOPPING
 
 
 def test_without_a_file_no_cluster_is_up(tmp_path):

@@ -1,5 +1,6 @@
-"""The supervisor with real processes: whichever process ends, none below it is left."""
+"""The supervisor with real processes: it starts a crashed cluster again, within limits, and never leaves one behind."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,77 +9,263 @@ from pathlib import Path
 
 import pytest
 
+from deploy.cluster import cluster_file
+from deploy.cluster.cluster_file import Cluster, change_cluster, read_cluster, write_cluster
 from deploy.cluster.processes import is_alive, start_ticks, wait_until
 
-# Like `ray start`: starts a worker in its own session that ignores SIGTERM, and prints its pid.
+PATIENCE_S = 30.0
+# Like `ray start`: starts a worker that ignores SIGTERM and a process that must live, each in a session; then is ready.
 HEAD = """
 import signal, subprocess, sys, time
+from pathlib import Path
 deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-worker = subprocess.Popen([sys.executable, "-c", deaf], start_new_session=True, stdout=subprocess.PIPE)
-worker.stdout.readline()
-print(worker.pid, flush=True)
-time.sleep(float(sys.argv[1]))
-sys.exit(3)
+vital = "import time; open('/proc/self/comm', 'w').write('vital'); print(1, flush=True); time.sleep(60)"
+pids = []
+for code in (deaf, vital):
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+    process.stdout.readline()
+    pids.append(process.pid)
+folder = Path(sys.argv[1])
+(folder / "pids").write_text(" ".join(map(str, pids)))
+(folder / "runtime" / "ready").touch()
+time.sleep(60)
 """
+SUPERVISOR = """
+import json, os, sys
+from pathlib import Path
+from deploy.cluster.descendants import adopt_orphans, end_with_parent
+from deploy.cluster.launch import Command, Launch
+from deploy.cluster.patience import StartLimits
+from deploy.cluster.restarts import RestartPolicy
+from deploy.cluster.supervisor import Limits, Supervisor
+home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
+def commands():
+    return tuple(Command([sys.executable, "-c", options[name], str(home)], os.environ) for name in ("head", "service"))
+run = home / "runtime"
+launch = Launch(commands, run, run / "ready", home / "log", run / "logs", home / "kept", frozenset({"vital"}))
+adopt_orphans()
+if options["ends_with_parent"]:
+    end_with_parent()
+policy = RestartPolicy(most=options["most"], pause_s=options["pause_s"])
+limits = Limits(policy, StartLimits(options["quiet_s"]), grace_s=0.2)
+sys.exit(Supervisor(home, launch, limits).run())
+"""
+OPTIONS = {
+    "head": HEAD,
+    "service": "pass",
+    "most": 5,
+    "pause_s": 0.0,
+    "quiet_s": 30.0,
+    "ends_with_parent": False,
+}
 # Like `divisions up --foreground`: starts a supervisor, and prints its pid.
 PARENT = """
-import os, subprocess, sys, time
-head = [sys.executable, "-c", sys.argv[1], "60"]
-command = [sys.executable, "-m", "deploy.cluster.supervisor", "0.2", str(os.getpid()), "--", *head]
-supervisor = subprocess.Popen(command, start_new_session=True, stdout=sys.stdout)
+import subprocess, sys, time
+supervisor = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], start_new_session=True)
 print(supervisor.pid, flush=True)
 time.sleep(60)
 """
 
 
-@pytest.fixture
-def started():
-    processes = []
+class Supervised:
+    """A supervisor in a home of its own, and its fake cluster."""
 
-    def start(*arguments):
-        process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+    def __init__(self, home: Path, **options: object) -> None:
+        self.home = home
+        arguments = [SUPERVISOR, str(home), json.dumps(OPTIONS | options)]
+        self.parent: subprocess.Popen[str] | None = None
+        with (home / "log").open("wb") as log:
+            started = {"cwd": Path(__file__).parents[3], "stderr": log, "text": True}
+            if options.get("ends_with_parent"):
+                self.parent = subprocess.Popen(
+                    [sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE, **started
+                )
+                self.pid = int(self.parent.stdout.readline())
+            else:
+                self.process = subprocess.Popen([sys.executable, "-c", *arguments], stdout=log, **started)
+                self.pid = self.process.pid
+        write_cluster(
+            home,
+            Cluster(self.pid, start_ticks(self.pid), "starting", "", "", "http://127.0.0.1:1", 1, str(home), 0.0),
         )
-        processes.append(process)
-        return process
+
+    @property
+    def cluster(self) -> Cluster:
+        return read_cluster(self.home)
+
+    def wait_for(self, phase: str, restarts: int = 0) -> None:
+        def is_there() -> bool:
+            return (self.cluster.phase, self.cluster.restarts) == (phase, restarts)
+
+        assert wait_until(is_there, PATIENCE_S), (self.cluster, self.log)
+
+    def pids(self) -> list[int]:
+        """Of the worker that ignores SIGTERM, and of the process that must live."""
+        return [int(pid) for pid in (self.home / "pids").read_text().split()]
+
+    @property
+    def log(self) -> str:
+        return (self.home / "log").read_text()
+
+    def close(self) -> None:
+        for process in (self.parent, getattr(self, "process", None)):
+            if process is not None:
+                process.terminate()
+                process.wait(PATIENCE_S)
+                if process.stdout:
+                    process.stdout.close()
+
+
+@pytest.fixture
+def supervise(tmp_path):
+    all_of_them = []
+
+    def start(**options):
+        all_of_them.append(Supervised(tmp_path, **options))
+        return all_of_them[-1]
 
     yield start
-    for process in processes:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    for supervised in all_of_them:
+        supervised.close()
 
 
-def alive(pid):
-    ticks = start_ticks(pid)
-    return lambda: is_alive(pid, ticks)
+def watched(pids):
+    """Whether one of the processes that have these pids now is alive."""
+    identities = [(pid, start_ticks(pid)) for pid in pids]
+    return lambda: any(is_alive(*identity) for identity in identities)
 
 
-def supervise(started, *, head_lives_s=60):
-    return started("-m", "deploy.cluster.supervisor", "0.2", "0", "--", sys.executable, "-c", HEAD, str(head_lives_s))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_stopped_supervisor_leaves_no_process(supervise, number):
+    supervised = supervise()
+    supervised.wait_for(cluster_file.UP)
+    some_live = watched(supervised.pids())
+    assert some_live()
+    supervised.process.send_signal(number)
+    assert supervised.process.wait(PATIENCE_S) == 0
+    assert not some_live()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_supervisor_leaves_no_process(started, number):
-    supervisor = supervise(started)
-    worker_is_alive = alive(int(supervisor.stdout.readline()))
-    supervisor.send_signal(number)
-    assert supervisor.wait(20) == 0
-    assert not worker_is_alive()
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_when_a_vital_process_dies_everything_is_killed_and_started_again(supervise, number):
+    supervised = supervise()
+    supervised.wait_for(cluster_file.UP)
+    first = supervised.pids()
+    some_live = watched(first)
+    logs = supervised.home / "runtime" / "logs"
+    logs.mkdir()
+    (logs / "raylet.out").write_text("last words")
+    os.kill(first[1], number)
+    supervised.wait_for(cluster_file.UP, restarts=1)
+    assert not some_live()
+    assert watched(supervised.pids())()
+    assert supervised.cluster.message == f"vital (pid {first[1]}) ended"
+    assert supervised.cluster.is_alive
+    assert (supervised.home / "kept" / "raylet.out").read_text() == "last words"
 
 
-def test_when_the_head_ends_its_orphans_are_killed(started):
-    supervisor = supervise(started, head_lives_s=0.2)
-    worker_is_alive = alive(int(supervisor.stdout.readline()))
-    assert supervisor.wait(20) == 1
-    assert not worker_is_alive()
-    assert "status 3" in supervisor.stdout.read()
+def test_when_the_head_ends_everything_is_started_again(supervise):
+    failing_once = HEAD.replace(
+        "time.sleep(60)\n",
+        "mark = folder / 'once'\nif mark.exists(): time.sleep(60)\nmark.touch()\ntime.sleep(1)\nsys.exit(3)\n",
+    )
+    supervised = supervise(head=failing_once)
+    supervised.wait_for(cluster_file.UP, restarts=1)
+    assert supervised.cluster.message == "it ended with status 3"
 
 
-def test_when_the_parent_is_killed_the_whole_cluster_ends(started):
-    parent = started("-c", PARENT, HEAD)
-    pids = [int(parent.stdout.readline()) for _ in range(2)]
-    checks = [alive(pid) for pid in pids]
-    assert all(check() for check in checks)
-    os.kill(parent.pid, signal.SIGKILL)
-    assert wait_until(lambda: not any(check() for check in checks), 20.0)
+def test_after_too_many_crashes_it_gives_up_and_says_why(supervise):
+    supervised = supervise(most=1)
+    supervised.wait_for(cluster_file.UP)
+    os.kill(supervised.pids()[1], signal.SIGKILL)
+    supervised.wait_for(cluster_file.UP, restarts=1)
+    pids = supervised.pids()
+    some_live = watched(pids)
+    os.kill(pids[1], signal.SIGKILL)
+    assert supervised.process.wait(PATIENCE_S) == 1
+    assert not some_live()
+    assert supervised.cluster.phase == cluster_file.FAILED
+    assert supervised.cluster.message == (
+        f"it crashed more than 1 times in 10 minutes, at last: vital (pid {pids[1]}) ended"
+    )
+
+
+def test_a_failed_restart_is_repeated(supervise):
+    failing_once = (
+        "import sys; from pathlib import Path; starts = Path(sys.argv[1]) / 'starts'; "
+        "starts.write_text((starts.read_text() if starts.exists() else '') + '.'); "
+        "sys.exit('error: the journal is locked' if len(starts.read_text()) == 2 else 0)"
+    )
+    supervised = supervise(service=failing_once)
+    supervised.wait_for(cluster_file.UP)
+    os.kill(supervised.pids()[1], signal.SIGKILL)
+    supervised.wait_for(cluster_file.UP, restarts=2)
+    assert supervised.cluster.message.endswith("the journal is locked")
+
+
+def test_a_first_start_that_fails_is_not_repeated_and_its_cause_is_kept(supervise):
+    supervised = supervise(service="import sys; sys.exit('error: the journal is damaged')")
+    assert supervised.process.wait(PATIENCE_S) == 1
+    assert supervised.cluster.phase == cluster_file.FAILED
+    assert supervised.cluster.message == "Start Ray: the journal is damaged"
+    assert supervised.log.count("the cluster crashed") == 1
+
+
+def test_a_first_start_is_repeated_when_ray_ran_out_of_its_own_time(supervise):
+    slow = "import sys; sys.exit('Exception: The current node timed out during startup. This could happen because')"
+    supervised = supervise(head=slow)
+    assert supervised.process.wait(PATIENCE_S) == 1
+    assert supervised.log.count("the cluster crashed") == 3
+
+
+def test_a_start_without_progress_is_given_up_with_the_last_line_of_the_log(supervise):
+    hanging = "import time; print('waiting for the moon', flush=True); time.sleep(60)"
+    supervised = supervise(service=hanging, quiet_s=0.5)
+    assert supervised.process.wait(PATIENCE_S) == 1
+    assert "made no progress" in supervised.cluster.message
+    assert "waiting for the moon" in supervised.cluster.message
+
+
+def test_a_start_that_makes_progress_may_take_longer(supervise):
+    slow = "import time\nfor _ in range(20): print('one more step', flush=True); time.sleep(0.1)"
+    supervise(service=slow, quiet_s=1.0).wait_for(cluster_file.UP)
+
+
+def test_it_ends_in_the_pause_before_a_restart(supervise):
+    supervised = supervise(pause_s=3600.0, service="import sys; sys.exit(0)")
+    supervised.wait_for(cluster_file.UP)
+    os.kill(supervised.pids()[1], signal.SIGKILL)
+    supervised.wait_for(cluster_file.UP, restarts=1)
+    os.kill(supervised.pids()[1], signal.SIGKILL)
+    supervised.wait_for(cluster_file.RESTARTING, restarts=2)
+    supervised.process.send_signal(signal.SIGTERM)
+    assert supervised.process.wait(PATIENCE_S) == 0
+
+
+def test_a_cluster_that_is_to_stop_is_not_started_again(supervise):
+    supervised = supervise()
+    supervised.wait_for(cluster_file.UP)
+    change_cluster(supervised.home, supervised.pid, phase=cluster_file.STOPPING)
+    pids = supervised.pids()
+    some_live = watched(pids)
+    os.kill(pids[1], signal.SIGKILL)
+    assert supervised.process.wait(PATIENCE_S) == 0
+    assert not some_live()
+    assert supervised.cluster.phase == cluster_file.STOPPING
+
+
+def test_when_the_parent_is_killed_the_whole_cluster_ends(supervise):
+    supervised = supervise(ends_with_parent=True)
+    supervised.wait_for(cluster_file.UP)
+    some_live = watched([supervised.pid, *supervised.pids()])
+    assert some_live()
+    supervised.parent.kill()
+    assert wait_until(lambda: not some_live(), PATIENCE_S)
+
+
+def test_a_supervisor_without_its_file_ends(tmp_path, supervise):
+    supervised = supervise()
+    supervised.wait_for(cluster_file.UP)
+    (tmp_path / "cluster.json").unlink()
+    os.kill(supervised.pids()[1], signal.SIGKILL)
+    assert supervised.process.wait(PATIENCE_S) == 0

@@ -1,0 +1,82 @@
+"""What the supervisor starts: commands and places, as plain values."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.cluster import ports, ray_head
+from deploy.cluster.secret_files import create_private_folder
+from divisions.settings import Settings, inherited_environment, runtime_dir
+
+HEAD_STEP = "Start Ray"
+VITAL = frozenset({"gcs_server", "raylet"})
+"""Processes of the head without which a cluster cannot recover."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """``commands`` gives the head's command and the service's; each call picks new free ports.
+
+    ``ready`` is the file that the head writes when all its processes run. ``log`` gets the output of all commands,
+    ``session_logs`` is the folder of the logs of Ray's processes, ``kept_logs`` the place to keep those of a crashed
+    cluster.
+    """
+
+    commands: Callable[[], tuple[Command, Command]]
+    runtime: Path
+    ready: Path
+    log: Path
+    session_logs: Path
+    kept_logs: Path
+    vital: frozenset[str] = VITAL
+
+    def prepare(self) -> None:
+        """Creates the runtime folder, empty. The logs of a cluster that crashed there are kept."""
+        move_logs(self.session_logs, self.kept_logs)
+        shutil.rmtree(self.runtime, ignore_errors=True)
+        create_private_folder(self.runtime)
+
+
+def move_logs(session_logs: Path, target: Path) -> None:
+    """Moves the logs of Ray's processes, if there are any, replacing earlier ones."""
+    if session_logs.is_dir():
+        shutil.rmtree(target, ignore_errors=True)
+        with contextlib.suppress(OSError):  # a full disk must not prevent a restart or a clean-up
+            shutil.move(session_logs.resolve(), target)
+
+
+def session_logs(runtime: Path) -> Path:
+    return ray_head.temp_dir(runtime) / "session_latest" / "logs"
+
+
+def ray_launch(settings: Settings) -> Launch:
+    """The real cluster of ``settings``."""
+    runtime = runtime_dir(settings.home)
+
+    def commands() -> tuple[Command, Command]:
+        free_ports = ports.choose_free(ray_head.NUM_FREE_PORTS)
+        environment = ray_head.head_environment(settings, inherited_environment(), free_ports)
+        head = ray_head.head_command(settings, runtime, free_ports, os.cpu_count() or 1)
+        service = [sys.executable, "-m", "deploy.cluster.service", str(os.getpid())]
+        return Command(head, environment), Command(service, environment)
+
+    return Launch(
+        commands=commands,
+        runtime=runtime,
+        ready=ray_head.temp_dir(runtime) / "ray_current_cluster",  # Ray writes it when its head is complete
+        log=settings.home / "logs" / "ray.log",
+        session_logs=session_logs(runtime),
+        kept_logs=settings.home / "logs" / "ray-crashed",
+    )

@@ -1,0 +1,70 @@
+"""Starts what serves on a Ray cluster that runs: Ray Serve, the controller, the gateways; then ends.
+
+    python -m deploy.cluster.service SUPERVISOR_PID
+
+A process of its own, so that the supervisor needs no Ray, and can end a start that hangs. Its actors are detached and
+live on. Its steps appear in ``cluster.json``. When a step fails, the last line of its output names the cause.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+
+from deploy.cluster import cluster_file
+from deploy.cluster.gateway_address import answers_ok, gateway_url
+from divisions.errors import DivisionsError
+from divisions.settings import Settings, join_embedded_cluster, load_settings
+
+NAMESPACE = "divisions"
+SERVE_STEP, CONTROLLER_STEP, GATEWAYS_STEP = "Start Ray Serve", "Start the controller", "Start the gateways"
+_POLL_S = 0.1
+
+
+def main(arguments: Sequence[str]) -> int:
+    try:
+        start_service(load_settings(), int(arguments[0]))
+    except DivisionsError as error:
+        print(f"error: {' '.join(str(error).split())}", flush=True)
+        return 1
+    return 0
+
+
+def start_service(settings: Settings, supervisor: int) -> None:
+    """Returns when a gateway answers. The supervisor ends this process when it makes no progress.
+
+    Raises:
+        DivisionsError: a step failed.
+    """
+
+    def begin(step: str) -> None:
+        cluster_file.change_cluster(settings.home, supervisor, step=step)
+
+    begin(SERVE_STEP)
+    join_embedded_cluster(settings.home)
+    import ray
+    from ray import serve
+
+    for name in ("ray", "ray.serve", "serve"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    address = f"127.0.0.1:{settings.gcs_port}"
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    serve.start(proxy_location="Disabled")
+    begin(CONTROLLER_STEP)
+    from router.control.ray_controller import get_or_create_controller
+
+    get_or_create_controller(settings)
+    begin(GATEWAYS_STEP)
+    from router.gateway.ray_gateway import deploy_gateways
+
+    deploy_gateways(settings)
+    url = gateway_url(settings)
+    while not answers_ok(url, "/healthz"):
+        time.sleep(_POLL_S)
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""Homes with ports of their own, for tests of the command line on a real cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+
+from deploy.cluster.cluster_file import Cluster, read_cluster
+from deploy.cluster.ports import choose_free
+from deploy.cluster.processes import find_owned
+from divisions.settings import runtime_dir
+
+ROOT = Path(__file__).parents[2]
+DIVISIONS = [sys.executable, "-m", "divisions.cli"]
+PIPELINE = """
+pipeline: "customer-churn-v3"
+stages:
+  data_prep:
+    input: "s3://raw-events/partition=${today}"
+  training:
+    hyperparams:
+      "epochs": 8
+  validation:
+    metric_threshold: "auc > 0.6"
+  deployment:
+    strategy: "canary: 20% → 50% → 100%"
+    endpoint: "/api/v2/predict/churn"
+"""
+"""A pipeline that trains in seconds."""
+
+
+class Home:
+    """A home with ports of its own, and a command line for it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        port, dashboard, gcs = choose_free(3)
+        kept = {name: text for name, text in os.environ.items() if not name.startswith(("DIVISIONS_", "RAY_"))}
+        self.environment = {
+            **kept,
+            "DIVISIONS_HOME": str(folder),
+            "DIVISIONS_PORT": str(port),
+            "DIVISIONS_DASHBOARD_PORT": str(dashboard),
+            "DIVISIONS_GCS_PORT": str(gcs),
+        }
+        self.url = f"http://127.0.0.1:{port}"
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*DIVISIONS, *arguments],
+            env=self.environment | environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*DIVISIONS, *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def cluster(self) -> Cluster | None:
+        return read_cluster(self.path)
+
+    def processes(self, session: int = 0) -> list[int]:
+        return find_owned(runtime_dir(self.path), session)
+
+
+def answer(url: str, body: object = None, headers: Iterable[tuple[str, str]] = ()) -> tuple[int, bytes]:
+    request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), dict(headers))
+    try:
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
