@@ -60,6 +60,8 @@ class Settings:
     """Largest request body that a gateway accepts."""
     request_timeout_ms: int = 1_000
     """Deadline of a predict request that names none, and the longest that a request may name."""
+    idle_timeout_s: int = 75
+    """How long a gateway keeps a connection without a request. A load balancer in front must give up earlier."""
     ray_address: str = ""
     """Address of the Ray cluster to use when no cluster of this home is up; read from ``RAY_ADDRESS``, which Ray
     sets inside its jobs."""
@@ -80,6 +82,7 @@ _INTEGERS = {  # the least and the greatest value of each
     "gcs_port": _PORTS,
     "max_body_bytes": (1, 1 << 30),
     "request_timeout_ms": (1, 600_000),
+    "idle_timeout_s": (1, 86_400),
 }
 _BOOLEANS = {"allow_faults", "compiled"}
 _LISTS = {"allow_buckets", "allowed_hosts"}

@@ -16,7 +16,8 @@ from divisions import wire
 from divisions.control import FULL_BP, EndpointRoute, Placement, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
-from router.http.connection import HttpConnection, HttpLimits, HttpServer
+from router.http.connection import HttpConnection, HttpServer
+from router.http.limits import HttpLimits
 from router.predict.dispatcher import Dispatcher
 from router.predict.predict_handler import PredictHandler
 

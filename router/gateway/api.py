@@ -1,12 +1,13 @@
-"""Everything on the gateway's port that is not the hot path: health, metrics and the control API.
+"""Everything on the gateway's port that is not on the hot path: health, metrics and the control API.
 
-Control routes need the cluster's bearer token; they are refused without one before anything else is looked at.
+Control routes need the cluster's bearer token. The token is checked before anything else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,18 +26,25 @@ from divisions.errors import DivisionsError, UnknownVersionError
 from router.gateway import rollout_metrics
 from router.gateway.control_body import require_object
 from router.gateway.event_stream import EventStream
+from router.gateway.probes import Probe
+from router.gateway.scrape import Scrape
 from router.gateway.status_feed import StatusFeed
 from router.http import problem, static_files
 from router.http.authentication import BearerAuthentication
+from router.http.methods import needs_post, options
 from router.oip import routes
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
 
 log = logging.getLogger(__name__)
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/metrics"})
+METRICS = "/metrics"
+SERVER = "*"
+"""The target of ``OPTIONS *``, which asks about the server and no resource (RFC 9110, 9.3.7)."""
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, SERVER})
 SCRAPE_S = 1.0
-"""A scrape does not wait longer for a controller that is away."""
+"""How long a scrape waits for the controller."""
+_GENERATION = re.compile("[0-9]{1,18}")
 COMMANDS = ("pause", "resume", "promote", "abort", "rollback")
 
 
@@ -56,27 +64,35 @@ class ControlApi:
         self._link = link
         self._token = token.encode()
         self._metrics = metrics
+        self._scrape = Scrape(self._document, clock.monotonic_s)
         self._gateway_id = gateway_id
         self._clock = clock
         self._page = static_files.read_page()
         self.feed = StatusFeed(self._read_status)
 
+    def checks(self) -> dict[str, Callable[[], Response]]:
+        """The health checks by path."""
+        return {"/healthz": _alive, "/readyz": self._readiness}
+
     def application(self, further: Sequence[Route] = ()) -> Starlette:
-        """Our routes, and ``further`` ones; `_is_open` decides which of all of them need no token."""
+        """The routes here and ``further`` ones. `_is_open` decides which of them need no token."""
         rollouts = "/api/v2/rollouts"
         routes = [
             Route("/", self._index),
             Route(static_files.PREFIX + "{name:path}", self._page_file),
-            Route("/healthz", self._health),
-            Route("/readyz", self._ready),
-            Route("/metrics", self._scrape),
+            *[Route(path, Probe(check).route) for path, check in self.checks().items()],
+            Route(METRICS, self._read_metrics),
             Route("/api/v2/status", self._status),
             Route("/api/v2/events", EventStream(self.feed, self._clock.monotonic_s), methods=["GET"]),
             Route(rollouts, self._list_rollouts, methods=["GET"]),
             Route(rollouts, self._start_rollout, methods=["POST"]),
             Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
             Route(rollouts + "/{endpoint}/{command}", self._command, methods=["POST"]),
-            Route("/api/v2/predict/{endpoint}", self._predict_needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
+            Route(
+                "/api/v2/predict/{endpoint}",
+                self._predict_needs_post,
+                methods=["GET", "PUT", "DELETE", "PATCH", "OPTIONS"],
+            ),
             *further,
         ]
         return Starlette(
@@ -86,7 +102,7 @@ class ControlApi:
         )
 
     async def _index(self, request: Request) -> Response:
-        """For browsers the page, for everybody else what is served, as JSON."""
+        """The page for browsers; for others the endpoints as JSON."""
         wants_page = static_files.prefers_html(request.headers.get("accept", ""))
         response = self._page[static_files.INDEX].reply(request) if wants_page else self._endpoints()
         response.headers["vary"] = "Accept"
@@ -111,21 +127,20 @@ class ControlApi:
         }
         return _json(msgspec.json.encode({"divisions": __version__, "endpoints": endpoints}))
 
-    async def _health(self, request: Request) -> Response:
-        return Response("ok\n", media_type="text/plain")
-
-    async def _ready(self, request: Request) -> Response:
+    def _readiness(self) -> Response:
         if self._dispatcher.is_ready:
             return Response("ready\n", media_type="text/plain")
         reason = "a version has no warm replica" if self._dispatcher.endpoints else "nothing is deployed yet"
         return _problem(503, reason)
 
-    async def _scrape(self, request: Request) -> Response:
-        body = self._metrics() + await self._rollout_metrics()
-        return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
+    async def _read_metrics(self, request: Request) -> Response:
+        return Response(await self._scrape.read(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    async def _document(self) -> bytes:
+        return self._metrics() + await self._rollout_metrics()
 
     async def _rollout_metrics(self) -> bytes:
-        """The controller's; none while it is away, which a metric of our own tells."""
+        """The controller's metrics; empty while it is away. One of the gateway's metrics tells that it is away."""
         try:
             status = await asyncio.wait_for(self._link.status(), SCRAPE_S)
             return rollout_metrics.render(msgspec.json.decode(status, type=ControllerStatus))
@@ -137,7 +152,7 @@ class ControlApi:
         return _json(msgspec.json.encode(await self._read_status()))
 
     async def _read_status(self) -> dict[str, Any]:
-        """The controller's status and, as ``gateway``, our own; ``now_s`` is what its times are to be compared with."""
+        """The controller's status, with the gateway's own as ``gateway``. Compare its times with ``now_s``."""
         status: dict[str, Any] = msgspec.json.decode(await self._link.status())
         status["gateway"] = {
             "id": self._gateway_id,
@@ -174,19 +189,21 @@ class ControlApi:
         command = {"endpoint": request.path_params["endpoint"], "command": name, "to": arguments.get("to")}
         match = request.headers.get("if-match", "").strip('" ')
         if match:
-            if not match.isdigit():
+            if not _GENERATION.fullmatch(match):
                 return _problem(400, "If-Match must be a rollout's generation")
             command["generation"] = int(match)
         return _json(await self._link.command(msgspec.json.encode(command)))
 
     async def _predict_needs_post(self, request: Request) -> Response:
-        response = _problem(405, "predict needs POST")
-        response.headers["allow"] = "POST"
-        return response
+        return needs_post(request, "predict")
 
 
 def _is_open(path: str) -> bool:
     return path in OPEN_PATHS or path.startswith(("/api/v2/predict/", static_files.PREFIX)) or routes.is_open(path)
+
+
+def _alive() -> Response:
+    return Response("ok\n", media_type="text/plain")
 
 
 def _json(data: bytes, status: int = 200) -> Response:
@@ -199,6 +216,8 @@ def _problem(status: int, detail: str, code: str = "") -> Response:
 
 async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if request.method == "OPTIONS" and (error.status_code == 405 or request.scope["path"] == SERVER):
+        return options((error.headers or {}).get("Allow", "GET, HEAD, POST"))
     response = _problem(error.status_code, str(error.detail))
     for name, value in (error.headers or {}).items():
         response.headers[name] = value

@@ -1,13 +1,15 @@
-"""Bodies of control requests: JSON objects that cannot be read in two ways.
+"""Bodies of control requests: JSON objects that can be read in one way only.
 
-Predict takes the last of duplicate keys, as most JSON readers do. That is not safe for a command: a proxy or a policy
-that checks it on its way may read the first.
+Predict takes the last of duplicate keys, as most JSON readers do. A command is stricter: a proxy or a policy that
+checked it on its way here might have read the first.
 """
 
 from __future__ import annotations
 
 import json
 from typing import NoReturn
+
+import msgspec
 
 from divisions.errors import MalformedRequestError
 
@@ -16,11 +18,12 @@ def require_object(body: bytes) -> dict[str, object]:
     """The object that ``body`` holds; an empty body is an empty object.
 
     Raises:
-        MalformedRequestError: it is not JSON, not an object, or names a key twice at any depth.
+        MalformedRequestError: it is not JSON in UTF-8, not an object, or names a key twice at any depth.
     """
     if not body:
         return {}
     try:
+        msgspec.json.decode(body)  # Python's own reader lets half of a surrogate pair pass, which UTF-8 cannot hold.
         document = json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise MalformedRequestError(

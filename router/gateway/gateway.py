@@ -17,16 +17,20 @@ from typing import cast
 from divisions.bundle import read_reference
 from divisions.clock import Clock
 from divisions.control import RoutingTable, VersionSpec
-from divisions.errors import DivisionsError
+from divisions.errors import DivisionsError, SettingsError
 from divisions.online_store import OnlineStoreReader
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.evidence.drift import InputBins, parse_bins
 from router.gateway import telemetry
-from router.gateway.api import ControlApi
+from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
+from router.gateway.probes import Probe
 from router.http.asgi import AsgiHandler
-from router.http.connection import HttpLimits, HttpServer
+from router.http.connection import HttpServer
+from router.http.hosts import canonical
+from router.http.limits import HttpLimits
+from router.http.request import Handler
 from router.oip.infer import InferHandler
 from router.oip.models import Directory
 from router.oip.routes import OipApi
@@ -111,9 +115,18 @@ class Gateway:
             clock,
         )
         self._feed = api.feed
-        self._asgi = AsgiHandler(api.application(OipApi(directory).routes()))
-        limits = HttpLimits(max_body_bytes=settings.max_body_bytes, allowed_hosts=allowed_hosts(settings))
-        self._http = HttpServer(HotRoutes(self._predict, infer, self._asgi), limits, self._now_s)
+        oip = OipApi(directory)
+        probes: dict[bytes, Handler] = {
+            path.encode(): Probe(check) for path, check in (api.checks() | oip.checks()).items()
+        }
+        self._asgi = AsgiHandler(api.application(oip.routes()))
+        limits = HttpLimits(
+            max_body_bytes=settings.max_body_bytes,
+            idle_s=settings.idle_timeout_s,
+            allowed_hosts=allowed_hosts(settings),
+            any_host_targets=frozenset({*probes, METRICS.encode()}),
+        )
+        self._http = HttpServer(HotRoutes(self._predict, infer, probes, self._asgi), limits, self._now_s)
 
     async def start(self) -> int:
         """Begins to follow the controller, and listens; returns the port.
@@ -236,5 +249,15 @@ def allowed_hosts(settings: Settings) -> frozenset[bytes]:
     """Host names that are answered; empty for any. The default: loopback names, the bound address, this host's name."""
     if "*" in settings.allowed_hosts:
         return frozenset()
-    names = settings.allowed_hosts or ("127.0.0.1", "localhost", "[::1]", settings.host, socket.gethostname())
-    return frozenset(name.lower().encode() for name in names)
+    if settings.allowed_hosts:
+        named = {text: canonical(text.encode()) for text in settings.allowed_hosts}
+        for text, host in named.items():
+            if not host:
+                raise SettingsError(
+                    f"DIVISIONS_ALLOWED_HOSTS: {text[:80]!r} is no host name or address",
+                    remedy="write names or addresses, separated by commas, such as gateway.example,[fd00::1]",
+                )
+    else:
+        usual = ("127.0.0.1", "localhost", "::1", settings.host, socket.gethostname())
+        named = {text: canonical(text.encode()) for text in usual}
+    return frozenset(host for host in named.values() if host)

@@ -1,25 +1,26 @@
-"""Which requests go the short way, and which to the application."""
+"""Chooses a request's handler: one of the two hot paths, the probes, or the application."""
 
 from __future__ import annotations
 
-from router.http.exchange import Handler, Request
-from router.http.heads import Head
+from router.http.request import Handler, Head, Request
 from router.oip.infer import is_infer
 from router.predict.predict_handler import PREFIX
 
 
 class HotRoutes(Handler):
-    """Chooses among three handlers by a request's head, which remembers the choice.
+    """Chooses among four handlers by a request's head, which remembers the choice.
 
     Args:
         predict: of predict requests.
         infer: of the Open Inference Protocol's infer requests.
+        probes: of the health checks, by target.
         rest: of all others.
     """
 
-    def __init__(self, predict: Handler, infer: Handler, rest: Handler) -> None:
+    def __init__(self, predict: Handler, infer: Handler, probes: dict[bytes, Handler], rest: Handler) -> None:
         self._predict = predict
         self._infer = infer
+        self._probes = probes
         self._rest = rest
 
     def handle(self, request: Request) -> None:
@@ -31,4 +32,6 @@ class HotRoutes(Handler):
             return self._predict
         if head.method == b"POST" and is_infer(head.url):
             return self._infer
+        if head.method == b"GET":
+            return self._probes.get(head.url, self._rest)
         return self._rest

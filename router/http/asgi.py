@@ -1,7 +1,10 @@
-"""Hands complete requests to an ASGI application: everything that is not the hot path goes through here.
+"""Hands complete requests to an ASGI application: everything that is not on the hot path goes through here.
 
-Bodies are whole by the time they arrive (the connection caps them), so ``receive`` has one message to give and after
-that waits for the caller to leave. Replies stream, which server-sent events need.
+Such a request costs far more than one of the hot path, which must not wait for it. So one is begun in each turn of the
+event loop at most, `MAX_RUNNING` run at a time, and a connection has one at a time. Connections take turns.
+
+Bodies are whole by the time they arrive (the connection limits them). So ``receive`` has one message to give, and after
+that it waits for the caller to leave. Replies stream, which server-sent events need.
 """
 
 from __future__ import annotations
@@ -9,33 +12,62 @@ from __future__ import annotations
 import asyncio
 import logging
 import urllib.parse
+from collections import deque
 from typing import Any, Final
 
 from starlette.types import ASGIApp, Message
 
 from router.http.cancellation import Cancellable
-from router.http.exchange import STATUS_LINES, Exchange, Handler, Request
+from router.http.exchange import STATUS_LINES, Exchange
+from router.http.request import Handler, Request
 
 log = logging.getLogger(__name__)
 
 TURN_S: Final = 0.05
+MAX_RUNNING: Final = 32
+"""Requests that the application works on at a time. Replies that stream do not count: they mostly wait."""
 
 
 class AsgiHandler(Handler):
-    """Runs ``app`` for each request, in a task of its own."""
+    """Runs ``app`` for each request, in a task of its own. See the module."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
+        self._waiting: deque[Request] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._is_due = False
 
     def handle(self, request: Request) -> None:
-        task = asyncio.get_running_loop().create_task(self._run(request))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        request.exchange.hold()
+        self._waiting.append(request)
+        self._begin_soon()
+
+    def _begin_soon(self) -> None:
+        if self._waiting and self._running < MAX_RUNNING and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        """Begins one request. The next one is begun in the next turn."""
+        self._is_due = False
+        while self._waiting:
+            request = self._waiting.popleft()
+            if request.exchange.is_connected:
+                self._running += 1
+                task = asyncio.get_running_loop().create_task(self._run(request))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+                break
+        self._begin_soon()
+
+    def left(self) -> None:
+        """A request is answered, or streams from now on."""
+        self._running -= 1
+        self._begin_soon()
 
     async def _run(self, request: Request) -> None:
-        head = request.head
-        reply = _AsgiReply(request.exchange, head.method == b"HEAD", can_chunk=head.http_version != "1.0")
+        reply = _AsgiReply(self, request)
         request.exchange.work = caller = _Caller()
         messages: list[Message] = [{"type": "http.request", "body": request.body, "more_body": False}]
 
@@ -52,10 +84,12 @@ class AsgiHandler(Handler):
             reply.fail()
         else:
             reply.end()
+        finally:
+            reply.leave()
 
 
 class _Caller(Cancellable):
-    """Tells the application when its caller has gone."""
+    """Tells the application that its caller has gone."""
 
     def __init__(self) -> None:
         self.gone = asyncio.Event()
@@ -85,14 +119,22 @@ def scope_of(request: Request) -> dict[str, Any]:
 
 
 class _AsgiReply:
-    def __init__(self, exchange: Exchange, is_head: bool, can_chunk: bool) -> None:
-        self._exchange = exchange
-        self._is_head = is_head
-        self._can_chunk = can_chunk
+    """The reply to one request. ``handler`` hears once when the request is answered or streams."""
+
+    def __init__(self, handler: AsgiHandler, request: Request) -> None:
+        self._handler: AsgiHandler | None = handler
+        self._exchange: Exchange = request.exchange
+        self._is_head = request.head.method == b"HEAD"
+        self._can_chunk = request.head.http_version != "1.0"
         self._head: Message | None = None
         self._is_chunked = False
         self._is_started = False
         self._is_ended = False
+
+    def leave(self) -> None:
+        handler, self._handler = self._handler, None
+        if handler is not None:
+            handler.left()
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -101,6 +143,7 @@ class _AsgiReply:
         body: bytes = message.get("body", b"")
         has_more: bool = message.get("more_body", False)
         if has_more:
+            self.leave()
             await self._turn()
         if not self._is_started:
             self._start(len(body), has_more)
@@ -111,9 +154,9 @@ class _AsgiReply:
             self.end()
 
     async def _turn(self) -> None:
-        """Waits until earlier replies of the connection are out: what has no end must not pile up behind them.
+        """Waits until earlier replies of the connection are out: a stream must not pile up behind them.
 
-        It looks again and again. Nobody pipelines streams but to do harm, and a notice would cost every request.
+        It looks again and again. Few callers pipeline a stream, and a notice would cost every request.
         """
         while self._exchange.is_connected and not self._exchange.is_next:
             await asyncio.sleep(TURN_S)
@@ -131,12 +174,9 @@ class _AsgiReply:
                 self._is_chunked = not self._is_head
                 lines.append(b"transfer-encoding: chunked\r\n")
             else:
-                self._exchange.keep_alive = (
-                    False  # In HTTP/1.0 the end of the connection ends a reply of no known length.
-                )
-        if not self._exchange.keep_alive:
-            lines.append(b"connection: close\r\n")
-        self._exchange.write(b"".join([*lines, b"\r\n"]))
+                # In HTTP/1.0 the end of the connection ends a reply of unknown length.
+                self._exchange.keep_alive = False
+        self._exchange.write(b"".join([*lines, self._exchange.connection_header, b"\r\n"]))
 
     def end(self) -> None:
         if self._is_ended:
@@ -152,9 +192,9 @@ class _AsgiReply:
     def fail(self) -> None:
         if not self._is_started:
             self._is_ended = True
-            self._exchange.problem(500, "internal error; the log has the details")
+            self._exchange.problem(500, "internal error; the log has the details", close=True)
             return
-        # Half a reply is out: only closing the connection tells the caller that it is not whole.
+        # Half a reply is out. Only closing the connection tells the caller that it is not whole.
         self._exchange.keep_alive = False
         self._is_ended = True
         self._exchange.finish()

@@ -1,4 +1,4 @@
-"""Work that nobody waits for any more."""
+"""Work that can be stopped because its caller has gone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 
 class Cancellable(ABC):
-    """Something that a request has set going, and that its caller's leaving ends."""
+    """Work that a request began. It ends when the caller leaves."""
 
     __slots__ = ()
 

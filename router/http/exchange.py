@@ -1,4 +1,4 @@
-"""One request and its reply, as handlers see them: whatever the wire was, whatever else the connection carries."""
+"""The reply side of one request. It does not depend on what else the connection carries."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections import deque
 from http import HTTPStatus
 from typing import Final
 
-from mypy_extensions import mypyc_attr
-
 from router.http import problem
 from router.http.cancellation import Cancellable
-from router.http.heads import Head, Headers
+
+Headers = list[tuple[bytes, bytes]]
 
 _REASONS: Final = {status.value: status.phrase.encode() for status in HTTPStatus}
 STATUS_LINES: Final = {status: b"HTTP/1.1 %d %s\r\n" % (status, reason) for status, reason in _REASONS.items()}
 PROBLEM_JSON: Final = (b"content-type", b"application/problem+json")
+CLOSE: Final = b"connection: close\r\n"
+KEEP_ALIVE: Final = b"connection: keep-alive\r\n"
 
 
 class Connection(ABC):
@@ -32,40 +33,30 @@ class Connection(ABC):
         """A reply was written whole."""
 
     @abstractmethod
+    def hold(self) -> None:
+        """Takes no further request until all that were taken are answered."""
+
+    @abstractmethod
     async def drain(self) -> None:
         """Waits until the caller has taken enough of what was written."""
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
-class Handler(ABC):
-    """Answers requests, at once or later, through ``request.exchange``."""
-
-    @abstractmethod
-    def handle(self, request: Request) -> None: ...
-
-
-class Request:
-    """One complete request."""
-
-    __slots__ = ("body", "exchange", "head", "received_s")
-
-    def __init__(self, head: Head, body: bytes, exchange: Exchange, received_s: float) -> None:
-        self.head = head
-        self.body = body
-        self.exchange = exchange
-        self.received_s = received_s
-
-
 class Exchange:
-    """The reply side of one request. Replies leave the connection in the order of the requests."""
+    """See the module. Replies leave the connection in the order of the requests.
 
-    __slots__ = ("_buffer", "_connection", "_is_finished", "keep_alive", "traceparent", "work")
+    Args:
+        keep_alive: whether the connection stays open after the reply.
+        says_keep_alive: whether the reply must say so. HTTP/1.0 clients wait for it.
+    """
 
-    def __init__(self, connection: Connection, keep_alive: bool) -> None:
+    __slots__ = ("_buffer", "_connection", "_is_finished", "_says_keep_alive", "keep_alive", "traceparent", "work")
+
+    def __init__(self, connection: Connection, keep_alive: bool, says_keep_alive: bool = False) -> None:
         self._connection: Connection | None = connection
         self._buffer: list[bytes] | None = None
-        """What could not be written yet, if there is any."""
+        """Parts that could not be written yet. None if there are none."""
         self._is_finished = False
+        self._says_keep_alive = says_keep_alive
         self.keep_alive = keep_alive
         self.traceparent = b""
         self.work: Cancellable | None = None
@@ -77,8 +68,20 @@ class Exchange:
 
     @property
     def is_next(self) -> bool:
-        """Whether what is written leaves at once: no earlier request of the connection waits for its reply."""
+        """Whether a write leaves at once: no earlier request of the connection waits for its reply."""
         return self._connection is not None and self._connection.exchanges[0] is self
+
+    @property
+    def connection_header(self) -> bytes:
+        """The header line about the connection that the reply needs; empty if it needs none."""
+        if not self.keep_alive:
+            return CLOSE
+        return KEEP_ALIVE if self._says_keep_alive else b""
+
+    def hold(self) -> None:
+        """Has the connection take no further request before this one is answered."""
+        if self._connection is not None:
+            self._connection.hold()
 
     def reply(self, data: bytes) -> None:
         """Sends a whole reply, head and body."""
@@ -94,7 +97,7 @@ class Exchange:
             if exchanges:
                 _flush(connection)  # Later requests may have been answered before this one.
             return
-        self._hold(data)
+        self._hold_back(data)
         self.finish()
 
     def write(self, data: bytes) -> None:
@@ -105,9 +108,9 @@ class Exchange:
         if connection.exchanges[0] is self:
             connection.write(data)
         else:
-            self._hold(data)
+            self._hold_back(data)
 
-    def _hold(self, data: bytes) -> None:
+    def _hold_back(self, data: bytes) -> None:
         if self._buffer is None:
             self._buffer = []
         self._buffer.append(data)
@@ -128,10 +131,11 @@ class Exchange:
         """Replies with a problem document."""
         if close:
             self.keep_alive = False
-        self.reply(render(status, [PROBLEM_JSON, *headers], problem.body(status, detail, code), self.keep_alive))
+        document = problem.body(status, detail, code)
+        self.reply(render(status, [PROBLEM_JSON, *headers], document, self.connection_header))
 
     def _end(self) -> None:
-        # Both lead back here. Without the rings, a request's memory is free at once and never waits for the collector.
+        # Both refer back to this object. Without these rings its memory is free at once, without the collector.
         self._connection = self.work = None
 
     def disconnected(self) -> None:
@@ -142,27 +146,24 @@ class Exchange:
 
 
 def _flush(connection: Connection) -> None:
-    """Writes what is due: replies that are finished, and the parts there are of the first that is not."""
+    """Writes what is due: finished replies in order, then the parts of the first unfinished one."""
     exchanges = connection.exchanges
     while exchanges:
-        head = exchanges[0]
-        if head._buffer is not None:
-            connection.write(b"".join(head._buffer))
-            head._buffer = None
-        if not head._is_finished:
+        first = exchanges[0]
+        if first._buffer is not None:
+            connection.write(b"".join(first._buffer))
+            first._buffer = None
+        if not first._is_finished:
             return
         exchanges.popleft()
-        head._end()
-        connection.finished(head)
+        first._end()
+        connection.finished(first)
 
 
-def render(status: int, headers: Headers, body: bytes, keep_alive: bool) -> bytes:
+def render(status: int, headers: Headers, body: bytes, connection_header: bytes = b"") -> bytes:
     """A whole reply as bytes."""
     lines = [STATUS_LINES[status]]
     lines += [b"%s: %s\r\n" % header for header in headers]
-    lines.append(b"content-length: %d\r\n\r\n" % len(body) if keep_alive else _CLOSING % len(body))
+    lines.append(b"%scontent-length: %d\r\n\r\n" % (connection_header, len(body)))
     lines.append(body)
     return b"".join(lines)
-
-
-_CLOSING: Final = b"connection: close\r\ncontent-length: %d\r\n\r\n"

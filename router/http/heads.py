@@ -1,60 +1,31 @@
-"""The heads of requests, and a memory of those that come again and again. Pure.
+"""A memory of request heads that come again and again. Pure.
 
-A client repeats its head byte for byte with every request on every connection; only the body differs, and with it now
-and then the content-length. Parsing is a function of the bytes alone, so what the parser made of a head before holds
-for the same bytes again. That saves a third of the gateway's own work for a small request (docs/data-plane.md).
+A client repeats its head byte for byte with every request on every connection. Only the body differs, and with it
+sometimes the content-length. Parsing depends on the bytes alone. So the parser's result for a head holds whenever the
+same bytes come again, and remembering it saves a third of the gateway's own work for a small request
+(docs/data-plane.md).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-if TYPE_CHECKING:
-    from router.http.exchange import Handler
-
-Headers = list[tuple[bytes, bytes]]
+from router.http.request import Head
 
 MAX_HEADS: Final = 1_024
 MAX_HEAD_BYTES: Final = 2_048
 END: Final = b"\r\n\r\n"
-_PASSING: Final = frozenset({b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"if-match"})
-"""Headers of heads that do not come again, or hold what should not lie about."""
+_NOT_KEPT: Final = frozenset({b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"if-match"})
+"""Headers of heads that do not come again, or that hold secrets."""
 _FRAMING: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
-"""Headers that make more of a request than a head and so many bytes of body."""
-
-
-class Head:
-    """A request's head. ``headers`` have lower-case names, in order, unmerged. Shared by all requests that had it."""
-
-    __slots__ = ("derived", "handler", "headers", "http_version", "method", "packet_bytes", "raw", "url")
-
-    def __init__(self, method: bytes, url: bytes, headers: Headers, http_version: str) -> None:
-        self.method = method
-        self.url = url
-        self.headers = headers
-        self.http_version = http_version
-        self.raw = b""
-        """Its bytes, the empty line included; nothing unless the head is remembered."""
-        self.packet_bytes = 0
-        """What it and its body measure together."""
-        self.handler: Handler | None = None
-        """Who answers requests with this head, once that is known."""
-        self.derived: Any = None
-        """Whatever the request's handler has made of this head; nobody else looks at it."""
-
-    def begins(self, data: bytes) -> bool:
-        """Whether ``data`` is one request with this very head."""
-        return len(data) == self.packet_bytes and data.startswith(self.raw)
-
-    def header(self, name: bytes) -> bytes | None:
-        return next((value for each, value in self.headers if each == name), None)
+"""Headers that make a request more than a head and a body of known size."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class HeadCache:
-    """Heads by their bytes, at most `MAX_HEADS`; when it is full, it begins again."""
+    """Heads by their bytes, at most `MAX_HEADS`. When it is full, it is emptied."""
 
     __slots__ = ("_heads",)
 
@@ -67,11 +38,11 @@ class HeadCache:
         return None if head is None or head.packet_bytes != len(data) else head
 
     def keep(self, data: bytes, head: Head, body_bytes: int) -> None:
-        """Remembers what the parser made of a packet that was one request, with that much body, and kept the line."""
+        """Remembers a head. ``data`` was one whole request that keeps the connection, with a body of that size."""
         end = len(data) - body_bytes
         names = {name for name, _ in head.headers}
-        is_plain = head.http_version == "1.1" and names.isdisjoint(_PASSING) and names.isdisjoint(_FRAMING)
-        # A body that began with an empty line would be cut in another place.
+        is_plain = head.http_version == "1.1" and names.isdisjoint(_NOT_KEPT) and names.isdisjoint(_FRAMING)
+        # `find` cuts at the first empty line. Bytes before the head, or a body after another cut, would mislead it.
         if not is_plain or end > MAX_HEAD_BYTES or data.find(END) + 4 != end:
             return
         if len(self._heads) >= MAX_HEADS:

@@ -1,6 +1,6 @@
 """Errors as HTTP: the one table from error class to status, and RFC 9457 bodies.
 
-The extra member ``error`` repeats the detail as a string, because Open Inference Protocol clients read that.
+The extra member ``error`` repeats the detail as a string: clients of the Open Inference Protocol read it.
 """
 
 from __future__ import annotations
@@ -35,8 +35,12 @@ STATUS: dict[type[BaseException], int] = {
 }
 
 
+MAX_DETAIL_CHARACTERS = 1_000
+_FIRST, _LAST = 600, 300
+
+
 def status_of(error: BaseException) -> int:
-    """The status of the nearest class in the table; 500 for what is not ours."""
+    """The status of the nearest class in the table; 500 for an error that is not ours."""
     return next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), 500)
 
 
@@ -46,8 +50,16 @@ def body(status: int, detail: str, code: str = "") -> bytes:
     ``detail`` must not repeat what the caller sent; ``code`` is the name of the error's class, for clients.
     """
     title = HTTPStatus(status).phrase
+    if len(detail) > MAX_DETAIL_CHARACTERS or not detail.isprintable():
+        detail = _readable(detail)
     members = {"type": "about:blank", "title": title, "status": status, "detail": detail, "error": detail}
     return msgspec.json.encode(members | {"code": code} if code else members)
+
+
+def _readable(detail: str) -> str:
+    """One line of bounded length. Messages from afar may quote a long input; the remedy is at their end."""
+    line = "".join(character if character.isprintable() else " " for character in detail)
+    return line if len(line) <= MAX_DETAIL_CHARACTERS else f"{line[:_FIRST]} … {line[-_LAST:]}"
 
 
 def code_of(error: BaseException) -> str:
@@ -56,5 +68,5 @@ def code_of(error: BaseException) -> str:
 
 
 def detail_of(error: BaseException) -> str:
-    """What the caller may read: our own errors' text, nothing of unexpected ones."""
+    """What the caller may read: the text of our own errors, and nothing of unexpected ones."""
     return str(error) if isinstance(error, errors.DivisionsError) else "internal error; the log has the details"

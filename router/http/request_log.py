@@ -1,7 +1,7 @@
-"""Requests that we could not answer, as lines of JSON that join a caller's trace.
+"""Requests that could not be answered, as lines of JSON that join a caller's trace.
 
-Answered requests are counted, not logged: a line each would cost more than the answer. Failures are logged up to a
-rate, because an overload must not become a flood of lines as well; what was left out is said in the next line.
+Answered requests are counted, not logged: a line for each would cost more than the answer. Failures are logged up to a
+rate, because an overload must not become a flood of lines too. The next line says how many were left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RequestLog:
         self._left_out = 0
 
     def refused(self, endpoint: str, status: int, detail: str, request_id: bytes, traceparent: bytes) -> None:
-        """Takes one request that got ``status``; ``traceparent`` is the W3C header as it came, or empty."""
+        """Logs one request that got ``status``. ``traceparent`` is the W3C header as it came, or empty."""
         if status < FIRST_LOGGED_STATUS:
             return
         second = int(self._now_s())
@@ -46,7 +46,7 @@ class RequestLog:
             "detail": detail,
             "request_id": request_id.decode("ascii", "replace"),
         }
-        # Anything else in the header is the caller's free text, and does not belong into a log.
+        # Anything else in the header is the caller's free text, which does not belong in a log.
         trace = _TRACEPARENT.fullmatch(traceparent)
         if trace is not None:
             line |= {"trace_id": trace[1].decode(), "parent_id": trace[2].decode()}

@@ -1,4 +1,4 @@
-"""The page's files, read once. Requests choose among these by name and never reach the file system."""
+"""The page's files, read once. Requests choose among them by name and never reach the file system."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MEDIA = {
 
 @dataclass(frozen=True, slots=True)
 class StaticFile:
-    """A file as it is sent. ``etag`` is its hash: browsers ask each time, and get it again only when it changed."""
+    """A file as it is sent. ``etag`` is its hash. Browsers ask each time, and get the file again only if it changed."""
 
     data: bytes
     media: str
@@ -56,7 +56,7 @@ def _walk(folder: Traversable, below: str) -> list[tuple[str, StaticFile]]:
 
 
 def prefers_html(accept: str) -> bool:
-    """Whether a caller names HTML, and wants JSON no more than that: browsers do, programs do not.
+    """Whether a caller asks for HTML at least as much as for JSON. Browsers do, programs do not.
 
     >>> prefers_html("text/html,application/xhtml+xml,*/*;q=0.8")
     True

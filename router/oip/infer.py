@@ -20,7 +20,8 @@ from divisions.errors import (
     OverloadedError,
 )
 from router.http import problem
-from router.http.exchange import Exchange, Handler, Request
+from router.http.exchange import Exchange
+from router.http.request import Handler, Request
 from router.oip import codec
 from router.oip.codec import InferRequest
 from router.oip.columns import FeatureColumns

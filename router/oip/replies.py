@@ -83,7 +83,7 @@ class TensorAnswer(Answer):
                 b",".join(labels),
                 total_s * 1e3 - compute_ms,
                 compute_ms,
-                b"" if self._exchange.keep_alive else b"connection: close\r\n",
+                self._exchange.connection_header,
                 len(text) + len(raw),
                 text,
                 raw,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from starlette.routing import Route
 
 from divisions import __version__
 from router.http import problem
+from router.http.methods import NOT_POST, needs_post
 from router.oip.models import Directory, ServedModel
 
 EXTENSIONS = ("binary_tensor_data",)
@@ -28,6 +30,10 @@ class OipApi:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
 
+    def checks(self) -> dict[str, Callable[[], Response]]:
+        """The health checks by path."""
+        return {PREFIX + "/health/live": _alive, PREFIX + "/health/ready": self._readiness}
+
     def routes(self) -> list[Route]:
         model = PREFIX + "/models/{model}"
         version = model + "/versions/{version}"
@@ -40,18 +46,21 @@ class OipApi:
             Route(version, self._model),
             Route(model + "/ready", self._model_ready),
             Route(version + "/ready", self._model_ready),
-            Route(model + "/infer", _needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
-            Route(version + "/infer", _needs_post, methods=["GET", "PUT", "DELETE", "PATCH"]),
-            Route(PREFIX + "/{rest:path}", _not_offered, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+            Route(model + "/infer", _needs_post, methods=NOT_POST),
+            Route(version + "/infer", _needs_post, methods=NOT_POST),
+            Route(PREFIX + "/{rest:path}", _not_offered, methods=["POST", *NOT_POST]),
         ]
 
     async def _server(self, request: Request) -> Response:
         return _json({"name": "divisions", "version": __version__, "extensions": EXTENSIONS})
 
     async def _live(self, request: Request) -> Response:
-        return _json({"live": True})
+        return _alive()
 
     async def _ready(self, request: Request) -> Response:
+        return self._readiness()
+
+    def _readiness(self) -> Response:
         if self._directory.is_ready:
             return _json({"ready": True})
         return _not_ready("nothing is deployed yet" if self._directory.is_empty else "a model has no warm replica")
@@ -72,10 +81,12 @@ class OipApi:
         return _not_ready("the version has no warm replica")
 
 
+def _alive() -> Response:
+    return _json({"live": True})
+
+
 async def _needs_post(request: Request) -> Response:
-    response = Response(problem.body(405, "infer needs POST"), 405, media_type="application/problem+json")
-    response.headers["allow"] = "POST"
-    return response
+    return needs_post(request, "infer")
 
 
 async def _not_offered(request: Request) -> Response:

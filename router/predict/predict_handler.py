@@ -18,8 +18,8 @@ from divisions.names import NAME_RULE, is_name
 from divisions.online_store import OnlineStoreReader
 from router.http import problem
 from router.http.cancellation import Cancellable
-from router.http.exchange import Exchange, Handler, Request
-from router.http.heads import Head
+from router.http.exchange import Exchange
+from router.http.request import Handler, Head, Request
 from router.http.request_log import RequestLog
 from router.predict.decode import Row, Values
 from router.predict.dispatcher import Dispatcher
@@ -266,7 +266,7 @@ class SingleAnswer(Answer):
                 self._request_id,
                 int((now_s - job.arrived_s) * 1e6),
                 compute_us,
-                b"" if exchange.keep_alive else b"connection: close\r\n",
+                exchange.connection_header,
                 b"null" if self._key is None else _encode(self._key),
                 scores[0],
             )
@@ -321,7 +321,7 @@ class BatchAnswer(Answer):
                     version.label,
                 )
         body = b'{"predictions":[%s],"request_id":"%s"}' % (b",".join(predictions), self._request_id)
-        closing = b"" if self._exchange.keep_alive else b"connection: close\r\n"
+        closing = self._exchange.connection_header
         return OK % (
             self._request_id,
             b",".join(sorted(versions)),

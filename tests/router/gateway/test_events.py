@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ from divisions.errors import NotRunningError
 from router.gateway import status_feed
 from router.gateway.event_stream import KEEP_ALIVE_S, EventStream
 from router.gateway.status_feed import MAX_WATCHERS, StatusFeed
-from tests.router.gateway_world import read_reply, world
+from tests.router.gateway_world import features, minutes_score, post, read_reply, world
 
 TOKEN = "Authorization: Bearer secret"
 
@@ -376,18 +377,44 @@ def test_a_caller_that_reads_nothing_holds_up_its_own_stream_alone(run):
     run(scenario())
 
 
-def test_a_stream_behind_a_stream_waits_for_its_turn_and_piles_nothing_up(run):
+def test_a_stream_behind_a_stream_is_not_begun_and_piles_nothing_up(run):
     async def scenario():
         async with world() as it, stream(it, get(TOKEN)) as (_, reader, _):
             await chunk(reader)
-            await until(lambda: it.gateway._feed.num_watchers == 2)
             (connection,) = it.gateway._http.connections
-            first, second = connection.exchanges
-            assert (first._buffer, second._buffer) == (None, None)
-            assert not second.is_next
+            (first,) = connection.exchanges
+            assert first._buffer is None
+            assert connection._rest == get(TOKEN)
+            assert it.gateway._feed.num_watchers == 1
             it.gateway._feed.close()  # The first ends, and then the second has its turn.
             assert await chunk(reader) == b""
-            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503 ")
+
+    run(scenario())
+
+
+def test_a_stream_behind_a_slow_request_piles_nothing_up(run):
+    async def scenario():
+        async with world() as it:
+            release = threading.Event()
+            release.set()  # the replica is warmed up first
+            slow = await it.thread_replica(lambda rows: (release.wait(30), minutes_score(rows))[1])
+            await it.route([slow])
+            release.clear()
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+                writer.write(post({"customer_id": "c", "features": features()}) + get(TOKEN))
+                await until(lambda: it.gateway._feed.num_watchers == 1)
+                (connection,) = it.gateway._http.connections
+                first, second = connection.exchanges
+                await asyncio.sleep(0)
+                assert (first._buffer, second._buffer) == (None, None)
+                release.set()
+                assert (await read_reply(reader)).status == 200
+                assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+                writer.close()
+            finally:
+                release.set()
 
     run(scenario())
 

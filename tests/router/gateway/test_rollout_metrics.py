@@ -88,22 +88,21 @@ def test_a_gateway_answers_the_controllers_metrics_with_its_own(run, cluster):
     cluster.controller.start_rollout(spec("3.2"))
     cluster.until("STEP")
 
+    async def status():
+        return msgspec.json.encode(cluster.controller.status())
+
+    async def away():
+        raise NotRunningError("the controller is away")
+
     async def scenario():
-        async with gateway_world.world() as it:
-
-            async def status():
-                return msgspec.json.encode(cluster.controller.status())
-
-            async def away():
-                raise NotRunningError("the controller is away")
-
-            texts = []
-            for answer in (status, away):
+        texts = []
+        for answer in (status, away):
+            async with gateway_world.world() as it:
                 it.link.status = answer
                 (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
                 assert reply.status == 200
                 texts.append(reply.body.decode())
-            return texts
+        return texts
 
     with_controller, without = run(scenario())
     assert samples(with_controller)["divisions_rollout_weight_ratio", "churn"] == 0.2

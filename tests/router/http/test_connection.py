@@ -7,8 +7,9 @@ import asyncio
 import pytest
 
 from divisions.clock import ManualClock
-from router.http.connection import HttpLimits, HttpServer
-from router.http.exchange import Handler
+from router.http.connection import HttpServer
+from router.http.limits import HttpLimits
+from router.http.request import Handler
 from tests.router.gateway_world import features, minutes_score, post, read_reply, world
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from router.http.connection import HttpLimits, HttpServer
-from router.http.exchange import Handler, Request
+from router.http.connection import HttpServer
 from router.http.heads import MAX_HEADS, HeadCache
+from router.http.limits import HttpLimits
+from router.http.request import Handler, Request
 
 HEADS = (
     b"Host: a\r\nContent-Type: application/json\r\n",

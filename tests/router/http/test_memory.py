@@ -6,7 +6,8 @@ import asyncio
 import gc
 from collections import Counter
 
-from router.http.exchange import Exchange, Request
+from router.http.exchange import Exchange
+from router.http.request import Request
 from router.predict.jobs import Job
 from router.predict.upstream import Batch
 from tests.router.gateway_world import features, minutes_score, post, world
