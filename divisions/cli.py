@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import typer
 from typer._click.exceptions import ClickException
 
-from divisions.commands import bench, cluster, compile, models, predict, rollout, run, status
+from divisions.commands import bench, cluster, compile, journal, models, predict, rollout, run, status
 from divisions.errors import DivisionsError, PipelineError, UsageError
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -53,6 +53,7 @@ app.command("status")(status.status)
 app.add_typer(rollout.app, name="rollout")
 app.command("rollback")(rollout.rollback)
 app.add_typer(models.app, name="models")
+app.add_typer(journal.app, name="journal")
 app.command("predict")(predict.predict)
 app.command("compile")(compile.compile_model)
 app.add_typer(bench.app, name="bench")

@@ -21,7 +21,8 @@
     ├── ClusterError            the cluster is not in the state the command needs
     │   ├── AlreadyRunningError
     │   ├── NotRunningError
-    │   └── PortInUseError
+    │   ├── PortInUseError
+    │   └── JournalDamagedError     the controller's journal is not as it was written
     ├── AccessDeniedError       the control API refuses us: the token is absent or wrong
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
@@ -186,6 +187,10 @@ class NotRunningError(ClusterError):
 
 class PortInUseError(ClusterError):
     """Another process listens on a port that we need."""
+
+
+class JournalDamagedError(ClusterError):
+    """The controller's journal is not as it was written."""
 
 
 class AccessDeniedError(DivisionsError):

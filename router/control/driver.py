@@ -33,7 +33,7 @@ from router.rollouts import canary, messages, records
 from router.rollouts.canary import Judgement, Phase, State
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord, Queued, Retiring
-from router.rollouts.transitions import PRECEDES_JOURNAL
+from router.rollouts.transitions import PRECEDES_JOURNAL, UNDER_WAY
 
 log = logging.getLogger(__name__)
 
@@ -130,10 +130,10 @@ class RolloutDriver:
         self.apply(record.endpoint, canary.Abort(self._clock.monotonic_s(), reason, stable))
 
     def distrust_journal(self, epoch: int) -> None:
-        """Rolls back every canary with traffic: gateways have tables that the journal does not know.
+        """Rolls back every rollout that is under way: gateways have tables that the journal does not know.
 
-        Only a table without weight for the canary is published before it is on disk, or the journal was restored from
-        an older copy. In both cases a rollback may be missing in the journal.
+        Only what lowers a weight, or holds it, is published before it is on disk. Or the journal was restored from an
+        older copy. In both cases a rollback may be missing in it. A first version has nothing to roll back to.
 
         Args:
             epoch: of a gateway's table.
@@ -142,7 +142,7 @@ class RolloutDriver:
         log.warning("a gateway has table %d, the journal knows none above %d", epoch, known)
         self._store.go_above(epoch)
         for record in list(self._endpoints.records.values()):
-            if record.rollout.canary_bp and canary.phase(record.rollout.state) in {Phase.STEP, Phase.BAKE, Phase.HOLD}:
+            if record.rollout.stable is not None and canary.phase(record.rollout.state) in UNDER_WAY:
                 self.abort(
                     record,
                     f"journal: gateways have table {epoch:,}, the journal knows none above {known:,}; "
@@ -202,13 +202,18 @@ class RolloutDriver:
             JournalUnavailableError: the journal cannot be written, and nothing has changed.
         """
         at_s, epoch = self._clock.wall_s(), self._store.epoch + 1
-        write = self._writer.append_or_keep if precedes_journal else self._writer.append
-        write(Entry(kind, record, at_s, epoch, note))
+        entry = Entry(kind, record, at_s, epoch, note)
+        is_written = True
+        if precedes_journal:
+            is_written = self._writer.append_or_keep(entry)
+        else:
+            self._writer.append(entry)
         self._endpoints.records[record.endpoint] = record
         log.info("%s: %s %s", record.endpoint, kind.value, note)
         if self._events is not None:
             self._events.emit(messages.event(kind.value, record, epoch, at_s, note))
-        self._publisher.publish()
+        # An equal table tells gateways an epoch that the journal does not know: see `distrust_journal`.
+        self._publisher.publish(is_forced=not is_written)
 
     def acknowledge(self, endpoint: str, gateways: Mapping[str, int]) -> None:
         """Notes when every living gateway splits by the weights that were last set.

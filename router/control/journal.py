@@ -7,6 +7,7 @@ journal     every transition: number, time, endpoint, kind, generation, epoch, a
 snapshot    per endpoint, the latest evidence; replaced every 10 s
 version     every version that was ever deployed, for a way back to it
 meta        the highest epoch ever published, and how often the controller has started
+seal        a checksum of all of that, see `router.control.journal_seal`
 ==========  =====================================================================================================
 
 The record after a transition is stored whole. It says what should run and how traffic is split, so it is the intent as
@@ -20,31 +21,23 @@ import contextlib
 import enum
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 import msgspec
 
 from divisions.control import VersionSpec
-from divisions.errors import ClusterError, JournalUnavailableError
+from divisions.errors import JournalUnavailableError
+from router.control.journal_file import head_of, open_database, transaction
+from router.control.journal_seal import Seal, last_chain, read_seal, row_sum, state_of
 from router.rollouts.analysis import AnalysisSnapshot
 from router.rollouts.records import EndpointRecord
 from router.rollouts.states import Phase
 
-SCHEMA_VERSION = 1
-BUSY_S = 1.0
-"""How long a write waits for another process that locks the file. A rollback must not wait longer."""
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS journal (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, endpoint TEXT NOT NULL, kind TEXT NOT NULL,
-    generation INTEGER NOT NULL, epoch INTEGER NOT NULL, note TEXT NOT NULL, record BLOB NOT NULL);
-CREATE INDEX IF NOT EXISTS journal_by_endpoint ON journal (endpoint, seq);
-CREATE TABLE IF NOT EXISTS snapshot (endpoint TEXT PRIMARY KEY, rollout INTEGER NOT NULL, body BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS version (
-    endpoint TEXT NOT NULL, version TEXT NOT NULL, spec BLOB NOT NULL, PRIMARY KEY (endpoint, version));
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
-"""
 _SET_META = "INSERT OR REPLACE INTO meta VALUES (?, ?)"
+_APPEND = (
+    "INSERT INTO journal (seq, at_s, endpoint, kind, generation, epoch, note, record, chain) VALUES (?,?,?,?,?,?,?,?,?)"
+)
 
 
 class Kind(enum.StrEnum):
@@ -100,11 +93,13 @@ class Journal:
     """Opens, appends and replays. One process writes; others may read.
 
     Args:
-        path: the database's file; its folder exists.
+        path: the database's file; its folder exists. ``journal.head`` lies beside it.
         before_write: called before each write with its kind; tests kill the controller there.
         after_write: called after each write, before it is carried out; tests kill the controller there too.
+        is_synchronous: whether a write is on disk when it returns. Tests that kill only the process turn it off.
 
     Raises:
+        JournalDamagedError: the journal is damaged, empty or missing although there was one.
         ClusterError: the file is not a journal of this release, or cannot be opened.
     """
 
@@ -113,35 +108,26 @@ class Journal:
         path: Path,
         before_write: Callable[[str], None] = lambda kind: None,
         after_write: Callable[[str], None] = lambda kind: None,
+        *,
+        is_synchronous: bool = True,
     ) -> None:
         self._path = path
         self._before_write = before_write
         self._after_write = after_write
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=BUSY_S)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise ClusterError(
-                f"the journal {path} cannot be opened: {error}",
-                remedy="restore the file, or move it away to start anew",
-            ) from None
-        found = self._meta("schema", SCHEMA_VERSION)
-        if found != SCHEMA_VERSION:
-            raise ClusterError(
-                f"the journal {path} has format {found}, this release writes {SCHEMA_VERSION}",
-                remedy="use the release that wrote it, or move the file away to start anew",
-            )
-        self._db.execute(_SET_META, ("schema", SCHEMA_VERSION))
+        self._head = head_of(path, is_synchronous=is_synchronous)
+        self._db = open_database(path, self._head, is_synchronous=is_synchronous)
+        self._seal = read_seal(self._db)
 
     def append(self, kind: Kind, record: EndpointRecord, *, at_s: float, epoch: int, note: str) -> None:
-        """Writes a transition; it is on disk when this returns."""
-        self._write(
-            kind.value,
-            "INSERT INTO journal (at_s, endpoint, kind, generation, epoch, note, record) VALUES (?,?,?,?,?,?,?)",
-            (at_s, record.endpoint, kind.value, record.generation, epoch, note, msgspec.json.encode(record)),
-        )
+        """Writes a transition; it is on disk when this returns.
+
+        Raises:
+            JournalUnavailableError: the journal cannot be written, and nothing was. So do all methods that write.
+        """
+        body = msgspec.json.encode(record)
+        last, chain = last_chain(self._db)
+        row = (last + 1, at_s, record.endpoint, kind.value, record.generation, epoch, note, body)
+        self._write(kind.value, _APPEND, (*row, row_sum(*row, before=chain)))
 
     def replay(self) -> dict[str, EndpointRecord]:
         """The last record of every endpoint."""
@@ -164,7 +150,8 @@ class Journal:
 
     def save_snapshot(self, endpoint: str, number: int, snapshot: AnalysisSnapshot) -> None:
         body = msgspec.msgpack.encode(snapshot)
-        self._write("SNAPSHOT", "INSERT OR REPLACE INTO snapshot VALUES (?,?,?)", (endpoint, number, body))
+        row = (endpoint, number, body)
+        self._write("SNAPSHOT", "INSERT OR REPLACE INTO snapshot VALUES (?,?,?,?)", (*row, row_sum(*row)))
 
     def snapshot(self, endpoint: str, number: int) -> AnalysisSnapshot | None:
         """The latest evidence of the rollout of that number; None if there is none."""
@@ -175,7 +162,8 @@ class Journal:
 
     def save_version(self, endpoint: str, version: VersionSpec) -> None:
         body = msgspec.json.encode(version)
-        self._write("VERSION", "INSERT OR REPLACE INTO version VALUES (?,?,?)", (endpoint, version.version, body))
+        row = (endpoint, version.version, body)
+        self._write("VERSION", "INSERT OR REPLACE INTO version VALUES (?,?,?,?)", (*row, row_sum(*row)))
 
     def version(self, endpoint: str, version: str) -> VersionSpec | None:
         row = self._db.execute(
@@ -236,13 +224,20 @@ class Journal:
         return int(row[0]) if row else default
 
     def _write(self, kind: str, statement: str, values: tuple[object, ...]) -> None:
-        """One write, between the two places where tests inject faults."""
+        """One write and its seal, between the two places where tests inject faults."""
         try:
             self._before_write(kind)
-            self._db.execute(statement, values)
-        except sqlite3.Error as error:
+            self._head.catch_up(self._seal)
+            with transaction(self._db):
+                self._db.execute(statement, values)
+                seal = Seal(self._seal.writes + 1, state_of(self._db), self._seal.state)
+                self._db.execute("UPDATE seal SET writes = ?, state = ?, before = ?", astuple(seal))
+        except (sqlite3.Error, OSError) as error:
             raise JournalUnavailableError(
                 f"the journal {self._path} cannot be written: {error}",
                 remedy="free space on its disk or mend it; until then weights can fall, but not rise",
             ) from None
+        self._seal = seal
         self._after_write(kind)
+        with contextlib.suppress(OSError):  # The head may be one write behind; the next write catches up first.
+            self._head.write(seal)

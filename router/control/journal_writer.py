@@ -74,12 +74,14 @@ class JournalWriter:
         self._flush()
         self._write(entry)
 
-    def append_or_keep(self, entry: Entry) -> None:
-        """Writes an entry, or keeps it until the journal can be written again."""
+    def append_or_keep(self, entry: Entry) -> bool:
+        """Writes an entry, or keeps it until the journal can be written again; returns whether it was written."""
         try:
             self.append(entry)
         except JournalUnavailableError:
             self._kept.append(entry)
+            return False
+        return True
 
     def save_version(self, endpoint: str, version: VersionSpec) -> None:
         """Writes a version, for a way back to it.

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -27,6 +28,8 @@ from router.control.applications import Reconciler
 from router.control.controller import Controller
 from router.control.event_log import EventFile
 from router.control.journal import Journal
+from router.control.journal_copies import COPY_S, make_copy
+from router.control.journal_file import check_before_start
 from router.control.ray_applications import RayApplications
 from router.control.registry_projection import Projector
 from router.evidence.drift import InputBins, parse_bins
@@ -69,7 +72,8 @@ class ControllerActor:
     async def __init__(self, settings: Settings, builder: str) -> None:  # type: ignore[misc]  # Ray awaits it
         logging.getLogger("router").setLevel(logging.INFO)
         self._clock = SystemClock()
-        journal = Journal(settings.home / "journal.db")
+        self._journal_path = settings.home / "journal.db"
+        journal = Journal(self._journal_path)
         self._controller = Controller(
             journal,
             self._clock,
@@ -82,7 +86,7 @@ class ControllerActor:
         applications = RayApplications(builder, str(settings.home))
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
-        self._tasks = [asyncio.create_task(work()) for work in (self._tick, self._reconcile, self._project)]
+        self._tasks = [asyncio.create_task(work()) for work in (self._tick, self._reconcile, self._project, self._copy)]
 
     async def register_replica(self, address: bytes) -> None:
         self._controller.register_replica(msgspec.msgpack.decode(address, type=ReplicaAddress))
@@ -128,6 +132,14 @@ class ControllerActor:
                     log.exception("Ray Serve could not be asked what runs")  # The edge of a loop: tried again.
             await asyncio.sleep(WAKE_S)
 
+    async def _copy(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(make_copy, self._journal_path)
+            except Exception:
+                log.exception("the journal could not be copied")  # The edge of a loop: tried again.
+            await asyncio.sleep(COPY_S)
+
     async def _project(self) -> None:
         while True:
             await self._projector.project(self._controller.production(), self._clock.monotonic_s())
@@ -145,6 +157,14 @@ def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:
         raise MalformedRequestError(f"not a {kind.__name__}: {error}", remedy="send what the API describes") from None
 
 
+def _refuse_damage(journal: Path) -> None:
+    """Checks the journal before an actor opens it: from here the error reaches the command whole."""
+    try:
+        ray.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
+    except ValueError:
+        check_before_start(journal)
+
+
 def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUILDER) -> Any:
     """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
 
@@ -154,6 +174,7 @@ def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUIL
         settings: the cluster's settings.
         builder: the function that builds a version's application, ``package.module:function``.
     """
+    _refuse_damage(settings.home / "journal.db")
     actor = ray.remote(ControllerActor).options(
         name=CONTROLLER_NAME,
         namespace=NAMESPACE,

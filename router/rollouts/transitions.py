@@ -48,4 +48,6 @@ PRECEDES_JOURNAL = frozenset({Phase.HOLD, Phase.ROLLING_BACK, Phase.DRAINING})
 """Phases that a rollout enters even while the journal cannot be written. No weight rises there, and no replica stops.
 
 All other phases raise a weight, start a version, or end the canary's replicas. They wait for the disk."""
+UNDER_WAY = frozenset({*_ACTIVE, Phase.HOLD})
+"""Phases from which a rollout can be rolled back."""
 ALLOWED = frozenset((transition.source, transition.target) for transition in TRANSITIONS)

@@ -94,9 +94,8 @@ class World:
 
     def start_controller(self):
         """Starts a controller on the journal, as Ray does after the last one was killed."""
-        self.journal = Journal(self.folder / "journal.db", self._before_write, self._after_write)
         # These tests kill the process, not the machine: waiting for the disk would only make them slow.
-        self.journal._db.execute("PRAGMA synchronous=OFF")
+        self.journal = Journal(self.folder / "journal.db", self._before_write, self._after_write, is_synchronous=False)
         self.controller = Controller(
             self.journal, self.clock, lambda: next(self.salts), allow_faults=False, events=self.events
         )

@@ -5,7 +5,7 @@ import sqlite3
 import msgspec
 import pytest
 
-from divisions.errors import ClusterError
+from divisions.errors import ClusterError, JournalDamagedError
 from router.control.journal import Journal, Kind
 from router.rollouts import records
 from tests.router.rollout_world import spec, version
@@ -66,7 +66,7 @@ def test_epochs_and_starts_survive(tmp_path):
 def test_a_file_that_is_no_journal_is_refused_by_name(tmp_path):
     path = tmp_path / "journal.db"
     path.write_bytes(b"this is not a database, whatever its name says" * 100)
-    with pytest.raises(ClusterError, match=r"journal\.db cannot be opened"):
+    with pytest.raises(JournalDamagedError, match=r"journal\.db is damaged: it cannot be read: file is not a database"):
         Journal(path)
 
 
@@ -74,7 +74,7 @@ def test_a_journal_of_another_format_is_refused(tmp_path):
     Journal(tmp_path / "journal.db").close()
     with sqlite3.connect(tmp_path / "journal.db") as db:
         db.execute("UPDATE meta SET value = 99 WHERE name = 'schema'")
-    with pytest.raises(ClusterError, match="format 99"):
+    with pytest.raises(ClusterError, match="format 99, this release writes 2"):
         Journal(tmp_path / "journal.db")
 
 

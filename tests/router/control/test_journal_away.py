@@ -187,3 +187,21 @@ def test_every_error_of_the_database_names_the_file(tmp_path):
     with pytest.raises(JournalUnavailableError, match=r"journal\.db cannot be written: attempt to write a readonly"):
         journal.reserve_epoch(5)
     assert sqlite3.Error not in JournalUnavailableError.__mro__
+
+
+def test_an_abort_before_the_first_weight_is_not_forgotten_either(tmp_path):
+    world = World(tmp_path)
+    world.deploy_first()
+    world.silent.add("3.2")
+    world.controller.start_rollout(spec("3.2"))
+    world.until("WARMING")
+    world.is_disk_full = True
+    world.controller.command(RolloutCommand("churn", "abort"))
+    world._follow_table()
+    world.is_disk_full = False
+    world.restart_controller()
+    world.silent.clear()
+    for _ in range(30):
+        world.second()
+        assert world.weights().get("3.2", 0) == 0
+    assert world.status().phase == "ROLLED_BACK"
