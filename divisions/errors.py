@@ -29,6 +29,7 @@
     │   ├── ConflictError           another caller changed the rollout first
     │   │   └── StaleGenerationError    the rollout has moved on since the generation that the caller saw
     │   ├── LatchedSpecError        the same spec was rolled back before
+    │   ├── SchemaMismatchError     its features do not fit those of the version that serves
     │   ├── JournalUnavailableError  the journal cannot be written, so nothing that needs it is done
     │   ├── ReportError             a gateway's report is invalid, and is ignored
     │   └── UnknownVersionError     no such model, endpoint or version
@@ -215,6 +216,10 @@ class StaleGenerationError(ConflictError):
 
 class LatchedSpecError(RolloutError):
     """The same spec was rolled back before; it starts again only when forced."""
+
+
+class SchemaMismatchError(RolloutError):
+    """The features of a new version do not fit those of the version that serves."""
 
 
 class JournalUnavailableError(RolloutError):

@@ -50,6 +50,7 @@ class Commands:
             FaultsRefusedError: it asks for faults, and they are not allowed.
             LatchedSpecError: the same spec was rolled back before, and ``force`` is not set.
             ConflictError: the same spec is under way, or its version serves already.
+            SchemaMismatchError: its features do not fit those of the version that serves.
             JournalUnavailableError: the journal cannot be written.
         """
         record = self._endpoints.records.get(spec.endpoint)

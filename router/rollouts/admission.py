@@ -5,8 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 
-from divisions.control import FULL_BP, GUARDS, AnalysisSpec, RolloutSpec
-from divisions.errors import ConflictError, FaultsRefusedError, LatchedSpecError, MalformedRequestError
+from divisions.control import FULL_BP, GUARDS, AnalysisSpec, RolloutSpec, VersionSpec
+from divisions.errors import (
+    ConflictError,
+    FaultsRefusedError,
+    LatchedSpecError,
+    MalformedRequestError,
+    SchemaMismatchError,
+)
 from router.rollouts import canary
 from router.rollouts.records import EndpointRecord, spec_sha256, stable_version
 
@@ -25,6 +31,7 @@ def check(spec: RolloutSpec, record: EndpointRecord | None, *, is_forced: bool, 
         FaultsRefusedError: it asks for faults, and they are not allowed.
         LatchedSpecError: the same spec was rolled back before, and it is not forced.
         ConflictError: the same spec is under way, or its version serves already.
+        SchemaMismatchError: its features do not fit those of the version that serves.
     """
     check_spec(spec)
     if spec.version.faults is not None and not allow_faults:
@@ -48,6 +55,36 @@ def _check_against(record: EndpointRecord, spec: RolloutSpec, *, is_forced: bool
         raise LatchedSpecError(
             f"this rollout of version {version} was rolled back before: {record.rollout.rollback_reason}",
             remedy="repeat with --force if its cause is gone",
+        )
+    if stable is not None:
+        check_schemas(stable, spec.version)
+
+
+def check_schemas(stable: VersionSpec, new: VersionSpec) -> None:
+    """Refuses a version that cannot take the requests of the version that serves.
+
+    Callers send one body to the endpoint, whichever version answers. So a column has one kind, and one column names the
+    customer. Further columns and columns that are gone do no harm.
+
+    Raises:
+        SchemaMismatchError: naming the column, both kinds, and the key of the pipeline file.
+    """
+    served = {feature.name: feature.kind for feature in stable.schema.features}
+    for feature in new.schema.features:
+        kind = served.get(feature.name, feature.kind)
+        if kind is not feature.kind:
+            raise SchemaMismatchError(
+                f"column {feature.name!r} is {feature.kind.value} in version {new.version}, "
+                f"but {kind.value} in {stable.version}, which serves",
+                remedy=f"declare it in the pipeline file (`features: {kind.value}: [{feature.name}]`) and train again, "
+                "or deploy under another endpoint",
+            )
+    if stable.schema.entity != new.schema.entity:
+        raise SchemaMismatchError(
+            f"customers are named by {new.schema.entity!r} in version {new.version}, "
+            f"but by {stable.schema.entity!r} in {stable.version}, which serves",
+            remedy=f"declare it in the pipeline file (`features: entity: {stable.schema.entity}`) and train again, "
+            "or deploy under another endpoint",
         )
 
 

@@ -109,7 +109,7 @@ def split(evidence: Evidence, weight_bp: int) -> Explanation:
     customers = evidence.stable_customers + evidence.canary_customers
     text = (
         f"split: {share(evidence.canary_customers, customers)} of {customers:,} distinct customers are on the canary, "
-        f"the weight is {weight_bp / 100:g} %; gateways split wrongly, or cannot reach it "
+        f"the weight is {weight_bp / 100:g} %; {_why_no_customer(evidence)} "
         f"(ln E {evidence.split_log_e:.1f} of {evidence.split_threshold:.1f})"
     )
     return Explanation(
@@ -144,15 +144,25 @@ def predictions(evidence: Evidence) -> Explanation:
 def undecided(evidence: Evidence, reason: str) -> Explanation:
     """No guard decided; says what slow-down this traffic can show at all."""
     found = evidence.min_detectable
-    text = f"{reason}; this traffic " + (
-        f"shows a median slower by {100 * (found - 1):.0f} % or more" if found else "is too little to show anything"
-    )
+    if evidence.stable_requests and not evidence.canary_requests:
+        text = f"{reason}; no request reached the canary, but {evidence.stable_requests:,} reached stable: {_UNREACHED}"
+    elif found:
+        text = f"{reason}; this traffic shows a median slower by {100 * (found - 1):.0f} % or more"
+    else:
+        text = f"{reason}; this traffic is too little to show anything"
     return Explanation(
         guard="undecided",
         text=text,
         stable_requests=evidence.stable_requests,
         canary_requests=evidence.canary_requests,
     )
+
+
+_UNREACHED = "gateways cannot use it, and their logs (logs/ of the home) say why"
+
+
+def _why_no_customer(evidence: Evidence) -> str:
+    return "gateways split wrongly, or cannot reach it" if evidence.canary_customers else _UNREACHED
 
 
 def share(part: int, whole: int) -> str:

@@ -1,0 +1,25 @@
+"""Explanations say what was counted, and what could not be."""
+
+from divisions.control import Evidence
+from router.rollouts import explanations
+
+
+def test_an_undecided_rollout_says_what_its_traffic_shows_or_that_nothing_reached_the_canary():
+    text = {
+        "little": explanations.undecided(Evidence(stable_requests=9, canary_requests=1), "undecided").text,
+        "some": explanations.undecided(
+            Evidence(stable_requests=900, canary_requests=100, min_detectable=1.25), "undecided"
+        ).text,
+        "none": explanations.undecided(Evidence(stable_requests=1_000), "undecided").text,
+    }
+    assert text["little"] == "undecided; this traffic is too little to show anything"
+    assert text["some"] == "undecided; this traffic shows a median slower by 25 % or more"
+    assert "no request reached the canary, but 1,000 reached stable" in text["none"]
+    assert "logs" in text["none"]
+
+
+def test_a_split_without_any_customer_on_the_canary_says_where_to_look():
+    some = explanations.split(Evidence(stable_customers=900, canary_customers=10), 2_000).text
+    none = explanations.split(Evidence(stable_customers=900), 2_000).text
+    assert "gateways split wrongly, or cannot reach it" in some
+    assert "gateways cannot use it, and their logs" in none
