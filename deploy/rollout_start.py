@@ -12,6 +12,7 @@ from divisions.sdk.client import Client
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.deployment import Usage, rollout_spec, usage_of
+from trainers.online_features import fill_from_offline
 from trainers.training.capacity import NodeCapacity
 
 
@@ -24,7 +25,7 @@ def start_version(
     faults: Faults | None = None,
     force: bool = False,
 ) -> tuple[RolloutStatus, tuple[str, ...]]:
-    """Requests a rollout; returns its status, and notices about resources that the cluster lacks.
+    """Requests a rollout and fills the online store; returns the rollout's status, and notices.
 
     Raises:
         GateRefusedError: the version did not pass its gates.
@@ -49,7 +50,8 @@ def start_version(
     spec, notices = rollout_spec(pipeline, version, manifest.schema, nodes, taken)
     if faults is not None:
         spec = msgspec.structs.replace(spec, version=msgspec.structs.replace(spec.version, faults=faults))
-    return client.start_rollout(spec, force=force), notices
+    status = client.start_rollout(spec, force=force)
+    return status, (*notices, fill_from_offline(settings.home, spec.endpoint, version, manifest.schema))
 
 
 def _nodes(settings: Settings) -> tuple[NodeCapacity, ...]:

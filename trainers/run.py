@@ -1,6 +1,6 @@
 """One run of a pipeline, from raw events to a rollout.
 
-    prepare -> train -> export -> validate -> bundle -> register --passed--> online store -> rollout
+    prepare -> train -> export -> validate -> bundle -> register --passed--> rollout -> online store
                                                           |
                                                           +------failed----> GateRefusedError, nothing served
 
@@ -17,23 +17,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT
+from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT, read_bundle
 from divisions.clock import Clock
-from divisions.errors import GateRefusedError, TrainingError
-from divisions.online_store import OnlineStoreWriter, online_store_path
+from divisions.errors import BundleError, GateRefusedError, TrainingError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
 from divisions.progress import Progress, step
 from divisions.registry import Registry, RegistryRun
+from divisions.schema import Feature, FeatureSchema
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
-from trainers.data.feature_store import online_rows, write_offline
+from trainers.data.feature_store import features_of_others, online_rows, write_offline
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.preparation import PreparationTask, Prepared, validation_mask
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.export.half_precision import HalfParity, check_half, half_precision
 from trainers.export.lineage import lineage, run_params
+from trainers.online_features import OFFLINE_FEATURES, fill_online_store
 from trainers.training.compute import Compute, TrainingTask
 from trainers.validation.validation import Validated, report_json, validate_model
 
@@ -79,6 +81,20 @@ class Exported:
 
 
 @dataclass(frozen=True, slots=True)
+class Previous:
+    """The version that a new one is compared with. ``schema`` is None if its bundle is unreadable."""
+
+    version: RegisteredVersion | None = None
+    schema: FeatureSchema | None = None
+
+    @property
+    def known_kinds(self) -> KnownKinds:
+        if self.version is None or self.schema is None:
+            return NOTHING_KNOWN
+        return KnownKinds.of(self.version.version, self.schema)
+
+
+@dataclass(frozen=True, slots=True)
 class PipelineRun:
     """Everything that a run needs. `run` runs a pipeline."""
 
@@ -101,21 +117,22 @@ class PipelineRun:
         name = f"{pipeline.name} {request.today.isoformat()}"
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
             registry_run.log_params(run_params(pipeline))
-            prepared = self._prepare(pipeline, uri, registry_run)
+            previous = self._previous(pipeline)
+            prepared = self._prepare(pipeline, uri, previous, registry_run)
+            also = features_of_others(prepared.table, previous.schema)
+            offline = self._write_offline(pipeline, prepared, also)
             model = self._train(pipeline, prepared, registry_run)
             exported = self._export(pipeline, prepared, model, registry_run.run_id)
-            previous = self.registry.reference_version(pipeline.model_name)
-            validated = self._validate(pipeline, prepared, exported.model_onnx, previous)
+            validated = self._validate(pipeline, prepared, exported.model_onnx, previous.version)
             bundle = self._write_bundle(pipeline, prepared, validated, exported, registry_run)
-            version = self._register(request, prepared, validated, bundle, previous, registry_run)
+            facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
+            facts[OFFLINE_FEATURES] = offline
+            version = self._register(pipeline, validated, bundle, facts, registry_run)
         if not validated.is_passed:
             raise GateRefusedError(
                 f"version {version.version} of {version.model} is refused: {validated.refusals}",
                 remedy=f"it is registered as failed and not served; its report is {bundle.path / REPORT}",
             )
-        with step(self.progress, self.clock, "Fill the online store") as current:
-            writer = OnlineStoreWriter(online_store_path(self.settings.home), pipeline.deployment.endpoint)
-            current.detail = f"{writer.upsert(online_rows(prepared.table)):,} customers"
         return RunOutcome(
             run_id=version.run_id,
             model=version.model,
@@ -126,10 +143,20 @@ class PipelineRun:
             bundle_path=str(version.bundle_path),
             bundle_sha256=version.bundle_sha256,
             input_uri=uri,
-            rollout=self._deploy(request, version, prepared),
+            rollout=self._deploy(request, version, prepared, also),
         )
 
-    def _prepare(self, pipeline: Pipeline, uri: str, registry_run: RegistryRun) -> Prepared:
+    def _previous(self, pipeline: Pipeline) -> Previous:
+        version = self.registry.reference_version(pipeline.model_name)
+        if version is None:
+            return Previous()
+        try:
+            return Previous(version, read_bundle(version.bundle_path, version.bundle_sha256).schema)
+        except BundleError as error:
+            self.progress.notice(f"the kinds of columns in version {version.version} are unknown: {error}")
+            return Previous(version)
+
+    def _prepare(self, pipeline: Pipeline, uri: str, previous: Previous, registry_run: RegistryRun) -> Prepared:
         task = PreparationTask(
             uri=uri,
             features=pipeline.features,
@@ -137,13 +164,14 @@ class PipelineRun:
             seed=pipeline.training.hyperparams.seed,
             s3=self.settings.s3,
             allow_buckets=self.settings.allow_buckets,
+            known=previous.known_kinds,
         )
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
             prepared = self.compute.prepare(task, pipeline.data_prep.resources)
             events, table = prepared.events, prepared.table
-            partition = write_offline(self.settings.home, pipeline.name, events.partition, table).parent.name
             current.detail = f"{events.num_read:,} rows, {len(table):,} customers, {table.schema.num_columns} features"
         if events.num_quarantined:
+            partition = f"partition={events.partition or table.last_day}"
             place = events.write_quarantine(self.settings.home / "quarantine" / pipeline.name / partition)
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in events.reasons.items())
             self.progress.notice(f"{events.num_quarantined:,} rows quarantined in {place}: {reasons}")
@@ -151,6 +179,12 @@ class PipelineRun:
             self.progress.notice(note)
         registry_run.log_metrics({"customers": len(table), "rows_quarantined": events.num_quarantined})
         return prepared
+
+    def _write_offline(self, pipeline: Pipeline, prepared: Prepared, also: tuple[Feature, ...]) -> str:
+        """Writes the offline store; returns the file's path relative to the home."""
+        home = self.settings.home
+        path = write_offline(home, pipeline.name, prepared.events.partition, prepared.table, also)
+        return str(path.relative_to(home))
 
     def _train(self, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
         from trainers.training.loop import TrainingData
@@ -232,16 +266,13 @@ class PipelineRun:
 
     def _register(
         self,
-        request: RunRequest,
-        prepared: Prepared,
+        pipeline: Pipeline,
         validated: Validated,
         bundle: WrittenBundle,
-        previous: RegisteredVersion | None,
+        facts: dict[str, str],
         registry_run: RegistryRun,
     ) -> RegisteredVersion:
-        pipeline = request.pipeline
         status = ValidationStatus.PASSED if validated.is_passed else ValidationStatus.FAILED
-        facts = lineage(request.pipeline_text, prepared, previous, request.git_commit)
         with step(self.progress, self.clock, "Register") as current:
             registry_run.log_metrics(validated.metrics, step=pipeline.training.hyperparams.epochs)
             registry_run.set_tags({**facts, "validation_status": status.value})
@@ -259,13 +290,15 @@ class PipelineRun:
             current.detail = f"{version.model} version {version.version}, {status.value}"
         return version
 
-    def _deploy(self, request: RunRequest, version: RegisteredVersion, prepared: Prepared) -> str:
+    def _deploy(
+        self, request: RunRequest, version: RegisteredVersion, prepared: Prepared, also: tuple[Feature, ...]
+    ) -> str:
         if not request.gateway_url:
             return ""
+        endpoint = request.pipeline.deployment.endpoint
         with step(self.progress, self.clock, "Start the rollout") as current:
             usage = Usage()
             if request.pipeline.serving.num_gpus:  # without GPUs, the cluster's usage does not matter
-                endpoint = request.pipeline.deployment.endpoint
                 usage = read_usage(request.gateway_url, self.settings.home, endpoint)
             nodes = self.compute.nodes()
             spec, notices = rollout_spec(request.pipeline, version, prepared.table.schema, nodes, usage)
@@ -273,6 +306,9 @@ class PipelineRun:
                 self.progress.notice(notice)
             status = start_rollout(request.gateway_url, self.settings.home, spec)
             current.detail = f"{version.version} to {spec.endpoint}"
+        with step(self.progress, self.clock, "Fill the online store") as current:
+            changed = fill_online_store(self.settings.home, endpoint, online_rows(prepared.table, also))
+            current.detail = f"{changed:,} customers"
         return str(status.phase)
 
 

@@ -18,6 +18,7 @@ from mypy_extensions import mypyc_attr
 
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError
 from divisions.schema import FLOAT32_MAX, UNKNOWN_CODE, FeatureKind, FeatureSchema
+from divisions.stored_values import read_as
 
 Values = tuple[Any, ...]
 """Raw feature values in the order of `EndpointDecoder.names`; None is missing."""
@@ -126,10 +127,27 @@ class EndpointDecoder:
         try:
             return self._astuple(self._decode_stored(features_json))
         except msgspec.MsgspecError:
+            return self._convert_stored(features_json)
+
+    def _convert_stored(self, features_json: bytes) -> Values:
+        """Decodes a stored row of another kind of schema: each value is read as this endpoint's kind, if it can be."""
+        try:
+            stored = msgspec.json.decode(features_json, type=dict[str, Any])
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             raise InvalidFeaturesError(
-                "the online store's features for this entity do not fit the endpoint's schema",
-                remedy="run the pipeline again, which materialises them",
+                "the online store's features for this entity are damaged", remedy="run the pipeline again"
             ) from None
+        values = []
+        for name, kind in self.kinds.items():
+            try:
+                values.append(read_as(kind, stored.get(name)))
+            except ValueError:
+                raise InvalidFeaturesError(
+                    f"the online store's {name!r} for this entity is a {type(stored[name]).__name__},"
+                    f" and cannot be read as {kind.value}",
+                    remedy=f"declare {name!r} in features.{kind.value} of the pipeline file and run it again",
+                ) from None
+        return tuple(values)
 
     def encoder(self, schema: FeatureSchema) -> RowEncoder:
         """Compiles the encoder of one version: values to ``F`` little-endian float32.

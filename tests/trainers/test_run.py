@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from divisions.bundle import read_bundle
 from divisions.clock import ManualClock
 from divisions.control import RolloutSpec
-from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnError
+from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnError, RolloutError
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import (
     DRIFT_GATE,
@@ -27,10 +30,13 @@ from divisions.pipeline.definition import (
     Validation,
 )
 from divisions.registry import Registry
+from divisions.schema import FeatureKind
 from divisions.settings import Settings
+from router.predict.decode import EndpointDecoder
 from tests.trainers.churn import FEATURES, HYPERPARAMS, raw_frame
 from trainers import run as run_module
 from trainers.deployment import Usage
+from trainers.online_features import fill_from_offline
 from trainers.run import PipelineRun, RunRequest
 from trainers.training.compute import InProcess
 
@@ -69,8 +75,9 @@ class RecordingProgress:
 class Place:
     """One home with its raw data."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, epochs=12):
         self.folder = folder
+        self.epochs = epochs
         self.settings = Settings(home=folder / "home")
         self.registry = Registry(self.settings.home)
         self.progress = RecordingProgress()
@@ -80,15 +87,15 @@ class Place:
         partition.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(partition / "events.parquet")
 
-    def run(self, day, gates=(AUC_GATE, DRIFT_GATE), gateway_url="", serving=None):
+    def run(self, day, gates=(AUC_GATE, DRIFT_GATE), gateway_url="", serving=None, features=FEATURES):
         self.progress = RecordingProgress()
         pipeline = Pipeline(
             name="customer-churn-v3",
             data_prep=DataPrep(input=f"{self.folder}/raw/partition=${{today}}"),
             deployment=Deployment(endpoint="churn"),
-            training=Training(hyperparams=replace(HYPERPARAMS, epochs=12, learning_rate=0.01)),
+            training=Training(hyperparams=replace(HYPERPARAMS, epochs=self.epochs, learning_rate=0.01)),
             validation=Validation(gates=gates),
-            features=FEATURES,
+            features=features,
             model=Model(major=3),
             serving=serving or Serving(),
         )
@@ -129,8 +136,7 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     assert manifest.run_id == outcome.run_id == version.run_id
     assert manifest.schema.names == ("minutes", "plan", "calls", "roams")
     assert progress.epochs == 12
-    steps = ["Prepare the data", "Train", "Export to ONNX", "Validate", "Register", "Fill the online store"]
-    assert progress.done == steps
+    assert progress.done == ["Prepare the data", "Train", "Export to ONNX", "Validate", "Register"]
 
 
 def test_the_registry_knows_data_parameters_and_every_epoch(place, first):
@@ -148,8 +154,16 @@ def test_the_registry_knows_data_parameters_and_every_epoch(place, first):
     assert [metric.step for metric in history] == list(range(1, 13))
 
 
-def test_the_online_store_has_the_customers(place, first):
-    assert b'"plan"' in place.stored("c-0-7")
+def test_a_run_without_a_rollout_does_not_touch_the_online_store(tmp_path):
+    place = Place(tmp_path, epochs=1)
+    place.write("2025-01-13", raw_frame(seed=0))
+    outcome = place.run("2025-01-13", gates=())
+    assert not online_store_path(place.settings.home).exists()
+    version = place.registry.get_version("churn-predictor", outcome.version)
+    schema = read_bundle(version.bundle_path).schema
+    assert "1,600 customers" in fill_from_offline(place.settings.home, "elsewhere", version, schema)
+    stored = OnlineStoreReader(online_store_path(place.settings.home), "elsewhere").get("c-0-7")
+    assert b'"plan"' in stored
 
 
 def test_the_next_version_is_compared_with_the_previous_one(place, first):
@@ -218,16 +232,19 @@ def test_input_that_cannot_be_used_leaves_a_failed_run_and_no_version(place, fir
 
 
 def test_a_version_that_passed_is_rolled_out(place, first, monkeypatch):
-    wishes = []
+    requests = []
 
-    def wish(url, home, spec):
-        wishes.append((url, home, spec))
+    def accept(url, home, spec):
+        assert place.stored("c-0-7") is None  # not before the rollout was admitted
+        requests.append((url, home, spec))
         return _Status()
 
-    monkeypatch.setattr(run_module, "start_rollout", wish)
+    monkeypatch.setattr(run_module, "start_rollout", accept)
     monkeypatch.setattr(run_module, "read_usage", lambda *_: Usage())
     outcome = place.run("2025-01-13", gateway_url="http://127.0.0.1:8000", serving=Serving(replicas=3, num_gpus=1.0))
-    ((url, home, spec),) = wishes
+    ((url, home, spec),) = requests
+    assert b'"plan"' in place.stored("c-0-7")
+    assert place.progress.done[-2:] == ["Start the rollout", "Fill the online store"]
     assert (url, home) == ("http://127.0.0.1:8000", place.settings.home)
     assert isinstance(spec, RolloutSpec)
     assert (spec.endpoint, spec.steps_bp) == ("churn", (2_000, 5_000, 10_000))
@@ -239,3 +256,86 @@ def test_a_version_that_passed_is_rolled_out(place, first, monkeypatch):
 
 class _Status:
     phase = "WARMING"
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """A home whose first version is served: `area` came as text. ``stable`` decodes requests by its schema."""
+    place = Place(tmp_path, epochs=1)
+    monkeypatch.setattr(run_module, "start_rollout", lambda *_: _Status())
+    place.write("2025-01-13", with_area(raw_frame(seed=0)))
+    outcome = place.run("2025-01-13", gates=(), gateway_url="http://127.0.0.1:8000")
+    place.stable = EndpointDecoder(read_bundle(Path(outcome.bundle_path)).schema)
+    assert place.stable.kinds["area"] is FeatureKind.CATEGORICAL
+    return place
+
+
+def with_area(frame):
+    return frame.assign(area=np.where(np.arange(len(frame)) % 2, "408", "415"), loyal="no")
+
+
+def readable(place, customer):
+    """The stored row as the first version reads it."""
+    return dict(zip(place.stable.names, place.stable.decode_stored(place.stored(customer)), strict=True))
+
+
+def test_a_column_that_reads_as_numbers_a_day_later_stays_readable_by_the_served_version(served):
+    place, csv = served, with_area(raw_frame(seed=0, day="2025-01-14"))
+    folder = place.folder / "raw" / "partition=2025-01-14"
+    folder.mkdir()
+    csv.assign(minutes=csv["minutes"] + 1.0).to_csv(folder / "events.csv", index=False)
+    outcome = place.run("2025-01-14", gates=(), gateway_url="http://127.0.0.1:8000")
+    kinds = {one.name: one.kind for one in read_bundle(Path(outcome.bundle_path)).schema.features}
+    assert kinds["area"] is FeatureKind.CATEGORICAL
+    assert any("'area' seems numeric here, but was categorical in version 3.1" in one for one in place.progress.notices)
+    row = readable(place, "c-0-7")
+    assert row["area"] == "408"
+    assert row["minutes"] == pytest.approx(csv["minutes"][7] + 1.0)
+
+
+def test_a_rollout_that_is_refused_leaves_the_stored_rows_as_they_were(served, monkeypatch):
+    place = served
+    before = place.stored("c-0-7")
+
+    def refuse(*_):
+        raise RolloutError("feature 'area' is numeric in this version, but categorical in stable")
+
+    monkeypatch.setattr(run_module, "start_rollout", refuse)
+    changed = with_area(raw_frame(seed=0, day="2025-01-14"))
+    place.write("2025-01-14", changed.assign(area=changed["area"].astype(float)))
+    numeric = replace(FEATURES, numeric=("area",))
+    with pytest.raises(RolloutError):
+        place.run("2025-01-14", gates=(), gateway_url="http://127.0.0.1:8000", features=numeric)
+    assert place.stored("c-0-7") == before
+    assert any("was categorical in version 3.1" in one for one in place.progress.notices)
+    assert place.registry.list_versions("churn-predictor")[0].validation_status == "passed"
+
+
+def test_rows_of_a_declared_new_kind_stay_readable_by_the_old_version(served):
+    place = served
+    changed = with_area(raw_frame(seed=0, day="2025-01-14"))
+    place.write("2025-01-14", changed.assign(area=changed["area"].astype(float)))
+    numeric = replace(FEATURES, numeric=("area",))
+    place.run("2025-01-14", gates=(), gateway_url="http://127.0.0.1:8000", features=numeric)
+    assert b'"area":408' in place.stored("c-0-7")
+    assert readable(place, "c-0-7")["area"] == "408"
+
+
+def test_a_feature_that_the_new_version_leaves_out_is_stored_for_the_old_one(served):
+    place = served
+    place.write("2025-01-14", with_area(raw_frame(seed=0, day="2025-01-14")).assign(calls=3.0))
+    without = replace(FEATURES, exclude=("plan",))
+    outcome = place.run("2025-01-14", gates=(), gateway_url="http://127.0.0.1:8000", features=without)
+    names = read_bundle(Path(outcome.bundle_path)).schema.names
+    assert not {"plan", "calls"} & set(names)
+    row = readable(place, "c-0-7")
+    assert row["calls"] == 3.0
+    assert row["plan"] in {"basic", "gold", "pro"}
+
+
+def test_a_previous_bundle_that_is_gone_is_told_and_kinds_are_inferred(served):
+    place = served
+    shutil.rmtree(place.registry.get_version("churn-predictor", 1).bundle_path)
+    place.write("2025-01-14", with_area(raw_frame(seed=0, day="2025-01-14")))
+    place.run("2025-01-14", gates=())
+    assert any(one.startswith("the kinds of columns in version 3.1 are unknown") for one in place.progress.notices)

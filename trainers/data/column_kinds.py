@@ -4,7 +4,7 @@
 kind         accepted values                                 form in the frame
 ===========  ==============================================  =============================================
 numeric      numbers; text that reads as a finite number     float64 (int64 if whole and none is missing)
-boolean      true/false, 0/1; the words of `LABEL_WORDS`     object: True, False or None
+boolean      true/false, 0/1; the words of `BOOLEAN_WORDS`   object: True, False or None
 categorical  text; numbers and booleans as their text        object: str or None
 ===========  ==============================================  =============================================
 
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divisions.schema import FLOAT32_MAX, FeatureKind
+from divisions.stored_values import BOOLEAN_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-LABEL_WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 MAJORITY = 0.95
 """A column gets a kind if at least this share of its values fits it."""
 
@@ -92,14 +92,14 @@ def cast(column: pd.Series, kind: FeatureKind) -> tuple[pd.Series, NDArray[np.bo
         case FeatureKind.BOOLEAN:
             return _cast_each(column, _boolean)
         case FeatureKind.CATEGORICAL:
-            return _cast_each(column, _text)
+            return _cast_each(column, as_text)
 
 
 def to_numbers(column: pd.Series) -> pd.Series:
     """The numbers of a column; null for other values. A boolean is no number, as in JSON and for the gateway."""
     import pandas as pd
 
-    if column.dtype == object or pd.api.types.is_bool_dtype(column.dtype):
+    if not pd.api.types.is_numeric_dtype(column.dtype) or pd.api.types.is_bool_dtype(column.dtype):
         column = pd.Series([_plain_number(value) for value in column], index=column.index, dtype=object)
     return pd.to_numeric(column, errors="coerce")
 
@@ -153,7 +153,8 @@ def _cast_each(column: pd.Series, convert: Callable[[object], object]) -> tuple[
     return pd.Series(values, index=column.index, name=column.name, dtype=object), is_bad
 
 
-def _text(value: object) -> str | None:
+def as_text(value: object) -> str | None:
+    """A value of a text column; None if it has no text form. A whole number has no decimal point."""
     match value:
         case str():
             return value
@@ -167,8 +168,8 @@ def _text(value: object) -> str | None:
 
 
 def _boolean(value: object) -> bool | None:
-    text = _text(value)
-    return None if text is None else LABEL_WORDS.get(text.strip().lower())
+    text = as_text(value)
+    return None if text is None else BOOLEAN_WORDS.get(text.strip().lower())
 
 
 def read_label(value: object) -> bool | None:

@@ -56,6 +56,11 @@ class FeatureTable:
     def __len__(self) -> int:
         return len(self.entities)
 
+    @property
+    def last_day(self) -> str:
+        """The day of the last event (UTC), such as ``2025-01-14``."""
+        return str(self.raw[self.schema.event_time].max().date())
+
     def take(self, mask: NDArray[np.bool_]) -> FeatureTable:
         """The rows where ``mask`` (``bool[N]``) holds."""
         kept = np.flatnonzero(mask)

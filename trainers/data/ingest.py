@@ -22,6 +22,7 @@ from divisions.errors import EmptyInputError, InputError, MissingColumnError, Re
 from divisions.schema import FeatureKind
 from trainers.data.column_kinds import infer_kind
 from trainers.data.file_formats import BadRow, RawFile, format_of, read_file
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, settled_kind
 from trainers.data.locations import Location, list_files, locate, raise_unreachable
 from trainers.data.row_checks import check_rows, restore_whole_numbers
 
@@ -82,7 +83,13 @@ class RawEvents:
 
 
 def read_events(
-    uri: str, *, s3: S3Settings, allow_buckets: tuple[str, ...], features: Features, label: str
+    uri: str,
+    *,
+    s3: S3Settings,
+    allow_buckets: tuple[str, ...],
+    features: Features,
+    label: str,
+    known: KnownKinds = NOTHING_KNOWN,
 ) -> RawEvents:
     """Reads and checks the raw events at ``uri``: a file, or a folder with all files below it.
 
@@ -92,13 +99,14 @@ def read_events(
         allow_buckets: the buckets that may be read; empty means any.
         features: names of the entity and event time, and declared kinds of columns.
         label: the label's column.
+        known: the kinds of the model's previous version.
 
     Raises:
         ForbiddenInputError: the scheme or bucket is not allowed.
         UnreachableInputError: the location does not answer, or refuses us.
         EmptyInputError: it holds no files or no rows.
         MissingColumnError: the entity, event time, label or a declared column is not in the data.
-        InputError: a file is damaged, or more than half of the rows are bad.
+        InputError: a file is damaged, more than half of the rows are bad, or a column has changed its kind.
     """
     location = locate(uri, s3=s3, allow_buckets=allow_buckets)
     try:
@@ -117,7 +125,7 @@ def read_events(
         )
     if len(frame):
         _require_columns(uri, [str(name) for name in frame.columns], features, label)
-    kinds, texts = _kinds(frame, files, features, label)
+    kinds, texts = _kinds(uri, frame, files, features, label, known)
     checked, reasons, details = check_rows(frame, kinds, features, label)
     bad += [
         BadRow(*sources[index], reason=reasons[index], detail=details[index], raw=_raw_text(frame.iloc[index]))
@@ -192,9 +200,9 @@ def _require_columns(uri: str, present: list[str], features: Features, label: st
 
 
 def _kinds(
-    frame: pd.DataFrame, files: list[RawFile], features: Features, label: str
+    uri: str, frame: pd.DataFrame, files: list[RawFile], features: Features, label: str, known: KnownKinds
 ) -> tuple[dict[str, FeatureKind], tuple[str, ...]]:
-    """The kind of each column except entity, event time and label: as declared, otherwise by its values."""
+    """The kind of each column except entity, event time and label: as declared, else as known, else by its values."""
     declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
     declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
     declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
@@ -202,12 +210,17 @@ def _kinds(
     for name in frame.columns:
         if name in {features.entity, features.event_time, label} or name in features.exclude:
             continue
-        kind = declared.get(name) or _inferred(name, files)
+        if name in declared:
+            kinds[str(name)] = declared[name]
+            notes.append(declared_note(name, declared[name], known))
+            continue
+        kind, note = settled_kind(str(name), _inferred(name, files), frame[name], known, uri)
         if kind is not None:
             kinds[str(name)] = kind
+            notes.append(note)
         else:
             notes.append(f"column {name!r} is no feature: it is all null, or neither number, text nor boolean")
-    return kinds, tuple(notes)
+    return kinds, tuple(filter(None, notes))
 
 
 def _inferred(name: str, files: list[RawFile]) -> FeatureKind | None:

@@ -14,6 +14,7 @@ from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
 from trainers.data.feature_table import FeatureTable, build_feature_table, split_holdout
 from trainers.data.ingest import RawEvents, read_events
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 
 VALIDATION_FRACTION = 0.1
 """Share of the training customers that training does not learn from. They select the best epoch. The hold-out must not
@@ -32,6 +33,7 @@ class PreparationTask:
     seed: int
     s3: S3Settings
     allow_buckets: tuple[str, ...]
+    known: KnownKinds = NOTHING_KNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,12 @@ def prepare(task: PreparationTask) -> Prepared:
         InputError: see `trainers.data.ingest` and `trainers.data.feature_table`.
     """
     events = read_events(
-        task.uri, s3=task.s3, allow_buckets=task.allow_buckets, features=task.features, label=task.label
+        task.uri,
+        s3=task.s3,
+        allow_buckets=task.allow_buckets,
+        features=task.features,
+        label=task.label,
+        known=task.known,
     )
     table = build_feature_table(events, task.features, task.label, seed=task.seed)
     split = split_holdout(table, task.features.holdout_fraction, task.seed)

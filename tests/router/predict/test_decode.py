@@ -118,3 +118,25 @@ def test_a_canary_that_changes_a_features_kind_is_refused():
     canary = FeatureSchema((Feature("abroad", FeatureKind.NUMERIC),))
     with pytest.raises(InvalidFeaturesError, match="'abroad' is numeric in this version"):
         EndpointDecoder(SCHEMA, canary).encoder(canary)
+
+
+def test_a_stored_row_of_other_kinds_is_read_by_the_schema():
+    decoder = EndpointDecoder(SCHEMA)
+    stored = {"class": 408, "total day minutes": "12.5", "abroad": "No", "more": [1]}
+    assert decoder.decode_stored(msgspec.json.encode(stored)) == ("408", 12.5, False)
+    assert decoder.decode_stored(msgspec.json.encode({"class": True})) == ("true", None, None)
+
+
+@pytest.mark.parametrize("stored", [b'{"total day minutes": "<script>"}', b'{"abroad": 7}', b'{"class": {"a": 1}}'])
+def test_a_stored_value_that_fits_no_reading_names_the_feature_and_the_key(stored):
+    (name,) = msgspec.json.decode(stored)
+    kind = {one.name: one.kind for one in SCHEMA.features}[name]
+    with pytest.raises(InvalidFeaturesError, match=f"'{name}'.*cannot be read as {kind}.*features.{kind}") as caught:
+        EndpointDecoder(SCHEMA).decode_stored(stored)
+    assert "script" not in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", [b"", b"[1]", b"{", b'{"abroad": \xff}'])
+def test_a_damaged_stored_row_says_so(stored):
+    with pytest.raises(InvalidFeaturesError, match="damaged"):
+        EndpointDecoder(SCHEMA).decode_stored(stored)

@@ -8,8 +8,8 @@ import pandas as pd
 
 from divisions.online_store import OnlineStoreReader, OnlineStoreWriter, online_store_path
 from divisions.pipeline.definition import Features
-from divisions.schema import FeatureKind
-from trainers.data.feature_store import online_rows, write_offline
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from trainers.data.feature_store import features_of_others, online_rows, read_offline, write_offline
 from trainers.data.feature_table import build_feature_table
 from trainers.data.ingest import RawEvents
 
@@ -68,3 +68,30 @@ def test_the_offline_partition_is_replaced_whole(tmp_path):
     assert written["customer_id"].tolist() == ["a", "b", "c"]
     assert written["churn"].tolist() == [0, 1, 0]
     assert set(made.schema.names) < set(written.columns)
+
+
+def test_the_offline_file_gives_the_rows_of_the_online_store(tmp_path):
+    made = table()
+    path = write_offline(tmp_path, "customer-churn-v3", "2025-01-14", made)
+    assert read_offline(path, made.schema) == online_rows(made)
+
+
+def test_features_of_the_previous_version_are_stored_too(tmp_path):
+    made = table()
+    made.raw["region"] = pd.Series([1.0, "x", None], dtype=object)
+    made.raw["age"] = ["7", "8", "?"]
+    previous = FeatureSchema(
+        (
+            *made.schema.features,
+            Feature("region", FeatureKind.CATEGORICAL),
+            Feature("age", FeatureKind.NUMERIC),
+            Feature("gone", FeatureKind.NUMERIC),
+        )
+    )
+    also = features_of_others(made, previous)
+    assert [feature.name for feature in also] == ["region", "age"]
+    rows = online_rows(made, also)
+    assert [row.features["region"] for row in rows] == ["1", "x", None]
+    assert [row.features["age"] for row in rows] == [7.0, 8.0, None]
+    assert read_offline(write_offline(tmp_path, "p", "d", made, also), made.schema) == rows
+    assert features_of_others(made, None) == ()
