@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled browser gpu check docs bench clean
+.PHONY: install native run demo test test-fast test-compiled browser gpu check docs mutants bench clean
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -83,6 +83,13 @@ check: $(VENV)/.dev
 # Not --quiet: that silences the warnings, and with them the strictness.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# A seeded sample of small wrong changes, each of which a test should notice. Minutes; not part of CI. For instance
+# `make mutants SEED=7 COUNT=100`; `.venv/bin/python -m benchmarks.mutants --help` lists all options.
+SEED ?= 0
+COUNT ?= 60
+mutants: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.mutants --seed $(SEED) --count $(COUNT)
 
 bench: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.compare

@@ -1,0 +1,125 @@
+"""Runs tests against mutants, each in a copy of the tree: the sources at hand are never touched."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.mutants.targets import SLOW, Mutant, neighbouring_tests, own_tests
+
+COPIED = ("divisions", "router", "serving", "trainers", "benchmarks", "deploy", "tests", "docs", "examples",
+          "pyproject.toml", ".divisions/pipeline")  # fmt: skip
+SLOWER = 3.0
+"""How many times as long as without the mutation tests may take; a mutant that makes them slower is killed."""
+SPARE_S = 15.0
+_OPTIONS = (
+    "-x",
+    "-q",
+    "-p",
+    "no:randomly",
+    "-p",
+    "no:cacheprovider",
+    "--hypothesis-seed=0",
+    "-m",
+    "not e2e and not gpu",
+)
+_LONGEST_S = 600.0
+
+
+class Fate(enum.StrEnum):
+    KILLED = "killed"
+    TIMED_OUT = "timed out"
+    SURVIVED = "survived"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How one mutant ended, and by which tests."""
+
+    mutant: Mutant
+    fate: Fate
+    by: tuple[str, ...]
+
+
+class BrokenTestsError(RuntimeError):
+    """Tests fail without any mutation, so they say nothing about mutants."""
+
+
+class Runner:
+    """One copy of the tree below ``work``."""
+
+    def __init__(self, root: Path, work: Path) -> None:
+        self._tree = work / "tree"
+        self._usual_s: dict[tuple[str, ...], float] = {}
+        for name in COPIED:
+            source = root / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__", "_native", "state", "*.png", "*.svg")
+                shutil.copytree(source, self._tree / name, ignore=ignored)
+            elif source.exists():
+                (self._tree / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, self._tree / name)
+
+    def verdict(self, mutant: Mutant) -> Verdict:
+        """Runs a module's own tests, and if these do not notice, its neighbours'.
+
+        Raises:
+            BrokenTestsError: tests fail without the mutation.
+        """
+        path = self._tree / mutant.module
+        original = path.read_bytes()
+        for tests in (own_tests(self._tree, mutant.module), neighbouring_tests(self._tree, mutant.module)):
+            if not tests:
+                continue
+            usual_s = self._baseline(tests)
+            path.write_bytes(mutant.mutation.applied(original))
+            try:
+                passed = self._run(tests, usual_s * SLOWER + SPARE_S)
+            finally:
+                path.write_bytes(original)
+            if passed is not True:
+                return Verdict(mutant, Fate.TIMED_OUT if passed is None else Fate.KILLED, tests)
+        return Verdict(mutant, Fate.SURVIVED, ())
+
+    def _baseline(self, tests: tuple[str, ...]) -> float:
+        if tests not in self._usual_s:
+            began_s = time.monotonic()
+            if self._run(tests, _LONGEST_S) is not True:
+                raise BrokenTestsError(f"{', '.join(tests)} fail without a mutation; mend them first")
+            self._usual_s[tests] = time.monotonic() - began_s
+        return self._usual_s[tests]
+
+    def _run(self, tests: Sequence[str], limit_s: float) -> bool | None:
+        """Whether all tests passed; None if they took too long."""
+        # No byte code is written: two mutants of one file may have the same size within the same second.
+        environment = os.environ | {"PYTHONPATH": str(self._tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", *_OPTIONS, *(f"--ignore={each}" for each in SLOW), *tests],
+            cwd=self._tree,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            return process.wait(limit_s) == 0
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends what a test left running, too: it is in the same process group."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -1,0 +1,96 @@
+"""Which modules are mutated, and which tests should notice. Pure, but for looking which files exist."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.mutants.operators import Mutation, mutations
+
+PACKAGES = ("router", "divisions")
+EXCLUDED = (
+    "router/control/ray_",  # need Ray
+    "router/gateway/bridge.py",  # need processes
+    "router/gateway/child.py",
+    "router/gateway/lifecycle.py",
+    "router/gateway/process.py",
+    "router/gateway/ray_gateway.py",
+    "router/gateway/native.py",
+    "divisions/cli.py",
+    "divisions/commands/",
+    "divisions/registry.py",  # needs MLflow
+)
+"""Thin shells: their tests start processes, or heavy libraries. Everything else is fair game."""
+
+SLOW = ("tests/router/control/test_controller_machine.py", "tests/router/control/test_kills.py")
+"""Tests that take more than a minute: they are left out."""
+
+NEIGHBOURS = {
+    "router/evidence/": ("tests/router/evidence", "tests/router/rollouts",
+                         "tests/router/control/test_controller_guards.py"),
+    "router/rollouts/": ("tests/router/rollouts", "tests/router/control/test_controller.py",
+                         "tests/router/control/test_controller_guards.py",
+                         "tests/router/control/test_racing_commands.py"),
+    "router/control/": ("tests/router/control",),
+    "router/http/": ("tests/router/http", "tests/router/gateway/test_gateway.py"),
+    "router/predict/": ("tests/router/predict", "tests/router/gateway/test_gateway.py",
+                        "tests/router/gateway/test_gateway_rollouts.py"),
+    "router/oip/": ("tests/router/oip",),
+    "router/gateway/": ("tests/router/gateway",),
+    "divisions/pipeline/": ("tests/divisions/pipeline",),
+    "divisions/sdk/": ("tests/divisions/sdk",),
+    "divisions/": ("tests/divisions", "tests/router/rollouts", "tests/router/predict"),
+}  # fmt: skip
+"""Tests that run when a module's own tests did not notice: those of its wing, and those that drive it as a whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One mutation of one module, by its path below the root."""
+
+    module: str
+    mutation: Mutation
+    source_line: str
+
+    @property
+    def where(self) -> str:
+        return f"{self.module}:{self.mutation.line}"
+
+
+def modules(root: Path, only: Sequence[str] = ()) -> list[str]:
+    """The modules that are mutated, sorted; ``only`` keeps those whose path starts with one of these."""
+    found = (str(path.relative_to(root)) for package in PACKAGES for path in (root / package).rglob("*.py"))
+    return sorted(
+        name
+        for name in found
+        if not name.startswith(EXCLUDED)
+        and not name.endswith("__init__.py")
+        and "/_native/" not in name
+        and (not only or name.startswith(tuple(only)))
+    )
+
+
+def sample(root: Path, count: int, seed: int, only: Sequence[str] = ()) -> list[Mutant]:
+    """``count`` mutants, each mutation of each module with the same chance; the same seed gives the same ones."""
+    every = []
+    for module in modules(root, only):
+        source = (root / module).read_bytes()
+        lines = source.decode().splitlines()
+        every += [Mutant(module, each, lines[each.line - 1].strip()) for each in mutations(source)]
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def own_tests(root: Path, module: str) -> tuple[str, ...]:
+    """The tests that mirror a module: ``tests/<package>/<wing>/test_<module>.py``, and its variants."""
+    path = Path(module)
+    folder = root / "tests" / path.parent
+    found = [*folder.glob(f"test_{path.stem}.py"), *folder.glob(f"test_{path.stem}_*.py")]
+    return tuple(sorted({str(each.relative_to(root)) for each in found} - set(SLOW)))
+
+
+def neighbouring_tests(root: Path, module: str) -> tuple[str, ...]:
+    """The tests around a module, by the longest prefix in `NEIGHBOURS`."""
+    prefix = max((each for each in NEIGHBOURS if module.startswith(each)), key=len)
+    return tuple(each for each in NEIGHBOURS[prefix] if (root / each).exists())
