@@ -7,6 +7,7 @@ status  meaning
 1       failed: one line on standard error, ``error: what is wrong. what to do``; for a pipeline file one per mistake
 2       wrong usage: the usage line and, if there is one, a suggestion
 130     interrupted
+141     the reader of standard output closed the pipe, as ``head`` does
 ======  =====================================================================
 """
 
@@ -20,9 +21,11 @@ import typer
 from typer._click.exceptions import ClickException
 
 from divisions.commands import bench, cluster, compile, journal, models, predict, rollout, run, status
+from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
 from divisions.errors import DivisionsError, PipelineError, UsageError
+from divisions.settings import account_environment, set_default_environment
 
-EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 
 app = typer.Typer(
     name="divisions",
@@ -61,12 +64,29 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """The console script."""
+    prepare_streams()
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:
     """Runs one command line and returns its exit status. Raises nothing."""
     try:
+        status = _run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OutputError as error:
+        abandon_output()
+        if error.is_closed:  # the reader has closed the pipe, as `head` does
+            return EXIT_BROKEN_PIPE
+        complain(f"standard output cannot be written: {error.reason}")
+        return EXIT_FAILED
+    return status
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        set_default_environment(account_environment())
         result = app(args=list(arguments), standalone_mode=False, prog_name="divisions")
     except ClickException as error:
         error.show()
@@ -75,24 +95,19 @@ def execute(arguments: Sequence[str]) -> int:
         return int(ending.exit_code)
     except PipelineError as error:
         for problem in str(error).splitlines():
-            _complain(problem)
+            complain(problem)
         return EXIT_FAILED
     except DivisionsError as error:
-        _complain(str(error))
+        complain(str(error))
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
-    except BrokenPipeError:  # the reader has closed the pipe, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+    except OutputError:
+        raise
     except Exception as error:  # noqa: BLE001  # the edge of the program; the traceback goes to a file
-        _complain(_crash_line(error))
+        complain(_crash_line(error))
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
-
-
-def _complain(line: str) -> None:
-    print(f"error: {' '.join(line.split())}", file=sys.stderr)
 
 
 def _crash_line(error: Exception) -> str:

@@ -73,4 +73,6 @@ class LineProgress:
         self._write(f"note: {text}")
 
     def _write(self, line: str) -> None:
-        print(line, file=self._stream, flush=True)
+        # Progress is not the result: a full disk or a closed pipe must not end the work.
+        with contextlib.suppress(OSError):
+            print(line, file=self._stream, flush=True)

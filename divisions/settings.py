@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import pwd
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -103,10 +104,20 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         if variable.startswith(_PREFIX):
             field = variable.removeprefix(_PREFIX).lower()
             values[field] = _parse(variable, field, text)
-    home = Path(str(values.pop("home", ""))) if values.get("home") else Path.cwd() / ".divisions" / "state"
-    values.pop("home", None)
+    home = _home(str(values.pop("home", "")))
     ray_address = environment.get("RAY_ADDRESS", "")
-    return Settings(home=home.absolute(), ray_address=ray_address, s3=_s3(environment), **values)  # type: ignore[arg-type]  # checked by _parse
+    return Settings(home=home, ray_address=ray_address, s3=_s3(environment), **values)  # type: ignore[arg-type]  # checked by _parse
+
+
+def _home(text: str) -> Path:
+    """The absolute home folder; the default is in the current folder."""
+    path = Path(os.path.expanduser(text or ".divisions/state"))
+    if path.parts[0].startswith("~"):
+        raise SettingsError(f"DIVISIONS_HOME is {text!r}, but there is no such user", remedy="write the folder's path")
+    try:
+        return path.absolute()
+    except FileNotFoundError:
+        raise SettingsError("the current folder no longer exists", remedy="change to another folder") from None
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
@@ -158,6 +169,31 @@ def set_default_environment(values: Mapping[str, str]) -> None:
     """Sets variables that libraries read when they are imported, unless the user has set them."""
     for variable, value in values.items():
         os.environ.setdefault(variable, value)
+
+
+def account_environment() -> dict[str, str]:
+    """``HOME`` and ``USER`` for a user that the system does not know, as in a container with any uid.
+
+    Libraries look for both (MLflow for the home folder, PyTorch for the name) and fail without them. The home folder
+    is then the folder of all state.
+    """
+    values = {}
+    if "HOME" not in os.environ and not _is_known_user():
+        values["HOME"] = str(load_settings().home)
+    if not _USER_VARIABLES & set(os.environ) and not _is_known_user():
+        values["USER"] = f"uid-{os.getuid()}"
+    return values
+
+
+_USER_VARIABLES = {"LOGNAME", "USER", "LNAME", "USERNAME"}
+
+
+def _is_known_user() -> bool:
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _parse(variable: str, field: str, text: str) -> object:

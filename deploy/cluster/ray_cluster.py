@@ -40,8 +40,10 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
     Raises:
         AlreadyRunningError: a cluster of this home is up or starting.
         PortInUseError: another process listens on one of our ports.
-        ClusterError: it does not start. Nothing is left running, also after an interrupt.
+        ClusterError: it does not start, or the path of its sockets is too long. Nothing is left running, also after
+            an interrupt.
     """
+    ray_head.require_short(runtime_dir(settings.home))
     create_private_folder(settings.home)
     with _starting_alone(settings.home):
         cluster_file.require_down(settings.home)

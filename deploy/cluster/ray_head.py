@@ -7,10 +7,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from divisions.errors import ClusterError
 from divisions.settings import Settings, environment_of, ray_environment
 
 HOST = "127.0.0.1"
 NUM_FREE_PORTS = 7
+_LONGEST_SOCKET = 107
+"""Bytes of the path of a Unix socket, without its end: `sockaddr_un` in linux/un.h."""
+_SOCKET_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store")
+"""The longest that Ray appends to its folder; 4194304 is the largest pid."""
 _FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 """Variables of the caller that would connect the new cluster to another one."""
 
@@ -18,6 +23,20 @@ _FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY
 def temp_dir(runtime: Path) -> Path:
     """Ray's own folder. Its path must be short: Ray appends about 60 bytes for Unix sockets, whose limit is 107."""
     return runtime / "ray"
+
+
+def require_short(runtime: Path) -> None:
+    """Checks that Ray's sockets fit into the runtime folder.
+
+    Raises:
+        ClusterError: their paths would be longer than the kernel allows.
+    """
+    excess = len(os.fsencode(temp_dir(runtime))) + _SOCKET_BYTES - _LONGEST_SOCKET
+    if excess > 0:
+        raise ClusterError(
+            f"the folder for sockets, {runtime}, has a path that is {excess} bytes too long",
+            remedy="set TMPDIR to a shorter folder, such as /tmp",
+        )
 
 
 def head_command(settings: Settings, runtime: Path, free_ports: Sequence[int], num_cores: int) -> list[str]:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from divisions.commands.default_pipeline import PIPELINE, require_pipeline
 from divisions.commands.output import Format, Output, print_json
 from divisions.settings import load_settings
 
 if TYPE_CHECKING:
     from deploy.cluster.cluster_file import Cluster
     from divisions.settings import Settings
-
-PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
 
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, show_default="8000", help="Port of the gateways.")]
 DashboardPort = Annotated[
@@ -66,7 +65,9 @@ def up(
         else:
             print(_greeting(settings, cluster, foreground), flush=True)
 
-    request = embedded.UpRequest(settings, is_foreground=foreground, bootstrap=pipeline if bootstrap else None)
+    request = embedded.UpRequest(
+        settings, is_foreground=foreground, bootstrap=require_pipeline(pipeline) if bootstrap else None
+    )
     with shown_progress(sys.stderr if is_json else sys.stdout) as progress:
         embedded.run(request, progress, SystemClock(), announce)
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import enum
+import json
+import re
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
 class Format(enum.StrEnum):
@@ -22,13 +26,22 @@ def print_json(value: object) -> None:
     """Prints one JSON document; ``value`` is anything that msgspec encodes."""
     import msgspec
 
-    print(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode(), flush=True)
+    _print_document(msgspec.json.format(msgspec.json.encode(value, enc_hook=str)).decode())
 
 
 def print_json_line(value: object) -> None:
     import msgspec
 
-    print(msgspec.json.encode(value, enc_hook=str).decode(), flush=True)
+    _print_document(msgspec.json.encode(value, enc_hook=str).decode())
+
+
+def _print_document(text: str) -> None:
+    """Prints JSON; where the encoding of the output lacks a character, as JSON's own escape."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = _NOT_ASCII.sub(lambda found: json.dumps(found[0])[1:-1], text)
+    print(text, flush=True)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

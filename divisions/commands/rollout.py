@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from divisions.commands.connection import connect
+from divisions.commands.default_pipeline import PIPELINE, require_pipeline
 from divisions.commands.output import Format, Output, is_terminal, print_json, print_json_line, redraw
 from divisions.errors import UnknownVersionError, UsageError
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from divisions.control import Faults, RolloutStatus
     from divisions.sdk.client import Client
 
-PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
 EXIT_ROLLED_BACK = 1
 WATCH_PATIENCE = 60
 """Failed requests in a row, one a second: a cluster that crashed serves again within this time."""
@@ -49,12 +49,11 @@ def start(
     from divisions.settings import load_settings
 
     faults = parse_faults(fault or [])
+    definition = load_pipeline(require_pipeline(pipeline))
     settings = load_settings()
     registered = Registry(settings.home, settings.tracking_uri).get_version(model, version)
     with connect() as client:
-        status, notices = start_version(
-            client, settings, load_pipeline(pipeline), registered, faults=faults, force=force
-        )
+        status, notices = start_version(client, settings, definition, registered, faults=faults, force=force)
     for notice in notices:
         typer.echo(f"note: {notice}", err=True)
     if watch:

@@ -186,3 +186,25 @@ def test_help_needs_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("arguments", [("up", "--bootstrap"), ("rollout", "start", "m", "--version", "1")])
+def test_without_a_pipeline_file_in_the_current_folder_one_must_be_named(
+    divisions, home, tmp_path, monkeypatch, arguments
+):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = divisions(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: there is no .divisions/pipeline/ml_training.yaml in the current folder")
+    assert "--pipeline" in err
+    assert not home.exists()
+
+
+def test_a_path_that_is_too_long_for_sockets_names_the_variable(divisions, home, tmp_path, monkeypatch):
+    folder = tmp_path / ("x" * 100)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    status, _, err = divisions("up")
+    assert status == 1
+    assert "TMPDIR" in err
+    assert not home.exists()

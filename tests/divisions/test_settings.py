@@ -1,5 +1,7 @@
 import contextlib
 import dataclasses
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divisions.errors import SettingsError
-from divisions.settings import S3Settings, Settings, load_settings, runtime_dir
+from divisions.settings import (
+    S3Settings,
+    Settings,
+    account_environment,
+    environment_for_child,
+    load_settings,
+    runtime_dir,
+)
 
 
 def test_an_empty_environment_gives_the_defaults():
@@ -110,3 +119,52 @@ def test_the_folder_of_sockets_is_short_and_belongs_to_one_home():
 def test_any_unknown_variable_is_a_settings_error(environment):
     with pytest.raises(SettingsError) if environment else contextlib.nullcontext():
         load_settings(environment)
+
+
+@pytest.mark.parametrize("text", ["~nosuchuser/x", "~nosuchuser"])
+def test_a_home_of_an_unknown_user_is_refused(text):
+    with pytest.raises(SettingsError, match="no such user"):
+        load_settings({"DIVISIONS_HOME": text})
+
+
+def test_a_tilde_in_the_home_is_the_users_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/srv/me")
+    assert load_settings({"DIVISIONS_HOME": "~/state"}).home == Path("/srv/me/state")
+
+
+def test_a_current_folder_that_was_removed_is_told_only_where_it_matters(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(SettingsError, match="current folder no longer exists"):
+        load_settings({})
+    assert load_settings({"DIVISIONS_HOME": "/srv/home"}).home == Path("/srv/home")
+
+
+def test_a_user_that_the_system_does_not_know_gets_a_home_and_a_name(monkeypatch):
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DIVISIONS_HOME", "/srv/home")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert account_environment() == {"HOME": "/srv/home", "USER": f"uid-{os.getuid()}"}
+    monkeypatch.setenv("HOME", "/srv/me")
+    monkeypatch.setenv("LOGNAME", "me")
+    assert account_environment() == {}
+
+
+def test_a_user_that_the_system_knows_gets_nothing(monkeypatch):
+    for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    assert account_environment() == {}
+
+
+def test_a_child_process_reads_the_same_settings(monkeypatch):
+    monkeypatch.setenv("DIVISIONS_PORT", "1")
+    settings = load_settings({"DIVISIONS_HOME": "/srv/home", "DIVISIONS_PORT": "8123"})
+    child = environment_for_child(settings)
+    assert load_settings({**child, "RAY_ADDRESS": ""}) == settings
+    assert child["PATH"] == os.environ["PATH"]

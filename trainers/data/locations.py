@@ -7,6 +7,7 @@ come from another person's pipeline file, and must not make the trainer send req
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -127,7 +128,12 @@ def _locate_local(uri: str) -> Location:
         path = unquote(parts.path)
     else:
         path = uri
-    return Location(uri=uri, filesystem=LocalFileSystem(), path=str(Path(path).expanduser().absolute()))
+    path = os.path.expanduser(path)
+    if path.startswith("~") and not Path(path).exists():
+        raise UnreachableInputError(
+            f"input {uri[:200]!r} names a user that does not exist", remedy="write the folder's path"
+        )
+    return Location(uri=uri, filesystem=LocalFileSystem(), path=str(Path(path).absolute()))
 
 
 def list_files(location: Location) -> tuple[str, ...]:

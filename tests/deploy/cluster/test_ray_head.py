@@ -1,6 +1,9 @@
 from pathlib import Path
 
-from deploy.cluster.ray_head import NUM_FREE_PORTS, head_command, head_environment
+import pytest
+
+from deploy.cluster.ray_head import NUM_FREE_PORTS, head_command, head_environment, require_short
+from divisions.errors import ClusterError
 from divisions.settings import Settings, load_settings
 
 SETTINGS = Settings(
@@ -51,3 +54,12 @@ def test_variables_of_another_cluster_are_not_inherited():
     assert environment["RAY_AUTH_MODE"] == "token"
     assert environment["RAY_AUTH_TOKEN_PATH"] == "/srv/home/ray_token"
     assert environment["LANG"] == "C"
+
+
+def test_a_runtime_folder_must_leave_room_for_rays_sockets():
+    longest = "/" + "x" * 38  # with "/ray", the session's name and the socket's: 107 bytes
+    require_short(Path(longest))
+    with pytest.raises(ClusterError, match=r"1 bytes too long.*TMPDIR"):
+        require_short(Path(longest + "x"))
+    with pytest.raises(ClusterError, match="1 bytes too long"):
+        require_short(Path(longest[:-1] + "é"))

@@ -71,6 +71,16 @@ def test_forbidden_inputs_are_refused_before_anything_is_opened(uri, says):
         locate(uri, s3=S3Settings(endpoint_url="http://127.0.0.1:9"), allow_buckets=("raw-events",))
 
 
+def test_an_unknown_user_is_told_and_a_file_of_such_a_name_is_found(tmp_path, monkeypatch):
+    with pytest.raises(UnreachableInputError, match="'~nosuchuser/x' names a user that does not exist"):
+        locate("~nosuchuser/x", s3=S3Settings(), allow_buckets=())
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "~nosuchuser").mkdir()
+    assert locate("~nosuchuser", s3=S3Settings(), allow_buckets=()).path == str(tmp_path / "~nosuchuser")
+    monkeypatch.setenv("HOME", "/srv/me")
+    assert locate("~/raw", s3=S3Settings(), allow_buckets=()).path == "/srv/me/raw"
+
+
 def test_credentials_in_a_uri_are_refused_and_not_repeated():
     with pytest.raises(ForbiddenInputError) as caught:
         locate("s3://AKIA:hush@raw-events/x", s3=S3Settings(), allow_buckets=())
