@@ -1,7 +1,7 @@
-"""Benchmarks: load, and what is measured under it. ``python -m benchmarks.compare`` runs one by its name.
+"""Benchmarks: load generation, and what is measured with it. ``python -m benchmarks.compare`` runs one by its name.
 
-A command is a module of the same name in its wing; the path below lets Python find it without the wing's name. Imports
-name the wing.
+A command is the module of that name, in whichever wing it lies: the path below lets ``python -m`` find it. Imports name
+the wing.
 """
 
 from pathlib import Path

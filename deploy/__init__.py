@@ -1,4 +1,5 @@
-"""From nothing to a cluster that serves: the embedded cluster, and a registered version's way into a rollout.
+"""Deploy targets: a registered version to an endpoint that answers.
 
-Open `deploy.cluster.embedded` first: it is ``divisions up``. Every target to deploy to has a wing of its own here.
+Each target has a wing of its own. Today there is one: `deploy.cluster`, a Ray cluster of this machine; open
+`deploy.cluster.embedded` first. `rollout_start` turns a registered version into a rollout, on every target.
 """

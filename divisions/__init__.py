@@ -1,4 +1,9 @@
-"""Divisions: from raw events to a canaried prediction endpoint on one Ray cluster."""
+"""Divisions: from raw events to a canaried prediction endpoint on one Ray cluster.
+
+This package holds what all others share (`control`: the messages, `schema`, `errors`, `settings`, `pipeline`: the YAML
+file), the Python SDK (`sdk`) and the command line (`cli`, `commands`). The command line stands above all other
+packages.
+"""
 
 from __future__ import annotations
 

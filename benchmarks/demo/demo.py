@@ -56,12 +56,12 @@ _BATCH_ROWS = 200
 
 
 def write_pipeline(path: Path) -> None:
-    """The product page's pipeline file, with only the analysis shortened."""
+    """The pipeline file of this repository, with only the analysis shortened."""
     path.write_text(PIPELINE.read_text(encoding="utf-8").rstrip("\n") + "\n" + ANALYSIS, encoding="utf-8")
 
 
 def holdout_auc(cluster: ProductCluster, holdout: Path) -> tuple[float, int]:
-    """AUC of what the endpoint answers over HTTP for the whole hold-out, against its labels; and the rows."""
+    """AUC of the endpoint's answers over HTTP for the whole hold-out, against its labels; and the number of rows."""
     from trainers.training.evaluate import auc
 
     rows = read_rows(holdout)
@@ -131,7 +131,7 @@ class Demo:
         return data.holdout
 
     def _run_pipeline(self, day: str) -> None:
-        # The variable is the pipeline's own, and expanded by it.
+        # `${today}` is a variable of the pipeline file; the run replaces it.
         source = f"{self._work / 'data' / 'raw'}/partition=${{today}}"
         self._cluster.divisions("run", str(self._pipeline), "--input", source, "--today", day)
 

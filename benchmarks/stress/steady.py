@@ -1,8 +1,8 @@
 """The open loop at 70 % of the peak: ``python -m benchmarks.steady --output json``.
 
-A cluster of its own, by the product's own commands, with one replica of a model that takes about half a millisecond per
-row, so that one generator process can send 70 % of what a closed loop got. Nothing is slowed down on purpose: what is
-measured is the queueing of random arrivals, and whatever else delays a request.
+It starts its own cluster with the `divisions` commands. The cluster has one replica. Its model takes about half a
+millisecond per row, so that one generator process can send 70 % of the closed loop's rate. Nothing is slowed down on
+purpose: the result shows the queueing of random arrivals, and everything else that delays a request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PEAK_S = 8.0
 
 
 class SteadyResult(msgspec.Struct, frozen=True, tag="steady"):
-    """One spell for each round; ``peak_rps`` is what the closed loop got just before it."""
+    """One measurement per round; ``peak_rps`` is the rate of the closed loop just before it."""
 
     machine: Machine
     seed: int
@@ -43,7 +43,7 @@ class SteadyResult(msgspec.Struct, frozen=True, tag="steady"):
 
 
 def tail_ratio(spell: Spell) -> float:
-    """How many times the median the p99 is."""
+    """p99 divided by the median."""
     return spell.p99_ms / max(spell.p50_ms, 1e-9)
 
 

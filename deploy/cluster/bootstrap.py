@@ -33,7 +33,7 @@ _LOST = frozenset({"ROLLED_BACK", "ROLLING_BACK", "DRAINING"})
 def serve_something(
     settings: Settings, cluster: Cluster, pipeline_path: Path, progress: Progress, clock: Clock
 ) -> None:
-    """Makes the pipeline's endpoint answer, and returns when it does.
+    """Waits until the pipeline's endpoint answers; starts a version first if there is none.
 
     Raises:
         DivisionsError: the pipeline is refused or fails, or no replica gets warm.

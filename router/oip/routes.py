@@ -1,4 +1,5 @@
-"""The Open Inference Protocol's health and metadata routes. Open, like predict; ``infer`` is in `router.oip.infer`."""
+"""The Open Inference Protocol's health and metadata routes. They need no token. ``infer`` is in
+`router.oip.infer`."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def canary_of(route: EndpointRoute) -> VersionRoute | None:
 
 
 class EndpointState:
-    """What outlives a routing table: the load by customer, the trial of salts, and the monitor of a rollout."""
+    """What is kept when the routing table changes: load by customer, the trial of salts, the monitor of a rollout."""
 
     def __init__(self) -> None:
         self.load = CustomerLoad()
@@ -74,10 +74,10 @@ class Endpoint:
 
     Args:
         route: the table's entry.
-        decoder: of the endpoint's requests.
+        decoder: decodes the endpoint's requests.
         stable: stable's pool.
         canary: the canary's pool; None without a canary, or if it cannot take the endpoint's requests.
-        state: of this endpoint; it follows ``route`` already.
+        state: the endpoint's state, already updated from ``route``.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Endpoint:
         return self.stable
 
     def sweep(self, now_s: float) -> None:
-        """Goes on with the trial of salts, and checks the breaker. Call it every few milliseconds."""
+        """Tests the next candidate salt, and checks the breaker. Call it every few milliseconds."""
         self.state.search.sweep(self.route.salt, self.route.trial_bp, int(now_s))
         monitor = self.state.monitor
         if monitor is None or self.canary is None or monitor.is_tripped:

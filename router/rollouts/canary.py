@@ -27,10 +27,10 @@ Rules, each with its reason:
    while a version is short of replicas. After the longest dwell it holds and asks the operator, or rolls back if
    ``on_inconclusive`` says so. It never passes by default, and never waits for ever.
 6. **While baking, stable keeps a holdback.** Without it there would be nothing to compare with.
-7. **Time is counted from events**, at most `MAX_GAP_S` per event. So a clock that jumps, or a controller that was away,
-   ends neither a dwell nor a deadline early.
+7. **Time is counted from events**, at most `MAX_GAP_S` per event. If the clock jumps, or the controller was
+   away, no dwell and no deadline ends too early.
 
-An event that the phase does not allow raises `IllegalEventError`, which names both.
+An event that the phase does not allow raises `IllegalEventError`, which names the event and the phase.
 """
 
 from __future__ import annotations
@@ -303,7 +303,8 @@ def _observe(state: Judged, event: Ticked, policy: Policy) -> Step:
 
 
 def _short_of_replicas(event: Ticked) -> str:
-    """Unlike capacity makes unlike latency. So a version that lacks replicas does not pass, however good it looks."""
+    """Different capacity causes different latency. So a version that lacks replicas does not pass, however good it
+    looks."""
     arms = (("stable", event.stable), ("the canary", event.canary))
     return " and ".join(f"{name} had {arm.ready} of {arm.wanted} replicas" for name, arm in arms if not arm.is_full)
 
@@ -354,7 +355,7 @@ def _enter_step(index: int, now_s: float, policy: Policy) -> Step:
 
 
 def _resumed(inner: Active, now_s: float) -> State:
-    """A resumed state counts its time anew. Its evidence goes on."""
+    """After a resume the timer restarts at 0. The evidence is kept."""
     match inner:
         case Pending() | Warming():
             return msgspec.structs.replace(inner, timer=Timer(now_s))

@@ -67,7 +67,7 @@ class OnnxRuntimeEngine:
         self._rows_BF = np.zeros((max_batch, self.columns), np.float32)
         self._scores_B = np.zeros(max_batch, np.float32)
         for rows in batch_buckets(max_batch):
-            # First with `run`: it shows a result of another shape or type, which a bound buffer would hide.
+            # `run` first: it shows a result of a wrong shape or type, which a bound buffer would hide.
             plain = self._session.run([self._output], {self._input: self._rows_BF[:rows]})[0]
             if plain.shape != (rows,) or plain.dtype != np.float32:
                 raise BundleError(
@@ -105,8 +105,8 @@ def provider_options(provider: Provider, limits: GpuLimits | None) -> list[tuple
 
     The TensorRT provider passes nodes that it cannot run to the CUDA provider, so both get the same limit. Its
     workspace is a quarter of the share. It gets one explicit profile from 1 row to ``max_batch``; without a profile,
-    TensorRT builds again for each larger batch. It keeps no cache on disk, because it would load cache files without a
-    signature.
+    TensorRT builds again for each larger batch. Its cache on disk is off: it does not verify signatures of
+    cache files.
     """
     if provider is Provider.CPU or limits is None:
         return [(provider.value, {})]
@@ -155,8 +155,9 @@ def _open_session(model: bytes, provider: Provider, limits: GpuLimits | None) ->
 def _load_libraries(onnxruntime: Any) -> None:
     """Loads CUDA and cuDNN from NVIDIA's wheels. ONNX Runtime does not look there by itself.
 
-    ONNX Runtime prints each library that it does not find there. The output is dropped: the libraries may be the
-    system's. If they are missing altogether, the provider does not open, and that is reported.
+    ONNX Runtime prints each library that it does not find there. We hide this output,
+    because the system's libraries may be used instead. If there are none, the provider does not open, and that is
+    reported.
     """
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is not None:

@@ -189,7 +189,8 @@ def _empty(location: Location) -> EmptyInputError | UnreachableInputError:
 
 
 def nearest_names(name: str, candidates: list[str], count: int = 3) -> list[str]:
-    """Up to ``count`` candidates most similar to ``name``, best first. Of equals, the alphabetically later is first."""
+    """Up to ``count`` candidates most similar to ``name``, best first. Of two equally similar, the later in the
+    alphabet comes first."""
     others = sorted({item for item in candidates if item != name and not item.startswith(("_", "."))}, reverse=True)
     return sorted(others, key=lambda item: -difflib.SequenceMatcher(a=name, b=item).ratio())[:count]
 
@@ -205,8 +206,8 @@ def raise_unreachable(location: Location, error: Exception) -> NoReturn:
     if isinstance(error, PermissionError) or "ACCESS_DENIED" in text or "HTTP response code 403" in text:
         raise RefusedInputError(
             f"input {location.uri} refuses us: access denied",
-            remedy="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (without both, an endpoint of one's own is asked"
-            " anonymously, then with a placeholder) and the bucket's policy"
+            remedy="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (if both are missing, an S3"
+            " endpoint of your own is read without a login, then with a placeholder key) and the bucket's policy"
             if location.bucket
             else "check the permissions of the files",
         ) from None
