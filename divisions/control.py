@@ -253,7 +253,8 @@ class RolloutStatus(msgspec.Struct, frozen=True):
     ``phase`` is a `router.rollouts.canary.Phase`: PENDING, WARMING, STEP, BAKE, PROMOTED, HOLD, ROLLING_BACK, DRAINING
     or ROLLED_BACK. ``set_weight_bp`` is the share that the canary should have, ``actual_weight_bp`` its share in
     the published routing table. ``canary_requests`` are those judged in the current step; ``step_index`` counts from 0.
-    ``unwritten`` says why this state is not on disk yet; empty if it is.
+    ``unwritten`` says why this state is not on disk yet; empty if it is. ``is_compared`` is false for a first version
+    and for a rollback to an earlier one: they get all traffic at once, without steps.
     """
 
     endpoint: str
@@ -281,6 +282,7 @@ class RolloutStatus(msgspec.Struct, frozen=True):
     wanted_stable_replicas: int = 0
     wanted_canary_replicas: int = 0
     unwritten: str = ""
+    is_compared: bool = True
 
 
 class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -26,14 +26,12 @@ _HISTORY_LINES = 8
 
 def render_rollout(status: RolloutStatus, now_s: float) -> str:
     """All about a rollout: state, weights, both versions, evidence, reason of a rollback, and history."""
-    steps = " → ".join(percent(step) for step in status.steps_bp)
     lines = [
         _field("Name", f"{status.endpoint} ({status.model})"),
         _field("Status", f"{_MARKS.get(status.phase, '?')} {status.phase}, for {age(now_s - status.phase_since_s)}"),
         *([_field("Message", status.message)] if status.message else []),
         *([_field("Not on disk", status.unwritten)] if status.unwritten else []),
-        _field("Strategy", f"Canary {steps}"),
-        _field("  Step", f"{min(status.step_index + 1, len(status.steps_bp))}/{len(status.steps_bp)}"),
+        *_strategy(status),
         _field("  SetWeight", percent(status.set_weight_bp)),
         _field("  ActualWeight", percent(status.actual_weight_bp)),
         "",
@@ -58,6 +56,14 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
             for entry in status.history[-_HISTORY_LINES:]
         ]
     return "\n".join(lines)
+
+
+def _strategy(status: RolloutStatus) -> list[str]:
+    if not status.is_compared:
+        return [_field("Strategy", "All traffic at once, not compared")]
+    steps = " → ".join(percent(step) for step in status.steps_bp)
+    number = min(status.step_index + 1, len(status.steps_bp))
+    return [_field("Strategy", f"Canary {steps}"), _field("  Step", f"{number}/{len(status.steps_bp)}")]
 
 
 def _field(name: str, value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from divisions.control import FULL_BP, Explanation, VersionSpec
+from divisions.control import FULL_BP, Evidence, Explanation, VersionSpec
 from router.control.journal import Journal
 from router.control.journal_writer import JournalWriter
 from router.evidence.drift import NO_BINS, InputBins
@@ -49,14 +49,17 @@ class Analyses:
         self._writer = writer
         self._monitor = monitor
         self._read_bins = read_bins
+        self._last: dict[str, tuple[int, Evidence]] = {}
 
     def resume(self, records: Mapping[str, EndpointRecord], now_s: float) -> None:
         """Goes on from the journal's snapshots after a restart."""
         for record in records.values():
+            snapshot = self._journal.snapshot(record.endpoint, record.rollout.number)
+            if canary.is_finished(record.rollout.state) and snapshot is not None:
+                self._last[record.endpoint] = record.rollout.number, snapshot.totals
             if arms(record) is None:
                 continue
             analysis = self._begun(record)
-            snapshot = self._journal.snapshot(record.endpoint, record.rollout.number)
             index = canary.judged_step(record.rollout.state, record.rollout.policy)
             if snapshot is not None:
                 analysis.restore(snapshot)
@@ -82,6 +85,14 @@ class Analyses:
         if isinstance(state, canary.Held):
             return None
         return Explanation(guard if guard in {"deploy", "replicas", "journal"} else "operator", state.reason)
+
+    def evidence(self, record: EndpointRecord) -> Evidence:
+        """The evidence of the endpoint's rollout; of one that was over before a restart, what was saved last."""
+        analysis = self._monitor.analysis(record.endpoint)
+        if analysis is not None:
+            return analysis.evidence()
+        number, evidence = self._last.get(record.endpoint, (0, Evidence()))
+        return evidence if number == record.rollout.number else Evidence()
 
     def save(self, record: EndpointRecord) -> None:
         analysis = self._monitor.analysis(record.endpoint)

@@ -20,7 +20,6 @@ import msgspec
 from divisions.clock import Clock
 from divisions.control import (
     ControllerStatus,
-    Evidence,
     ReplicaAddress,
     RollbackCount,
     RolloutCommand,
@@ -81,7 +80,7 @@ class Controller:
         self._writer = writer = JournalWriter(journal, clock)
         self._store = store = TableStore(writer)
         self._publisher = publisher = TablePublisher(store, endpoints, register, clock)
-        analyses = Analyses(journal, writer, monitor, read_bins)
+        self._analyses = analyses = Analyses(journal, writer, monitor, read_bins)
         self._driver = driver = RolloutDriver(
             journal, writer, endpoints, monitor, analyses, publisher, store, clock, new_salt, events
         )
@@ -196,7 +195,7 @@ class Controller:
         status = records.status(
             record,
             self._store.table.epoch,
-            analysis.evidence() if analysis else Evidence(),
+            self._analyses.evidence(record),
             analysis.judgement(self._clock.monotonic_s()) if analysis else Judgement(),
             self._endpoints.capacity(records.stable_version(record)),
             self._endpoints.capacity(record.rollout.spec.version),

@@ -21,6 +21,7 @@ export class EndpointCard {
   #charts = null;
   #rollout = null;
   #startedAtS = null;
+  #watchedS = null; // when the rollout began that this page has seen running
 
   /** `ask(command, rollout, card)` is called when a button is pressed. */
   constructor(name, ask) {
@@ -49,7 +50,8 @@ export class EndpointCard {
       make("div", { class: "grid" }, part("facts"), part("versions")),
       part("why"),
       part("guards"),
-      make(
+      part("over"),
+      (this.chartGrid = make(
         "div",
         { class: "grid" },
         make(
@@ -59,7 +61,7 @@ export class EndpointCard {
           this.evidenceChart,
         ),
         make("figure", {}, make("figcaption", {}, "Weight of the canary, % of the traffic"), this.weightChart),
-      ),
+      )),
       part("history"),
     );
     this.element = make(
@@ -97,7 +99,8 @@ export class EndpointCard {
     this.#announce(rollout);
     setText(this.message, rollout.message);
     for (const [command, button] of Object.entries(this.#buttons)) button.disabled = !ALLOWED[command].includes(phase);
-    this.#parts.ladder.show([rollout.steps_bp, rollout.step_index, phase, rollout.actual_weight_bp], () => ladder(rollout));
+    const steps = [rollout.steps_bp, rollout.step_index, phase, rollout.actual_weight_bp, rollout.is_compared, rollout.history];
+    this.#parts.ladder.show(steps, () => ladder(rollout));
     this.#parts.facts.show(rollout, () => facts(rollout));
     this.#parts.versions.show(rollout, () => versions(rollout));
     this.#parts.guards.show(evidence, () => guards(evidence));
@@ -137,6 +140,12 @@ export class EndpointCard {
       this.#startedAtS = rollout.started_at_s;
       Object.values(this.#charts).forEach((chart) => chart.clear());
     }
+    const isOver = OVER.includes(rollout.phase);
+    if (!isOver) this.#watchedS = rollout.started_at_s;
+    const isWatched = this.#watchedS === rollout.started_at_s && rollout.is_compared;
+    this.chartGrid.hidden = !isWatched;
+    this.#parts.over.show([isOver, isWatched, rollout.is_compared], () => over(rollout, isOver, isWatched));
+    if (isOver || !isWatched) return;
     const known = Boolean(evidence.threshold);
     const values = [evidence.latency_log_e, evidence.error_log_e, evidence.threshold, evidence.error_threshold];
     const atS = Math.round(nowS);
@@ -183,18 +192,32 @@ function serving(endpoint) {
   ];
 }
 
-function ladder({ steps_bp: steps, step_index: index, phase, actual_weight_bp: weight }) {
+/** How far a promoted rollout had come: the number of its last step. A promotion by hand leaves steps out. */
+function lastStep({ steps_bp: steps, history: entries }) {
+  const reached = entries.filter(({ phase }) => phase === "STEP" || phase === "BAKE");
+  return Math.max(-1, ...reached.map((entry) => (entry.phase === "BAKE" ? steps.length - 1 : steps.indexOf(entry.weight_bp))));
+}
+
+function ladder(rollout) {
+  const { steps_bp: steps, step_index: index, phase, actual_weight_bp: weight } = rollout;
+  if (!rollout.is_compared) {
+    const text = rollout.rollback_reason ? "Not compared." : "Not compared: all traffic at once, without steps.";
+    return [make("p", { class: "quiet", "data-field": "not-compared" }, text)];
+  }
   const isPromoted = phase === "PROMOTED";
+  const last = isPromoted ? lastStep(rollout) : -1;
   const isAtStep = AT_A_STEP.includes(phase);
   const items = steps.map((step, number) => {
     const isPresent = isAtStep && number === index;
-    const state = isPromoted || (isAtStep && number < index) ? "passed" : isPresent ? "present" : "ahead";
-    const words = { passed: "passed", present: `here, ${percent(weight)} now`, ahead: "not reached" };
+    const isPassed = isPromoted ? number < last || (number === last && last === steps.length - 1) : isAtStep && number < index;
+    const isByHand = isPromoted && !isPassed;
+    const state = isPassed ? "passed" : isPresent ? "present" : "ahead";
+    const words = { passed: "passed", present: `here, ${percent(weight)} now`, ahead: isByHand ? "promoted by hand" : "not reached" };
     return make(
       "li",
       { class: state, "aria-current": isPresent ? "step" : null },
       make("span", { class: "step" }, percent(step)),
-      make("span", { class: "quiet" }, OVER.includes(phase) && state === "ahead" ? "" : words[state]),
+      make("span", { class: "quiet" }, phase === "ROLLED_BACK" && state === "ahead" ? "" : words[state]),
     );
   });
   return [make("ol", { class: "ladder", "aria-label": "Steps of the rollout" }, items)];
@@ -219,6 +242,14 @@ function facts(rollout) {
   }
   if (evidence.is_frozen) list.push(["Weaker", null, "stable has no traffic left; compared with what it did last"]);
   return [make("h3", {}, "Rollout"), definitions(list)];
+}
+
+/** In place of charts, which show what happens while the page is open. */
+function over(rollout, isOver, isWatched) {
+  if (isWatched || !rollout.is_compared) return [];
+  if (!isOver) return [];
+  const text = rollout.evidence.threshold ? "The table above has the last evidence of its guards." : "";
+  return [make("p", { class: "quiet", "data-field": "over" }, `This rollout is over. ${text}`)];
 }
 
 function definitions(list) {

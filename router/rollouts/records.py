@@ -270,6 +270,7 @@ def status(
         canary_replicas=ready.ready,
         wanted_stable_replicas=stable.wanted,
         wanted_canary_replicas=ready.wanted,
+        is_compared=not rollout.is_direct,
     )
 
 

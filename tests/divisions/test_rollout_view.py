@@ -101,3 +101,10 @@ def test_a_state_that_is_not_on_disk_yet_is_told_with_its_reason():
     text = render_rollout(msgspec.structs.replace(STATUS, unwritten="the disk is full"), 100.0)
     assert "Not on disk:    the disk is full" in text
     assert "Not on disk" not in render_rollout(STATUS, 100.0)
+
+
+def test_a_version_that_was_not_compared_has_no_steps():
+    text = render_rollout(msgspec.structs.replace(STATUS, is_compared=False), 100.0)
+    assert "Strategy:       All traffic at once, not compared" in text
+    assert "Step:" not in text
+    assert "Canary 20% → 50% → 100%" in render_rollout(STATUS, 100.0)

@@ -257,6 +257,42 @@ def test_a_journal_that_cannot_be_written_is_an_alert(browser, stage):
     assert browser.log() == []
 
 
+def test_a_first_version_is_not_compared_and_shows_neither_steps_nor_charts(browser, stage):
+    first = rollout(
+        phase="PROMOTED", stable_version="3.1", canary_version="3.1", is_compared=False, evidence=Evidence(),
+        actual_weight_bp=10_000, step_index=2, history=(HistoryEntry(time.time(), "PROMOTED", 10_000, "3.1 serves"),),
+    )  # fmt: skip
+    watch(browser, stage, first)
+    browser.wait_for_text('[data-field="not-compared"]', "Not compared: all traffic at once, without steps.")
+    assert "passed" not in browser.text('[data-part="ladder"]')
+    assert not any(chart.is_displayed() for chart in browser.all(".chart"))
+    assert browser.log() == []
+
+
+def test_a_rollout_that_is_over_shows_its_last_evidence_in_place_of_empty_charts(browser, stage):
+    watch(browser, stage, rollout(phase="PROMOTED", stable_version="3.2", actual_weight_bp=10_000, step_index=2))
+    browser.wait_for_text('[data-field="over"]', "This rollout is over. The table above has the last evidence")
+    assert "2.34" in browser.text('[data-guard="latency"]')
+    assert not any(chart.is_displayed() for chart in browser.all(".chart"))
+
+
+def test_charts_of_a_rollout_that_this_page_has_watched_stay_when_it_is_over(browser, stage):
+    running = rollout()
+    watch(browser, stage, running)
+    browser.wait_for(lambda: len(browser.all(".chart canvas")) == 2, "charts")
+    stage.say(msgspec.structs.replace(running, phase="ROLLED_BACK", actual_weight_bp=0))
+    browser.wait_for_text('[data-field="phase"]', "ROLLED_BACK")
+    assert all(chart.is_displayed() for chart in browser.all(".chart"))
+
+
+def test_a_promotion_by_hand_shows_which_steps_it_left_out(browser, stage):
+    history = (HistoryEntry(0.0, "STEP", 2_000, "step 1/3"), HistoryEntry(1.0, "PROMOTED", 10_000, "3.2 serves"))
+    watch(browser, stage, rollout(phase="PROMOTED", stable_version="3.2", actual_weight_bp=10_000, history=history))
+    browser.wait_for_text(".ladder", "promoted by hand")
+    ladder = [item.text.split("\n")[1] for item in browser.all(".ladder li")]
+    assert ladder == ["promoted by hand", "promoted by hand", "promoted by hand"]
+
+
 def test_replicas_are_shown_as_divisions_status_does(browser, stage):
     watch(browser, stage, rollout())
     header = [cell.text for cell in browser.all("#replicas thead th")]

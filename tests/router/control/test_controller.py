@@ -387,3 +387,26 @@ def test_status_lists_replicas_with_their_roles(world):
     roles = {(row.version, row.role, row.weight_bp) for row in world.controller.status().replicas}
     assert roles == {("3.1", "stable", 8_000), ("3.2", "canary", 2_000)}
     assert world.controller.status().gateways == ("g1",)
+
+
+def test_only_a_rollout_beside_a_stable_version_is_compared(world):
+    world.deploy_first()
+    assert not world.status().is_compared
+    world.controller.start_rollout(spec("3.2"))
+    assert world.status().is_compared
+    world.until("PROMOTED")
+    world.controller.command(RolloutCommand("churn", "rollback"))
+    assert not world.status().is_compared
+
+
+def test_the_evidence_of_a_rollout_that_is_over_survives_a_restart(world):
+    world.deploy_first()
+    world.controller.start_rollout(spec("3.2"))
+    world.until("PROMOTED")
+    before = world.status().evidence
+    world.restart_controller()
+    after = world.status().evidence
+    assert after.threshold == before.threshold > 0
+    assert 0 < after.ticks <= before.ticks
+    world.controller.start_rollout(spec("3.3"))
+    assert world.status().evidence.ticks == 0
