@@ -11,8 +11,8 @@ from divisions.pipeline.definition import Pipeline
 from divisions.sdk.client import Client
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
+from trainers.data.online_features import fill_from_offline
 from trainers.deployment import Usage, rollout_spec, usage_of
-from trainers.online_features import fill_from_offline
 from trainers.training.capacity import NodeCapacity
 
 

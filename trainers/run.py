@@ -29,13 +29,13 @@ from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.data.feature_store import features_of_others, online_rows, write_offline
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
+from trainers.data.online_features import OFFLINE_FEATURES, fill_online_store
 from trainers.data.preparation import PreparationTask, Prepared, validation_mask
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.export.half_precision import HalfParity, check_half, half_precision
 from trainers.export.lineage import lineage, run_params
-from trainers.online_features import OFFLINE_FEATURES, fill_online_store
 from trainers.training.compute import Compute, TrainingTask
 from trainers.validation.validation import Validated, report_json, validate_model
 

@@ -12,8 +12,8 @@ from divisions.pipeline.definition import DataPrep, Deployment, Pipeline
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
+from trainers.data.online_features import OFFLINE_FEATURES
 from trainers.export.bundle_writer import BundleIdentity, write_bundle
-from trainers.online_features import OFFLINE_FEATURES
 
 SCHEMA = FeatureSchema((Feature("minutes", FeatureKind.NUMERIC),))
 PLACE = "features/churn/partition=2025-01-14/part.parquet"

@@ -35,8 +35,8 @@ from divisions.settings import Settings
 from router.predict.decode import EndpointDecoder
 from tests.trainers.churn import FEATURES, HYPERPARAMS, raw_frame
 from trainers import run as run_module
+from trainers.data.online_features import fill_from_offline
 from trainers.deployment import Usage
-from trainers.online_features import fill_from_offline
 from trainers.run import PipelineRun, RunRequest
 from trainers.training.compute import InProcess
 
