@@ -42,6 +42,8 @@ class Settings:
     """Gateway processes per node."""
     compiled: bool = True
     """Whether gateways run the compiled hot path, if it was compiled."""
+    metrics_port: int = 0
+    """First of the ports on which each gateway of a node answers for itself, for scrapes; 0 takes any free ones."""
     dashboard_port: int = 8265
     """Port of Ray's dashboard and job server."""
     gcs_port: int = 6479
@@ -79,6 +81,7 @@ _PORTS = (1, 65_535)
 _INTEGERS = {  # the least and the greatest value of each
     "port": _PORTS,
     "gateways": (1, 64),
+    "metrics_port": (0, 65_000),
     "dashboard_port": _PORTS,
     "gcs_port": _PORTS,
     "max_body_bytes": (1, 1 << 30),

@@ -59,7 +59,8 @@ _BEFORE_S = 4.0
 _AFTER_S = 3.0
 _LOOK_S = 0.25
 _RETRIES = re.compile(
-    r'^divisions_retries_total\{endpoint="[^"]*",version="(?P<version>[^"]+)"\} (?P<count>\S+)$', re.MULTILINE
+    r'^divisions_retries_total\{endpoint="[^"]*",gateway="[^"]*",version="(?P<version>[^"]+)"\} (?P<count>\S+)$',
+    re.MULTILINE,
 )
 
 

@@ -57,6 +57,8 @@ class GatewayIdentity:
     node_id: str
     control_token: str
     channel_token: bytes
+    number: int = 0
+    """Among the gateways of its node, see `router.gateway.slot`."""
 
 
 class Gateway:
@@ -81,7 +83,7 @@ class Gateway:
         self._now_s = clock.monotonic_s
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
-        self._server: asyncio.Server | None = None
+        self._servers: list[asyncio.Server] = []
         loaded: LoadedEngines = {}
         self.dispatcher = Dispatcher(
             self._now_s, identity.channel_token, identity.node_id, _read_bins, loaded.get, has_bookkeeping
@@ -105,7 +107,9 @@ class Gateway:
             f"{identity.gateway_id}-t",
             self._predict.refused,
         )
-        collector = telemetry.GatewayCollector(self.dispatcher, self._predict.refused, self._vitals)
+        collector = telemetry.GatewayCollector(
+            self.dispatcher, self._predict.refused, self._vitals, str(identity.number)
+        )
         api = ControlApi(
             self.dispatcher,
             link,
@@ -136,22 +140,29 @@ class Gateway:
         """
         loop = asyncio.get_running_loop()
         await self._take_first_table()
-        self._server = await loop.create_server(
-            cast(Callable[[], asyncio.Protocol], self._http.protocol),
-            self._settings.host,
-            self._settings.port,
-            reuse_port=True,
-            backlog=2_048,
-        )
+        port = await self._listen(self._settings.port, is_shared=True)
         for work in (self._follow_table, self._report, self._sweep):
             self._tasks.append(loop.create_task(work()))
-        port: int = self._server.sockets[0].getsockname()[1]
         return port
+
+    async def listen_alone(self) -> int:
+        """Listens on a port of this gateway's own too, for scrapes; returns it."""
+        base = self._settings.metrics_port
+        return await self._listen(base + self._identity.number if base else 0, is_shared=False)
+
+    async def _listen(self, port: int, *, is_shared: bool) -> int:
+        protocol = cast(Callable[[], asyncio.Protocol], self._http.protocol)
+        server = await asyncio.get_running_loop().create_server(
+            protocol, self._settings.host, port, reuse_port=is_shared, backlog=2_048 if is_shared else 16
+        )
+        self._servers.append(server)
+        found: int = server.sockets[0].getsockname()[1]
+        return found
 
     async def stop(self, grace_s: float = 5.0) -> None:
         """Stops listening, lets requests in progress finish for up to ``grace_s``, then closes."""
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         self._feed.close()  # Streams never end by themselves.
         self._http.close_idle()
         deadline_s = self._now_s() + grace_s

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import importlib
+import logging
 import signal
 import socket
 
@@ -18,7 +19,10 @@ from divisions.online_store import OnlineStoreReader
 from divisions.settings import Settings
 from router.gateway.bridge import Beat, BridgeLink, Listening, failure, send
 from router.gateway.gateway import Gateway, GatewayIdentity
+from router.gateway.slot import Slot, address
 from router.predict.in_process_channel import InProcessEngine
+
+log = logging.getLogger(__name__)
 
 ENGINE_LOADER = "serving.replica.in_process:open_hosted"
 """Opens a version's engine in this process, for ``serving.placement: in_process``."""
@@ -35,7 +39,7 @@ def _load(settings: Settings, spec: VersionSpec) -> InProcessEngine:
     return hosted
 
 
-async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdentity) -> None:
+async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdentity, slot: Slot) -> None:
     """Runs a gateway until the other end of ``bridge`` goes, or SIGTERM comes."""
     reader, writer = await asyncio.open_unix_connection(sock=bridge)
     link = BridgeLink(reader, writer)
@@ -50,6 +54,10 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
         send(writer, failure(0, ClusterError(reason, remedy="choose another port with DIVISIONS_PORT")))
         await writer.drain()
         return
+    try:
+        slot.advertise(address(settings.host, await gateway.listen_alone()))
+    except OSError as error:
+        log.error("this gateway's metrics have no address of their own: %s", error)  # It serves all the same.
     gc.collect()
     gc.freeze()  # Modules and routes stay for good, so the collector need not walk them while callers wait.
     gc.set_threshold(*GC_THRESHOLDS)
@@ -58,6 +66,7 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
     while not calls.done() and gateway.is_alive:
         send(writer, Beat())
         await asyncio.wait([calls], timeout=BEAT_S)
+    slot.release()
     await gateway.stop()
     calls.cancel()
     writer.close()

@@ -31,14 +31,17 @@ def main() -> None:
 
     from router.gateway.gateway import GatewayIdentity
     from router.gateway.lifecycle import live
+    from router.gateway.slot import claim
 
+    slot = claim(settings.home)
     identity = GatewayIdentity(
         gateway_id=gateway_id,
         node_id=node_id,
         control_token=(settings.home / "token").read_text().strip(),
         channel_token=(settings.home / "channel_token").read_bytes().strip(),
+        number=slot.number,
     )
-    uvloop.run(live(socket.socket(fileno=int(descriptor)), settings, identity))
+    uvloop.run(live(socket.socket(fileno=int(descriptor)), settings, identity, slot))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Latencies come from the log-bucket histograms that the hot path appends to, merged into the buckets below. So a scrape
 costs the hot path nothing. Labels are the endpoint, the version and the class of the status code. Replicas, requests
-and customers are no labels, because their number has no bound.
+and customers are no labels, because their number has no bound. Every sample also has the label ``gateway``, see
+`router.gateway.slot`.
 """
 
 from __future__ import annotations
@@ -40,12 +41,22 @@ class GatewayCollector(Collector):
         dispatcher: Dispatcher,
         refused: dict[tuple[str, int], int],
         vitals: Callable[[], Vitals],
+        gateway: str = "0",
     ) -> None:
         self._dispatcher = dispatcher
         self._refused = refused
         self._vitals = vitals
+        self._gateway = gateway
 
     def collect(self) -> Iterator[Metric]:
+        """Every sample has the gateway's number as a label: one port may answer for any gateway of the node."""
+        for family in self._families():
+            family.samples = [
+                sample._replace(labels={**sample.labels, "gateway": self._gateway}) for sample in family.samples
+            ]
+            yield family
+
+    def _families(self) -> Iterator[Metric]:
         vitals = self._vitals()
         labels = ["endpoint", "version"]
         requests = CounterMetricFamily(

@@ -19,6 +19,7 @@ import yaml
 from divisions.control import FULL_BP
 from divisions.online_store import OnlineRow, OnlineStoreWriter
 from divisions.pipeline.file import load_pipeline
+from router.gateway.slot import FOLDER
 from tests.router.gateway_world import World, minutes_score, world
 
 ROOT = Path(__file__).parents[2]
@@ -95,7 +96,8 @@ def test_pipeline():
 
 def test_the_scrape_configuration_reaches_metrics(url):
     (job,) = yaml.safe_load((EXAMPLES / "prometheus.yml").read_text())["scrape_configs"]
-    assert job["static_configs"] == [{"targets": ["127.0.0.1:8000"]}]  # the defaults of the settings
+    (discovery,) = job["file_sd_configs"]
+    assert discovery["files"] == [f"../.divisions/state/{FOLDER}/*.json"]  # the default of the settings
     scraped = httpx.get(url + job["metrics_path"])
     assert scraped.status_code == 200
     assert "divisions_ready_replicas" in scraped.text

@@ -56,7 +56,8 @@ def test_engines_are_counted_with_the_reason():
     dispatcher = SimpleNamespace(endpoints={"churn": endpoint}, epoch=1)
     text = render(GatewayCollector(dispatcher, {}, lambda: Vitals(0, 0, 0.0))).decode()
     labels = (
-        'endpoint="churn",engine="onnxruntime-cuda",passed_over="tensorrt: tensorrt is not installed",version="3.2"'
+        'endpoint="churn",engine="onnxruntime-cuda",gateway="0",'
+        'passed_over="tensorrt: tensorrt is not installed",version="3.2"'
     )
     assert f"divisions_engine_replicas{{{labels}}} 2.0" in text
-    assert 'engine="tensorrt-fp16",passed_over="",version="3.2"} 1.0' in text
+    assert 'engine="tensorrt-fp16",gateway="0",passed_over="",version="3.2"} 1.0' in text

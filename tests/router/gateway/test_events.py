@@ -337,7 +337,7 @@ def test_the_events_of_a_gateway_are_its_status(run):
                 assert answer["gateway"].pop("now_s") > 1e9
             assert told == asked
             (metrics,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert b"divisions_event_streams 1.0\n" in metrics.body
+            assert b'divisions_event_streams{gateway="0"} 1.0\n' in metrics.body
 
     run(scenario())
 

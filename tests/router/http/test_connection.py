@@ -333,10 +333,10 @@ def test_metrics_count_by_version(run):
             it.gateway.dispatcher.take_reports(1 << 60, 1.0, 1 << 60)
             (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             text = reply.body.decode()
-            assert 'divisions_requests_total{code="2xx",endpoint="churn",version="3.1"} 3.0' in text
-            assert 'divisions_request_seconds_count{endpoint="churn",version="3.1"} 3.0' in text
-            assert 'divisions_compute_seconds_count{endpoint="churn",version="3.1"} 3.0' in text
-            assert 'divisions_refused_total{endpoint="churn",status="400"} 1.0' in text
+            assert 'divisions_requests_total{code="2xx",endpoint="churn",gateway="0",version="3.1"} 3.0' in text
+            assert 'divisions_request_seconds_count{endpoint="churn",gateway="0",version="3.1"} 3.0' in text
+            assert 'divisions_compute_seconds_count{endpoint="churn",gateway="0",version="3.1"} 3.0' in text
+            assert 'divisions_refused_total{endpoint="churn",gateway="0",status="400"} 1.0' in text
             assert "secret" not in text
 
     run(scenario())

@@ -1,0 +1,83 @@
+"""Gateways of one node have numbers and addresses of their own, and every scrape tells one gateway's truth."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from divisions.clock import SystemClock
+from router.gateway.gateway import Gateway, GatewayIdentity
+from router.gateway.slot import FOLDER, address, claim
+from tests.router.gateway_world import features, minutes_score, world
+
+
+def samples(text):
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def test_numbers_are_the_lowest_free_ones_and_come_back(tmp_path):
+    first, second = claim(tmp_path), claim(tmp_path)
+    assert (first.number, second.number) == (0, 1)
+    first.advertise("127.0.0.1:9100")
+    path = tmp_path / FOLDER / "gateway-0.json"
+    assert json.loads(path.read_text()) == [{"targets": ["127.0.0.1:9100"]}]
+    assert path.stat().st_mode & 0o077 == 0
+    first.release()
+    assert json.loads(path.read_text()) == []
+    assert claim(tmp_path).number == 0
+    second.release()
+
+
+def test_a_number_is_free_again_when_its_process_was_killed(tmp_path):
+    code = (
+        "import os, signal, pathlib, sys; from router.gateway.slot import claim;"
+        "slot = claim(pathlib.Path(sys.argv[1])); slot.advertise('x:1'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
+    assert ended.returncode == -9
+    assert json.loads((tmp_path / FOLDER / "gateway-0.json").read_text()) == [{"targets": ["x:1"]}]
+    assert claim(tmp_path).number == 0
+
+
+def test_a_gateway_without_a_folder_serves_all_the_same(tmp_path):
+    (tmp_path / FOLDER).write_text("a file is in the way")
+    slot = claim(tmp_path)
+    assert slot.number == 0
+    slot.advertise("x:1")
+    slot.release()
+
+
+def test_the_address_is_one_that_a_scraper_on_this_machine_reaches():
+    assert address("127.0.0.1", 1) == address("0.0.0.0", 1) == "127.0.0.1:1"
+    assert address("::", 1) == address("::1", 1) == "[::1]:1"
+    assert address("10.0.0.7", 1) == "10.0.0.7:1"
+
+
+def test_every_series_of_a_gateway_names_it_and_its_own_port_answers_only_for_itself(run):
+    async def scenario():
+        async with world() as it:
+            replica = await it.replica("3.1", minutes_score)
+            await it.route([replica])
+            settings = dataclasses.replace(it.settings, port=it.port)
+            identity = GatewayIdentity("other", "here", "secret", b"", number=1)
+            other = Gateway(settings, identity, it.link, it.gateway._predict._store, SystemClock(), lambda spec: None)
+            await other.start()
+            ports = [await it.gateway.listen_alone(), await other.listen_alone()]
+            try:
+                async with httpx.AsyncClient() as client:
+                    url = f"http://127.0.0.1:{ports[1]}/api/v2/predict/churn"
+                    assert (await client.post(url, json={"features": features()})).status_code == 200
+                    seen = []
+                    for port in ports * 3:
+                        text = (await client.get(f"http://127.0.0.1:{port}/metrics")).text
+                        seen.append({row.labels["gateway"] for row in samples(text) if "gateway" in row.labels})
+                        unnamed = {row.name for row in samples(text) if "gateway" not in row.labels}
+                        assert not any(name.startswith("divisions_re") for name in unnamed)
+                assert seen == [{"0"}, {"1"}] * 3
+            finally:
+                await other.stop(0.2)
+
+    run(scenario())
