@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.mutants.runner import BrokenTestsError, Fate, Runner, Verdict
+from benchmarks.mutants.runner import Baselines, BrokenTestsError, Fate, Runner, Verdict
 from benchmarks.mutants.targets import Mutant, sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,8 +40,9 @@ def identity(mutant: Mutant) -> tuple[str, str, str]:
 def judge_all(mutants: Sequence[Mutant], jobs: int, work: Path) -> list[Verdict]:
     """Runs the mutants in ``jobs`` copies of the tree, and tells each verdict on standard error."""
     runners: queue.Queue[Runner] = queue.Queue()
+    baselines = Baselines()
     for number in range(jobs):
-        runners.put(Runner(ROOT, work / str(number)))
+        runners.put(Runner(ROOT, work / str(number), baselines))
     lock, done = threading.Lock(), 0
 
     def judge(mutant: Mutant) -> Verdict:

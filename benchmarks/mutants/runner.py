@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import functools
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ _OPTIONS = (
     "-m",
     "not e2e and not gpu",
 )
-_LONGEST_S = 600.0
+_LONGEST_S = 300.0
 
 
 class Fate(enum.StrEnum):
@@ -54,12 +56,42 @@ class BrokenTestsError(RuntimeError):
     """Tests fail without any mutation, so they say nothing about mutants."""
 
 
+class Baselines:
+    """Whether tests pass without a mutation, and how long they take; shared by all runners."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[tuple[str, ...], threading.Lock] = {}
+        self._took_s: dict[tuple[str, ...], float] = {}
+
+    def limit_s(self, tests: tuple[str, ...]) -> float:
+        """How long the tests may take with a mutation."""
+        took_s = self._took_s.get(tests)
+        return _LONGEST_S if took_s is None else took_s * SLOWER + SPARE_S
+
+    def check(self, tests: tuple[str, ...], run: Callable[[], bool | None]) -> None:
+        """Runs the tests without a mutation, the first time.
+
+        Raises:
+            BrokenTestsError: they fail.
+        """
+        with self._lock:
+            lock = self._locks.setdefault(tests, threading.Lock())
+        with lock:
+            if tests in self._took_s:
+                return
+            began_s = time.monotonic()
+            if run() is not True:
+                raise BrokenTestsError(f"{', '.join(tests)} fail without a mutation; mend them first")
+            self._took_s[tests] = time.monotonic() - began_s
+
+
 class Runner:
     """One copy of the tree below ``work``."""
 
-    def __init__(self, root: Path, work: Path) -> None:
+    def __init__(self, root: Path, work: Path, baselines: Baselines) -> None:
         self._tree = work / "tree"
-        self._usual_s: dict[tuple[str, ...], float] = {}
+        self._baselines = baselines
         for name in COPIED:
             source = root / name
             if source.is_dir():
@@ -80,23 +112,16 @@ class Runner:
         for tests in (own_tests(self._tree, mutant.module), neighbouring_tests(self._tree, mutant.module)):
             if not tests:
                 continue
-            usual_s = self._baseline(tests)
             path.write_bytes(mutant.mutation.applied(original))
             try:
-                passed = self._run(tests, usual_s * SLOWER + SPARE_S)
+                passed = self._run(tests, self._baselines.limit_s(tests))
             finally:
                 path.write_bytes(original)
             if passed is not True:
+                # Only now: tests that pass with a mutation would pass without it.
+                self._baselines.check(tests, functools.partial(self._run, tests, _LONGEST_S))
                 return Verdict(mutant, Fate.TIMED_OUT if passed is None else Fate.KILLED, tests)
         return Verdict(mutant, Fate.SURVIVED, ())
-
-    def _baseline(self, tests: tuple[str, ...]) -> float:
-        if tests not in self._usual_s:
-            began_s = time.monotonic()
-            if self._run(tests, _LONGEST_S) is not True:
-                raise BrokenTestsError(f"{', '.join(tests)} fail without a mutation; mend them first")
-            self._usual_s[tests] = time.monotonic() - began_s
-        return self._usual_s[tests]
 
     def _run(self, tests: Sequence[str], limit_s: float) -> bool | None:
         """Whether all tests passed; None if they took too long."""

@@ -28,11 +28,9 @@ SLOW = ("tests/router/control/test_controller_machine.py", "tests/router/control
 """Tests that take more than a minute: they are left out."""
 
 NEIGHBOURS = {
-    "router/evidence/": ("tests/router/evidence", "tests/router/rollouts",
-                         "tests/router/control/test_controller_guards.py"),
+    "router/evidence/": ("tests/router/evidence", "tests/router/control/test_controller_guards.py"),
     "router/rollouts/": ("tests/router/rollouts", "tests/router/control/test_controller.py",
-                         "tests/router/control/test_controller_guards.py",
-                         "tests/router/control/test_racing_commands.py"),
+                         "tests/router/control/test_controller_guards.py"),
     "router/control/": ("tests/router/control",),
     "router/http/": ("tests/router/http", "tests/router/gateway/test_gateway.py"),
     "router/predict/": ("tests/router/predict", "tests/router/gateway/test_gateway.py",
@@ -41,7 +39,7 @@ NEIGHBOURS = {
     "router/gateway/": ("tests/router/gateway",),
     "divisions/pipeline/": ("tests/divisions/pipeline",),
     "divisions/sdk/": ("tests/divisions/sdk",),
-    "divisions/": ("tests/divisions", "tests/router/rollouts", "tests/router/predict"),
+    "divisions/": ("tests/divisions", "tests/router/rollouts"),
 }  # fmt: skip
 """Tests that run when a module's own tests did not notice: those of its wing, and those that drive it as a whole."""
 

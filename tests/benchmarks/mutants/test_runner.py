@@ -7,7 +7,7 @@ import pytest
 from benchmarks.mutants import targets
 from benchmarks.mutants.__main__ import equivalents, identity, report
 from benchmarks.mutants.operators import mutations
-from benchmarks.mutants.runner import BrokenTestsError, Fate, Runner, Verdict
+from benchmarks.mutants.runner import Baselines, BrokenTestsError, Fate, Runner, Verdict
 from benchmarks.mutants.targets import Mutant, modules, neighbouring_tests, own_tests, sample
 
 ROOT = Path(__file__).parents[3]
@@ -66,21 +66,21 @@ def test_each_neighbour_exists():
 
 
 def test_verdicts(root, tmp_path):
-    runner = Runner(root, tmp_path / "work")
+    runner = Runner(root, tmp_path / "work", Baselines())
     killed = runner.verdict(mutant(root, "+ -> -"))
     assert (killed.fate, killed.by) == (Fate.KILLED, ("tests/router/evidence/test_toy.py",))
     by_neighbour = runner.verdict(mutant(root, "< -> <="))
     assert (by_neighbour.fate, by_neighbour.by) == (Fate.KILLED, ("tests/router/evidence",))
     assert runner.verdict(mutant(root, "10 -> 20")).fate is Fate.KILLED
     (root / "tests/router/evidence/test_toy.py").write_text("def test_it():\n    pass\n")
-    assert Runner(root, tmp_path / "other").verdict(mutant(root, "+ -> -")).fate is Fate.SURVIVED
+    assert Runner(root, tmp_path / "other", Baselines()).verdict(mutant(root, "+ -> -")).fate is Fate.SURVIVED
     assert (root / "router/evidence/toy.py").read_text() == SOURCE
 
 
 def test_tests_that_fail_by_themselves_say_nothing(root, tmp_path):
     (root / "tests/router/evidence/test_toy.py").write_text("def test_it():\n    assert False\n")
     with pytest.raises(BrokenTestsError, match=r"test_toy\.py fail without a mutation"):
-        Runner(root, tmp_path / "work").verdict(mutant(root, "+ -> -"))
+        Runner(root, tmp_path / "work", Baselines()).verdict(mutant(root, "+ -> -"))
 
 
 def test_a_report_counts_and_names_survivors(root):

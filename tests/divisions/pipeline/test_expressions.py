@@ -112,3 +112,19 @@ def test_what_is_no_finite_number_is_refused(text):
 def test_nearest_ignores_case_and_gives_nothing_for_strangers():
     assert nearest("EPOCH", ["epochs", "seed"]) == "epochs"
     assert nearest("qqqq", ["epochs", "seed"]) is None
+
+
+@pytest.mark.parametrize("metric", ["auc", "precision", "recall", "accuracy", "f1", "calibration_error"])
+def test_a_share_lies_between_0_and_1(metric):
+    assert parse_gate(f"{metric} >= 1").threshold == 1.0
+    assert parse_gate(f"{metric} < 1").threshold == 1.0
+    for always_or_never in ("> 1", "<= 1", ">= 1.001", "< 1.001", "< 0", ">= 0"):
+        with pytest.raises(PipelineError, match=f"always or never true: {metric} lies between 0 and 1"):
+            parse_gate(f"{metric} {always_or_never}")
+
+
+@pytest.mark.parametrize("metric", ["log_loss", "drift_score"])
+def test_a_loss_has_no_largest_value(metric):
+    assert parse_gate(f"{metric} < 1000").threshold == 1_000.0
+    with pytest.raises(PipelineError, match="always or never true"):
+        parse_gate(f"{metric} >= 0")

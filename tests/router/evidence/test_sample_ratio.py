@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from router.evidence import split
-from router.evidence.sample_ratio import CONTROLLER_CUSTOMERS, GATEWAY_CUSTOMERS, DistinctCustomers, ln_e
+from router.evidence.sample_ratio import CONTROLLER_CUSTOMERS, GATEWAY_CUSTOMERS, MAX_LEVEL, DistinctCustomers, ln_e
 from router.rollouts.verdict import SAMPLE_RATIO_LN_E
 
 digests = st.lists(st.integers(0, 2**64 - 1), max_size=60)
@@ -93,3 +93,21 @@ def test_a_wrong_split_is_found(actual, at_most):
 def test_where_one_arm_has_no_weight_nothing_is_said():
     assert ln_e(100, 0, 0) == 0.0
     assert ln_e(0, 100, 10_000) == 0.0
+
+
+@given(st.sets(st.integers(0, 2**64 - 1), min_size=40, max_size=80))
+def test_after_the_part_was_halved_only_customers_of_that_part_are_taken(digests):
+    customers = DistinctCustomers(1_000)
+    customers.raise_level(2)
+    new = customers.add(digests, is_canary=True)
+    assert sorted(new) == sorted(digest for digest in digests if digest % 4 == 0)
+    assert customers.counts == (0, len(new))
+    customers.raise_level(1)
+    assert customers.level == 2, "a part does not grow again"
+
+
+def test_beyond_the_last_level_new_customers_are_no_longer_taken():
+    customers = DistinctCustomers(4)
+    assert len(customers.add([number << 11 for number in range(4)], is_canary=False)) == 4
+    assert customers.add([number << 11 for number in range(4, 9)], is_canary=False) == []
+    assert (customers.level, customers.counts) == (MAX_LEVEL, (4, 0))

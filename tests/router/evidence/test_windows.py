@@ -123,3 +123,52 @@ def test_a_tick_of_which_only_a_tenth_is_warm_up_is_judged():
     assert [warm_up.leaves_out(tick, 190) for tick in range(3)] == [True, False, False]
     assert not WarmUp(30.0, 200).leaves_out(0, 4_000)
     assert WarmUp(30.0, 200).leaves_out(0, 1_000)
+
+
+def test_reports_out_of_order_do_not_move_a_gateway_back():
+    ledger = Ledger()
+    ledger.add(report(11), 13.0)
+    ledger.add(report(10, epoch=2), 13.1)
+    assert requests_of(ledger.close(13.2)) == {10: 3, 11: 3}
+    assert ledger.gateways(13.2) == {"g1": 2}
+    ledger.add(report(12, epoch=1), 14.0)
+    assert ledger.gateways(14.0) == {"g1": 2}, "an epoch does not fall"
+
+
+def test_a_tick_waits_five_seconds_and_a_gateway_lives_eight():
+    ledger = Ledger()
+    for gateway in ("g1", "g2"):
+        ledger.add(report(10, gateway=gateway), 12.0)
+    ledger.close(12.0)
+    ledger.add(report(11), 13.0)
+    assert ledger.close(15.9) == []
+    assert requests_of(ledger.close(16.0)) == {11: 3}
+    for now_s in range(14, 21):
+        ledger.add(report(now_s - 2), float(now_s))
+    assert "g2" in ledger.gateways(20.0)
+    assert "g2" not in ledger.gateways(20.1)
+
+
+@pytest.mark.parametrize(("difference_s", "tick"), [(0.0, 100), (30.0, 100), (31.0, 129), (-30.0, 100), (-31.0, 67)])
+def test_only_a_clock_that_is_far_off_is_brought_in_line(difference_s, tick):
+    ledger = Ledger()
+    ledger.add(report(100), 100.0 + difference_s)
+    assert [each.tick for each in ledger.close(1e6)] == [tick]
+
+
+def test_errors_and_buckets_of_all_gateways_add_up():
+    ledger = Ledger()
+    for gateway in ("g1", "g2"):
+        version = VersionReport("m-v1", 5, 2, {100: 3, OVERFLOW: 2})
+        ledger.add(GatewayReport(gateway, 1, 10, (EndpointReport("churn", (version,)),)), 12.0)
+    (closed,) = ledger.close(12.0)
+    counts = closed.endpoints["churn"]["m-v1"]
+    assert (counts.requests, counts.errors, counts.counts[100], counts.counts[OVERFLOW]) == (10, 4, 6, 4)
+
+
+def test_recent_counts_may_span_fewer_ticks():
+    recent = RecentCounts(span_s=2)
+    for tick in range(5):
+        recent.add(tick, VersionCounts(1, 0))
+    assert recent.num_ticks == 2
+    assert recent.total(5).requests == 2

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.evidence import histogram
-from router.predict.tally import TickTally, VersionTally
+from router.predict.tally import FOLD_ANSWERS, TickTally, Totals, VersionTally, report
 
 SECONDS = st.floats(1e-5, 10.0)
 BATCHES = st.lists(st.tuples(SECONDS, st.lists(SECONDS, min_size=1, max_size=5)), max_size=20)
@@ -57,3 +57,63 @@ def test_every_arrival_counts_in_its_own_second_and_in_none_that_was_taken(steps
             taken = {tally.tick: tally.requests for tally in tallies.take(step)}
             assert taken == {tick: expected.pop(tick) for tick in sorted(expected) if tick < step}
     assert {tally.tick: tally.requests for tally in tallies.take(8)} == expected
+
+
+@given(BATCHES)
+def test_the_sum_of_latencies_is_that_of_the_answers(batches):
+    tally = TickTally(1)
+    record(tally, batches)
+    tally.fold()
+    assert tally.latency_sum_s == pytest.approx(sum(sum(latencies_s) for _, latencies_s in batches))
+
+
+def test_a_pending_request_is_reported_with_its_age_and_a_failed_one_as_slower_than_all():
+    tally = TickTally(1)
+    tally.requests, tally.errors = 6, 2
+    record(tally, [(0.001, [0.010, 0.010])])
+    found = report("v", tally, 1.0, {3: 2})
+    assert (found.app_name, found.requests, found.errors, found.scores) == ("v", 6, 2, {3: 2})
+    answered, pending = histogram.bucket_indices(np.array([0.010, 1.0]))
+    assert found.buckets == {int(answered): 2, int(pending): 2, histogram.OVERFLOW: 2}
+
+
+def test_totals_count_each_second_once_it_is_settled():
+    tallies = VersionTally("v")
+    for now_s in (1.0, 2.0):
+        tally = tallies.at(now_s)
+        tally.requests += 3
+        tally.errors += 1
+        record(tally, [(0.002, [0.010, 0.020])])
+    unjudged = tallies.at_unjudged(1.5)
+    record(unjudged, [(0.001, [0.5])])
+    assert tallies.counted() == (6, 2)
+    tallies.take(3)
+    tallies.settle(2)
+    assert tallies.totals.requests == {"2xx": 3, "5xx": 1}
+    assert tallies.totals.latency_sum_s == pytest.approx(0.53)
+    assert tallies.totals.compute_sum_s == pytest.approx(0.005)
+    assert tallies.totals.latency.sum() == tallies.totals.compute.sum() == 3
+    tallies.settle(3)
+    assert tallies.totals.requests == {"2xx": 5, "5xx": 2}
+    assert tallies.counted() == (6, 2)
+
+
+def test_what_a_second_attempt_answered_is_no_error_to_callers():
+    tally = TickTally(1)
+    tally.requests, tally.errors, tally.shed = 5, 4, 1
+    tally.rescued_s = [0.1, 0.2]
+    record(tally, [(0.001, [0.01])])
+    totals = Totals()
+    totals.add(tally)
+    assert totals.requests == {"2xx": 3, "5xx": 1}
+    assert totals.latency_sum_s == pytest.approx(0.31)
+    assert totals.latency.sum() == 3
+
+
+def test_only_seconds_with_many_answers_are_folded_early():
+    tallies = VersionTally("v")
+    few, many = tallies.at(1.0), tallies.at(2.0)
+    record(few, [(0.001, [0.01] * (FOLD_ANSWERS - 1))])
+    record(many, [(0.001, [0.01] * FOLD_ANSWERS)])
+    tallies.fold()
+    assert (few.answered, many.answered) == (0, FOLD_ANSWERS)
