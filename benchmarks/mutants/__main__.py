@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.mutants.runner import Baselines, BrokenTestsError, Fate, Runner, Verdict
+from benchmarks.mutants.runner import Baselines, Fate, Runner, Verdict
 from benchmarks.mutants.targets import Mutant, sample
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,7 +64,8 @@ def judge_all(mutants: Sequence[Mutant], jobs: int, work: Path) -> list[Verdict]
 
 def report(verdicts: Sequence[Verdict], seed: int, skipped: Sequence[Mutant]) -> dict[str, object]:
     """The result as JSON: counts, the share that was killed, and every survivor."""
-    killed = sum(verdict.fate is not Fate.SURVIVED for verdict in verdicts)
+    killed = sum(verdict.fate in {Fate.KILLED, Fate.TIMED_OUT} for verdict in verdicts)
+    unknown = [verdict for verdict in verdicts if verdict.fate is Fate.UNKNOWN]
     survivors = [verdict.mutant for verdict in verdicts if verdict.fate is Fate.SURVIVED]
     return {
         "seed": seed,
@@ -72,7 +73,8 @@ def report(verdicts: Sequence[Verdict], seed: int, skipped: Sequence[Mutant]) ->
         "equivalent": len(skipped),
         "killed": killed,
         "timed_out": sum(verdict.fate is Fate.TIMED_OUT for verdict in verdicts),
-        "killed_share": round(killed / max(1, len(verdicts)), 4),
+        "killed_share": round(killed / max(1, len(verdicts) - len(unknown)), 4),
+        "broken_tests": sorted({test for verdict in unknown for test in verdict.by}),
         "survived": [
             {"where": each.where, "change": each.mutation.change, "line": each.source_line} for each in survivors
         ],
@@ -84,22 +86,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="another seed gives other mutants (default 0)")
     parser.add_argument("--count", type=int, default=60, help="number of mutants (default 60)")
     parser.add_argument("--only", action="append", default=[], metavar="PATH", help="only modules below this path")
+    parser.add_argument("--again", type=Path, metavar="JSON", help="only those that survived in this earlier result")
     parser.add_argument("--jobs", type=int, default=2, help="mutants at a time (default 2)")
     parser.add_argument("--output", choices=["text", "json"], default="text")
     options = parser.parse_args(arguments)
     known = equivalents()
     mutants = sample(ROOT, options.count, options.seed, options.only)
+    if options.again is not None:
+        before = json.loads(options.again.read_text(encoding="utf-8"))["survived"]
+        places = {(each["where"], each["change"]) for each in before}
+        mutants = [each for each in mutants if (each.where, each.mutation.change) in places]
     skipped = [each for each in mutants if identity(each) in known]
-    try:
-        with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-            verdicts = judge_all([each for each in mutants if identity(each) not in known], options.jobs, Path(folder))
-    except BrokenTestsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        verdicts = judge_all([each for each in mutants if identity(each) not in known], options.jobs, Path(folder))
     found = report(verdicts, options.seed, skipped)
     if options.output == "json":
         print(json.dumps(found, indent=2))
     else:
+        for test in found["broken_tests"] if isinstance(found["broken_tests"], list) else []:
+            print(f"warning: {test} fails without a mutation; mend it first", file=sys.stderr)
         for verdict in verdicts:
             if verdict.fate is Fate.SURVIVED:
                 mutant = verdict.mutant

@@ -32,7 +32,7 @@ NEIGHBOURS = {
     "router/rollouts/": ("tests/router/rollouts", "tests/router/control/test_controller.py",
                          "tests/router/control/test_controller_guards.py"),
     "router/control/": ("tests/router/control",),
-    "router/http/": ("tests/router/http", "tests/router/gateway/test_gateway.py"),
+    "router/http/": ("tests/router/http",),
     "router/predict/": ("tests/router/predict", "tests/router/gateway/test_gateway.py",
                         "tests/router/gateway/test_gateway_rollouts.py"),
     "router/oip/": ("tests/router/oip",),

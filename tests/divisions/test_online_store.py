@@ -128,3 +128,22 @@ def test_a_damaged_store_is_named_with_the_remedy_and_recovers_when_it_is_replac
     OnlineStoreWriter(path, "churn").upsert([row("c-1")])
     assert reader.get("c-1") is not None
     reader.close()
+
+
+def test_the_first_customer_is_an_example(path):
+    reader = OnlineStoreReader(path, "churn")
+    assert reader.first() is None
+    OnlineStoreWriter(path, "churn").upsert([row("c-2"), row("c-1", minutes=7)])
+    for _ in range(2):  # with a connection of its own, and with the open one
+        name, features = reader.first()
+        assert (name, json.loads(features)) == ("c-1", {"minutes": 7})
+    reader.close()
+    assert reader.first() is not None
+    OnlineStoreWriter(path, "empty").upsert([])
+    assert OnlineStoreReader(path, "empty").first() is None
+
+
+def test_a_store_that_cannot_be_written_is_an_error(tmp_path):
+    (tmp_path / "features").write_text("a file where a folder should be")
+    with pytest.raises(OnlineStoreError, match="cannot be written"):
+        OnlineStoreWriter(online_store_path(tmp_path), "churn").upsert([row("c-1")])

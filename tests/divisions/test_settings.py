@@ -168,3 +168,28 @@ def test_a_child_process_reads_the_same_settings(monkeypatch):
     child = environment_for_child(settings)
     assert load_settings({**child, "RAY_ADDRESS": ""}) == settings
     assert child["PATH"] == os.environ["PATH"]
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "greatest"),
+    [
+        ("PORT", 1, 65_535),
+        ("DASHBOARD_PORT", 1, 65_535),
+        ("GCS_PORT", 1, 65_535),
+        ("GATEWAYS", 1, 64),
+        ("MAX_BODY_BYTES", 1, 1_073_741_824),
+        ("REQUEST_TIMEOUT_MS", 1, 600_000),
+    ],
+)
+def test_both_ends_of_a_range_are_accepted_and_nothing_beyond(name, least, greatest):
+    for value in (least, greatest):
+        assert getattr(load_settings({f"DIVISIONS_{name}": str(value)}), name.lower()) == value
+    for value in (least - 1, greatest + 1):
+        with pytest.raises(SettingsError, match=f"DIVISIONS_{name}"):
+            load_settings({f"DIVISIONS_{name}": str(value)})
+
+
+def test_an_unknown_setting_without_a_neighbour_leads_to_the_list():
+    with pytest.raises(SettingsError) as caught:
+        load_settings({"DIVISIONS_ZZZZZZ": "1"})
+    assert "docs/settings.md" in caught.value.remedy

@@ -469,3 +469,46 @@ class RolloutMachine(RuleBasedStateMachine):
 
 RolloutMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestRollout = RolloutMachine.TestCase
+
+
+@pytest.mark.parametrize(("first_bp", "mirrored_bp"), [(500, 500), (2_000, 2_000), (5_000, 2_000), (FULL_BP, 2_000)])
+def test_a_mirror_is_as_wide_as_the_first_step_and_at_most_a_fifth(first_bp, mirrored_bp):
+    policy = Policy((first_bp, FULL_BP) if first_bp < FULL_BP else (FULL_BP,), SHADOWED.analysis)
+    for state in (canary.Shadowing(Timer(0.0)), canary.Held(canary.Shadowing(Timer(0.0)), "paused")):
+        assert canary.mirror_bp(state, policy) == mirrored_bp
+    assert canary.mirror_bp(canary.Stepping(0, Timer(0.0)), policy) == 0
+
+
+def test_a_way_that_is_not_in_the_table_is_refused(monkeypatch):
+    """Also one that leads back into the same phase, if it has commands."""
+    same = (canary.Stepping(0, Timer(1.0)), (SetWeights(8_000, 2_000),))
+    other = (canary.Draining("slow", Timer(1.0)), ())
+    for refused in ((canary.Warming(Timer(1.0)), (StartReplicas(Role.CANARY),)), other):
+        monkeypatch.setattr(canary, "_advance", lambda state, event, policy, refused=refused: refused)
+        with pytest.raises(IllegalEventError, match="no transition leads from"):
+            canary.advance(canary.Warming(Timer(0.0)) if refused is not other else at_step(), tick(1.0), POLICY)
+    monkeypatch.setattr(canary, "_advance", lambda state, event, policy: same)
+    assert canary.advance(at_step(), tick(1.0), POLICY) == same, "a step leads to a step"
+
+
+@pytest.mark.parametrize(
+    ("state", "index"),
+    [
+        (canary.Pending(Timer(0.0)), 0),
+        (canary.Shadowing(Timer(0.0)), 0),
+        (at_step(1), 1),
+        (canary.Held(at_step(1), "paused"), 1),
+        (canary.Baking(Timer(0.0)), 2),
+        (canary.Promoted(), 2),
+        (canary.RolledBack("slow"), 0),
+    ],
+)
+def test_the_step_of_a_state(state, index):
+    assert canary.step_index(state, POLICY) == index
+
+
+def test_weights_leave_room_for_the_holdback_but_never_fall():
+    assert canary.weights_bp(POLICY) == (2_000, 5_000, 9_700)
+    narrow = Policy((9_900, FULL_BP), ANALYSIS)
+    assert (canary.holdback_bp(narrow), canary.weights_bp(narrow)) == (100, (9_900, 9_900))
+    assert canary.holdback_bp(Policy((FULL_BP,), ANALYSIS)) == 300

@@ -1,0 +1,146 @@
+"""The range of every number in a pipeline file: its ends are accepted, and what lies just beyond is refused."""
+
+import pytest
+
+from divisions.errors import PipelineError
+from divisions.pipeline.file import parse_pipeline
+
+WEEK_S = 7 * 86_400
+STEPS = 3
+RANGES = [
+    ("training.workers", 1, 256, 1),
+    ("training.hyperparams.batch_size", 1, 1_000_000, 1),
+    ("training.hyperparams.epochs", 1, 10_000, 1),
+    ("training.hyperparams.embedding_dim", 1, 1_024, 1),
+    ("training.hyperparams.seed", 0, 4_294_967_295, 1),
+    ("training.hyperparams.weight_decay", 0, 10, 1e-6),
+    ("deployment.analysis.tolerance_ms", 0, 60_000, 1e-6),
+    ("deployment.analysis.min_dwell_s", 0, 600, None),  # at most max_dwell_s
+    ("deployment.analysis.bake_s", 0, WEEK_S, 1e-6),
+    ("deployment.analysis.warmup_s", 0, WEEK_S, 1e-6),
+    ("deployment.analysis.shadow_s", 0, WEEK_S, 1e-6),
+    ("deployment.analysis.warmup_requests", 0, 1_000_000, 1),
+    ("deployment.analysis.holdback_bp", 0, 5_000, 1),
+    ("deployment.analysis.min_samples", 1, 1_000_000_000, 1),
+    ("model.major", 0, 9_999, 1),
+    ("serving.replicas", 1, 1_000, 1),
+    ("serving.num_cpus", 0, 1_000, 1e-6),
+    ("serving.num_gpus", 0, 64, 1),
+    ("serving.max_batch", 1, 65_536, 1),
+    ("features.holdout_fraction", 0.01, 0.9, 1e-6),
+]
+OPEN = [
+    ("training.hyperparams.learning_rate", 0, 10, True, False),
+    ("training.hyperparams.dropout", 0, 1, False, True),
+    ("validation.drift_threshold", 0, 100, True, False),
+    ("deployment.analysis.tolerance", 0, 4, True, False),
+    ("deployment.analysis.alpha", 0, 0.5, True, False),
+    ("deployment.analysis.error_alpha", 0, 0.5, True, False),
+    ("serving.vram_gb", 0, 1_000, True, False),
+]
+
+
+def with_value(key, value):
+    """A pipeline file with one value more."""
+    top = {"model", "serving", "features"}
+    parts = key.split(".") if key.split(".")[0] in top else ["stages", *key.split(".")]
+    tree = {
+        "pipeline": "p",
+        "stages": {"data_prep": {"input": "data"}, "deployment": {"endpoint": "/api/v2/predict/churn"}},
+    }
+    place = tree
+    for part in parts[:-1]:
+        place = place.setdefault(part, {})
+    place[parts[-1]] = value
+    return "\n".join(lines(tree, 0)) + "\n"
+
+
+def lines(tree, depth):
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield f"{'  ' * depth}{name}:"
+            yield from lines(value, depth + 1)
+        else:
+            yield f"{'  ' * depth}{name}: {value}"
+
+
+def is_accepted(key, value):
+    try:
+        parse_pipeline(with_value(key, value), "f.yaml")
+    except PipelineError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(("key", "low", "high", "beyond"), RANGES)
+def test_both_ends_belong_to_the_range(key, low, high, beyond):
+    assert is_accepted(key, low)
+    assert is_accepted(key, high)
+    if beyond is not None:
+        assert not is_accepted(key, f"{low - beyond:.6f}".rstrip("0").rstrip(".") if beyond < 1 else low - beyond)
+        assert not is_accepted(key, f"{high + beyond:.6f}".rstrip("0").rstrip(".") if beyond < 1 else high + beyond)
+
+
+@pytest.mark.parametrize(("key", "low", "high", "is_low_open", "is_high_open"), OPEN)
+def test_an_open_end_does_not_belong_to_the_range(key, low, high, is_low_open, is_high_open):
+    assert is_accepted(key, low) is not is_low_open
+    assert is_accepted(key, high) is not is_high_open
+    assert is_accepted(key, "0.000001" if low == 0 else low)
+    assert not is_accepted(key, "-0.000001")
+    assert not is_accepted(key, f"{high + 1e-6:.6f}")
+
+
+def test_a_rollout_cannot_stay_longer_than_its_longest_dwell():
+    assert is_accepted("deployment.analysis.max_dwell_s", 60)
+    with pytest.raises(PipelineError, match=r"max_dwell_s \(59\) is below min_dwell_s \(60\)"):
+        parse_pipeline(with_value("deployment.analysis.max_dwell_s", 59), "f.yaml")
+
+
+def test_there_are_at_most_as_many_sample_sizes_as_steps():
+    assert is_accepted("deployment.analysis.min_samples", "[1, 2, 3]")
+    with pytest.raises(PipelineError, match="4 numbers for 3 canary steps"):
+        parse_pipeline(with_value("deployment.analysis.min_samples", "[1, 2, 3, 4]"), "f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("key", "good", "bad"),
+    [
+        ("deployment.analysis.guards", "[latency, errors, predictions]", "[latency, speed]"),
+        ("deployment.analysis.on_inconclusive", "rollback", "wait"),
+        ("validation.rollback_policy", "hold", "never"),
+        ("serving.placement", "in_process", "elsewhere"),
+        ("serving.engine", "torch", "jax"),
+        ("serving.num_gpus", "0.5", "1.5"),
+        ("serving.num_gpus", "2", "0.5.5"),
+    ],
+)
+def test_a_word_must_be_one_of_those_that_are_known(key, good, bad):
+    assert is_accepted(key, good)
+    assert not is_accepted(key, bad)
+
+
+@pytest.mark.parametrize(("name", "is_good"), [("a" * 128, True), ("a" * 129, False), ('"a\\tb"', False), ("é", True)])
+def test_a_column_has_up_to_128_visible_characters(name, is_good):
+    assert is_accepted("features.entity", name) is is_good
+
+
+def test_a_column_has_one_meaning():
+    assert not is_accepted("features.numeric", "[age, age]")
+    with pytest.raises(PipelineError, match="column 'customer_id' is named twice"):
+        parse_pipeline(with_value("features.exclude", "[customer_id]"), "f.yaml")
+
+
+def test_up_to_sixteen_hidden_layers_of_up_to_16384_units():
+    layers = "[" + ", ".join(["16384"] * 16) + "]"
+    assert is_accepted("training.hyperparams.hidden", layers)
+    assert not is_accepted("training.hyperparams.hidden", layers[:-1] + ", 1]")
+    assert not is_accepted("training.hyperparams.hidden", "[16385]")
+    assert not is_accepted("training.hyperparams.hidden", "[0]")
+
+
+def test_drift_is_said_once():
+    text = with_value("validation.drift_threshold", 0.2).replace(
+        "    drift_threshold: 0.2", "    drift_threshold: 0.2\n    metric_threshold: 'drift_score < 0.3'"
+    )
+    with pytest.raises(PipelineError, match="a gate on drift_score says this too"):
+        parse_pipeline(text, "f.yaml")

@@ -1,0 +1,42 @@
+"""What a struct says where a caller says nothing: nothing was counted, nothing is known, nothing is special."""
+
+import msgspec
+import pytest
+
+from divisions.control import AnalysisSpec, Evidence, Explanation, VersionSpec
+from divisions.reports import ArmSample, GatewayReport, VersionReport
+from divisions.schema import FeatureSchema
+
+
+@pytest.mark.parametrize("struct", [Evidence(), ArmSample()])
+def test_by_default_nothing_was_counted_and_nothing_is_known(struct):
+    assert not any(msgspec.structs.asdict(struct).values())
+
+
+def test_an_explanation_without_numbers_has_none():
+    said = msgspec.structs.asdict(Explanation("operator", "aborted"))
+    assert (said.pop("guard"), said.pop("text")) == ("operator", "aborted")
+    assert not any(said.values())
+
+
+def test_a_report_without_more_has_no_scores_and_no_connections():
+    assert VersionReport("v", 1, 0, {}).scores == {}
+    assert GatewayReport("g", 1, 2, ()).open_connections == 0
+
+
+def test_the_usual_analysis_is_that_of_the_documents():
+    analysis = AnalysisSpec()
+    assert (analysis.tolerance, analysis.tolerance_ms) == (0.104, 0.2)
+    assert (analysis.alpha, analysis.error_alpha) == (0.01, 0.005)
+    assert (analysis.min_dwell_s, analysis.max_dwell_s, analysis.bake_s) == (60, 600, 300)
+    assert (analysis.min_samples, analysis.holdback_bp) == ((3_000, 5_500), 300)
+    assert (analysis.warmup_s, analysis.warmup_requests) == (60, 200)
+    assert (analysis.deploy_deadline_s, analysis.drain_s, analysis.keep_stable_s) == (180, 5, 600)
+    assert (analysis.guards, analysis.shadow_s, analysis.on_inconclusive) == (("latency", "errors"), 0, "hold")
+
+
+def test_a_version_has_two_replicas_of_half_a_cpu_and_no_gpu():
+    version = VersionSpec("m", "3.1", "/b", "0" * 64, FeatureSchema(()))
+    assert (version.replicas, version.num_cpus, version.num_gpus, version.max_batch) == (2, 0.5, 0, 256)
+    assert version.app_name == "m-v3.1"
+    assert version.faults is None
