@@ -60,10 +60,10 @@ def file_sha256(path: Path) -> str:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> str:
-    """Writes the manifest and makes every file of the bundle read-only. Returns the bundle's SHA-256."""
+    """Writes the manifest; only the owner may read the bundle's files, nobody write them. Returns the SHA-256."""
     (folder / MANIFEST).write_bytes(manifest.to_json())
     for path in folder.iterdir():
-        os.chmod(path, 0o444)
+        os.chmod(path, 0o400)
     return manifest.sha256
 
 

@@ -23,7 +23,7 @@ from typer._click.exceptions import ClickException
 from divisions.commands import bench, cluster, compile, journal, models, predict, rollout, run, status
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
 from divisions.errors import DivisionsError, PipelineError, UsageError
-from divisions.settings import account_environment, set_default_environment
+from divisions.settings import PRIVATE_UMASK, account_environment, set_default_environment
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 
@@ -65,6 +65,8 @@ app.add_typer(bench.app, name="bench")
 def main() -> None:
     """The console script."""
     prepare_streams()
+    if sys.argv[1:2] != ["bench"]:  # benchmarks write reports for others; everything else writes into the home
+        os.umask(PRIVATE_UMASK)
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -124,9 +126,11 @@ def _crash_line(error: Exception) -> str:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except (OSError, DivisionsError):
         folder = Path(tempfile.gettempdir())
-    path = folder / f"crash-{os.getpid()}.log"
     try:
-        path.write_text("".join(traceback.format_exception(error)))
+        # A name that nobody can foresee: in a shared folder, a link could stand under a known one.
+        descriptor, path = tempfile.mkstemp(prefix=f"crash-{os.getpid()}-", suffix=".log", dir=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write("".join(traceback.format_exception(error)))
     except OSError:
         return f"unexpected {what}"
     return f"unexpected {what}. Please report it with {path}"

@@ -13,6 +13,9 @@ from pathlib import Path
 
 from divisions.errors import SettingsError
 
+PRIVATE_UMASK = 0o077
+"""The umask of every process that writes into the home: models and features are for its owner only."""
+
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:

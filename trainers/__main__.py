@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime as dt
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import msgspec
 
 from divisions.errors import DivisionsError, UsageError
 from divisions.progress import LineProgress
-from divisions.settings import load_settings
+from divisions.settings import PRIVATE_UMASK, load_settings
 from trainers.start import StartOptions, start
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -68,4 +69,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    os.umask(PRIVATE_UMASK)
     sys.exit(main())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.cluster import ports, ray_head
-from deploy.cluster.secret_files import create_private_folder
+from deploy.cluster.secret_files import close_to_others, create_private_folder
 from divisions.settings import Settings, inherited_environment, runtime_dir
 
 HEAD_STEP = "Start Ray"
@@ -55,6 +55,7 @@ def move_logs(session_logs: Path, target: Path) -> None:
         shutil.rmtree(target, ignore_errors=True)
         with contextlib.suppress(OSError):  # a full disk must not prevent a restart or a clean-up
             shutil.move(session_logs.resolve(), target)
+            close_to_others(target)
 
 
 def session_logs(runtime: Path) -> Path:

@@ -21,7 +21,7 @@ from deploy.cluster.cluster_file import Cluster
 from deploy.cluster.gateway_address import gateway_url
 from deploy.cluster.launch import HEAD_STEP
 from deploy.cluster.processes import start_ticks
-from deploy.cluster.secret_files import create_private_folder, create_tokens
+from deploy.cluster.secret_files import create_private_folder, create_tokens, make_private
 from divisions.clock import Clock
 from divisions.errors import AlreadyRunningError, ClusterError
 from divisions.progress import Progress, step
@@ -50,6 +50,7 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
         shutdown.clean_up(settings.home)
         _require_free_ports(settings)
         create_tokens(settings.home)
+        make_private(settings.home)
         try:
             cluster = _start_supervisor(settings, clock, ends_with_us)
             cluster = _follow_start(settings.home, cluster, progress, clock)

@@ -1,15 +1,24 @@
-"""Tokens of a home: files that only their owner can read."""
+"""Files of a home that only their owner can read: tokens, and all that holds data."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from divisions.errors import ClusterError
 
 TOKENS = ("token", "channel_token", "ray_token")
 """For the control API, the data channel and Ray."""
+
+
+CONTENTS = (
+    "bundles", "cluster*", "demo", "engines", "features", "journal*", "logs", "mlartifacts", "mlflow*", "quarantine",
+    "training", "*.lock",
+)  # fmt: skip
+"""What we write into a home. A user may have named a folder that has other files, too: those are left alone."""
 
 
 def create_private_folder(folder: Path) -> None:
@@ -40,3 +49,26 @@ def create_tokens(home: Path) -> None:
             continue
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
+
+
+def make_private(home: Path) -> None:
+    """Takes the rights of all other users away from what earlier releases, or other programs, wrote into the home."""
+    for pattern in CONTENTS:
+        for path in home.glob(pattern):
+            close_to_others(path)
+
+
+def close_to_others(path: Path) -> None:
+    """Takes the rights of all other users away from a file, or from a folder and all in it. Follows no link."""
+    _close(path)
+    if path.is_dir() and not path.is_symlink():
+        for folder, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                _close(Path(folder, name))
+
+
+def _close(path: Path) -> None:
+    with contextlib.suppress(OSError):  # it is gone, or another user's
+        status = path.lstat()
+        if status.st_mode & 0o077 and not stat.S_ISLNK(status.st_mode):
+            path.chmod(stat.S_IMODE(status.st_mode) & ~0o077)

@@ -16,7 +16,7 @@ import msgspec
 from deploy.cluster import cluster_file
 from deploy.cluster.cluster_file import Cluster
 from deploy.cluster.launch import move_logs, session_logs
-from deploy.cluster.processes import end, find_owned, wait_until
+from deploy.cluster.processes import end, find_owned, start_ticks, wait_until
 from divisions.clock import Clock
 from divisions.errors import ClusterError, NotRunningError
 from divisions.progress import Progress, step
@@ -43,7 +43,7 @@ def stop(home: Path, progress: Progress, clock: Clock) -> Cluster:
         raise NotRunningError(f"no cluster of {home} is up", remedy="start one with `divisions up`")
     if not cluster.is_alive:
         progress.notice(f"the cluster (pid {cluster.pid}) had ended already; cleaning up after it")
-        clean_up(home)
+        clean_up(home, _session_of_dead(cluster))
         return cluster
     with uninterrupted():
         cluster_file.write_cluster(home, msgspec.structs.replace(cluster, phase=cluster_file.STOPPING))
@@ -88,19 +88,30 @@ def drain(home: Path, cluster: Cluster) -> str:
 def kill(home: Path) -> None:
     """Ends all processes of the cluster of ``home``, up or half started, and removes its files. Raises nothing."""
     with uninterrupted():
+        session = 0
         with contextlib.suppress(ClusterError):
             cluster = cluster_file.read_cluster(home)
             if cluster is not None and cluster.is_alive:
                 os.kill(cluster.pid, signal.SIGTERM)
                 wait_until(lambda: not cluster.is_alive, SUPERVISOR_GRACE_S)
                 end(lambda: find_owned(Path(cluster.runtime), cluster.pid), LEFTOVER_GRACE_S)
-        clean_up(home)
+            if cluster is not None:
+                session = _session_of_dead(cluster)
+        clean_up(home, session)
 
 
-def clean_up(home: Path) -> None:
+def _session_of_dead(cluster: Cluster) -> int:
+    """The session of a supervisor that has ended. 0 when its pid belongs to another process by now.
+
+    Ray's workers are found by it in the moment in which they have another name already, and no log yet.
+    """
+    return cluster.pid if start_ticks(cluster.pid) in {None, cluster.start_ticks} else 0
+
+
+def clean_up(home: Path, session: int = 0) -> None:
     """Ends the processes that a cluster without a supervisor left behind; removes its sockets and its file."""
     runtime = runtime_dir(home)
-    end(lambda: find_owned(runtime), LEFTOVER_GRACE_S)
+    end(lambda: find_owned(runtime, session), LEFTOVER_GRACE_S)
     move_logs(session_logs(runtime), home / "logs" / "ray")
     shutil.rmtree(runtime, ignore_errors=True)
     cluster_file.remove_cluster(home)

@@ -38,7 +38,7 @@ from deploy.cluster.launch import HEAD_STEP, Command, Launch, ray_launch
 from deploy.cluster.patience import Patience, StartLimits
 from deploy.cluster.processes import is_alive, start_ticks, wait_until
 from deploy.cluster.restarts import RestartPolicy, next_pause_s
-from divisions.settings import load_settings
+from divisions.settings import PRIVATE_UMASK, load_settings
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _POLL_S = 0.2
@@ -261,6 +261,7 @@ def _cpu_s(pid: int) -> float:
 
 
 def main(arguments: Sequence[str]) -> int:
+    os.umask(PRIVATE_UMASK)
     parent = int(arguments[0])
     adopt_orphans()
     if parent:

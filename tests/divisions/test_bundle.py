@@ -35,9 +35,9 @@ def test_a_bundle_reads_as_it_was_written_and_is_named_by_its_manifests_hash(bun
     assert sha256 == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
 
 
-def test_a_bundles_files_are_read_only(bundle):
+def test_a_bundles_files_are_read_only_and_only_for_their_owner(bundle):
     folder, _, _ = bundle
-    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o444}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == {0o400}
 
 
 @pytest.mark.parametrize("name", [*CONTENTS, MANIFEST])

@@ -138,6 +138,10 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_pat
             status, data = answer(url, json.loads(body), [("content-type", "application/json")])
             assert status == 200, data
             assert 0.0 < json.loads(data)["churn_probability"] < 1.0
+        open_to_others = [
+            path for path in home.path.rglob("*") if path.lstat().st_mode & 0o077 and not path.is_symlink()
+        ]
+        assert open_to_others == []
         session, ticks = home.cluster().pid, home.cluster().start_ticks
         if turn == 0:
             foreground.send_signal(signal.SIGINT)

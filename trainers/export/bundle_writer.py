@@ -75,7 +75,6 @@ def write_bundle(
             for name, data in contents.items():
                 _write_durably(draft / name, data)
             write_manifest(draft, manifest)
-            draft.chmod(0o755)
             draft.rename(place)
         except BaseException:
             shutil.rmtree(draft, ignore_errors=True)
