@@ -24,6 +24,7 @@
     │   ├── PortInUseError
     │   └── JournalDamagedError     the controller's journal is not as it was written
     ├── AccessDeniedError       the control API refuses us: the token is absent or wrong
+    │   └── MissingTokenError       there is no token
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
     │   ├── ConflictError           another caller changed the rollout first
@@ -38,8 +39,12 @@
     ├── UnhealthyReplicaError   a replica can no longer answer and must be replaced
     ├── ChannelError            the data channel to a replica broke, or carried invalid data
     └── RequestError            a predict request cannot be answered
+        ├── UnknownEndpointError    no such endpoint or model
+        ├── NothingDeployedError    no endpoint serves yet
         ├── MalformedRequestError   not well-formed (syntax)
+        │   └── UnsupportedMediaTypeError   the body's content type is not taken
         ├── InvalidFeaturesError    well-formed, but does not match the feature schema
+        │   └── StoredFeaturesError     the online store's features do not match the schema
         ├── UnknownEntityError      the online store has no features for this customer
         ├── OverloadedError         refused before any work was done (``retry_after_s``)
         ├── DeadlineExceededError   not answered in time
@@ -198,6 +203,10 @@ class AccessDeniedError(DivisionsError):
     """The control API refuses us: the token is absent or wrong."""
 
 
+class MissingTokenError(AccessDeniedError):
+    """A token is needed, and the request has none."""
+
+
 class RolloutError(DivisionsError):
     """A rollout command cannot be carried out."""
 
@@ -254,12 +263,28 @@ class RequestError(DivisionsError):
     """A predict request cannot be answered."""
 
 
+class UnknownEndpointError(RequestError):
+    """No such endpoint or model."""
+
+
+class NothingDeployedError(RequestError):
+    """No endpoint serves yet."""
+
+
 class MalformedRequestError(RequestError):
     """The body is not well-formed."""
 
 
+class UnsupportedMediaTypeError(MalformedRequestError):
+    """The body's content type is not taken here."""
+
+
 class InvalidFeaturesError(RequestError):
     """The body is well-formed, but does not match the feature schema."""
+
+
+class StoredFeaturesError(InvalidFeaturesError):
+    """The online store's features of this customer do not match the feature schema."""
 
 
 class UnknownEntityError(RequestError):

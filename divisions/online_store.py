@@ -10,8 +10,9 @@ store. The write-ahead log lets gateways read while a run writes. A look-up read
 
 from __future__ import annotations
 
+import logging
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ import msgspec
 
 from divisions.errors import OnlineStoreError
 from divisions.names import NAME_RULE, is_name
+
+log = logging.getLogger(__name__)
 
 _WRITE_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 0.05
@@ -82,15 +85,16 @@ class OnlineStoreWriter:
 
 
 class OnlineStoreReader:
-    """Looks up features, one customer at a time, in tens of microseconds. For one thread.
+    """Looks up features of customers. For one thread.
 
     The store may be created later. Until then, every customer is unknown.
     """
 
     def __init__(self, path: Path, endpoint: str) -> None:
         self._path = path
-        self._query = f"SELECT features FROM {_table(endpoint)} WHERE entity_id = ?"
+        self._query = f"SELECT entity_id, features FROM {_table(endpoint)} WHERE entity_id"
         self._connection: sqlite3.Connection | None = None
+        self._logged = ""
 
     def get(self, entity_id: str) -> bytes | None:
         """A JSON object of raw values by feature name (null for missing), or None for an unknown customer.
@@ -98,23 +102,36 @@ class OnlineStoreReader:
         Raises:
             OnlineStoreError: the store exists, but cannot be read.
         """
+        return self.get_many((entity_id,)).get(entity_id)
+
+    def get_many(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
+        """The same for several customers, in one query; unknown ones are absent.
+
+        Raises:
+            OnlineStoreError: the store exists, but cannot be read.
+        """
         connection = self._connection or self._open()
         if connection is None:
-            return None
+            return {}
         try:
             # fetchall finishes the statement. An unfinished one would keep reading an old state of the store.
-            found = connection.execute(self._query, (entity_id,)).fetchall()
+            places = ",".join("?" * len(entity_ids))
+            return dict(connection.execute(f"{self._query} IN ({places})", tuple(entity_ids)).fetchall())
+        except UnicodeEncodeError:
+            return self._get_encodable(entity_ids)
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
-                return None
+                return {}
             self.close()
-            raise _broken(self._path, "read", error) from None
-        except (sqlite3.Error, UnicodeEncodeError) as error:
-            if isinstance(error, UnicodeEncodeError):
-                return None  # half of a surrogate pair: no stored customer has such a name
+            raise self._unreadable("read", error) from None
+        except sqlite3.Error as error:
             self.close()
-            raise _broken(self._path, "read", error) from None
-        return found[0][0] if found else None
+            raise self._unreadable("read", error) from None
+
+    def _get_encodable(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
+        """Leaves out ids with half of a surrogate pair: no stored customer has such a name."""
+        encodable = [each for each in entity_ids if not any("\ud800" <= character <= "\udfff" for character in each)]
+        return self.get_many(encodable) if encodable else {}
 
     def first(self) -> tuple[str, bytes] | None:
         """The first customer and its features; None if the store is empty. For examples."""
@@ -122,7 +139,7 @@ class OnlineStoreReader:
         if connection is None:
             return None
         try:
-            query = self._query.partition(" WHERE ")[0].replace("features", "entity_id, features")
+            query = self._query.partition(" WHERE ")[0]
             found = connection.execute(f"{query} ORDER BY entity_id LIMIT 1").fetchall()
         except sqlite3.Error:
             return None
@@ -140,8 +157,16 @@ class OnlineStoreReader:
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
             self._connection = sqlite3.connect(uri, uri=True, timeout=_READ_TIMEOUT_S, isolation_level=None)
         except sqlite3.Error as error:
-            raise _broken(self._path, "opened", error) from None
+            raise self._unreadable("opened", error) from None
         return self._connection
+
+    def _unreadable(self, verb: str, error: Exception) -> OnlineStoreError:
+        """An error without the path, which callers without a token must not read. The log has it, once a reason."""
+        reason = str(_broken(self._path, verb, error))
+        if reason != self._logged:
+            self._logged = reason
+            log.error("%s", reason)
+        return OnlineStoreError(f"the online store cannot be {verb}", remedy="the gateway's log has the reason")
 
 
 def _table(endpoint: str) -> str:

@@ -19,6 +19,7 @@ from divisions.online_store import OnlineStoreReader
 from router.http.connection import HttpConnection, HttpServer
 from router.http.limits import HttpLimits
 from router.predict.dispatcher import Dispatcher
+from router.predict.front import Refusals
 from router.predict.predict_handler import PredictHandler
 
 MAX_BATCH = 256
@@ -89,7 +90,9 @@ class MemoryGateway:
         self.dispatcher = Dispatcher(time.monotonic, hosted=lambda name: (addresses[name], engine))
         table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),))
         self.dispatcher.apply(table)
-        predict = PredictHandler(self.dispatcher, _no_store, 10.0, "m-", time.monotonic, "token")
+        predict = PredictHandler(
+            self.dispatcher, _no_store, 10.0, "m-", time.monotonic, "token", Refusals(time.monotonic)
+        )
         server = HttpServer(predict, HttpLimits(), time.monotonic)
         self._replies = Replies()
         self._connections: list[HttpConnection] = []

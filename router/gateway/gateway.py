@@ -36,6 +36,7 @@ from router.oip.models import Directory
 from router.oip.routes import OipApi
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
+from router.predict.front import Refusals
 from router.predict.in_process import InProcessEngines, LoadedEngines, Loader
 from router.predict.predict_handler import PredictHandler
 
@@ -91,6 +92,7 @@ class Gateway:
         self._hosting = InProcessEngines(
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
         )
+        refusals = Refusals(self._now_s)
         self._predict = PredictHandler(
             self.dispatcher,
             store,
@@ -98,6 +100,7 @@ class Gateway:
             f"{identity.gateway_id}-",
             self._now_s,
             identity.control_token,
+            refusals,
         )
         directory = Directory(self.dispatcher)
         infer = InferHandler(
@@ -105,11 +108,9 @@ class Gateway:
             directory,
             settings.request_timeout_ms / 1000,
             f"{identity.gateway_id}-t",
-            self._predict.refused,
+            refusals,
         )
-        collector = telemetry.GatewayCollector(
-            self.dispatcher, self._predict.refused, self._vitals, str(identity.number)
-        )
+        collector = telemetry.GatewayCollector(self.dispatcher, refusals.counts, self._vitals, str(identity.number))
         api = ControlApi(
             self.dispatcher,
             link,

@@ -39,7 +39,7 @@ class GatewayCollector(Collector):
     def __init__(
         self,
         dispatcher: Dispatcher,
-        refused: dict[tuple[str, int], int],
+        refused: dict[tuple[str, int, str], int],
         vitals: Callable[[], Vitals],
         gateway: str = "0",
     ) -> None:
@@ -84,10 +84,10 @@ class GatewayCollector(Collector):
         yield from (requests, retries, latency, compute, weight, replicas, queued)
         yield self._engines()
         refused = CounterMetricFamily(
-            "divisions_refused", "Requests that reached no version", labels=["endpoint", "status"]
+            "divisions_refused", "Requests that reached no version", labels=["endpoint", "status", "code"]
         )
-        for (name, status), count in self._refused.items():
-            refused.add_metric([name, str(status)], count)
+        for (name, status, code), count in self._refused.items():
+            refused.add_metric([name, str(status), code], count)
         yield refused
         yield GaugeMetricFamily("divisions_gateway_compiled", "Whether its hot path is compiled", native.is_active())
         yield GaugeMetricFamily("divisions_connections", "Open HTTP connections", vitals.connections)

@@ -12,7 +12,10 @@ import msgspec
 from divisions import errors
 
 STATUS: dict[type[BaseException], int] = {
+    errors.UnknownEndpointError: 404,
+    errors.NothingDeployedError: 503,
     errors.MalformedRequestError: 400,
+    errors.UnsupportedMediaTypeError: 415,
     errors.InvalidFeaturesError: 422,
     errors.UnknownEntityError: 404,
     errors.OverloadedError: 503,
@@ -21,6 +24,8 @@ STATUS: dict[type[BaseException], int] = {
     errors.RequestError: 400,
     errors.OnlineStoreError: 503,
     errors.UnknownVersionError: 404,
+    errors.AccessDeniedError: 403,
+    errors.MissingTokenError: 401,
     errors.LatchedSpecError: 409,
     errors.ConflictError: 409,
     errors.StaleGenerationError: 412,

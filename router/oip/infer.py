@@ -9,19 +9,11 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from dataclasses import dataclass
 from typing import Any, Final
 
-from divisions.errors import (
-    DivisionsError,
-    InvalidFeaturesError,
-    MalformedRequestError,
-    NotRunningError,
-    OverloadedError,
-)
+from divisions.errors import DivisionsError, InvalidFeaturesError, MalformedRequestError
 from router.http import problem
-from router.http.exchange import Exchange
-from router.http.request import Handler, Request
+from router.http.request import Head, Request
 from router.oip import codec
 from router.oip.codec import InferRequest
 from router.oip.columns import FeatureColumns
@@ -30,8 +22,8 @@ from router.oip.replies import TensorAnswer
 from router.oip.rows import ROWS, EncodedRows
 from router.predict.decode import MAX_KEY_CHARACTERS
 from router.predict.dispatcher import Dispatcher
-from router.predict.jobs import RowSource
-from router.predict.predict_handler import CancelAll
+from router.predict.front import Front, Options, Refusals, nothing_deployed
+from router.predict.jobs import CancelAll, RowSource
 
 _TARGET: Final = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/infer(?:\?.*)?")
 _MEDIA: Final = frozenset({b"application/json", b"application/octet-stream"})
@@ -42,18 +34,7 @@ def is_infer(url: bytes) -> bool:
     return url.startswith(b"/v2/models/") and _TARGET.fullmatch(url) is not None
 
 
-@dataclass(slots=True)
-class _Head:
-    """What the headers say."""
-
-    request_id: bytes
-    timeout_s: float
-    json_bytes: int | None = None
-    key: bytes | None = None
-    refusal: tuple[int, str] | None = None
-
-
-class InferHandler(Handler):
+class InferHandler(Front):
     """Answers infer requests.
 
     Args:
@@ -61,68 +42,64 @@ class InferHandler(Handler):
         directory: finds models by name.
         timeout_s: deadline of requests that name none, and the upper limit for requests that do.
         id_prefix: makes request ids of this process unique.
-        refused: counts requests that reached no version, by endpoint and status.
+        refusals: takes requests that end in an error.
     """
 
     def __init__(
-        self,
-        dispatcher: Dispatcher,
-        directory: Directory,
-        timeout_s: float,
-        id_prefix: str,
-        refused: dict[tuple[str, int], int],
+        self, dispatcher: Dispatcher, directory: Directory, timeout_s: float, id_prefix: str, refusals: Refusals
     ) -> None:
+        media = "the body must be application/json or application/octet-stream"
+        super().__init__(timeout_s, id_prefix, media, refusals)
         self._dispatcher = dispatcher
         self._directory = directory
-        self._timeout_s = timeout_s
-        self._id_prefix = id_prefix.encode()
-        self._refused = refused
-        self._count = 0
 
-    def handle(self, request: Request) -> None:
-        head = self._read_headers(request)
-        exchange = request.exchange
-        if head.refusal is not None:
-            self._refuse(exchange, "", *head.refusal, head.request_id)
-            return
+    def takes(self, content_type: bytes) -> bool:
+        return content_type.partition(b";")[0].strip().lower() in _MEDIA
+
+    def read_target(self, head: Head, options: Options) -> None:
+        match = _TARGET.fullmatch(head.url)
+        assert match is not None, "is_infer comes first"
+        name, label = match.groups()
+        options.name = _unquote(name)
+        options.version = None if label is None else _unquote(label)
+
+    def read_header(self, name: bytes, value: bytes, head: Head, options: Options) -> None:
+        if name == b"inference-header-content-length":
+            if options.json_bytes is not None or not value.isdigit() or len(value) > 12:
+                options.error = MalformedRequestError(
+                    "Inference-Header-Content-Length must be one whole number of bytes"
+                )
+            else:
+                options.json_bytes = int(value)
+        elif name == b"x-customer-id":
+            options.key = value
+
+    def status_of(self, error: DivisionsError) -> int:
+        """The protocol has no 422: a caller's mistake is 400."""
+        return 400 if isinstance(error, InvalidFeaturesError) else problem.status_of(error)
+
+    def answer(self, request: Request, options: Options, request_id: bytes) -> None:
         model: ServedModel | None = None
         try:
-            name, label = _target(request.head.url)
             if self._directory.is_empty:
-                raise NotRunningError("nothing is deployed yet", remedy="run a pipeline with `divisions run`")
-            model = self._directory.find(name)
-            version = model.version(label) if label is not None else None
-            self._infer(model, version, request, head)
+                raise nothing_deployed()
+            model = self._directory.find(options.name)
+            version = model.version(options.version) if options.version is not None else None
+            body = codec.decode(request.body, options.json_bytes)
+            request_id = body.request_id.encode() or request_id
+            self._infer(model, version, body, request, options, request_id)
         except DivisionsError as error:
-            self.failed("" if model is None else model.endpoint.name, exchange, error, head.request_id)
+            self.refuse("" if model is None else model.endpoint.name, request.exchange, error, request_id)
 
-    def _read_headers(self, request: Request) -> _Head:
-        self._count += 1
-        head = _Head(b"%s%x" % (self._id_prefix, self._count), self._timeout_s)
-        for name, value in request.head.headers:
-            if name == b"inference-header-content-length":
-                if head.json_bytes is not None or not value.isdigit() or len(value) > 12:
-                    head.refusal = (400, "Inference-Header-Content-Length must be one whole number of bytes")
-                else:
-                    head.json_bytes = int(value)
-            elif name == b"content-type":
-                if value.partition(b";")[0].strip().lower() not in _MEDIA:
-                    head.refusal = (415, "the body must be application/json or application/octet-stream")
-            elif name == b"x-request-timeout-ms":
-                if value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
-                    head.timeout_s = min(head.timeout_s, int(value) / 1000)
-                else:
-                    head.refusal = (400, "x-request-timeout-ms must be a whole number of milliseconds above 0")
-            elif name == b"x-customer-id":
-                head.key = value
-            elif name == b"x-request-id" and codec.SAFE_ID.fullmatch(value.decode("latin-1")):
-                head.request_id = value
-        return head
-
-    def _infer(self, model: ServedModel, named: ServedVersion | None, request: Request, head: _Head) -> None:
-        body = codec.decode(request.body, head.json_bytes)
-        if body.request_id:
-            head.request_id = body.request_id.encode()
+    def _infer(
+        self,
+        model: ServedModel,
+        named: ServedVersion | None,
+        body: InferRequest,
+        request: Request,
+        options: Options,
+        request_id: bytes,
+    ) -> None:
         is_binary = _is_binary(body, model.output)
         is_encoded = len(body.tensors) == 1 and body.tensors[0].name == ROWS and ROWS not in model.kinds
         answering = named or model.stable
@@ -137,43 +114,14 @@ class InferHandler(Handler):
         elif is_encoded and not model.has_one_encoding:
             pool = endpoint.stable
         else:
-            pool = endpoint.pool_for(_key(body.parameters, endpoint.decoder.entity, head))
+            pool = endpoint.pool_for(_key(body.parameters, endpoint.decoder.entity, options.key) or request_id)
         now_s = request.received_s
-        timeout_s = _timeout_s(body.parameters, head.timeout_s)
-        answer = TensorAnswer(
-            model, source.rows, is_binary, head.request_id, bool(body.request_id), request.exchange, self
-        )
+        deadline_s = now_s + _timeout_s(body.parameters, options.timeout_s)
+        answer = TensorAnswer(model, source.rows, is_binary, request_id, bool(body.request_id), request.exchange, self)
         jobs = self._dispatcher.submit_rows(
-            endpoint, pool, source, answer, now_s, now_s + timeout_s, is_pinned=named is not None
+            endpoint, pool, source, answer, now_s, deadline_s, is_pinned=named is not None
         )
         request.exchange.work = CancelAll(jobs)
-
-    def failed(self, endpoint: str, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None:
-        """Replies with one of our errors. The protocol has no 422: a caller's mistake is 400."""
-        status = 400 if isinstance(error, InvalidFeaturesError) else problem.status_of(error)
-        retry = [b"%d" % max(1, round(error.retry_after_s))] if isinstance(error, OverloadedError) else []
-        self._refuse(exchange, endpoint, status, str(error), request_id, *retry, code=problem.code_of(error))
-
-    def _refuse(
-        self,
-        exchange: Exchange,
-        endpoint: str,
-        status: int,
-        detail: str,
-        request_id: bytes,
-        *retry: bytes,
-        code: str = "",
-    ) -> None:
-        self._refused[endpoint, status] = self._refused.get((endpoint, status), 0) + 1
-        headers = [(b"x-request-id", request_id), *[(b"retry-after", after) for after in retry]]
-        exchange.problem(status, detail, *headers, code=code)
-
-
-def _target(url: bytes) -> tuple[str, str | None]:
-    match = _TARGET.fullmatch(url)
-    assert match is not None, "is_infer comes first"
-    name, label = match.groups()
-    return _unquote(name), None if label is None else _unquote(label)
 
 
 def _unquote(part: bytes) -> str:
@@ -189,21 +137,24 @@ def _is_binary(body: InferRequest, output: str) -> bool:
     return body.wants_binary if wanted is None else wanted
 
 
-def _key(parameters: dict[str, Any], entity: str, head: _Head) -> bytes:
-    """The key of the split: customer, else sequence, else the request itself."""
-    for value in (parameters.get(entity), head.key, parameters.get("sequence_id")):
+def _key(parameters: dict[str, Any], entity: str, header: bytes | None) -> bytes:
+    """The key of the split: customer, else sequence; empty without either."""
+    for value in (parameters.get(entity), header, parameters.get("sequence_id")):
         if isinstance(value, bytes) and value:
             return value
         if isinstance(value, str) and 0 < len(value) <= MAX_KEY_CHARACTERS:
-            return value.encode()
-        if isinstance(value, int) and not isinstance(value, bool) and value != 0:
+            return value.encode(errors="surrogatepass")
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < abs(value) < _KEY_LIMIT:
             return b"%d" % value
         if value:
             raise InvalidFeaturesError(
                 f"parameter `{entity}` must be a text of at most {MAX_KEY_CHARACTERS} characters or a whole number",
                 remedy="send the id as it is in the data",
             )
-    return head.request_id
+    return b""
+
+
+_KEY_LIMIT: Final = 10**MAX_KEY_CHARACTERS
 
 
 def _timeout_s(parameters: dict[str, Any], timeout_s: float) -> float:
@@ -211,4 +162,6 @@ def _timeout_s(parameters: dict[str, Any], timeout_s: float) -> float:
     timeout_us = parameters.get("timeout", 0)
     if not isinstance(timeout_us, int) or isinstance(timeout_us, bool) or timeout_us < 0:
         raise MalformedRequestError("parameter `timeout` must be a whole number of microseconds", remedy="leave it out")
-    return min(timeout_s, timeout_us * 1e-6) if timeout_us else timeout_s
+    if timeout_us == 0 or timeout_us >= int(timeout_s * 1e6):  # As integers: not all of them fit a float.
+        return timeout_s
+    return timeout_us * 1e-6

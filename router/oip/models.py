@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from divisions.errors import UnknownVersionError
+from divisions.errors import UnknownEndpointError, UnknownVersionError
 from divisions.schema import FeatureKind
 from router.oip.columns import DATATYPES
 from router.oip.rows import ROWS, RowBounds
@@ -109,14 +109,14 @@ class Directory:
         return [models[name] for name in self._dispatcher.endpoints]
 
     def find(self, name: str) -> ServedModel:
-        """Raises `UnknownVersionError` if there is no such model."""
+        """Raises `UnknownEndpointError` if there is no such model."""
         model = self._current().get(name)
         if model is not None:
             return model
         if name in self._ambiguous:
-            raise UnknownVersionError("several endpoints serve that model", remedy="name the endpoint instead")
+            raise UnknownEndpointError("several endpoints serve that model", remedy="name the endpoint instead")
         remedy = "deploy it first, with `divisions run`" if self.is_empty else f"there are: {', '.join(self._models)}"
-        raise UnknownVersionError("no such model", remedy=remedy)
+        raise UnknownEndpointError("no such model", remedy=remedy)
 
     def _current(self) -> dict[str, ServedModel]:
         endpoints = self._dispatcher.endpoints

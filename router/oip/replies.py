@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import array
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final
 
-from divisions.errors import DivisionsError, RequestError
+from divisions.errors import RequestError
 from router.http.exchange import Exchange
 from router.oip import codec
 from router.oip.models import ServedModel
+from router.predict.front import Front
 from router.predict.jobs import Answer, Job, Version
-
-
-class FailureReply(Protocol):
-    """Writes problem documents."""
-
-    def failed(self, endpoint: str, exchange: Exchange, error: DivisionsError, request_id: bytes) -> None: ...
 
 
 class TensorAnswer(Answer):
     """Joins the jobs of an infer request and writes its reply, or one problem."""
 
     __slots__ = (
-        "_compute_us", "_exchange", "_handler", "_has_own_id", "_is_binary", "_left", "_model", "_parts", "_request_id",
+        "_compute_us", "_exchange", "_front", "_has_own_id", "_is_binary", "_left", "_model", "_parts", "_request_id",
     )  # fmt: skip
 
     def __init__(
@@ -34,7 +29,7 @@ class TensorAnswer(Answer):
         request_id: bytes,
         has_own_id: bool,
         exchange: Exchange,
-        handler: FailureReply,
+        front: Front,
     ) -> None:
         self._model = model
         self._left = rows
@@ -42,7 +37,7 @@ class TensorAnswer(Answer):
         self._request_id = request_id
         self._has_own_id = has_own_id
         self._exchange = exchange
-        self._handler = handler
+        self._front = front
         self._compute_us = 0
         self._parts: list[tuple[int, Version, Sequence[float]]] = []  # no jobs, which refer to this object
 
@@ -56,7 +51,7 @@ class TensorAnswer(Answer):
     def failed(self, job: Job, error: RequestError) -> None:
         if self._left > 0:
             self._left = 0  # One failed part fails the request; other parts are ignored.
-            self._handler.failed(self._model.endpoint.name, self._exchange, error, self._request_id)
+            self._front.refuse(self._model.endpoint.name, self._exchange, error, self._request_id)
 
     def _reply(self, total_s: float) -> None:
         self._parts.sort(key=_position)

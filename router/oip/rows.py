@@ -10,10 +10,9 @@ from divisions.errors import InvalidFeaturesError, ReplicaFailedError
 from divisions.schema import FLOAT32_MAX, Feature, FeatureKind, FeatureSchema
 from router.oip.codec import Tensor
 from router.oip.values import Floats, check_size, json_array, to_float32
+from router.predict.decode import MAX_ROWS
 
 ROWS = "rows"
-MAX_ROWS = 4_096
-"""Rows of one request, in any form."""
 
 
 class RowBounds:

@@ -16,13 +16,15 @@ from typing import Annotated, Any, Final
 import msgspec
 from mypy_extensions import mypyc_attr
 
-from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError
+from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError, StoredFeaturesError
 from divisions.schema import FLOAT32_MAX, UNKNOWN_CODE, FeatureKind, FeatureSchema
 from divisions.stored_values import read_as
 
 Values = tuple[Any, ...]
 """Raw feature values in the order of `EndpointDecoder.names`; None is missing."""
 
+MAX_ROWS: Final = 4_096
+"""Rows of one request, in any form."""
 MAX_KEY_CHARACTERS: Final = 256
 _HUGE_EXPONENT: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3,}")
 _TYPES: dict[FeatureKind, Any] = {
@@ -43,6 +45,11 @@ class Row:
     def __init__(self, key: str | None, values: Values | None) -> None:
         self.key = key
         self.values = values
+
+    def checked(self) -> Values:
+        """The features, which must be known by now."""
+        assert self.values is not None, "look-ups come first"
+        return self.values
 
 
 class EndpointDecoder:
@@ -122,8 +129,19 @@ class EndpointDecoder:
             )
         return Row(key, None)
 
+    def has_missing_features(self, rows: Row | list[Row]) -> bool:
+        """Whether a row has only the entity's id."""
+        return rows.values is None if isinstance(rows, Row) else any(row.values is None for row in rows)
+
     def decode_stored(self, features_json: bytes) -> Values:
-        """Decodes the online store's features of an entity. Features that the endpoint does not use are ignored."""
+        """Decodes the online store's features of an entity. Features that the endpoint does not use are ignored.
+
+        The store is shared by versions, and the kind of a column may have changed since a version was trained. A value
+        of another kind is read by the rules of `divisions.stored_values`.
+
+        Raises:
+            StoredFeaturesError: a value cannot be converted.
+        """
         try:
             return self._astuple(self._decode_stored(features_json))
         except msgspec.MsgspecError:
@@ -134,7 +152,7 @@ class EndpointDecoder:
         try:
             stored = msgspec.json.decode(features_json, type=dict[str, Any])
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            raise InvalidFeaturesError(
+            raise StoredFeaturesError(
                 "the online store's features for this entity are damaged", remedy="run the pipeline again"
             ) from None
         values = []
@@ -142,7 +160,7 @@ class EndpointDecoder:
             try:
                 values.append(read_as(kind, stored.get(name)))
             except ValueError:
-                raise InvalidFeaturesError(
+                raise StoredFeaturesError(
                     f"the online store's {name!r} for this entity is a {type(stored[name]).__name__},"
                     f" and cannot be read as {kind.value}",
                     remedy=f"declare {name!r} in features.{kind.value} of the pipeline file and run it again",

@@ -207,6 +207,19 @@ class Job(Cancellable):
             self.withdraw()
 
 
+class CancelAll(Cancellable):
+    """The jobs of one request."""
+
+    __slots__ = ("_jobs",)
+
+    def __init__(self, jobs: Sequence[Job]) -> None:
+        self._jobs = jobs
+
+    def cancel(self) -> None:
+        for job in self._jobs:
+            job.cancel()
+
+
 SMALLEST_SHARE: Final = 4
 """A late head may shrink a batch to this fraction, one quarter."""
 

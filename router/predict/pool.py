@@ -145,13 +145,13 @@ class Pool(ChannelOwner):
         """Channels whose replica is connected and does not hang."""
         return sum(channel.is_ready and not channel.is_hung for channel in self.channels.values())
 
-    def predicted_wait_s(self) -> float:
-        """Seconds until a job that joins the queue now is answered, by the running fit of batch durations."""
+    def predicted_wait_s(self, rows: int) -> float:
+        """Seconds until so many rows that join the queue now are answered, by the running fit of batch durations."""
         replicas = max(1, sum(channel.is_ready and not channel.is_overdue for channel in self.channels.values()))
         max_batch = self.max_batch
-        batches = math.ceil((self.queue.rows + 1) / max_batch)
+        batches = math.ceil((self.queue.rows + rows) / max_batch)
         ahead = max([len(each.in_flight) for each in self.channels.values()], default=1) or 1
-        full_s = self.service_time.predict_s(min(max_batch, self.queue.rows + 1))
+        full_s = self.service_time.predict_s(min(max_batch, self.queue.rows + rows))
         return full_s * (batches / replicas + ahead)
 
     def can_hedge(self, job: Job, now_s: float) -> bool:
@@ -171,17 +171,22 @@ class Pool(ChannelOwner):
         """
         queue = self.queue
         if queue.rows >= self.max_batch:
-            self._admit(job, now_s)
+            self._check(job.rows, self.predicted_wait_s(1), now_s, job.deadline_s)
         queue.add(job)
         if (self._free or queue.rows >= self.max_batch) and not self._is_scheduled:
             self._is_scheduled = True
             # After this turn of the loop, so that all that arrives in this turn shares a batch.
             self._loop.call_soon(self._dispatch)
 
-    def _admit(self, job: Job, now_s: float) -> None:
-        wait_s = self.predicted_wait_s() * MARGIN
+    def check_room(self, rows: int, now_s: float, deadline_s: float) -> None:
+        """Raises `OverloadedError` if so many more rows cannot be answered in time, or do not fit into the queue."""
+        if self.queue.rows + rows > self.max_batch:
+            self._check(rows, self.predicted_wait_s(rows), now_s, deadline_s)
+
+    def _check(self, rows: int, predicted_s: float, now_s: float, deadline_s: float) -> None:
+        wait_s = predicted_s * MARGIN
         limit = QUEUE_BATCHES * self.max_batch * max(1, len(self.channels))
-        if now_s + wait_s > job.deadline_s or self.queue.rows + job.rows > limit:
+        if now_s + wait_s > deadline_s or self.queue.rows + rows > limit:
             raise OverloadedError(
                 "the endpoint is overloaded",
                 remedy="try again after the time that Retry-After names",

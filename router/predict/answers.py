@@ -1,0 +1,110 @@
+"""Replies to predict requests, for one row and for many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from divisions.errors import RequestError
+from router.http.exchange import Exchange
+from router.predict.endpoint import Endpoint
+from router.predict.front import Front
+from router.predict.jobs import Answer, Job, Version
+from router.predict.reply_templates import OK, millis
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+class SingleAnswer(Answer):
+    """Writes the reply to a request of one row."""
+
+    __slots__ = ("_endpoint", "_exchange", "_front", "_key", "_request_id")
+
+    def __init__(
+        self, endpoint: Endpoint, key: str | None, request_id: bytes, exchange: Exchange, front: Front
+    ) -> None:
+        self._endpoint = endpoint
+        self._key = key
+        self._request_id = request_id
+        self._exchange = exchange
+        self._front = front
+
+    def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+        exchange = self._exchange
+        exchange.reply(
+            self._endpoint.reply_form(job.version).fill(
+                self._request_id,
+                int((now_s - job.arrived_s) * 1e6),
+                compute_us,
+                b"" if exchange.keep_alive else b"connection: close\r\n",
+                b"null" if self._key is None else _encode(self._key),
+                scores[0],
+            )
+        )
+
+    def failed(self, job: Job, error: RequestError) -> None:
+        self._front.refuse(self._endpoint.name, self._exchange, error, self._request_id)
+
+
+class BatchAnswer(Answer):
+    """Joins the jobs of a batch request and writes its reply: all rows, in the request's order, or one problem."""
+
+    __slots__ = ("_compute_us", "_endpoint", "_exchange", "_front", "_keys", "_left", "_parts", "_request_id")
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        keys: Sequence[str | None],
+        request_id: bytes,
+        exchange: Exchange,
+        front: Front,
+    ) -> None:
+        self._endpoint = endpoint
+        self._keys = keys
+        self._request_id = request_id
+        self._exchange = exchange
+        self._front = front
+        self._left = len(keys)
+        self._compute_us = 0
+        self._parts: list[tuple[Sequence[int], Version, Sequence[float]]] = []  # no jobs, which refer to this object
+
+    def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+        self._parts.append((job.positions, job.version, scores))
+        self._compute_us = max(self._compute_us, compute_us)
+        self._left -= job.rows
+        if self._left == 0:
+            self._exchange.reply(self._render(now_s - job.arrived_s))
+
+    def _render(self, total_s: float) -> bytes:
+        endpoint = self._endpoint
+        predictions: list[bytes] = [b""] * len(self._keys)
+        versions: dict[bytes, None] = {}
+        for positions, version, scores in self._parts:
+            versions[version.label] = None
+            for position, score in zip(positions, scores, strict=True):
+                predictions[position] = b'{"%s":%s,"%s_probability":%.8g,"model":"%s","version":"%s"}' % (
+                    endpoint.entity_name,
+                    msgspec.json.encode(self._keys[position]),
+                    endpoint.encoded_name,
+                    score,
+                    version.model,
+                    version.label,
+                )
+        body = b'{"predictions":[%s],"request_id":"%s"}' % (b",".join(predictions), self._request_id)
+        closing = b"" if self._exchange.keep_alive else b"connection: close\r\n"
+        return OK % (
+            self._request_id,
+            b",".join(sorted(versions)),
+            millis(max(0, int(total_s * 1e6) - self._compute_us)),
+            millis(self._compute_us),
+            closing,
+            b"%d" % len(body),
+            body,
+        )
+
+    def failed(self, job: Job, error: RequestError) -> None:
+        if self._left > 0:
+            self._left = 0  # One failed row fails the request; other parts are ignored.
+            self._front.refuse(self._endpoint.name, self._exchange, error, self._request_id)

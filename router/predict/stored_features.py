@@ -1,0 +1,122 @@
+"""Looks up stored features for requests that name customers only: each customer of a request once, many in one query.
+
+Look-ups run on the event loop, so they are bounded: `KEYS_PER_TURN` customers in one turn of the loop, in slices of
+`SLICE_KEYS` that requests take in turns. What is left waits for the next turn, and other connections are served
+between. So one request of thousands of customers does not hold up a request of one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from mypy_extensions import mypyc_attr
+
+from divisions.errors import DivisionsError
+from divisions.online_store import OnlineStoreReader
+from router.http.cancellation import Cancellable
+
+log = logging.getLogger(__name__)
+
+KEYS_PER_TURN: Final = 128
+SLICE_KEYS: Final = 32
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class LookUp(Cancellable):
+    """One request's customers. Exactly one of `complete` and `failed` is called, unless it is cancelled.
+
+    Args:
+        endpoint: the endpoint's name.
+        keys: distinct customers.
+    """
+
+    def __init__(self, endpoint: str, keys: Sequence[str]) -> None:
+        self.endpoint = endpoint
+        self.is_cancelled = False
+        self._keys = keys
+        self._position = 0
+
+    def cancel(self) -> None:
+        """The caller has gone."""
+        self.is_cancelled = True
+
+    @property
+    def is_complete(self) -> bool:
+        return self._position == len(self._keys)
+
+    def take(self, most: int) -> Sequence[str]:
+        """The next customers to look up."""
+        taken = self._keys[self._position : self._position + most]
+        self._position += len(taken)
+        return taken
+
+    @abstractmethod
+    def found(self, key: str, features_json: bytes | None) -> None:
+        """Takes the features of one customer; None if it is unknown. May raise a `DivisionsError`."""
+
+    @abstractmethod
+    def complete(self) -> None:
+        """All customers were looked up."""
+
+    @abstractmethod
+    def failed(self, error: DivisionsError) -> None:
+        """A customer could not be looked up; no more will be."""
+
+
+class StoredFeatures:
+    """See the module. Lives on one event loop.
+
+    Args:
+        store: opens the store of an endpoint.
+    """
+
+    def __init__(self, store: Callable[[str], OnlineStoreReader]) -> None:
+        self._store = store
+        self._waiting: deque[LookUp] = deque()
+        self._left = KEYS_PER_TURN
+        self._is_scheduled = False
+
+    def look_up(self, look_up: LookUp) -> None:
+        """Looks up at once, as far as this turn of the loop allows, or in later turns."""
+        self._waiting.append(look_up)
+        if not self._is_scheduled:
+            self._is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+        if len(self._waiting) == 1:
+            self._work()
+
+    def _turn(self) -> None:
+        self._left = KEYS_PER_TURN
+        self._work()
+        self._is_scheduled = bool(self._waiting)
+        if self._is_scheduled:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _work(self) -> None:
+        while self._waiting and self._left > 0:
+            look_up = self._waiting.popleft()
+            if look_up.is_cancelled:
+                continue
+            try:
+                self._look_up_slice(look_up)
+                if look_up.is_complete:
+                    look_up.complete()
+                else:
+                    self._waiting.append(look_up)
+            except DivisionsError as error:
+                look_up.failed(error)
+            except Exception:  # The edge of a turn: the caller must have a reply, and others their turn.
+                log.exception("a look-up failed")
+                look_up.failed(DivisionsError("internal error; the log has the details"))
+
+    def _look_up_slice(self, look_up: LookUp) -> None:
+        keys = look_up.take(min(SLICE_KEYS, self._left))
+        self._left -= len(keys)
+        stored = self._store(look_up.endpoint).get_many(keys)
+        for key in keys:
+            look_up.found(key, stored.get(key))
