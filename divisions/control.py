@@ -300,7 +300,11 @@ class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):
-    """One row of ``divisions status``. ``role`` is stable, canary, warm (kept for a way back) or idle."""
+    """One row of ``divisions status``. ``role`` is stable, canary, warm (kept for a way back) or idle.
+
+    ``reason`` says in one line why it is not ready. A version whose replicas do not start has a row of its own: its
+    name, and the status ``Failing``.
+    """
 
     name: str
     ready: bool
@@ -316,6 +320,7 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     pid: int
     engine: str
     engine_note: str = ""
+    reason: str = ""
 
 
 class RollbackCount(msgspec.Struct, frozen=True):

@@ -70,6 +70,9 @@ def render_status(answer: ServiceStatus) -> str:
             for rollout in answer.rollouts
         ]
         lines.append(table(("ENDPOINT", "MODEL", "ROLLOUT", "STABLE", "CANARY", "WEIGHT"), rollouts))
+    reasons = [(one.name, one.reason) for one in answer.replicas if one.reason]
+    if reasons:
+        lines += ["", table(("NOT READY", "REASON"), reasons)]
     engines = sorted({(one.version, one.engine, one.engine_note or "-") for one in answer.replicas if one.engine})
     if engines:
         lines += ["", table(("VERSION", "ENGINE", "BETTER ENGINES PASSED OVER"), engines)]

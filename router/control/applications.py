@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from divisions.errors import DivisionsError
 
 log = logging.getLogger(__name__)
 
+RUNNING = "RUNNING"
 FAILED = "DEPLOY_FAILED"
 STOPPING = "DELETING"
 
@@ -27,19 +28,6 @@ class ApplicationState:
 
     status: str
     message: str = ""
-
-
-def failure_message(messages: Iterable[str]) -> str:
-    """The line that names the cause in Ray Serve's messages, which hold whole tracebacks.
-
-    It is the last of our own errors, which name the remedy too; without one, the last line.
-
-    >>> failure_message(["Traceback …\\ndivisions.errors.BundleError: the bundle is damaged\\n"])
-    'the bundle is damaged'
-    """
-    lines = [line.strip() for message in messages for line in message.splitlines() if line.strip()]
-    ours = [line for line in lines if line.startswith("divisions.errors.")]
-    return ours[-1].partition(": ")[2] if ours else (lines[-1] if lines else "")
 
 
 class Applications(Protocol):
@@ -76,13 +64,16 @@ class Reconciler:
         self._started: dict[str, VersionSpec] = {}
         self.failures: dict[str, str] = {}
         """Why an application that is wanted cannot run, by name."""
+        self.reasons: dict[str, str] = {}
+        """Why an application lacks replicas, by name: what Ray Serve says of one that does not run, in one line."""
 
     async def reconcile(self, wanted: Mapping[str, VersionSpec]) -> list[str]:
         """Starts and stops; returns the applications whose stop has begun."""
         wanted = {name: version for name, version in wanted.items() if version.placement is Placement.REPLICAS}
         states = await asyncio.to_thread(self._applications.running)
         stopped = []
-        self.failures = {name: why for name, why in self.failures.items() if name in wanted}
+        running = {name for name, state in states.items() if state.status == RUNNING}
+        self.failures = {name: why for name, why in self.failures.items() if name in set(wanted) - running}
         for name, version in wanted.items():
             if name not in states:
                 await self._start(version)
@@ -90,6 +81,9 @@ class Reconciler:
                 await asyncio.to_thread(self._applications.stop, name)
             elif states[name].status == FAILED:
                 self.failures[name] = f"deploy: {states[name].message or 'its replicas failed to start'}"
+        told = {name: self.failures.get(name) or states[name].message for name in set(states) & set(wanted) - running}
+        told |= self.failures
+        self.reasons = {name: reason.removeprefix("deploy: ") for name, reason in told.items() if reason}
         for name in sorted((self._known | set(self._started)) - set(wanted)):
             self._started.pop(name, None)
             if name in states and states[name].status != STOPPING:

@@ -88,6 +88,7 @@ class Controller:
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
         self._started_at_s = clock.wall_s()
         self._restarts = 0
+        self._reasons: dict[str, str] = {}
 
     def start(self) -> None:
         """Notes the start in the journal and goes on where an earlier controller stopped."""
@@ -116,9 +117,10 @@ class Controller:
                 self._driver.tick(endpoint, now_s)
         return is_counted
 
-    def applications_failed(self, failures: Mapping[str, str]) -> None:
-        """Why wanted applications cannot run, by name, as of now."""
+    def applications_failed(self, failures: Mapping[str, str], reasons: Mapping[str, str] | None = None) -> None:
+        """Why wanted applications cannot run, by name, as of now; ``reasons`` also of those that are tried again."""
         self._driver.deploy_failures = dict(failures)
+        self._reasons = dict(reasons or {})
 
     def applications_stopped(self, app_names: list[str]) -> None:
         for app_name in app_names:
@@ -167,7 +169,7 @@ class Controller:
         now_s = self._clock.wall_s()
         return ControllerStatus(
             epoch=self._store.table.epoch,
-            replicas=routing.replica_statuses(all_records, self.wanted(), self._register, now_s),
+            replicas=routing.replica_statuses(all_records, self.wanted(), self._register, now_s, self._reasons),
             rollouts=tuple(self._status_of(record) for record in all_records),
             gateways=tuple(sorted(self._monitor.gateways(self._clock.monotonic_s()))),
             started_at_s=self._started_at_s,

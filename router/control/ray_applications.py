@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 from ray import serve
 
+from divisions.cause import cause_in
 from divisions.control import VersionSpec
 from divisions.errors import ClusterError
-from router.control.applications import ApplicationState, failure_message
+from router.control.applications import ApplicationState
 
 
 class RayApplications:
@@ -47,7 +48,7 @@ class RayApplications:
         return {
             name: ApplicationState(
                 str(overview.status.value),
-                failure_message([overview.message, *(part.message for part in overview.deployments.values())]),
+                cause_in([overview.message, *(part.message for part in overview.deployments.values())]),
             )
             for name, overview in serve.status().applications.items()
         }

@@ -127,7 +127,7 @@ class ControllerActor:
                 last, compared_s = wanted, self._clock.monotonic_s()
                 try:
                     self._controller.applications_stopped(await self._reconciler.reconcile(wanted))
-                    self._controller.applications_failed(self._reconciler.failures)
+                    self._controller.applications_failed(self._reconciler.failures, self._reconciler.reasons)
                 except Exception:
                     log.exception("Ray Serve could not be asked what runs")  # The edge of a loop: tried again.
             await asyncio.sleep(WAKE_S)

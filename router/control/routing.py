@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from divisions.control import EndpointRoute, Placement, ReplicaAddress, ReplicaStatus, VersionRoute, VersionSpec
-from router.control.replica_register import ReplicaRegister
+from router.control.replica_register import LOST_AFTER_S, ReplicaRegister
 from router.rollouts import canary
 from router.rollouts.canary import Capacity
 from router.rollouts.records import EndpointRecord, Share, shares, trial_bp
@@ -48,22 +49,57 @@ def hosted(wanted: Mapping[str, VersionSpec]) -> tuple[VersionSpec, ...]:
 
 
 def replica_statuses(
-    records: Iterable[EndpointRecord], wanted: Mapping[str, VersionSpec], register: ReplicaRegister, now_s: float
+    records: Iterable[EndpointRecord],
+    wanted: Mapping[str, VersionSpec],
+    register: ReplicaRegister,
+    now_s: float,
+    reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[ReplicaStatus, ...]:
     """One row per replica with a heartbeat in the last minute; ``now_s`` is wall-clock time.
 
     A silent replica of a version that is no longer wanted has ended as planned. It gets no row that says "Lost".
     """
     routed = {share.version.app_name: share for record in records for share in shares(record)}
-    return tuple(
-        _replica_status(address, routed.get(address.app_name), wanted.get(address.app_name), register, now_s)
+    known = [
+        _replica_status(address, routed.get(address.app_name), wanted.get(address.app_name), register, now_s, reasons)
         for address in register.known()
         if address.app_name in wanted or register.is_ready(address.replica_id)
+    ]
+    told = {address.app_name for address in register.known()}
+    return *known, *(
+        _failing(version, routed.get(name), reasons[name])
+        for name, version in sorted(wanted.items())
+        if name not in told and reasons.get(name)
+    )
+
+
+def _failing(version: VersionSpec, share: Share | None, reason: str) -> ReplicaStatus:
+    """The row of a version that has never had a replica."""
+    return ReplicaStatus(
+        name=version.app_name,
+        ready=False,
+        status="Failing",
+        restarts=0,
+        age_s=0.0,
+        ip="",
+        node="",
+        gpu=version.gpu,
+        version=version.version,
+        role=_role(share, version),
+        weight_bp=share.weight_bp if share else 0,
+        pid=0,
+        engine="",
+        reason=reason,
     )
 
 
 def _replica_status(
-    address: ReplicaAddress, share: Share | None, version: VersionSpec | None, register: ReplicaRegister, now_s: float
+    address: ReplicaAddress,
+    share: Share | None,
+    version: VersionSpec | None,
+    register: ReplicaRegister,
+    now_s: float,
+    reasons: Mapping[str, str],
 ) -> ReplicaStatus:
     is_ready = register.is_ready(address.replica_id)
     return ReplicaStatus(
@@ -81,7 +117,11 @@ def _replica_status(
         pid=address.pid,
         engine=address.engine,
         engine_note=address.engine_note,
+        reason="" if is_ready else reasons.get(address.app_name) or _SILENT,
     )
+
+
+_SILENT = f"no heartbeat for more than {LOST_AFTER_S:g} s"
 
 
 def _status(is_ready: bool, is_wanted: bool) -> str:

@@ -59,10 +59,11 @@ ToGateway = Result | Failure
 
 
 def failure(call_id: int, error: Exception) -> Failure:
-    """Packs an error. Of one that is not ours, only the class and the text."""
+    """Packs an error. Of one that is not ours only the class: its text may hold a traceback and addresses."""
     if isinstance(error, errors.DivisionsError):
         return Failure(call_id, type(error).__name__, error.message, error.remedy)
-    return Failure(call_id, "DivisionsError", f"{type(error).__name__}: {error}", "")
+    message = f"the controller failed unexpectedly ({type(error).__name__})"
+    return Failure(call_id, "DivisionsError", message, "the logs in the home's logs folder have the details")
 
 
 def error_of(packed: Failure) -> errors.DivisionsError:

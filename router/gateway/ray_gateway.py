@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray import serve
 
+from divisions.cause import cause_in, ours_in
 from divisions.errors import ClusterError, DivisionsError, NotRunningError
 from divisions.settings import Settings
 from router.gateway.bridge import Argument
@@ -44,12 +45,20 @@ class RayController:
             return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout_s) or b""
         except (ray.exceptions.RayActorError, ValueError, TimeoutError) as error:
             self._actor = None
-            raise NotRunningError(
-                f"the controller does not answer ({type(error).__name__})", remedy="Ray restarts it; try again shortly"
-            ) from None
+            raise not_running(error) from None
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             raise cause if isinstance(cause, DivisionsError) else error from None
+
+
+def not_running(error: Exception) -> NotRunningError:
+    """What callers are told while the controller is away: its own reason, if it could not start, nothing of Ray's."""
+    reason = ours_in([str(error)])
+    if reason:
+        return NotRunningError(f"the controller cannot start: {reason}")
+    return NotRunningError(
+        f"the controller does not answer ({type(error).__name__})", remedy="Ray restarts it; try again shortly"
+    )
 
 
 def _find_controller() -> Any:
@@ -91,4 +100,5 @@ def deploy_gateways(settings: Settings) -> None:
     try:
         serve.run(application, name=APP_NAME, route_prefix=None)
     except RuntimeError as error:
-        raise ClusterError(f"the gateways do not start: {error}", remedy="see the logs folder of the home") from None
+        reason = cause_in([str(error)])
+        raise ClusterError(f"the gateways do not start: {reason}", remedy="see the logs folder of the home") from None

@@ -22,12 +22,13 @@ export function tickAges(element, agesS) {
 
 function replicaRow(replica) {
   const note = replica.engine_note ? make("span", { class: "quiet note" }, `better ones passed over: ${replica.engine_note}`) : null;
+  const reason = replica.reason ? make("span", { class: "quiet note" }, replica.reason) : null;
   const weight = replica.weight_bp ? `, ${percent(replica.weight_bp)}` : "";
   return row(
     [
       replica.name,
       replica.ready ? "✔ 1/1" : "◌ 0/1",
-      replica.status,
+      make("td", {}, replica.status, reason),
       count(replica.restarts),
       make("td", { "data-age": true }),
       replica.ip || "none",

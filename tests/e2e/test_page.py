@@ -95,7 +95,7 @@ REPLICAS = (
     ),
     ReplicaStatus(
         "churn-predictor-v3.2-aa9qz", False, "Starting", 0, 5.0, "", "", "", "3.2", "canary", 5_000, 4_712,
-        "onnxruntime-cpu", "tensorrt: no NVIDIA driver",
+        "onnxruntime-cpu", "tensorrt: no NVIDIA driver", "no memory left",
     ),
 )  # fmt: skip
 
@@ -302,7 +302,7 @@ def test_replicas_are_shown_as_divisions_status_does(browser, stage):
     assert first[:4] == ["churn-predictor-v3.1-x7k2p", "✔ 1/1", "Running", "2"]
     assert first[4].startswith("1h2m")
     assert first[5:] == ["10.0.0.7", "abababababab", "T4/0.5", "tensorrt", "stable, 50 %"]
-    assert second[1:4] == ["◌ 0/1", "Starting", "0"]
+    assert second[1:4] == ["◌ 0/1", "Starting\nno memory left", "0"]
     assert second[5:8] == ["none", "none", "none"]
     assert second[8] == "onnxruntime-cpu\nbetter ones passed over: tensorrt: no NVIDIA driver"
     age = browser.all("[data-age]")[1].text

@@ -6,7 +6,7 @@ import msgspec
 
 from divisions.control import ReplicaAddress
 from divisions.errors import BundleError
-from router.control.applications import ApplicationState, Reconciler, failure_message
+from router.control.applications import ApplicationState, Reconciler
 from router.control.registry_projection import Projector
 from router.control.replica_register import FORGOTTEN_AFTER_S, LOST_AFTER_S, ReplicaRegister
 from tests.router.control_doubles import FakeApplications, FakeProjection
@@ -85,13 +85,20 @@ def test_failures_are_reported_until_the_version_is_given_up():
     assert reconciler.failures == {V1.app_name: "deploy: no memory"}
 
 
-def test_of_a_traceback_only_its_cause_is_told():
-    traceback = (
-        "Failed\nTraceback (most recent call last):\n  x\ndivisions.errors.BundleError: it is damaged. Train again\n\n"
-    )
-    assert failure_message(["Failed to update", traceback, ""]) == "it is damaged. Train again"
-    assert failure_message(["Failed to update", "no GPU left\n"]) == "no GPU left"
-    assert failure_message([]) == ""
+def test_the_reason_of_each_application_that_does_not_run_is_known_and_forgotten_when_it_does():
+    applications = FakeApplications()
+    reconciler = Reconciler(applications, set())
+    reconcile(reconciler, V1, V2)
+    assert reconciler.reasons == {}
+    applications.states[V1.app_name] = ApplicationState("DEPLOYING", "the bundle is not there")
+    applications.states[V2.app_name] = ApplicationState("DEPLOY_FAILED", "no memory")
+    reconcile(reconciler, V1, V2)
+    assert reconciler.reasons == {V1.app_name: "the bundle is not there", V2.app_name: "no memory"}
+    assert reconciler.failures == {V2.app_name: "deploy: no memory"}
+    for name in applications.states:
+        applications.states[name] = ApplicationState("RUNNING")
+    reconcile(reconciler, V1, V2)
+    assert reconciler.reasons == reconciler.failures == {}
 
 
 def test_the_registry_is_told_again_after_a_failure_with_growing_pauses():

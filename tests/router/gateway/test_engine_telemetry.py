@@ -61,3 +61,24 @@ def test_engines_are_counted_with_the_reason():
     )
     assert f"divisions_engine_replicas{{{labels}}} 2.0" in text
     assert 'engine="tensorrt-fp16",gateway="0",passed_over="",version="3.2"} 1.0' in text
+
+
+def test_a_replica_that_is_not_ready_says_why_and_so_does_a_version_without_any():
+    register = ReplicaRegister()
+    register.heartbeat(address("churn-predictor-v3.2#a"))
+    reasons = {SPEC.app_name: "no memory"}
+    (ready,) = replica_statuses([], {SPEC.app_name: SPEC}, register, 10.0, reasons)
+    assert ready.reason == ""
+    for second in range(9):
+        register.tick(second)
+    (lost,) = replica_statuses([], {SPEC.app_name: SPEC}, register, 10.0, reasons)
+    assert (lost.status, lost.reason) == ("Lost", "no memory")
+    (silent,) = replica_statuses([], {SPEC.app_name: SPEC}, register, 10.0)
+    assert silent.reason == "no heartbeat for more than 6 s"
+    (failing,) = replica_statuses([], {SPEC.app_name: SPEC}, ReplicaRegister(), 10.0, reasons)
+    assert (failing.name, failing.ready, failing.status) == (SPEC.app_name, False, "Failing")
+    assert replica_statuses([], {SPEC.app_name: SPEC}, ReplicaRegister(), 10.0, {SPEC.app_name: ""}) == ()
+    assert replica_statuses([], {}, ReplicaRegister(), 10.0, reasons) == ()
+    lines = render_status(ControllerStatus(1, (failing,))).splitlines()
+    assert lines[1].split()[:3] == [SPEC.app_name, "0/1", "Failing"]
+    assert lines[-1].split(maxsplit=1) == [SPEC.app_name, "no memory"]
