@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from divisions.control import RolloutSpec, RolloutStatus
-from divisions.errors import ClusterError, DeadlineExceededError
+from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError, InvalidFeaturesError
 from divisions.sdk import calls, predict
 from divisions.sdk.calls import Call, ServiceStatus, Watch
 from divisions.sdk.peer import DEFAULT_URL, Peer
@@ -29,14 +29,14 @@ class AsyncClient:
         *,
         token: str | None = None,
         home: Path | None = None,
-        entity: str = "customer_id",
+        entity: str | None = None,
         timeout_s: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         import httpx
 
         self._peer = Peer(base_url, token, home, timeout_s)
-        self._entity = entity
+        self._entities = predict.Entities(entity)
         self._http = httpx.AsyncClient(
             base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
         )
@@ -71,9 +71,28 @@ class AsyncClient:
     ) -> Prediction | list[Prediction]:
         """See `Client.predict`."""
         if instances is None:
-            return await self._send(predict.predict_one(endpoint, self._entity, customer_id, features))
+            return await self._predict(
+                endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features)
+            )
         predict.check_alone(customer_id, features)
-        return await self._send(predict.predict_many(endpoint, self._entity, instances))
+        rows = list(instances) if isinstance(instances, Iterator) else instances
+        return await self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows))
+
+    async def _predict(self, endpoint: str, build: Callable[[str], Call[T]]) -> T:
+        """Sends a prediction. If the gateway refuses it and the entity is not known yet, learns it and sends again."""
+        call = build(self._entities.of(endpoint))
+        try:
+            return await self._send(call)
+        except InvalidFeaturesError as error:
+            if not self._entities.may_learn(endpoint):
+                raise
+            try:
+                known = await self._send(predict.list_entities())
+            except DivisionsError:
+                raise error from None
+            if not self._entities.learn(endpoint, known):
+                raise
+        return await self._send(build(self._entities.of(endpoint)))
 
     async def status(self) -> ServiceStatus:
         """See `Client.status`."""

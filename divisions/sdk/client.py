@@ -14,13 +14,13 @@ none is given and the gateway is on this machine, they carry the token in the cl
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from divisions.control import RolloutSpec, RolloutStatus
-from divisions.errors import ClusterError, DeadlineExceededError
+from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError, InvalidFeaturesError
 from divisions.sdk import calls, predict
 from divisions.sdk.async_client import AsyncClient, AsyncRollout
 from divisions.sdk.calls import Call, ServiceStatus, Watch
@@ -42,7 +42,7 @@ class Client:
         base_url: of the gateway.
         token: of the control API. None reads it from ``home`` if the gateway is on this machine.
         home: the cluster's home folder; None means that of the settings (``DIVISIONS_HOME``).
-        entity: the name of the entity's column, where it is not ``customer_id``.
+        entity: the name of the entity column. None means ``customer_id``; if that is refused, the gateway is asked.
         timeout_s: longest wait for the connection and for each part of an answer.
         transport: an httpx transport to use in place of the network.
     """
@@ -53,14 +53,14 @@ class Client:
         *,
         token: str | None = None,
         home: Path | None = None,
-        entity: str = "customer_id",
+        entity: str | None = None,
         timeout_s: float = 10.0,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         import httpx
 
         self._peer = Peer(base_url, token, home, timeout_s)
-        self._entity = entity
+        self._entities = predict.Entities(entity)
         # Requests to this machine must not go through a proxy that the environment names.
         self._http = httpx.Client(
             base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
@@ -107,9 +107,26 @@ class Client:
             NotRunningError: nothing listens at the URL.
         """
         if instances is None:
-            return self._send(predict.predict_one(endpoint, self._entity, customer_id, features))
+            return self._predict(endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features))
         predict.check_alone(customer_id, features)
-        return self._send(predict.predict_many(endpoint, self._entity, instances))
+        rows = list(instances) if isinstance(instances, Iterator) else instances
+        return self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows))
+
+    def _predict(self, endpoint: str, build: Callable[[str], Call[T]]) -> T:
+        """Sends a prediction. If the gateway refuses it and the entity is not known yet, learns it and sends again."""
+        call = build(self._entities.of(endpoint))
+        try:
+            return self._send(call)
+        except InvalidFeaturesError as error:
+            if not self._entities.may_learn(endpoint):
+                raise
+            try:
+                known = self._send(predict.list_entities())
+            except DivisionsError:
+                raise error from None
+            if not self._entities.learn(endpoint, known):
+                raise
+        return self._send(build(self._entities.of(endpoint)))
 
     def status(self) -> ServiceStatus:
         """Replicas, rollouts and the epoch of the routing table."""

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from divisions import errors
 from divisions.sdk.calls import Call, endpoint_name, not_understood, reader, to_json
 
@@ -49,6 +51,49 @@ def predict_many(endpoint: str, entity: str, instances: Any) -> Call[list[Predic
     rows = [_instance(item, entity) for item in instances]
     body = to_json({"instances": rows})
     return Call("POST", _predict_path(endpoint), _read_many(endpoint, entity), body, is_control=False)
+
+
+DEFAULT_ENTITY = "customer_id"
+
+
+class Entities:
+    """The names of the entity column, by endpoint: what the client was told, or learns from the gateway.
+
+    Args:
+        entity: for all endpoints; None to learn it where `DEFAULT_ENTITY` is refused.
+    """
+
+    def __init__(self, entity: str | None) -> None:
+        self._told = entity
+        self._learnt: dict[str, str] = {}
+
+    def of(self, endpoint: str) -> str:
+        return self._told or self._learnt.get(endpoint, DEFAULT_ENTITY)
+
+    def may_learn(self, endpoint: str) -> bool:
+        """Whether the endpoint's entity was neither told nor asked for yet."""
+        return self._told is None and endpoint not in self._learnt
+
+    def learn(self, endpoint: str, known: Mapping[str, str]) -> bool:
+        """Takes the gateway's answer to `list_entities`; returns whether the endpoint's entity is another one."""
+        self._learnt[endpoint] = known.get(endpoint, DEFAULT_ENTITY)
+        return self._learnt[endpoint] != DEFAULT_ENTITY
+
+
+def list_entities() -> Call[dict[str, str]]:
+    """The entity of every endpoint that the gateway serves."""
+    read = reader(_Index)
+    return Call(
+        "GET", "/", lambda body: {name: each.entity for name, each in read(body).endpoints.items()}, is_control=False
+    )
+
+
+class _Endpoint(msgspec.Struct, frozen=True):
+    entity: str = DEFAULT_ENTITY
+
+
+class _Index(msgspec.Struct, frozen=True):
+    endpoints: dict[str, _Endpoint]
 
 
 def check_alone(customer_id: str | None, features: Mapping[str, object] | None) -> None:

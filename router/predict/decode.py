@@ -103,7 +103,7 @@ class EndpointDecoder:
         try:
             key, features, instances = self._astuple(self._decode_request(body))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise explain(error, body, self.names) from None
+            raise explain(error, body, self.names, self.entity) from None
         if instances is None:
             return self._row(key, features)
         if key is not None or features is not None:
@@ -227,8 +227,8 @@ class RowEncoder:
             ) from None
 
 
-def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError:
-    """Turns a decoder's error into ours. It may name the schema's features, never the caller's text."""
+def explain(error: Exception, body: bytes, names: Sequence[str], entity: str) -> RequestError:
+    """Turns a decoder's error into ours. It may name the entity and features, never the caller's text."""
     text = str(error)
     if isinstance(error, RecursionError):
         return MalformedRequestError("the body is nested too deeply", remedy="send flat JSON")
@@ -237,16 +237,33 @@ def explain(error: Exception, body: bytes, names: Sequence[str]) -> RequestError
     try:
         _SYNTAX.decode(body)  # The decoder stopped at its first complaint; the rest may not even be JSON.
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as worse:
-        return explain(worse, body, names)
+        return explain(worse, body, names, entity)
     if "unknown field" in text:
-        return InvalidFeaturesError(
-            "the body has a field that the endpoint does not know", remedy=f"its features are: {', '.join(names)}"
-        )
+        return _unknown_field(text, names, entity)
     if "out of range" in text and _HUGE_EXPONENT.search(body):
         return MalformedRequestError("the body holds a number beyond any float", remedy="send finite numbers")
     if "at `$[" in text or "key" in text:  # The place would repeat a key of the caller.
         text = text.split(" - at ", maxsplit=1)[0]
     return InvalidFeaturesError(text.replace("`$.", "`"), remedy="send every feature in its type, null where missing")
+
+
+def _unknown_field(text: str, names: Sequence[str], entity: str) -> InvalidFeaturesError:
+    """Names the field if it is nearly one of ours, or the entity's usual name; any other name is the caller's text."""
+    found = _UNKNOWN_FIELD.search(text)
+    field = found[1] if found is not None else ""
+    close = {_letters(name): name for name in (*names, "features", "instances", entity)}.get(_letters(field))
+    known = f"the entity's id goes into `{entity}`, its features into `features`: {', '.join(names)}"
+    if close is not None:
+        return InvalidFeaturesError(f"the body has a field `{field}`, which must be `{close}` here", remedy=known)
+    named = f" `{field}`" if field == FeatureSchema(()).entity else ""
+    return InvalidFeaturesError(f"the body has a field{named} that the endpoint does not know", remedy=known)
+
+
+_UNKNOWN_FIELD: Final = re.compile(r"unknown field `([A-Za-z0-9 _-]{1,64})`")
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
 
 
 def _field(index: int) -> str:

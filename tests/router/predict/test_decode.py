@@ -140,3 +140,27 @@ def test_a_stored_value_that_fits_no_reading_names_the_feature_and_the_key(store
 def test_a_damaged_stored_row_says_so(stored):
     with pytest.raises(InvalidFeaturesError, match="damaged"):
         EndpointDecoder(SCHEMA).decode_stored(stored)
+
+
+@pytest.mark.parametrize("where", ["alone", "instances"])
+@pytest.mark.parametrize(
+    ("field", "entity", "text"),
+    [
+        ("customer_id", "CustomerId", "`customer_id`, which must be `CustomerId`"),
+        ("CustomerID", "customer_id", "`CustomerID`, which must be `customer_id`"),
+        ("customer_id", "user", "field `customer_id` that the endpoint does not know"),
+        ("Feature s", "user", "`Feature s`, which must be `features`"),
+        ("<script>", "user", "the body has a field that the endpoint does not know"),
+        ("password_hunter2", "user", "the body has a field that the endpoint does not know"),
+    ],
+)
+def test_a_wrong_id_field_is_told_with_the_right_one(field, entity, text, where):
+    schema = FeatureSchema(SCHEMA.features, entity=entity)
+    row = {field: "1"}
+    data = msgspec.json.encode(row if where == "alone" else {"instances": [row]})
+    with pytest.raises(InvalidFeaturesError) as caught:
+        EndpointDecoder(schema).decode(data, 10)
+    assert text in str(caught.value)
+    assert f"`{entity}`" in str(caught.value)
+    assert "script" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
