@@ -1,21 +1,16 @@
-"""The model registry: MLflow's runs, versions, tags and aliases. Only this module imports MLflow.
+"""The model registry: MLflow's runs, versions, tags and aliases.
 
-Tags and aliases hold the state. MLflow's own stages are deprecated and are not used.
+Tags and aliases hold the state; `divisions.registry_records` lists the tags. MLflow's own stages are deprecated and are
+not used.
 
 ==============================  ====================================================================
-on a version
-==============================  ====================================================================
-tag ``divisions.version``       its label, such as ``3.2``
-tag ``validation_status``       pending, passed or failed
-tag ``archived``                ``true`` after another version has replaced it in production
-tag ``divisions.bundle_*``      path and SHA-256 of its bundle
 alias ``production``            the version that the controller last promoted (a projection of its journal)
 alias ``staging``               the newest version that passed its gates and was not promoted yet
 ==============================  ====================================================================
 
-A version is created ``pending``. The last step of its registration makes it ``passed`` or ``failed``; only ``passed``
-may serve. If a step in between fails, the version is deleted and its run is FAILED. If the process is killed in
-between, the version stays ``pending`` and never serves.
+A version is created ``pending``. The last steps of its registration make it ``passed`` or ``failed``, and set its
+alias. Only ``passed`` may serve. If a step fails, the version is deleted and its run is FAILED. If the process is
+killed before these steps, the version stays ``pending`` and never serves.
 """
 
 from __future__ import annotations
@@ -24,27 +19,22 @@ import contextlib
 import fcntl
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
+from divisions.registry_reads import ClientReads, Reads, SqliteReads
+from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
 from divisions.settings import set_default_environment
 from divisions.versions import PRODUCTION, STAGING, RegisteredVersion, RunRecord, ValidationStatus
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_VERSION = "divisions.version"
-_MAJOR = "divisions.major"
-_BUNDLE_PATH = "divisions.bundle_path"
-_BUNDLE_SHA256 = "divisions.bundle_sha256"
-_STATUS = "validation_status"
-_MESSAGE = "validation_message"
-_ARCHIVED = "archived"
-_METRIC = "metric."
-_LINEAGE = "lineage."
 _ARTIFACT_FOLDER = "bundle"
 
 
@@ -100,7 +90,9 @@ class Registry:
         """Args: ``tracking_uri``: empty means SQLite and a folder inside ``home``."""
         self._home = home
         self._is_embedded = not tracking_uri
-        self._uri = tracking_uri or f"sqlite:///{home / 'mlflow.db'}"
+        self._database = home / "mlflow.db"
+        self._embedded = SqliteReads(self._database)
+        self._uri = tracking_uri or f"sqlite:///{self._database}"
         self._clock = clock or SystemClock()
         self._client_or_none: MlflowClient | None = None
 
@@ -135,15 +127,7 @@ class Registry:
         Raises:
             RegistryError: the registry cannot be reached or refuses.
         """
-        tags = {
-            _MAJOR: str(major),
-            _BUNDLE_PATH: str(bundle_path),
-            _BUNDLE_SHA256: bundle_sha256,
-            _STATUS: ValidationStatus.PENDING.value,
-            _MESSAGE: message[:5000],
-            **{_METRIC + name: repr(float(value)) for name, value in metrics.items() if math.isfinite(value)},
-            **{_LINEAGE + name: value[:5000] for name, value in (lineage or {}).items()},
-        }
+        tags = pending_tags(major, bundle_path, bundle_sha256, metrics, message, lineage or {})
         with _registry_errors(f"register a version of {model!r}"):
             self._client.log_artifacts(run.run_id, str(bundle_path), _ARTIFACT_FOLDER)
             self._ensure_model(model)
@@ -151,24 +135,24 @@ class Registry:
             created = self._client.create_model_version(model, source, run.run_id, tags=tags)
             number = str(created.version)
             try:
-                self._client.set_model_version_tag(model, number, _VERSION, f"{major}.{number}")
+                self._client.set_model_version_tag(model, number, LABEL, f"{major}.{number}")
+                # Read back first: nothing may fail after the version counts as passed.
+                pending = self.get_version(model, int(number))
+                self._client.set_model_version_tag(model, number, STATUS, status.value)
                 if status is ValidationStatus.PASSED:
                     self._client.set_registered_model_alias(model, STAGING, number)
-                self._client.set_model_version_tag(model, number, _STATUS, status.value)
             except BaseException:
                 with contextlib.suppress(Exception):
                     self._client.delete_model_version(model, number)
                 raise
-        return self.get_version(model, int(number))
+        aliases = (STAGING,) if status is ValidationStatus.PASSED else ()
+        return msgspec.structs.replace(pending, aliases=aliases, validation_status=status)
 
     def list_versions(self, model: str | None = None) -> list[RegisteredVersion]:
         """All versions of one model, or of every model; newest first. Empty for a model that does not exist."""
-        versions: list[RegisteredVersion] = []
         with _registry_errors("list the versions"):
-            for registered in self._client.search_registered_models():
-                if model is None or registered.name == model:
-                    found = self._client.search_model_versions(f"name='{registered.name}'")
-                    versions += [_version(one, registered.aliases) for one in found]
+            found = [registered_version(record) for record in self._reads.versions(model)]
+        versions = [version for version in found if version is not None]
         return sorted(versions, key=lambda version: (version.model, -version.registry_version))
 
     def get_version(self, model: str, version: str | int) -> RegisteredVersion:
@@ -187,10 +171,14 @@ class Registry:
         )
 
     def reference_version(self, model: str) -> RegisteredVersion | None:
-        """The version that a new version is compared with: production, else the newest that passed, else None."""
+        """The version that a new version is compared with: production, else the newest that passed, else None.
+
+        An archived version is taken only if there is no other.
+        """
         passed = [v for v in self.list_versions(model) if v.validation_status is ValidationStatus.PASSED]
         in_production = [version for version in passed if PRODUCTION in version.aliases]
-        return next(iter(in_production or passed), None)
+        in_use = [version for version in passed if not version.is_archived]
+        return next(iter(in_production or in_use or passed), None)
 
     def set_production(self, model: str, version: str | int) -> RegisteredVersion:
         """Applies a promotion or a rollback of the journal: moves the alias, and archives the version that had it.
@@ -210,9 +198,9 @@ class Registry:
             number = str(chosen.registry_version)
             for other in self.list_versions(model):
                 if PRODUCTION in other.aliases and other.registry_version != chosen.registry_version:
-                    self._client.set_model_version_tag(model, str(other.registry_version), _ARCHIVED, "true")
+                    self._client.set_model_version_tag(model, str(other.registry_version), ARCHIVED, "true")
             if chosen.is_archived:
-                self._client.delete_model_version_tag(model, number, _ARCHIVED)
+                self._client.delete_model_version_tag(model, number, ARCHIVED)
             self._client.set_registered_model_alias(model, PRODUCTION, number)
             if STAGING in chosen.aliases:
                 self._client.delete_registered_model_alias(model, STAGING)
@@ -230,15 +218,44 @@ class Registry:
                 f"version {chosen.version} of {model!r} is in production", remedy="promote another version first"
             )
         with _registry_errors(f"archive version {chosen.version} of {model!r}"):
-            self._client.set_model_version_tag(model, str(chosen.registry_version), _ARCHIVED, "true")
+            self._client.set_model_version_tag(model, str(chosen.registry_version), ARCHIVED, "true")
             if STAGING in chosen.aliases:
                 self._client.delete_registered_model_alias(model, STAGING)
+        return self.get_version(model, chosen.registry_version)
+
+    def unarchive(self, model: str, version: str | int) -> RegisteredVersion:
+        """Takes a version out of the archive. The newest version that passed and is not in production becomes
+        ``staging``.
+
+        Raises:
+            RegistryError: there is no such version.
+        """
+        chosen = self.get_version(model, version)
+        with _registry_errors(f"unarchive version {chosen.version} of {model!r}"):
+            if chosen.is_archived:
+                self._client.delete_model_version_tag(model, str(chosen.registry_version), ARCHIVED)
+            newest = newest_candidate(self.list_versions(model))
+            if newest is not None and STAGING not in newest.aliases:
+                self._client.set_registered_model_alias(model, STAGING, str(newest.registry_version))
         return self.get_version(model, chosen.registry_version)
 
     def get_run(self, run_id: str) -> RunRecord:
         """Raises: RegistryError: there is no such run."""
         with _registry_errors(f"find run {run_id}"):
-            return _run_record(self._client.get_run(run_id))
+            return self._reads.run(run_id)
+
+    def best_epoch(self, run_id: str) -> int | None:
+        """The epoch whose weights a run has kept: the first with the lowest validation loss. None without epochs."""
+        with _registry_errors(f"read the epochs of run {run_id}"):
+            history = self._reads.metric_history(run_id, "valid_loss")
+        return min(history, key=lambda record: (record[1], record[0]))[0] if history else None
+
+    @property
+    def _reads(self) -> Reads:
+        if not self._is_embedded:
+            return ClientReads(self._client)
+        self._require_not_lost()
+        return self._embedded
 
     @property
     def _client(self) -> MlflowClient:
@@ -263,6 +280,7 @@ class Registry:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         if not self._is_embedded:
             return MlflowClient(self._uri, self._uri)
+        self._require_not_lost()
         self._home.mkdir(parents=True, exist_ok=True)
         # With an empty database, two processes would both create its tables, and one of them would fail.
         with (self._home / "mlflow.lock").open("w") as lock:
@@ -270,6 +288,25 @@ class Registry:
             client = MlflowClient(self._uri, self._uri)
             client.search_experiments(max_results=1)
         return client
+
+    def _require_not_lost(self) -> None:
+        """Refuses an empty registry beside bundles: its file was removed or emptied.
+
+        Without this check, the next run would be a first version again, without a drift gate.
+
+        Raises:
+            RegistryError: the registry was lost.
+        """
+        with _registry_errors("read its database"):
+            if not self._embedded.is_empty():
+                return
+        folder = self._home / "bundles"
+        bundles = len(list(folder.glob("*/*/manifest.json")))
+        if bundles:
+            raise RegistryError(
+                f"the registry was lost: {self._database} has no runs, but {folder} has {bundles} bundles",
+                remedy=f"restore the file from a backup, or move {folder} away to start anew",
+            )
 
     def _create_experiment(self, pipeline: str) -> str:
         artifacts = (self._home / "mlartifacts").as_uri() if self._is_embedded else None
@@ -286,38 +323,17 @@ class Registry:
                 raise
 
 
-def _version(entity: Any, alias_numbers: Mapping[str, Any]) -> RegisteredVersion:
-    tags: dict[str, str] = entity.tags
-    number = int(entity.version)
-    return RegisteredVersion(
-        model=entity.name,
-        version=tags.get(_VERSION) or f"{tags.get(_MAJOR, '0')}.{number}",
-        registry_version=number,
-        run_id=entity.run_id or "",
-        bundle_path=Path(tags.get(_BUNDLE_PATH, "")),
-        bundle_sha256=tags.get(_BUNDLE_SHA256, ""),
-        validation_status=ValidationStatus(tags.get(_STATUS, ValidationStatus.PENDING)),
-        metrics={name.removeprefix(_METRIC): float(v) for name, v in tags.items() if name.startswith(_METRIC)},
-        aliases=tuple(sorted(alias for alias, owner in alias_numbers.items() if int(owner) == number)),
-        is_archived=tags.get(_ARCHIVED) == "true",
-        created_at_s=entity.creation_timestamp / 1000,
-        message=tags.get(_MESSAGE, ""),
-        lineage={name.removeprefix(_LINEAGE): v for name, v in tags.items() if name.startswith(_LINEAGE)},
-    )
+def newest_candidate(versions: Sequence[RegisteredVersion]) -> RegisteredVersion | None:
+    """The newest version that passed and is neither in production nor archived; None if there is none.
 
-
-def _run_record(run: Any) -> RunRecord:
-    return RunRecord(
-        run_id=run.info.run_id,
-        name=run.info.run_name or "",
-        pipeline=run.data.tags.get("divisions.pipeline", ""),
-        status=run.info.status,
-        started_at_s=(run.info.start_time or 0) / 1000,
-        ended_at_s=(run.info.end_time or 0) / 1000,
-        params=dict(run.data.params),
-        metrics=dict(run.data.metrics),
-        tags={name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")},
-    )
+    Args:
+        versions: a model's versions, newest first.
+    """
+    for version in versions:
+        is_candidate = version.validation_status is ValidationStatus.PASSED and not version.is_archived
+        if is_candidate and PRODUCTION not in version.aliases:
+            return version
+    return None
 
 
 @contextlib.contextmanager

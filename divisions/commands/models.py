@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 
 from divisions.commands.output import Format, Output, print_json, table
 
 if TYPE_CHECKING:
     from divisions.registry import Registry
+    from divisions.schema import Feature
     from divisions.versions import RegisteredVersion
 
 app = typer.Typer(help="Look at and tidy the model registry.", no_args_is_help=True, rich_markup_mode=None)
@@ -36,14 +40,22 @@ def list_versions(
 
 @app.command("show")
 def show(model: Model, version: Version, output: Output = Format.TEXT) -> None:
-    """Show one version with its metrics and lineage."""
-    _print(_registry().get_version(model, version), output)
+    """Show one version with its features, hyperparameters, metrics and lineage."""
+    registry = _registry()
+    found = registry.get_version(model, version)
+    _print_details(found, _details(registry, found), output)
 
 
 @app.command("archive")
 def archive(model: Model, version: Version, output: Output = Format.TEXT) -> None:
     """Mark a version as archived."""
     _print(_registry().archive(model, version), output)
+
+
+@app.command("unarchive")
+def unarchive(model: Model, version: Version, output: Output = Format.TEXT) -> None:
+    """Take a version out of the archive."""
+    _print(_registry().unarchive(model, version), output)
 
 
 @app.command("register")
@@ -73,24 +85,92 @@ def _registry() -> Registry:
     return Registry(settings.home, settings.tracking_uri)
 
 
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a version's bundle and run say about its training. ``notes`` says what could not be read."""
+
+    features: tuple[Feature, ...] = ()
+    hyperparameters: Mapping[str, str] = field(default_factory=dict)
+    best_epoch: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+def _details(registry: Registry, version: RegisteredVersion) -> Details:
+    from divisions.bundle import read_bundle
+    from divisions.errors import BundleError, RegistryError
+
+    notes = []
+    features: tuple[Feature, ...] = ()
+    run_id = version.run_id
+    try:
+        manifest = read_bundle(version.bundle_path, version.bundle_sha256)
+        # A version that was registered again has a new run. The bundle names the run that trained it.
+        features, run_id = manifest.schema.features, manifest.run_id
+    except BundleError as error:
+        notes.append(f"no features: {error}")
+    try:
+        return Details(features, registry.get_run(run_id).params, registry.best_epoch(run_id), tuple(notes))
+    except RegistryError as error:
+        return Details(features, notes=(*notes, f"no hyperparameters: {error}"))
+
+
+def _print_details(version: RegisteredVersion, details: Details, output: Format) -> None:
+    if output is Format.JSON:
+        training = {
+            "features": details.features,
+            "hyperparameters": details.hyperparameters,
+            "best_epoch": details.best_epoch,
+            "notes": details.notes,
+        }
+        print_json({**msgspec.to_builtins(version, enc_hook=str), **msgspec.to_builtins(training)})
+        return
+    facts = _facts(version)
+    if details.best_epoch is not None:
+        facts.append(("Best epoch", f"{details.best_epoch} of {details.hyperparameters.get('epochs', '?')}"))
+    if details.hyperparameters:
+        facts.append(("Hyperparameters", str(len(details.hyperparameters))))
+    facts += [(f"  {name}", value) for name, value in sorted(details.hyperparameters.items())]
+    if details.features:
+        facts.append(("Features", str(len(details.features))))
+    facts += [(f"  {feature.name}", _feature(feature)) for feature in details.features]
+    _print_facts(facts)
+    for note in details.notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+def _feature(feature: Feature) -> str:
+    if not feature.categories:
+        return feature.kind.value
+    shown = ", ".join(feature.categories[:_SHOWN_CATEGORIES])
+    more = len(feature.categories) - _SHOWN_CATEGORIES
+    return f"{feature.kind.value}: {shown}{f' and {more} more' if more > 0 else ''}"
+
+
 def _print(version: RegisteredVersion, output: Format) -> None:
     if output is Format.JSON:
         print_json(version)
-        return
-    facts = {
-        "Model": version.model,
-        "Version": version.version,
-        "Stage": _stage(version),
-        "Validation": f"{version.validation_status}{f' ({version.message})' if version.message else ''}",
-        "Created": _time(version.created_at_s),
-        "Run": version.run_id,
-        "Bundle": str(version.bundle_path),
-        "SHA-256": version.bundle_sha256,
-        **{f"  {name}": f"{value:.4f}" for name, value in sorted(version.metrics.items())},
-        **{f"  {name}": value for name, value in sorted(version.lineage.items())},
-    }
-    width = max(len(name) for name in facts) + 2
-    print("\n".join(f"{name + ':':<{width}}{value}" for name, value in facts.items()))
+    else:
+        _print_facts(_facts(version))
+
+
+def _facts(version: RegisteredVersion) -> list[tuple[str, str]]:
+    return [
+        ("Model", version.model),
+        ("Version", version.version),
+        ("Stage", _stage(version)),
+        ("Validation", f"{version.validation_status}{f' ({version.message})' if version.message else ''}"),
+        ("Created", _time(version.created_at_s)),
+        ("Run", version.run_id),
+        ("Bundle", str(version.bundle_path)),
+        ("SHA-256", version.bundle_sha256),
+        *((f"  {name}", f"{value:.4f}") for name, value in sorted(version.metrics.items())),
+        *((f"  {name}", value) for name, value in sorted(version.lineage.items())),
+    ]
+
+
+def _print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    width = max(len(name) for name, _ in facts) + 2
+    print("\n".join(f"{name + ':':<{width}}{value}" for name, value in facts))
 
 
 def _row(version: RegisteredVersion) -> tuple[str, ...]:
@@ -107,6 +187,7 @@ def _row(version: RegisteredVersion) -> tuple[str, ...]:
 
 
 _SHOWN_METRICS = ("auc", "precision", "recall")
+_SHOWN_CATEGORIES = 8
 
 
 def _stage(version: RegisteredVersion) -> str:

@@ -177,3 +177,71 @@ def test_an_unreachable_registry_is_one_clear_error(tmp_path):
     blocked.write_text("")
     with pytest.raises(RegistryError, match="the model registry could not"):
         Registry(blocked).list_versions()
+
+
+def test_a_version_is_passed_after_all_other_steps_and_gets_its_alias_last(registry, home, model, monkeypatch):
+    calls = []
+    for name in ("create_model_version", "set_model_version_tag", "set_registered_model_alias"):
+        real = getattr(registry._client, name)
+
+        def record(*given, _name=name, _real=real, **more):
+            calls.append((_name, *given[2:]))
+            return _real(*given, **more)
+
+        monkeypatch.setattr(registry._client, name, record)
+    register(registry, home, model)
+    assert [call[0] for call in calls[:1]] == ["create_model_version"]
+    assert calls[-2:] == [
+        ("set_model_version_tag", "validation_status", "passed"),
+        ("set_registered_model_alias", "1"),
+    ]
+    assert sum("passed" in call for call in calls) == 1
+
+
+def test_a_version_that_cannot_be_read_back_is_not_passed(registry, home, model, monkeypatch):
+    def refuse(*_):
+        raise RegistryError("the registry has no version 1")
+
+    monkeypatch.setattr(registry, "get_version", refuse)
+    with pytest.raises(RegistryError), start(registry) as run:
+        register(registry, home, model, run=run)
+    monkeypatch.undo()
+    assert registry.list_versions(model) == []
+
+
+def test_an_archived_version_comes_back_and_is_staging_if_it_is_the_newest(registry, home, model):
+    register(registry, home, model)
+    register(registry, home, model)
+    registry.archive(model, "3.2")
+    assert registry.reference_version(model).version == "3.1"
+    back = registry.unarchive(model, "3.2")
+    assert (back.is_archived, back.aliases) == (False, ("staging",))
+    registry.archive(model, "3.1")
+    older = registry.unarchive(model, "3.1")
+    assert (older.is_archived, older.aliases) == (False, ())
+    assert registry.get_version(model, "3.2").aliases == ("staging",)
+    assert registry.unarchive(model, "3.1") == older
+
+
+def test_a_failed_or_promoted_version_does_not_become_staging(registry, home, model):
+    register(registry, home, model)
+    register(registry, home, model, FAILED)
+    registry.set_production(model, "3.1")
+    registry.archive(model, "3.2")
+    assert registry.unarchive(model, "3.2").aliases == ()
+    assert registry.get_version(model, "3.1").aliases == ("production",)
+
+
+def test_archived_versions_are_compared_with_only_if_there_is_no_other(registry, home, model):
+    register(registry, home, model)
+    registry.archive(model, "3.1")
+    assert registry.reference_version(model).version == "3.1"
+
+
+def test_versions_of_other_tools_are_skipped(registry, home, model):
+    ours = register(registry, home, model)
+    client = registry._client
+    client.create_model_version(model, "file:///elsewhere", tags={"validation_status": "approved"})
+    assert registry.list_versions(model) == [ours]
+    with pytest.raises(RegistryError, match="has no version"):
+        registry.get_version(model, 2)

@@ -1,0 +1,189 @@
+"""Reads from the registry: through MLflow's client, or from its SQLite file without importing MLflow.
+
+The import of MLflow takes over a second of CPU time, and its SQLite store takes about as long again. So commands that
+only read an embedded registry query its tables. The tables are those of the MLflow release that pyproject.toml allows;
+`tests/divisions/test_registry_reads.py` compares both ways.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from divisions.errors import RegistryError
+from divisions.registry_records import VersionRecord, run_record
+from divisions.versions import RunRecord
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_TIMEOUT_S = 10.0
+_DELETED = "Deleted_Internal"
+"""MLflow keeps the row of a deleted version, in this stage."""
+
+
+class Reads(Protocol):
+    """What the registry reads."""
+
+    def versions(self, model: str | None) -> list[VersionRecord]:
+        """The versions of a model, or of all models. Empty for a model that does not exist."""
+        ...
+
+    def run(self, run_id: str) -> RunRecord: ...
+
+    def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        """Step and value of each record of a run's metric."""
+        ...
+
+
+class ClientReads:
+    """Reads through MLflow's client, for tracking servers. Every search asks for all pages."""
+
+    def __init__(self, client: MlflowClient) -> None:
+        self._client = client
+
+    def versions(self, model: str | None) -> list[VersionRecord]:
+        if model is None:
+            registered = list(_pages(self._client.search_registered_models))
+        else:
+            found = self._find_model(model)
+            registered = [found] if found is not None else []
+        records = []
+        for one in registered:
+            for entity in self._versions_of(one.name):
+                number = int(entity.version)
+                aliases = tuple(alias for alias, owner in one.aliases.items() if int(owner) == number)
+                records.append(
+                    VersionRecord(
+                        one.name, number, entity.run_id or "", entity.creation_timestamp, entity.tags, aliases
+                    )
+                )
+        return records
+
+    def run(self, run_id: str) -> RunRecord:
+        run = self._client.get_run(run_id)
+        info, data = run.info, run.data
+        times = info.start_time, info.end_time
+        return run_record(info.run_id, info.run_name, info.status, *times, data.params, data.metrics, data.tags)
+
+    def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        return [(one.step, one.value) for one in self._client.get_metric_history(run_id, name)]
+
+    def _find_model(self, model: str) -> Any | None:
+        """Asks for the model by its name: a search would need all pages, and a page has 100 models."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_registered_model(model)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _versions_of(self, model: str) -> Iterator[Any]:
+        # A name with a quote is another tool's. MLflow's filters cannot escape it, so it needs the other quote.
+        quote = '"' if "'" in model else "'"
+        return _pages(self._client.search_model_versions, filter_string=f"name={quote}{model}{quote}")
+
+
+def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
+    """All results of one of MLflow's searches, page by page."""
+    token = None
+    while True:
+        page = search(page_token=token, **arguments)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+class SqliteReads:
+    """Reads the embedded registry's file. A file that does not exist, or has no tables, has no versions."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def versions(self, model: str | None) -> list[VersionRecord]:
+        where, values = ("", ()) if model is None else (" AND name = ?", (model,))
+        tags: dict[tuple[str, int], dict[str, str]] = {}
+        aliases: dict[tuple[str, int], list[str]] = {}
+        with self._open() as connection:
+            if connection is None:
+                return []
+            query = "SELECT name, version, key, value FROM model_version_tags WHERE TRUE" + where
+            for name, number, key, value in connection.execute(query, values):
+                tags.setdefault((name, number), {})[key] = value
+            query = "SELECT name, version, alias FROM registered_model_aliases WHERE TRUE" + where
+            for name, number, alias in connection.execute(query, values):
+                aliases.setdefault((name, number), []).append(alias)
+            query = "SELECT name, version, run_id, creation_time FROM model_versions WHERE current_stage IS NOT ?"
+            rows = connection.execute(query + where, (_DELETED, *values)).fetchall()
+        return [
+            VersionRecord(
+                name,
+                number,
+                run_id or "",
+                created_ms or 0,
+                tags.get((name, number), {}),
+                tuple(aliases.get((name, number), ())),
+            )
+            for name, number, run_id, created_ms in rows
+        ]
+
+    def run(self, run_id: str) -> RunRecord:
+        with self._open() as connection:
+            query = "SELECT name, status, start_time, end_time FROM runs WHERE run_uuid = ?"
+            found = connection.execute(query, (run_id,)).fetchone() if connection else None
+            if connection is None or found is None:
+                raise RegistryError(f"the registry has no run {run_id}", remedy="see `divisions models list`")
+            name, status, start_ms, end_ms = found
+            params, metrics, tags = (
+                dict(connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall())
+                for table in ("params", "latest_metrics", "tags")
+            )
+        return run_record(run_id, name, status, start_ms, end_ms, params, metrics, tags)
+
+    def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        with self._open() as connection:
+            if connection is None:
+                return []
+            query = "SELECT step, value FROM metrics WHERE run_uuid = ? AND key = ? ORDER BY timestamp, step"
+            return connection.execute(query, (run_id, name)).fetchall()
+
+    def is_empty(self) -> bool:
+        """Whether no run was ever recorded: the file is absent, has no tables, or has only MLflow's own experiment."""
+        with self._open() as connection:
+            if connection is None:
+                return True
+            query = "SELECT COUNT(*) FROM experiments WHERE name != 'Default'"
+            (count,) = connection.execute(query).fetchone()
+        return not count
+
+    def _open(self) -> closing[sqlite3.Connection] | _Nothing:
+        try:
+            if not self._path.stat().st_size:
+                return _Nothing()
+        except FileNotFoundError:
+            return _Nothing()
+        connection = sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=rw", uri=True, timeout=_TIMEOUT_S)
+        try:
+            if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'model_versions'").fetchone():
+                return closing(connection)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        connection.close()
+        return _Nothing()
+
+
+class _Nothing:
+    """The connection to a file without tables."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        pass

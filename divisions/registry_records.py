@@ -1,0 +1,114 @@
+"""The tags of a registered version, and the plain values made from MLflow's records. Pure.
+
+==============================  ====================================================================
+on a version
+==============================  ====================================================================
+tag ``divisions.version``       its label, such as ``3.2``
+tag ``validation_status``       pending, passed or failed
+tag ``archived``                ``true`` after another version has replaced it in production
+tag ``divisions.bundle_*``      path and SHA-256 of its bundle
+==============================  ====================================================================
+
+A tracking server may be shared. Versions without ``divisions.bundle_sha256`` are other tools' versions; they are
+skipped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
+
+LABEL: Final = "divisions.version"
+STATUS: Final = "validation_status"
+ARCHIVED: Final = "archived"
+_MAJOR = "divisions.major"
+_BUNDLE_PATH = "divisions.bundle_path"
+_BUNDLE_SHA256 = "divisions.bundle_sha256"
+_MESSAGE = "validation_message"
+_METRIC = "metric."
+_LINEAGE = "lineage."
+_MAX_TAG_CHARS = 5_000
+"""MLflow's limit for the value of a version's tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A model version as MLflow stores it. ``aliases`` are those that point to it."""
+
+    name: str
+    version: int
+    run_id: str
+    created_at_ms: int
+    tags: Mapping[str, str]
+    aliases: tuple[str, ...] = ()
+
+
+def pending_tags(
+    major: int,
+    bundle_path: Path,
+    bundle_sha256: str,
+    metrics: Mapping[str, float],
+    message: str,
+    lineage: Mapping[str, str],
+) -> dict[str, str]:
+    """The tags of a new version, whose status is still ``pending``."""
+    return {
+        _MAJOR: str(major),
+        _BUNDLE_PATH: str(bundle_path),
+        _BUNDLE_SHA256: bundle_sha256,
+        STATUS: ValidationStatus.PENDING.value,
+        _MESSAGE: message[:_MAX_TAG_CHARS],
+        **{_METRIC + name: repr(float(value)) for name, value in metrics.items() if math.isfinite(value)},
+        **{_LINEAGE + name: value[:_MAX_TAG_CHARS] for name, value in lineage.items()},
+    }
+
+
+def registered_version(record: VersionRecord) -> RegisteredVersion | None:
+    """The version as a plain value; None if another tool has registered it."""
+    tags = record.tags
+    if _BUNDLE_SHA256 not in tags:
+        return None
+    return RegisteredVersion(
+        model=record.name,
+        version=tags.get(LABEL) or f"{tags.get(_MAJOR, '0')}.{record.version}",
+        registry_version=record.version,
+        run_id=record.run_id,
+        bundle_path=Path(tags.get(_BUNDLE_PATH, "")),
+        bundle_sha256=tags[_BUNDLE_SHA256],
+        validation_status=ValidationStatus(tags.get(STATUS, ValidationStatus.PENDING)),
+        metrics={name.removeprefix(_METRIC): float(v) for name, v in tags.items() if name.startswith(_METRIC)},
+        aliases=tuple(sorted(record.aliases)),
+        is_archived=tags.get(ARCHIVED) == "true",
+        created_at_s=record.created_at_ms / 1000,
+        message=tags.get(_MESSAGE, ""),
+        lineage={name.removeprefix(_LINEAGE): v for name, v in tags.items() if name.startswith(_LINEAGE)},
+    )
+
+
+def run_record(
+    run_id: str,
+    name: str | None,
+    status: str,
+    start_ms: int | None,
+    end_ms: int | None,
+    params: Mapping[str, str],
+    metrics: Mapping[str, float],
+    tags: Mapping[str, str],
+) -> RunRecord:
+    """The run as a plain value, without MLflow's own tags."""
+    return RunRecord(
+        run_id=run_id,
+        name=name or "",
+        pipeline=tags.get("divisions.pipeline", ""),
+        status=status,
+        started_at_s=(start_ms or 0) / 1000,
+        ended_at_s=(end_ms or 0) / 1000,
+        params=dict(params),
+        metrics=dict(metrics),
+        tags={name: value for name, value in tags.items() if not name.startswith("mlflow.")},
+    )

@@ -1,0 +1,90 @@
+"""``divisions models``: what it prints, on a registry in memory."""
+
+import json
+
+import pytest
+
+from divisions import cli
+from divisions.errors import RegistryError
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
+from trainers.export.bundle_writer import BundleIdentity, write_bundle
+
+SCHEMA = FeatureSchema(
+    (
+        Feature("auc", FeatureKind.NUMERIC),  # the name of a metric, too
+        Feature("plan", FeatureKind.CATEGORICAL, tuple(f"p{i}" for i in range(10))),
+    )
+)
+
+
+class MemoryRegistry:
+    """One version; its bundle was trained by the run ``trained``."""
+
+    def __init__(self, bundle):
+        self.version = RegisteredVersion(
+            "churn-predictor", "3.1", 1, "again", bundle.path, bundle.sha256, ValidationStatus.PASSED, {"auc": 0.9}
+        )
+        self.runs = {"trained": {"epochs": "50", "learning_rate": "0.001"}}
+        self.unarchived = []
+
+    def get_version(self, model, version):
+        return self.version
+
+    def get_run(self, run_id):
+        if run_id not in self.runs:
+            raise RegistryError(f"the registry has no run {run_id}")
+        return RunRecord(run_id, "", "", "FINISHED", 0.0, 0.0, self.runs[run_id], {}, {})
+
+    def best_epoch(self, run_id):
+        return 17
+
+    def unarchive(self, model, version):
+        self.unarchived.append((model, version))
+        return self.version
+
+
+@pytest.fixture
+def registry(tmp_path, monkeypatch):
+    identity = BundleIdentity("churn-predictor", "churn", "trained", "2025-01-14T00:00:00+00:00", "data", "torch")
+    registry = MemoryRegistry(write_bundle(tmp_path, identity, SCHEMA, {}, {"model.onnx": b"x"}))
+    monkeypatch.setattr("divisions.commands.models._registry", lambda: registry)
+    return registry
+
+
+def test_show_has_features_hyperparameters_and_the_best_epoch(registry, capsys):
+    assert cli.execute(["models", "show", "churn-predictor", "3.1"]) == 0
+    lines = [[part.strip() for part in line.split(": ", 1)] for line in capsys.readouterr().out.splitlines()]
+    assert ["Best epoch", "17 of 50"] in lines
+    assert ["learning_rate", "0.001"] in lines
+    assert ["auc", "0.9000"] in lines
+    assert ["auc", "numeric"] in lines
+    assert ["plan", "categorical: p0, p1, p2, p3, p4, p5, p6, p7 and 2 more"] in lines
+
+
+def test_show_as_json_keeps_its_fields_and_adds_the_training(registry, capsys):
+    assert cli.execute(["models", "show", "churn-predictor", "3.1", "--output", "json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["version"], shown["metrics"], shown["bundle_path"]) == (
+        "3.1",
+        {"auc": 0.9},
+        str(registry.version.bundle_path),
+    )
+    assert [feature["name"] for feature in shown["features"]] == ["auc", "plan"]
+    assert (shown["hyperparameters"]["epochs"], shown["best_epoch"], shown["notes"]) == ("50", 17, [])
+
+
+def test_show_says_what_it_cannot_read(registry, capsys):
+    (registry.version.bundle_path / "manifest.json").chmod(0o644)
+    (registry.version.bundle_path / "manifest.json").write_text("{")
+    assert cli.execute(["models", "show", "churn-predictor", "3.1"]) == 0
+    told = capsys.readouterr()
+    assert "Features" not in told.out
+    assert "note: no features: bundle" in told.err
+    assert "note: no hyperparameters: the registry has no run again" in told.err
+
+
+def test_unarchive_names_model_and_version(registry, capsys):
+    assert cli.execute(["models", "unarchive", "churn-predictor", "3.1"]) == 0
+    assert registry.unarchived == [("churn-predictor", "3.1")]
+    assert "3.1" in capsys.readouterr().out
