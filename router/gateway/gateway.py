@@ -120,7 +120,7 @@ class Gateway:
             clock,
         )
         self._feed = api.feed
-        oip = OipApi(directory)
+        oip = OipApi(directory, clock)
         probes: dict[bytes, Handler] = {
             path.encode(): Probe(check) for path, check in (api.checks() | oip.checks()).items()
         }

@@ -12,11 +12,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from divisions import __version__
+from divisions.clock import Clock
 from router.http import problem
 from router.http.methods import NOT_POST, needs_post
+from router.oip import descriptions
 from router.oip.models import Directory, ServedModel
 
-EXTENSIONS = ("binary_tensor_data",)
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 PREFIX = "/v2"
 
 
@@ -28,8 +30,9 @@ def is_open(path: str) -> bool:
 class OipApi:
     """The routes, over a directory of models."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, clock: Clock) -> None:
         self._directory = directory
+        self._clock = clock
 
     def checks(self) -> dict[str, Callable[[], Response]]:
         """The health checks by path."""
@@ -43,8 +46,13 @@ class OipApi:
             Route(PREFIX + "/health/live", self._live),
             Route(PREFIX + "/health/ready", self._ready),
             Route(PREFIX + "/repository/index", self._index, methods=["POST"]),
+            Route(PREFIX + "/models/stats", self._statistics),
             Route(model, self._model),
             Route(version, self._model),
+            Route(model + "/config", self._configuration),
+            Route(version + "/config", self._configuration),
+            Route(model + "/stats", self._statistics),
+            Route(version + "/stats", self._statistics),
             Route(model + "/ready", self._model_ready),
             Route(version + "/ready", self._model_ready),
             Route(model + "/infer", _needs_post, methods=NOT_POST),
@@ -72,6 +80,19 @@ class OipApi:
     async def _model(self, request: Request) -> Response:
         model = self._directory.find(request.path_params["model"])
         return _json(model.metadata(request.path_params.get("version")))
+
+    async def _configuration(self, request: Request) -> Response:
+        model = self._directory.find(request.path_params["model"])
+        return _json(descriptions.configuration(model, request.path_params.get("version")))
+
+    async def _statistics(self, request: Request) -> Response:
+        """Of one version, one model, or all models under their endpoints' names."""
+        name = request.path_params.get("model")
+        models = self._directory.endpoints() if name is None else [self._directory.find(name)]
+        label = request.path_params.get("version")
+        since_start_s = self._clock.wall_s() - self._clock.monotonic_s()
+        found = [each for model in models for each in descriptions.statistics(model, label, since_start_s)]
+        return _json({"model_stats": found})
 
     async def _model_ready(self, request: Request) -> Response:
         model = self._directory.find(request.path_params["model"])

@@ -188,6 +188,19 @@ class Job(Cancellable):
         if self.rescue_s >= 0.0:
             tally.rescued_s.append(self.rescue_s)
 
+    def deliver(self, scores: Sequence[float], compute_us: int, now_s: float) -> None:
+        """Gives the caller the scores, if this is the first answer."""
+        first = self.first
+        if first is None:
+            if self.outcome == WAITING:
+                self.outcome = ANSWERED
+                self.answer.answered(self, scores, compute_us, now_s)
+        elif first.outcome == WAITING:
+            first.outcome = ANSWERED
+            if first.version is self.version:
+                first.rescued(now_s - first.arrived_s)
+            self.answer.answered(self, scores, compute_us, now_s)
+
     def rescued(self, latency_s: float) -> None:
         """The same version has answered by a second attempt, after ``latency_s``."""
         self.rescue_s = latency_s

@@ -14,7 +14,7 @@ from divisions.control import EndpointRoute, ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
 from router.predict.decode import RowEncoder
 from router.predict.in_process_channel import InProcessChannel, InProcessEngine
-from router.predict.jobs import ANSWERED, PINNED, WAITING, Job, JobQueue, Version
+from router.predict.jobs import PINNED, Job, JobQueue, Version
 from router.predict.replica_warmup import ReplicaWarmup
 from router.predict.service_time import ServiceTime
 from router.predict.tally import MAX_KEYS, TickTally, VersionTally
@@ -250,6 +250,8 @@ class Pool(ChannelOwner):
             if len(self.queue):
                 self._dispatch()
             self.service_time.observe(batch.rows, now_s - begun_s)
+            self.tally.batches += 1
+            self.tally.rows += batch.rows
             self._answer(batch.jobs, reply, now_s, is_warming=self.warmup.answered(channel, len(batch.jobs), now_s))
         elif reply.status == wire.Status.CLOSING:
             if channel in self._free:
@@ -278,13 +280,13 @@ class Pool(ChannelOwner):
         self._count(jobs, reply.compute_us, now_s, is_warming=is_warming)
         view = memoryview(reply.payload).cast("f")
         if is_tensor:
-            _deliver(jobs[0], self.version, view, reply.compute_us, now_s)
+            jobs[0].deliver(view, reply.compute_us, now_s)
             return
         scores = cast(list[float], view.tolist())
         position = 0
         for job in jobs:
             end = position + job.rows
-            _deliver(job, self.version, scores[position:end], reply.compute_us, now_s)
+            job.deliver(scores[position:end], reply.compute_us, now_s)
             position = end
 
     def _count(self, jobs: Sequence[Job], compute_us: int, now_s: float, *, is_warming: bool) -> None:
@@ -383,20 +385,6 @@ class Pool(ChannelOwner):
     def is_idle(self) -> bool:
         """Whether nothing waits or is in flight any more."""
         return not self.queue and not self._retiring and not any(each.in_flight for each in self.channels.values())
-
-
-def _deliver(job: Job, version: Version, scores: Sequence[float], compute_us: int, now_s: float) -> None:
-    """Gives the caller the first answer that comes."""
-    first = job.first
-    if first is None:
-        if job.outcome == WAITING:
-            job.outcome = ANSWERED
-            job.answer.answered(job, scores, compute_us, now_s)
-    elif first.outcome == WAITING:
-        first.outcome = ANSWERED
-        if first.version is version:
-            first.rescued(now_s - first.arrived_s)
-        job.answer.answered(job, scores, compute_us, now_s)
 
 
 def _reason(reply: wire.Reply) -> str:

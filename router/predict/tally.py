@@ -137,11 +137,15 @@ class VersionTally:
     Call `at` for every arrival, `fold` every few milliseconds, and once a second `take` and `settle`.
     """
 
-    __slots__ = ("_open", "_present", "_reported", "_settled", "_unjudged", "app_name", "totals")
+    __slots__ = ("_open", "_present", "_reported", "_settled", "_unjudged", "app_name", "batches", "rows", "totals")
 
     def __init__(self, app_name: str) -> None:
         self.app_name = app_name
         self.totals = Totals()
+        self.batches = 0
+        """Batches that the version has answered."""
+        self.rows = 0
+        """Rows of these batches."""
         self._open: dict[int, TickTally] = {}
         self._reported: list[TickTally] = []
         self._settled = Counted()
@@ -194,6 +198,14 @@ class VersionTally:
             self.totals.add(settled)
         for tick in [tick for tick in self._unjudged if tick < before_tick]:
             self.totals.add(self._unjudged.pop(tick))
+
+    def running_totals(self) -> Totals:
+        """The totals, and what they do not have yet. Requests that have not ended are left out."""
+        running = Totals(dict(self.totals.requests), self.totals.retries)
+        running.latency_sum_s, running.compute_sum_s = self.totals.latency_sum_s, self.totals.compute_sum_s
+        for tally in (*self._reported, *self._open.values(), *self._unjudged.values()):
+            running.add(tally)
+        return running
 
     def counted(self) -> Counted:
         """All judged requests until now, ended or pending."""

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import uvloop
 from tritonclient import http as httpclient
+from tritonclient.utils import InferenceServerException
 
+from divisions.clock import SystemClock
 from tests.router.gateway_world import World, minutes_score, world
 
 OUTPUT = "churn_probability"
@@ -140,3 +142,40 @@ def test_errors_reach_the_caller_with_their_text(client, ask: Callable, status: 
     assert caught.value.status() == status
     assert len(caught.value.message()) > 10
     assert client.is_server_live()
+
+
+def test_the_configuration_is_what_perf_analyzer_needs(client):
+    found = client.get_model_config("churn")
+    assert (found["name"], found["max_batch_size"], found["platform"]) == ("churn", 4096, "onnx_onnxv1")
+    assert [(each["name"], each["data_type"]) for each in found["input"]] == [
+        ("minutes", "TYPE_FP32"),
+        ("plan", "TYPE_STRING"),
+        ("abroad", "TYPE_BOOL"),
+    ]
+    assert found["output"][0]["name"] == OUTPUT
+    assert found["instance_group"][0]["count"] == 2
+    assert found["dynamic_batching"]["preferred_batch_size"] == [8]
+    assert client.get_model_config("churn", "3.2")["parameters"]["version"]["string_value"] == "3.2"
+    with pytest.raises(InferenceServerException, match="not deployed"):
+        client.get_model_config("churn", "9.9")
+
+
+def test_statistics_are_true_at_once_and_for_each_version(client):
+    rows = httpclient.InferInput("rows", [20, 3], "FP32")
+    rows.set_data_from_numpy(encoded(20))
+    for _ in range(3):
+        client.infer("churn", [rows])
+    client.infer("churn", [rows], model_version="3.2")
+    stable, canary = client.get_inference_statistics("churn")["model_stats"]
+    assert (stable["version"], canary["version"]) == ("3.1", "3.2")
+    assert (stable["inference_count"], canary["inference_count"]) == (60, 20)
+    assert stable["execution_count"] == 9  # 20 rows are batches of 8, 8 and 4.
+    times = stable["inference_stats"]
+    assert times["success"]["count"] == 9
+    assert times["fail"]["count"] == 0
+    assert times["success"]["ns"] == pytest.approx(times["queue"]["ns"] + times["compute_infer"]["ns"], abs=2)
+    assert times["compute_infer"]["ns"] > 0
+    assert abs(stable["last_inference"] / 1000 - SystemClock().wall_s()) < 60
+    (named,) = client.get_inference_statistics("churn", "3.2")["model_stats"]
+    assert named["inference_count"] == 20
+    assert len(client.get_inference_statistics()["model_stats"]) == 2
