@@ -68,7 +68,7 @@ def test_health_and_metadata_need_no_token_and_follow_the_table(run):
             assert (await get(it, "/v2/health/ready")).json == {"ready": True}
             server = (await get(it, "/v2")).json
             assert server["name"] == "divisions"
-            assert server["extensions"] == ["binary_tensor_data"]
+            assert server["extensions"] == ["binary_tensor_data", "model_configuration", "statistics"]
             for name in ("churn", "churn-predictor"):
                 model = (await get(it, f"/v2/models/{name}")).json
                 assert model["name"] == name
