@@ -67,6 +67,11 @@ def write_manifest(folder: Path, manifest: Manifest) -> str:
     return manifest.sha256
 
 
+_MOVED = (
+    "if the home was moved, move it back to the old path; else train again, or restore the folder from the registry"
+)
+
+
 def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
     """Reads a bundle's manifest after checking every byte of the bundle.
 
@@ -78,6 +83,8 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
         data = (folder / MANIFEST).read_bytes()
         manifest = msgspec.json.decode(data, type=Manifest)
     except OSError as error:
+        if not folder.exists():
+            raise BundleError(f"there is no bundle {folder}", remedy=_MOVED) from None
         raise BundleError(f"bundle {folder} cannot be read: {error.strerror}", remedy=remedy) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec does not wrap the latter for keys
         raise BundleError(f"bundle {folder} has a damaged manifest: {error}", remedy=remedy) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy.cluster.cluster_file import Cluster
 from deploy.cluster.gateway_address import answers_ok
 from deploy.cluster.processes import wait_until
+from deploy.cluster.warm import failure
 from deploy.rollout_start import start_version
 from divisions.clock import Clock
 from divisions.control import RolloutStatus
@@ -86,11 +87,15 @@ def _wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> st
         if not cluster.is_alive:
             raise ClusterError("the cluster ended by itself", remedy="see the logs folder of the home")
         try:
-            latest[:] = [rollout for rollout in client.status().rollouts if rollout.endpoint == endpoint]
+            status = client.status()
+            latest[:] = [rollout for rollout in status.rollouts if rollout.endpoint == endpoint]
         except DivisionsError:  # the controller or a gateway is being restarted
             return False
         if latest and latest[0].phase in _LOST and latest[0].stable_version is None:
             raise ClusterError(f"{endpoint} does not get warm: {latest[0].rollback_reason or latest[0].message}")
+        reason = failure(status, endpoint)
+        if reason:
+            raise ClusterError(f"{endpoint} is not served: {reason}")
         # Ask the gateway last: it may learn of a replica a moment after the controller does.
         path = f"/v2/models/{endpoint}/ready"
         return bool(latest) and latest[0].stable_replicas > 0 and answers_ok(cluster.gateway_url, path)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.cluster import ray_cluster, shutdown
 from deploy.cluster.bootstrap import serve_something
 from deploy.cluster.cluster_file import FAILED, RESTARTING, UP, Cluster, read_cluster
+from deploy.cluster.warm import warm_up
 from divisions.clock import Clock
 from divisions.errors import ClusterError
 from divisions.pipeline.file import load_pipeline
@@ -30,8 +31,13 @@ class UpRequest:
     bootstrap: Path | None
 
 
-def run(request: UpRequest, progress: Progress, clock: Clock, announce: Callable[[Cluster], None]) -> None:
+def run(
+    request: UpRequest, progress: Progress, clock: Clock, announce: Callable[[Cluster, Mapping[str, str]], None]
+) -> Mapping[str, str]:
     """Starts the cluster and announces it. In the foreground, returns after the cluster was stopped on request.
+
+    Returns:
+        The endpoints that the journal has, but that do not answer, and the reason of each. The cluster runs.
 
     Raises:
         DivisionsError: a step failed; the cluster is stopped.
@@ -43,12 +49,15 @@ def run(request: UpRequest, progress: Progress, clock: Clock, announce: Callable
     _signals_interrupt()
     cluster = ray_cluster.start(settings, progress, clock, ends_with_us=request.is_foreground)
     is_announced = False
+    failures: Mapping[str, str] = {}
     try:
         if request.bootstrap is not None:
             serve_something(settings, cluster, request.bootstrap, progress, clock)
             _signals_interrupt()  # Ray, which training may use, has set its own handlers
+        else:
+            failures = warm_up(settings, cluster, progress, clock)
         is_announced = True
-        announce(cluster)
+        announce(cluster, failures)
         if request.is_foreground:
             _wait_for_end(settings, cluster, progress)
     except KeyboardInterrupt:
@@ -60,6 +69,7 @@ def run(request: UpRequest, progress: Progress, clock: Clock, announce: Callable
     except BaseException:
         _stop(settings, progress, clock)
         raise
+    return failures
 
 
 def _wait_for_end(settings: Settings, cluster: Cluster, progress: Progress) -> None:

@@ -7,15 +7,17 @@ import shlex
 from contextlib import closing, suppress
 from pathlib import Path
 
-from deploy.cluster.gateway_address import fetch
+from deploy.cluster.gateway_address import answers_ok, fetch
 from divisions.errors import OnlineStoreError
 from divisions.online_store import OnlineStoreReader, online_store_path
 
 
 def example_calls(home: Path, gateway_url: str) -> list[str]:
-    """Two calls for each endpoint that is served: a customer by id, and the same customer by features."""
+    """Two calls for each endpoint that answers: a customer by id, and the same customer by features."""
     lines: list[str] = []
     for endpoint, names in _served(gateway_url).items():
+        if not answers_ok(gateway_url, f"/v2/models/{endpoint}/ready"):
+            continue
         found = _known_customer(home, endpoint)
         if found is None:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,11 +11,15 @@ import typer
 
 from divisions.commands.default_pipeline import PIPELINE, require_pipeline
 from divisions.commands.output import Format, Output, print_json
+from divisions.commands.streams import complain
 from divisions.settings import load_settings
 
 if TYPE_CHECKING:
     from deploy.cluster.cluster_file import Cluster
     from divisions.settings import Settings
+
+EXIT_NOT_SERVED = 1
+"""The cluster is up, but an endpoint of its journal does not answer."""
 
 Port = Annotated[int | None, typer.Option(min=1, max=65_535, show_default="8000", help="Port of the gateways.")]
 DashboardPort = Annotated[
@@ -40,7 +45,7 @@ def up(
     ] = False,
     pipeline: Annotated[Path, typer.Option(help="The pipeline file of --bootstrap.")] = PIPELINE,
     output: Output = Format.TEXT,
-) -> None:
+) -> int:
     """Start the embedded cluster: Ray, controller and gateways."""
     import dataclasses
 
@@ -59,17 +64,20 @@ def up(
     )
     is_json = output is Format.JSON
 
-    def announce(cluster: Cluster) -> None:
+    def announce(cluster: Cluster, failures: Mapping[str, str]) -> None:
         if is_json:
             print_json(cluster)
         else:
             print(_greeting(settings, cluster, foreground), flush=True)
+        for endpoint, reason in failures.items():
+            complain(f"{endpoint} is not served: {reason}")
 
     request = embedded.UpRequest(
         settings, is_foreground=foreground, bootstrap=require_pipeline(pipeline) if bootstrap else None
     )
     with shown_progress(sys.stderr if is_json else sys.stdout) as progress:
-        embedded.run(request, progress, SystemClock(), announce)
+        failures = embedded.run(request, progress, SystemClock(), announce)
+    return EXIT_NOT_SERVED if failures and not foreground else 0
 
 
 def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:

@@ -93,7 +93,7 @@ def test_a_folder_or_link_in_place_of_a_file_is_refused(bundle, tmp_path):
 
 
 def test_no_bundle_at_all_is_a_bundle_error(bundle, tmp_path):
-    with pytest.raises(BundleError, match="cannot be read"):
+    with pytest.raises(BundleError, match="there is no bundle"):
         read_bundle(tmp_path / "absent")
     folder, _, sha256 = bundle
     shutil.rmtree(folder)

@@ -155,3 +155,12 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_pat
             foreground.communicate(timeout=10)
             assert wait_until(lambda session=session: not home.processes(session), 30.0)
             assert not is_alive(session, ticks)
+    moved = home.path.with_name("moved")
+    home.path.rename(moved)
+    home.environment["DIVISIONS_HOME"] = str(moved)
+    home.path = moved
+    started = home.run("up")
+    assert started.returncode == 1
+    assert "curl" not in started.stdout
+    assert re.search(r"error: churn is not served: there is no bundle .* move it back", started.stderr), started.stderr
+    assert re.search(r"Failing[\s\S]*there is no bundle", home.run("status").stdout)
