@@ -161,7 +161,7 @@ class RolloutAnalysis:
         """
         # A restarted controller has no correlations at first, so those of the snapshot still count.
         self._correlations = np.maximum(correlations, self._known_correlations)
-        if self._last_tick is None:
+        if self._last_tick is None and not self._before.any():  # After a restart it is known from the snapshot.
             self._before = reference.copy()
         self._last_tick = tick
         if not self._is_frozen or (int(reference.sum()) >= MIN_REFERENCE and stable.requests):

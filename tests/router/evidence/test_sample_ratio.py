@@ -37,6 +37,19 @@ def test_memory_is_bounded_and_what_is_left_is_the_same_part_everywhere(batches)
     assert large.counts == small.counts
 
 
+@given(st.lists(digests, min_size=1, max_size=12), st.integers(1, 5))
+def test_only_new_customers_of_the_counted_part_are_reported(batches, level):
+    """Also in the batch that makes the part smaller. Otherwise gateways would send customers that nobody counts."""
+    customers = DistinctCustomers(16)
+    customers.raise_level(level)
+    for batch in batches:
+        before = sum(customers.counts)
+        new = customers.add(batch, is_canary=True)
+        assert all(digest % 2**customers.level == 0 for digest in new)
+        assert len(set(new)) == len(new) <= 16
+        assert sum(customers.counts) <= before + len(new)
+
+
 def test_a_part_of_a_million_customers_still_tells_the_weight():
     generator = np.random.default_rng(3)
     customers = DistinctCustomers(GATEWAY_CUSTOMERS)

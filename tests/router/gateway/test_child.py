@@ -146,6 +146,11 @@ def test_one_that_hangs_is_not_serving_and_is_killed_in_the_end(child, monkeypat
     (pid,) = pids()
     os.kill(pid, signal.SIGSTOP)
     until(lambda: not child.is_serving)
+    assert pids() == {pid}, "it hangs, and it is still there"
+    child.stop()
+    child.join(PATIENCE_S)
+    assert not child.is_alive()
+    assert not pids(), "a process that is stopped ends only by a kill"
 
 
 def test_a_port_that_is_taken_is_named(home, controller):
