@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 _RECORD = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[,.]\d+\s+(?P<level>[A-Z]+)\s+\S+ -- ?(?P<text>.*)$")
 """``ray start --log-style=record``: time, level, file and line, text."""
@@ -27,20 +27,19 @@ def is_out_of_time(reason: str) -> bool:
     return _OUT_OF_TIME in reason
 
 
-def reason_of_end(lines: Sequence[str], otherwise: str, dead: str = "") -> str:
+def reason_of_end(lines: Sequence[str], otherwise: str, dead: Collection[str] = ()) -> str:
     """The reason that a log gives for an end; ``otherwise`` when it gives none.
 
-    ``dead`` is the process whose end matters; others that the log reports have only followed it.
+    ``dead`` are the vital processes that are dead. Others that the log reports have only followed them.
 
     >>> reason_of_end(["  gcs_server [exit code=-9]", "Remaining processes will be killed."], "")
     'gcs_server was killed by SIGKILL'
     """
     exits = find_exits(lines)
-    if dead and dead not in exits:
-        return otherwise
-    if not exits:
-        return find_cause(lines) or otherwise
-    name = dead or next(iter(exits))
+    names = [name for name in exits if not dead or name in dead]
+    if not names:
+        return otherwise if dead else find_cause(lines) or otherwise
+    name = names[0]
     status = exits[name]
     if status >= 0:
         return f"{name} ended with status {status}"

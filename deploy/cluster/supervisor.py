@@ -167,7 +167,7 @@ class Supervisor:
         if dead:
             wait_until(lambda: self._head in reap(), _REPORT_S)
             name, pid = dead[0]
-            raise CrashError(reason_of_end(self._lines(), f"{name} (pid {pid}) ended", name))
+            raise CrashError(reason_of_end(self._lines(), f"{name} (pid {pid}) ended", {name for name, _ in dead}))
 
     def _reason_of_end(self, status: int) -> str:
         return reason_of_end(self._lines(), f"it ended with status {status}")

@@ -34,8 +34,44 @@ def test_it_runs_as_an_unprivileged_user_and_has_a_health_check():
     assert 'org.opencontainers.image.licenses="Apache-2.0"' in FINAL
 
 
-def test_only_settings_that_exist_are_set():
+def environment():
+    (lines,) = re.findall(r"^ENV (PATH=/opt[\s\S]*?)\n(?=[A-Z])", FINAL, re.MULTILINE)
+    return dict(pair.split("=", 1) for pair in lines.replace("\\\n", " ").split())
+
+
+def test_it_sets_what_a_container_needs_and_nothing_unknown():
     from divisions.settings import load_settings
 
-    given = dict(re.findall(r"(DIVISIONS_\w+)=(\S+)", FINAL))
-    assert load_settings(given).host == "0.0.0.0"
+    settings = load_settings(environment())
+    assert settings.host == "0.0.0.0"
+    assert settings.allowed_hosts == ("*",), "a pod is called by its IP, by the name of its service, by an ingress"
+    assert str(settings.home).startswith("/var/lib/divisions/")
+    assert "VOLUME /var/lib/divisions\n" in FINAL
+    assert not settings.allow_faults
+
+
+def test_gateways_of_the_image_answer_whatever_the_host():
+    from divisions.settings import load_settings
+    from router.gateway.gateway import allowed_hosts
+
+    assert allowed_hosts(load_settings(environment())) == frozenset()
+    assert allowed_hosts(load_settings({})) != frozenset()
+
+
+def test_the_state_is_writable_for_an_unknown_user_of_group_0():
+    assert "chown 10001:0 /var/lib/divisions && chmod 0770 /var/lib/divisions" in FINAL
+
+
+def test_the_health_check_asks_the_port_that_was_set(monkeypatch):
+    import json
+    import urllib.request
+
+    asked = []
+    monkeypatch.setattr(urllib.request, "urlopen", lambda url, timeout: asked.append(url))
+    code = json.loads(re.search(r"HEALTHCHECK[\s\S]*?CMD (.*)", FINAL)[1])[-1]
+    for port, variables in (("8000", {}), ("9001", {"DIVISIONS_PORT": "9001"})):
+        monkeypatch.delenv("DIVISIONS_PORT", raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        exec(code, {})
+        assert asked.pop() == f"http://127.0.0.1:{port}/healthz"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -12,7 +15,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deploy.cluster.cluster_file import Cluster, read_cluster
-from deploy.cluster.ports import choose_free
 from deploy.cluster.processes import find_owned
 from divisions.settings import runtime_dir
 
@@ -35,12 +37,24 @@ stages:
 """A pipeline that trains in seconds."""
 
 
+def choose_lasting(count: int) -> list[int]:
+    """Free ports outside the range of outgoing connections, so that a cluster gets them again after a crash."""
+    found: list[int] = []
+    while len(found) < count:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            port = random.SystemRandom().randrange(10_000, 30_000)
+            probe.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
+
+
 class Home:
     """A home with ports of its own, and a command line for it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
-        port, dashboard, gcs = choose_free(3)
+        port, dashboard, gcs = choose_lasting(3)
         kept = {name: text for name, text in os.environ.items() if not name.startswith(("DIVISIONS_", "RAY_"))}
         self.environment = {
             **kept,

@@ -50,8 +50,10 @@ def test_the_first_process_that_ended_is_the_reason_unless_another_is_known_to_m
     lines = [DEATH, "ray_client_server [exit code=1]"]
     assert list(find_exits(lines)) == ["gcs_server", "ray_client_server"]
     assert reason_of_end(lines, "unknown") == "gcs_server was killed by SIGKILL"
-    assert reason_of_end(lines, "raylet (pid 7) ended", dead="raylet") == "raylet (pid 7) ended"
-    assert reason_of_end(lines, "unknown", dead="ray_client_server") == "ray_client_server ended with status 1"
+    assert reason_of_end(lines, "raylet (pid 7) ended", dead={"raylet"}) == "raylet (pid 7) ended"
+    assert reason_of_end(lines, "unknown", dead={"ray_client_server"}) == "ray_client_server ended with status 1"
+    # Ray has killed the other one after the first had died.
+    assert reason_of_end(lines, "unknown", dead={"raylet", "gcs_server"}) == "gcs_server was killed by SIGKILL"
 
 
 def test_without_a_word_in_the_log_the_status_must_do():
