@@ -5,6 +5,7 @@ from router.gateway import native
 
 # A deadline per example is a timing asserted: on a busy machine it fails for no fault of the code.
 settings.register_profile("divisions", deadline=None)
+settings.register_profile("quick", deadline=None, max_examples=40)  # for `make mutants`, which runs tests often
 settings.load_profile("divisions")
 
 

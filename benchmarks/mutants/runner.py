@@ -24,15 +24,8 @@ SLOWER = 3.0
 """How many times as long as without the mutation tests may take; a mutant that makes them slower is killed."""
 SPARE_S = 15.0
 _OPTIONS = (
-    "-x",
-    "-q",
-    "-p",
-    "no:randomly",
-    "-p",
-    "no:cacheprovider",
-    "--hypothesis-seed=0",
-    "-m",
-    "not e2e and not gpu",
+    *("-x", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-m", "not e2e and not gpu"),
+    *("--hypothesis-seed=0", "--hypothesis-profile=quick"),
 )
 _LONGEST_S = 600.0
 
@@ -91,7 +84,7 @@ class Runner:
         for name in COPIED:
             source = root / name
             if source.is_dir():
-                ignored = shutil.ignore_patterns("__pycache__", "_native", "state", "*.png", "*.svg")
+                ignored = shutil.ignore_patterns("__pycache__", "_native", "state")
                 shutil.copytree(source, self._tree / name, ignore=ignored)
             elif source.exists():
                 (self._tree / name).parent.mkdir(parents=True, exist_ok=True)

@@ -26,6 +26,7 @@ def root(tmp_path):
         "divisions/toy.py": "y = 2",
         "tests/router/evidence/test_toy.py": OWN,
         "tests/router/evidence/test_neighbour.py": NEIGHBOUR,
+        "tests/conftest.py": "from hypothesis import settings\nsettings.register_profile('quick')\n",
         "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\naddopts = "--import-mode=importlib"\n',
     }
     for name, text in files.items():

@@ -142,3 +142,22 @@ def test_a_report_of_another_shape_is_left_out():
     watch.add_split(SplitReport("salt", 2_000, 0, ArmSample(inputs=((1, 2),), num_rows=3), ArmSample(), ("a", "b")))
     watch.add_scores(VersionReport("v", 0, 0, {}, {99: 5, -1: 3}), is_canary=True)
     assert (watch.inputs().index, watch.predictions()) == (0.0, 0.0)
+
+
+def test_both_arms_together_must_have_a_thousand_rows_to_be_compared_with_training():
+    generator = np.random.default_rng(0)
+    watch = DriftMonitor()
+    watch.add_split(report(rows(generator, 500, shift=1.0), rows(generator, 499, shift=1.0)))
+    assert watch.training(BINS).index == 0.0
+    watch.add_split(report(rows(generator, 1, shift=1.0), rows(generator, 0)))
+    assert watch.training(BINS).index > 0.15
+
+
+def test_one_arm_with_too_few_rows_or_scores_says_nothing():
+    generator = np.random.default_rng(0)
+    for sizes in ((999, 4_000), (4_000, 999)):
+        watch = DriftMonitor()
+        watch.add_split(report(rows(generator, sizes[0]), rows(generator, sizes[1], shift=3.0)))
+        for is_canary, number in zip((False, True), sizes, strict=True):
+            watch.add_scores(VersionReport("v", 0, 0, {}, {19 if is_canary else 0: number}), is_canary=is_canary)
+        assert (watch.inputs().index, watch.predictions()) == (0.0, 0.0)

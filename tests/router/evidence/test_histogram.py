@@ -78,3 +78,19 @@ def test_quantile_of_nothing_is_unknown():
 def test_a_report_that_makes_no_sense_is_refused(buckets):
     with pytest.raises(ReportError):
         histogram.from_sparse(buckets)
+
+
+@pytest.mark.parametrize(
+    ("quantile", "index"), [(0.0, 10), (0.25, 10), (0.2501, 20), (0.5, 20), (0.75, 30), (0.76, 40), (1.0, 40)]
+)
+def test_a_quantile_is_the_first_bucket_with_enough_requests_below_it(quantile, index):
+    counts = histogram.empty()
+    counts[[10, 20, 30, 40]] = 1
+    assert histogram.quantile_index(counts, quantile) == index
+    assert histogram.quantile_index(histogram.empty(), quantile) == 0
+
+
+def test_a_quantile_in_seconds_is_the_middle_of_its_bucket():
+    counts = histogram.empty()
+    counts[200] = 5
+    assert histogram.quantile_s(counts, 0.5) == pytest.approx(histogram.edge_s(200) / math.sqrt(histogram.GROWTH))

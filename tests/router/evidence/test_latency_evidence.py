@@ -357,3 +357,51 @@ def test_what_is_known_of_clustering_survives_a_restart():
     copy = RolloutAnalysis(ANALYSIS)
     copy.restore(judge.snapshot())
     assert copy.snapshot().correlations == tuple(rho.tolist())
+
+
+@pytest.mark.parametrize("rows", [19, 20])
+def test_a_tick_needs_twenty_reference_requests(rows):
+    slow = count(np.full(50, 0.1))
+    ln_e = latency_evidence.tick_ln_e(count(np.full(rows, 0.001)), count(np.full(50, 0.001)), slow, TENTH.once)
+    assert ln_e.any() == (rows >= 20)
+    frozen = latency_evidence.frozen_ln_e(count(np.full(rows, 0.001)), slow, TENTH.once)
+    assert frozen.any() == (rows >= 20)
+
+
+def test_at_high_quantiles_a_stall_counts_as_three_deviations_of_the_smaller_arm():
+    generator = np.random.default_rng(0)
+    reference = count(generator.lognormal(-7, 0.5, 30_000))
+    stable = count(generator.lognormal(-7, 0.5, 800))
+    few, many = (count(np.concatenate([np.full(n, 1.0), np.full(200 - n, 0.001)])) for n in (60, 120))
+    ln_e_few, ln_e_many = (latency_evidence.tick_ln_e(reference, stable, each, TENTH.once) for each in (few, many))
+    assert (ln_e_few[3:] == ln_e_many[3:]).all(), "from p95 on, more than the limit counts as the limit"
+    assert (ln_e_few[2] != ln_e_many[2]).any()
+    rate, number = 0.05, 200
+    limit = number * (rate + 3 * math.sqrt(rate * (1 - rate) / number))
+    within = count(np.concatenate([np.full(int(limit) - 1, 1.0), np.full(200 - int(limit) + 1, 0.001)]))
+    assert (latency_evidence.tick_ln_e(reference, stable, within, TENTH.once)[3] != ln_e_few[3]).any()
+
+
+def test_alone_the_canary_is_compared_with_the_rates_of_the_reference():
+    reference = count(np.concatenate([np.full(500, 0.001), np.full(500, 0.01)]))
+    canary = count(np.concatenate([np.full(40, 0.001), np.full(60, 0.02)]))
+    rate = (500 + 0.5) / 1_001
+    ln_e = latency_evidence.frozen_ln_e(reference, canary, TENTH.once)
+    for cell, theta in enumerate(latency_evidence.THETAS):
+        worse = theta * rate / (1 - rate + theta * rate)
+        expected = 60 * math.log(worse / rate) + 40 * math.log((1 - worse) / (1 - rate))
+        assert ln_e[0, cell] == pytest.approx(expected)
+
+
+def test_evidence_starts_at_nothing_and_goes_on_from_a_snapshot():
+    first, second = (latency_evidence.LatencyEvidence(TENTH) for _ in range(2))
+    assert first.ln_e() == 0.0
+    busy, slow = count(np.full(100, 0.001)), count(np.full(50, 0.002))
+    for _ in range(5):
+        first.update(busy, busy, slow)
+    second.restore(first.snapshot())
+    second.update(busy, busy, slow)
+    first.update(busy, busy, slow)
+    assert second.ln_e() == first.ln_e() > 4
+    dominant = second.dominant()
+    assert (dominant.ticks, dominant.quantile in (0.5, 0.75, 0.9)) == (6, True)

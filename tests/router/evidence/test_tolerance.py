@@ -5,7 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.evidence.histogram import FINITE_BUCKETS, NUM_BUCKETS, OVERFLOW, bucket_indices, edge_s, tolerance_buckets
+from router.evidence.histogram import (
+    FINITE_BUCKETS,
+    GROWTH,
+    NUM_BUCKETS,
+    OVERFLOW,
+    bucket_indices,
+    edge_s,
+    tolerance_buckets,
+)
 from router.evidence.tolerance import tolerance_of
 
 shares = st.floats(0.001, 4.0)
@@ -45,3 +53,13 @@ def test_fast_requests_may_take_the_time_longer_and_slow_ones_the_share(extra_ms
         at = int(bucket_indices(np.array([stable_ms / 1e3]))[0])
         allowed_s = max(1.02**5 * edge_s(at), edge_s(at) + extra_ms / 1e3)
         assert allowed_s * 0.9999 <= edge_s(int(limits[at])) <= allowed_s * 1.0201
+
+
+@pytest.mark.parametrize(("share", "extra_ms"), [(0.104, 0.2), (0.104, 0.0), (0.5, 3.0), (0.02, 10.0)])
+def test_it_is_the_larger_of_a_share_and_a_time(share, extra_ms):
+    tolerance = tolerance_of(share, extra_ms)
+    for index in range(0, 600, 37):
+        stable_s = edge_s(index)
+        allowed_s = max(stable_s * GROWTH ** tolerance_buckets(share), stable_s + extra_ms / 1e3)
+        found_s = edge_s(int(tolerance.once[index]))
+        assert allowed_s * (1 - 1e-6) <= found_s <= allowed_s * GROWTH
