@@ -30,6 +30,7 @@ class FakeReplica:
     def __init__(self, now_s: Callable[[], float], batch_s: float) -> None:
         self.batch_s = batch_s
         self.fails = False
+        self.is_closing = False
         self.batches: list[int] = []
         """Rows of every batch that came."""
         self._now_s = now_s
@@ -59,7 +60,9 @@ class FakeReplica:
         request, deliver = self._waiting.popleft()
         self._begun_s = self._now_s()
         rows_N = np.frombuffer(request.rows_f32, "<f4")
-        if self.fails:
+        if self.is_closing:
+            deliver(wire.encode_reply(request.request_id, wire.Status.CLOSING, 0, 0, 0, b"closing"))
+        elif self.fails:
             deliver(wire.encode_reply(request.request_id, wire.Status.FAILED, 0, 0, 0, b"no"))
         else:
             scores = (rows_N / 1000).astype("<f4").tobytes()
@@ -160,6 +163,14 @@ class DispatchWorld:
             self.dispatcher.submit_many(self.endpoint, rows, answer, self.now_s, self.now_s + deadline_s)
         except RequestError as error:
             answer.error = error
+        return answer
+
+    def submit_named(self, version: str, rows: int, deadline_s: float = 1.0) -> Recorder:
+        """Sends rows to the version that the caller names."""
+        answer = Recorder()
+        pool = next(pool for pool in self.endpoint.pools if pool.spec.version == version)
+        values = [(float(position),) for position in range(rows)]
+        self.dispatcher.submit_named(pool, self.endpoint, values, answer, self.now_s, self.now_s + deadline_s)
         return answer
 
     async def run(self, seconds: float) -> None:

@@ -31,6 +31,9 @@ def test_folding_now_and_then_counts_what_folding_once_does(early, late):
     assert (once.compute == twice.compute).all()
     assert once.compute_sum_s == pytest.approx(twice.compute_sum_s)
     assert once.answered == twice.answered
+    latencies_s = [each for _, latencies in early + late for each in latencies]
+    assert once.latency_sum_s == pytest.approx(sum(latencies_s))
+    assert twice.latency_sum_s == pytest.approx(sum(latencies_s))
 
 
 @given(BATCHES)
@@ -117,3 +120,26 @@ def test_only_seconds_with_many_answers_are_folded_early():
     record(many, [(0.001, [0.01] * FOLD_ANSWERS)])
     tallies.fold()
     assert (few.answered, many.answered) == (0, FOLD_ANSWERS)
+
+
+def test_totals_are_what_callers_got():
+    """Of ten requests: five answers, two failures, one of a rescued caller, one refused, one pending."""
+    tallies = VersionTally("v")
+    tally = tallies.at(1.5)
+    tally.requests, tally.errors, tally.shed = 10, 4, 1
+    tally.latencies_s += [0.1] * 5
+    tally.computed.append((0.05, 5))
+    tally.rescued_s.append(0.3)
+    running = tallies.running_totals()
+    assert tallies.counted() == (10, 4)
+    tallies.take(2)
+    assert tallies.running_totals().requests == running.requests
+    tallies.settle(2)
+    for totals in (running, tallies.totals):
+        assert totals.requests == {"2xx": 6, "5xx": 2}
+        assert totals.latency.sum() == 6
+        assert totals.latency_sum_s == pytest.approx(0.8)
+        assert totals.compute_sum_s == pytest.approx(0.25)
+    assert tallies.counted() == (10, 4)
+    tallies.settle(3)
+    assert tallies.totals.requests == {"2xx": 6, "5xx": 2}, "each second is added once"
