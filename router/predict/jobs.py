@@ -6,6 +6,7 @@ has no more rows than can finish before the deadline of the job at the head.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from router.http.cancellation import Cancellable
 from router.predict.decode import Values
 from router.predict.service_time import ServiceTime
 from router.predict.tally import TickTally
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,16 +193,16 @@ class Job(Cancellable):
 
     def deliver(self, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         """Gives the caller the scores, if this is the first answer."""
-        first = self.first
-        if first is None:
-            if self.outcome == WAITING:
-                self.outcome = ANSWERED
-                self.answer.answered(self, scores, compute_us, now_s)
-        elif first.outcome == WAITING:
-            first.outcome = ANSWERED
-            if first.version is self.version:
-                first.rescued(now_s - first.arrived_s)
+        first = self.first or self
+        if first.outcome != WAITING:
+            return
+        first.outcome = ANSWERED
+        if first is not self and first.version is self.version:
+            first.rescued(now_s - first.arrived_s)
+        try:
             self.answer.answered(self, scores, compute_us, now_s)
+        except Exception:  # One reply that fails must not cost the others of its batch theirs.
+            log.exception("a reply could not be written")
 
     def rescued(self, latency_s: float) -> None:
         """The same version has answered by a second attempt, after ``latency_s``."""

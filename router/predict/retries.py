@@ -7,7 +7,7 @@ replica dies (another one answers). `router.predict.jobs.Job` has the rules of c
 - **Hedge**: the first attempt has used half of its time. A second one begins beside it if it can still be in time; the
   caller gets the answer that comes first. Lateness alone never fails a request.
 
-Both have a budget, save a canary's second attempts: stable has capacity for all traffic.
+Both have a budget. A canary's second attempts need none, because stable has capacity for all traffic.
 """
 
 from __future__ import annotations

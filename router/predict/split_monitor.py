@@ -23,7 +23,7 @@ MAX_ROWS: Final = 256
 
 
 _ALL_BITS: Final = (1 << 64) - 1
-"""A mask that no digest passes, save one of all zeros."""
+"""A mask that only a digest of zeros passes, so in practice none."""
 
 
 class Arm:

@@ -78,6 +78,8 @@ class Recorder(Answer):
 
     def __init__(self) -> None:
         self.results = 0
+        self.breaks = False
+        """Whether it raises when it is answered."""
         self.scores: list[float] = []
         self.version: bytes | None = None
         self.error: RequestError | None = None
@@ -85,6 +87,8 @@ class Recorder(Answer):
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         self.results += 1
+        if self.breaks:
+            raise RuntimeError("no")
         self.scores += list(scores)
         self.version = job.version.label
         self.latency_s = now_s - job.arrived_s

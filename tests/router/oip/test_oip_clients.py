@@ -30,7 +30,7 @@ def half(rows_NF: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def it() -> Iterator[World]:
-    """A gateway with stable 3.1, which scores by minutes, and canary 3.2, which nobody is sent to by chance."""
+    """A gateway with stable 3.1, which scores by minutes, and canary 3.2, which gets no share of the split."""
     started: Future[World] = Future()
     stop = asyncio.Event()
 

@@ -9,7 +9,7 @@ from router.predict.service_time import ServiceTime
 VERSION = Version("m-v3.1", b"m", b"3.1")
 
 
-class Nobody(Answer):
+class Unexpected(Answer):
     def answered(self, job, scores, compute_us, now_s):
         raise AssertionError
 
@@ -18,7 +18,7 @@ class Nobody(Answer):
 
 
 def job(rows=1, deadline_s=10.0):
-    return Job(Nobody(), [(1.0,)] * rows, range(rows), b"", VERSION, 0.0, deadline_s)
+    return Job(Unexpected(), [(1.0,)] * rows, range(rows), b"", VERSION, 0.0, deadline_s)
 
 
 def queue_of(*jobs):

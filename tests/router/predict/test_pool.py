@@ -128,3 +128,16 @@ def test_predictions_of_the_wait_grow_with_the_queue_and_shrink_with_replicas(ru
         assert two.endpoint.stable.predicted_wait_s(80) == pytest.approx(0.6, rel=0.1)
 
     run(scenario())
+
+
+def test_a_reply_that_cannot_be_written_does_not_cost_the_others_of_its_batch_theirs(run, caplog):
+    async def scenario():
+        it = DispatchWorld(stable_s=(0.01,))
+        answers = [it.submit(f"c-{number}") for number in range(3)]
+        answers[0].breaks = True
+        await it.run(0.1)
+        assert [answer.outcome for answer in answers[1:]] == ["ok", "ok"]
+        assert "a reply could not be written" in caplog.text
+        assert it.counted()["3.1"] == (3, 0)
+
+    run(scenario())

@@ -1,4 +1,4 @@
-"""Deadlines, hedges and retries: lateness alone fails nobody, and both versions are judged by one rule."""
+"""Deadlines, hedges and retries: lateness alone fails no request, and both versions are judged by one rule."""
 
 from __future__ import annotations
 

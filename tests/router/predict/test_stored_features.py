@@ -127,7 +127,7 @@ def write(it, *customers, **changes):
     OnlineStoreWriter(it.folder / "online.db", "churn").upsert([OnlineRow(each, 1.0, stored) for each in customers])
 
 
-def test_a_batch_of_customers_is_answered_in_its_order_whoever_comes_twice(run):
+def test_a_batch_of_customers_is_answered_in_its_order_also_with_repeats(run):
     async def scenario():
         async with world() as it:
             await it.route([await it.replica("3.1", minutes_score)])
