@@ -94,7 +94,9 @@ def test_hooks_before_a_commit_are_the_tools_of_make_check():
     assert {tool for tool in tools if not tool.startswith("python ")} == hooked
 
 
-@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in DOCUMENTS if path.name != "CHANGELOG.md"], ids=lambda path: path.name
+)
 def test_documents_name_commands_that_exist(path):
     known = {name.split()[0] for name, _ in commands(get_command(cli.app))}
     assert set(re.findall(r"(?:`|    )divisions ([a-z]+)", path.read_text())) <= known
