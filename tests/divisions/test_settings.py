@@ -14,6 +14,7 @@ from divisions.settings import (
     Settings,
     account_environment,
     environment_for_child,
+    join_embedded_cluster,
     load_settings,
     runtime_dir,
 )
@@ -193,3 +194,25 @@ def test_an_unknown_setting_without_a_neighbour_leads_to_the_list():
     with pytest.raises(SettingsError) as caught:
         load_settings({"DIVISIONS_ZZZZZZ": "1"})
     assert "docs/settings.md" in caught.value.remedy
+
+
+def test_where_nothing_is_set_the_defaults_hold():
+    settings = load_settings({})
+    assert (settings.host, settings.port, settings.gateways, settings.compiled) == ("127.0.0.1", 8_000, 1, True)
+    assert (settings.max_body_bytes, settings.request_timeout_ms, settings.idle_timeout_s) == (1_048_576, 1_000, 75)
+    assert (settings.dashboard_port, settings.gcs_port, settings.allow_faults) == (8_265, 6_479, False)
+    assert settings.home == Path.cwd() / ".divisions" / "state"
+
+
+def test_a_process_joins_the_embedded_cluster_only_if_it_is_up(tmp_path, monkeypatch):
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(name, "before")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "of another cluster")
+    assert not join_embedded_cluster(tmp_path)
+    assert os.environ["RAY_AUTH_TOKEN"] == "of another cluster"
+    (tmp_path / "cluster.json").write_text("{}")
+    assert join_embedded_cluster(tmp_path)
+    assert "RAY_AUTH_TOKEN" not in os.environ, "it would take precedence over the path"
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+    assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "ray_token")
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"

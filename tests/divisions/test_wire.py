@@ -134,3 +134,10 @@ def test_errors_say_what_is_wrong(data: bytes, message: str) -> None:
 def test_a_deadline_that_has_passed_or_is_far_away_is_clamped() -> None:
     assert decode_frame(encode_request(1, 0, 1, -5, b"")).deadline_us == 0
     assert decode_frame(encode_request(1, 0, 1, 2**40, b"")).deadline_us == 2**32 - 1
+
+
+def test_times_beyond_the_field_are_clamped() -> None:
+    reply = decode_frame(encode_reply(1, Status.OK, 0, 2**40, 2**41))
+    assert (reply.queue_us, reply.compute_us) == (2**32 - 1, 2**32 - 1)
+    reply = decode_frame(encode_reply(1, Status.OK, 0, 5, 7))
+    assert (reply.queue_us, reply.compute_us) == (5, 7)

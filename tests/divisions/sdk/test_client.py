@@ -413,3 +413,12 @@ def test_an_unknown_attribute_of_the_package_is_an_attribute_error():
     assert divisions.Client is Client
     with pytest.raises(AttributeError):
         divisions.Nothing  # noqa: B018 - looking it up is the test
+
+
+@pytest.mark.parametrize(("url", "uses_proxy"), [("http://127.0.0.1:8000", False), ("http://gateway.example", True)])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_proxy_of_the_environment_never_sees_what_is_meant_for_this_machine(monkeypatch, kind, url, uses_proxy):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    client = kind(url)
+    assert client._http.trust_env is uses_proxy

@@ -94,3 +94,12 @@ def test_a_quantile_in_seconds_is_the_middle_of_its_bucket():
     counts = histogram.empty()
     counts[200] = 5
     assert histogram.quantile_s(counts, 0.5) == pytest.approx(histogram.edge_s(200) / math.sqrt(histogram.GROWTH))
+
+
+def test_failed_requests_count_in_a_quantile():
+    counts = histogram.empty()
+    counts[10], counts[histogram.OVERFLOW] = 1, 1
+    assert histogram.quantile_index(counts, 0.5) == 10
+    assert histogram.quantile_index(counts, 0.51) == histogram.OVERFLOW
+    counts[10] = 0
+    assert histogram.quantile_index(counts, 0.5) == histogram.OVERFLOW

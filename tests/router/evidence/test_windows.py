@@ -173,3 +173,12 @@ def test_recent_counts_may_span_fewer_ticks():
         recent.add(tick, VersionCounts(1, 0))
     assert recent.num_ticks == 2
     assert recent.total(5).requests == 2
+
+
+def test_a_closed_tick_leaves_nothing_behind():
+    ledger = Ledger()
+    for tick in range(100):
+        ledger.add(report(tick), tick + 2.0)
+        ledger.close(tick + 2.0)
+    assert not ledger._pending
+    assert not ledger._seen
