@@ -31,7 +31,7 @@ def check(output: Output = Format.TEXT) -> int:
         for each in found:
             print(_line(each))
         if len(found) == 1:
-            print("no copies yet: the controller makes one every ten minutes while something changes")
+            print("no copies yet: the controller makes one within half a minute after every entry")
     return EXIT_DAMAGED if found[0].fault else 0
 
 

@@ -1,4 +1,4 @@
-"""Copies of the journal in the home folder: made every ten minutes, a bounded number, checked; and the way back to one.
+"""Copies of the journal in the home folder: made after every decision, a bounded number, checked; and the way back.
 
 A copy is one file, ``journal-copies/journal-<number of writes>.db``. It has all checksums, so it can be checked without
 ``journal.head``.
@@ -15,9 +15,10 @@ from pathlib import Path
 from divisions.errors import ClusterError, JournalDamagedError
 from router.control.journal_file import COPIES, connect_to_read, head_of, verify_alone, verify_file
 
-COPY_S = 600.0
+COPY_S = 30.0
+"""How often the controller looks whether there are new entries."""
 MAX_COPIES = 12
-"""Two hours of a cluster in which something is rolled out all the time; copies are only made when something changed."""
+"""A rollout has about ten entries, in bursts; so this is the last rollout or two, and what was before them."""
 _FILES = ("journal.db", "journal.db-wal", "journal.db-shm", "journal.head")
 
 
@@ -32,7 +33,9 @@ class Found:
 
 
 def make_copy(journal: Path) -> Path | None:
-    """Copies the journal while it is in use; returns the copy, or None if nothing has changed since the last one.
+    """Copies the journal while it is in use; returns the copy, or None if there is no new entry since the last one.
+
+    Evidence, epochs and starts are no reason for a copy.
 
     Raises:
         sqlite3.Error: the journal cannot be read, or the copy cannot be written.
@@ -40,6 +43,9 @@ def make_copy(journal: Path) -> Path | None:
         JournalDamagedError: the copy is not whole, and was thrown away.
     """
     folder = journal.parent / COPIES
+    newest = max(folder.glob("journal-*.db"), default=None)
+    if _num_entries(journal) == (_num_entries(newest) if newest else 0):
+        return None
     folder.mkdir(mode=0o700, exist_ok=True)
     new = folder / "new"
     new.unlink(missing_ok=True)
@@ -47,8 +53,6 @@ def make_copy(journal: Path) -> Path | None:
         _copy(journal, new)
         seal = verify_alone(new)
         target = folder / f"journal-{seal.writes if seal else 0:012d}.db"
-        if target.exists():
-            return None
         new.chmod(0o600)
         new.replace(target)
     finally:
@@ -108,6 +112,14 @@ def restore(home: Path, aside: str, copy: Path | None = None) -> Found:
     if seal is not None:
         head_of(journal).write(seal)
     return chosen
+
+
+def _num_entries(path: Path) -> int:
+    with contextlib.closing(connect_to_read(path)) as db:
+        try:
+            return int(db.execute("SELECT count(*) FROM journal").fetchone()[0])
+        except sqlite3.DatabaseError:
+            return -1  # A damaged copy is no reason to make none.
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from divisions import cli
+from divisions.control import RolloutCommand
 from divisions.errors import ClusterError, DivisionsError, JournalDamagedError
 from router.control import journal_copies
 from router.control.journal import Journal
@@ -74,6 +75,11 @@ def test_a_flipped_bit_never_gives_another_state_in_silence(home, tmp_path, name
         assert after == before
         shutil.rmtree(folder)
     assert refused > FLIPS // 10 or name == "journal.head"
+
+
+def pause_and_resume(world):
+    for name in ("pause", "resume"):
+        world.controller.command(RolloutCommand("churn", name))
 
 
 def damage_record(path):
@@ -177,9 +183,11 @@ def test_copies_are_whole_are_bounded_and_are_made_only_of_changes(home):
     world = World(home)
     assert make_copy(home / "journal.db") is not None
     assert make_copy(home / "journal.db") is None
-    for number in range(MAX_COPIES + 3):
-        world.journal.reserve_epoch(10_000 + number)
-        make_copy(home / "journal.db")
+    world.journal.reserve_epoch(10_000)
+    assert make_copy(home / "journal.db") is None, "an epoch is no decision"
+    for _ in range(MAX_COPIES + 3):
+        pause_and_resume(world)
+        assert make_copy(home / "journal.db") is not None
     journal, *copies = check(home)
     assert len(copies) == MAX_COPIES
     assert {found.fault for found in (journal, *copies)} == {""}
@@ -192,7 +200,7 @@ def test_the_newest_whole_copy_is_restored_and_the_damage_is_kept(home):
     world = World(home)
     world.second()
     first = make_copy(home / "journal.db")
-    world.journal.reserve_epoch(5_000)
+    pause_and_resume(world)
     second = make_copy(home / "journal.db")
     world.journal.close()
     damage_record(second)
@@ -275,3 +283,9 @@ def test_a_head_that_cannot_be_written_is_caught_up_before_the_next_write(tmp_pa
 def test_the_copies_folder_is_private(home):
     assert make_copy(home / "journal.db").parent == Path(home) / journal_copies.COPIES
     assert (home / journal_copies.COPIES).stat().st_mode & 0o077 == 0
+
+
+def test_a_journal_without_entries_is_not_copied(tmp_path):
+    Journal(tmp_path / "journal.db").count_start()
+    assert make_copy(tmp_path / "journal.db") is None
+    assert not (tmp_path / journal_copies.COPIES).exists()
