@@ -87,20 +87,21 @@ class OnlineStoreWriter:
 class OnlineStoreReader:
     """Looks up features of customers. For one thread.
 
-    The store may be created later. Until then, every customer is unknown.
+    A store without any customer is an error, not an unknown customer: it was never filled, or it was emptied.
     """
 
     def __init__(self, path: Path, endpoint: str) -> None:
         self._path = path
         self._query = f"SELECT entity_id, features FROM {_table(endpoint)} WHERE entity_id"
         self._connection: sqlite3.Connection | None = None
+        self._opened: tuple[int, int] | None = None
         self._logged = ""
 
     def get(self, entity_id: str) -> bytes | None:
         """A JSON object of raw values by feature name (null for missing), or None for an unknown customer.
 
         Raises:
-            OnlineStoreError: the store exists, but cannot be read.
+            OnlineStoreError: the store cannot be read, or has no customers at all.
         """
         return self.get_many((entity_id,)).get(entity_id)
 
@@ -108,20 +109,25 @@ class OnlineStoreReader:
         """The same for several customers, in one query; unknown ones are absent.
 
         Raises:
-            OnlineStoreError: the store exists, but cannot be read.
+            OnlineStoreError: the store cannot be read, or has no customers at all.
         """
+        if self._connection is not None and self._file_id() != self._opened:
+            self.close()  # the file was replaced; the open one would be read for ever
         connection = self._connection or self._open()
         if connection is None:
-            return {}
+            raise _empty()
         try:
             # fetchall finishes the statement. An unfinished one would keep reading an old state of the store.
             places = ",".join("?" * len(entity_ids))
-            return dict(connection.execute(f"{self._query} IN ({places})", tuple(entity_ids)).fetchall())
+            found = dict(connection.execute(f"{self._query} IN ({places})", tuple(entity_ids)).fetchall())
+            if not found and not connection.execute(f"{self._query} IS NOT NULL LIMIT 1").fetchall():
+                raise _empty()
+            return found
         except UnicodeEncodeError:
             return self._get_encodable(entity_ids)
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
-                return {}
+                raise _empty() from None
             self.close()
             raise self._unreadable("read", error) from None
         except sqlite3.Error as error:
@@ -150,8 +156,17 @@ class OnlineStoreReader:
             self._connection.close()
             self._connection = None
 
+    def _file_id(self) -> tuple[int, int] | None:
+        """Device and inode of the store's file; None without a file."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
     def _open(self) -> sqlite3.Connection | None:
-        if not self._path.exists():
+        self._opened = self._file_id()
+        if self._opened is None:
             return None
         try:
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
@@ -167,6 +182,13 @@ class OnlineStoreReader:
             self._logged = reason
             log.error("%s", reason)
         return OnlineStoreError(f"the online store cannot be {verb}", remedy="the gateway's log has the reason")
+
+
+def _empty() -> OnlineStoreError:
+    return OnlineStoreError(
+        "the online store has no customers of this endpoint",
+        remedy="send `features`; a run with a rollout fills the store, and so does `divisions rollout start`",
+    )
 
 
 def _table(endpoint: str) -> str:

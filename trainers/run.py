@@ -20,6 +20,7 @@ import msgspec
 from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT, read_bundle
 from divisions.clock import Clock
 from divisions.errors import BundleError, GateRefusedError, TrainingError
+from divisions.moved_home import require_bundle
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
 from divisions.progress import Progress, step
@@ -151,6 +152,7 @@ class PipelineRun:
         if version is None:
             return Previous()
         try:
+            require_bundle(f"{version.model} {version.version}", version.bundle_path, self.settings.home)
             return Previous(version, read_bundle(version.bundle_path, version.bundle_sha256).schema)
         except BundleError as error:
             self.progress.notice(f"the kinds of columns in version {version.version} are unknown: {error}")

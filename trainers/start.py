@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.clock import SystemClock
+from divisions.pipeline.definition import Cron
 from divisions.pipeline.file import load_pipeline
 from divisions.progress import Progress
 from divisions.settings import Settings
@@ -45,6 +46,8 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
         DivisionsError: see `trainers.run.PipelineRun.run`.
     """
     pipeline = load_pipeline(options.pipeline_path)
+    if pipeline.trigger is not None:
+        progress.notice(trigger_notice(pipeline.trigger))
     # Before any slow import, so that a missing cluster is reported at once.
     compute = _ray_compute(options, settings, progress) if options.uses_ray else _in_process()
     from divisions.registry import Registry
@@ -68,6 +71,14 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     )
     registry = Registry(settings.home, settings.tracking_uri, clock)
     return PipelineRun(settings, registry, compute, progress, clock).run(request)
+
+
+def trigger_notice(trigger: Cron) -> str:
+    """Says that nothing obeys the pipeline's trigger."""
+    return (
+        f"the trigger 'schedule: {trigger.expression}' starts no runs: Divisions has no scheduler yet."
+        " Run the pipeline with cron, for example"
+    )
 
 
 def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) -> Compute:

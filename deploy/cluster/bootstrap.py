@@ -12,6 +12,7 @@ from pathlib import Path
 from deploy.cluster.cluster_file import Cluster
 from deploy.cluster.gateway_address import answers_ok
 from deploy.cluster.processes import wait_until
+from deploy.cluster.served_bundles import missing_bundles
 from deploy.cluster.warm import failure
 from deploy.rollout_start import start_version
 from divisions.clock import Clock
@@ -37,12 +38,15 @@ def serve_something(
     """Waits until the pipeline's endpoint answers; starts a version first if there is none.
 
     Raises:
-        DivisionsError: the pipeline is refused or fails, or no replica gets warm.
+        DivisionsError: the pipeline is refused or fails, the bundle is missing, or no replica gets warm.
     """
     pipeline = load_pipeline(pipeline_path)
     endpoint = pipeline.deployment.endpoint
     with Client(cluster.gateway_url, home=settings.home, timeout_s=15.0) as client:
-        if not _is_served(client.status(), endpoint):
+        status = client.status()
+        if (lost := missing_bundles(settings, status.rollouts).get(endpoint)) is not None:
+            raise lost
+        if not _is_served(status, endpoint):
             version = Registry(settings.home, settings.tracking_uri).reference_version(pipeline.model_name)
             if version is None:
                 _train(settings, cluster, pipeline_path, progress)

@@ -20,6 +20,7 @@ def example_calls(home: Path, gateway_url: str) -> list[str]:
             continue
         found = _known_customer(home, endpoint)
         if found is None:
+            lines += ["", f"The online store has no customers of {endpoint}: send `features`, or run a pipeline."]
             continue
         customer_id, raw = found
         features = {name: value for name, value in raw.items() if name in names}

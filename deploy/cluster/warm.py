@@ -5,6 +5,7 @@ from __future__ import annotations
 from deploy.cluster.cluster_file import Cluster
 from deploy.cluster.gateway_address import answers_ok
 from deploy.cluster.processes import wait_until
+from deploy.cluster.served_bundles import missing_bundles
 from divisions.clock import Clock
 from divisions.control import RolloutStatus
 from divisions.errors import DivisionsError
@@ -24,11 +25,13 @@ def warm_up(settings: Settings, cluster: Cluster, progress: Progress, clock: Clo
         The endpoints that do not answer, and the reason of each.
     """
     with Client(cluster.gateway_url, home=settings.home, timeout_s=15.0) as client:
-        served = [rollout.endpoint for rollout in _rollouts(client) if rollout.stable_version is not None]
+        rollouts = _rollouts(client)
+        served = [rollout.endpoint for rollout in rollouts if rollout.stable_version is not None]
+        missing = missing_bundles(settings, rollouts)
         reasons: dict[str, str] = {}
         for endpoint in served:
             with step(progress, clock, f"Warm {endpoint} up") as current:
-                reason = _wait_for(client, cluster, endpoint)
+                reason = str(missing[endpoint]) if endpoint in missing else _wait_for(client, cluster, endpoint)
                 current.detail = f"not served: {reason}" if reason else ""
             if reason:
                 reasons[endpoint] = reason

@@ -20,11 +20,19 @@ def row(entity_id, at_s=1.0, **features):
     return OnlineRow(entity_id, at_s, features or {"minutes": at_s})
 
 
+def is_empty(reader):
+    with pytest.raises(OnlineStoreError, match="has no customers of this endpoint"):
+        reader.get("c-1")
+    return True
+
+
 def test_a_reader_may_come_before_the_store_and_finds_it_later(path):
     reader = OnlineStoreReader(path, "churn")
-    assert reader.get("c-1") is None
+    assert is_empty(reader)
     OnlineStoreWriter(path, "other").upsert([row("c-1")])
-    assert reader.get("c-1") is None
+    assert is_empty(reader)
+    OnlineStoreWriter(path, "churn").upsert([])
+    assert is_empty(reader)
     OnlineStoreWriter(path, "churn").upsert([row("c-1", minutes=None, plan="é")])
     found = reader.get("c-1")
     assert isinstance(found, bytes)
@@ -72,6 +80,7 @@ def test_the_store_holds_the_newest_row_of_each_customer(tmp_path_factory, batch
     path = online_store_path(tmp_path_factory.mktemp("store"))
     writer, reader = OnlineStoreWriter(path, "churn"), OnlineStoreReader(path, "churn")
     newest = {}
+    writer.upsert([row("somebody", 0.0)])
     for batch in batches:
         writer.upsert([row(name, float(at_s)) for name, at_s in batch])
         for name, at_s in batch:
@@ -133,6 +142,26 @@ def test_a_damaged_store_is_named_in_the_log_alone_and_recovers_when_it_is_repla
     OnlineStoreWriter(path, "churn").upsert([row("c-1")])
     assert reader.get("c-1") is not None
     reader.close()
+
+
+def test_an_emptied_store_is_an_error_and_an_unknown_customer_is_none(path):
+    OnlineStoreWriter(path, "churn").upsert([row("c-1")])
+    reader = OnlineStoreReader(path, "churn")
+    assert reader.get("c-2") is None
+    with sqlite3.connect(path) as connection:
+        connection.execute('DELETE FROM "online:churn"')
+    assert is_empty(reader)
+
+
+def test_a_store_that_was_removed_or_replaced_is_noticed_by_an_open_reader(path):
+    writer, reader = OnlineStoreWriter(path, "churn"), OnlineStoreReader(path, "churn")
+    writer.upsert([row("c-1", minutes=1)])
+    assert json.loads(reader.get("c-1")) == {"minutes": 1}
+    for file in path.parent.iterdir():
+        file.unlink()
+    assert is_empty(reader)
+    writer.upsert([row("c-1", minutes=2)])
+    assert json.loads(reader.get("c-1")) == {"minutes": 2}
 
 
 def test_the_first_customer_is_an_example(path):

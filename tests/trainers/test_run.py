@@ -15,7 +15,7 @@ import pytest
 from divisions.bundle import read_bundle
 from divisions.clock import ManualClock
 from divisions.control import RolloutSpec
-from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnError, RolloutError
+from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnError, OnlineStoreError, RolloutError
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import (
     DRIFT_GATE,
@@ -106,7 +106,10 @@ class Place:
         return run.run(request)
 
     def stored(self, customer):
-        return OnlineStoreReader(online_store_path(self.settings.home), "churn").get(customer)
+        try:
+            return OnlineStoreReader(online_store_path(self.settings.home), "churn").get(customer)
+        except OnlineStoreError:  # nobody is stored
+            return None
 
 
 @pytest.fixture(scope="module")

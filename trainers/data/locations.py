@@ -133,7 +133,13 @@ def _locate_local(uri: str) -> Location:
         raise UnreachableInputError(
             f"input {uri[:200]!r} names a user that does not exist", remedy="write the folder's path"
         )
-    return Location(uri=uri, filesystem=LocalFileSystem(), path=str(Path(path).absolute()))
+    try:
+        local = Path(path).absolute()
+    except FileNotFoundError:
+        raise UnreachableInputError(
+            f"input {uri} is relative to a working folder that was removed", remedy="write the path in full"
+        ) from None
+    return Location(uri=uri, filesystem=LocalFileSystem(), path=str(local))
 
 
 def list_files(location: Location) -> tuple[str, ...]:

@@ -275,12 +275,15 @@ def test_features_come_from_the_online_store(run):
     async def scenario():
         async with world() as it:
             await it.route([await it.replica("3.1", minutes_score)])
-            unknown = await it.predict({"customer_id": "c-7"})
-            assert unknown.status == 404
+            empty = await it.predict({"customer_id": "c-7"})
+            assert (empty.status, empty.json["code"]) == (503, "OnlineStoreError")
+            assert "no customers of this endpoint" in empty.json["detail"]
             row = OnlineRow("c-7", 1.0, {"minutes": 70, "plan": "gold", "abroad": None, "state": "KS"})
             OnlineStoreWriter(it.folder / "online.db", "churn").upsert([row])
             known = await it.predict({"customer_id": "c-7"})
             assert known.json["churn_probability"] == pytest.approx(0.07)
+            unknown = await it.predict({"customer_id": "c-8"})
+            assert unknown.status == 404
 
     run(scenario())
 

@@ -49,6 +49,22 @@ def test_a_folder_of_hidden_files_is_empty(tmp_path):
         find(tmp_path)
 
 
+@pytest.mark.parametrize("uri", ["~nosuchuser/x", "~nosuchuser"])
+def test_the_home_folder_of_an_unknown_user_is_one_clear_error(uri):
+    with pytest.raises(UnreachableInputError, match="names a user that does not exist") as caught:
+        locate(uri, s3=S3Settings(), allow_buckets=())
+    assert str(caught.value).count("\n") == 0
+
+
+def test_a_removed_working_folder_is_one_clear_error(tmp_path, monkeypatch):
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    with pytest.raises(UnreachableInputError, match="a working folder that was removed"):
+        locate("data", s3=S3Settings(), allow_buckets=())
+
+
 def test_a_path_whose_parent_does_not_exist_is_unreachable(tmp_path):
     with pytest.raises(UnreachableInputError, match="does not exist, nor does"):
         find(tmp_path / "no" / "such")
