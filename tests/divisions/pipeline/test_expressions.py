@@ -128,3 +128,29 @@ def test_a_loss_has_no_largest_value(metric):
     assert parse_gate(f"{metric} < 1000").threshold == 1_000.0
     with pytest.raises(PipelineError, match="always or never true"):
         parse_gate(f"{metric} >= 0")
+
+
+SHARES = ("auc", "precision", "recall", "accuracy", "f1", "calibration_error")
+UNBOUNDED = ("log_loss", "drift_score")
+
+
+def test_every_metric_is_a_share_or_unbounded():
+    assert sorted((*SHARES, *UNBOUNDED)) == sorted(METRIC_MAXIMUM)
+
+
+@pytest.mark.parametrize("metric", SHARES)
+def test_a_share_has_gates_from_0_to_1(metric):
+    for text in ("> 0", "> 0.99", ">= 1", ">= 0.01", "<= 0", "<= 0.99", "< 1", "< 0.01"):
+        assert parse_gate(f"{metric} {text}").metric == metric
+    for text in ("> 1", ">= 1.01", ">= 0", "<= 1", "< 1.01", "< 0", "> 1.5", "> -0.01"):
+        with pytest.raises(PipelineError, match="lies between 0 and 1"):
+            parse_gate(f"{metric} {text}")
+
+
+@pytest.mark.parametrize("metric", UNBOUNDED)
+def test_a_metric_without_a_maximum_has_gates_from_0(metric):
+    for text in ("> 0", "> 1", "> 1e6", ">= 0.01", "<= 0", "< 0.01", "< 1e6"):
+        assert parse_gate(f"{metric} {text}").metric == metric
+    for text in (">= 0", "< 0", "> -0.01"):
+        with pytest.raises(PipelineError, match="is never below 0"):
+            parse_gate(f"{metric} {text}")

@@ -14,6 +14,7 @@ from divisions.errors import EmptyInputError, InputError, MissingColumnError
 from divisions.pipeline.definition import Features
 from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
+from trainers.data.column_kinds import cast
 from trainers.data.ingest import read_events
 
 DAY = dt.datetime(2025, 1, 14, tzinfo=dt.UTC)
@@ -297,3 +298,37 @@ def test_no_record_is_ever_lost(tmp_path, records):
     path = write_jsonl(tmp_path / "a.jsonl", [*good_records(30), *records])
     events = read(path)
     assert events.num_read == 30 + len(records) == len(events.frame) + events.num_quarantined
+
+
+def test_two_files_are_both_read(tmp_path):
+    write_csv(tmp_path / "a.csv", good_lines(4))
+    write_csv(tmp_path / "b.csv", good_lines(3, start=10))
+    events = read(tmp_path)
+    assert events.num_read == len(events.frame) == 7
+    assert {"c-0", "c-12"} <= set(events.frame["customer_id"])
+
+
+def test_a_declared_boolean_is_one(tmp_path):
+    path = write_csv(tmp_path / "a.csv", [line.replace("basic", "yes") for line in good_lines(6)])
+    assert read(path).kinds["plan"] is FeatureKind.CATEGORICAL
+    events = read(path, boolean=("plan",))
+    assert events.kinds["plan"] is FeatureKind.BOOLEAN
+    assert events.frame["plan"].tolist() == [True] * 6
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (2**63 - 1, float(2**63 - 1)),
+        (2**63, float(2**63)),
+        (-(2**63), float(-(2**63))),
+        (10**38, 1e38),
+        (10**39, None),
+        (-(10**39), None),
+        (10**400, None),
+    ],
+)
+def test_whole_numbers_beyond_64_bits_are_numbers_up_to_float32(value, number):
+    (kept,), (is_bad,) = cast(pd.Series([value], dtype=object), FeatureKind.NUMERIC)
+    assert bool(is_bad) == (number is None)
+    assert np.isnan(kept) if number is None else float(kept) == number

@@ -147,3 +147,9 @@ def test_pooling_loses_no_row_and_leaves_at_most_one_thin_bin(pairs):
 def test_no_rows_are_an_error_and_not_a_zero():
     with pytest.raises(ValueError, match="rows on both sides"):
         corrected_psi([0, 0], [1, 2])
+
+
+def test_without_features_there_is_no_drift_and_no_conclusion():
+    report = drift_report([], [], [])
+    assert (report.score, report.features, report.num_reference_rows, report.num_new_rows) == (0.0, (), 0, 0)
+    assert not report.is_conclusive
