@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 from collections.abc import Mapping
 
@@ -31,8 +32,18 @@ def require_free(host: str, port: int, purpose: str, remedy: str) -> None:
             owner = describe_listener(port)
             by = f" (used by {owner})" if owner else ""
             raise PortInUseError(
-                f"cannot listen on {host}:{port} for {purpose}: {error.strerror}{by}", remedy=remedy
+                f"cannot listen on {host}:{port} for {purpose}: {error.strerror}{by}",
+                remedy=_remedy(error, remedy),
             ) from None
+
+
+def _remedy(error: OSError, other_port: str) -> str:
+    """What helps against a failed bind: another port, or another address."""
+    if isinstance(error, socket.gaierror) or error.errno in {errno.EADDRNOTAVAIL, errno.EINVAL}:
+        return "set DIVISIONS_HOST to an address of this machine, or to 0.0.0.0"
+    if error.errno == errno.EACCES:
+        return f"ports below 1024 are for root only; {other_port}"
+    return other_port
 
 
 def require_distinct(ports: Mapping[str, int]) -> None:
