@@ -1,6 +1,5 @@
-"""The embedded cluster: starts, supervises, restarts and ends all processes of one home on this machine.
+"""``divisions up`` and ``divisions down``: the embedded cluster from the command line's side.
 
-In: settings. Out: a running Ray head, controller and gateways, and ``cluster.json``. Open `embedded` first, then
-`ray_cluster`. `supervisor` is the parent of every process, and starts everything again after a crash (`restarts` has
-the pauses); `shutdown` stops the cluster.
+In: settings and options. Out: a cluster that serves, or none. Open `embedded` first, then `ray_cluster` (the way up)
+and `shutdown` (the way down). `deploy.supervision` starts and watches the processes.
 """

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from deploy.cluster.cluster_file import Cluster
-from deploy.cluster.gateway_address import answers_ok
-from deploy.cluster.processes import wait_until
 from deploy.cluster.served_bundles import missing_bundles
 from deploy.cluster.warm import failure
 from deploy.rollout_start import start_version
+from deploy.supervision.cluster_file import Cluster
+from deploy.supervision.gateway_address import answers_ok
+from deploy.supervision.processes import wait_until
 from divisions.clock import Clock
 from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, DivisionsError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from deploy.cluster import ray_cluster, shutdown
 from deploy.cluster.bootstrap import serve_something
-from deploy.cluster.cluster_file import FAILED, RESTARTING, UP, Cluster, read_cluster
 from deploy.cluster.warm import warm_up
+from deploy.supervision.cluster_file import FAILED, RESTARTING, UP, Cluster, read_cluster
 from divisions.clock import Clock
 from divisions.errors import ClusterError
 from divisions.pipeline.file import load_pipeline

@@ -7,7 +7,7 @@ import shlex
 from contextlib import closing, suppress
 from pathlib import Path
 
-from deploy.cluster.gateway_address import answers_ok, fetch
+from deploy.supervision.gateway_address import answers_ok, fetch
 from divisions.errors import OnlineStoreError
 from divisions.online_store import OnlineStoreReader, online_store_path
 

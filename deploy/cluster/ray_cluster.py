@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from deploy.cluster import cluster_file, ports, ray_head, shutdown
-from deploy.cluster.cluster_file import Cluster
-from deploy.cluster.gateway_address import gateway_url
-from deploy.cluster.launch import HEAD_STEP
-from deploy.cluster.processes import start_ticks
-from deploy.cluster.secret_files import create_private_folder, create_tokens, make_private
+from deploy.cluster import shutdown
+from deploy.supervision import cluster_file, ports, ray_head
+from deploy.supervision.cluster_file import Cluster
+from deploy.supervision.gateway_address import gateway_url
+from deploy.supervision.launch import HEAD_STEP
+from deploy.supervision.processes import start_ticks
+from deploy.supervision.secret_files import create_private_folder, create_tokens, make_private
 from divisions.clock import Clock
 from divisions.errors import AlreadyRunningError, ClusterError
 from divisions.progress import Progress, step
@@ -98,7 +99,7 @@ def _start_supervisor(settings: Settings, clock: Clock, ends_with_us: bool) -> C
     parent = os.getpid() if ends_with_us else 0
     with _open_private(log_path) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.cluster.supervisor", str(parent)],
+            [sys.executable, "-m", "deploy.supervision.supervisor", str(parent)],
             env=environment_for_child(settings),
             stdin=subprocess.DEVNULL,
             stdout=log,

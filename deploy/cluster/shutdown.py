@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from deploy.cluster import cluster_file
-from deploy.cluster.cluster_file import Cluster
-from deploy.cluster.launch import move_logs, session_logs
-from deploy.cluster.processes import end, find_owned, start_ticks, wait_until
+from deploy.supervision import cluster_file
+from deploy.supervision.cluster_file import Cluster
+from deploy.supervision.launch import move_logs, session_logs
+from deploy.supervision.processes import end, find_owned, start_ticks, wait_until
 from divisions.clock import Clock
 from divisions.errors import ClusterError, NotRunningError
 from divisions.progress import Progress, step

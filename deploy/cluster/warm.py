@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from deploy.cluster.cluster_file import Cluster
-from deploy.cluster.gateway_address import answers_ok
-from deploy.cluster.processes import wait_until
 from deploy.cluster.served_bundles import missing_bundles
+from deploy.supervision.cluster_file import Cluster
+from deploy.supervision.gateway_address import answers_ok
+from deploy.supervision.processes import wait_until
 from divisions.clock import Clock
 from divisions.control import RolloutStatus
 from divisions.errors import DivisionsError

@@ -15,7 +15,7 @@ from divisions.commands.streams import complain
 from divisions.settings import load_settings
 
 if TYPE_CHECKING:
-    from deploy.cluster.cluster_file import Cluster
+    from deploy.supervision.cluster_file import Cluster
     from divisions.settings import Settings
 
 EXIT_NOT_SERVED = 1

@@ -11,13 +11,13 @@ from divisions.errors import ClusterError, NotRunningError
 from divisions.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from deploy.cluster.cluster_file import Cluster
+    from deploy.supervision.cluster_file import Cluster
     from divisions.sdk.client import Client
 
 
 def gateway_url(settings: Settings) -> str:
     """The URL of the home's cluster; without a cluster, the URL that the settings give."""
-    from deploy.cluster import cluster_file, gateway_address
+    from deploy.supervision import cluster_file, gateway_address
 
     cluster = cluster_file.read_cluster(settings.home)
     return cluster.gateway_url if cluster is not None else gateway_address.gateway_url(settings)
@@ -42,7 +42,7 @@ def connect(url: str = "") -> Iterator[Client]:
 
 def _explained(settings: Settings, error: NotRunningError) -> ClusterError:
     """The reason why nothing answers, from ``cluster.json``."""
-    from deploy.cluster import cluster_file
+    from deploy.supervision import cluster_file
 
     cluster = cluster_file.read_cluster(settings.home)
     if cluster is None:
@@ -68,7 +68,7 @@ _REMEDIES = {
 
 def warn_of_restarts() -> None:
     """Says on standard error that the home's cluster has crashed and was started again, and why."""
-    from deploy.cluster import cluster_file
+    from deploy.supervision import cluster_file
 
     with contextlib.suppress(ClusterError):
         cluster: Cluster | None = cluster_file.read_cluster(load_settings().home)

@@ -43,7 +43,7 @@ def restore(
     output: Output = Format.TEXT,
 ) -> None:
     """Put a whole copy in the journal's place. The cluster must be down; the damaged files are kept."""
-    from deploy.cluster.cluster_file import require_down
+    from deploy.supervision.cluster_file import require_down
     from divisions.clock import SystemClock
     from divisions.settings import load_settings
     from router.control import journal_copies

@@ -14,8 +14,8 @@ import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 
-from deploy.cluster.cluster_file import Cluster, read_cluster
-from deploy.cluster.processes import find_owned
+from deploy.supervision.cluster_file import Cluster, read_cluster
+from deploy.supervision.processes import find_owned
 from divisions.settings import runtime_dir
 
 ROOT = Path(__file__).parents[2]

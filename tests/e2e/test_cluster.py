@@ -9,7 +9,7 @@ import signal
 import psutil
 import pytest
 
-from deploy.cluster.processes import is_alive, wait_until
+from deploy.supervision.processes import is_alive, wait_until
 from divisions.settings import runtime_dir
 from tests.e2e.homes import PIPELINE, Home, answer
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from deploy.cluster import cluster_file
-from deploy.cluster.processes import wait_until
+from deploy.supervision import cluster_file
+from deploy.supervision.processes import wait_until
 from tests.e2e.homes import PIPELINE, Home, answer
 
 pytestmark = pytest.mark.e2e

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.cluster.patience import Patience, StartLimits
+from deploy.supervision.patience import Patience, StartLimits
 
 LIMITS = StartLimits(quiet_s=60.0, whole_s=600.0)
 

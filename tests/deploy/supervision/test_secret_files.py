@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster.secret_files import CONTENTS, TOKENS, create_private_folder, create_tokens, make_private
+from deploy.supervision.secret_files import CONTENTS, TOKENS, create_private_folder, create_tokens, make_private
 from divisions.errors import ClusterError
 
 

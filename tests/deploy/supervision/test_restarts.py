@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.cluster.restarts import RestartPolicy, next_pause_s
+from deploy.supervision.restarts import RestartPolicy, next_pause_s
 
 POLICY = RestartPolicy(most=5, window_s=600.0, pause_s=2.0, longest_pause_s=30.0)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from deploy.cluster.crash import find_cause, find_exits, is_out_of_time, reason_of_end
+from deploy.supervision.crash import find_cause, find_exits, is_out_of_time, reason_of_end
 
 INFO = "2026-11-26 23:59:01,123\tINFO node.py:437 -- Failed to get node info b'GCS cannot find the node': Error"
 WARNING = "2026-11-26 23:59:01,124\tWARNING services.py:1 -- Error in the weather"

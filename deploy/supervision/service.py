@@ -1,6 +1,6 @@
 """Starts what serves on a Ray cluster that runs: Ray Serve, the controller, the gateways; then ends.
 
-    python -m deploy.cluster.service SUPERVISOR_PID
+    python -m deploy.supervision.service SUPERVISOR_PID
 
 A process of its own, so that the supervisor needs no Ray, and can end a start that hangs. Its actors are detached and
 live on. Its steps appear in ``cluster.json``. When a step fails, the last line of its output names the cause.
@@ -13,8 +13,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from deploy.cluster import cluster_file
-from deploy.cluster.gateway_address import answers_ok, gateway_url
+from deploy.supervision import cluster_file
+from deploy.supervision.gateway_address import answers_ok, gateway_url
 from divisions.errors import DivisionsError
 from divisions.settings import Settings, join_embedded_cluster, load_settings
 

@@ -6,7 +6,7 @@ import time
 import psutil
 import pytest
 
-from deploy.cluster.processes import end, find_owned, is_alive, start_ticks, wait_until
+from deploy.supervision.processes import end, find_owned, is_alive, start_ticks, wait_until
 
 SLEEP = "import time; time.sleep(60)"
 

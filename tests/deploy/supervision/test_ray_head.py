@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.cluster.ray_head import NUM_FREE_PORTS, head_command, head_environment, require_short
+from deploy.supervision.ray_head import NUM_FREE_PORTS, head_command, head_environment, require_short
 from divisions.errors import ClusterError
 from divisions.settings import Settings, load_settings
 

@@ -4,8 +4,8 @@ import stat
 import msgspec
 import pytest
 
-from deploy.cluster import cluster_file
-from deploy.cluster.cluster_file import (
+from deploy.supervision import cluster_file
+from deploy.supervision.cluster_file import (
     Cluster,
     change_cluster,
     read_cluster,
@@ -13,7 +13,7 @@ from deploy.cluster.cluster_file import (
     require_down,
     write_cluster,
 )
-from deploy.cluster.processes import start_ticks
+from deploy.supervision.processes import start_ticks
 from divisions.errors import AlreadyRunningError, ClusterError
 
 HERE = Cluster(

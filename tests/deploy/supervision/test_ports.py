@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from deploy.cluster import ports
+from deploy.supervision import ports
 from divisions.errors import PortInUseError, SettingsError
 
 

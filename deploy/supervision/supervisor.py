@@ -1,17 +1,17 @@
 """The parent of all processes of an embedded cluster. It starts them, starts them again after a crash, and ends them.
 
     divisions up --foreground     (when it dies, the kernel signals the supervisor)
-      └── supervisor              a session of its own; adopts every orphan below it (`deploy.cluster.descendants`)
+      └── supervisor              a session of its own; adopts every orphan below it (`deploy.supervision.descendants`)
             ├── ray start --block (when the supervisor dies, the kernel signals it)
             │     └── GCS, raylet, dashboard, … └── workers: controller, gateways, replicas
-            └── service           starts Ray Serve, controller and gateways, then ends (`deploy.cluster.service`)
+            └── service           starts Ray Serve, controller and gateways, then ends (`deploy.supervision.service`)
 
 A cluster without its GCS or its raylet cannot recover: the rest of it ends within a minute. So the supervisor kills
 the rest at once and starts everything anew. The controller replays its journal, so the same versions are served.
-Crashes are counted (`deploy.cluster.restarts`). After too many the supervisor ends, and ``cluster.json`` says why.
+Crashes are counted (`deploy.supervision.restarts`). After too many the supervisor ends, and ``cluster.json`` says why.
 A first start that fails is not repeated, except when Ray ran out of its own time on a busy machine.
 
-    python -m deploy.cluster.supervisor PARENT_PID      0: live on without the parent
+    python -m deploy.supervision.supervisor PARENT_PID      0: live on without the parent
 
 The settings come from the environment.
 """
@@ -31,13 +31,13 @@ from typing import Any, NoReturn
 
 import psutil
 
-from deploy.cluster import cluster_file
-from deploy.cluster.crash import CrashError, is_out_of_time, reason_of_end
-from deploy.cluster.descendants import adopt_orphans, end_all, end_with_parent, reap
-from deploy.cluster.launch import HEAD_STEP, Command, Launch, ray_launch
-from deploy.cluster.patience import Patience, StartLimits
-from deploy.cluster.processes import is_alive, start_ticks, wait_until
-from deploy.cluster.restarts import RestartPolicy, next_pause_s
+from deploy.supervision import cluster_file
+from deploy.supervision.crash import CrashError, is_out_of_time, reason_of_end
+from deploy.supervision.descendants import adopt_orphans, end_all, end_with_parent, reap
+from deploy.supervision.launch import HEAD_STEP, Command, Launch, ray_launch
+from deploy.supervision.patience import Patience, StartLimits
+from deploy.supervision.processes import is_alive, start_ticks, wait_until
+from deploy.supervision.restarts import RestartPolicy, next_pause_s
 from divisions.settings import PRIVATE_UMASK, load_settings
 
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

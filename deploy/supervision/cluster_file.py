@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from deploy.cluster.processes import is_alive
+from deploy.supervision.processes import is_alive
 from divisions.errors import AlreadyRunningError, ClusterError
 
 NAME = "cluster.json"
@@ -31,7 +31,7 @@ STARTING, UP, RESTARTING, STOPPING, FAILED = "starting", "up", "restarting", "st
 class Cluster(msgspec.Struct, frozen=True):
     """A cluster.
 
-    ``pid`` and ``start_ticks`` identify its supervisor (`deploy.cluster.supervisor`). ``phase`` is one of those
+    ``pid`` and ``start_ticks`` identify its supervisor (`deploy.supervision.supervisor`). ``phase`` is one of those
     above. ``runtime`` is the folder of its sockets and Ray's files. ``step`` is the step of a start in progress.
     ``restarts`` counts restarts after a crash; ``message`` is the reason of the last one, or of a failed start.
     """

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.cluster import ports, ray_head
-from deploy.cluster.secret_files import close_to_others, create_private_folder
+from deploy.supervision import ports, ray_head
+from deploy.supervision.secret_files import close_to_others, create_private_folder
 from divisions.settings import Settings, inherited_environment, runtime_dir
 
 HEAD_STEP = "Start Ray"
@@ -70,7 +70,7 @@ def ray_launch(settings: Settings) -> Launch:
         free_ports = ports.choose_free(ray_head.NUM_FREE_PORTS)
         environment = ray_head.head_environment(settings, inherited_environment(), free_ports)
         head = ray_head.head_command(settings, runtime, free_ports, os.cpu_count() or 1)
-        service = [sys.executable, "-m", "deploy.cluster.service", str(os.getpid())]
+        service = [sys.executable, "-m", "deploy.supervision.service", str(os.getpid())]
         return Command(head, environment), Command(service, environment)
 
     return Launch(
