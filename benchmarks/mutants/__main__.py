@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.mutants.runner import Baselines, Fate, Runner, Verdict
-from benchmarks.mutants.targets import Mutant, sample
+from benchmarks.mutants.targets import Mutant, every_mutant, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
@@ -94,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     mutants = sample(ROOT, options.count, options.seed, options.only)
     if options.again is not None:
         before = json.loads(options.again.read_text(encoding="utf-8"))["survived"]
-        places = {(each["where"], each["change"]) for each in before}
-        mutants = [each for each in mutants if (each.where, each.mutation.change) in places]
+        wanted = {(each["where"].partition(":")[0], each["line"], each["change"]) for each in before}
+        mutants = [each for each in every_mutant(ROOT, options.only) if identity(each) in wanted]
     skipped = [each for each in mutants if identity(each) in known]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         verdicts = judge_all([each for each in mutants if identity(each) not in known], options.jobs, Path(folder))

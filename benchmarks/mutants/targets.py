@@ -72,12 +72,18 @@ def modules(root: Path, only: Sequence[str] = ()) -> list[str]:
 
 def sample(root: Path, count: int, seed: int, only: Sequence[str] = ()) -> list[Mutant]:
     """``count`` mutants, each mutation of each module with the same chance; the same seed gives the same ones."""
+    every = every_mutant(root, only)
+    return random.Random(seed).sample(every, min(count, len(every)))
+
+
+def every_mutant(root: Path, only: Sequence[str] = ()) -> list[Mutant]:
+    """All mutants of all modules, in order of place."""
     every = []
     for module in modules(root, only):
         source = (root / module).read_bytes()
         lines = source.decode().splitlines()
         every += [Mutant(module, each, lines[each.line - 1].strip()) for each in mutations(source)]
-    return random.Random(seed).sample(every, min(count, len(every)))
+    return every
 
 
 def own_tests(root: Path, module: str) -> tuple[str, ...]:

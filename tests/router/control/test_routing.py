@@ -1,0 +1,52 @@
+"""Rows of ``divisions status``: what each replica is, and how often it was replaced."""
+
+import pytest
+
+from divisions.control import Placement, ReplicaAddress
+from router.control import routing
+from router.control.replica_register import LOST_AFTER_S, ReplicaRegister
+from tests.router.rollout_world import version
+
+V = version("3.1")
+
+
+def registered(*names, silent_s=0.0):
+    register = ReplicaRegister()
+    for name in names:
+        register.heartbeat(ReplicaAddress(name, V.app_name, "node", "/r.sock", "10.0.0.1:7000", 8, started_at_s=100.0))
+    register.tick(0.0)
+    for second in range(1, int(silent_s) + 1):
+        register.tick(float(second))
+    return register
+
+
+def rows(register, wanted=True):
+    return routing.replica_statuses([], {V.app_name: V} if wanted else {}, register, 160.0)
+
+
+@pytest.mark.parametrize(("replicas", "restarts"), [(1, 0), (2, 0), (3, 1), (5, 3)])
+def test_replicas_beyond_those_that_are_wanted_are_restarts(replicas, restarts):
+    found = rows(registered(*map(str, range(replicas))))
+    assert {row.restarts for row in found} == {restarts}
+
+
+def test_a_row_says_where_and_for_how_long():
+    (row,) = rows(registered("a"))
+    assert (row.name, row.ready, row.status, row.node, row.ip) == ("a", True, "Running", "node", "10.0.0.1")
+    assert (row.age_s, row.version, row.role, row.weight_bp) == (60.0, "3.1", "warm", 0)
+
+
+def test_a_replica_that_nobody_wants_is_terminating_and_gone_when_silent():
+    (row,) = rows(registered("a"), wanted=False)
+    assert (row.status, row.role, row.version, row.restarts) == ("Terminating", "idle", "3.1", 0)
+    assert rows(registered("a", silent_s=LOST_AFTER_S + 1), wanted=False) == ()
+    (lost,) = rows(registered("a", silent_s=LOST_AFTER_S + 1))
+    assert (lost.ready, lost.status) == (False, "Lost")
+
+
+@pytest.mark.parametrize(("num_gateways", "wanted"), [(0, 1), (1, 1), (4, 4)])
+def test_a_version_that_gateways_run_wants_one_engine_in_each(num_gateways, wanted):
+    hosted = version("3.1", placement=Placement.IN_PROCESS)
+    assert routing.capacity(hosted, ReplicaRegister(), num_gateways).wanted == wanted
+    assert routing.capacity(V, registered("a"), num_gateways) == routing.Capacity(1, 2)
+    assert routing.hosted({"b": hosted, "a": V}) == (hosted,)
