@@ -7,8 +7,9 @@ annotations, decorators, f-strings, log calls, and code for type checkers: chang
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.Gt),
@@ -61,8 +62,17 @@ class Mutation:
 def mutations(source: bytes) -> list[Mutation]:
     """Every mutation of a file, in order of place."""
     places = _Places(source)
-    found = list(_of_block(ast.parse(source).body, places))
-    return sorted(found, key=lambda each: (each.start, each.stop, each.change))
+    found = sorted(_of_block(ast.parse(source).body, places), key=lambda each: (each.start, each.stop, each.change))
+    return list(_numbered(found))
+
+
+def _numbered(found: list[Mutation]) -> Iterator[Mutation]:
+    """The second change of one kind on a line is named ``#2``, so that a line and a change name one mutant."""
+    seen: Counter[tuple[int, str]] = Counter()
+    for each in found:
+        seen[each.line, each.change] += 1
+        number = seen[each.line, each.change]
+        yield each if number == 1 else replace(each, change=f"{each.change} #{number}")
 
 
 class _Places:

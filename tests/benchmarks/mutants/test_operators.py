@@ -59,6 +59,11 @@ def test_what_is_no_behaviour_is_left_alone(source):
     assert changed(source) == {}
 
 
+def test_the_second_change_of_a_kind_on_a_line_has_a_number():
+    assert changed("x = a < b or c < d")["< -> <="] == "x = (a <= b) or c < d"
+    assert changed("x = a < b or c < d")["< -> <= #2"] == "x = a < b or (c <= d)"
+
+
 def test_places_count_bytes_and_lines():
     source = "# größer → kleiner\nname = 'ä' if a < b else c\n"
     (found,) = [each for each in mutations(source.encode()) if each.change == "< -> <="]
