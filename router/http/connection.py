@@ -143,7 +143,7 @@ class HttpConnection(Connection):
         parser = self._parser
         was_idle = parser.phase == IDLE
         parser.now_s = self._received_s
-        start = parts = requests = 0
+        start = parts = 0
         while start < len(data) and not self._waits and not self._ending:
             if parts == MAX_TURN_PARTS or start > MAX_TURN_BYTES:
                 self._take_turns()
@@ -155,10 +155,9 @@ class HttpConnection(Connection):
             head = parser.complete
             if head is not None:
                 body = parser.take_body()
-                requests += 1
                 if not parser.keep_alive:
                     self._ending = LAST if start == len(data) else DROPPING
-                if was_idle and requests == 1 and start == len(data) and parser.phase == IDLE:
+                if was_idle and start == len(data) and parser.phase == IDLE:
                     self._heads.keep(data, head, len(body))
                 self._handle(head, body, parser.keep_alive)
             refusal = parser.refusal
