@@ -41,11 +41,11 @@ TURN: Final = 8
 # How far a connection is on its way to its end.
 OPEN: Final = 0
 LAST: Final = 1
-"""The last request has come. Its reply ends the connection."""
-DROPPING: Final = 2
-"""As LAST; more came, or something was refused, and is dropped. The end needs `LINGERING`."""
-LINGERING: Final = 3
-"""All is answered and our side is closed. The caller may read the replies before it closes its side."""
+"""The last request has come. What follows is dropped. Its reply ends the connection."""
+LINGERING: Final = 2
+"""All is answered and our side is closed; the caller has time to read the replies and close its side.
+
+Closing both sides at once would reset the connection if more comes, and the caller would lose the replies."""
 
 
 class HttpServer:
@@ -132,7 +132,6 @@ class HttpConnection(Connection):
     def _put_off(self, data: bytes) -> None:
         """Keeps what cannot be parsed now, and has the caller wait; drops what follows the last request."""
         if self._ending:
-            self._ending = max(self._ending, DROPPING)
             return
         self._rest += data
         if self._transport is not None:
@@ -155,8 +154,6 @@ class HttpConnection(Connection):
             head = parser.complete
             if head is not None:
                 body = parser.take_body()
-                if not parser.keep_alive:
-                    self._ending = LAST if start == len(data) else DROPPING
                 if was_idle and start == len(data) and parser.phase == IDLE:
                     self._heads.keep(data, head, len(body))
                 self._handle(head, body, parser.keep_alive)
@@ -174,14 +171,14 @@ class HttpConnection(Connection):
     def _handle(self, head: Head, body: bytes, keep_alive: bool) -> None:
         if not keep_alive or self._server.is_closing:
             keep_alive = False
-            self._ending = max(self._ending, LAST)
+            self._ending = LAST
         exchange = Exchange(self, keep_alive, head.http_version == "1.0")
         self.exchanges.append(exchange)
         try:
             (head.handler or self._server.handler).handle(Request(head, body, exchange, self._received_s))
         except Exception:
             log.exception("a request could not be handled")
-            self._ending = max(self._ending, LAST)
+            self._ending = LAST
             exchange.problem(500, "internal error; the log has the details", close=True)
         if len(self.exchanges) >= MAX_PIPELINED:
             self._waits |= FULL
@@ -275,7 +272,7 @@ class HttpConnection(Connection):
 
     def _refuse(self, status: int, detail: str) -> None:
         """Answers what cannot be parsed any further, after the replies that are due before it, and closes."""
-        self._ending = DROPPING
+        self._ending = LAST
         exchange = Exchange(self, keep_alive=False)
         self.exchanges.append(exchange)
         exchange.problem(status, detail)
@@ -291,17 +288,15 @@ class HttpConnection(Connection):
         transport = self._transport
         if transport is None:
             return
-        if (self._ending == DROPPING or self._rest) and transport.can_write_eof():
-            # Closing with unread data would reset the connection, and the caller would not see why.
-            self._ending = LINGERING
-            self._since_s = self._server.now_s()
-            self._rest = b""
-            transport.write_eof()
-            if not self._waits & BLOCKED:
-                transport.resume_reading()
-        else:
-            self._ending = max(self._ending, LAST)
+        self._ending = LINGERING
+        self._since_s = self._server.now_s()
+        self._rest = b""
+        if transport.is_closing() or not transport.can_write_eof():
             transport.close()
+            return
+        transport.write_eof()
+        if not self._waits & BLOCKED:
+            transport.resume_reading()
 
     def check_deadlines(self, now_s: float) -> None:
         transport = self._transport
