@@ -219,7 +219,6 @@ class Fuzzer:
     def _infer_body(self) -> tuple[bytes, Sequence[str]]:
         rows = self._pick((1, 1, 2, 7, 300))
         is_binary = self._chance(0.5)
-        inputs, raw = [], b""
         if self._chance(0.5):
             inputs, raw = self._tensors([("rows", (rows, len(self._features)))], is_binary)
         else:
@@ -237,7 +236,8 @@ class Fuzzer:
         return text + raw, (f"inference-header-content-length: {length}",) if is_binary else ()
 
     def _tensors(self, shapes: Sequence[tuple[str, tuple[int, ...]]], is_binary: bool) -> tuple[list[str], bytes]:
-        inputs, raw = [], b""
+        inputs: list[str] = []
+        raw = b""
         for name, shape in shapes:
             count = 1
             for length in shape:

@@ -23,9 +23,12 @@ log = logging.getLogger(__name__)
 
 MAX_PIPELINED: Final = 128
 """Requests of one connection that may wait for their replies."""
-MAX_TURN_PARTS: Final = 64
-"""Parts, and so requests, that a connection parses in one turn of the event loop. Then others have their turn."""
-MAX_TURN_BYTES: Final = 65_536
+MAX_PARTS: Final = 4
+"""Parts, and so requests, that a connection parses before others have their turn."""
+MAX_BYTES: Final = 65_536
+"""As many bytes end a connection's turn too."""
+MAX_VISITS: Final = 16
+"""Connections with more to parse that have their turn in one turn of the event loop; also as many `MAX_BYTES`."""
 LINGER_S: Final = 2.0
 
 # Why a connection takes no further request at present. Several reasons may hold at once.
@@ -36,7 +39,7 @@ HELD: Final = 2
 FULL: Final = 4
 """`MAX_PIPELINED` requests wait."""
 TURN: Final = 8
-"""The rest of what came is parsed in the next turn of the event loop."""
+"""The rest of what came is parsed when it is this connection's turn again."""
 
 # How far a connection is on its way to its end.
 OPEN: Final = 0
@@ -60,9 +63,32 @@ class HttpServer:
         self.is_closing = False
         self.swept_s = now_s()
         """The time of the last sweep. Exact enough for how long a connection has been idle, and costs nothing."""
+        self._later: deque[HttpConnection] = deque()
+        self._is_due = False
 
     def protocol(self) -> HttpConnection:
         return HttpConnection(self)
+
+    def take_turns(self, connection: HttpConnection) -> None:
+        """Lets a connection go on after all others that wait, in a later turn of the event loop.
+
+        Callers that send one request at a time never wait here. So a pipelining caller delays them by one turn at most.
+        """
+        self._later.append(connection)
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_due = False
+        num_bytes = 0
+        for _ in range(min(MAX_VISITS, len(self._later))):
+            num_bytes += self._later.popleft().next_turn()
+            if num_bytes > MAX_BYTES:
+                break
+        if self._later and not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def sweep(self) -> None:
         """Ends connections that are too slow; call it about once a second."""
@@ -144,7 +170,7 @@ class HttpConnection(Connection):
         parser.now_s = self._received_s
         start = parts = 0
         while start < len(data) and not self._waits and not self._ending:
-            if parts == MAX_TURN_PARTS or start > MAX_TURN_BYTES:
+            if parts == MAX_PARTS or start > MAX_BYTES:
                 self._take_turns()
                 break
             start = parser.feed(data, start)
@@ -190,26 +216,26 @@ class HttpConnection(Connection):
 
     def _take_turns(self) -> None:
         self._waits |= TURN
-        asyncio.get_running_loop().call_soon(self._next_turn)
+        self._server.take_turns(self)
 
-    def _next_turn(self) -> None:
-        self._go_on(TURN)
-
-    def _go_on(self, reasons: int) -> None:
-        """Takes further requests, if these were the only reasons not to."""
-        self._waits &= ~reasons
+    def next_turn(self) -> int:
+        """Takes further requests, unless something else keeps them back; returns how many bytes it parsed."""
+        self._waits &= ~TURN
         transport = self._transport
         if self._waits or transport is None or transport.is_closing():
-            return
-        if self._rest:
-            data, self._rest = self._rest, b""
-            self._received_s = self._server.now_s()
-            self._parse(data)
+            return 0
+        data, self._rest = self._rest, b""
+        self._received_s = self._server.now_s()
+        self._parse(data)
         if not self._waits:
             transport.resume_reading()
+        return len(data) - len(self._rest)
 
-    def _go_on_later(self, reasons: int) -> None:
-        """As `_go_on`, but not within the reply that ended the reasons: a reply may follow each request at once."""
+    def _go_on(self, reasons: int) -> None:
+        """Takes further requests, if these were the only reasons not to.
+
+        Not at once, within the reply that ended the reasons: a reply may follow each request at once.
+        """
         self._waits &= ~reasons
         if not self._waits and self._rest:
             self._take_turns()
@@ -235,10 +261,10 @@ class HttpConnection(Connection):
             self._end()
         elif self.exchanges:
             if self._waits & FULL and len(self.exchanges) <= MAX_PIPELINED // 2:
-                self._go_on_later(FULL)
+                self._go_on(FULL)
         else:
             if self._waits:
-                self._go_on_later(HELD | FULL)
+                self._go_on(HELD | FULL)
             if not self._parser.is_receiving:
                 self._since_s = self._server.swept_s
             if self._server.is_closing:
@@ -256,7 +282,7 @@ class HttpConnection(Connection):
         if self._parser.is_receiving:
             self._parser.began_s = now_s
         self._release()
-        self._go_on_later(BLOCKED)
+        self._go_on(BLOCKED)
 
     def _release(self) -> None:
         if self._drained is not None and not self._drained.done():

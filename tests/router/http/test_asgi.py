@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from router.http.asgi import MAX_RUNNING, AsgiHandler
+from router.http.asgi import MAX_RUNNING, PAUSE_S, AsgiHandler
 from tests.router.http.wire import connect, join
 
 GET = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -29,12 +29,35 @@ class Application:
         await send({"type": "http.response.body", "body": b""})
 
 
+class PatientLoop(asyncio.SelectorEventLoop):
+    """Pauses end when the test has waited for as many turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.paused = []
+
+    def call_later(self, delay, callback, *arguments, context=None):
+        assert delay == PAUSE_S
+        self.paused.append(callback)
+
+
+def run(scenario) -> None:
+    with asyncio.Runner(loop_factory=PatientLoop) as runner:
+        runner.run(scenario)
+
+
 async def turns(count: int) -> None:
+    """Lets so many pauses pass."""
+    loop = asyncio.get_running_loop()
     for _ in range(count):
-        await asyncio.sleep(0)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for callback in loop.paused[:1]:
+            loop.paused.pop(0)
+            callback()
 
 
-def test_one_is_begun_in_a_turn_and_so_many_run_at_a_time():
+def test_one_is_begun_between_two_pauses_and_so_many_run_at_a_time():
     async def scenario():
         app = Application()
         server, first, _ = connect(AsgiHandler(app))
@@ -55,7 +78,7 @@ def test_one_is_begun_in_a_turn_and_so_many_run_at_a_time():
         await turns(100)
         assert len(app.paths) == MAX_RUNNING + 10
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_caller_with_many_requests_does_not_go_before_others():
@@ -68,7 +91,7 @@ def test_a_caller_with_many_requests_does_not_go_before_others():
         await turns(9)
         assert app.paths == ["/0", "/99"]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_streams_do_not_count():
@@ -85,19 +108,22 @@ def test_streams_do_not_count():
             gate.set()
         await turns(9)
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_a_request_whose_caller_has_gone_is_not_begun():
     async def scenario():
         app = Application()
-        _, connection, _ = connect(AsgiHandler(app))
-        connection.data_received(GET % 1)
-        connection.connection_lost(None)
+        server, first, _ = connect(AsgiHandler(app))
+        first.data_received(GET % 0)
+        others = [join(server)[0] for _ in range(2)]
+        for number, connection in enumerate(others, 1):
+            connection.data_received(GET % number)
+        others[0].connection_lost(None)
         await turns(9)
-        assert app.paths == []
+        assert app.paths == ["/0", "/2"]
 
-    asyncio.run(scenario())
+    run(scenario())
 
 
 def test_an_application_that_fails_is_one_500_and_the_end_of_the_connection():
@@ -111,4 +137,4 @@ def test_an_application_that_fails_is_one_500_and_the_end_of_the_connection():
         assert transport.statuses == [500]
         assert transport.is_ended
 
-    asyncio.run(scenario())
+    run(scenario())

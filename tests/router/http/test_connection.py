@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from divisions.clock import ManualClock
-from router.http.connection import MAX_PIPELINED, MAX_TURN_PARTS
+from router.http.connection import MAX_PARTS, MAX_PIPELINED, MAX_VISITS
 from tests.router.gateway_world import features, post
 from tests.router.http.wire import Answers, Keeps, Raises, connect, join
 
@@ -138,31 +138,54 @@ def test_one_packet_of_many_requests_is_taken_in_turns():
         answers = Answers()
         _, protocol, transport = connect(answers)
         protocol.data_received(HEALTH * 1_000)
-        assert 0 < answers.seen <= MAX_TURN_PARTS
+        assert 0 < answers.seen <= MAX_PARTS
         assert not transport.is_reading
-        turns = 0
         while answers.seen < 1_000:
             seen = answers.seen
             await asyncio.sleep(0)
-            assert answers.seen - seen <= MAX_TURN_PARTS
-            turns += 1
-        assert turns >= 1_000 // MAX_TURN_PARTS
+            assert 0 < answers.seen - seen <= MAX_PARTS
+        await asyncio.sleep(0)
         assert transport.is_reading
         assert transport.statuses == [404] * 1_000
 
     asyncio.run(scenario())
 
 
-def test_large_requests_of_one_packet_take_turns_too():
+def test_many_full_packets_leave_turns_to_others():
     async def scenario():
         answers = Answers()
-        _, protocol, _ = connect(answers)
-        protocol.data_received(post(b"x" * 100_000) * 3)
-        assert answers.seen == 1
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert answers.seen == 3
+        server, *_ = connect(answers)
+        greedy = [join(server) for _ in range(50)]
+        for protocol, _ in greedy:
+            protocol.data_received(HEALTH * 100)
+        modest, transport = join(server)
+        for _ in range(20):
+            seen = answers.seen
+            await asyncio.sleep(0)
+            assert 0 < answers.seen - seen <= MAX_PARTS * MAX_VISITS
+            modest.data_received(HEALTH)
+        assert transport.statuses == [404] * 20
+        shares = [len(each.statuses) for _, each in greedy]
+        assert max(shares) - min(shares) <= MAX_PARTS
+        while answers.seen < 5_020:
+            await asyncio.sleep(0)
+
+    asyncio.run(scenario())
+
+
+def test_one_large_request_is_a_turn():
+    async def scenario():
+        answers = Answers()
+        server, *_ = connect(answers)
+        for _ in range(5):
+            protocol, _ = join(server)
+            protocol.data_received(HEALTH * MAX_PARTS + post(b"x" * 100_000) * 3)
+        seen = answers.seen
+        assert seen == 5 * MAX_PARTS
+        while answers.seen < 5 * (MAX_PARTS + 3):
+            await asyncio.sleep(0)
+            assert answers.seen - seen == 1
+            seen = answers.seen
 
     asyncio.run(scenario())
 
@@ -172,14 +195,14 @@ def test_no_more_requests_are_taken_than_may_wait_for_their_replies():
         keeps = Keeps()
         _, protocol, transport = connect(keeps)
         protocol.data_received(HEALTH * 300)
-        for _ in range(5):
+        for _ in range(MAX_PIPELINED):
             await asyncio.sleep(0)
         assert len(keeps.requests) == MAX_PIPELINED
         protocol.data_received(HEALTH)
         assert not transport.is_reading
         for number in range(301):
             keeps.requests[number].exchange.problem(404, "not here")
-            for _ in range(3):
+            for _ in range(MAX_PIPELINED):
                 await asyncio.sleep(0)
             assert len(protocol.exchanges) <= MAX_PIPELINED
         assert transport.statuses == [404] * 301

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 
 import pytest
@@ -59,19 +60,27 @@ class Forgetful(HeadCache):
         return None
 
 
-def serve(memory, packets):
+@pytest.fixture(scope="module")
+def serve():
     """What came of packets: requests, replies and whether the line stayed open."""
-    echo = Echo()
-    server = HttpServer(echo, HttpLimits(), lambda: 0.0)
-    server.heads = memory
-    transport = Transport()
-    connection = server.protocol()
-    connection.connection_made(transport)
-    for packet in packets:
-        if transport.is_ended:
-            break
-        connection.data_received(packet)
-    return echo.seen, transport.written, transport.is_ended
+
+    async def go(memory, packets):
+        echo = Echo()
+        server = HttpServer(echo, HttpLimits(), lambda: 0.0)
+        server.heads = memory
+        transport = Transport()
+        connection = server.protocol()
+        connection.connection_made(transport)
+        for packet in packets:
+            if transport.is_ended:
+                break
+            connection.data_received(packet)
+            while connection._rest:
+                await asyncio.sleep(0)
+        return echo.seen, transport.written, transport.is_ended
+
+    with asyncio.Runner() as runner:
+        yield lambda memory, packets: runner.run(go(memory, packets))
 
 
 @st.composite
@@ -98,7 +107,7 @@ def conversations(draw):
 
 @settings(max_examples=600, deadline=None)
 @given(st.lists(conversations(), min_size=1, max_size=4))
-def test_whatever_comes_it_is_understood_as_without_a_memory(talks):
+def test_whatever_comes_it_is_understood_as_without_a_memory(serve, talks):
     memory = HeadCache()
     serve(memory, [REMEMBERED])
     for packets in [*talks, *talks]:  # the second time, heads are known
@@ -108,7 +117,7 @@ def test_whatever_comes_it_is_understood_as_without_a_memory(talks):
 PLAIN = b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{}"
 
 
-def test_a_head_that_comes_again_is_not_parsed_again():
+def test_a_head_that_comes_again_is_not_parsed_again(serve):
     memory = HeadCache()
     serve(memory, [PLAIN])
     packet = PLAIN.replace(b"{}", b"[]")
@@ -126,7 +135,7 @@ def test_a_head_that_comes_again_is_not_parsed_again():
         PLAIN.replace(b"/p", b"/q"),
     ],
 )
-def test_only_the_very_same_bytes_are_known(packet):
+def test_only_the_very_same_bytes_are_known(serve, packet):
     memory = HeadCache()
     serve(memory, [PLAIN])
     assert memory.find(packet) is None
@@ -145,14 +154,14 @@ def test_only_the_very_same_bytes_are_known(packet):
         b"x: " + b"y" * 4_000,
     ],
 )
-def test_secrets_and_heads_that_do_not_come_again_are_not_kept(header):
+def test_secrets_and_heads_that_do_not_come_again_are_not_kept(serve, header):
     memory = HeadCache()
     packet = PLAIN.replace(b"Host: a", b"Host: a\r\n" + header)
     serve(memory, [packet])
     assert memory.find(packet) is None
 
 
-def test_the_memory_is_bounded():
+def test_the_memory_is_bounded(serve):
     memory = HeadCache()
     for number in range(MAX_HEADS + 1):
         serve(memory, [PLAIN.replace(b"/p", b"/%d" % number)])
@@ -160,7 +169,7 @@ def test_the_memory_is_bounded():
     assert memory.find(PLAIN.replace(b"/p", b"/%d" % MAX_HEADS)) is not None
 
 
-def test_the_second_half_of_a_head_is_not_remembered_as_a_head():
+def test_the_second_half_of_a_head_is_not_remembered_as_a_head(serve):
     memory = HeadCache()
     first, second = b"GET /p HTTP/1.1\r\nHo", b"st: a\r\n\r\n"
     serve(memory, [first, second])
