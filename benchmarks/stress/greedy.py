@@ -2,7 +2,8 @@
 
 A well-behaved caller predicts at a steady rate, alone and then beside a greedy client of one open route after the
 other (`benchmarks.stress.greedy_client`). Latency counts from the scheduled time. The greedy client is a process of its
-own and takes a processor too. On two cores that alone costs something, which ``busy`` shows: a process that only computes.
+own and takes a processor too. On two cores that alone costs something: ``busy`` shows how much, beside a process that
+only computes.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class SingleAnswer(Answer):
                 self._request_id,
                 int((now_s - job.arrived_s) * 1e6),
                 compute_us,
-                b"" if exchange.keep_alive else b"connection: close\r\n",
+                exchange.connection_header,
                 b"null" if self._key is None else _encode(self._key),
                 scores[0],
             )
@@ -93,7 +93,7 @@ class BatchAnswer(Answer):
                     version.label,
                 )
         body = b'{"predictions":[%s],"request_id":"%s"}' % (b",".join(predictions), self._request_id)
-        closing = b"" if self._exchange.keep_alive else b"connection: close\r\n"
+        closing = self._exchange.connection_header
         return OK % (
             self._request_id,
             b",".join(sorted(versions)),

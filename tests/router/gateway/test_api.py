@@ -109,7 +109,9 @@ def test_metrics_count_by_version(run):
             assert 'divisions_requests_total{code="2xx",endpoint="churn",gateway="0",version="3.1"} 3.0' in text
             assert 'divisions_request_seconds_count{endpoint="churn",gateway="0",version="3.1"} 3.0' in text
             assert 'divisions_compute_seconds_count{endpoint="churn",gateway="0",version="3.1"} 3.0' in text
-            refused = 'divisions_refused_total{code="MalformedRequestError",endpoint="churn",gateway="0",status="400"} 1.0'
+            refused = (
+                'divisions_refused_total{code="MalformedRequestError",endpoint="churn",gateway="0",status="400"} 1.0'
+            )
             assert refused in text
             assert "secret" not in text
 

@@ -9,6 +9,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from divisions.clock import SystemClock
+from divisions.online_store import OnlineStoreReader
 from router.gateway.gateway import Gateway, GatewayIdentity
 from router.gateway.slot import FOLDER, address, claim
 from tests.router.gateway_world import features, minutes_score, world
@@ -62,8 +63,12 @@ def test_every_series_of_a_gateway_names_it_and_its_own_port_answers_only_for_it
             replica = await it.replica("3.1", minutes_score)
             await it.route([replica])
             settings = dataclasses.replace(it.settings, port=it.port)
+
+            def store(endpoint: str) -> OnlineStoreReader:
+                return OnlineStoreReader(it.folder / "online.db", endpoint)
+
             identity = GatewayIdentity("other", "here", "secret", b"", number=1)
-            other = Gateway(settings, identity, it.link, it.gateway._predict._store, SystemClock(), lambda spec: None)
+            other = Gateway(settings, identity, it.link, store, SystemClock(), lambda spec: None)
             await other.start()
             ports = [await it.gateway.listen_alone(), await other.listen_alone()]
             try:
