@@ -162,5 +162,5 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_pat
     started = home.run("up")
     assert started.returncode == 1
     assert "curl" not in started.stdout
-    assert re.search(r"error: churn is not served: there is no bundle .* move it back", started.stderr), started.stderr
-    assert re.search(r"Failing[\s\S]*there is no bundle", home.run("status").stdout)
+    assert re.search(r"error: churn is not served: .*home was moved.*move it back", started.stderr), started.stderr
+    assert wait_until(lambda: re.search(r"Failing[\s\S]*there is no bundle", home.run("status").stdout), 60.0)
