@@ -214,6 +214,23 @@ def test_rollback_to_what_was_never_deployed_names_what_was(world):
         command(world, "rollback")
 
 
+def test_rollback_to_the_version_that_serves_is_refused_and_changes_nothing(world):
+    world.deploy_first()
+    before = world.status()
+    with pytest.raises(ConflictError, match=r"version 3\.1 serves churn already"):
+        command(world, "rollback", to="3.1")
+    assert world.status() == before
+
+
+def test_rollback_to_stable_while_a_canary_runs_takes_the_canary_back(world):
+    world.deploy_first()
+    world.controller.start_rollout(spec("3.2"))
+    world.until("STEP")
+    assert command(world, "rollback", to="3.1").phase == "ROLLING_BACK"
+    world.until("ROLLED_BACK")
+    assert world.weights() == {"3.1": 10_000}
+
+
 def test_a_command_for_an_older_generation_is_refused(world):
     world.deploy_first()
     seen = world.controller.start_rollout(spec("3.2")).generation
