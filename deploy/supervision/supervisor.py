@@ -105,8 +105,7 @@ class Supervisor:
         wait_until(lambda: self._record() is not None, _FILE_S)
         while self._record() is not None:
             try:
-                self._start()
-                self._watch()
+                self._run_once()
             except CrashError as crash:
                 _log(f"the cluster crashed: {crash}")
                 self._head = 0
@@ -118,6 +117,16 @@ class Supervisor:
                 self._announce_restart(crash)
                 time.sleep(pause_s)
         return 0
+
+    def _run_once(self) -> NoReturn:
+        """Raises: CrashError: the cluster crashed, or did not start."""
+        try:
+            self._start()
+            self._watch()
+        except CrashError:
+            raise
+        except Exception as error:  # The edge of the loop: a full disk, for example, must not end the supervisor.
+            raise CrashError(f"{type(error).__name__}: {error}") from error
 
     def _start(self) -> None:
         """Starts everything; returns when it serves.
@@ -192,7 +201,11 @@ class Supervisor:
 
     def _record(self, **changes: Any) -> cluster_file.Cluster | None:
         """Changes ``cluster.json``; None when the cluster is to stop."""
-        return cluster_file.change_cluster(self._home, os.getpid(), **changes)
+        try:
+            return cluster_file.change_cluster(self._home, os.getpid(), **changes)
+        except OSError as error:  # a full disk must not keep the cluster from coming back
+            _log(f"cluster.json cannot be written: {error}")
+            return cluster_file.read_cluster(self._home)
 
     def _step(self) -> str:
         with contextlib.suppress(Exception):
@@ -246,7 +259,9 @@ def _load() -> str:
 def _size_of(launch: Launch) -> int:
     """Bytes of all logs and the number of files: grows while a start makes progress."""
     total = 0
-    for path in [launch.log, *launch.session_logs.rglob("*")]:
+    # Not rglob(): it raises when Ray replaces a folder meanwhile.
+    below = (Path(folder, name) for folder, _, files in os.walk(launch.session_logs) for name in files)
+    for path in [launch.log, *below]:
         with contextlib.suppress(OSError):
             total += path.stat().st_size + 1
     return total

@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from deploy.supervision import cluster_file
 from deploy.supervision.cluster_file import Cluster, change_cluster, read_cluster, write_cluster
 from deploy.supervision.processes import is_alive, start_ticks, wait_until
+from deploy.supervision.supervisor import _size_of
 
 PATIENCE_S = 30.0
 # Like `ray start`: starts a worker that ignores SIGTERM and a process that must live, each in a session; then is ready.
@@ -98,6 +100,9 @@ class Supervised:
             return (self.cluster.phase, self.cluster.restarts) == (phase, restarts)
 
         assert wait_until(is_there, PATIENCE_S), (self.cluster, self.log)
+
+    def wait_for_restarts(self, least: int) -> None:
+        assert wait_until(lambda: self.cluster.restarts >= least, PATIENCE_S), (self.cluster, self.log)
 
     def pids(self) -> list[int]:
         """Of the worker that ignores SIGTERM, and of the process that must live."""
@@ -264,3 +269,25 @@ def test_a_supervisor_without_its_file_ends(tmp_path, supervise):
     (tmp_path / "cluster.json").unlink()
     os.kill(supervised.pids()[1], signal.SIGKILL)
     assert supervised.process.wait(PATIENCE_S) == 0
+
+
+def test_logs_that_are_replaced_while_they_are_measured_do_no_harm(tmp_path):
+    launch = SimpleNamespace(log=tmp_path / "absent.log", session_logs=tmp_path / "absent")
+    assert _size_of(launch) == 0
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "raylet.out").write_text("12345")
+    (tmp_path / "logs" / "dangling").symlink_to(tmp_path / "nowhere")
+    assert _size_of(SimpleNamespace(log=launch.log, session_logs=tmp_path / "logs")) == 6
+
+
+def test_an_error_of_the_disk_counts_as_a_crash_and_does_not_end_the_supervisor(supervise):
+    supervised = supervise()
+    supervised.wait_for(cluster_file.UP)
+    # A file in place of the folder that each start creates: the next start fails, until it is gone.
+    run = supervised.home / "runtime"
+    run.rename(supervised.home / "aside")
+    run.write_text("")
+    os.kill(supervised.pids()[1], signal.SIGKILL)
+    supervised.wait_for_restarts(2)
+    run.unlink()
+    assert wait_until(lambda: supervised.cluster.phase == cluster_file.UP, PATIENCE_S), supervised.cluster
