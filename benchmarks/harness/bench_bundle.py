@@ -37,15 +37,22 @@ class Workload:
 
 
 def write_workload(
-    folder: Path, num_features: int = NUM_FEATURES, seed: int = 0, widths: Sequence[int] = WIDTHS
+    folder: Path,
+    num_features: int = NUM_FEATURES,
+    seed: int = 0,
+    widths: Sequence[int] = WIDTHS,
+    takes_any: bool = False,
 ) -> Workload:
-    """Writes the bundle into ``folder``, which must not exist, and makes up one request."""
+    """Writes the bundle into ``folder``, which must not exist, and makes up one request.
+
+    With ``takes_any`` the model has a score for missing and huge values too, as models that the trainers export do.
+    """
     rng = np.random.default_rng(seed)
     schema = FeatureSchema(
         tuple(Feature(f"feature_{index:02d}", FeatureKind.NUMERIC) for index in range(num_features)), label=ENDPOINT
     )
     folder.mkdir(parents=True)
-    (folder / ONNX).write_bytes(_mlp(num_features, widths, rng))
+    (folder / ONNX).write_bytes(_mlp(num_features, widths, rng, takes_any))
     manifest = Manifest(
         model=MODEL,
         pipeline="benchmark",
@@ -64,10 +71,17 @@ def write_workload(
     return Workload(folder, sha256, schema, body)
 
 
-def _mlp(num_features: int, widths: Sequence[int], rng: np.random.Generator) -> bytes:
+def _mlp(num_features: int, widths: Sequence[int], rng: np.random.Generator, takes_any: bool) -> bytes:
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, weights, value, width = [], [], "rows", num_features
+    if takes_any:
+        limits = {"zero": 0.0, "lowest": -10.0, "highest": 10.0}
+        weights += [numpy_helper.from_array(np.array(limit, np.float32), name) for name, limit in limits.items()]
+        nodes.append(helper.make_node("IsNaN", ["rows"], ["is_missing"]))
+        nodes.append(helper.make_node("Where", ["is_missing", "zero", "rows"], ["filled"]))
+        nodes.append(helper.make_node("Clip", ["filled", "lowest", "highest"], ["clipped"]))
+        value = "clipped"
     for index, units in enumerate((*widths, 1)):
         weight = rng.normal(scale=np.sqrt(2.0 / width), size=(width, units)).astype(np.float32)
         weights.append(numpy_helper.from_array(weight, f"weight_{index}"))
