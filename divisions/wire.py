@@ -53,11 +53,13 @@ class Status(enum.IntEnum):
     EXPIRED = 2  # the deadline passed before the engine ran
     FAILED = 3  # the engine raised
     CLOSING = 4  # the replica is draining and takes no new work
+    PARTIAL = 5  # scores follow, but some of them are NaN or infinite
 
 
 _KIND_REQUEST: Final = int(Kind.REQUEST)
 _KIND_REPLY: Final = int(Kind.REPLY)
 _STATUS_OK: Final = int(Status.OK)
+_STATUS_PARTIAL: Final = int(Status.PARTIAL)
 """Values that every batch needs, as plain integers: reading an enum's member takes as long as unpacking a header."""
 
 
@@ -154,7 +156,7 @@ def _decode_body(kind: int, frame: bytes | memoryview) -> Frame:
     if kind == _KIND_REPLY:
         _, _, _, status, rows, request_id, queue_us, compute_us = _REPLY.unpack_from(frame)
         payload = frame[_REPLY.size :]
-        if status == _STATUS_OK:
+        if status in (_STATUS_OK, _STATUS_PARTIAL):
             _check_size(rows * 4, len(payload))
         return Reply(request_id, status, rows, queue_us, compute_us, payload)
     if kind == Kind.HELLO:

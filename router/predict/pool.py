@@ -15,6 +15,7 @@ from divisions.errors import OverloadedError
 from router.predict.decode import RowEncoder
 from router.predict.in_process_channel import InProcessChannel, InProcessEngine
 from router.predict.jobs import PINNED, Job, JobQueue, Version
+from router.predict.partial_replies import split_by_score
 from router.predict.replica_warmup import ReplicaWarmup
 from router.predict.service_time import ServiceTime
 from router.predict.tally import MAX_KEYS, TickTally, VersionTally
@@ -253,6 +254,12 @@ class Pool(ChannelOwner):
             self.tally.batches += 1
             self.tally.rows += batch.rows
             self._answer(batch.jobs, reply, now_s, is_warming=self.warmup.answered(channel, len(batch.jobs), now_s))
+        elif reply.status == wire.Status.PARTIAL and reply.rows == batch.rows:
+            good, bad = split_by_score(batch.jobs, reply)
+            for job, part in good:
+                self._answer([job], part, now_s, is_warming=False)
+            self._sink.attempt_failed(self, bad, "the model answered with values that are not numbers")
+            self._dispatch()
         elif reply.status == wire.Status.CLOSING:
             if channel in self._free:
                 self._free.remove(channel)

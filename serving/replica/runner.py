@@ -93,10 +93,14 @@ class BatchRunner:
         self.batches += 1
         self.rows += rows
         # If one score is not finite, neither is the sum. The sum costs half of isfinite().all().
+        status = Status.OK
         if len(scores) != rows or not isfinite(np.add.reduce(scores)):
-            return self._failed(request, queue_us, begin_s, "the model answered with values that are not numbers")
+            if len(scores) != rows or not np.isfinite(scores).any():
+                return self._failed(request, queue_us, begin_s, "the model answered with values that are not numbers")
+            if not np.isfinite(scores).all():  # Finite scores may have a sum that is not.
+                status = Status.PARTIAL
         compute_us = int((self._now_s() - begin_s) * 1e6)
-        return encode_reply(request.request_id, Status.OK, rows, queue_us, compute_us, scores.tobytes())
+        return encode_reply(request.request_id, status, rows, queue_us, compute_us, scores.tobytes())
 
     def _failed(self, request: Request, queue_us: int, begin_s: float, text: str) -> bytes:
         compute_us = int((self._now_s() - begin_s) * 1e6)

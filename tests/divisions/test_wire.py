@@ -38,7 +38,7 @@ def requests(draw) -> tuple[bytes, Frame]:
 @st.composite
 def replies(draw) -> tuple[bytes, Frame]:
     status, rows = draw(st.sampled_from(Status)), draw(st.integers(0, 9))
-    is_ok = status == Status.OK
+    is_ok = status in {Status.OK, Status.PARTIAL}
     payload = draw(st.binary(min_size=rows * 4, max_size=rows * 4) if is_ok else st.binary(max_size=40))
     request_id, queue_us, compute_us = draw(U64), draw(U32), draw(U32)
     data = encode_reply(request_id, status, rows, queue_us, compute_us, payload)
@@ -124,6 +124,7 @@ def test_a_large_frame_in_small_pieces_is_joined_in_linear_time() -> None:
         (b"\x02\x00\x00\x00\x01\x09", "unknown frame kind 9"),
         (encode_request(1, 2, 1, 5, bytes(4)), "payload must be 8 bytes, got 4"),
         (encode_reply(1, Status.OK, 2, 5, 5, bytes(4)), "payload must be 8 bytes, got 4"),
+        (encode_reply(1, Status.PARTIAL, 2, 5, 5, bytes(4)), "payload must be 8 bytes, got 4"),
     ],
 )
 def test_errors_say_what_is_wrong(data: bytes, message: str) -> None:

@@ -66,7 +66,8 @@ class FakeReplica:
             deliver(wire.encode_reply(request.request_id, wire.Status.FAILED, 0, 0, 0, b"no"))
         else:
             scores = (rows_N / 1000).astype("<f4").tobytes()
-            deliver(wire.encode_reply(request.request_id, wire.Status.OK, request.rows, 0, 30, scores))
+            status = wire.Status.OK if np.isfinite(rows_N).all() else wire.Status.PARTIAL
+            deliver(wire.encode_reply(request.request_id, status, request.rows, 0, 30, scores))
 
     @property
     def is_busy(self) -> bool:

@@ -231,12 +231,36 @@ def test_a_batch_that_expires_in_the_queue_is_not_run(play) -> None:
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("in_thread", [False, True])
-def test_scores_that_are_no_numbers_fail_the_batch(play, bad: float, in_thread: bool) -> None:
+def test_a_score_that_is_no_number_leaves_the_others_of_its_batch(play, bad: float, in_thread: bool) -> None:
     async def scenario(server, path) -> None:
         peer = await Peer.connect(path)
         rows = np.ones((4, COLUMNS), np.float32)
         rows[2, 1] = bad
         reply = await peer.call(1, rows)
+        assert reply.status == Status.PARTIAL
+        found = np.frombuffer(reply.payload, np.float32)
+        assert list(np.isfinite(found)) == [True, True, False, True]
+        assert list(found[[0, 1, 3]]) == [3.0, 3.0, 3.0]
+
+    play(scenario, in_thread=in_thread)
+
+
+def test_a_sum_that_is_too_large_is_no_fault_of_its_scores(play) -> None:
+    async def scenario(server, path) -> None:
+        peer = await Peer.connect(path)
+        rows = np.zeros((2, COLUMNS), np.float32)
+        rows[:, 0] = 3e38
+        assert (await peer.call(1, rows)).status == Status.OK
+
+    play(scenario, in_thread=False)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("in_thread", [False, True])
+def test_a_batch_without_a_number_fails(play, bad: float, in_thread: bool) -> None:
+    async def scenario(server, path) -> None:
+        peer = await Peer.connect(path)
+        reply = await peer.call(1, np.full((4, COLUMNS), bad, np.float32))
         assert (reply.status, bytes(reply.payload)) == (
             Status.FAILED,
             b"the model answered with values that are not numbers",
