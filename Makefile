@@ -42,7 +42,7 @@ test: $(VENV)/.dev native browser
 	@$(MAKE) --no-print-directory test-compiled
 
 # The router's tests that import compiled modules.
-COMPILED_TESTS = $$(grep -rlE 'gateway_world|router\.(http|predict|oip)[. ]|router\.evidence import .*split' --include='test_*.py' tests/router)
+COMPILED_TESTS = $$(grep -rlE 'gateway_world|dispatch_world|router\.(http|predict|oip)[. ]|router\.evidence import .*split' --include='test_*.py' tests/router)
 test-compiled: $(VENV)/.dev native
 	@if $(BIN)/python -c 'from router.gateway import native; raise SystemExit(not native.folder().is_dir())'; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
 	else echo "note: the compiled hot path is not tested, because it could not be compiled" >&2; fi

@@ -9,7 +9,12 @@ import pytest
 
 from divisions import wire
 from divisions.control import ReplicaAddress
+from router.predict import upstream
 from router.predict.upstream import ChannelOwner, ReplicaChannel
+
+pytestmark = pytest.mark.skipif(
+    not upstream.__file__.endswith(".py"), reason="compiled classes have no interpreted children"
+)
 
 
 class Owner(ChannelOwner):
