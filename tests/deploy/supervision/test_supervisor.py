@@ -281,7 +281,7 @@ def test_logs_that_are_replaced_while_they_are_measured_do_no_harm(tmp_path):
 
 
 def test_an_error_of_the_disk_counts_as_a_crash_and_does_not_end_the_supervisor(supervise):
-    supervised = supervise()
+    supervised = supervise(most=1_000, pause_s=0.05)  # many tries: how fast they follow is the machine's affair
     supervised.wait_for(cluster_file.UP)
     # A file in place of the folder that each start creates: the next start fails, until it is gone.
     run = supervised.home / "runtime"
