@@ -31,7 +31,7 @@ from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.data.feature_store import features_of_others, online_rows, write_offline
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.online_features import OFFLINE_FEATURES, fill_online_store
-from trainers.data.preparation import PreparationTask, Prepared, validation_mask
+from trainers.data.preparation import PreparationTask, Prepared, reading_of, validation_mask
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
@@ -119,7 +119,7 @@ class PipelineRun:
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
             registry_run.log_params(run_params(pipeline))
             previous = self._previous(pipeline)
-            prepared = self._prepare(pipeline, uri, previous, registry_run)
+            prepared = self._prepare(request, uri, previous, registry_run)
             also = features_of_others(prepared.table, previous.schema)
             offline = self._write_offline(pipeline, prepared, also)
             model = self._train(pipeline, prepared, registry_run)
@@ -158,7 +158,8 @@ class PipelineRun:
             self.progress.notice(f"the kinds of columns in version {version.version} are unknown: {error}")
             return Previous(version)
 
-    def _prepare(self, pipeline: Pipeline, uri: str, previous: Previous, registry_run: RegistryRun) -> Prepared:
+    def _prepare(self, request: RunRequest, uri: str, previous: Previous, registry_run: RegistryRun) -> Prepared:
+        pipeline = request.pipeline
         task = PreparationTask(
             uri=uri,
             features=pipeline.features,
@@ -167,6 +168,7 @@ class PipelineRun:
             s3=self.settings.s3,
             allow_buckets=self.settings.allow_buckets,
             known=previous.known_kinds,
+            reading=reading_of(pipeline.data_prep, request.today, self.clock.wall_s()),
         )
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
             prepared = self.compute.prepare(task, pipeline.data_prep.resources)

@@ -43,12 +43,30 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class DataFormat:
+    """How raw files are written, where it is declared. An empty value means: find out.
+
+    Attributes:
+        delimiter: between the fields of CSV.
+        encoding: of text files without a byte order mark, as Python names it.
+        null: the words that mean a missing value, instead of the usual ones.
+        event_time_format: of event times that are text, as ``strptime`` takes it.
+    """
+
+    delimiter: str = ""
+    encoding: str = ""
+    null: tuple[str, ...] = ()
+    event_time_format: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DataPrep:
     """``input`` still contains its variables. `divisions.pipeline.variables.expand` replaces them."""
 
     input: str
     runtime: Runtime = Runtime()
     resources: Resources = Resources()
+    format: DataFormat = DataFormat()
 
 
 @dataclass(frozen=True, slots=True)

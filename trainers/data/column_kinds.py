@@ -8,15 +8,14 @@ boolean      true/false, 0/1; the words of `BOOLEAN_WORDS`   object: True, False
 categorical  text; numbers and booleans as their text        object: str or None
 ===========  ==============================================  =============================================
 
-A column without a declared kind gets the kind that nearly all of its values fit. So one stray word in a million numbers
-costs one row, not the column.
+Ingestion does the same in SQL (`trainers.data.raw_columns`), for all rows at once. This converts tables in memory.
+Kinds that nobody declared are found by `trainers.data.kind_inference`.
 """
 
 from __future__ import annotations
 
 import decimal
 import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,55 +28,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
     from numpy.typing import NDArray
-
-MAJORITY = 0.95
-"""A column gets a kind if at least this share of its values fits it."""
-
-
-def infer_kind(column: pd.Series, *, is_untyped: bool) -> FeatureKind | None:
-    """The kind of a column by its values; None if it cannot be a feature (times, lists, objects) or is all null.
-
-    Args:
-        column: raw values, missing ones null.
-        is_untyped: whether the values come from a format that has only text (CSV), so that text may mean a number.
-    """
-    import pandas as pd
-
-    if pd.api.types.is_bool_dtype(column.dtype):
-        return FeatureKind.BOOLEAN
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return FeatureKind.NUMERIC if column.notna().any() else None
-    if column.dtype != object:
-        return None
-    present = column[column.notna()]
-    if present.empty:
-        return None
-    if is_untyped:
-        return _kind_of_text(present)
-    counts: dict[FeatureKind | None, int] = {}
-    for value_type, count in Counter(map(type, present)).items():
-        counts[_kind_of_type(value_type)] = counts.get(_kind_of_type(value_type), 0) + count
-    best = max(counts, key=lambda kind: (counts[kind], str(kind)))
-    # A mix of kinds becomes text, which can hold all of them.
-    return best if counts[best] >= MAJORITY * len(present) or best is None else FeatureKind.CATEGORICAL
-
-
-def _kind_of_text(present: pd.Series) -> FeatureKind:
-    import pandas as pd
-
-    if pd.to_numeric(present, errors="coerce").notna().mean() >= MAJORITY:
-        return FeatureKind.NUMERIC
-    # "yes" and "no" stay text. Only the words of typed sources, "true" and "false", make a boolean column.
-    words = present.astype(str).str.lower()
-    return FeatureKind.BOOLEAN if words.isin(["true", "false"]).mean() >= MAJORITY else FeatureKind.CATEGORICAL
-
-
-def _kind_of_type(value_type: type) -> FeatureKind | None:
-    if issubclass(value_type, bool | np.bool_):
-        return FeatureKind.BOOLEAN
-    if issubclass(value_type, int | float | np.number | decimal.Decimal):
-        return FeatureKind.NUMERIC
-    return FeatureKind.CATEGORICAL if issubclass(value_type, str) else None
 
 
 def cast(column: pd.Series, kind: FeatureKind) -> tuple[pd.Series, NDArray[np.bool_]]:
@@ -170,8 +120,3 @@ def as_text(value: object) -> str | None:
 def _boolean(value: object) -> bool | None:
     text = as_text(value)
     return None if text is None else BOOLEAN_WORDS.get(text.strip().lower())
-
-
-def read_label(value: object) -> bool | None:
-    """The label of an event: a boolean, 0 or 1, or yes/no/true/false in any case; None for other values."""
-    return _boolean(value)

@@ -1,34 +1,47 @@
-"""Reads one raw file as a table: Parquet, CSV or JSON lines. Unreadable rows are returned, not dropped.
+"""What a raw file is, and its bytes: Parquet, CSV, JSON lines or a JSON array, compressed or not.
 
-All values of a CSV file are read as text. The kind of a column is decided later, over all files
-(`trainers.data.column_kinds`). Missing values are the empty field and the words of `CSV_NULLS`. A quoted field is text.
+A file's content decides over its name where the two disagree: gzip and Parquet are recognised under any known
+extension. An archive or a web page under ``.csv`` is refused by name.
 """
 
 from __future__ import annotations
 
+import codecs
+import enum
 import io
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
-import numpy as np
-
-from divisions.errors import EmptyInputError, InputError
+from divisions.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import pandas as pd
     from pyarrow.fs import FileSystem
 
-CSV_NULLS = ("", "NA", "NaN", "nan", "null", "NULL")
+HEAD_BYTES = 1 << 20
 _COMPRESSED = (".gz", ".bz2", ".zst")
+_NAMES = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bz2", b"\x28\xb5\x2f\xfd": "zstd"}
+# Longest first: the mark of UTF-32 begins with that of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+
+
+class FileKind(enum.StrEnum):
+    PARQUET = "Parquet"
+    CSV = "CSV"
+    JSON_LINES = "JSON lines"
+    JSON_ARRAY = "a JSON array"
 
 
 @dataclass(frozen=True, slots=True)
 class BadRow:
-    """A row that cannot be used. ``row`` counts records from 1. The header of a CSV file is record 1."""
+    """An unusable row. ``row`` counts records from 1; the header of a CSV file is its record 1."""
 
     source: str
     row: int
@@ -39,17 +52,17 @@ class BadRow:
 
 @dataclass(frozen=True, slots=True)
 class RawFile:
-    """The readable rows of one file. ``rows`` are their numbers in it, as in `BadRow`."""
+    """A file whose kind is known. ``head`` is how its text begins, without compression and byte order mark."""
 
-    source: str
-    frame: pd.DataFrame
-    rows: list[int]
-    is_untyped: bool
-    bad: list[BadRow]
+    path: str
+    kind: FileKind
+    head: bytes = b""
+    compression: str | None = None
+    encoding: str = "utf-8"
 
 
 def format_of(path: str) -> str | None:
-    """``parquet``, ``csv`` or ``jsonl`` by the file's extension; None for other extensions."""
+    """``parquet``, ``csv`` or ``jsonl`` by the file's extension; None if it is another."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
     if suffixes and suffixes[-1] in _COMPRESSED and suffixes[-2:-1] != [".parquet"]:
         suffixes.pop()
@@ -57,151 +70,130 @@ def format_of(path: str) -> str | None:
     return names.get(suffixes[-1]) if suffixes else None
 
 
-def read_file(filesystem: FileSystem, path: str) -> RawFile:
-    """Reads one file.
+def inspect_file(filesystem: FileSystem, path: str, encoding: str = "") -> RawFile:
+    """Finds out what a file is, from its extension and its first bytes.
+
+    Args:
+        filesystem: holds the file.
+        path: its path there; its extension is one of ours.
+        encoding: of text, as declared; empty means by the byte order mark, or else UTF-8.
 
     Raises:
-        InputError: the file is damaged, or its content does not match its extension.
+        InputError: the file is not what its extension says.
         OSError: it cannot be opened or read.
     """
-    match format_of(path):
-        case "parquet":
-            return _read_parquet(filesystem, path)
-        case "csv":
-            return _read_text(filesystem, path, _parse_csv)
-        case "jsonl":
-            return _read_text(filesystem, path, _parse_json_lines)
-    raise InputError(f"{path} is not Parquet, CSV or JSON lines", remedy="use .parquet, .csv or .jsonl")
-
-
-def _read_parquet(filesystem: FileSystem, path: str) -> RawFile:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    with filesystem.open_input_file(path) as file:
-        try:
-            table = pq.ParquetFile(file).read()
-        except pa.ArrowInvalid as error:
-            raise _damaged(path, "Parquet", error) from None
-    _refuse_repeated(path, table.column_names)
-    # A column of integers and nulls is kept as objects. As doubles, an entity such as 9007199254740993 would change.
-    frame = table.to_pandas(integer_object_nulls=True, ignore_metadata=True)
-    for name in table.column_names:
-        if pa.types.is_dictionary(table.schema.field(name).type):
-            frame[name] = frame[name].astype(object)
-    return RawFile(path, frame, list(range(1, len(frame) + 1)), False, [])
-
-
-def _read_text(filesystem: FileSystem, path: str, parse: Callable[[str, bytes], RawFile]) -> RawFile:
-    try:
-        with filesystem.open_input_stream(path, compression="detect") as stream:
-            data = bytes(stream.read())
-    except OSError as error:
-        if PurePosixPath(path).suffix in _COMPRESSED and error.errno is None and "AWS" not in str(error):
-            raise _damaged(path, "a compressed file", error) from None
-        raise
-    return parse(path, data.removeprefix(b"\xef\xbb\xbf"))
-
-
-def _parse_csv(source: str, data: bytes) -> RawFile:
-    import pandas as pd
-    import pyarrow as pa
-    from pyarrow import csv
-
-    if not data.strip():
-        raise EmptyInputError(f"{source} is empty: not even a header", remedy="write a header line with column names")
-    data = data if data.endswith(b"\n") else data + b"\n"
-    bad: list[BadRow] = []
-
-    def keep(row: csv.InvalidRow) -> str:
-        detail = f"{row.actual_columns} fields, expected {row.expected_columns}"
-        # An unclosed quote takes in the lines after it. Each of these lines counts as a bad row.
-        bad.extend(BadRow(source, row.number or 0, "unparsable line", detail, line) for line in row.text.split("\n"))
-        return "skip"
-
-    try:
-        header = _csv_header(source, data)
-        table = csv.read_csv(
-            io.BytesIO(data),
-            # pyarrow reports the numbers of bad lines only with one thread.
-            read_options=csv.ReadOptions(use_threads=False, block_size=min(1 << 30, max(1 << 20, len(data) + 1))),
-            parse_options=csv.ParseOptions(invalid_row_handler=keep, newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(header, pa.binary()),
-                null_values=list(CSV_NULLS),
-                strings_can_be_null=True,
-                quoted_strings_can_be_null=False,
-            ),
+    with filesystem.open_input_stream(path, compression=None) as stream:
+        start = stream.read(4096)
+    if start.startswith(b"PAR1") or format_of(path) == "parquet":
+        return RawFile(path, FileKind.PARQUET)
+    if start.startswith(b"PK\x03\x04"):
+        raise damaged(path, "text: it is a ZIP archive", remedy="unpack it")
+    compression = next((name for magic, name in _MAGIC.items() if start.startswith(magic)), None)
+    if compression is None and start:
+        compression = _NAMES.get(PurePosixPath(path).suffix.lower())
+    file = RawFile(path, FileKind.CSV, compression=compression)
+    with open_bytes(filesystem, file) as stream:
+        head = bytes(stream.read(HEAD_BYTES))
+    mark = next((mark for mark in _MARKS if head.startswith(mark)), b"")
+    encoding = _MARKS[mark] if mark else encoding or "utf-8"
+    head = head[len(mark) :]
+    if codecs.lookup(encoding).name != "utf-8":
+        head = codecs.getincrementaldecoder(encoding)("replace").decode(head).encode()
+    begin = head.lstrip()[:16].lower()
+    if begin.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise damaged(
+            path, "data: it is a web page or XML", remedy="download the data itself; this may be an error page"
         )
-    except pa.ArrowInvalid as error:
-        raise _damaged(source, "CSV", error) from None
-    taken = {row.row for row in bad}
-    rows = [number for number in range(2, table.num_rows + len(taken) + 2) if number not in taken]
-    frame = pd.DataFrame({name: table.column(name).to_pylist() for name in header}, dtype=object)
-    is_bad = np.zeros(len(frame), dtype=bool)
-    for name in header:
-        frame[name] = [_decoded(value) for value in frame[name]]
-        for index in np.flatnonzero([isinstance(value, bytes) for value in frame[name]]):
-            if not is_bad[index]:
-                raw = repr(frame.loc[index].to_dict())
-                bad.append(BadRow(source, rows[index], "unparsable line", f"{name!r} is not UTF-8", raw))
-            is_bad[index] = True
-    kept = np.flatnonzero(~is_bad)
-    return RawFile(source, frame.iloc[kept].reset_index(drop=True), [rows[index] for index in kept], True, bad)
+    kind = FileKind.CSV
+    if format_of(path) == "jsonl":
+        kind = FileKind.JSON_ARRAY if begin.startswith(b"[") else FileKind.JSON_LINES
+    return RawFile(path, kind, head, compression, encoding)
 
 
-def _csv_header(source: str, data: bytes) -> list[str]:
-    from pyarrow import csv
+def open_bytes(filesystem: FileSystem, file: RawFile) -> io.BufferedIOBase:
+    """The file's bytes without compression. Reading raises `InputError` where the compression is broken."""
+    import pyarrow as pa
 
-    first = io.BytesIO(data)
-    with csv.open_csv(first, parse_options=csv.ParseOptions(invalid_row_handler=lambda row: "skip")) as reader:
-        header: list[str] = reader.schema.names
-    _refuse_repeated(source, header)
-    return header
-
-
-def _decoded(value: bytes | None) -> str | bytes | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return value
+    stream = filesystem.open_input_stream(file.path, compression=None)
+    if file.compression is not None:
+        stream = pa.CompressedInputStream(stream, file.compression)
+    return io.BufferedReader(_Decompressed(stream, file), HEAD_BYTES)
 
 
-def _parse_json_lines(source: str, data: bytes) -> RawFile:
-    import pandas as pd
-
-    decoder = msgspec.json.Decoder()
-    records: list[dict[str, Any]] = []
-    rows: list[int] = []
-    bad: list[BadRow] = []
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = decoder.decode(line)
-            detail = "" if isinstance(record, dict) else f"a {type(record).__name__}, not an object"
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            record, detail = None, str(error) or type(error).__name__
-        if isinstance(record, dict):
-            records.append(record)
-            rows.append(number)
-        else:
-            bad.append(BadRow(source, number, "unparsable line", detail, line.decode(errors="replace")))
-    names = dict.fromkeys(name for record in records for name in record)
-    columns = {name: [record.get(name) for record in records] for name in names}
-    # As objects: otherwise pandas turns integers with nulls into doubles, and None into NaN.
-    frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
-    return RawFile(source, frame, rows, False, bad)
+def open_text(filesystem: FileSystem, file: RawFile) -> io.BufferedIOBase:
+    """The file's text as UTF-8 without a byte order mark, and with a newline at its end."""
+    return io.BufferedReader(_Utf8(open_bytes(filesystem, file), file), HEAD_BYTES)
 
 
-def _refuse_repeated(source: str, names: list[str]) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise InputError(f"{source} names columns more than once: {', '.join(repeated)}", remedy="rename them")
-
-
-def _damaged(source: str, what: str, error: Exception) -> InputError:
+def damaged(source: str, what: str, error: object = "", remedy: str = "") -> InputError:
+    """``source`` is not ``what`` its name says."""
+    detail = f": {' '.join(str(error).split())[:200]}" if str(error) else ""
     return InputError(
-        f"{source} is damaged or not {what}: {' '.join(str(error).split())[:200]}",
-        remedy="write the file again, or move it out of the partition",
+        f"{source} is damaged or not {what}{detail}",
+        remedy=remedy or "write the file again, or move it out of the partition",
     )
+
+
+class _Decompressed(io.RawIOBase):
+    def __init__(self, stream: io.BufferedIOBase, file: RawFile) -> None:
+        self._stream = stream
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        try:
+            data = self._stream.read(len(buffer))
+        except OSError as error:
+            # An error of the place has a number or names AWS; what is left is one of the decompressor.
+            if self._file.compression is None or error.errno is not None or "AWS" in str(error):
+                raise
+            raise damaged(self._file.path, "a compressed file", error) from None
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _Utf8(io.RawIOBase):
+    def __init__(self, stream: io.BufferedIOBase, file: RawFile) -> None:
+        self._stream = stream
+        self._path = file.path
+        is_utf8 = codecs.lookup(file.encoding).name == "utf-8"
+        self._decoder = None if is_utf8 else codecs.getincrementaldecoder(file.encoding)()
+        self._ready = b""
+        self._last = b""
+        self._is_at_start = True
+        self._is_at_end = False
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        while not self._ready and not self._is_at_end:
+            self._ready = self._next(len(buffer))
+        data, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+    def _next(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._is_at_end = not data
+        if self._decoder is not None:
+            try:
+                data = self._decoder.decode(data, final=not data).encode()
+            except UnicodeError as error:
+                raise damaged(
+                    self._path, "in the encoding it was read with", error, "correct data_prep.format.encoding"
+                ) from None
+        if self._is_at_start and data:
+            data, self._is_at_start = data.removeprefix(codecs.BOM_UTF8), False
+        self._last = data[-1:] or self._last
+        return b"\n" if self._is_at_end and not data and self._last not in {b"", b"\n"} else data

@@ -1,30 +1,38 @@
 """Reads raw events from files, checks each row, and puts unusable rows into the quarantine.
 
-    list files -> read each -> one table -> needed columns there? -> kinds -> check every row -> events | quarantine
+    list files -> stage in DuckDB -> needed columns there? -> kinds -> judge every row -> picked rows | quarantine
 
 A quarantined row has the first of these reasons that applies: ``unparsable line``, ``null <entity>``,
-``unreadable <event_time>``, ``null <label>``, ``unknown <label>``, ``bad value``, ``duplicate event`` (an earlier row
-has the same entity and event time). No row is dropped silently: rows read = events + quarantined rows.
+``unreadable <event_time>``, ``future <event_time>``, ``null <label>``, ``unknown <label>``, ``conflicting label`` (rows
+with the same entity and event time, and different labels), ``duplicate event`` (an earlier row has the same entity and
+event time). No row is dropped silently: rows read = events + quarantined rows.
+
+All of this happens in the engine, over all rows at once and with bounded memory. Only the picked rows, one for each
+customer in a run, become a data frame.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-import msgspec
-import numpy as np
-
 from divisions.errors import EmptyInputError, InputError, MissingColumnError, RefusedInputError
+from divisions.pipeline.definition import DataFormat
 from divisions.schema import FeatureKind
-from trainers.data.column_kinds import infer_kind
-from trainers.data.file_formats import BadRow, RawFile, format_of, read_file
-from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, settled_kind
+from trainers.data.engine import Engine, Limits, open_engine
+from trainers.data.file_formats import BadRow, FileKind, format_of
+from trainers.data.kind_inference import count_values, kind_of
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, first_misfit, settled_kind
 from trainers.data.locations import Location, list_files, locate, raise_unreachable
-from trainers.data.row_checks import check_rows, restore_whole_numbers
+from trainers.data.picked_rows import fetch
+from trainers.data.raw_columns import MISSING_WORDS
+from trainers.data.row_checks import RowChecks
+from trainers.data.staging import RowGroup, Staging
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +42,10 @@ if TYPE_CHECKING:
 
 MAX_QUARANTINED_SHARE = 0.5
 """Above this share, the input does not fit the pipeline, and a model of the remaining rows would mislead."""
+MAX_LABEL_SHIFT = 0.1
+"""The quarantine may move the share of positive labels by this much."""
+NOTED_LABEL_SHIFT = 0.01
+MIN_LOST_LABELS = 10
 _QUARANTINE_COLUMNS = ("source", "row", "reason", "detail", "raw")
 
 
@@ -44,9 +56,9 @@ class RawEvents:
     Attributes:
         uri: the input.
         partition: the value of the URI's ``partition=``, or empty.
-        frame: one row per event, ordered by event time, then entity. The entity is text, the event time
-            ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has the form of its kind
-            (`trainers.data.column_kinds`); a column without a kind is unchanged.
+        frame: one row per event, or one per customer, ordered by event time, then entity. The entity is text, the
+            event time ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has the form of its kind
+            (`trainers.data.column_kinds`); a column without a kind is not there.
         kinds: the kind of each column that can be a feature.
         quarantine: the unusable rows: ``source, row, reason, detail, raw``.
         num_read: rows read, good or bad.
@@ -82,6 +94,28 @@ class RawEvents:
         return path
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the events are read.
+
+    Attributes:
+        format: what is declared about the files.
+        limits: what the engine may use.
+        as_of: later events are left out, as if they had not happened yet; None takes all.
+        now: event times after it are unreadable; None takes all.
+        is_latest_only: only the latest event of each customer becomes a row of the frame.
+    """
+
+    format: DataFormat = field(default_factory=DataFormat)
+    limits: Limits = field(default_factory=Limits)
+    as_of: dt.datetime | None = None
+    now: dt.datetime | None = None
+    is_latest_only: bool = False
+
+
+ALL_EVENTS = Reading()
+
+
 def read_events(
     uri: str,
     *,
@@ -89,6 +123,7 @@ def read_events(
     allow_buckets: tuple[str, ...],
     features: Features,
     label: str,
+    reading: Reading = ALL_EVENTS,
     known: KnownKinds = NOTHING_KNOWN,
 ) -> RawEvents:
     """Reads and checks the raw events at ``uri``: a file, or a folder with all files below it.
@@ -99,6 +134,7 @@ def read_events(
         allow_buckets: the buckets that may be read; empty means any.
         features: names of the entity and event time, and declared kinds of columns.
         label: the label's column.
+        reading: how they are read.
         known: the kinds of the model's previous version.
 
     Raises:
@@ -110,36 +146,73 @@ def read_events(
     """
     location = locate(uri, s3=s3, allow_buckets=allow_buckets)
     try:
-        files, notes = _read_files(location)
+        return _read(location, features, label, reading, known)
     except RefusedInputError:
         if location.signed is None:
             raise
-        files, notes = _read_files(replace(location, filesystem=location.signed))
-    frame, sources = _join(files)
-    bad = [row for file in files for row in file.bad]
-    num_read = len(frame) + len(bad)
+        return _read(replace(location, filesystem=location.signed), features, label, reading, known)
+
+
+def _read(location: Location, features: Features, label: str, reading: Reading, known: KnownKinds) -> RawEvents:
+    import duckdb
+
+    paths, notes = _paths(location)
+    with open_engine(reading.limits) as engine:
+        staging = Staging(engine, location, reading.format.null or MISSING_WORDS, notes=notes)
+        try:
+            staging.read(paths, reading.format.delimiter, reading.format.encoding)
+            return _events(engine, staging, features, label, reading, known)
+        except OSError as error:
+            raise_unreachable(location, error)
+        except duckdb.Error as error:
+            staging.raise_culprit(error)
+            if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
+                raise InputError(
+                    f"reading {location.uri} failed: {str(error).splitlines()[0][:200]}",
+                    remedy="give data_prep.resources more memory, or TMPDIR a larger disk",
+                ) from None
+            raise
+
+
+def _events(
+    engine: Engine, staging: Staging, features: Features, label: str, reading: Reading, known: KnownKinds
+) -> RawEvents:
+    uri, partition = staging.location.uri, staging.location.partition
+    groups = staging.groups
+    num_read = sum(group.num_rows for group in groups) + len(staging.bad)
     if not num_read:
         raise EmptyInputError(
-            f"{f'partition {location.partition}' if location.partition else 'input'} holds no rows: {uri}",
+            f"{f'partition {partition}' if partition else 'input'} holds no rows: {uri}",
             remedy="check the job that writes it",
         )
-    if len(frame):
-        _require_columns(uri, [str(name) for name in frame.columns], features, label)
-    kinds, texts = _kinds(uri, frame, files, features, label, known)
-    checked, reasons, details = check_rows(frame, kinds, features, label)
-    bad += [
-        BadRow(*sources[index], reason=reasons[index], detail=details[index], raw=_raw_text(frame.iloc[index]))
-        for index in np.flatnonzero([reason != "" for reason in reasons])
-    ]
-    _refuse_if_mostly_bad(uri, num_read, bad)
-    is_good = np.array([reason == "" for reason in reasons], dtype=bool)
-    events = checked[is_good].sort_values([features.event_time, features.entity], kind="stable").reset_index(drop=True)
-    return RawEvents(
-        uri, location.partition, restore_whole_numbers(events, kinds), kinds, _quarantine(bad), num_read, notes + texts
-    )
+    _refuse_different_columns(groups)
+    checks = RowChecks(engine.connection, groups, features, label, reading.format.event_time_format)
+    kinds: dict[str, FeatureKind] = {}
+    bad = list(staging.bad)
+    names = list(dict.fromkeys(name for group in groups for name in group.columns))
+    if groups:
+        _require_columns(uri, names, features, label)
+        checks.judge(reading.now)
+        _refuse_if_mostly_bad(uri, num_read, checks, staging)
+        kinds, notes = _kinds(uri, engine, groups, names, features, label, known)
+        staging.notes += notes
+        for row in checks.flawed():
+            source, number = staging.place(row.id)
+            bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
+        later = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only)
+        if later:
+            staging.notes.append(f"{later:,} events after {reading.as_of:%Y-%m-%d %H:%M} UTC are left out")
+        staging.notes += _label_shift(uri, checks)
+    else:
+        _refuse_if_mostly_bad(uri, num_read, None, staging)
+    # A version that still serves reads the same stored rows, so its columns stay in the frame if they are left out now.
+    left_out = {name: kind for name, kind in known.kinds.items() if name in features.exclude and name in names}
+    frame, misfits = fetch(engine.connection, groups, {**left_out, **kinds}, features, label)
+    return RawEvents(uri, partition, frame, kinds, _quarantine(bad), num_read, (*staging.notes, *misfits))
 
 
-def _read_files(location: Location) -> tuple[list[RawFile], tuple[str, ...]]:
+def _paths(location: Location) -> tuple[list[str], list[str]]:
+    """The files to read, and a note on those of other formats."""
     paths = list_files(location)
     known = [path for path in paths if format_of(path) is not None]
     if not known:
@@ -148,37 +221,21 @@ def _read_files(location: Location) -> tuple[list[RawFile], tuple[str, ...]]:
             f"input {location.uri} holds no Parquet, CSV or JSON lines files, only {names}",
             remedy="use the extensions .parquet, .csv or .jsonl",
         )
-    try:
-        files = [read_file(location.filesystem, path) for path in known]
-    except OSError as error:
-        raise_unreachable(location, error)
     skipped = sorted(set(paths) - set(known))
-    notes = (f"skipped {len(skipped)} files of other formats: {', '.join(skipped[:5])}",) if skipped else ()
-    return files, notes
+    notes = [f"skipped {len(skipped)} files of other formats: {', '.join(skipped[:5])}"] if skipped else []
+    return known, notes
 
 
-def _join(files: list[RawFile]) -> tuple[pd.DataFrame, list[tuple[str, int]]]:
-    """All files as one table, and the file and number of each row.
-
-    Raises:
-        InputError: the files do not have the same columns.
-    """
-    import pandas as pd
-
-    filled = [file for file in files if len(file.frame)]
-    if not filled:
-        return pd.DataFrame(), []
-    first = filled[0]
-    for file in filled[1:]:
-        odd = set(first.frame.columns).symmetric_difference(file.frame.columns)
-        # JSON lines may omit absent values, so a file may lack a column without being wrong.
-        if odd and not all(format_of(other.source) == "jsonl" for other in (first, file)):
+def _refuse_different_columns(groups: list[RowGroup]) -> None:
+    for group in groups[1:]:
+        first = groups[0]
+        odd = set(first.columns).symmetric_difference(group.columns)
+        # JSON lines omit absent values, so a column that a file lacks is not necessarily forgotten.
+        if odd and not all(other.kind is FileKind.JSON_LINES for other in (first, group)):
             raise InputError(
-                f"{file.source} and {first.source} have different columns: {', '.join(sorted(map(str, odd)))}",
-                remedy="put files of different shape into different inputs",
+                f"{group.example} and {first.example} have different columns: {', '.join(sorted(odd))}",
+                remedy="put files of different columns into different inputs",
             )
-    frame = pd.concat([file.frame for file in filled], ignore_index=True) if len(filled) > 1 else first.frame
-    return frame, [(file.source, row) for file in filled for row in file.rows]
 
 
 def _require_columns(uri: str, present: list[str], features: Features, label: str) -> None:
@@ -200,60 +257,75 @@ def _require_columns(uri: str, present: list[str], features: Features, label: st
 
 
 def _kinds(
-    uri: str, frame: pd.DataFrame, files: list[RawFile], features: Features, label: str, known: KnownKinds
-) -> tuple[dict[str, FeatureKind], tuple[str, ...]]:
+    uri: str,
+    engine: Engine,
+    groups: list[RowGroup],
+    names: list[str],
+    features: Features,
+    label: str,
+    known: KnownKinds,
+) -> tuple[dict[str, FeatureKind], list[str]]:
     """The kind of each column except entity, event time and label: as declared, else as known, else by its values."""
     declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
     declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
     declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
-    kinds, notes = {}, []
-    for name in frame.columns:
-        if name in {features.entity, features.event_time, label} or name in features.exclude:
-            continue
+    left_out = {features.entity, features.event_time, label, *features.exclude}
+    names = [name for name in names if name not in left_out]
+    counts = count_values(engine.connection, groups, [name for name in names if name not in declared])
+    kinds: dict[str, FeatureKind] = {}
+    notes = []
+    for name in names:
         if name in declared:
-            kinds[str(name)] = declared[name]
+            kinds[name] = declared[name]
             notes.append(declared_note(name, declared[name], known))
             continue
-        kind, note = settled_kind(str(name), _inferred(name, files), frame[name], known, uri)
+        kind, note = kind_of(counts[name]), ""
+        if counts[name].total:
+            kind, note = settled_kind(name, kind, partial(first_misfit, engine.connection, groups, name), known, uri)
         if kind is not None:
-            kinds[str(name)] = kind
+            kinds[name] = kind
             notes.append(note)
         else:
             notes.append(f"column {name!r} is no feature: it is all null, or neither number, text nor boolean")
-    return kinds, tuple(filter(None, notes))
+    return kinds, [note for note in notes if note]
 
 
-def _inferred(name: str, files: list[RawFile]) -> FeatureKind | None:
-    """The kind by the values of typed formats. Values of CSV files count only if there are no others."""
-    import pandas as pd
-
-    for is_untyped in (False, True):
-        parts = [file.frame[name] for file in files if file.is_untyped is is_untyped and name in file.frame.columns]
-        column = pd.concat(parts, ignore_index=True) if parts else None
-        if column is not None and column.notna().any():
-            return infer_kind(column, is_untyped=is_untyped)
-    return None
-
-
-def _raw_text(row: pd.Series) -> str:
-    return msgspec.json.encode({str(name): _jsonable(value) for name, value in row.items()}).decode()
-
-
-def _jsonable(value: object) -> object:
-    # The encoder does not accept NumPy's numbers, although its doubles are Python floats.
-    plain = value.item() if isinstance(value, np.generic) else value
-    return plain if plain is None or isinstance(plain, str | bool | int | float | list | dict) else str(plain)
-
-
-def _refuse_if_mostly_bad(uri: str, num_read: int, bad: list[BadRow]) -> None:
-    if len(bad) <= MAX_QUARANTINED_SHARE * num_read:
+def _refuse_if_mostly_bad(uri: str, num_read: int, checks: RowChecks | None, staging: Staging) -> None:
+    """Before the bad rows are fetched, since they may be very many."""
+    counts = Counter(f"{row.reason} ({row.detail})" if row.detail else row.reason for row in staging.bad)
+    counts.update(checks.count() if checks is not None else {})
+    num_bad = sum(counts.values())
+    if num_bad <= MAX_QUARANTINED_SHARE * num_read:
         return
-    reasons = Counter(f"{row.reason} ({row.detail})" if row.detail else row.reason for row in bad).most_common(3)
-    listed = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+    listed = "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(3))
+    first = min(((row.source, row.row, row.detail, row.raw) for row in staging.bad), default=None)
+    if checks is not None and (flawed := checks.first_flawed()) is not None:
+        own = (*staging.place(flawed.id), flawed.detail, flawed.raw)
+        first = own if first is None else min(first, own)
+    source, number, detail, raw = first or ("", 0, "", "")
     raise InputError(
-        f"{len(bad)} of {num_read} rows of {uri} cannot be used: {listed}",
-        remedy=f"first bad row: {bad[0].source}, record {bad[0].row}",
+        f"{num_bad} of {num_read} rows of {uri} cannot be used: {listed}",
+        remedy=f"first bad row: {source}, record {number}{f' ({detail})' if detail else ''}: {raw[:200]}",
     )
+
+
+def _label_shift(uri: str, checks: RowChecks) -> list[str]:
+    """A note where the quarantine changes the share of positive labels.
+
+    Raises:
+        InputError: it changes it so much that a model would learn another question.
+    """
+    rates = checks.label_rates()
+    if rates is None or rates.num_lost < MIN_LOST_LABELS or abs(rates.shift) < NOTED_LABEL_SHIFT:
+        return []
+    text = (
+        f"the quarantine moves the share of positive labels from {rates.before:.3f} to {rates.after:.3f}: "
+        f"{rates.num_lost:,} rows with a label are lost"
+    )
+    if abs(rates.shift) <= MAX_LABEL_SHIFT:
+        return [text]
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in checks.count().items())
+    raise InputError(f"input {uri}: {text}", remedy=f"mend the rows ({reasons}), or take them out of the input")
 
 
 def _quarantine(bad: list[BadRow]) -> pd.DataFrame:

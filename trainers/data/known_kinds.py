@@ -7,20 +7,19 @@ kind is kept if every value can be read in it without a loss. Otherwise the run 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from divisions.errors import InputError
 from divisions.schema import FeatureKind, FeatureSchema
-from divisions.stored_values import BOOLEAN_WORDS
-from trainers.data.column_kinds import as_text, cast
+from trainers.data.engine import text_literal
+from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from duckdb import DuckDBPyConnection
 
-_CANONICAL_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|[+-]?\.[0-9]+", re.ASCII)
+_CANONICAL_NUMBER = r"[+-]?(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?|[+-]?\.[0-9]+"
 """A number that is the same after it was read. A leading zero, as in an area code, would be lost; so would digits
 beyond those of a double."""
 
@@ -52,25 +51,36 @@ def declared_note(name: str, declared: FeatureKind, known: KnownKinds) -> str:
 
 
 def settled_kind(
-    name: str, inferred: FeatureKind | None, column: pd.Series, known: KnownKinds, uri: str
+    name: str,
+    inferred: FeatureKind | None,
+    find_misfit: Callable[[FeatureKind], str | None],
+    known: KnownKinds,
+    uri: str,
 ) -> tuple[FeatureKind | None, str]:
-    """The kind of a column that nobody declared, and a note if the previous version's kind was kept.
+    """The kind of a column with values that nobody declared, and a note if the previous version's kind was kept.
+
+    Args:
+        name: the column.
+        inferred: its kind by its values.
+        find_misfit: returns the first value, as text, that would be lost or changed in a kind; None if there is none.
+        known: the previous version's kinds.
+        uri: the input, for messages.
 
     Raises:
         InputError: the kind differs from the previous version's, and the values do not fit the previous kind.
     """
     previous = known.kinds.get(name)
-    if previous is None or previous is inferred or not column.notna().any():
+    if previous is None or previous is inferred:
         return inferred, ""
     seems = inferred.value if inferred else "neither number, text nor boolean"
-    misfit = first_misfit(column, previous)
+    misfit = find_misfit(previous)
     if misfit is not None:
         new_key = f"`features.{inferred}: [{name}]` to change it, or " if inferred else ""
         raise InputError(
             f"column {name!r} of {uri} is {seems}, but was {previous} in version {known.version},"
             f" and {misfit!r} cannot be read as {previous}",
-            remedy=f"declare the column: {new_key}`features.{previous}: [{name}]` to keep the kind and quarantine"
-            " such rows",
+            remedy=f"declare the column: {new_key}`features.{previous}: [{name}]` to keep the kind and count"
+            " such values as missing",
         )
     return previous, (
         f"column {name!r} seems {seems} here, but was {previous} in version {known.version}: it stays {previous};"
@@ -78,20 +88,27 @@ def settled_kind(
     )
 
 
-def first_misfit(column: pd.Series, kind: FeatureKind) -> str | None:
-    """The first value, as text, that would be lost or changed in this kind; None if there is none."""
-    present = column[column.notna()]
-    _, is_bad = cast(present, kind)
-    for value, is_lost in zip(present.tolist(), is_bad.tolist(), strict=True):
-        if is_lost or not _is_kept(value, kind):
-            return str(value)[:60]
+def first_misfit(
+    connection: DuckDBPyConnection, groups: Sequence[RowGroup], name: str, kind: FeatureKind
+) -> str | None:
+    """The first value of a column, as text, that would be lost or changed in this kind; None if there is none."""
+    for group in groups:
+        column = group.columns.get(name)
+        if column is None:
+            continue
+        value = {
+            FeatureKind.NUMERIC: column.number,
+            FeatureKind.BOOLEAN: column.truth,
+            FeatureKind.CATEGORICAL: column.text,
+        }[kind]
+        is_misfit = f"{value} IS NULL"
+        if kind is FeatureKind.NUMERIC:
+            is_canonical = f"regexp_full_match({column.text}, {text_literal(_CANONICAL_NUMBER)})"
+            is_misfit = f"({is_misfit} OR ({column.is_text} AND NOT {is_canonical}))"
+        rows = connection.execute(
+            f"SELECT coalesce({column.text}, ({column.sql})::VARCHAR) FROM {group.relation}"
+            f" WHERE flaw IS NULL AND {column.is_present} AND {is_misfit} ORDER BY id LIMIT 1"
+        ).fetchall()
+        if rows:
+            return str(rows[0][0])[:60]
     return None
-
-
-def _is_kept(value: object, kind: FeatureKind) -> bool:
-    match kind:
-        case FeatureKind.NUMERIC if isinstance(value, str):
-            return _CANONICAL_NUMBER.fullmatch(value.strip()) is not None
-        case FeatureKind.BOOLEAN:
-            return (as_text(value) or "").strip().lower() in BOOLEAN_WORDS
-    return True

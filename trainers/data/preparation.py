@@ -3,6 +3,7 @@ Ray."""
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 from dataclasses import dataclass, replace
 
@@ -10,10 +11,11 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from divisions.pipeline.definition import Features
+from divisions.pipeline.definition import DataPrep, Features
 from divisions.settings import S3Settings
+from trainers.data.engine import limits_for
 from trainers.data.feature_table import FeatureTable, build_feature_table, split_holdout
-from trainers.data.ingest import RawEvents, read_events
+from trainers.data.ingest import RawEvents, Reading, read_events
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 
 VALIDATION_FRACTION = 0.1
@@ -21,6 +23,9 @@ VALIDATION_FRACTION = 0.1
 select it, or the model's metrics would be too good."""
 
 _VALIDATION_SALT = 0x5EED
+
+
+LATEST_EVENTS = Reading(is_latest_only=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class PreparationTask:
     s3: S3Settings
     allow_buckets: tuple[str, ...]
     known: KnownKinds = NOTHING_KNOWN
+    reading: Reading = LATEST_EVENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,25 @@ class Prepared:
     train: FeatureTable
     holdout: FeatureTable
     data_sha256: str
+
+
+def reading_of(data_prep: DataPrep, today: dt.date, now_s: float) -> Reading:
+    """How a run of ``today`` reads its events: nothing that came later, and the latest event of each customer.
+
+    Args:
+        data_prep: the stage, as the pipeline file has it.
+        today: the run's day, in UTC.
+        now_s: seconds since the Unix epoch. A day of clocks and time zones that differ is allowed for.
+    """
+    as_of = dt.datetime.combine(today, dt.time.max, tzinfo=dt.UTC)
+    return Reading(
+        format=data_prep.format,
+        limits=limits_for(data_prep.resources.num_cpus, data_prep.resources.memory_gb),
+        as_of=as_of,
+        # The run's day may be later than the clock's. Then its events are not in the future.
+        now=max(as_of, dt.datetime.fromtimestamp(now_s, dt.UTC) + dt.timedelta(days=1)),
+        is_latest_only=True,
+    )
 
 
 def prepare(task: PreparationTask) -> Prepared:
@@ -60,8 +85,9 @@ def prepare(task: PreparationTask) -> Prepared:
         features=task.features,
         label=task.label,
         known=task.known,
+        reading=task.reading,
     )
-    table = build_feature_table(events, task.features, task.label, seed=task.seed)
+    table = build_feature_table(events, task.features, task.label, seed=task.seed, as_of=task.reading.as_of)
     split = split_holdout(table, task.features.holdout_fraction, task.seed)
     return Prepared(
         events=replace(events, frame=events.frame.iloc[:0]),

@@ -1,97 +1,195 @@
-"""Checks each row of a table: it is converted to its final form, or gets the reason why it cannot be used."""
+"""Which rows can be used, decided by the engine over all rows at once: each gets a reason, or none.
+
+    every row -> judged(id, entity, happened, label, reason) -> without clashes -> picked(id, entity, happened, label)
+
+Only the entity, the event time and the label decide. A value of another column that does not fit its kind costs that
+value, not the row. Two rows with the same entity and event time are one event: the first counts, and the others are
+duplicates. If their labels contradict each other, none of them can be used.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from divisions.schema import FeatureKind
-from trainers.data.column_kinds import cast, read_label, to_numbers
+from trainers.data.engine import first_row, text_literal
+from trainers.data.event_times import event_time, hint
+from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from numpy.typing import NDArray
+    from duckdb import DuckDBPyConnection
 
     from divisions.pipeline.definition import Features
 
-
-def check_rows(
-    frame: pd.DataFrame, kinds: dict[str, FeatureKind], features: Features, label: str
-) -> tuple[pd.DataFrame, list[str], list[str]]:
-    """Casts every column and checks every row.
-
-    Returns:
-        the converted table; for each row the reason why it is bad, or an empty text; and the detail of the reason.
-    """
-    import pandas as pd
-
-    reasons, details = [""] * len(frame), [""] * len(frame)
-
-    def mark_bad(is_bad: NDArray[np.bool_], reason: str, detail: str = "") -> None:
-        for index in np.flatnonzero(is_bad):
-            if not reasons[index]:
-                reasons[index], details[index] = reason, detail
-
-    if frame.empty:
-        return frame, reasons, details
-    checked = frame.copy()
-    entity, no_entity = cast(frame[features.entity], FeatureKind.CATEGORICAL)
-    checked[features.entity] = entity
-    mark_bad(no_entity | entity.isna().to_numpy(dtype=bool) | (entity == "").to_numpy(), f"null {features.entity}")
-    times = read_times(frame[features.event_time])
-    checked[features.event_time] = times
-    mark_bad(times.isna().to_numpy(dtype=bool), f"unreadable {features.event_time}")
-    labels = frame[label].map(read_label, na_action="ignore")
-    mark_bad(frame[label].isna().to_numpy(dtype=bool), f"null {label}")
-    mark_bad(labels.isna().to_numpy(dtype=bool), f"unknown {label}", "neither yes/no, true/false nor 1/0")
-    checked[label] = pd.Series([int(value is True) for value in labels], index=frame.index, dtype=np.int8)
-    for name, kind in kinds.items():
-        checked[name], is_bad = cast(frame[name], kind)
-        mark_bad(is_bad, "bad value", f"{name!r} is not {kind.value}")
-    good = pd.Series([reason == "" for reason in reasons], index=frame.index)
-    repeated = checked[good].duplicated([features.entity, features.event_time])
-    mark_bad(repeated.reindex(frame.index, fill_value=False).to_numpy(dtype=bool), "duplicate event")
-    return checked, reasons, details
+UNKNOWN_LABEL_DETAIL = "neither yes/no, true/false nor 1/0"
 
 
-def read_times(column: pd.Series) -> pd.Series:
-    """Event times as ``datetime64[us, UTC]``. Accepts timestamps, ISO 8601 text (UTC without an offset) and seconds
-    since the Unix epoch. Other values become null."""
-    import pandas as pd
+@dataclass(frozen=True, slots=True)
+class FlawedRow:
+    """A row with a reason. ``raw`` is the row as JSON."""
 
-    if pd.api.types.is_datetime64_any_dtype(column.dtype):
-        return pd.to_datetime(column, utc=True).astype("datetime64[us, UTC]")
-    if column.dtype == object:
-        is_text = column.map(lambda value: isinstance(value, str)).to_numpy(dtype=bool)
-        # Eight digits are a date in ISO 8601's basic form. As seconds, they would be a time in 1970.
-        is_date = is_text & column.astype(str).str.fullmatch(r"\d{8}").to_numpy(dtype=bool)
-        numbers = to_numbers(column.where(~is_date))
-        text = pd.to_datetime(column.where(is_text & numbers.isna()), utc=True, errors="coerce", format="ISO8601")
-        other = column.where(~is_text & numbers.isna())
-        dates = pd.to_datetime(other, utc=True, errors="coerce")
-        return text.fillna(dates).fillna(_from_seconds(numbers)).astype("datetime64[us, UTC]")
-    return _from_seconds(to_numbers(column))
+    id: int
+    reason: str
+    detail: str
+    raw: str
 
 
-def _from_seconds(numbers: pd.Series) -> pd.Series:
-    import pandas as pd
+@dataclass(frozen=True, slots=True)
+class LabelRates:
+    """The share of positive labels: of all rows with a label, and of the usable ones."""
 
-    # A number outside the years 1970 to 2200 is no time in seconds; it is probably in milliseconds.
-    seconds = numbers.to_numpy(dtype=np.float64, na_value=np.nan)
-    is_plausible = (seconds >= 0) & (seconds < 7_258_118_400)
-    # pandas' own unit="s" is not used: it overflows on some tables that have only missing numbers.
-    microseconds = np.round(np.where(is_plausible, seconds, 0) * 1e6).astype("datetime64[us]")
-    microseconds[~is_plausible] = np.datetime64("NaT")
-    return pd.Series(microseconds, index=numbers.index).dt.tz_localize("UTC")
+    num_lost: int
+    before: float
+    after: float
+
+    @property
+    def shift(self) -> float:
+        return self.after - self.before
 
 
-def restore_whole_numbers(events: pd.DataFrame, kinds: dict[str, FeatureKind]) -> pd.DataFrame:
-    """Turns whole numbers back into integers. Bad rows, which are removed by now, had turned the column to floats."""
-    for name, kind in kinds.items():
-        column = events[name]
-        if kind is FeatureKind.NUMERIC and column.dtype == np.float64 and (column.abs() < 2**53).all():
-            whole = column.astype(np.int64)
-            if (whole == column).all():
-                events[name] = whole
-    return events
+@dataclass(frozen=True, slots=True)
+class RowChecks:
+    """The checks of one input. `judge` comes first; the others read what it wrote."""
+
+    connection: DuckDBPyConnection
+    groups: Sequence[RowGroup]
+    features: Features
+    label: str
+    time_format: str = ""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """By their number in the table; 0 is none. A row has the first that applies."""
+        entity, time, label = self.features.entity, self.features.event_time, self.label
+        return (
+            "",
+            "unparsable line",
+            f"null {entity}",
+            f"unreadable {time}",
+            f"future {time}",
+            f"null {label}",
+            f"unknown {label}",
+            "conflicting label",
+            "duplicate event",
+        )
+
+    def judge(self, now: dt.datetime | None) -> None:
+        """Writes the tables ``judged`` and ``clashes``. A time after ``now`` is no time that can be meant."""
+        selects = " UNION ALL ".join(self._judged(group, now) for group in self.groups)
+        self.connection.execute(f"CREATE TEMP TABLE judged AS {selects}")
+        # Equal rows have equal hashes, and few others do: only those are compared in full.
+        self.connection.execute(
+            "CREATE TEMP TABLE suspects AS"
+            " SELECT h FROM (SELECT hash(entity, happened) AS h FROM judged WHERE reason = 0)"
+            " GROUP BY h HAVING count(*) > 1"
+        )
+        self.connection.execute(
+            "CREATE TEMP TABLE clashes AS WITH same AS ("
+            " SELECT entity, happened, min(id) AS first, min(label) <> max(label) AS is_conflict FROM judged"
+            " WHERE reason = 0 AND hash(entity, happened) IN (SELECT h FROM suspects)"
+            " GROUP BY entity, happened HAVING count(*) > 1)"
+            " SELECT id, CASE WHEN is_conflict THEN 7 ELSE 8 END AS reason"
+            " FROM judged JOIN same USING (entity, happened) WHERE judged.reason = 0 AND (is_conflict OR id <> first)"
+        )
+
+    def count(self) -> dict[str, int]:
+        """Flawed rows by reason."""
+        rows = self.connection.execute(
+            "SELECT reason, count(*) FROM (SELECT reason FROM judged WHERE reason > 0"
+            " UNION ALL SELECT reason FROM clashes) GROUP BY reason"
+        ).fetchall()
+        return {self.reasons[reason]: count for reason, count in rows}
+
+    def first_flawed(self) -> FlawedRow | None:
+        """The first flawed row, if there is any."""
+        (number,) = first_row(
+            self.connection,
+            "SELECT min(id) FROM (SELECT id FROM judged WHERE reason > 0 UNION ALL SELECT id FROM clashes)",
+        )
+        return None if number is None else self.flawed(f"WHERE id = {number}")[0]
+
+    def flawed(self, where: str = "") -> list[FlawedRow]:
+        """All flawed rows, or some of them, in order."""
+        found: list[FlawedRow] = []
+        for group in self.groups:
+            raw = ", ".join(f"{text_literal(name)}, {column.raw}" for name, column in group.columns.items())
+            time = group.columns[self.features.event_time].text
+            rows = self.connection.execute(
+                "WITH bad AS (SELECT id AS bad_id, reason FROM judged WHERE reason > 0"
+                " UNION ALL SELECT id, reason FROM clashes)"
+                f" SELECT id, reason, coalesce(flaw, ''), {time}, json_object({raw})::VARCHAR"
+                f" FROM {group.relation} JOIN bad ON bad_id = id {where} ORDER BY id"
+            ).fetchall()
+            found += [
+                FlawedRow(number, self.reasons[reason], self._detail(reason, flaw, time), raw)
+                for number, reason, flaw, time, raw in rows
+            ]
+        return sorted(found, key=lambda row: row.id)
+
+    def pick(self, as_of: dt.datetime | None, *, is_latest_only: bool) -> int:
+        """Writes the table ``picked``: the usable rows, or the latest of each entity.
+
+        Args:
+            as_of: later events are left out, as if they had not happened yet; None takes all.
+            is_latest_only: one row for each entity.
+
+        Returns:
+            how many usable rows are later than ``as_of``.
+        """
+        usable = "judged.reason = 0 AND id NOT IN (SELECT id FROM clashes)"
+        seen = f"{usable} AND happened <= {_timestamp(as_of)}" if as_of is not None else usable
+        if is_latest_only:
+            query = (
+                "SELECT entity, best.id AS id, best.label AS label, happened"
+                " FROM (SELECT entity, max(happened) AS happened,"
+                f" arg_max({{'id': id, 'label': label}}, happened) AS best FROM judged WHERE {seen} GROUP BY entity)"
+            )
+        else:
+            query = f"SELECT entity, id, label, happened FROM judged WHERE {seen}"
+        self.connection.execute(f"CREATE TEMP TABLE picked AS {query}")
+        if as_of is None:
+            return 0
+        later = f"SELECT count(*) FROM judged WHERE {usable} AND happened > {_timestamp(as_of)}"
+        (count,) = first_row(self.connection, later)
+        return int(count)
+
+    def label_rates(self) -> LabelRates | None:
+        """How the quarantine moved the share of positive labels; None where no row with a label was lost."""
+        num_lost, before, after = first_row(
+            self.connection,
+            "SELECT count(*) FILTER (WHERE is_lost), avg(label), avg(label) FILTER (WHERE NOT is_lost) FROM ("
+            " SELECT label, reason > 0 OR id IN (SELECT id FROM clashes WHERE reason = 7) AS is_lost FROM judged"
+            " WHERE label IS NOT NULL AND id NOT IN (SELECT id FROM clashes WHERE reason = 8))",
+        )
+        return LabelRates(num_lost, before, after) if num_lost and after is not None else None
+
+    def _judged(self, group: RowGroup, now: dt.datetime | None) -> str:
+        columns, features = group.columns, self.features
+        label = columns[self.label]
+        at = event_time(columns[features.event_time], self.time_format)
+        future = f"WHEN happened > {_timestamp(now)} THEN 4" if now is not None else ""
+        return (
+            "SELECT id, entity, happened, label::UTINYINT AS label, (CASE WHEN flaw IS NOT NULL THEN 1"
+            f" WHEN entity IS NULL THEN 2 WHEN happened IS NULL THEN 3 {future}"
+            " WHEN NOT has_label THEN 5 WHEN label IS NULL THEN 6 ELSE 0 END)::UTINYINT AS reason"
+            f" FROM (SELECT id, flaw, {columns[features.entity].identifier} AS entity, {at} AS happened,"
+            f" {label.label} AS label, {label.is_present} AS has_label FROM {group.relation})"
+        )
+
+    def _detail(self, reason: int, flaw: str, time: str | None) -> str:
+        match reason:
+            case 1:
+                return flaw
+            case 3:
+                return hint(time or "")
+            case 4:
+                return "a time in the future"
+            case 6:
+                return UNKNOWN_LABEL_DETAIL
+        return ""
+
+
+def _timestamp(moment: dt.datetime) -> str:
+    return f"TIMESTAMP '{moment.astimezone(dt.UTC):%Y-%m-%d %H:%M:%S.%f}'"

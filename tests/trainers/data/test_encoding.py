@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.data.column_kinds import cast, infer_kind
+from trainers.data.column_kinds import cast
 from trainers.data.encoding import encode_frame
 
 F32 = float(np.finfo(np.float32).max)
@@ -53,30 +53,6 @@ def test_an_absent_column_is_missing():
     assert x_NF.shape == (2, 4)
     assert x_NF[:, 1].tolist() == [1.0, 2.0]
     assert np.isnan(np.delete(x_NF, 1, axis=1)).all()
-
-
-@pytest.mark.parametrize(
-    ("values", "is_untyped", "kind"),
-    [
-        ([1, 2.5, None], False, FeatureKind.NUMERIC),
-        ([True, None, False], False, FeatureKind.BOOLEAN),
-        (["415", "408"], False, FeatureKind.CATEGORICAL),
-        (["415", "408"], True, FeatureKind.NUMERIC),
-        (["yes", "no"], True, FeatureKind.CATEGORICAL),
-        (["true", "False"], True, FeatureKind.BOOLEAN),
-        ([*["1"] * 99, "x"], True, FeatureKind.NUMERIC),
-        ([1, "a", 2, "b"], False, FeatureKind.CATEGORICAL),
-        ([[1], [2]], False, None),
-        ([None, None], False, None),
-        ([None, None], True, None),
-    ],
-)
-def test_a_kind_is_that_of_nearly_all_values(values, is_untyped, kind):
-    assert infer_kind(pd.Series(values, dtype=object), is_untyped=is_untyped) is kind
-
-
-def test_times_are_no_features():
-    assert infer_kind(pd.Series(pd.to_datetime(["2025-01-14"])), is_untyped=False) is None
 
 
 def test_one_and_true_stay_apart_when_cast():

@@ -1,9 +1,12 @@
+import datetime as dt
+
 import numpy as np
 import pytest
 
+from divisions.pipeline.definition import DataPrep, Resources
 from divisions.settings import S3Settings
 from tests.trainers.churn import FEATURES, raw_frame
-from trainers.data.preparation import PreparationTask, prepare, validation_mask
+from trainers.data.preparation import PreparationTask, prepare, reading_of, validation_mask
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,17 @@ def test_training_and_holdout_share_no_customer_and_leave_none_out(prepared):
 
 def test_counts_and_quarantine_outlive_the_rows(prepared):
     assert (len(prepared.events.frame), prepared.events.num_read, prepared.events.num_quarantined) == (0, 400, 1)
+
+
+def test_a_run_reads_up_to_the_end_of_its_day_and_refuses_times_in_the_future():
+    data_prep = DataPrep("x", resources=Resources(num_cpus=1.0, memory_gb=4.0))
+    noon_s = dt.datetime(2025, 1, 14, 12, tzinfo=dt.UTC).timestamp()
+    reading = reading_of(data_prep, dt.date(2025, 1, 10), noon_s)
+    assert reading.as_of == dt.datetime(2025, 1, 10, 23, 59, 59, 999_999, tzinfo=dt.UTC)
+    assert reading.now == dt.datetime(2025, 1, 15, 12, tzinfo=dt.UTC)
+    assert (reading.limits.num_threads, reading.limits.memory_gb, reading.is_latest_only) == (1, 2.0, True)
+    later = reading_of(data_prep, dt.date(2025, 3, 1), noon_s)
+    assert later.now == later.as_of
 
 
 def test_validation_takes_a_tenth_of_each_label_by_customer(prepared):

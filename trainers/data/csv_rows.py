@@ -1,0 +1,156 @@
+"""The rows of one CSV file, a block at a time: all text, numbered, with a note on each row that is not UTF-8.
+
+A record that has not as many fields as the header is returned as a bad row and never skipped. A quote that is never
+closed makes one record of all lines after it; each of these lines counts as lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from divisions.errors import InputError
+from trainers.data.file_formats import BadRow, RawFile, damaged, open_text
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from pyarrow import csv
+    from pyarrow.fs import FileSystem
+
+DELIMITERS = ",;\t|"
+BLOCK_BYTES = 16 << 20
+"""No record may be longer. Also the share of a file that is in memory at a time, a few times over."""
+
+
+@dataclass(slots=True)
+class CsvRows:
+    """One file. ``bad`` grows while `batches` is read.
+
+    Attributes:
+        names: the header.
+        delimiter: as found or declared.
+        bad: the records that cannot be told apart into fields.
+    """
+
+    file: RawFile
+    names: list[str]
+    delimiter: str
+    bad: list[BadRow] = field(default_factory=list)
+
+    def batches(self, filesystem: FileSystem) -> Iterator[pa.RecordBatch]:
+        """Blocks with the columns ``row``, ``flaw`` (null for a row without one), ``v0``, ``v1``, ...
+
+        Raises:
+            InputError: the file is not CSV.
+            OSError: it cannot be read.
+        """
+        import pyarrow as pa
+        from pyarrow import csv
+
+        names = [f"v{index}" for index in range(len(self.names))]
+        options = {
+            # One thread: only then does pyarrow know the numbers of the lines that it cannot parse.
+            "read_options": csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=0),
+            "parse_options": csv.ParseOptions(
+                delimiter=self.delimiter, invalid_row_handler=self._keep, newlines_in_values=True
+            ),
+            "convert_options": csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.binary()), null_values=[], strings_can_be_null=False
+            ),
+        }
+        first = 1
+        try:
+            with open_text(filesystem, self.file) as stream, csv.open_csv(stream, **options) as reader:
+                for batch in reader:
+                    rows = self._numbers(first, batch.num_rows)
+                    first = int(rows[-1]) + 1 if len(rows) else first
+                    # The header is record 1, and no row.
+                    yield self._checked(batch, rows).slice(1 if len(rows) and rows[0] == 1 else 0)
+        except pa.ArrowInvalid as error:
+            what = "CSV (a quote that is never closed?)" if "straddl" in str(error) else "CSV"
+            raise damaged(self.file.path, what, error) from None
+
+    def _keep(self, row: csv.InvalidRow) -> str:
+        detail = f"{row.actual_columns} fields, expected {row.expected_columns}"
+        for line in row.text.split("\n"):
+            self.bad.append(BadRow(self.file.path, row.number or 0, "unparsable line", detail, line))
+        return "skip"
+
+    def _numbers(self, first: int, count: int) -> np.ndarray:
+        """The record numbers of the next ``count`` rows; those of bad rows are taken."""
+        taken = np.array(sorted({row.row for row in self.bad if row.row >= first}), dtype=np.int64)
+        numbers = np.arange(first, first + count + len(taken), dtype=np.int64)
+        return numbers[~np.isin(numbers, taken)][:count]
+
+    def _checked(self, batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
+        import pyarrow as pa
+
+        flaws: dict[int, str] = {}
+        columns = []
+        for index, column in enumerate(batch.columns):
+            try:
+                columns.append(column.cast(pa.string()))
+            except pa.ArrowInvalid:
+                values = column.to_pylist()
+                texts = [value.decode(errors="replace") for value in values]
+                for position, (value, text) in enumerate(zip(values, texts, strict=True)):
+                    if text.encode() != value:
+                        flaws.setdefault(position, f"{self.names[index]!r} is not UTF-8")
+                columns.append(pa.array(texts, pa.string()))
+        flaw = pa.array([flaws.get(position) for position in range(len(rows))] if flaws else [None] * len(rows))
+        return pa.record_batch(
+            [pa.array(rows), flaw.cast(pa.string()), *columns], names=["row", "flaw", *batch.schema.names]
+        )
+
+
+def open_csv(file: RawFile, delimiter: str = "") -> CsvRows | None:
+    """The header and the delimiter of a CSV file; None for a file without any text.
+
+    Raises:
+        InputError: the header cannot be read.
+    """
+    import pyarrow as pa
+    from pyarrow import csv
+
+    text = file.head.lstrip(b"\r\n")
+    if not text.strip():
+        return None
+    line = text.partition(b"\n")[0]
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        raise InputError(
+            f"the header of {file.path} is not UTF-8",
+            remedy="declare data_prep.format.encoding, such as cp1252, or write the file as UTF-8",
+        ) from None
+    delimiter = delimiter or find_delimiter(line.decode())
+    options = csv.ParseOptions(delimiter=delimiter, invalid_row_handler=lambda _: "skip", newlines_in_values=True)
+    whole = text if len(file.head) < (1 << 20) else text.rpartition(b"\n")[0] + b"\n"
+    try:
+        names = csv.open_csv(pa.BufferReader(_header_of(whole)), parse_options=options).schema.names
+    except pa.ArrowInvalid as error:
+        raise damaged(file.path, "CSV", error) from None
+    return CsvRows(file, names, delimiter)
+
+
+def _header_of(text: bytes) -> bytes:
+    """The header's record: lines until the number of quotes is even."""
+    end = text.find(b"\n")
+    while end >= 0 and text.count(b'"', 0, end) % 2:
+        end = text.find(b"\n", end + 1)
+    return text[: end + 1] if end >= 0 else text + b"\n"
+
+
+def find_delimiter(header: str) -> str:
+    """The delimiter that stands most often in a header, outside quotes.
+
+    >>> find_delimiter('id;"a,b,c";x')
+    ';'
+    >>> find_delimiter("id")
+    ','
+    """
+    outside = "".join(header.split('"')[::2])
+    return max(DELIMITERS, key=lambda delimiter: (outside.count(delimiter), -DELIMITERS.index(delimiter)))

@@ -1,0 +1,87 @@
+"""DuckDB as the engine of ingestion: bounded memory, a folder to spill to, and no network of its own.
+
+DuckDB reads only local files here. Objects of S3 reach it through `trainers.data.locations`, so the credentials, the
+endpoint and the allow-list are the same for every format.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+DEFAULT_MEMORY_GB = 1.0
+"""For DuckDB alone. Larger inputs spill to disk. The reduced table and the libraries need about as much again."""
+_SHARE_OF_MEMORY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What ingestion may use. ``num_threads`` 0 means: one for each core."""
+
+    num_threads: int = 0
+    memory_gb: float = DEFAULT_MEMORY_GB
+
+
+def limits_for(num_cpus: float, memory_gb: float | None) -> Limits:
+    """The limits of a stage that was given these resources.
+
+    >>> limits_for(1.0, 8.0)
+    Limits(num_threads=1, memory_gb=4.0)
+    >>> limits_for(0.5, None)
+    Limits(num_threads=1, memory_gb=1.0)
+    """
+    memory_gb = DEFAULT_MEMORY_GB if memory_gb is None else memory_gb * _SHARE_OF_MEMORY
+    return Limits(max(1, min(int(num_cpus), os.cpu_count() or 1)), memory_gb)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """A connection, and a folder that lives as long as it does."""
+
+    connection: DuckDBPyConnection
+    folder: Path
+
+
+@contextmanager
+def open_engine(limits: Limits) -> Iterator[Engine]:
+    """Opens DuckDB with its own temporary folder; both are gone afterwards."""
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="divisions-ingest-") as name:
+        options: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": f"{int(limits.memory_gb * 1000)}MB",
+            "temp_directory": f"{name}/spill",
+            "autoinstall_known_extensions": False,
+            # Rows carry their file and number, so their order need not be kept; that saves memory.
+            "preserve_insertion_order": False,
+        }
+        if limits.num_threads:
+            options["threads"] = limits.num_threads
+        connection = duckdb.connect(config=options)
+        try:
+            connection.execute("SET TimeZone = 'UTC'")
+            yield Engine(connection, Path(name))
+        finally:
+            connection.close()
+
+
+def first_row(connection: DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
+    """The one row of a query. All of it is fetched: a result that is left open blocks the connection."""
+    return tuple(connection.execute(sql).fetchall()[0])
+
+
+def text_literal(text: str) -> str:
+    """``text`` as a literal of SQL.
+
+    >>> text_literal("it's")
+    "'it''s'"
+    """
+    return "'" + text.replace("'", "''") + "'"

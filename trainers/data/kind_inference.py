@@ -1,0 +1,135 @@
+"""The kinds of columns that nobody declared, by counting what their values are.
+
+Typed formats say what a value is, and CSV is asked only where no typed file has the column. A kind needs nearly all
+values, so that one stray word in a million numbers costs one value, not the column. Words such as ``?`` or ``None``
+among numbers are missing numbers; among texts they are texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from divisions.schema import FeatureKind
+from trainers.data.engine import first_row, text_literal
+from trainers.data.raw_columns import Form, RawColumn
+from trainers.data.staging import RowGroup
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+MAJORITY = 0.95
+"""Share of a column's values that must fit a kind for the column to be of it."""
+SOFT_WORDS = ("?", "-", "--", "none", "missing", "unknown", "n.a.", "#value!", "#ref!", "#div/0!")
+_BY_FORM = {
+    Form.WHOLE: "numbers",
+    Form.FLOAT: "numbers",
+    Form.DECIMAL: "numbers",
+    Form.BOOLEAN: "flags",
+    Form.TEXT: "texts",
+    Form.BINARY: "texts",
+    Form.TIME: "others",
+    Form.OTHER: "others",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the values of a column are. ``soft`` counts those texts that mean "missing" in a column of numbers."""
+
+    numbers: int = 0
+    flags: int = 0
+    texts: int = 0
+    others: int = 0
+    soft: int = 0
+
+    def __add__(self, other: Counts) -> Counts:
+        return Counts(
+            self.numbers + other.numbers,
+            self.flags + other.flags,
+            self.texts + other.texts,
+            self.others + other.others,
+            self.soft + other.soft,
+        )
+
+    @property
+    def total(self) -> int:
+        return self.numbers + self.flags + self.texts + self.others
+
+
+def kind_of(counts: Counts) -> FeatureKind | None:
+    """The kind that nearly all values have; text where they differ; None for what cannot be a feature.
+
+    >>> kind_of(Counts(numbers=50, texts=50)), kind_of(Counts(numbers=90, texts=10, soft=10))
+    (<FeatureKind.CATEGORICAL: 'categorical'>, <FeatureKind.NUMERIC: 'numeric'>)
+    """
+    if not counts.total:
+        return None
+    hard = counts.total - counts.soft
+    if counts.numbers and counts.numbers >= MAJORITY * hard:
+        return FeatureKind.NUMERIC
+    if counts.flags >= MAJORITY * counts.total:
+        return FeatureKind.BOOLEAN
+    # Lists, times and objects are no features, unless they are strays among values that are.
+    return None if counts.others > max(counts.numbers, counts.flags, counts.texts) else FeatureKind.CATEGORICAL
+
+
+def count_values(connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Sequence[str]) -> dict[str, Counts]:
+    """What the values of each column in ``names`` are."""
+    typed = _count(connection, [group for group in groups if not group.is_untyped], names)
+    # An untyped file is asked only for columns without a value in any typed one.
+    rest = [name for name in names if not typed[name].total]
+    untyped = _count(connection, [group for group in groups if group.is_untyped], rest)
+    return {name: typed[name] if typed[name].total else untyped[name] for name in names}
+
+
+def _count(connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Sequence[str]) -> dict[str, Counts]:
+    totals = dict.fromkeys(names, Counts())
+    for group in groups:
+        asked: list[str] = []
+        for name in names:
+            column = group.columns.get(name)
+            if column is None:
+                continue
+            if column.form in _BY_FORM:
+                count = group.present.get(name)
+                if count is None:
+                    query = f"SELECT count(*) FILTER (WHERE {column.is_present}) FROM {group.relation}"
+                    (count,) = first_row(connection, query)
+                totals[name] += replace(Counts(), **{_BY_FORM[column.form]: count})
+            else:
+                asked.append(name)
+        if not asked:
+            continue
+        sums = ", ".join(_sums(group.columns[name]) for name in asked)
+        row = first_row(connection, f"SELECT {sums} FROM {group.relation} WHERE flaw IS NULL")
+        for index, name in enumerate(asked):
+            totals[name] += Counts(*row[index * 5 : index * 5 + 5])
+    return totals
+
+
+def _sums(column: RawColumn) -> str:
+    text, soft = column.text, ", ".join(text_literal(word) for word in SOFT_WORDS)
+    is_soft = f"lower({text}) IN ({soft})"
+    if column.form is Form.JSON:
+        first = f"{column.sql}[1]"
+        is_number = f"({first} BETWEEN '0' AND '9' OR {first} = '-')"
+        conditions = (
+            is_number,
+            f"{first} IN ('t', 'f')",
+            f"{first} = '\"' AND {column.is_present}",
+            f"{first} IN ('[', '{{')",
+            f"{first} = '\"' AND {is_soft}",
+        )
+    else:
+        is_number = f"TRY_CAST({text} AS DOUBLE) IS NOT NULL"
+        is_flag = f"lower({text}) IN ('true', 'false')"
+        conditions = (
+            is_number,
+            is_flag,
+            f"{text} IS NOT NULL AND NOT {is_number} AND NOT {is_flag}",
+            "false",
+            is_soft,
+        )
+    return ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)

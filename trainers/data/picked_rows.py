@@ -1,0 +1,98 @@
+"""The picked rows with their features, as a data frame: the only part of the raw events that leaves the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from divisions.schema import FeatureKind
+from trainers.data.raw_columns import MISFIT_FLAG, MISFIT_TEXT, absent
+from trainers.data.staging import RowGroup
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+    from divisions.pipeline.definition import Features
+
+
+def fetch(
+    connection: DuckDBPyConnection,
+    groups: Sequence[RowGroup],
+    kinds: dict[str, FeatureKind],
+    features: Features,
+    label: str,
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The rows of the table ``picked``, ordered by event time, then entity.
+
+    Returns:
+        the frame (see `trainers.data.ingest.RawEvents`), and a note for each column with values that do not fit.
+    """
+    import pandas as pd
+
+    roles = (features.entity, features.event_time, label)
+    if not groups:
+        return pd.DataFrame({name: [] for name in roles}), ()
+    selects = " UNION ALL ".join(_select(group, kinds) for group in groups)
+    table: pa.Table = connection.sql(
+        f"SELECT * EXCLUDE (picked_id) FROM ({selects}) ORDER BY happened, entity, picked_id"
+    ).to_arrow_table()
+    series: dict[str, pd.Series] = {
+        features.entity: table["entity"].to_pandas().astype(object),
+        features.event_time: table["happened"].to_pandas().astype("datetime64[us]").dt.tz_localize("UTC"),
+        label: table["label"].to_pandas().astype(np.int8),
+    }
+    notes = []
+    for index, (name, kind) in enumerate(kinds.items()):
+        series[name], num_misfits = _column(table[f"f{index}"], kind)
+        if num_misfits:
+            notes.append(
+                f"column {name!r}: {num_misfits:,} of {table.num_rows:,} values are not {kind.value}"
+                " and count as missing"
+            )
+    return pd.DataFrame(series), tuple(notes)
+
+
+def _select(group: RowGroup, kinds: dict[str, FeatureKind]) -> str:
+    values = "".join(
+        f", {group.columns[name].cast(kind) if name in group.columns else absent(kind)} AS f{index}"
+        for index, (name, kind) in enumerate(kinds.items())
+    )
+    # No name of the one side is on the other: a column's SQL may use the id of its own row.
+    picked = "SELECT id AS picked_id, entity, happened, label FROM picked"
+    return f"SELECT picked_id, entity, happened, label{values} FROM {group.relation} JOIN ({picked}) ON id = picked_id"
+
+
+def _column(column: pa.ChunkedArray, kind: FeatureKind) -> tuple[pd.Series, int]:
+    """A column in the form of its kind, and how many of its values do not fit."""
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    match kind:
+        case FeatureKind.NUMERIC:
+            values = column.to_numpy()
+            return _whole(values), int(np.isnan(values).sum()) - column.null_count
+        case FeatureKind.BOOLEAN:
+            codes = pc.fill_null(column, MISFIT_FLAG + 1).to_numpy()
+            forms = np.array([False, True, None, None], dtype=object)
+            return pd.Series(forms[codes], dtype=object), int((codes == MISFIT_FLAG).sum())
+        case FeatureKind.CATEGORICAL:
+            is_misfit = pc.fill_null(pc.equal(column, MISFIT_TEXT), False)
+            count = pc.sum(is_misfit).as_py() or 0
+            if count:
+                column = pc.if_else(is_misfit, pa.scalar(None, pa.string()), column)
+            return column.to_pandas().astype(object), int(count)
+
+
+def _whole(values: np.ndarray) -> pd.Series:
+    """float64, or int64 where all values are whole and none is missing."""
+    import pandas as pd
+
+    with np.errstate(invalid="ignore"):
+        if len(values) and (np.abs(values) < 2**53).all() and (np.trunc(values) == values).all():
+            return pd.Series(values.astype(np.int64))
+    return pd.Series(values, dtype=np.float64)

@@ -1,0 +1,375 @@
+"""Raw files as relations of DuckDB, each row with its file and its number in it.
+
+==============  ================================================================================
+Parquet         a view: read from the disk as often as a query needs it. S3 objects are copied first
+CSV             a table of text, filled a block at a time
+JSON lines      a table of JSON values, likewise; a JSON array is read element by element
+==============  ================================================================================
+
+Files of the same format and columns make one `RowGroup`. Rows are named by ``id``: the file's index times 2**40 plus
+the row's number. Tables larger than the memory limit are spilled to disk by DuckDB.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+from divisions.errors import InputError
+from trainers.data import csv_rows, json_rows
+from trainers.data.engine import Engine, first_row, text_literal
+from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
+from trainers.data.locations import Location
+from trainers.data.raw_columns import MISSING_WORDS, Form, RawColumn, form_of_type, list_literal
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+ROW_BITS = 40
+MAX_COLUMNS = 5_000
+_COPY_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """Rows of files of one format and the same columns.
+
+    Attributes:
+        relation: the table or view; it has ``id`` and ``flaw`` (why the row cannot be read, or null) besides columns.
+        columns: by name, in the order of the data.
+        present: how many values of a column are not null, where the file's statistics say so.
+        example: one of the files.
+    """
+
+    relation: str
+    columns: dict[str, RawColumn]
+    kind: FileKind
+    num_rows: int
+    example: str
+    present: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_untyped(self) -> bool:
+        return self.kind is FileKind.CSV
+
+
+@dataclass(slots=True)
+class Staging:
+    """Brings files into the engine; `groups`, `bad` and `notes` are what came of it."""
+
+    engine: Engine
+    location: Location
+    missing: tuple[str, ...] = MISSING_WORDS
+    groups: list[RowGroup] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    _parquet: list[tuple[str, str]] = field(default_factory=list)
+    _created: int = 0
+
+    def read(self, paths: Iterable[str], delimiter: str = "", encoding: str = "") -> None:
+        """Stages files.
+
+        Raises:
+            InputError: a file as a whole is not what its extension says, or columns are named twice.
+            OSError: a file cannot be opened or read.
+        """
+        self.sources = list(paths)
+        folders = _folder_values(self.location.path, self.sources)
+        parquet: dict[object, list[tuple[int, str, pq.FileMetaData]]] = {}
+        csv: dict[tuple[str, ...], list[tuple[int, csv_rows.CsvRows]]] = {}
+        lines: list[tuple[int, RawFile]] = []
+        for index, path in enumerate(self.sources):
+            file = inspect_file(self.location.filesystem, path, encoding)
+            match file.kind:
+                case FileKind.PARQUET:
+                    schema, metadata, local = self._open_parquet(path)
+                    parquet.setdefault(schema, []).append((index, local, metadata))
+                case FileKind.CSV:
+                    opened = csv_rows.open_csv(file, delimiter)
+                    if opened is None:
+                        self.notes.append(f"{path} is empty: not even a header")
+                        continue
+                    csv.setdefault(tuple(opened.names), []).append((index, opened))
+                    if opened.delimiter != "," and not delimiter:
+                        self.notes.append(f"{path} is separated by {opened.delimiter!r}, not by commas")
+                case _:
+                    lines.append((index, file))
+        for parquet_files in parquet.values():
+            self._stage_parquet(parquet_files, folders)
+        for csv_files in csv.values():
+            self._stage_csv(csv_files, folders)
+        if lines:
+            self._stage_json(lines, folders)
+
+    def raise_culprit(self, error: Exception) -> None:
+        """Raises the error of the first Parquet file that cannot be read to its end, if there is one."""
+        import duckdb
+
+        for path, local in self._parquet:
+            try:
+                self.engine.connection.execute(f"SELECT max(hash(COLUMNS(*))) FROM read_parquet({text_literal(local)})")
+                self.engine.connection.fetchall()
+            except duckdb.Error as cause:
+                raise damaged(path, "Parquet", cause) from None
+
+    def _open_parquet(self, path: str) -> tuple[object, pq.FileMetaData, str]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        local = path if not self.location.bucket else str(self._copy(path))
+        with pa.OSFile(local) as file:
+            try:
+                opened = pq.ParquetFile(file)
+                schema = opened.schema_arrow
+            except (pa.ArrowInvalid, OSError) as error:
+                raise damaged(path, "Parquet", error) from None
+            _refuse_repeated(path, schema.names)
+            self._parquet.append((path, local))
+            return tuple((item.name, str(item.type)) for item in schema), opened.metadata, local
+
+    def _copy(self, path: str) -> Path:
+        """An object of S3 on this disk, so that each one is fetched once, however often it is read."""
+        target = self.engine.folder / f"object-{len(self._parquet)}.parquet"
+        size = self.location.filesystem.get_file_info(path).size
+        free = shutil.disk_usage(self.engine.folder).free
+        if size > free:
+            raise InputError(
+                f"{path} has {size:,} bytes, and the disk for temporary files has room for {free:,}",
+                remedy="set TMPDIR to a larger disk",
+            )
+        with self.location.filesystem.open_input_stream(path, compression=None) as source, target.open("wb") as sink:
+            while block := source.read(_COPY_BYTES):
+                sink.write(block)
+        return target
+
+    def _stage_parquet(
+        self, files: list[tuple[int, str, pq.FileMetaData]], folders: dict[str, list[str | None]]
+    ) -> None:
+        indices = ", ".join(str(index) for index, _, _ in files)
+        paths = list_literal([local for _, local, _ in files])
+        scan = f"read_parquet({paths}, file_row_number = true, hive_partitioning = false)"
+        described = self.engine.connection.execute(f"DESCRIBE SELECT * FROM {scan}").fetchall()[:-1]
+        aliases = ", ".join(f"v{index}" for index in range(len(described)))
+        relation = self._create(
+            "VIEW",
+            f"SELECT ([{indices}][t.file_index::BIGINT + 1]::BIGINT << {ROW_BITS}) + file_row_number + 1 AS id,"
+            f" NULL::VARCHAR AS flaw, * FROM {scan} AS t({aliases})",
+        )
+        # DuckDB renames columns that differ in case only; their order is that of the file.
+        names = [str(name) for name in self._names(files[0][1])]
+        columns, present = {}, {}
+        for index, (name, (_, type_name, *_)) in enumerate(zip(names, described, strict=True)):
+            columns[name] = RawColumn(f"v{index}", form_of_type(type_name), self.missing)
+            counts = [_count_present(metadata, name) for _, _, metadata in files]
+            if None not in counts:
+                present[name] = sum(count for count in counts if count is not None)
+        rows = sum(metadata.num_rows for _, _, metadata in files)
+        self._add(relation, columns, FileKind.PARQUET, rows, files[0][0], folders, present)
+
+    def _names(self, local: str) -> list[str]:
+        import pyarrow.parquet as pq
+
+        names: list[str] = pq.read_schema(local).names
+        return names
+
+    def _stage_csv(self, files: list[tuple[int, csv_rows.CsvRows]], folders: dict[str, list[str | None]]) -> None:
+        names = files[0][1].names
+        _refuse_repeated(files[0][1].file.path, names)
+        values = ", ".join(f"v{index} VARCHAR" for index in range(len(names)))
+        relation = self._create("TABLE", f'"row" BIGINT, id BIGINT, flaw VARCHAR, {values}')
+        rows = 0
+        for index, file in files:
+            picked = ", ".join(f"v{position}" for position in range(len(names)))
+            batches = file.batches(self.location.filesystem)
+            rows += self._fill(relation, batches, f'"row", ({index}::BIGINT << {ROW_BITS}) + "row", flaw, {picked}')
+            self.bad += file.bad
+        columns = {name: RawColumn(f"v{index}", Form.UNTYPED, self.missing) for index, name in enumerate(names)}
+        self._add(relation, columns, FileKind.CSV, rows, files[0][0], folders)
+
+    def _stage_json(self, files: list[tuple[int, RawFile]], folders: dict[str, list[str | None]]) -> None:
+        lines = self._create("TABLE", "id BIGINT, line VARCHAR")
+        for index, file in files:
+            if file.kind is FileKind.JSON_ARRAY and self._read_array(lines, index, file):
+                continue
+            batches = json_rows.line_batches(self.location.filesystem, file, self.bad)
+            self._fill(lines, batches, f'({index}::BIGINT << {ROW_BITS}) + "row", line')
+        self._remove_flawed(lines)
+        connection = self.engine.connection
+        found = connection.execute(f"SELECT json_keys(line), min(id) FROM {lines} GROUP BY 1 ORDER BY 2").fetchall()
+        names = list(dict.fromkeys(name for keys, _ in found for name in keys))
+        if len(names) > MAX_COLUMNS:
+            raise InputError(
+                f"{files[0][1].path} has {len(names):,} different members", remedy="write one member for each column"
+            )
+        pointers = list_literal([_pointer(name) for name in names])
+        values = ", ".join(f"value[{index + 1}]::VARCHAR AS v{index}" for index in range(len(names)))
+        source = (
+            f"SELECT id, json_extract(line, {pointers}) AS value FROM {lines}" if names else f"SELECT id FROM {lines}"
+        )
+        relation = self._create(
+            "TABLE", f"SELECT id, NULL::VARCHAR AS flaw{', ' * bool(names)}{values} FROM ({source})"
+        )
+        connection.execute(f"DROP TABLE {lines}")
+        (rows,) = first_row(connection, f"SELECT count(*) FROM {relation}")
+        columns = {name: RawColumn(f"v{index}", Form.JSON, self.missing) for index, name in enumerate(names)}
+        self._add(relation, columns, FileKind.JSON_LINES, rows, files[0][0], folders)
+
+    def _read_array(self, lines: str, index: int, file: RawFile) -> bool:
+        """Takes the elements of a JSON array for lines; False if the file is none, however it begins."""
+        import duckdb
+
+        target = self.engine.folder / f"array-{index}.json"
+        with open_text(self.location.filesystem, file) as source, target.open("wb") as sink:
+            shutil.copyfileobj(source, sink, _COPY_BYTES)
+        connection = self.engine.connection
+        try:
+            connection.execute(
+                "CREATE OR REPLACE TEMP TABLE elements AS"
+                " SELECT row_number() OVER () AS position, json::VARCHAR AS line"
+                f" FROM read_json_objects({text_literal(str(target))}, format = 'array')"
+            )
+        except duckdb.Error:
+            return False
+        finally:
+            target.unlink()
+        connection.execute(f"INSERT INTO {lines} SELECT ({index}::BIGINT << {ROW_BITS}) + position, line FROM elements")
+        return True
+
+    def _remove_flawed(self, lines: str) -> None:
+        """Takes lines that are no JSON objects out of the table. msgspec decides where DuckDB is too generous."""
+        connection = self.engine.connection
+        is_object = "json_valid(line) AND json_type(line) = 'OBJECT'"
+        suspects = connection.execute(
+            f"SELECT id, line, coalesce(TRY({is_object}), false) FROM {lines}"
+            f" WHERE NOT coalesce(TRY({is_object}), false)"
+            f" OR regexp_matches(line, {text_literal(json_rows.SUSPICIOUS)})"
+        )
+        flawed: list[int] = []
+        while rows := suspects.fetchmany(10_000):
+            for number, line, is_readable in rows:
+                flaw = json_rows.flaw_of(line) or ("" if is_readable else "not JSON")
+                if flaw:
+                    flawed.append(number)
+                    source, row = self.place(number)
+                    self.bad.append(BadRow(source, row, "unparsable line", flaw, line))
+        if flawed:
+            connection.execute(f"DELETE FROM {lines} WHERE id IN (SELECT unnest(?))", [flawed])
+
+    def place(self, number: int) -> tuple[str, int]:
+        """The file and the row's number that an ``id`` stands for."""
+        return self.sources[number >> ROW_BITS], number & ((1 << ROW_BITS) - 1)
+
+    def _create(self, what: str, body: str) -> str:
+        self._created += 1
+        name = f"staged_{self._created}"
+        is_query = body.startswith("SELECT")
+        self.engine.connection.execute(f"CREATE TEMP {what} {name} {f'AS {body}' if is_query else f'({body})'}")
+        return name
+
+    def _fill(self, relation: str, batches: Iterator[pa.RecordBatch], columns: str) -> int:
+        """Inserts a stream of batches; the rows inserted. The stream's own errors are raised as they are."""
+        import duckdb
+        import pyarrow as pa
+
+        errors: list[Exception] = []
+
+        def guarded(first: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+            yield first
+            try:
+                yield from batches
+            # DuckDB would make a text of it; the caller asks by its class whether the place or the file is at fault.
+            except (OSError, InputError) as error:
+                errors.append(error)
+
+        first = next(batches, None)
+        if first is None:
+            return 0
+        connection = self.engine.connection
+        connection.register("feed", pa.RecordBatchReader.from_batches(first.schema, guarded(first)))
+        try:
+            (rows,) = first_row(connection, f"INSERT INTO {relation} SELECT {columns} FROM feed")
+        except duckdb.Error:
+            if not errors:
+                raise
+            rows = 0
+        finally:
+            connection.unregister("feed")
+        if errors:
+            raise errors[0]
+        return int(rows)
+
+    def _add(
+        self,
+        relation: str,
+        columns: dict[str, RawColumn],
+        kind: FileKind,
+        num_rows: int,
+        index: int,
+        folders: dict[str, list[str | None]],
+        present: dict[str, int] | None = None,
+    ) -> None:
+        source = self.sources[index]
+        trimmed: dict[str, RawColumn] = {}
+        for name, column in columns.items():
+            if not name.strip():
+                self.notes.append(f"{source}: a column without a name is no feature; pandas writes row numbers so")
+                continue
+            if name != name.strip():
+                self.notes.append(f"{source}: column {name!r} is read as {name.strip()!r}")
+            trimmed[name.strip()] = column
+        _refuse_repeated(source, [name.strip() for name in columns if name.strip()])
+        for name, values in folders.items():
+            if name in trimmed:
+                self.notes.append(
+                    f"{source}: column {name!r} stands in the file, so {name}= in folder names is not used"
+                )
+                continue
+            sql = f"({list_literal(values)}[(id >> {ROW_BITS}) + 1])"
+            trimmed[name] = RawColumn(sql, Form.UNTYPED, self.missing)
+        if num_rows:
+            self.groups.append(RowGroup(relation, trimmed, kind, num_rows, source, present or {}))
+
+
+def _folder_values(root: str, sources: list[str]) -> dict[str, list[str | None]]:
+    """The values of ``name=value`` in the folders below the input, for each file; null where a file has none."""
+    depth = len(PurePosixPath(root).parts)
+    found: dict[str, list[str | None]] = {}
+    for index, source in enumerate(sources):
+        for part in PurePosixPath(source).parts[depth:-1]:
+            name, equals, value = part.partition("=")
+            if equals and name:
+                values = found.setdefault(unquote(name), [None] * len(sources))
+                values[index] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
+    return found
+
+
+def _count_present(metadata: pq.FileMetaData, name: str) -> int | None:
+    """How many values of a flat column are not null; None where the file does not say."""
+    total = 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group)
+        for index in range(rows.num_columns):
+            column = rows.column(index)
+            if column.path_in_schema != name:
+                continue
+            statistics = column.statistics
+            if statistics is None or not statistics.has_null_count:
+                return None
+            total += column.num_values - statistics.null_count
+    return total
+
+
+def _pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def _refuse_repeated(source: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{source} names columns more than once: {', '.join(repeated)}", remedy="rename them")
