@@ -24,7 +24,7 @@ from divisions.pipeline.definition import (
     Validation,
 )
 from divisions.pipeline.expressions import parse_gates
-from divisions.pipeline.options import analysis, features, model, serving
+from divisions.pipeline.options import analysis, data_format, features, model, serving
 from divisions.pipeline.resources import (
     parse_endpoint,
     parse_name,
@@ -127,7 +127,8 @@ def _pipeline(root: Section) -> Pipeline:
 def _data_prep(section: Section) -> DataPrep:
     with section:
         runtime, resources = _machine(section)
-        return DataPrep(section.require("input", parsed(_input), ""), runtime, resources)
+        location = section.require("input", parsed(_input), "")
+        return DataPrep(location, runtime, resources, data_format(section.section("format")))
 
 
 def _machine(section: Section) -> tuple[Runtime, Resources]:

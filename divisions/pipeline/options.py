@@ -1,21 +1,69 @@
-"""The optional sections of a pipeline file: ``features``, ``model``, ``serving`` and ``deployment.analysis``.
+"""The optional sections of a pipeline file: ``features``, ``model``, ``serving``, ``data_prep.format`` and
+``deployment.analysis``.
 
 One function per section. Each uses defaults for absent keys.
 """
 
 from __future__ import annotations
 
+import codecs
 import re
 
 from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, Placement
 from divisions.errors import PipelineError
-from divisions.pipeline.definition import Features, Model, Resources, Serving
+from divisions.pipeline.definition import DataFormat, Features, Model, Resources, Serving
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
 from divisions.pipeline.yaml_nodes import Node, Scalar
 from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, text
 
 _DAY_S = 86_400.0
+_MAX_FORMAT_CHARS = 128
 _MAJOR = re.compile(r"-v([0-9]{1,4})$")
+
+
+def data_format(section: Section) -> DataFormat:
+    default = DataFormat()
+    with section:
+        return DataFormat(
+            delimiter=section.take("delimiter", _delimiter, default.delimiter),
+            encoding=section.take("encoding", parsed(_encoding), default.encoding),
+            null=section.take("null", items(parsed(str)), default.null),
+            event_time_format=section.take("event_time_format", parsed(_event_time_format), default.event_time_format),
+        )
+
+
+def _delimiter(node: Node) -> str:
+    given = text(node)
+    delimiter = "\t" if given == "tab" else given
+    # The readers of CSV take one byte, and the quote has its own meaning.
+    is_usable = len(delimiter) == 1 and delimiter.isascii() and (delimiter.isprintable() or delimiter == "\t")
+    if not is_usable or delimiter == '"':
+        raise PipelineError(
+            f"must be one ASCII character, got {given[:60]!r}", remedy="write it in quotes, such as ';', or write tab"
+        )
+    return delimiter
+
+
+def _encoding(name: str) -> str:
+    try:
+        # Unlike `codecs.lookup`, this refuses codecs that are not for text, such as hex.
+        "a".encode(name[:_MAX_FORMAT_CHARS])
+        if codecs.lookup(name[:_MAX_FORMAT_CHARS]).incrementaldecoder is not None:
+            return name
+    except (LookupError, ValueError):
+        pass
+    raise PipelineError(
+        f"unknown encoding {name[:60]!r}", remedy="write one that Python knows, such as utf-8, cp1252 or utf-16-le"
+    )
+
+
+def _event_time_format(form: str) -> str:
+    if "%" not in form or len(form) > _MAX_FORMAT_CHARS or not form.isprintable():
+        raise PipelineError(
+            f"must be a format of times with a %, got {form[:60]!r}",
+            remedy="write it as strptime takes it, such as '%d/%m/%Y %H:%M'",
+        )
+    return form
 
 
 def analysis(section: Section, num_steps: int) -> AnalysisSpec:

@@ -367,7 +367,7 @@ def test_the_errors_of_the_docs_are_real():
 
 KEYS = """
 pipeline trigger stages data_prep training validation deployment features model serving analysis input runtime resources
-hyperparams epochs metric_threshold gates strategy endpoint min_samples guards num_gpus
+hyperparams epochs metric_threshold gates strategy endpoint min_samples guards num_gpus format delimiter encoding null
 """
 LINES = st.lists(
     st.tuples(

@@ -1,8 +1,12 @@
 """The range of every number in a pipeline file: its ends are accepted, and what lies just beyond is refused."""
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 
 from divisions.errors import PipelineError
+from divisions.pipeline.definition import DataFormat
 from divisions.pipeline.file import parse_pipeline
 
 WEEK_S = 7 * 86_400
@@ -144,3 +148,76 @@ def test_drift_is_said_once():
     )
     with pytest.raises(PipelineError, match="a gate on drift_score says this too"):
         parse_pipeline(text, "f.yaml")
+
+
+def format_of(key, value):
+    return parse_pipeline(with_value(f"data_prep.format.{key}", value), "f.yaml").data_prep.format
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("delimiter", ";", ";"),
+        ("delimiter", "'|'", "|"),
+        ("delimiter", '"\\t"', "\t"),
+        ("delimiter", "tab", "\t"),
+        ("delimiter", "' '", " "),
+        ("encoding", "cp1252", "cp1252"),
+        ("encoding", "UTF-16-LE", "UTF-16-LE"),
+        ("null", "[unknown, '999', ' - ', '']", ("unknown", "999", "-", "")),
+        ("event_time_format", '"%d/%m/%Y %H:%M"', "%d/%m/%Y %H:%M"),
+    ],
+)
+def test_each_key_of_the_format_is_read_and_the_others_keep_their_defaults(key, value, expected):
+    assert format_of(key, value) == DataFormat(**{key: expected})
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "column", "message"),
+    [
+        ("delimiter", "'::'", 18, "must be one ASCII character, got '::'"),
+        ("delimiter", "''", 18, "must be one ASCII character, got ''"),
+        ("delimiter", "'§'", 18, "must be one ASCII character"),
+        ("delimiter", "'\"'", 18, "must be one ASCII character"),
+        ("delimiter", '"\\n"', 18, "must be one ASCII character"),
+        ("delimiter", "5", 18, "put it in quotes"),
+        ("delimiter", "[;]", 18, "must be text, got a list"),
+        ("encoding", "cp9999", 17, "unknown encoding 'cp9999'"),
+        ("encoding", "''", 17, "unknown encoding ''"),
+        ("encoding", "hex", 17, "unknown encoding 'hex'"),
+        ("encoding", '"a\\0b"', 17, "unknown encoding"),
+        ("encoding", "x" * 300, 17, "unknown encoding"),
+        ("null", "NA", 13, "must be a list, got the text 'NA'"),
+        ("null", "[]", 13, "must have 1 to 1000 items"),
+        ("null", "[NA, 999]", 18, "must be text, got the number 999. put it in quotes"),
+        ("event_time_format", "''", 26, "must be a format of times with a %, got ''"),
+        ("event_time_format", "dd/mm/yyyy", 26, "must be a format of times with a %"),
+        (
+            "delimitr",
+            ";",
+            7,
+            "unknown key 'delimitr'. did you mean 'delimiter'? The keys in stages.data_prep.format are",
+        ),
+    ],
+)
+def test_a_wrong_value_of_the_format_is_one_problem_at_its_place(key, value, column, message):
+    with pytest.raises(PipelineError) as caught:
+        format_of(key, value)
+    error = caught.value
+    assert (error.line, error.column, error.others) == (6, column, ())
+    assert error.message.startswith("stages.data_prep.format")
+    assert message in f"{error.message}. {error.remedy}"
+
+
+def test_the_format_has_the_keys_of_its_class_and_the_docs_have_them():
+    with pytest.raises(PipelineError) as caught:
+        format_of("x", "1")
+    keys = caught.value.remedy.rpartition(" are ")[2].split(", ")
+    assert keys == [field.name for field in dataclasses.fields(DataFormat)]
+    docs = (Path(__file__).parents[3] / "docs" / "pipeline.md").read_text()
+    assert [key for key in keys if f"| `{key}` |" not in docs] == []
+
+
+def test_a_format_must_be_a_section():
+    with pytest.raises(PipelineError, match="must be a section with keys, got the text 'csv'"):
+        parse_pipeline(with_value("data_prep.format", "csv"), "f.yaml")

@@ -1,11 +1,14 @@
 import datetime as dt
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from divisions.pipeline.definition import DataPrep, Resources
+from divisions.pipeline.definition import DataPrep, Features, Resources
+from divisions.pipeline.file import parse_pipeline
 from divisions.settings import S3Settings
 from tests.trainers.churn import FEATURES, raw_frame
+from trainers.data.ingest import read_events
 from trainers.data.preparation import PreparationTask, prepare, reading_of, validation_mask
 
 
@@ -39,6 +42,39 @@ def test_a_run_reads_up_to_the_end_of_its_day_and_refuses_times_in_the_future():
     assert (reading.limits.num_threads, reading.limits.memory_gb, reading.is_latest_only) == (1, 2.0, True)
     later = reading_of(data_prep, dt.date(2025, 3, 1), noon_s)
     assert later.now == later.as_of
+
+
+DECLARED = """\
+pipeline: churn
+stages:
+  data_prep:
+    input: data
+    format:
+      delimiter: ":"
+      encoding: cp1252
+      null: [unbekannt, "999"]
+      event_time_format: "%d/%m/%Y"
+  deployment:
+    endpoint: /api/v2/predict/churn
+"""
+
+
+def test_what_the_pipeline_file_declares_about_its_files_reaches_the_events(tmp_path):
+    lines = ["customer_id:event_time:plan:minutes:churn"]
+    lines += [f"c-{i}:13/01/2025:groß:{i}.5:{'yes' if i % 2 else 'no'}" for i in range(40)]
+    lines += ["c-40:13/01/2025:unbekannt:999:yes", "c-41:13/01/2025:NA:1.5:no"]
+    (tmp_path / "a.csv").write_bytes("\n".join(lines).encode("cp1252"))
+    data_prep = parse_pipeline(DECLARED).data_prep
+    reading = reading_of(data_prep, dt.date(2025, 1, 14), dt.datetime(2025, 1, 14, tzinfo=dt.UTC).timestamp())
+    events = read_events(
+        str(tmp_path), s3=S3Settings(), allow_buckets=(), features=Features(), label="churn", reading=reading
+    )
+    rows = events.frame.set_index("customer_id")
+    assert (len(rows), events.num_quarantined) == (42, 0)
+    assert set(rows["event_time"]) == {pd.Timestamp("2025-01-13", tz="UTC")}
+    assert rows.loc["c-40", "plan"] is None
+    assert pd.isna(rows.loc["c-40", "minutes"])
+    assert (rows.loc["c-41", "plan"], rows.loc["c-0", "plan"]) == ("NA", "groß")
 
 
 def test_validation_takes_a_tenth_of_each_label_by_customer(prepared):
