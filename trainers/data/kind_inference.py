@@ -102,15 +102,18 @@ def _count(connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Se
                 asked.append(name)
         if not asked:
             continue
-        sums = ", ".join(_sums(group.columns[name]) for name in asked)
-        row = first_row(connection, f"SELECT {sums} FROM {group.relation} WHERE flaw IS NULL")
+        columns = [group.columns[name] for name in asked]
+        # Each text is made once, and asked often.
+        texts = ", ".join(f"{column.text} AS t{index}" for index, column in enumerate(columns))
+        sums = ", ".join(_sums(column, f"t{index}") for index, column in enumerate(columns))
+        row = first_row(connection, f"SELECT {sums} FROM (SELECT *, {texts} FROM {group.relation} WHERE flaw IS NULL)")
         for index, name in enumerate(asked):
             totals[name] += Counts(*row[index * 5 : index * 5 + 5])
     return totals
 
 
-def _sums(column: RawColumn) -> str:
-    text, soft = column.text, ", ".join(text_literal(word) for word in SOFT_WORDS)
+def _sums(column: RawColumn, text: str) -> str:
+    soft = ", ".join(text_literal(word) for word in SOFT_WORDS)
     is_soft = f"lower({text}) IN ({soft})"
     if column.form is Form.JSON:
         first = f"{column.sql}[1]"
