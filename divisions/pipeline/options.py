@@ -18,6 +18,9 @@ from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, i
 
 _DAY_S = 86_400.0
 _MAX_FORMAT_CHARS = 128
+_TIME_CODE = re.compile(r"%(?:-?.|$)")
+TIME_CODES = frozenset("%" + code for code in (*"aAbBdfgGHIjmMnpSTuUVwWyYz%", *(f"-{code}" for code in "dHIjmMSy")))
+"""What an event time's format may hold. DuckDB reads these. It also takes %Z, but fails on unknown names of zones."""
 _MAJOR = re.compile(r"-v([0-9]{1,4})$")
 
 
@@ -63,6 +66,18 @@ def _event_time_format(form: str) -> str:
             f"must be a format of times with a %, got {form[:60]!r}",
             remedy="write it as strptime takes it, such as '%d/%m/%Y %H:%M'",
         )
+    codes = _TIME_CODE.findall(form)
+    wrong = [code for code in codes if code not in TIME_CODES]
+    if "%Z" in wrong:
+        raise PipelineError(
+            "%Z, the name of a zone, is not read", remedy="write %z for an offset, or the name itself, such as 'UTC'"
+        )
+    if wrong:
+        raise PipelineError(
+            f"{wrong[0]!r} is no code of strptime", remedy=f"the codes are {' '.join(sorted(TIME_CODES))}"
+        )
+    if not {"%Y", "%y", "%-y", "%G"} & set(codes):
+        raise PipelineError(f"{form!r} names no year", remedy="add %Y (2025) or %y (25)")
     return form
 
 

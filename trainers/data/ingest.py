@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from divisions.errors import EmptyInputError, InputError, MissingColumnError, RefusedInputError
 from divisions.pipeline.definition import DataFormat
 from divisions.schema import FeatureKind
+from trainers.data.day_order import declared_order, find_day_order
 from trainers.data.engine import Engine, Limits, open_engine
 from trainers.data.file_formats import BadRow, FileKind, format_of
 from trainers.data.kind_inference import count_values, kind_of
@@ -186,7 +187,14 @@ def _events(
             remedy="check the job that writes it",
         )
     _refuse_different_columns(groups)
-    checks = RowChecks(engine.connection, groups, features, label, reading.format.event_time_format)
+    declared = reading.format.event_time_format
+    order = (
+        declared_order(engine.connection, declared)
+        if declared
+        else find_day_order(engine.connection, groups, features.event_time)
+    )
+    staging.notes += [order.note] if order.note else []
+    checks = RowChecks(engine.connection, groups, features, label, order.formats)
     kinds: dict[str, FeatureKind] = {}
     bad = list(staging.bad)
     names = list(dict.fromkeys(name for group in groups for name in group.columns))

@@ -57,7 +57,7 @@ class RowChecks:
     groups: Sequence[RowGroup]
     features: Features
     label: str
-    time_format: str = ""
+    time_formats: Sequence[str] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -168,7 +168,7 @@ class RowChecks:
     def _judged(self, group: RowGroup, now: dt.datetime | None) -> str:
         columns, features = group.columns, self.features
         label = columns[self.label]
-        at = event_time(columns[features.event_time], self.time_format)
+        at = event_time(columns[features.event_time], self.time_formats)
         future = f"WHEN happened > {_timestamp(now)} THEN 4" if now is not None else ""
         return (
             "SELECT id, entity, happened, label::UTINYINT AS label, (CASE WHEN flaw IS NOT NULL THEN 1"

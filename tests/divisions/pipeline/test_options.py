@@ -3,11 +3,13 @@
 import dataclasses
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import DataFormat
 from divisions.pipeline.file import parse_pipeline
+from divisions.pipeline.options import TIME_CODES
 
 WEEK_S = 7 * 86_400
 STEPS = 3
@@ -192,6 +194,11 @@ def test_each_key_of_the_format_is_read_and_the_others_keep_their_defaults(key, 
         ("null", "[NA, 999]", 18, "must be text, got the number 999. put it in quotes"),
         ("event_time_format", "''", 26, "must be a format of times with a %, got ''"),
         ("event_time_format", "dd/mm/yyyy", 26, "must be a format of times with a %"),
+        ("event_time_format", "'%Q/%Y'", 26, "'%Q' is no code of strptime. the codes are %% %-H"),
+        ("event_time_format", "'%Y%'", 26, "'%' is no code of strptime"),
+        ("event_time_format", "'%-Y'", 26, "'%-Y' is no code of strptime"),
+        ("event_time_format", "'%d/%m'", 26, "'%d/%m' names no year. add %Y (2025) or %y (25)"),
+        ("event_time_format", "'%Y %Z'", 26, "%Z, the name of a zone, is not read. write %z for an offset"),
         (
             "delimitr",
             ";",
@@ -207,6 +214,11 @@ def test_a_wrong_value_of_the_format_is_one_problem_at_its_place(key, value, col
     assert (error.line, error.column, error.others) == (6, column, ())
     assert error.message.startswith("stages.data_prep.format")
     assert message in f"{error.message}. {error.remedy}"
+
+
+def test_every_code_of_a_time_is_one_that_the_engine_reads():
+    for code in TIME_CODES:
+        assert duckdb.execute(f"SELECT TRY(strptime('x', '{code}'))").fetchall() == [(None,)], code
 
 
 def test_the_format_has_the_keys_of_its_class_and_the_docs_have_them():
