@@ -120,7 +120,7 @@ def _crash_line(error: Exception) -> str:
 
     from divisions.settings import load_settings
 
-    what = f"{type(error).__name__}: {error}"[:300]
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     try:
         folder = load_settings().home / "logs"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

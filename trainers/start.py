@@ -87,13 +87,13 @@ def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) 
     address = cluster_address(settings, options.ray_address)
     prepare_environment(settings)
     from trainers.training import ray_session
-    from trainers.training.priority import lower_priority
     from trainers.training.ray_compute import RayCompute
+    from trainers.training.ray_messages import LOG, RayMessages, take_messages
 
-    lower_priority()  # export and validation run here, beside a cluster that serves
-
+    messages = RayMessages(settings.home / "logs" / LOG, progress)
+    take_messages(messages)
     ray_session.connect(address)
-    return RayCompute(settings.home / "training", progress)
+    return RayCompute(settings.home / "training", messages)
 
 
 def _in_process() -> Compute:

@@ -146,7 +146,7 @@ def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, 
     script.write_text(DRIVER)
     driver = subprocess.Popen(
         [sys.executable, str(script), str(home), str(tmp_path / "weights.pt")],
-        env={**environment(home), "PYTHONPATH": str(ROOT / "tests" / "trainers")}
+        env={**environment(home), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'trainers'}"}
         | {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"},
         stdout=subprocess.PIPE,
         text=True,
@@ -154,10 +154,11 @@ def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, 
     )
     watchdog = threading.Timer(240.0, driver.kill)
     watchdog.start()
-    epochs, killed = [], []
+    epochs, killed, notes = [], [], []
     assert driver.stdout is not None
     for line in driver.stdout:
-        if not line.strip().isdigit():  # Ray prints to a driver's standard output that a worker died
+        if not line.strip().isdigit():
+            notes.append(line.strip())
             continue
         epochs.append(int(line))
         if epochs[-1] >= 60 and not killed:
@@ -167,6 +168,10 @@ def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, 
     assert driver.wait() == 0
     assert killed
     assert epochs == list(range(1, 301))
+    # Ray would print a paragraph. One line says what died and where, and its own text is in a log.
+    (note,) = notes
+    assert note.startswith(f"note: process {killed[0]} on 127.0.0.1 was killed, or it crashed: "), notes
+    assert f"Worker PID: {killed[0]}" in (home / "logs" / "ray.log").read_text()
 
     from trainers.training.loop import train
     from trainers.training.model import build_model
@@ -190,12 +195,15 @@ from trainers.training.cluster_file import cluster_address
 from trainers.training.compute import TrainingTask
 from divisions.progress import LineProgress
 from trainers.training.ray_compute import RayCompute
+from trainers.training.ray_messages import RayMessages, take_messages
 
 home = Path(sys.argv[1])
+messages = RayMessages(home / "logs" / "ray.log", LineProgress(sys.stdout))
+take_messages(messages)
 ray_session.connect(cluster_address(Settings(home=home)))
 task = TrainingTask(SCHEMA, training_data(), replace(HYPERPARAMS, epochs=300))
 show = lambda epoch, metrics: print(epoch, flush=True)
-model = RayCompute(home / "training", LineProgress(sys.stderr)).train(task, {Resources()!r}, 1, show)
+model = RayCompute(home / "training", messages).train(task, {Resources()!r}, 1, show)
 torch.save(model.state_dict(), sys.argv[2])
 """
 

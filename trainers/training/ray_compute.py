@@ -10,12 +10,13 @@ from ray.exceptions import RayError, RayTaskError
 
 from divisions.errors import DivisionsError, TrainingError
 from divisions.pipeline.definition import Resources
-from divisions.progress import Progress
 from trainers.data.preparation import PreparationTask, Prepared, prepare
 from trainers.training import ray_session, ray_train
 from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity
 from trainers.training.compute import EpochListener, TrainingTask
 from trainers.training.priority import lower_priority
+from trainers.training.ray_deaths import death_of, first_line
+from trainers.training.ray_messages import RayMessages
 
 if TYPE_CHECKING:
     from trainers.training.model import TabularModel
@@ -23,11 +24,13 @@ if TYPE_CHECKING:
 
 class RayCompute:
     """Runs the stages on Ray. The process must be connected (`ray_session.connect`). ``storage`` is the folder for
-    checkpoints. With workers on several nodes, all of them must share it."""
+    checkpoints. With workers on several nodes, all of them must share it. ``messages`` shows notices, and keeps Ray's
+    own texts."""
 
-    def __init__(self, storage: Path, progress: Progress) -> None:
+    def __init__(self, storage: Path, messages: RayMessages) -> None:
         self._storage = storage
-        self._progress = progress
+        self._messages = messages
+        self._progress = messages.progress
 
     def nodes(self) -> tuple[NodeCapacity, ...]:
         return ray_session.nodes()
@@ -46,11 +49,11 @@ class RayCompute:
         except RayTaskError as error:
             if isinstance(error.cause, DivisionsError):
                 raise error.cause from None
-            raise
+            raise self._failed(error) from error
         except RayError as error:
-            raise TrainingError(
-                f"the data preparation task died: {error}", remedy="see Ray's dashboard; it may need more memory"
-            ) from error
+            self._messages.keep(str(error))
+            death = death_of(type(error).__name__, str(error))
+            raise TrainingError(f"the data preparation has ended: {death.what}", remedy=death.remedy) from error
         return prepared
 
     def train(
@@ -58,6 +61,15 @@ class RayCompute:
     ) -> TabularModel:
         allotment = self._acquire("training", resources, num_workers)
         return ray_train.train(task, allotment, self._storage, on_epoch)
+
+    def _failed(self, error: RayTaskError) -> TrainingError:
+        """An error that nobody foresaw, with Ray's traceback of it in the log."""
+        self._messages.keep(str(error))
+        kind, text = type(error.cause).__name__, first_line(str(error.cause))
+        remedy = f"please report it with {self._messages.log}"
+        if isinstance(error.cause, MemoryError):
+            remedy = "give data_prep.resources more memory"
+        return TrainingError(f"the data preparation failed: {kind}{f': {text}' if text else ''}", remedy=remedy)
 
     def _acquire(self, stage: str, resources: Resources, count: int) -> Allotment:
         allotment = ray_session.acquire(stage, resources, count)

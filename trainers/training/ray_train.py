@@ -20,6 +20,7 @@ import ray
 import ray.train
 import ray.train.torch
 import torch
+from ray.exceptions import RayError, RayTaskError
 from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 from torch import nn
@@ -31,6 +32,7 @@ from trainers.training.compute import EpochListener, TrainingTask
 from trainers.training.interrupts import preserve_interrupt_handler
 from trainers.training.model import TabularModel, build_model, use_threads
 from trainers.training.priority import lower_priority
+from trainers.training.ray_deaths import death_of, first_line
 
 STATE_FILE = "state.pt"
 NUM_CHECKPOINTS = 10
@@ -191,7 +193,7 @@ def _forward_epochs(log: Any, on_epoch: EpochListener) -> Iterator[None]:
 
 
 def _reason(error: TrainingFailedError) -> str:
-    """The first line of each worker's error. Ray's own message starts with a heading and a traceback."""
+    """One line for each worker's error. Ray's own message starts with a heading and a traceback."""
     match error:
         case WorkerGroupError():
             causes: list[BaseException] = list(error.worker_failures.values())
@@ -199,4 +201,10 @@ def _reason(error: TrainingFailedError) -> str:
             causes = [error.controller_failure]
         case _:
             causes = [error]
-    return "; ".join(f"{type(cause).__name__}: {str(cause).strip().partition(chr(10))[0]}" for cause in causes[:3])
+    return "; ".join(dict.fromkeys(map(_line, causes[:3])))
+
+
+def _line(cause: BaseException) -> str:
+    if isinstance(cause, RayError) and not isinstance(cause, RayTaskError):
+        return str(death_of(type(cause).__name__, str(cause)))
+    return f"{type(cause).__name__}: {first_line(str(cause))}"
