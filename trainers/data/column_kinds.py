@@ -83,24 +83,37 @@ def _cast_numeric(column: pd.Series) -> tuple[pd.Series, NDArray[np.bool_]]:
 def _cast_each(column: pd.Series, convert: Callable[[object], object]) -> tuple[pd.Series, NDArray[np.bool_]]:
     import pandas as pd
 
-    # Many rows have few distinct values, so each value is converted once. True == 1, so the type is part of the key.
-    known: dict[tuple[type, object], object] = {}
-    values: list[object] = []
-    is_bad = np.zeros(len(column), dtype=bool)
-    for index, (value, is_null) in enumerate(zip(column.tolist(), column.isna().tolist(), strict=True)):
+    codes, values = distinct(column)
+    converted = np.array([*map(convert, values), None], dtype=object)
+    cast_N = pd.Series(converted[codes], index=column.index, name=column.name, dtype=object)
+    is_lost = np.array([*(value is None for value in converted[:-1]), False])
+    return cast_N, is_lost[codes]
+
+
+def distinct(column: pd.Series) -> tuple[NDArray[np.int64], list[object]]:
+    """The different values of a column, and for each row which of them it has: ``int64[N]``, -1 where it is null.
+
+    Many rows have few distinct values, so whatever is done with values is done once for each.
+    """
+    import pandas as pd
+
+    if pd.api.types.infer_dtype(column, skipna=True) in {"string", "boolean", "integer", "empty"}:
+        codes_N, values = pd.factorize(column)
+        return codes_N.astype(np.int64, copy=False), list(values)
+    # True == 1 == 1.0, so the type is part of the key where types are mixed.
+    known: dict[object, int] = {}
+    found: list[object] = []
+    codes = []
+    for value, is_null in zip(column.tolist(), column.isna().tolist(), strict=True):
         if is_null:
-            values.append(None)
+            codes.append(-1)
             continue
-        if isinstance(value, list | dict):
-            is_bad[index] = True
-            values.append(None)
-            continue
-        key = (type(value), value)
+        key = id(value) if isinstance(value, list | dict) else (type(value), value)
         if key not in known:
-            known[key] = convert(value)
-        values.append(known[key])
-        is_bad[index] = known[key] is None
-    return pd.Series(values, index=column.index, name=column.name, dtype=object), is_bad
+            known[key] = len(found)
+            found.append(value)
+        codes.append(known[key])
+    return np.array(codes, dtype=np.int64), found
 
 
 def as_text(value: object) -> str | None:

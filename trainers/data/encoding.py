@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divisions.schema import MISSING, UNKNOWN_CODE, Feature, FeatureKind
-from trainers.data.column_kinds import cast
+from trainers.data.column_kinds import cast, distinct
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,14 +34,16 @@ def encode_frame(features: Sequence[Feature], frame: pd.DataFrame) -> NDArray[np
 
 def encode_column(feature: Feature, column: pd.Series) -> NDArray[np.float32]:
     """Encodes one raw column as ``float32[N]``."""
-    values, _ = cast(column, feature.kind)
-    match feature.kind:
-        case FeatureKind.NUMERIC:
-            return np.asarray(values, dtype=np.float32)
-        case FeatureKind.BOOLEAN:
-            codes = {True: 1.0, False: 0.0, None: MISSING}
-            return np.array([codes[value] for value in values], dtype=np.float32)
-        case FeatureKind.CATEGORICAL:
-            positions: dict[str | None, float] = {name: i + 1.0 for i, name in enumerate(feature.categories)}
-            positions[None] = MISSING
-            return np.array([positions.get(value, UNKNOWN_CODE) for value in values], dtype=np.float32)
+    import pandas as pd
+
+    if feature.kind is FeatureKind.NUMERIC:
+        numbers, _ = cast(column, feature.kind)
+        return np.asarray(numbers, dtype=np.float32)
+    codes_N, found = distinct(column)
+    values = cast(pd.Series(found, dtype=object), feature.kind)[0].tolist()
+    if feature.kind is FeatureKind.BOOLEAN:
+        known: dict[object, float] = {True: 1.0, False: 0.0}
+    else:
+        known = {name: position + 1.0 for position, name in enumerate(feature.categories)}
+    encoded = [MISSING if value is None else known.get(value, UNKNOWN_CODE) for value in values]
+    return np.array([*encoded, MISSING], dtype=np.float32)[codes_N]

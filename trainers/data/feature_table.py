@@ -9,6 +9,7 @@ leak into them. The schema (categories, which columns vary) is fitted on trainin
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -64,10 +65,8 @@ class FeatureTable:
     def take(self, mask: NDArray[np.bool_]) -> FeatureTable:
         """The rows where ``mask`` (``bool[N]``) holds."""
         kept = np.flatnonzero(mask)
-        entities = tuple(self.entities[index] for index in kept)
-        return replace(
-            self, x=self.x[kept], y=self.y[kept], entities=entities, raw=self.raw.iloc[kept].reset_index(drop=True)
-        )
+        entities = tuple(itertools.compress(self.entities, mask.tolist()))
+        return replace(self, x=self.x[kept], y=self.y[kept], entities=entities, raw=_take(self.raw, kept))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def build_feature_table(
     rows = latest_rows(events.frame, features.entity, features.event_time, as_of)
     if rows.empty:
         raise EmptyInputError(f"input {events.uri} has no usable events", remedy="see its quarantine for the reasons")
-    entities = tuple(str(name) for name in rows[features.entity])
+    entities = tuple(map(str, rows[features.entity]))
     y_N = rows[label].to_numpy(dtype=np.float32)
     if len(np.unique(y_N)) < 2:
         raise InputError(
@@ -113,9 +112,24 @@ def build_feature_table(
 
 def latest_rows(frame: pd.DataFrame, entity: str, event_time: str, as_of: dt.datetime | None = None) -> pd.DataFrame:
     """The last event of each customer up to ``as_of``, ordered by customer."""
-    seen = frame if as_of is None else frame[frame[event_time] <= as_of]
-    last = seen.sort_values(event_time, kind="stable").drop_duplicates(entity, keep="last")
-    return last.sort_values(entity, kind="stable").reset_index(drop=True)
+    import pandas as pd
+
+    seen = frame if as_of is None or not (frame[event_time] > as_of).any() else frame[frame[event_time] <= as_of]
+    names = seen[entity].to_numpy()
+    if (names[1:] > names[:-1]).all():
+        return seen if seen.index.equals(pd.RangeIndex(len(seen))) else seen.reset_index(drop=True)
+    # Only the two columns are sorted; the others are put in order once.
+    keys = seen[[entity, event_time]].reset_index(drop=True)
+    last = keys.sort_values(event_time, kind="stable").drop_duplicates(entity, keep="last")
+    return _take(seen, last.sort_values(entity, kind="stable").index.to_numpy())
+
+
+def _take(frame: pd.DataFrame, positions: NDArray[np.int64]) -> pd.DataFrame:
+    import pandas as pd
+
+    taken = frame.take(positions)
+    taken.index = pd.RangeIndex(len(taken))
+    return taken
 
 
 def fit_schema(
@@ -126,23 +140,27 @@ def fit_schema(
     Returns:
         the schema, and a note for each column that was left out or shortened.
     """
+    import pandas as pd
+
     fitted, notes = [], []
     for name, kind in kinds.items():
         if name in {features.entity, features.event_time, label, *features.exclude}:
             continue
-        counts = rows[name].value_counts(dropna=True)
-        if len(counts) == 0:
+        present = rows[name].dropna()
+        if not len(present):
             notes.append(f"column {name!r} left out: every value is missing")
-        elif len(counts) == 1 and rows[name].notna().all():
+        elif len(present) == len(rows) and (present == present.iloc[0]).all():
             notes.append(f"column {name!r} left out: every value is the same")
         elif kind is FeatureKind.CATEGORICAL:
-            if len(counts) == len(rows) and name not in features.categorical:
+            codes_N, values = pd.factorize(present)
+            if len(values) == len(rows) and name not in features.categorical:
                 notes.append(f"column {name!r} left out: a different text in each row names rows, it does not describe")
                 continue
             # By frequency, then by name, so that the order of the rows does not matter.
-            frequent = sorted(counts.index, key=lambda text: (-counts[text], text))[:MAX_CATEGORIES]
-            if len(counts) > MAX_CATEGORIES:
-                notes.append(f"column {name!r}: {len(counts) - MAX_CATEGORIES} rare texts count as unknown")
+            counts = (-np.bincount(codes_N)).tolist()
+            frequent = [text for _, text in sorted(zip(counts, values, strict=True))][:MAX_CATEGORIES]
+            if len(values) > MAX_CATEGORIES:
+                notes.append(f"column {name!r}: {len(values) - MAX_CATEGORIES} rare texts count as unknown")
             fitted.append(Feature(name, kind, tuple(sorted(frequent))))
         else:
             fitted.append(Feature(name, kind))
@@ -156,7 +174,8 @@ def is_holdout(entities: Sequence[str], fraction: float, seed: int) -> NDArray[n
     A customer who is held out today is held out in every later run. So no version has trained on the customers on which
     it is compared with another version.
     """
-    hashes = np.array([xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in entities], dtype=np.uint64)
+    digests = (xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in entities)
+    hashes = np.fromiter(digests, dtype=np.uint64, count=len(entities))
     return np.asarray(hashes / _HASH_SPAN < fraction)
 
 

@@ -102,8 +102,8 @@ def table_sha256(table: FeatureTable) -> str:
     """The hash of the data that a model was trained on: schema, customers, features and labels."""
     digest = hashlib.sha256(table.schema.to_json())
     digest.update("\0".join(table.entities).encode())
-    digest.update(np.ascontiguousarray(table.x).tobytes())
-    digest.update(np.ascontiguousarray(table.y).tobytes())
+    digest.update(np.ascontiguousarray(table.x).data)
+    digest.update(np.ascontiguousarray(table.y).data)
     return digest.hexdigest()
 
 

@@ -68,3 +68,16 @@ def test_a_value_beyond_float32_is_no_number(value):
     column, is_bad = cast(pd.Series([1.0, value], dtype=object), FeatureKind.NUMERIC)
     assert is_bad.tolist() == [False, True]
     assert np.isnan(column.iloc[1])
+
+
+_odd = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.sampled_from([0.0, 1.0, 0.5, "1", "yes", "gold"]), st.just([1])
+)
+
+
+@given(st.lists(_odd, max_size=12), st.sampled_from([FeatureKind.CATEGORICAL, FeatureKind.BOOLEAN]))
+def test_each_value_is_cast_as_if_it_were_alone(values, kind):
+    together, is_bad = cast(pd.Series(values, dtype=object), kind)
+    for index, value in enumerate(values):
+        alone, is_bad_alone = cast(pd.Series([value], dtype=object), kind)
+        assert (together[index], is_bad[index]) == (alone[0], is_bad_alone[0])
