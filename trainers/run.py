@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,12 +26,14 @@ from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
 from divisions.progress import Progress, step
 from divisions.registry import Registry, RegistryRun
-from divisions.schema import Feature, FeatureSchema
+from divisions.schema import FeatureSchema
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
-from trainers.data.feature_store import features_of_others, online_rows, write_offline
+from trainers.data.engine import limits_for
+from trainers.data.feature_store import features_of_others, newest_draft, read_offline, write_offline
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
-from trainers.data.online_features import OFFLINE_FEATURES, fill_online_store
+from trainers.data.newest_rows import write_newest
+from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES, fill_online_store
 from trainers.data.preparation import PreparationTask, Prepared, reading_of, validation_mask
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
@@ -119,15 +122,18 @@ class PipelineRun:
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
             registry_run.log_params(run_params(pipeline))
             previous = self._previous(pipeline)
-            prepared = self._prepare(request, uri, previous, registry_run)
-            also = features_of_others(prepared.table, previous.schema)
-            offline = self._write_offline(pipeline, prepared, also)
+            draft = newest_draft(self.settings.home, pipeline.name, registry_run.run_id)
+            try:
+                prepared = self._prepare(request, uri, previous, registry_run, draft)
+                stored = self._write_features(pipeline, prepared, previous)
+            finally:
+                draft.unlink(missing_ok=True)
             model = self._train(pipeline, prepared, registry_run)
             exported = self._export(pipeline, prepared, model, registry_run.run_id)
             validated = self._validate(pipeline, prepared, exported.model_onnx, previous.version)
             bundle = self._write_bundle(pipeline, prepared, validated, exported, registry_run)
             facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
-            facts[OFFLINE_FEATURES] = offline
+            facts |= stored
             version = self._register(pipeline, validated, bundle, facts, registry_run)
         if not validated.is_passed:
             raise GateRefusedError(
@@ -144,7 +150,7 @@ class PipelineRun:
             bundle_path=str(version.bundle_path),
             bundle_sha256=version.bundle_sha256,
             input_uri=uri,
-            rollout=self._deploy(request, version, prepared, also),
+            rollout=self._deploy(request, version, prepared, self.settings.home / stored[NEWEST_FEATURES]),
         )
 
     def _previous(self, pipeline: Pipeline) -> Previous:
@@ -158,7 +164,9 @@ class PipelineRun:
             self.progress.notice(f"the kinds of columns in version {version.version} are unknown: {error}")
             return Previous(version)
 
-    def _prepare(self, request: RunRequest, uri: str, previous: Previous, registry_run: RegistryRun) -> Prepared:
+    def _prepare(
+        self, request: RunRequest, uri: str, previous: Previous, registry_run: RegistryRun, newest: Path
+    ) -> Prepared:
         pipeline = request.pipeline
         task = PreparationTask(
             uri=uri,
@@ -168,7 +176,7 @@ class PipelineRun:
             s3=self.settings.s3,
             allow_buckets=self.settings.allow_buckets,
             known=previous.known_kinds,
-            reading=reading_of(pipeline.data_prep, request.today, self.clock.wall_s()),
+            reading=replace(reading_of(pipeline.data_prep, request.today, self.clock.wall_s()), newest=newest),
         )
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
             prepared = self.compute.prepare(task, pipeline.data_prep.resources)
@@ -184,11 +192,16 @@ class PipelineRun:
         registry_run.log_metrics({"customers": len(table), "rows_quarantined": events.num_quarantined})
         return prepared
 
-    def _write_offline(self, pipeline: Pipeline, prepared: Prepared, also: tuple[Feature, ...]) -> str:
-        """Writes the offline store; returns the file's path relative to the home."""
-        home = self.settings.home
-        path = write_offline(home, pipeline.name, prepared.events.partition, prepared.table, also)
-        return str(path.relative_to(home))
+    def _write_features(self, pipeline: Pipeline, prepared: Prepared, previous: Previous) -> dict[str, str]:
+        """Writes the offline store; returns its files for the lineage, relative to the home."""
+        home, table, resources = self.settings.home, prepared.table, pipeline.data_prep.resources
+        also = features_of_others(table, previous.schema)
+        path = write_offline(home, pipeline.name, prepared.events.partition, table, also)
+        facts = {OFFLINE_FEATURES: str(path.relative_to(home))}
+        assert prepared.events.newest is not None  # `_prepare` asks for them
+        newest, limits = path.with_name("newest.parquet"), limits_for(resources.num_cpus, resources.memory_gb)
+        write_newest(prepared.events.newest, newest, table.schema, also, limits)
+        return {**facts, NEWEST_FEATURES: str(newest.relative_to(home))}
 
     def _train(self, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
         from trainers.training.loop import TrainingData
@@ -294,9 +307,7 @@ class PipelineRun:
             current.detail = f"{version.model} version {version.version}, {status.value}"
         return version
 
-    def _deploy(
-        self, request: RunRequest, version: RegisteredVersion, prepared: Prepared, also: tuple[Feature, ...]
-    ) -> str:
+    def _deploy(self, request: RunRequest, version: RegisteredVersion, prepared: Prepared, newest: Path) -> str:
         if not request.gateway_url:
             return ""
         endpoint = request.pipeline.deployment.endpoint
@@ -311,7 +322,8 @@ class PipelineRun:
             status = start_rollout(request.gateway_url, self.settings.home, spec)
             current.detail = f"{version.version} to {spec.endpoint}"
         with step(self.progress, self.clock, "Fill the online store") as current:
-            changed = fill_online_store(self.settings.home, endpoint, online_rows(prepared.table, also))
+            rows = read_offline(newest, prepared.table.schema)
+            changed = fill_online_store(self.settings.home, endpoint, rows)
             current.detail = f"{changed:,} customers"
         return str(status.phase)
 

@@ -12,7 +12,7 @@ from divisions.pipeline.definition import DataPrep, Deployment, Pipeline
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
-from trainers.data.online_features import OFFLINE_FEATURES
+from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES
 from trainers.export.bundle_writer import BundleIdentity, write_bundle
 
 SCHEMA = FeatureSchema((Feature("minutes", FeatureKind.NUMERIC),))
@@ -58,6 +58,18 @@ def test_the_features_of_a_registered_version_are_stored_when_it_is_rolled_out(t
     assert status == "started"
     assert notices == (f"1 customers of {tmp_path / PLACE} are in the online store",)
     assert json.loads(OnlineStoreReader(online_store_path(tmp_path), "churn").get("c-1")) == {"minutes": 2.5}
+
+
+def test_customers_without_a_label_are_stored_with_their_newest_values(tmp_path):
+    part = write_offline(tmp_path)
+    times = pd.to_datetime(["2025-02-14T00:00:00Z", "2025-02-14T00:00:00Z"])
+    frame = pd.DataFrame({"customer_id": ["c-1", "c-2"], "event_time": times, "minutes": [7.5, None]})
+    frame.to_parquet(part.with_name("newest.parquet"))
+    newest = PLACE.replace("part.parquet", "newest.parquet")
+    _, (told,) = deploy(tmp_path, FakeClient(tmp_path), {OFFLINE_FEATURES: PLACE, NEWEST_FEATURES: newest})
+    assert told == f"2 customers of {tmp_path / newest} are in the online store"
+    stored = OnlineStoreReader(online_store_path(tmp_path), "churn")
+    assert [json.loads(stored.get(name)) for name in ("c-1", "c-2")] == [{"minutes": 7.5}, {"minutes": None}]
 
 
 def test_a_refused_rollout_leaves_the_store_alone(tmp_path):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 
 from divisions.bundle import read_bundle
@@ -334,6 +335,30 @@ def test_a_feature_that_the_new_version_leaves_out_is_stored_for_the_old_one(ser
     row = readable(place, "c-0-7")
     assert row["calls"] == 3.0
     assert row["plan"] in {"basic", "gold", "pro"}
+
+
+def test_customers_without_a_label_are_served_with_their_newest_values(served):
+    place, frame = served, with_area(raw_frame(seed=0, day="2025-01-14"))
+    # Most customers have newer values and no label yet; one has never had a label.
+    newer = frame.iloc[:1500].assign(
+        event_time=frame["event_time"][:1500] + pd.Timedelta("1h"), minutes=frame["minutes"][:1500] + 1000.0, churn=None
+    )
+    newer.loc[7, "customer_id"] = "new-7"
+    place.write("2025-01-14", pd.concat([frame.astype({"churn": object}), newer], ignore_index=True))
+    outcome = place.run("2025-01-14", gates=(), gateway_url="http://127.0.0.1:8000")
+    assert readable(place, "c-0-8")["minutes"] == pytest.approx(frame["minutes"][8] + 1000.0)
+    assert readable(place, "c-0-7")["minutes"] == pytest.approx(frame["minutes"][7])
+    assert readable(place, "new-7")["minutes"] == pytest.approx(frame["minutes"][7] + 1000.0)
+    lineage = place.registry.get_version("churn-predictor", outcome.version).lineage
+    assert (lineage["customers"], lineage["customers_served"]) == ("1600", "1601")
+    folder = place.settings.home / "features" / "customer-churn-v3"
+    newest = pd.read_parquet(place.settings.home / lineage["newest_features"])
+    assert len(newest) == 1601
+    learned = pd.read_parquet(place.settings.home / lineage["offline_features"])
+    assert learned["minutes"].max() < 1000.0
+    assert (
+        sorted(one.name for one in folder.rglob("*") if one.is_file()) == ["newest.parquet"] * 2 + ["part.parquet"] * 2
+    )
 
 
 def test_a_previous_bundle_that_is_gone_is_told_and_kinds_are_inferred(served):

@@ -1,4 +1,7 @@
-"""Writes the feature table: offline as Parquet for later runs, and as rows for the online store.
+"""The offline store: what was learned from, and what is served, as Parquet files of one partition.
+
+    home/features/<pipeline>/partition=<partition>/part.parquet      training rows: of customers with a label
+                                                   newest.parquet    newest rows: of all customers
 
 Both also get the features that only the previous version uses (``also``). A version that still serves reads the same
 stored rows, and without these features it would count them as missing.
@@ -35,7 +38,7 @@ def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable
     replaces its file. If ``partition`` is empty, the day of the last event is used.
     """
     schema = table.schema
-    folder = home / "features" / pipeline / f"partition={partition or table.last_day}"
+    folder = _partition_folder(home, pipeline) / f"partition={partition or table.last_day}"
     folder.mkdir(parents=True, exist_ok=True)
     path, draft = folder / "part.parquet", folder / ".part.parquet.draft"
     frame = table.raw[[schema.entity, schema.event_time, schema.label, *schema.names]]
@@ -45,8 +48,17 @@ def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable
     return path
 
 
+def newest_draft(home: Path, pipeline: str, run_id: str) -> Path:
+    """Where a run's newest rows wait until its model's features are known."""
+    return _partition_folder(home, pipeline) / f".newest-{run_id}.draft"
+
+
+def _partition_folder(home: Path, pipeline: str) -> Path:
+    return home / "features" / pipeline
+
+
 def read_offline(path: Path, schema: FeatureSchema) -> list[OnlineRow]:
-    """The rows of the online store, from a file of `write_offline`.
+    """The rows of the online store, from a file of `write_newest`, or of `write_offline` by an older release.
 
     Raises:
         OSError, ValueError: the file cannot be read, or is not such a file.
@@ -57,13 +69,6 @@ def read_offline(path: Path, schema: FeatureSchema) -> list[OnlineRow]:
         raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
     names = [str(name) for name in frame.columns if name not in {schema.entity, schema.event_time, schema.label}]
     return _rows(frame, schema, {name: frame[name] for name in names})
-
-
-def online_rows(table: FeatureTable, also: Sequence[Feature] = ()) -> list[OnlineRow]:
-    """The rows of the online store: raw values by feature name, as in a request; null where missing."""
-    columns = {name: table.raw[name] for name in table.schema.names}
-    columns |= {feature.name: cast(table.raw[feature.name], feature.kind)[0] for feature in also}
-    return _rows(table.raw, table.schema, columns)
 
 
 def _rows(frame: pd.DataFrame, schema: FeatureSchema, columns: dict[str, pd.Series]) -> list[OnlineRow]:
@@ -79,6 +84,8 @@ def _rows(frame: pd.DataFrame, schema: FeatureSchema, columns: dict[str, pd.Seri
 def _plain(column: pd.Series) -> list[object]:
     """Python values; None for the values that pandas counts as missing."""
     values = column.tolist()
+    if column.dtype == float and all(value.is_integer() for value in values):
+        return [int(value) for value in values]
     if column.dtype != object:
         return [None if value != value else value for value in values]  # noqa: PLR0124  # NaN differs from itself
     return [None if missing else value for value, missing in zip(values, column.isna(), strict=True)]

@@ -94,6 +94,11 @@ def build_feature_table(
         InputError: no column can be a feature, or all customers have the same label.
     """
     rows = latest_rows(events.frame, features.entity, features.event_time, as_of)
+    if rows.empty and events.num_newest:
+        raise EmptyInputError(
+            f"none of the {events.num_newest:,} customers of {events.uri} has a label {label!r}",
+            remedy="add events whose label is known, such as those of an earlier period, to the input",
+        )
     if rows.empty:
         raise EmptyInputError(f"input {events.uri} has no usable events", remedy="see its quarantine for the reasons")
     entities = tuple(map(str, rows[features.entity]))

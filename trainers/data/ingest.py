@@ -1,14 +1,18 @@
 """Reads raw events from files, checks each row, and puts unusable rows into the quarantine.
 
-    list files -> stage in DuckDB -> needed columns there? -> kinds -> judge every row -> picked rows | quarantine
+    list files -> stage in DuckDB -> needed columns there? -> kinds -> judge every row -> training rows  | quarantine
+                                                                                          newest rows
 
 A quarantined row has the first of these reasons that applies: ``unparsable line``, ``null <entity>``,
-``unreadable <event_time>``, ``future <event_time>``, ``null <label>``, ``unknown <label>``, ``conflicting label`` (rows
-with the same entity and event time, and different labels), ``duplicate event`` (an earlier row has the same entity and
-event time). No row is dropped silently: rows read = events + quarantined rows.
+``unreadable <event_time>``, ``future <event_time>``, ``unknown <label>``, ``conflicting label`` (rows with the same
+entity and event time, and different labels), ``duplicate event`` (an earlier row has the same entity and event time).
+No row is dropped silently: rows read = events + quarantined rows.
 
-All of this happens in the engine, over all rows at once and with bounded memory. Only the picked rows, one for each
-customer in a run, become a data frame.
+An event without a label is an event: nothing is learned from it, but its customer is served (see
+`trainers.data.row_checks`).
+
+All of this happens in the engine, over all rows at once and with bounded memory. Only the training rows, one for each
+customer in a run, become a data frame. The newest rows become a file.
 """
 
 from __future__ import annotations
@@ -30,9 +34,10 @@ from trainers.data.file_formats import BadRow, FileKind, format_of
 from trainers.data.kind_inference import count_values, kind_of
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, first_misfit, settled_kind
 from trainers.data.locations import Location, list_files, locate, raise_unreachable
-from trainers.data.picked_rows import fetch
+from trainers.data.newest_rows import NewestRows, copy_newest
+from trainers.data.picked_rows import choose, fetch
 from trainers.data.raw_columns import MISSING_WORDS
-from trainers.data.row_checks import RowChecks
+from trainers.data.row_checks import Picked, RowChecks
 from trainers.data.staging import RowGroup, Staging
 
 if TYPE_CHECKING:
@@ -57,13 +62,15 @@ class RawEvents:
     Attributes:
         uri: the input.
         partition: the value of the URI's ``partition=``, or empty.
-        frame: one row per event, or one per customer, ordered by event time, then entity. The entity is text, the
-            event time ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has the form of its kind
-            (`trainers.data.column_kinds`); a column without a kind is not there.
+        frame: the training rows: one per event with a label, or one per customer, ordered by event time, then entity.
+            The entity is text, the event time ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has
+            the form of its kind (`trainers.data.column_kinds`); a column without a kind is not there.
         kinds: the kind of each column that can be a feature.
         quarantine: the unusable rows: ``source, row, reason, detail, raw``.
         num_read: rows read, good or bad.
         notes: further notes for the run's report.
+        num_newest: customers with an event that can be used, with a label or without: those that can be served.
+        newest: their newest rows, if the reading has a place for them.
     """
 
     uri: str
@@ -73,6 +80,8 @@ class RawEvents:
     quarantine: pd.DataFrame
     num_read: int
     notes: tuple[str, ...] = ()
+    num_newest: int = 0
+    newest: NewestRows | None = None
 
     @property
     def num_quarantined(self) -> int:
@@ -104,7 +113,8 @@ class Reading:
         limits: what the engine may use.
         as_of: later events are left out, as if they had not happened yet; None takes all.
         now: event times after it are unreadable; None takes all.
-        is_latest_only: only the latest event of each customer becomes a row of the frame.
+        is_latest_only: only the latest event with a label of each customer becomes a row of the frame.
+        newest: a file for the newest rows; None writes none.
     """
 
     format: DataFormat = field(default_factory=DataFormat)
@@ -112,6 +122,7 @@ class Reading:
     as_of: dt.datetime | None = None
     now: dt.datetime | None = None
     is_latest_only: bool = False
+    newest: Path | None = None
 
 
 ALL_EVENTS = Reading()
@@ -186,7 +197,7 @@ def _events(
             f"{f'partition {partition}' if partition else 'input'} holds no rows: {uri}",
             remedy="check the job that writes it",
         )
-    _refuse_different_columns(groups)
+    _refuse_different_columns(groups, label)
     declared = reading.format.event_time_format
     order = (
         declared_order(engine.connection, declared)
@@ -195,28 +206,41 @@ def _events(
     )
     staging.notes += [order.note] if order.note else []
     checks = RowChecks(engine.connection, groups, features, label, order.formats)
-    kinds: dict[str, FeatureKind] = {}
     bad = list(staging.bad)
-    names = list(dict.fromkeys(name for group in groups for name in group.columns))
-    if groups:
-        _require_columns(uri, names, features, label)
-        checks.judge(reading.now)
-        _refuse_if_mostly_bad(uri, num_read, checks, staging)
-        kinds, notes = _kinds(uri, engine, groups, names, features, label, known)
-        staging.notes += notes
-        for row in checks.flawed():
-            source, number = staging.place(row.id)
-            bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
-        later = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only)
-        if later:
-            staging.notes.append(f"{later:,} events after {reading.as_of:%Y-%m-%d %H:%M} UTC are left out")
-        staging.notes += _label_shift(uri, checks)
-    else:
+    if not groups:  # so every row is bad
         _refuse_if_mostly_bad(uri, num_read, None, staging)
+    names = list(dict.fromkeys(name for group in groups for name in group.columns))
+    _require_columns(uri, names, features, label)
+    checks.judge(reading.now)
+    _refuse_if_mostly_bad(uri, num_read, checks, staging)
+    kinds, notes = _kinds(uri, engine, groups, names, features, label, known)
+    staging.notes += notes
+    for row in checks.flawed():
+        source, number = staging.place(row.id)
+        bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
+    picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only)
+    staging.notes += _picked_notes(picked, label, reading.as_of)
+    staging.notes += _label_shift(uri, checks)
     # A version that still serves reads the same stored rows, so its columns stay in the frame if they are left out now.
     left_out = {name: kind for name, kind in known.kinds.items() if name in features.exclude and name in names}
-    frame, misfits = fetch(engine.connection, groups, {**left_out, **kinds}, features, label)
-    return RawEvents(uri, partition, frame, kinds, _quarantine(bad), num_read, (*staging.notes, *misfits))
+    columns = {**left_out, **kinds}
+    choose(engine.connection, groups, columns)
+    frame, misfits = fetch(engine.connection, columns, features, label)
+    newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
+    notes = [*staging.notes, *misfits]
+    return RawEvents(uri, partition, frame, kinds, _quarantine(bad), num_read, tuple(notes), picked.num_newest, newest)
+
+
+def _picked_notes(picked: Picked, label: str, as_of: dt.datetime | None) -> list[str]:
+    notes = []
+    if picked.num_later:
+        notes.append(f"{picked.num_later:,} events after {as_of:%Y-%m-%d %H:%M} UTC are left out")
+    if picked.num_unlabelled:
+        notes.append(
+            f"{picked.num_unlabelled:,} of {picked.num_newest:,} customers have no {label}:"
+            " they are served, but the model does not learn from them"
+        )
+    return notes
 
 
 def _paths(location: Location) -> tuple[list[str], list[str]]:
@@ -234,10 +258,11 @@ def _paths(location: Location) -> tuple[list[str], list[str]]:
     return known, notes
 
 
-def _refuse_different_columns(groups: list[RowGroup]) -> None:
+def _refuse_different_columns(groups: list[RowGroup], label: str) -> None:
     for group in groups[1:]:
         first = groups[0]
-        odd = set(first.columns).symmetric_difference(group.columns)
+        # Newer files often lack the label, because nobody knows it yet.
+        odd = set(first.columns).symmetric_difference(group.columns) - {label}
         # JSON lines omit absent values, so a column that a file lacks is not necessarily forgotten.
         if odd and not all(other.kind is FileKind.JSON_LINES for other in (first, group)):
             raise InputError(

@@ -14,7 +14,9 @@ from divisions.schema import FeatureSchema
 from divisions.versions import RegisteredVersion
 
 OFFLINE_FEATURES = "offline_features"
-"""Key of a version's lineage: its file in the offline store, relative to the home."""
+"""Key of a version's lineage: the file of its training rows in the offline store, relative to the home."""
+NEWEST_FEATURES = "newest_features"
+"""The file of the newest rows of all customers, likewise. Versions of older releases have none."""
 
 
 def fill_online_store(home: Path, endpoint: str, rows: Sequence[OnlineRow]) -> int:
@@ -27,12 +29,12 @@ def fill_online_store(home: Path, endpoint: str, rows: Sequence[OnlineRow]) -> i
 
 
 def fill_from_offline(home: Path, endpoint: str, version: RegisteredVersion, schema: FeatureSchema) -> str:
-    """Fills the online store from the features that a version was trained on; returns a notice about the outcome.
+    """Fills the online store from the newest rows that a version's run has read; returns a notice about the outcome.
 
     Raises:
         OnlineStoreError: the store cannot be written.
     """
-    place = version.lineage.get(OFFLINE_FEATURES)
+    place = version.lineage.get(NEWEST_FEATURES) or version.lineage.get(OFFLINE_FEATURES)
     if place is None:
         return f"version {version.version} does not name its features: the online store of {endpoint} is unchanged"
     from trainers.data.feature_store import read_offline

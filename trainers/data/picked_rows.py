@@ -1,4 +1,9 @@
-"""The picked rows with their features, as a data frame: the only part of the raw events that leaves the engine."""
+"""The picked rows with their features, read once: ``picked`` -> chosen(id, entity, happened, label, is_training,
+is_newest, f0, f1 ...).
+
+The training rows become a data frame. The newest rows go to a file (`trainers.data.newest_rows`). Nothing else of the
+raw events leaves the engine.
+"""
 
 from __future__ import annotations
 
@@ -19,26 +24,28 @@ if TYPE_CHECKING:
     from divisions.pipeline.definition import Features
 
 
+def choose(connection: DuckDBPyConnection, groups: Sequence[RowGroup], kinds: dict[str, FeatureKind]) -> None:
+    """Writes the table ``chosen``: the rows of the table ``picked`` with a column for each of ``kinds``."""
+    selects = " UNION ALL ".join(_select(group, kinds) for group in groups)
+    connection.execute(f"CREATE TEMP TABLE chosen AS {selects}")
+
+
 def fetch(
     connection: DuckDBPyConnection,
-    groups: Sequence[RowGroup],
     kinds: dict[str, FeatureKind],
     features: Features,
     label: str,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The rows of the table ``picked``, ordered by event time, then entity.
+    """The training rows of the table ``chosen``, ordered by event time, then entity.
 
     Returns:
         the frame (see `trainers.data.ingest.RawEvents`), and a note for each column with values that do not fit.
     """
     import pandas as pd
 
-    roles = (features.entity, features.event_time, label)
-    if not groups:
-        return pd.DataFrame({name: [] for name in roles}), ()
-    selects = " UNION ALL ".join(_select(group, kinds) for group in groups)
     table: pa.Table = connection.sql(
-        f"SELECT * EXCLUDE (picked_id) FROM ({selects}) ORDER BY happened, entity, picked_id"
+        "SELECT * EXCLUDE (picked_id, is_training, is_newest) FROM chosen WHERE is_training"
+        " ORDER BY happened, entity, picked_id"
     ).to_arrow_table()
     series: dict[str, pd.Series] = {
         features.entity: table["entity"].to_pandas().astype(object),
@@ -62,8 +69,9 @@ def _select(group: RowGroup, kinds: dict[str, FeatureKind]) -> str:
         for index, (name, kind) in enumerate(kinds.items())
     )
     # No name of the one side is on the other: a column's SQL may use the id of its own row.
-    picked = "SELECT id AS picked_id, entity, happened, label FROM picked"
-    return f"SELECT picked_id, entity, happened, label{values} FROM {group.relation} JOIN ({picked}) ON id = picked_id"
+    names = "entity, happened, label, is_training, is_newest"
+    picked = f"SELECT id AS picked_id, {names} FROM picked"
+    return f"SELECT picked_id, {names}{values} FROM {group.relation} JOIN ({picked}) ON id = picked_id"
 
 
 def _column(column: pa.ChunkedArray, kind: FeatureKind) -> tuple[pd.Series, int]:

@@ -1,10 +1,16 @@
 """Which rows can be used, decided by the engine over all rows at once: each gets a reason, or none.
 
-    every row -> judged(id, entity, happened, label, reason) -> without clashes -> picked(id, entity, happened, label)
+    every row -> judged(id, entity, happened, label, reason) -> without clashes -> picked(id, entity, happened, label,
+                                                                                       is_training, is_newest)
 
 Only the entity, the event time and the label decide. A value of another column that does not fit its kind costs that
-value, not the row. Two rows with the same entity and event time are one event: the first counts, and the others are
-duplicates. If their labels contradict each other, none of them can be used.
+value, not the row. Two rows with the same entity and event time are one event: the first with a label counts, else the
+first, and the others are duplicates. If their labels contradict each other, none of them is learned from.
+
+Labels choose what is learned from, not who is served. So two sets of rows are picked:
+
+    training    the latest event with a label, of each entity that has one
+    newest      the latest event of each entity, whatever its label: missing, of unknown words, or contradicted
 """
 
 from __future__ import annotations
@@ -16,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from trainers.data.engine import first_row, text_literal
 from trainers.data.event_times import event_time, hint
+from trainers.data.raw_columns import Form, RawColumn
 from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
     from divisions.pipeline.definition import Features
 
 UNKNOWN_LABEL_DETAIL = "neither yes/no, true/false nor 1/0"
+_UNKNOWN_LABEL, _CONFLICT, _DUPLICATE = 5, 6, 7
+_IS_SERVED = f"reason IN (0, {_UNKNOWN_LABEL})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +59,23 @@ class LabelRates:
 
 
 @dataclass(frozen=True, slots=True)
+class Picked:
+    """How many rows were picked.
+
+    Attributes:
+        num_training: rows to learn from.
+        num_newest: entities, each with its newest row.
+        num_unlabelled: entities without any label.
+        num_later: events that are left out because they happened later.
+    """
+
+    num_training: int
+    num_newest: int
+    num_unlabelled: int
+    num_later: int
+
+
+@dataclass(frozen=True, slots=True)
 class RowChecks:
     """The checks of one input. `judge` comes first; the others read what it wrote."""
 
@@ -69,7 +95,6 @@ class RowChecks:
             f"null {entity}",
             f"unreadable {time}",
             f"future {time}",
-            f"null {label}",
             f"unknown {label}",
             "conflicting label",
             "duplicate event",
@@ -82,23 +107,28 @@ class RowChecks:
         # Equal rows have equal hashes, and few others do: only those are compared in full.
         self.connection.execute(
             "CREATE TEMP TABLE suspects AS"
-            " SELECT h FROM (SELECT hash(entity, happened) AS h FROM judged WHERE reason = 0)"
+            f" SELECT h FROM (SELECT hash(entity, happened) AS h FROM judged WHERE {_IS_SERVED})"
             " GROUP BY h HAVING count(*) > 1"
         )
+        # Rows of one entity and time. Those of an unknown label have their reason already; here they get none.
         self.connection.execute(
             "CREATE TEMP TABLE clashes AS WITH same AS ("
-            " SELECT entity, happened, min(id) AS first, min(label) <> max(label) AS is_conflict FROM judged"
-            " WHERE reason = 0 AND hash(entity, happened) IN (SELECT h FROM suspects)"
+            " SELECT entity, happened, coalesce(min(id) FILTER (WHERE label IS NOT NULL),"
+            " min(id) FILTER (WHERE reason = 0), min(id)) AS first,"
+            " coalesce(min(label) <> max(label), false) AS is_conflict FROM judged"
+            f" WHERE {_IS_SERVED} AND hash(entity, happened) IN (SELECT h FROM suspects)"
             " GROUP BY entity, happened HAVING count(*) > 1)"
-            " SELECT id, CASE WHEN is_conflict THEN 7 ELSE 8 END AS reason"
-            " FROM judged JOIN same USING (entity, happened) WHERE judged.reason = 0 AND (is_conflict OR id <> first)"
+            f" SELECT id, id = first AS is_first, CASE WHEN judged.reason <> 0 THEN 0"
+            f" WHEN is_conflict AND label IS NOT NULL THEN {_CONFLICT} WHEN id <> first THEN {_DUPLICATE} ELSE 0 END"
+            f" AS reason FROM judged JOIN same USING (entity, happened) WHERE {_IS_SERVED}"
+            " AND (is_conflict OR id <> first)"
         )
 
     def count(self) -> dict[str, int]:
         """Flawed rows by reason."""
         rows = self.connection.execute(
             "SELECT reason, count(*) FROM (SELECT reason FROM judged WHERE reason > 0"
-            " UNION ALL SELECT reason FROM clashes) GROUP BY reason"
+            " UNION ALL SELECT reason FROM clashes WHERE reason > 0) GROUP BY reason"
         ).fetchall()
         return {self.reasons[reason]: count for reason, count in rows}
 
@@ -106,7 +136,8 @@ class RowChecks:
         """The first flawed row, if there is any."""
         (number,) = first_row(
             self.connection,
-            "SELECT min(id) FROM (SELECT id FROM judged WHERE reason > 0 UNION ALL SELECT id FROM clashes)",
+            "SELECT min(id) FROM (SELECT id FROM judged WHERE reason > 0"
+            " UNION ALL SELECT id FROM clashes WHERE reason > 0)",
         )
         return None if number is None else self.flawed(f"WHERE id = {number}")[0]
 
@@ -115,10 +146,10 @@ class RowChecks:
         found: list[FlawedRow] = []
         for group in self.groups:
             raw = ", ".join(f"{text_literal(name)}, {column.raw}" for name, column in group.columns.items())
-            time = group.columns[self.features.event_time].text
+            time = _column(group, self.features.event_time).text
             rows = self.connection.execute(
                 "WITH bad AS (SELECT id AS bad_id, reason FROM judged WHERE reason > 0"
-                " UNION ALL SELECT id, reason FROM clashes)"
+                " UNION ALL SELECT id, reason FROM clashes WHERE reason > 0)"
                 f" SELECT id, reason, coalesce(flaw, ''), {time}, json_object({raw})::VARCHAR"
                 f" FROM {group.relation} JOIN bad ON bad_id = id {where} ORDER BY id"
             ).fetchall()
@@ -128,53 +159,75 @@ class RowChecks:
             ]
         return sorted(found, key=lambda row: row.id)
 
-    def pick(self, as_of: dt.datetime | None, *, is_latest_only: bool) -> int:
-        """Writes the table ``picked``: the usable rows, or the latest of each entity.
+    def pick(self, as_of: dt.datetime | None, *, is_latest_only: bool) -> Picked:
+        """Writes the table ``picked``: the training rows and the newest rows. Most rows are both.
 
         Args:
             as_of: later events are left out, as if they had not happened yet; None takes all.
-            is_latest_only: one row for each entity.
-
-        Returns:
-            how many usable rows are later than ``as_of``.
+            is_latest_only: one training row for each entity; else all usable events with a label.
         """
-        usable = "judged.reason = 0 AND id NOT IN (SELECT id FROM clashes)"
-        seen = f"{usable} AND happened <= {_timestamp(as_of)}" if as_of is not None else usable
+        until = f" AND happened <= {_timestamp(as_of)}" if as_of is not None else ""
+        learned = (
+            "SELECT entity, id, happened, label FROM judged"
+            f" WHERE reason = 0 AND label IS NOT NULL AND id NOT IN (SELECT id FROM clashes){until}"
+        )
         if is_latest_only:
-            query = (
-                "SELECT entity, best.id AS id, best.label AS label, happened"
-                " FROM (SELECT entity, max(happened) AS happened,"
-                f" arg_max({{'id': id, 'label': label}}, happened) AS best FROM judged WHERE {seen} GROUP BY entity)"
+            learned = (
+                "SELECT entity, best.id AS id, happened, best.label AS label FROM (SELECT entity,"
+                " max(happened) AS happened, arg_max({'id': id, 'label': label}, happened) AS best"
+                f" FROM ({learned}) GROUP BY entity)"
             )
+        is_served = f"{_IS_SERVED} AND id NOT IN (SELECT id FROM clashes WHERE NOT is_first)"
+        (are_same,) = first_row(
+            self.connection,
+            f"SELECT NOT EXISTS (FROM judged WHERE {_IS_SERVED} AND label IS NULL)"
+            " AND NOT EXISTS (FROM clashes WHERE is_first)",
+        )
+        if are_same and is_latest_only:
+            query = f"SELECT *, true AS is_training, true AS is_newest FROM ({learned})"
         else:
-            query = f"SELECT entity, id, label, happened FROM judged WHERE {seen}"
+            newest = (
+                "SELECT entity, arg_max(id, happened) AS id, max(happened) AS happened"
+                f" FROM judged WHERE {is_served}{until} GROUP BY entity"
+            )
+            query = (
+                "SELECT entity, id, happened, label, label IS NOT NULL AS is_training,"
+                " newest.id IS NOT NULL AS is_newest"
+                f" FROM ({learned}) AS learned FULL JOIN ({newest}) AS newest USING (entity, id, happened)"
+            )
         self.connection.execute(f"CREATE TEMP TABLE picked AS {query}")
-        if as_of is None:
-            return 0
-        later = f"SELECT count(*) FROM judged WHERE {usable} AND happened > {_timestamp(as_of)}"
-        (count,) = first_row(self.connection, later)
-        return int(count)
+        is_unlabelled = "is_newest AND entity NOT IN (SELECT entity FROM picked WHERE is_training)"
+        num_training, num_newest, num_unlabelled = first_row(
+            self.connection,
+            "SELECT count(*) FILTER (WHERE is_training), count(*) FILTER (WHERE is_newest),"
+            f" count(*) FILTER (WHERE {'false' if are_same else is_unlabelled}) FROM picked",
+        )
+        num_later = 0
+        if as_of is not None:
+            later = f"SELECT count(*) FROM judged WHERE {is_served} AND happened > {_timestamp(as_of)}"
+            (num_later,) = first_row(self.connection, later)
+        return Picked(num_training, num_newest, num_unlabelled, num_later)
 
     def label_rates(self) -> LabelRates | None:
         """How the quarantine moved the share of positive labels; None where no row with a label was lost."""
         num_lost, before, after = first_row(
             self.connection,
             "SELECT count(*) FILTER (WHERE is_lost), avg(label), avg(label) FILTER (WHERE NOT is_lost) FROM ("
-            " SELECT label, reason > 0 OR id IN (SELECT id FROM clashes WHERE reason = 7) AS is_lost FROM judged"
-            " WHERE label IS NOT NULL AND id NOT IN (SELECT id FROM clashes WHERE reason = 8))",
+            f" SELECT label, reason > 0 OR id IN (SELECT id FROM clashes WHERE reason = {_CONFLICT}) AS is_lost"
+            " FROM judged WHERE label IS NOT NULL"
+            f" AND id NOT IN (SELECT id FROM clashes WHERE reason = {_DUPLICATE}))",
         )
         return LabelRates(num_lost, before, after) if num_lost and after is not None else None
 
     def _judged(self, group: RowGroup, now: dt.datetime | None) -> str:
-        columns, features = group.columns, self.features
-        label = columns[self.label]
-        at = event_time(columns[features.event_time], self.time_formats)
+        entity, label = (_column(group, name) for name in (self.features.entity, self.label))
+        at = event_time(_column(group, self.features.event_time), self.time_formats)
         future = f"WHEN happened > {_timestamp(now)} THEN 4" if now is not None else ""
         return (
             "SELECT id, entity, happened, label::UTINYINT AS label, (CASE WHEN flaw IS NOT NULL THEN 1"
             f" WHEN entity IS NULL THEN 2 WHEN happened IS NULL THEN 3 {future}"
-            " WHEN NOT has_label THEN 5 WHEN label IS NULL THEN 6 ELSE 0 END)::UTINYINT AS reason"
-            f" FROM (SELECT id, flaw, {columns[features.entity].identifier} AS entity, {at} AS happened,"
+            f" WHEN has_label AND label IS NULL THEN {_UNKNOWN_LABEL} ELSE 0 END)::UTINYINT AS reason"
+            f" FROM (SELECT id, flaw, {entity.identifier} AS entity, {at} AS happened,"
             f" {label.label} AS label, {label.is_present} AS has_label FROM {group.relation})"
         )
 
@@ -186,9 +239,14 @@ class RowChecks:
                 return hint(time or "")
             case 4:
                 return "a time in the future"
-            case 6:
+            case 5:
                 return UNKNOWN_LABEL_DETAIL
         return ""
+
+
+def _column(group: RowGroup, name: str) -> RawColumn:
+    """A group may lack a column that others have; then it has no value there."""
+    return group.columns.get(name) or RawColumn("NULL::VARCHAR", Form.TEXT)
 
 
 def _timestamp(moment: dt.datetime) -> str:

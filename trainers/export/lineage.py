@@ -24,6 +24,7 @@ def lineage(
         "rows_read": str(events.num_read),
         "rows_quarantined": str(events.num_quarantined),
         "customers": str(len(prepared.table)),
+        "customers_served": str(events.num_newest),
         "customers_training": str(len(prepared.train)),
         "customers_holdout": str(len(prepared.holdout)),
         "schema_sha256": prepared.table.schema.sha256,

@@ -9,7 +9,7 @@ import pandas as pd
 from divisions.online_store import OnlineStoreReader, OnlineStoreWriter, online_store_path
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.data.feature_store import features_of_others, online_rows, read_offline, write_offline
+from trainers.data.feature_store import features_of_others, read_offline, write_offline
 from trainers.data.feature_table import build_feature_table
 from trainers.data.ingest import RawEvents
 
@@ -39,10 +39,14 @@ def table():
     return build_feature_table(events, Features(holdout_fraction=0.0, categorical=("plan",)), "churn")
 
 
+def online_rows(made, home, also=()):
+    return read_offline(write_offline(home, "p", "d", made, also), made.schema)
+
+
 def test_stored_rows_are_encoded_as_in_training(tmp_path):
     made = table()
     path = online_store_path(tmp_path)
-    assert OnlineStoreWriter(path, "churn").upsert(online_rows(made)) == 3
+    assert OnlineStoreWriter(path, "churn").upsert(online_rows(made, tmp_path)) == 3
     reader = OnlineStoreReader(path, "churn")
     for entity, x_F in zip(made.entities, made.x, strict=True):
         stored = json.loads(reader.get(entity))
@@ -51,8 +55,8 @@ def test_stored_rows_are_encoded_as_in_training(tmp_path):
     reader.close()
 
 
-def test_online_rows_are_plain_values_with_nulls():
-    rows = online_rows(table())
+def test_online_rows_are_plain_values_with_nulls(tmp_path):
+    rows = online_rows(table(), tmp_path)
     assert rows[1].features == {"minutes": None, "calls": 2, "plan": "basic", "active": None}
     assert type(rows[0].features["calls"]) is int
     assert rows[0].event_time_s == dt.datetime(2025, 1, 14, 0, 0, 0, 250_000, tzinfo=dt.UTC).timestamp()
@@ -70,12 +74,6 @@ def test_the_offline_partition_is_replaced_whole(tmp_path):
     assert set(made.schema.names) < set(written.columns)
 
 
-def test_the_offline_file_gives_the_rows_of_the_online_store(tmp_path):
-    made = table()
-    path = write_offline(tmp_path, "customer-churn-v3", "2025-01-14", made)
-    assert read_offline(path, made.schema) == online_rows(made)
-
-
 def test_features_of_the_previous_version_are_stored_too(tmp_path):
     made = table()
     made.raw["region"] = pd.Series([1.0, "x", None], dtype=object)
@@ -90,8 +88,7 @@ def test_features_of_the_previous_version_are_stored_too(tmp_path):
     )
     also = features_of_others(made, previous)
     assert [feature.name for feature in also] == ["region", "age"]
-    rows = online_rows(made, also)
+    rows = online_rows(made, tmp_path, also)
     assert [row.features["region"] for row in rows] == ["1", "x", None]
     assert [row.features["age"] for row in rows] == [7.0, 8.0, None]
-    assert read_offline(write_offline(tmp_path, "p", "d", made, also), made.schema) == rows
     assert features_of_others(made, None) == ()

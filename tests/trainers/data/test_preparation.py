@@ -17,7 +17,7 @@ def prepared(tmp_path_factory):
     folder = tmp_path_factory.mktemp("raw") / "partition=2025-01-13"
     folder.mkdir()
     frame = raw_frame(400)
-    frame.loc[3, "churn"] = None
+    frame.loc[3, "customer_id"] = None
     frame.to_parquet(folder / "events.parquet")
     return prepare(PreparationTask(str(folder), FEATURES, "churn", 0, S3Settings(), ()))
 
