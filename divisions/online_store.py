@@ -12,19 +12,15 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import msgspec
 
 from divisions.errors import OnlineStoreError
 from divisions.names import NAME_RULE, is_name
 
 log = logging.getLogger(__name__)
 
-_WRITE_TIMEOUT_S = 30.0
 _READ_TIMEOUT_S = 0.05
 """A reader of a write-ahead log rarely waits. If it must (log recovery), a request cannot wait long."""
 
@@ -42,48 +38,6 @@ def online_store_path(home: Path) -> Path:
     return home / "features" / "online.db"
 
 
-class OnlineStoreWriter:
-    """Writes one endpoint's features. Creates the store if it does not exist."""
-
-    def __init__(self, path: Path, endpoint: str) -> None:
-        self._path = path
-        self._table = _table(endpoint)
-
-    def upsert(self, rows: Iterable[OnlineRow]) -> int:
-        """Writes rows in one transaction: readers get all of them or none.
-
-        A row replaces the stored row of its customer unless the stored row is newer. So a late partition does no harm.
-
-        Returns:
-            the number of written rows.
-
-        Raises:
-            OnlineStoreError: the store cannot be written.
-        """
-        encoded = [(row.entity_id, row.event_time_s, msgspec.json.encode(row.features)) for row in rows]
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(sqlite3.connect(self._path, timeout=_WRITE_TIMEOUT_S)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=NORMAL")
-                with connection:
-                    connection.execute("BEGIN IMMEDIATE")
-                    connection.execute(
-                        f"CREATE TABLE IF NOT EXISTS {self._table} (entity_id TEXT PRIMARY KEY,"
-                        " event_time_s REAL NOT NULL, features BLOB NOT NULL)"
-                    )
-                    before = connection.total_changes
-                    connection.executemany(
-                        f"INSERT INTO {self._table} VALUES (?, ?, ?) ON CONFLICT (entity_id) DO UPDATE"
-                        " SET event_time_s = excluded.event_time_s, features = excluded.features"
-                        f" WHERE excluded.event_time_s >= {self._table}.event_time_s",
-                        encoded,
-                    )
-                    return connection.total_changes - before
-        except (sqlite3.Error, OSError) as error:
-            raise _broken(self._path, "written", error) from None
-
-
 class OnlineStoreReader:
     """Looks up features of customers. For one thread.
 
@@ -92,7 +46,7 @@ class OnlineStoreReader:
 
     def __init__(self, path: Path, endpoint: str) -> None:
         self._path = path
-        self._query = f"SELECT entity_id, features FROM {_table(endpoint)} WHERE entity_id"
+        self._query = f"SELECT entity_id, features FROM {table_of(endpoint)} WHERE entity_id"
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
         self._logged = ""
@@ -177,7 +131,7 @@ class OnlineStoreReader:
 
     def _unreadable(self, verb: str, error: Exception) -> OnlineStoreError:
         """An error without the path, which callers without a token must not read. The log has it, once a reason."""
-        reason = str(_broken(self._path, verb, error))
+        reason = str(broken_store(self._path, verb, error))
         if reason != self._logged:
             self._logged = reason
             log.error("%s", reason)
@@ -191,13 +145,13 @@ def _empty() -> OnlineStoreError:
     )
 
 
-def _table(endpoint: str) -> str:
+def table_of(endpoint: str) -> str:
     if not is_name(endpoint):
         raise OnlineStoreError(f"{endpoint!r} is not an endpoint's name", remedy=f"use {NAME_RULE}")
     return f'"online:{endpoint}"'
 
 
-def _broken(path: Path, verb: str, error: Exception) -> OnlineStoreError:
+def broken_store(path: Path, verb: str, error: Exception) -> OnlineStoreError:
     return OnlineStoreError(
         f"the online store {path} cannot be {verb}: {error}",
         remedy="check the disk and its permissions; if the file is damaged, delete it and run the pipeline again",

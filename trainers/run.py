@@ -30,10 +30,10 @@ from divisions.schema import FeatureSchema
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.data.engine import limits_for
-from trainers.data.feature_store import features_of_others, newest_draft, read_offline, write_offline
+from trainers.data.feature_store import features_of_others, newest_draft, write_offline
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.newest_rows import write_newest
-from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES, fill_online_store
+from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES, fill_online_store, left_out
 from trainers.data.preparation import PreparationTask, Prepared, reading_of, validation_mask
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
@@ -150,7 +150,7 @@ class PipelineRun:
             bundle_path=str(version.bundle_path),
             bundle_sha256=version.bundle_sha256,
             input_uri=uri,
-            rollout=self._deploy(request, version, prepared, self.settings.home / stored[NEWEST_FEATURES]),
+            rollout=self._deploy(request, version, prepared.table.schema, self.settings.home / stored[NEWEST_FEATURES]),
         )
 
     def _previous(self, pipeline: Pipeline) -> Previous:
@@ -307,7 +307,7 @@ class PipelineRun:
             current.detail = f"{version.model} version {version.version}, {status.value}"
         return version
 
-    def _deploy(self, request: RunRequest, version: RegisteredVersion, prepared: Prepared, newest: Path) -> str:
+    def _deploy(self, request: RunRequest, version: RegisteredVersion, schema: FeatureSchema, newest: Path) -> str:
         if not request.gateway_url:
             return ""
         endpoint = request.pipeline.deployment.endpoint
@@ -316,15 +316,16 @@ class PipelineRun:
             if request.pipeline.serving.num_gpus:  # without GPUs, the cluster's usage does not matter
                 usage = read_usage(request.gateway_url, self.settings.home, endpoint)
             nodes = self.compute.nodes()
-            spec, notices = rollout_spec(request.pipeline, version, prepared.table.schema, nodes, usage)
+            spec, notices = rollout_spec(request.pipeline, version, schema, nodes, usage)
             for notice in notices:
                 self.progress.notice(notice)
             status = start_rollout(request.gateway_url, self.settings.home, spec)
             current.detail = f"{version.version} to {spec.endpoint}"
         with step(self.progress, self.clock, "Fill the online store") as current:
-            rows = read_offline(newest, prepared.table.schema)
-            changed = fill_online_store(self.settings.home, endpoint, rows)
-            current.detail = f"{changed:,} customers"
+            filled = fill_online_store(self.settings.home, endpoint, newest, schema)
+            current.detail = f"{filled.num_changed:,} customers"
+        if filled.num_left_out:
+            self.progress.notice(left_out(filled))
         return str(status.phase)
 
 

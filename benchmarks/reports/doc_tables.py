@@ -8,6 +8,7 @@ from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import markdown_table
 from benchmarks.lab.bookkeeping import BookkeepingResult
 from benchmarks.lab.micro_suite import MicroResult
+from benchmarks.lab.online_store import OnlineStoreResult, render_online_store
 from benchmarks.lab.scale import ScaleResult
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
@@ -198,6 +199,13 @@ def bookkeeping_section(found: BookkeepingResult) -> str:
         f"{found.rounds} pairs of runs of {found.seconds:g} s, seed {found.seed}. With bookkeeping "
         f"{statistics.median(found.on_rps):,.0f} req/s, without {statistics.median(found.off_rps):,.0f}: it costs "
         f"{found.cost:.1%} of the throughput (median of the pairs' ratios). {found.errors:,} errors."
+    )
+
+
+def online_store_section(found: OnlineStoreResult) -> str:
+    return (
+        f"{machine_line(found.machine)} {found.customers:,} customers with {found.features} features, "
+        f"{found.row_bytes} bytes each, seed {found.seed}.\n\n{render_online_store(found)}"
     )
 
 

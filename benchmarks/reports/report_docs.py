@@ -19,6 +19,7 @@ import msgspec
 
 from benchmarks.lab.bookkeeping import BookkeepingResult
 from benchmarks.lab.micro_suite import MicroResult
+from benchmarks.lab.online_store import OnlineStoreResult
 from benchmarks.lab.scale import ScaleResult
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
@@ -28,6 +29,7 @@ from benchmarks.reports.doc_tables import (
     chaos_section,
     comparison_section,
     micro_section,
+    online_store_section,
     overload_section,
     scale_section,
     steady_section,
@@ -74,6 +76,11 @@ SECTIONS: dict[str, Section] = {
         bookkeeping_section,
         "python -m benchmarks.bookkeeping --out docs/benchmarks/bookkeeping.json",
     ),
+    "online-store": Section(
+        OnlineStoreResult,
+        online_store_section,
+        "python -m benchmarks.online_store --out docs/benchmarks/online-store.json",
+    ),
     "chaos": Section(ChaosResult, chaos_section, "python -m benchmarks.chaos --out docs/benchmarks/chaos.json"),
 }
 
@@ -94,7 +101,8 @@ def _read_section(name: str, section: Section, path: Path) -> str:
         found = msgspec.json.decode(path.read_bytes(), type=section.kind)
     except msgspec.MsgspecError as error:
         raise InputError(
-            f"{path} is no result of `benchmarks.{name}`: {error}", remedy=f"make it again: {section.command}"
+            f"{path} is no result of `{section.command.split()[2]}`: {error}",
+            remedy=f"make it again: {section.command}",
         ) from None
     return section.render(found)
 

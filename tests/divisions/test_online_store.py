@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from divisions.errors import OnlineStoreError
-from divisions.online_store import OnlineRow, OnlineStoreReader, OnlineStoreWriter, online_store_path
+from divisions.online_store import OnlineRow, OnlineStoreReader, online_store_path
+from divisions.online_writer import OnlineStoreWriter
 
 
 @pytest.fixture

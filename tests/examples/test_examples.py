@@ -17,7 +17,8 @@ import uvloop
 import yaml
 
 from divisions.control import FULL_BP
-from divisions.online_store import OnlineRow, OnlineStoreWriter
+from divisions.online_store import OnlineRow
+from divisions.online_writer import OnlineStoreWriter
 from divisions.pipeline.file import load_pipeline
 from router.gateway.slot import FOLDER
 from tests.router.gateway_world import World, minutes_score, world

@@ -13,9 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
-from divisions.online_store import OnlineRow
 from divisions.schema import Feature, FeatureSchema
 from trainers.data.column_kinds import cast
 
@@ -55,37 +52,3 @@ def newest_draft(home: Path, pipeline: str, run_id: str) -> Path:
 
 def _partition_folder(home: Path, pipeline: str) -> Path:
     return home / "features" / pipeline
-
-
-def read_offline(path: Path, schema: FeatureSchema) -> list[OnlineRow]:
-    """The rows of the online store, from a file of `write_newest`, or of `write_offline` by an older release.
-
-    Raises:
-        OSError, ValueError: the file cannot be read, or is not such a file.
-    """
-    frame = pd.read_parquet(path)
-    missing = {schema.entity, schema.event_time} - set(frame.columns)
-    if missing:
-        raise ValueError(f"{path} lacks the columns {', '.join(sorted(missing))}")
-    names = [str(name) for name in frame.columns if name not in {schema.entity, schema.event_time, schema.label}]
-    return _rows(frame, schema, {name: frame[name] for name in names})
-
-
-def _rows(frame: pd.DataFrame, schema: FeatureSchema, columns: dict[str, pd.Series]) -> list[OnlineRow]:
-    # Whole microseconds are exact. Nanoseconds as a double would be rounded.
-    microseconds = frame[schema.event_time].astype("datetime64[us, UTC]").astype("int64").tolist()
-    entities = [str(name) for name in frame[schema.entity]]
-    return [
-        OnlineRow(entity, time_us / 1e6, dict(zip(columns, values, strict=True)))
-        for entity, time_us, *values in zip(entities, microseconds, *map(_plain, columns.values()), strict=True)
-    ]
-
-
-def _plain(column: pd.Series) -> list[object]:
-    """Python values; None for the values that pandas counts as missing."""
-    values = column.tolist()
-    if column.dtype == float and all(value.is_integer() for value in values):
-        return [int(value) for value in values]
-    if column.dtype != object:
-        return [None if value != value else value for value in values]  # noqa: PLR0124  # NaN differs from itself
-    return [None if missing else value for value, missing in zip(values, column.isna(), strict=True)]

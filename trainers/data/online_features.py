@@ -1,17 +1,20 @@
 """Fills the online store for a version that is to be served: after its rollout was admitted, never before.
 
 Every version of an endpoint reads the same rows. So a run without a rollout must not change them, nor must a version
-that the controller refuses because its schema does not fit the one that serves.
+that the controller refuses because its schema does not fit the one that serves. A run and ``divisions rollout start``
+fill it from the same file of the offline store.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from divisions.online_store import OnlineRow, OnlineStoreWriter, online_store_path
+from divisions.errors import InputError
+from divisions.online_store import online_store_path
+from divisions.online_writer import Filled, OnlineStoreWriter
 from divisions.schema import FeatureSchema
 from divisions.versions import RegisteredVersion
+from trainers.data.online_rows import stored_rows
 
 OFFLINE_FEATURES = "offline_features"
 """Key of a version's lineage: the file of its training rows in the offline store, relative to the home."""
@@ -19,13 +22,21 @@ NEWEST_FEATURES = "newest_features"
 """The file of the newest rows of all customers, likewise. Versions of older releases have none."""
 
 
-def fill_online_store(home: Path, endpoint: str, rows: Sequence[OnlineRow]) -> int:
-    """Writes rows for an endpoint; returns the number of customers whose features have changed.
+def fill_online_store(home: Path, endpoint: str, path: Path, schema: FeatureSchema) -> Filled:
+    """Stores the newest features of every customer.
+
+    Args:
+        home: the home folder.
+        endpoint: the endpoint's name.
+        path: a version's newest rows in the offline store; its training rows if an older release made it.
+        schema: of that version.
 
     Raises:
+        InputError: the file cannot be read.
         OnlineStoreError: the store cannot be written.
     """
-    return OnlineStoreWriter(online_store_path(home), endpoint).upsert(rows)
+    rows = stored_rows(path, schema)
+    return OnlineStoreWriter(online_store_path(home), endpoint).fill(rows)
 
 
 def fill_from_offline(home: Path, endpoint: str, version: RegisteredVersion, schema: FeatureSchema) -> str:
@@ -37,11 +48,15 @@ def fill_from_offline(home: Path, endpoint: str, version: RegisteredVersion, sch
     place = version.lineage.get(NEWEST_FEATURES) or version.lineage.get(OFFLINE_FEATURES)
     if place is None:
         return f"version {version.version} does not name its features: the online store of {endpoint} is unchanged"
-    from trainers.data.feature_store import read_offline
-
     try:
-        rows = read_offline(home / place, schema)
-    except (OSError, ValueError) as error:
-        reason = str(error).partition("\n")[0]
+        filled = fill_online_store(home, endpoint, home / place, schema)
+    except InputError as error:
+        reason = error.message
         return f"{endpoint}'s online store is unchanged: features of version {version.version} are unreadable: {reason}"
-    return f"{fill_online_store(home, endpoint, rows):,} customers of {home / place} are in the online store"
+    told = f"{filled.num_changed:,} customers of {home / place} are in the online store"
+    return f"{told}; {left_out(filled)}" if filled.num_left_out else told
+
+
+def left_out(filled: Filled) -> str:
+    """Says who was not stored."""
+    return f"{filled.num_left_out:,} customers were left out, who were deleted by `divisions features delete`"

@@ -9,7 +9,8 @@ import time
 import numpy as np
 import pytest
 
-from divisions.online_store import OnlineRow, OnlineStoreWriter
+from divisions.online_store import OnlineRow
+from divisions.online_writer import OnlineStoreWriter
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from router.evidence import histogram
 from tests.router.gateway_world import SCHEMA, features, minutes_score, post, read_reply, world

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from divisions.errors import OnlineStoreError
-from divisions.online_store import OnlineRow, OnlineStoreWriter
+from divisions.online_store import OnlineRow
+from divisions.online_writer import OnlineStoreWriter
 from router.predict.stored_features import KEYS_PER_TURN, SLICE_KEYS, LookUp, StoredFeatures
 from tests.router.gateway_world import minutes_score, world
 

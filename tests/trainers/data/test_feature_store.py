@@ -6,12 +6,14 @@ import json
 import numpy as np
 import pandas as pd
 
-from divisions.online_store import OnlineStoreReader, OnlineStoreWriter, online_store_path
+from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.data.feature_store import features_of_others, read_offline, write_offline
+from trainers.data.feature_store import features_of_others, write_offline
 from trainers.data.feature_table import build_feature_table
 from trainers.data.ingest import RawEvents
+from trainers.data.online_features import fill_online_store
+from trainers.data.online_rows import stored_rows
 
 KINDS = {
     "minutes": FeatureKind.NUMERIC,
@@ -39,15 +41,15 @@ def table():
     return build_feature_table(events, Features(holdout_fraction=0.0, categorical=("plan",)), "churn")
 
 
-def online_rows(made, home, also=()):
-    return read_offline(write_offline(home, "p", "d", made, also), made.schema)
+def rows_of(path, schema):
+    return {name: (at_s, json.loads(features)) for batch in stored_rows(path, schema) for name, at_s, features in batch}
 
 
 def test_stored_rows_are_encoded_as_in_training(tmp_path):
     made = table()
-    path = online_store_path(tmp_path)
-    assert OnlineStoreWriter(path, "churn").upsert(online_rows(made, tmp_path)) == 3
-    reader = OnlineStoreReader(path, "churn")
+    path = write_offline(tmp_path, "customer-churn-v3", "2025-01-14", made)
+    assert fill_online_store(tmp_path, "churn", path, made.schema).num_changed == 3
+    reader = OnlineStoreReader(online_store_path(tmp_path), "churn")
     for entity, x_F in zip(made.entities, made.x, strict=True):
         stored = json.loads(reader.get(entity))
         assert set(stored) == set(made.schema.names)
@@ -56,10 +58,11 @@ def test_stored_rows_are_encoded_as_in_training(tmp_path):
 
 
 def test_online_rows_are_plain_values_with_nulls(tmp_path):
-    rows = online_rows(table(), tmp_path)
-    assert rows[1].features == {"minutes": None, "calls": 2, "plan": "basic", "active": None}
-    assert type(rows[0].features["calls"]) is int
-    assert rows[0].event_time_s == dt.datetime(2025, 1, 14, 0, 0, 0, 250_000, tzinfo=dt.UTC).timestamp()
+    made = table()
+    rows = rows_of(write_offline(tmp_path, "p", "d", made), made.schema)
+    assert rows["b"][1] == {"minutes": None, "calls": 2, "plan": "basic", "active": None}
+    assert type(rows["a"][1]["calls"]) is int
+    assert rows["a"][0] == dt.datetime(2025, 1, 14, 0, 0, 0, 250_000, tzinfo=dt.UTC).timestamp()
 
 
 def test_the_offline_partition_is_replaced_whole(tmp_path):
@@ -88,7 +91,7 @@ def test_features_of_the_previous_version_are_stored_too(tmp_path):
     )
     also = features_of_others(made, previous)
     assert [feature.name for feature in also] == ["region", "age"]
-    rows = online_rows(made, tmp_path, also)
-    assert [row.features["region"] for row in rows] == ["1", "x", None]
-    assert [row.features["age"] for row in rows] == [7.0, 8.0, None]
+    rows = rows_of(write_offline(tmp_path, "p", "d", made, also), made.schema)
+    assert [features["region"] for _, features in rows.values()] == ["1", "x", None]
+    assert [features["age"] for _, features in rows.values()] == [7.0, 8.0, None]
     assert features_of_others(made, None) == ()
