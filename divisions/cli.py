@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import typer
 from typer._click.exceptions import ClickException
 
-from divisions.commands import bench, cluster, compile, journal, models, predict, rollout, run, status
+from divisions.commands import bench, cluster, compile, data, journal, models, predict, rollout, run, status
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
 from divisions.errors import DivisionsError, PipelineError, UsageError
 from divisions.settings import PRIVATE_UMASK, account_environment, set_default_environment
@@ -52,6 +52,7 @@ def _options(
 app.command("up")(cluster.up)
 app.command("down")(cluster.down)
 app.command("run")(run.run)
+app.add_typer(data.app, name="data")
 app.command("status")(status.status)
 app.add_typer(rollout.app, name="rollout")
 app.command("rollback")(rollout.rollback)

@@ -137,6 +137,10 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     version = place.registry.get_version("churn-predictor", outcome.version)
     manifest = read_bundle(version.bundle_path, version.bundle_sha256)
     assert set(manifest.files) == {"model.onnx", "model.fp16.onnx", "reference.json", "report.json"}
+    report = msgspec.json.decode((Path(outcome.bundle_path) / "report.json").read_bytes())
+    columns = {column["name"]: column for column in report["data"]["columns"]}
+    assert columns["plan"]["why"] == "inferred: 100 % of its values are texts"
+    assert (columns["calls"]["kind"], columns["calls"]["missing"]) == ("numeric", 0)
     assert manifest.run_id == outcome.run_id == version.run_id
     assert manifest.schema.names == ("minutes", "plan", "calls", "roams")
     assert progress.epochs == 12

@@ -20,24 +20,23 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divisions.errors import EmptyInputError, InputError, MissingColumnError, RefusedInputError
+from divisions.errors import EmptyInputError, InputError, MissingColumnError
 from divisions.pipeline.definition import DataFormat
 from divisions.schema import FeatureKind
 from trainers.data.day_order import declared_order, find_day_order
-from trainers.data.engine import Engine, Limits, open_engine
-from trainers.data.file_formats import BadRow, FileKind, format_of
-from trainers.data.kind_inference import count_values, kind_of
+from trainers.data.engine import Engine, Limits
+from trainers.data.file_formats import BadRow, FileKind
+from trainers.data.kind_inference import count_values, kind_of, why_kind
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, first_misfit, settled_kind
-from trainers.data.locations import Location, list_files, locate, raise_unreachable
 from trainers.data.newest_rows import NewestRows, copy_newest
 from trainers.data.picked_rows import choose, fetch
-from trainers.data.raw_columns import MISSING_WORDS
 from trainers.data.row_checks import Picked, RowChecks
+from trainers.data.staged_input import read_staged
 from trainers.data.staging import RowGroup, Staging
 
 if TYPE_CHECKING:
@@ -71,6 +70,7 @@ class RawEvents:
         notes: further notes for the run's report.
         num_newest: customers with an event that can be used, with a label or without: those that can be served.
         newest: their newest rows, if the reading has a place for them.
+        whys: why each column has its kind, for the column report.
     """
 
     uri: str
@@ -82,6 +82,7 @@ class RawEvents:
     notes: tuple[str, ...] = ()
     num_newest: int = 0
     newest: NewestRows | None = None
+    whys: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_quarantined(self) -> int:
@@ -156,34 +157,11 @@ def read_events(
         MissingColumnError: the entity, event time, label or a declared column is not in the data.
         InputError: a file is damaged, more than half of the rows are bad, or a column has changed its kind.
     """
-    location = locate(uri, s3=s3, allow_buckets=allow_buckets)
-    try:
-        return _read(location, features, label, reading, known)
-    except RefusedInputError:
-        if location.signed is None:
-            raise
-        return _read(replace(location, filesystem=location.signed), features, label, reading, known)
 
+    def use(staging: Staging) -> RawEvents:
+        return _events(staging.engine, staging, features, label, reading, known)
 
-def _read(location: Location, features: Features, label: str, reading: Reading, known: KnownKinds) -> RawEvents:
-    import duckdb
-
-    paths, notes = _paths(location)
-    with open_engine(reading.limits) as engine:
-        staging = Staging(engine, location, reading.format.null or MISSING_WORDS, notes=notes)
-        try:
-            staging.read(paths, reading.format.delimiter, reading.format.encoding)
-            return _events(engine, staging, features, label, reading, known)
-        except OSError as error:
-            raise_unreachable(location, error)
-        except duckdb.Error as error:
-            staging.raise_culprit(error)
-            if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
-                raise InputError(
-                    f"reading {location.uri} failed: {str(error).splitlines()[0][:200]}",
-                    remedy="give data_prep.resources more memory, or TMPDIR a larger disk",
-                ) from None
-            raise
+    return read_staged(uri, s3=s3, allow_buckets=allow_buckets, form=reading.format, limits=reading.limits, use=use)
 
 
 def _events(
@@ -213,7 +191,7 @@ def _events(
     _require_columns(uri, names, features, label)
     checks.judge(reading.now)
     _refuse_if_mostly_bad(uri, num_read, checks, staging)
-    kinds, notes = _kinds(uri, engine, groups, names, features, label, known)
+    kinds, whys, notes = _kinds(uri, engine, groups, names, features, label, known)
     staging.notes += notes
     for row in checks.flawed():
         source, number = staging.place(row.id)
@@ -228,7 +206,9 @@ def _events(
     frame, misfits = fetch(engine.connection, columns, features, label)
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
     notes = [*staging.notes, *misfits]
-    return RawEvents(uri, partition, frame, kinds, _quarantine(bad), num_read, tuple(notes), picked.num_newest, newest)
+    return RawEvents(
+        uri, partition, frame, kinds, _quarantine(bad), num_read, tuple(notes), picked.num_newest, newest, whys
+    )
 
 
 def _picked_notes(picked: Picked, label: str, as_of: dt.datetime | None) -> list[str]:
@@ -241,21 +221,6 @@ def _picked_notes(picked: Picked, label: str, as_of: dt.datetime | None) -> list
             " they are served, but the model does not learn from them"
         )
     return notes
-
-
-def _paths(location: Location) -> tuple[list[str], list[str]]:
-    """The files to read, and a note on those of other formats."""
-    paths = list_files(location)
-    known = [path for path in paths if format_of(path) is not None]
-    if not known:
-        names = ", ".join(PurePosixPath(path).name for path in paths[:3])
-        raise EmptyInputError(
-            f"input {location.uri} holds no Parquet, CSV or JSON lines files, only {names}",
-            remedy="use the extensions .parquet, .csv or .jsonl",
-        )
-    skipped = sorted(set(paths) - set(known))
-    notes = [f"skipped {len(skipped)} files of other formats: {', '.join(skipped[:5])}"] if skipped else []
-    return known, notes
 
 
 def _refuse_different_columns(groups: list[RowGroup], label: str) -> None:
@@ -297,8 +262,12 @@ def _kinds(
     features: Features,
     label: str,
     known: KnownKinds,
-) -> tuple[dict[str, FeatureKind], list[str]]:
-    """The kind of each column except entity, event time and label: as declared, else as known, else by its values."""
+) -> tuple[dict[str, FeatureKind], dict[str, str], list[str]]:
+    """The kind of each column except entity, event time and label: as declared, else as known, else by its values.
+
+    Returns:
+        the kinds, why each column has its own, and notes.
+    """
     declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
     declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
     declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
@@ -306,10 +275,11 @@ def _kinds(
     names = [name for name in names if name not in left_out]
     counts = count_values(engine.connection, groups, [name for name in names if name not in declared])
     kinds: dict[str, FeatureKind] = {}
+    whys: dict[str, str] = {}
     notes = []
     for name in names:
         if name in declared:
-            kinds[name] = declared[name]
+            kinds[name], whys[name] = declared[name], f"declared in features.{declared[name].value}"
             notes.append(declared_note(name, declared[name], known))
             continue
         kind, note = kind_of(counts[name]), ""
@@ -317,10 +287,11 @@ def _kinds(
             kind, note = settled_kind(name, kind, partial(first_misfit, engine.connection, groups, name), known, uri)
         if kind is not None:
             kinds[name] = kind
+            whys[name] = f"kept from version {known.version}" if note else why_kind(kind, counts[name])
             notes.append(note)
         else:
             notes.append(f"column {name!r} is no feature: it is all null, or neither number, text nor boolean")
-    return kinds, [note for note in notes if note]
+    return kinds, whys, [note for note in notes if note]
 
 
 def _refuse_if_mostly_bad(uri: str, num_read: int, checks: RowChecks | None, staging: Staging) -> None:

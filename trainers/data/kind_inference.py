@@ -75,6 +75,37 @@ def kind_of(counts: Counts) -> FeatureKind | None:
     return None if counts.others > max(counts.numbers, counts.flags, counts.texts) else FeatureKind.CATEGORICAL
 
 
+def why_kind(kind: FeatureKind | None, counts: Counts) -> str:
+    """Why a column that nobody declared has its kind: the share of its values that fit.
+
+    >>> why_kind(FeatureKind.NUMERIC, Counts(numbers=98, texts=2))
+    'inferred: 98 % of its values are numbers'
+    """
+    if not counts.total:
+        return "inferred: it has no values"
+    if kind is None:
+        return f"inferred: {_percent(counts.others, counts.total)} of its values are times, lists or objects"
+    if kind is FeatureKind.NUMERIC:
+        soft = f", {_percent(counts.soft, counts.total)} mean missing" if counts.soft else ""
+        hard = counts.total - counts.soft
+        return f"inferred: {_percent(counts.numbers, hard)} of its values are numbers{soft}"
+    if kind is FeatureKind.BOOLEAN:
+        return f"inferred: {_percent(counts.flags, counts.total)} of its values are true or false"
+    if counts.texts >= MAJORITY * counts.total:
+        return f"inferred: {_percent(counts.texts, counts.total)} of its values are texts"
+    return f"inferred: mixed, {_percent(counts.numbers, counts.total)} of its values are numbers"
+
+
+def _percent(part: int, whole: int) -> str:
+    """Never 100 % where something is missing to it.
+
+    >>> _percent(999_999, 1_000_000), _percent(1, 1)
+    ('99.99 %', '100 %')
+    """
+    share = 100 * part / whole
+    return f"{min(share, 99.99) if part < whole else share:.4g} %"
+
+
 def count_values(connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Sequence[str]) -> dict[str, Counts]:
     """What the values of each column in ``names`` are."""
     typed = _count(connection, [group for group in groups if not group.is_untyped], names)

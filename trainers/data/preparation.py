@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from divisions.pipeline.definition import DataPrep, Features
 from divisions.settings import S3Settings
+from trainers.data.column_facts import ColumnFacts
+from trainers.data.column_report import report_columns, suspicious_features
 from trainers.data.engine import limits_for
 from trainers.data.feature_table import FeatureTable, build_feature_table, split_holdout
 from trainers.data.ingest import RawEvents, Reading, read_events
@@ -44,13 +46,15 @@ class PreparationTask:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The prepared data. ``events`` has no rows any more (the table has them), only its quarantine and counts."""
+    """The prepared data. ``events`` has no rows any more (the table has them), only its quarantine and counts.
+    ``columns`` is the column report."""
 
     events: RawEvents
     table: FeatureTable
     train: FeatureTable
     holdout: FeatureTable
     data_sha256: str
+    columns: tuple[ColumnFacts, ...] = ()
 
 
 def reading_of(data_prep: DataPrep, today: dt.date, now_s: float) -> Reading:
@@ -88,6 +92,8 @@ def prepare(task: PreparationTask) -> Prepared:
         reading=task.reading,
     )
     table = build_feature_table(events, task.features, task.label, seed=task.seed, as_of=task.reading.as_of)
+    columns = report_columns(table, events.kinds, events.whys)
+    table = replace(table, notes=(*table.notes, *suspicious_features(columns, table.schema.names)))
     split = split_holdout(table, task.features.holdout_fraction, task.seed)
     return Prepared(
         events=replace(events, frame=events.frame.iloc[:0]),
@@ -95,6 +101,7 @@ def prepare(task: PreparationTask) -> Prepared:
         train=split.train,
         holdout=split.holdout,
         data_sha256=table_sha256(table),
+        columns=columns,
     )
 
 

@@ -122,6 +122,7 @@ def report_json(
             "customers_training": len(prepared.train),
             "customers_holdout": len(prepared.holdout),
             "notes": list(prepared.table.notes),
+            "columns": prepared.columns,
         },
     }
     return msgspec.json.format(msgspec.json.encode(report), indent=2)

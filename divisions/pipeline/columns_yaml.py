@@ -1,0 +1,46 @@
+"""What an input's columns are, as the ``features:`` section that says so; `divisions.pipeline.options` reads it."""
+
+from __future__ import annotations
+
+import json
+
+from divisions.pipeline.definition import Features
+
+MAX_LISTED = 1_000
+"""More columns of one kind than that do not fit a list of the file."""
+
+
+def columns_yaml(features: Features) -> str:
+    """The section for the columns' roles and kinds. Names that the file cannot hold stand in comments.
+
+    >>> print(columns_yaml(Features(label="left", numeric=("age",))), end="")
+    features:
+      entity: "customer_id"
+      event_time: "event_time"
+      label: "left"
+      numeric: ["age"]
+    """
+    lines = ["features:"]
+    for key in ("entity", "event_time", "label"):
+        name = getattr(features, key)
+        if name:
+            lines.append(f"  {key}: {_quoted(name)}" if can_be_named(name) else f"  # {key}: {_quoted(name)}")
+    for key in ("numeric", "categorical", "boolean", "exclude"):
+        names = [name for name in getattr(features, key) if can_be_named(name)]
+        others = len(getattr(features, key)) - len(names[:MAX_LISTED])
+        if names:
+            lines.append(f"  {key}: [{', '.join(map(_quoted, names[:MAX_LISTED]))}]")
+        if others:
+            lines.append(f"  # {key}: {others:,} more, with names that cannot stand here or beyond the limit of a list")
+    return "\n".join(lines) + "\n"
+
+
+def can_be_named(name: str) -> bool:
+    """Whether the pipeline file can name this column."""
+    return 1 <= len(name) <= 128 and name.isprintable()
+
+
+def _quoted(name: str) -> str:
+    """In quotes, since a plain ``no`` or ``1.10`` would be no text. A JSON string is one of YAML, too."""
+    text = json.dumps(name, ensure_ascii=False)
+    return text if name.isprintable() else json.dumps(name)

@@ -1,0 +1,80 @@
+"""Opens an input: finds its files, stages them in an engine, and turns every failure into an error that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, TypeVar
+
+from divisions.errors import EmptyInputError, InputError, RefusedInputError
+from divisions.pipeline.definition import DataFormat
+from trainers.data.engine import Limits, open_engine
+from trainers.data.file_formats import format_of
+from trainers.data.locations import Location, list_files, locate, raise_unreachable
+from trainers.data.raw_columns import MISSING_WORDS
+from trainers.data.staging import Staging
+
+if TYPE_CHECKING:
+    from divisions.settings import S3Settings
+
+T = TypeVar("T")
+
+
+def read_staged(
+    uri: str,
+    *,
+    s3: S3Settings,
+    allow_buckets: tuple[str, ...],
+    form: DataFormat,
+    limits: Limits,
+    use: Callable[[Staging], T],
+) -> T:
+    """Stages the files of an input, and returns what ``use`` makes of them. The engine ends with it.
+
+    Raises:
+        InputError: see `trainers.data.ingest.read_events`.
+    """
+    location = locate(uri, s3=s3, allow_buckets=allow_buckets)
+    try:
+        return _read(location, form, limits, use)
+    except RefusedInputError:
+        if location.signed is None:
+            raise
+        return _read(replace(location, filesystem=location.signed), form, limits, use)
+
+
+def _read(location: Location, form: DataFormat, limits: Limits, use: Callable[[Staging], T]) -> T:
+    import duckdb
+
+    paths, notes = data_files(location)
+    with open_engine(limits) as engine:
+        staging = Staging(engine, location, form.null or MISSING_WORDS, notes=notes)
+        try:
+            staging.read(paths, form.delimiter, form.encoding)
+            return use(staging)
+        except OSError as error:
+            raise_unreachable(location, error)
+        except duckdb.Error as error:
+            staging.raise_culprit(error)
+            if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
+                raise InputError(
+                    f"reading {location.uri} failed: {str(error).splitlines()[0][:200]}",
+                    remedy="give data_prep.resources more memory, or TMPDIR a larger disk",
+                ) from None
+            raise
+
+
+def data_files(location: Location) -> tuple[list[str], list[str]]:
+    """The files to read, and a note on those of other formats."""
+    paths = list_files(location)
+    known = [path for path in paths if format_of(path) is not None]
+    if not known:
+        names = ", ".join(PurePosixPath(path).name for path in paths[:3])
+        raise EmptyInputError(
+            f"input {location.uri} holds no Parquet, CSV or JSON lines files, only {names}",
+            remedy="use the extensions .parquet, .csv or .jsonl",
+        )
+    skipped = sorted(set(paths) - set(known))
+    notes = [f"skipped {len(skipped)} files of other formats: {', '.join(skipped[:5])}"] if skipped else []
+    return known, notes
