@@ -168,9 +168,10 @@ class PipelineRun:
         self, request: RunRequest, uri: str, previous: Previous, registry_run: RegistryRun, newest: Path
     ) -> Prepared:
         pipeline = request.pipeline
+        constant = expand(pipeline.features.event_time_constant, request.today, pipeline=pipeline.name)
         task = PreparationTask(
             uri=uri,
-            features=pipeline.features,
+            features=replace(pipeline.features, event_time_constant=constant),
             label=pipeline.label,
             seed=pipeline.training.hyperparams.seed,
             s3=self.settings.s3,

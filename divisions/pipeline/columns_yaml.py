@@ -1,4 +1,4 @@
-"""What an input's columns are, as the ``features:`` section that says so; `divisions.pipeline.options` reads it."""
+"""What an input's columns are, as the ``features:`` section that says so; `divisions.pipeline.feature_options` reads it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_LISTED = 1_000
 def columns_yaml(features: Features) -> str:
     """The section for the columns' roles and kinds. Names that the file cannot hold stand in comments.
 
-    >>> print(columns_yaml(Features(label="left", numeric=("age",))), end="")
+    >>> print(columns_yaml(Features(label=Label("left"), numeric=("age",))), end="")
     features:
       entity: "customer_id"
       event_time: "event_time"
@@ -21,10 +21,18 @@ def columns_yaml(features: Features) -> str:
       numeric: ["age"]
     """
     lines = ["features:"]
-    for key in ("entity", "event_time", "label"):
-        name = getattr(features, key)
+    label = features.label
+    roles = {"entity": features.entity, "event_time": features.event_time, "label": label.column}
+    for key, name in roles.items():
+        value = _quoted(name)
+        if key == "event_time" and features.event_time_constant:
+            value = f"{{constant: {_quoted(features.event_time_constant)}}}"
+        elif key == "label" and label.positive:
+            words = {"positive": label.positive, **({"negative": label.negative} if label.negative else {})}
+            listed = ", ".join(f"{side}: [{', '.join(map(_quoted, these))}]" for side, these in words.items())
+            value = f"{{column: {value}, {listed}}}"
         if name:
-            lines.append(f"  {key}: {_quoted(name)}" if can_be_named(name) else f"  # {key}: {_quoted(name)}")
+            lines.append(f"  {key}: {value}" if can_be_named(name) else f"  # {key}: {value}")
     for key in ("numeric", "categorical", "boolean", "exclude"):
         names = [name for name in getattr(features, key) if can_be_named(name)]
         others = len(getattr(features, key)) - len(names[:MAX_LISTED])

@@ -125,18 +125,35 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class Label:
+    """The column to predict, and what its values mean.
+
+    Attributes:
+        column: empty means the endpoint's name.
+        positive: the words that mean 1, in any case; without any, the usual ones: yes, true, 1 and the like.
+        negative: the words that mean 0; empty means all other words, if ``positive`` is given.
+    """
+
+    column: str = ""
+    positive: tuple[str, ...] = ()
+    negative: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Features:
     """The meaning of columns. Columns outside ``numeric``, ``categorical`` and ``boolean`` get the kind of their
     values."""
 
     entity: str = "customer_id"
-    label: str = ""
-    """Empty means the endpoint's name."""
+    label: Label = Label()
     event_time: str = "event_time"
+    event_time_constant: str = ""
+    """The time of all rows, for tables without such a column. May contain variables."""
     numeric: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     boolean: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    """Names, or patterns of names such as ``*_id``."""
     holdout_fraction: float = 0.2
     """Share of customers that training never uses. Metrics are computed on them. A hash of the entity selects them."""
 
@@ -200,4 +217,5 @@ class Pipeline:
 
     @property
     def label(self) -> str:
-        return self.features.label or self.deployment.endpoint
+        """The label's column."""
+        return self.features.label.column or self.deployment.endpoint

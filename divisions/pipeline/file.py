@@ -24,7 +24,8 @@ from divisions.pipeline.definition import (
     Validation,
 )
 from divisions.pipeline.expressions import parse_gates
-from divisions.pipeline.options import analysis, data_format, features, model, serving
+from divisions.pipeline.feature_options import features
+from divisions.pipeline.options import analysis, data_format, model, serving
 from divisions.pipeline.resources import (
     parse_endpoint,
     parse_name,

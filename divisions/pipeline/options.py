@@ -1,5 +1,4 @@
-"""The optional sections of a pipeline file: ``features``, ``model``, ``serving``, ``data_prep.format`` and
-``deployment.analysis``.
+"""The optional sections of a pipeline file: ``model``, ``serving``, ``data_prep.format`` and ``deployment.analysis``.
 
 One function per section. Each uses defaults for absent keys.
 """
@@ -11,7 +10,7 @@ import re
 
 from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, Placement
 from divisions.errors import PipelineError
-from divisions.pipeline.definition import DataFormat, Features, Model, Resources, Serving
+from divisions.pipeline.definition import DataFormat, Model, Resources, Serving
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
 from divisions.pipeline.yaml_nodes import Node, Scalar
 from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, text
@@ -149,35 +148,6 @@ def _on_inconclusive(node: Node) -> str:
     name = text(node)
     if name not in ("hold", "rollback"):
         raise PipelineError("must be hold or rollback", remedy="hold asks the operator, rollback does not")
-    return name
-
-
-def features(section: Section) -> Features:
-    default = Features()
-    columns = items(_column)
-    with section:
-        spec = Features(
-            entity=section.take("entity", _column, default.entity),
-            label=section.take("label", _column, default.label),
-            event_time=section.take("event_time", _column, default.event_time),
-            numeric=section.take("numeric", columns, default.numeric),
-            categorical=section.take("categorical", columns, default.categorical),
-            boolean=section.take("boolean", columns, default.boolean),
-            exclude=section.take("exclude", columns, default.exclude),
-            holdout_fraction=section.take("holdout_fraction", number(0.01, 0.9), default.holdout_fraction),
-        )
-        used = (spec.entity, spec.label, spec.event_time)
-        named = (*filter(None, used), *spec.numeric, *spec.categorical, *spec.boolean, *spec.exclude)
-        twice = sorted({column for column in named if named.count(column) > 1})
-        if twice:
-            section.report(f"column {twice[0]!r} is named twice", "give every column one meaning")
-        return spec
-
-
-def _column(node: Node) -> str:
-    name = text(node)
-    if not 1 <= len(name) <= 128 or not name.isprintable():
-        raise PipelineError("a column's name must be 1 to 128 visible characters", remedy="name a column of the input")
     return name
 
 

@@ -105,7 +105,8 @@ class _Builder:
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
         if isinstance(event, yaml.AliasEvent):
-            raise self._error(f"alias '*{event.anchor}' is not allowed", "write the value out", event)
+            remedy = f"write the value out; quote a pattern, as in '*{event.anchor}'"
+            raise self._error(f"alias '*{event.anchor}' is not allowed", remedy, event)
         assert isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
         if event.anchor is not None:
             raise self._error(f"anchor '&{event.anchor}' is not allowed", "write the value out where it is used", event)
@@ -178,6 +179,8 @@ def _syntax(error: yaml.MarkedYAMLError, path: str) -> PipelineError:
 def _syntax_remedy(problem: str) -> str:
     if "mapping values are not allowed" in problem:
         return 'put quotes around a value that holds a colon, as in trigger: "schedule: 0 2 * * *"'
+    if "got '{'" in problem:
+        return 'put quotes around a value that holds braces, as in {constant: "${today}"}'
     if "'\\t'" in problem:
         return "indent with spaces, not with tabs"
     if "cannot start any token" in problem:

@@ -75,6 +75,10 @@ class Section:
     def has(self, key: str) -> bool:
         return key in self._entries
 
+    def has_section(self, key: str) -> bool:
+        """Whether the key's value is a section, where a text is possible, too."""
+        return key in self._entries and isinstance(self._entries[key].value, Mapping)
+
     def take(self, key: str, read: Reader[T], default: T) -> T:
         """The key's value, or ``default`` if it is absent or wrong. A wrong value is reported."""
         self._known.append(key)

@@ -6,7 +6,7 @@ Nothing is judged row by row, so no table of all rows is made: the engine only a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,12 @@ from divisions.schema import FeatureKind
 from trainers.data.column_facts import DOUBT, ColumnFacts, facts_of, label_aucs, measure
 from trainers.data.column_roles import Roles, guess_roles
 from trainers.data.day_order import declared_order, find_day_order
+from trainers.data.declared_columns import excluded
 from trainers.data.engine import Limits, first_row
 from trainers.data.event_times import event_time
 from trainers.data.kind_inference import Counts, count_values, kind_of, why_kind
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, first_misfit, settled_kind
+from trainers.data.labels import label_value
 from trainers.data.raw_columns import Form, RawColumn
 from trainers.data.staged_input import read_staged
 from trainers.data.staging import RowGroup, Staging
@@ -105,7 +107,7 @@ class _Describing:
         roles = self._roles(notes)
         kinds, whys = self._kinds(roles, notes)
         time_formats = self._time_formats(roles, notes)
-        columns = self._columns(roles, kinds, whys)
+        columns = self._columns(roles, kinds, whys, notes)
         num_flawed = sum(self._count(group, "flaw IS NOT NULL") for group in staging.groups)
         entities, first, last, unreadable, positives, negatives = self._spans(roles, time_formats)
         num_good = sum(group.num_rows for group in staging.groups) - num_flawed
@@ -123,18 +125,20 @@ class _Describing:
             unlabelled=num_good - positives - negatives if roles.label else 0,
             columns=tuple(columns),
             notes=tuple(notes),
-            features_yaml=columns_yaml(_as_declared(roles, columns)),
+            features_yaml=columns_yaml(_as_declared(self.declared.features or Features(), roles, columns)),
         )
 
     def _roles(self, notes: list[str]) -> Roles:
         features = self.declared.features
         if features is not None:
             named = {"entity": features.entity, "event_time": features.event_time, "label": self.declared.label}
+            if features.event_time_constant:
+                named["event_time"] = ""
             present = {key: name if name in self.names else "" for key, name in named.items()}
             notes += [
                 f"the input has no column {name!r}, which is to be its {_WORDS[key]}"
                 for key, name in named.items()
-                if not present[key]
+                if name and not present[key]
             ]
             return Roles(**present, why="as the pipeline file says")
         guessed = guess_roles(self.names)
@@ -179,7 +183,9 @@ class _Describing:
         notes += [order.note] if order.note else []
         return order.formats
 
-    def _columns(self, roles: Roles, kinds: dict[str, FeatureKind | None], whys: dict[str, str]) -> list[ColumnFacts]:
+    def _columns(
+        self, roles: Roles, kinds: dict[str, FeatureKind | None], whys: dict[str, str], notes: list[str]
+    ) -> list[ColumnFacts]:
         connection = self.staging.engine.connection
         source = partial(self._source, roles)
         figures = measure(connection, source, len(self.names))
@@ -188,10 +194,11 @@ class _Describing:
             are_categories = [kinds.get(name) is not FeatureKind.NUMERIC for name in self.names]
             rows = sum(group.num_rows for group in self.staging.groups)
             aucs = label_aucs(connection, source, are_categories, rows)
-        excluded = self.declared.features.exclude if self.declared.features is not None else ()
+        without, exclude_notes = excluded(self.declared.features or Features(), roles.label, self.names)
+        notes += exclude_notes
         columns = []
         for name, one, auc in zip(self.names, figures, aucs, strict=True):
-            kind, why, is_feature = self._meaning(name, roles, kinds, whys, excluded)
+            kind, why, is_feature = self._meaning(name, roles, kinds, whys, without)
             columns.append(facts_of(name, kind, why, one, is_feature=is_feature, auc=auc if is_feature else None))
         return columns
 
@@ -201,13 +208,13 @@ class _Describing:
         roles: Roles,
         kinds: dict[str, FeatureKind | None],
         whys: dict[str, str],
-        excluded: Sequence[str],
+        without: frozenset[str],
     ) -> tuple[str, str, bool]:
         for key in _ROLE_KEYS:
             if name == getattr(roles, key):
                 return _WORDS[key], roles.why, False
-        if name in excluded:
-            return "left out", "named in features.exclude", False
+        if name in without:
+            return "left out", "by features.exclude", False
         kind = kinds[name]
         return kind.value if kind is not None else "no feature", whys[name], kind is not None
 
@@ -221,11 +228,12 @@ class _Describing:
                 for index, column in zip(indices, columns, strict=True)
             )
             label = group.columns.get(roles.label)
-            selects.append(
-                f"SELECT id, {label.label if label else 'NULL::BOOLEAN'} AS label{values} FROM {group.relation}"
-                " WHERE flaw IS NULL"
-            )
+            selects.append(f"SELECT id, {self._truth(label)} AS label{values} FROM {group.relation} WHERE flaw IS NULL")
         return f"({' UNION ALL '.join(selects)})" if selects else "(SELECT 0 AS id, true AS label WHERE false)"
+
+    def _truth(self, label: RawColumn | None) -> str:
+        features = self.declared.features or Features()
+        return label_value(label, features.label) if label else "NULL::BOOLEAN"
 
     def _spans(self, roles: Roles, time_formats: Sequence[str]) -> tuple[int, str | None, str | None, int, int, int]:
         selects = []
@@ -234,7 +242,7 @@ class _Describing:
             happened = event_time(time, time_formats) if time else "NULL::TIMESTAMP"
             selects.append(
                 f"SELECT {entity.identifier if entity else 'NULL::VARCHAR'} AS entity, {happened} AS happened,"
-                f" {label.label if label else 'NULL::BOOLEAN'} AS label FROM {group.relation} WHERE flaw IS NULL"
+                f" {self._truth(label)} AS label FROM {group.relation} WHERE flaw IS NULL"
             )
         if not selects:
             return 0, None, None, 0, 0, 0
@@ -275,7 +283,7 @@ def _file_line(group: RowGroup) -> str:
     return f"{group.kind.value}: {group.num_rows:,} rows, {len(group.columns)} columns, such as {group.example}"
 
 
-def _as_declared(roles: Roles, columns: Sequence[ColumnFacts]) -> Features:
+def _as_declared(given: Features, roles: Roles, columns: Sequence[ColumnFacts]) -> Features:
     """The features section that says the same, and leaves out what is suspicious."""
 
     suspects = [
@@ -289,8 +297,9 @@ def _as_declared(roles: Roles, columns: Sequence[ColumnFacts]) -> Features:
 
     return Features(
         entity=roles.entity,
-        event_time=roles.event_time,
-        label=roles.label,
+        event_time=roles.event_time or (given.event_time if given.event_time_constant else ""),
+        event_time_constant=given.event_time_constant,
+        label=replace(given.label, column=roles.label),
         numeric=named("numeric"),
         categorical=named("categorical"),
         boolean=named("boolean"),

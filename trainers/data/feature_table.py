@@ -18,6 +18,7 @@ import xxhash
 
 from divisions.errors import EmptyInputError, InputError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
+from trainers.data.declared_columns import excluded
 from trainers.data.encoding import encode_frame
 
 if TYPE_CHECKING:
@@ -148,8 +149,9 @@ def fit_schema(
     import pandas as pd
 
     fitted, notes = [], []
+    without, _ = excluded(features, label, kinds)
     for name, kind in kinds.items():
-        if name in {features.entity, features.event_time, label, *features.exclude}:
+        if name in {features.entity, features.event_time, label} or name in without:
             continue
         present = rows[name].dropna()
         if not len(present):

@@ -18,23 +18,25 @@ customer in a run, become a data frame. The newest rows become a file.
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from divisions.errors import EmptyInputError, InputError, MissingColumnError
+from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import DataFormat
 from divisions.schema import FeatureKind
-from trainers.data.day_order import declared_order, find_day_order
+from trainers.data.day_order import DayOrder, declared_order, find_day_order
+from trainers.data.declared_columns import excluded, require_columns
 from trainers.data.engine import Engine, Limits
 from trainers.data.file_formats import BadRow, FileKind
 from trainers.data.kind_inference import count_values, kind_of, why_kind
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, first_misfit, settled_kind
+from trainers.data.labels import has_words_of_its_own, word_counts, words_error, words_note
 from trainers.data.newest_rows import NewestRows, copy_newest
 from trainers.data.picked_rows import choose, fetch
+from trainers.data.raw_columns import LABEL_WORDS
 from trainers.data.row_checks import Picked, RowChecks
 from trainers.data.staged_input import read_staged
 from trainers.data.staging import RowGroup, Staging
@@ -176,22 +178,21 @@ def _events(
             remedy="check the job that writes it",
         )
     _refuse_different_columns(groups, label)
-    declared = reading.format.event_time_format
-    order = (
-        declared_order(engine.connection, declared)
-        if declared
-        else find_day_order(engine.connection, groups, features.event_time)
-    )
+    order = _day_order(engine, groups, features, reading.format.event_time_format)
     staging.notes += [order.note] if order.note else []
     checks = RowChecks(engine.connection, groups, features, label, order.formats)
     bad = list(staging.bad)
     if not groups:  # so every row is bad
         _refuse_if_mostly_bad(uri, num_read, None, staging)
     names = list(dict.fromkeys(name for group in groups for name in group.columns))
-    _require_columns(uri, names, features, label)
+    require_columns(uri, names, features, label)
     checks.judge(reading.now)
+    staging.notes += _label_words(uri, checks)
     _refuse_if_mostly_bad(uri, num_read, checks, staging)
-    kinds, whys, notes = _kinds(uri, engine, groups, names, features, label, known)
+    without, notes = excluded(features, label, names)
+    staging.notes += notes
+    candidates = [name for name in names if name not in without]
+    kinds, whys, notes = _kinds(uri, engine, groups, candidates, features, label, known)
     staging.notes += notes
     for row in checks.flawed():
         source, number = staging.place(row.id)
@@ -200,7 +201,7 @@ def _events(
     staging.notes += _picked_notes(picked, label, reading.as_of)
     staging.notes += _label_shift(uri, checks)
     # A version that still serves reads the same stored rows, so its columns stay in the frame if they are left out now.
-    left_out = {name: kind for name, kind in known.kinds.items() if name in features.exclude and name in names}
+    left_out = {name: kind for name, kind in known.kinds.items() if name in without}
     columns = {**left_out, **kinds}
     choose(engine.connection, groups, columns)
     frame, misfits = fetch(engine.connection, columns, features, label)
@@ -209,6 +210,30 @@ def _events(
     return RawEvents(
         uri, partition, frame, kinds, _quarantine(bad), num_read, tuple(notes), picked.num_newest, newest, whys
     )
+
+
+def _day_order(engine: Engine, groups: list[RowGroup], features: Features, declared: str) -> DayOrder:
+    if declared:
+        return declared_order(engine.connection, declared)
+    if features.event_time_constant:
+        return DayOrder()
+    return find_day_order(engine.connection, groups, features.event_time)
+
+
+def _label_words(uri: str, checks: RowChecks) -> list[str]:
+    """A note on declared words of the label.
+
+    Raises:
+        InputError: its words are others than those declared, or than the usual ones.
+    """
+    declared, counts = checks.features.label, checks.label_counts()
+    is_foreign = has_words_of_its_own(declared, counts)
+    if not is_foreign and not declared.positive:
+        return []
+    words = word_counts(checks.connection, checks.groups, checks.label)
+    if is_foreign and any(word.lower() not in LABEL_WORDS or declared.positive for word in words):
+        raise words_error(uri, checks.label, declared, words)
+    return [words_note(checks.label, declared, words)] if words else []
 
 
 def _picked_notes(picked: Picked, label: str, as_of: dt.datetime | None) -> list[str]:
@@ -236,24 +261,6 @@ def _refuse_different_columns(groups: list[RowGroup], label: str) -> None:
             )
 
 
-def _require_columns(uri: str, present: list[str], features: Features, label: str) -> None:
-    declared = (*features.numeric, *features.categorical, *features.boolean)
-    roles = {features.entity: "entity", features.event_time: "event time", label: "label"}
-    for name in (*roles, *declared):
-        if name in present:
-            continue
-        near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
-        hint = f" (nearest: {near[0]!r})" if near else ""
-        what = f"the {roles[name]} column {name!r}" if name in roles else f"the declared feature {name!r}"
-        key = {"entity": "entity", "event time": "event_time", "label": "label"}.get(roles.get(name, ""), "the name")
-        raise MissingColumnError(
-            f"input {uri} lacks {what}; it has {', '.join(sorted(present))}",
-            remedy=f"add the column, or set features.{key}{hint}"
-            if name in roles
-            else f"correct the name under features{hint}",
-        )
-
-
 def _kinds(
     uri: str,
     engine: Engine,
@@ -271,8 +278,7 @@ def _kinds(
     declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
     declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
     declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
-    left_out = {features.entity, features.event_time, label, *features.exclude}
-    names = [name for name in names if name not in left_out]
+    names = [name for name in names if name not in {features.entity, features.event_time, label}]
     counts = count_values(engine.connection, groups, [name for name in names if name not in declared])
     kinds: dict[str, FeatureKind] = {}
     whys: dict[str, str] = {}

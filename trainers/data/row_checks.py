@@ -20,8 +20,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from divisions.pipeline.feature_options import parse_constant
 from trainers.data.engine import first_row, text_literal
 from trainers.data.event_times import event_time, hint
+from trainers.data.labels import LabelCounts, label_value
 from trainers.data.raw_columns import Form, RawColumn
 from trainers.data.staging import RowGroup
 
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from divisions.pipeline.definition import Features
 
-UNKNOWN_LABEL_DETAIL = "neither yes/no, true/false nor 1/0"
 _UNKNOWN_LABEL, _CONFLICT, _DUPLICATE = 5, 6, 7
 _IS_SERVED = f"reason IN (0, {_UNKNOWN_LABEL})"
 
@@ -208,6 +209,15 @@ class RowChecks:
             (num_later,) = first_row(self.connection, later)
         return Picked(num_training, num_newest, num_unlabelled, num_later)
 
+    def label_counts(self) -> LabelCounts:
+        """What the labels say, of rows that are readable otherwise."""
+        row = first_row(
+            self.connection,
+            "SELECT count(*) FILTER (WHERE label = 1), count(*) FILTER (WHERE label = 0),"
+            f" count(*) FILTER (WHERE reason = {_UNKNOWN_LABEL}) FROM judged WHERE {_IS_SERVED}",
+        )
+        return LabelCounts(*row)
+
     def label_rates(self) -> LabelRates | None:
         """How the quarantine moved the share of positive labels; None where no row with a label was lost."""
         num_lost, before, after = first_row(
@@ -222,13 +232,16 @@ class RowChecks:
     def _judged(self, group: RowGroup, now: dt.datetime | None) -> str:
         entity, label = (_column(group, name) for name in (self.features.entity, self.label))
         at = event_time(_column(group, self.features.event_time), self.time_formats)
+        if self.features.event_time_constant:
+            at = _timestamp(parse_constant(self.features.event_time_constant))
         future = f"WHEN happened > {_timestamp(now)} THEN 4" if now is not None else ""
         return (
             "SELECT id, entity, happened, label::UTINYINT AS label, (CASE WHEN flaw IS NOT NULL THEN 1"
             f" WHEN entity IS NULL THEN 2 WHEN happened IS NULL THEN 3 {future}"
             f" WHEN has_label AND label IS NULL THEN {_UNKNOWN_LABEL} ELSE 0 END)::UTINYINT AS reason"
             f" FROM (SELECT id, flaw, {entity.identifier} AS entity, {at} AS happened,"
-            f" {label.label} AS label, {label.is_present} AS has_label FROM {group.relation})"
+            f" {label_value(label, self.features.label)} AS label, {label.is_present} AS has_label"
+            f" FROM {group.relation})"
         )
 
     def _detail(self, reason: int, flaw: str, time: str | None) -> str:
@@ -240,7 +253,8 @@ class RowChecks:
             case 4:
                 return "a time in the future"
             case 5:
-                return UNKNOWN_LABEL_DETAIL
+                declared = self.features.label
+                return "neither positive nor negative" if declared.positive else "neither yes/no, true/false nor 1/0"
         return ""
 
 

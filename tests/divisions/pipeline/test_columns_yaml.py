@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divisions.pipeline.columns_yaml import can_be_named, columns_yaml
-from divisions.pipeline.definition import Features
+from divisions.pipeline.definition import Features, Label
 from divisions.pipeline.file import parse_pipeline
 
 HEAD = "pipeline: p\nstages:\n  data_prep:\n    input: d\n  deployment:\n    endpoint: /api/v2/predict/e\n"
@@ -24,7 +24,7 @@ def test_any_names_are_read_back_as_they_were(names):
     features = Features(
         entity=entity,
         event_time=event_time,
-        label=label,
+        label=Label(label),
         numeric=tuple(others[:1]),
         categorical=tuple(others[1:2]),
         boolean=tuple(others[2:3]),
@@ -34,10 +34,16 @@ def test_any_names_are_read_back_as_they_were(names):
 
 
 def test_what_the_file_cannot_name_stands_in_a_comment():
-    features = Features(label="", numeric=("a\nexclude: [b]", "c", "\x1b[31m", "x" * 129), exclude=("",))
+    features = Features(label=Label(), numeric=("a\nexclude: [b]", "c", "\x1b[31m", "x" * 129), exclude=("",))
     assert read_back(features) == Features(numeric=("c",))
     assert "# numeric: 3 more" in columns_yaml(features)
     assert "\x1b" not in columns_yaml(Features(entity="\x1b[31m"))
+
+
+def test_words_of_a_label_and_a_constant_time_are_read_back():
+    features = Features(label=Label("a: b", ("no", "it's"), ("1.10",)), event_time_constant="${today}")
+    assert read_back(features) == features
+    assert read_back(Features(label=Label("x", ("y",)))) == Features(label=Label("x", ("y",)))
 
 
 def test_a_list_stays_within_its_limit():

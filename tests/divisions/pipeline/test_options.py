@@ -1,13 +1,15 @@
 """The range of every number in a pipeline file: its ends are accepted, and what lies just beyond is refused."""
 
 import dataclasses
+import datetime as dt
 from pathlib import Path
 
 import duckdb
 import pytest
 
 from divisions.errors import PipelineError
-from divisions.pipeline.definition import DataFormat
+from divisions.pipeline.definition import DataFormat, Label
+from divisions.pipeline.feature_options import parse_constant
 from divisions.pipeline.file import parse_pipeline
 from divisions.pipeline.options import TIME_CODES
 
@@ -134,6 +136,42 @@ def test_a_column_has_one_meaning():
     assert not is_accepted("features.numeric", "[age, age]")
     with pytest.raises(PipelineError, match="column 'customer_id' is named twice"):
         parse_pipeline(with_value("features.exclude", "[customer_id]"), "f.yaml")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("churned", Label("churned")),
+        ("{positive: Churned}", Label("", ("Churned",))),
+        ("{column: Status, positive: [Churned, 2, yes]}", Label("Status", ("Churned", "2", "yes"))),
+        ("{column: Status, positive: [' left '], negative: Stayed}", Label("Status", ("left",), ("Stayed",))),
+    ],
+)
+def test_a_label_is_a_column_or_also_says_what_its_words_mean(value, expected):
+    pipeline = parse_pipeline(with_value("features.label", value), "f.yaml")
+    assert pipeline.features.label == expected
+    assert pipeline.label == (expected.column or "churn")
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "constant"),
+    [
+        ("at", "at", ""),
+        ("{constant: '${today}'}", "event_time", "${today}"),
+        ("{constant: '2025-01-14T12:00:00+02:00'}", "event_time", "2025-01-14T12:00:00+02:00"),
+        ("{constant: 2025-01-14}", "event_time", "2025-01-14"),
+    ],
+)
+def test_the_event_time_is_a_column_or_one_time_for_all_rows(value, name, constant):
+    spec = parse_pipeline(with_value("features.event_time", value), "f.yaml").features
+    assert (spec.event_time, spec.event_time_constant) == (name, constant)
+
+
+def test_a_time_without_a_zone_is_utc():
+    assert parse_constant("2025-01-14T12:00:00+02:00") == parse_constant("2025-01-14 10:00")
+    assert parse_constant("2025-01-14").tzinfo == dt.UTC
+    with pytest.raises(PipelineError, match="is no time"):
+        parse_constant("9999-12-31T23:00:00-05:00")
 
 
 def test_up_to_sixteen_hidden_layers_of_up_to_16384_units():

@@ -86,7 +86,7 @@ def test_every_format_gives_the_same_description(path):
 def test_the_yaml_says_the_same_and_leaves_out_what_is_suspicious(path):
     features = parse_pipeline(HEAD + run(path).features_yaml).features
     assert features.entity == "CustomerId"
-    assert features.label == "Exited"
+    assert features.label.column == "Exited"
     assert features.numeric == ("CreditScore",)
     assert features.categorical == ("Geography",)
     assert set(features.exclude) == {"RowNumber", "Surname", "Country", "Complained"}

@@ -269,8 +269,8 @@ def test_an_empty_partition_is_named(tmp_path):
 
 
 def test_an_input_that_is_mostly_bad_is_refused_with_the_reasons(tmp_path):
-    lines = [*good_lines(4), *("c-9,2025-01-14,basic,1,perhaps" for _ in range(5))]
-    with pytest.raises(InputError, match=r"5 of 9 rows .* cannot be used: 5 x unknown churn"):
+    lines = [*good_lines(4), *("c-9,yesterday,basic,1,no" for _ in range(5))]
+    with pytest.raises(InputError, match=r"5 of 9 rows .* cannot be used: 5 x unreadable event_time"):
         read(write_csv(tmp_path / "a.csv", lines))
 
 

@@ -119,7 +119,7 @@ def test_files_of_newer_events_may_lack_the_label_column(tmp_path):
 def test_both_sets_are_those_of_a_plain_loop(tmp_path_factory, rows, last_day):
     folder = tmp_path_factory.mktemp("raw") / "raw"
     # Rows that are always usable, so that the bad ones are never the most.
-    rows = [*rows, *(("z", day, "no") for day in range(5, 5 + len(rows)))]
+    rows = [*rows, *(("z", day, "yes" if day % 2 else "no") for day in range(5, 7 + len(rows)))]
     lines = [f"{name},2025-01-{day:02d},{index},{label}" for index, (name, day, label) in enumerate(rows)]
     folder.mkdir()
     (folder / "a.csv").write_text("\n".join(["customer_id,event_time,amount,churn", *lines]) + "\n")
