@@ -1,4 +1,4 @@
-"""What an input's columns are, as the ``features:`` section that says so; `divisions.pipeline.feature_options` reads it."""
+"""What an input's columns are, as the ``features:`` section that says so (`divisions.pipeline.feature_options`)."""
 
 from __future__ import annotations
 
