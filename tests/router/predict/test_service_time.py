@@ -52,3 +52,26 @@ def test_while_nothing_is_known_any_batch_is_in_time():
     constant = fitted([(16, 0.004)] * 20)
     assert constant.rows_within(0.0041) > 1_000_000
     assert constant.rows_within(0.0039) == 0
+
+
+@pytest.mark.parametrize("batches", [[(16, 0.004)] * 300, [(256, 0.01)] * 3 + [(256, 0.012)] * 3, [(1, 0.5)] * 2])
+def test_sizes_that_differ_by_rounding_alone_have_no_slope(batches):
+    """The variance of equal sizes is a sum of rounding errors, of either sign."""
+    time = fitted(batches)
+    assert time.slope_s == 0.0
+    assert time.predict_s(batches[0][0]) == pytest.approx(time.intercept_s)
+
+
+def test_a_slope_is_never_steeper_than_through_the_origin():
+    time = fitted([(10, 0.001), (20, 0.010)] * 20)
+    mean_s, mean_rows = time.predict_s(15), 15
+    assert time.slope_s <= mean_s / mean_rows + 1e-4
+    assert time.rows_within(-1.0) == 0
+    assert time.rows_within(1.0) == int(1.0 / time.slope_s)
+
+
+def test_at_exactly_the_usual_time_a_batch_is_in_time():
+    constant = fitted([(16, 0.5)] * 3)
+    assert constant.slope_s == 0.0
+    assert constant.rows_within(constant.intercept_s) == 1 << 30
+    assert constant.rows_within(constant.intercept_s - 1e-9) == 0
