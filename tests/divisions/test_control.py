@@ -3,9 +3,22 @@
 import msgspec
 import pytest
 
-from divisions.control import AnalysisSpec, Evidence, Explanation, VersionSpec
+from divisions.control import (
+    AnalysisSpec,
+    EndpointRoute,
+    Evidence,
+    Explanation,
+    Faults,
+    ReplicaAddress,
+    RolloutSpec,
+    RolloutStatus,
+    RoutingTable,
+    VersionRoute,
+    VersionSpec,
+)
 from divisions.reports import ArmSample, GatewayReport, VersionReport
 from divisions.schema import FeatureSchema
+from tests.builders import rollout_status
 
 
 @pytest.mark.parametrize("struct", [Evidence(), ArmSample()])
@@ -40,3 +53,40 @@ def test_a_version_has_two_replicas_of_half_a_cpu_and_no_gpu():
     assert (version.replicas, version.num_cpus, version.num_gpus, version.max_batch) == (2, 0.5, 0, 256)
     assert version.app_name == "m-v3.1"
     assert version.faults is None
+
+
+def test_a_rollout_has_the_steps_and_the_policy_of_the_documents():
+    spec = RolloutSpec("churn", VERSION)
+    assert (spec.steps_bp, spec.rollback_policy) == ((2_000, 5_000, 10_000), "auto")
+
+
+VERSION = VersionSpec("m", "3.1", "/b", "0" * 64, FeatureSchema(()))
+
+
+def test_what_a_table_does_not_say_is_not_done():
+    route = EndpointRoute("churn", "salt", ())
+    assert (route.trial_bp, route.mirror_bp, route.warmup_s, route.warmup_requests) == ((), 0, 0.0, 0)
+    assert VersionRoute(VERSION, 10_000, is_canary=False).replicas == ()
+    table = RoutingTable(1)
+    assert (table.endpoints, table.hosted) == ((), ())
+
+
+def test_what_a_replica_does_not_say_is_not_known():
+    address = ReplicaAddress("r", "m-v3.1", "node", "/r.sock", "", 8)
+    assert (address.pid, address.engine, address.started_at_s, address.engine_note) == (0, "", 0.0, "")
+    assert (VERSION.registry_version, VERSION.run_id) == (0, "")
+
+
+def test_faults_that_are_not_named_do_not_happen():
+    assert not any(msgspec.structs.asdict(Faults()).values())
+
+
+def test_the_status_of_a_rollout_counts_nothing_by_itself():
+    status = rollout_status()
+    defaults = RolloutStatus.__struct_defaults__
+    fields = dict(zip(RolloutStatus.__struct_fields__[-len(defaults) :], defaults, strict=True))
+    for name in ("stable_replicas", "canary_replicas", "wanted_stable_replicas", "wanted_canary_replicas"):
+        assert fields[name] == 0
+    assert fields["is_compared"] is True
+    assert (fields["unwritten"], fields["spec_sha256"], fields["history"]) == ("", "", ())
+    assert status.endpoint
