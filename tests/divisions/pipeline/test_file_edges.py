@@ -88,10 +88,10 @@ def test_a_list_has_up_to_a_thousand_items(count, is_good):
     assert found == [] if is_good else "must have 1 to 1000 items, got 1001" in found[0]
 
 
-@pytest.mark.parametrize(("key", "most"), [("delimiter", 1), ("event_time_format", 128)])
-def test_texts_of_a_format_have_a_longest_length(key, most):
+@pytest.mark.parametrize(("key", "begin", "most"), [("delimiter", "", 1), ("event_time_format", "%Y", 128)])
+def test_texts_of_a_format_have_a_longest_length(key, begin, most):
     for length, is_good in ((most, True), (most + 1, False)):
-        value = "%" + "d" * (length - 1)
+        value = begin + "/" * (length - len(begin))
         text = FILE.replace("    input: data", f"    input: data\n    format: {{{key}: '{value}'}}")
         assert (problems(text) == []) is is_good, length
 
