@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from divisions import control, reports
 from divisions.control import (
     AnalysisSpec,
     EndpointRoute,
@@ -79,6 +80,29 @@ def test_what_a_replica_does_not_say_is_not_known():
 
 def test_faults_that_are_not_named_do_not_happen():
     assert not any(msgspec.structs.asdict(Faults()).values())
+
+
+SPECIAL = {
+    ("VersionSpec", "replicas"),
+    ("VersionSpec", "num_cpus"),
+    ("VersionSpec", "max_batch"),
+    ("RolloutStatus", "is_compared"),
+}
+"""Defaults that are no zeros; other tests hold them to the documents."""
+
+
+@pytest.mark.parametrize("module", [control, reports])
+def test_numbers_that_nobody_set_are_zero(module):
+    structs = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
+    checked = 0
+    for struct in set(structs) - {AnalysisSpec}:
+        defaults = struct.__struct_defaults__
+        names = struct.__struct_fields__[len(struct.__struct_fields__) - len(defaults) :]
+        for name, value in zip(names, defaults, strict=True):
+            if isinstance(value, int | float) and (struct.__name__, name) not in SPECIAL:
+                assert value == 0, f"{struct.__name__}.{name}"
+                checked += 1
+    assert checked > 1
 
 
 def test_the_status_of_a_rollout_counts_nothing_by_itself():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from divisions.clock import ManualClock
+from router.http.cancellation import Cancellable
 from router.http.connection import LINGER_S, MAX_BYTES, MAX_PARTS, MAX_PIPELINED, MAX_VISITS
 from router.http.limits import HttpLimits
 from tests.router.http.wire import Answers, Keeps, connect, join
@@ -130,7 +131,7 @@ def test_as_many_connections_as_the_limit_are_taken(count):
 
 
 def test_a_lost_connection_leaves_nothing_and_cancels_its_requests():
-    class Work:
+    class Work(Cancellable):
         cancelled = 0
 
         def cancel(self):

@@ -12,7 +12,7 @@ from divisions.errors import OverloadedError
 from router.predict.jobs import PINNED, Job
 from router.predict.pool import HUNG_S, MARGIN, QUEUE_BATCHES
 from router.predict.tally import MAX_KEYS
-from tests.router.dispatch_world import DispatchWorld, Recorder, settle
+from tests.router.dispatch_world import DispatchWorld, FakeReplica, Recorder, settle
 
 
 def known(pool, seconds: float, rows: int = 8) -> None:
@@ -310,8 +310,13 @@ def test_channels_follow_the_table(run, tmp_path):
         pool.set_replicas([first, address("b", str(tmp_path / "moved"))])
         assert pool.channels["a"] is before["a"]
         assert pool.channels["b"] is not before["b"], "another path is another process"
+        await settle()
+        assert before["b"]._task.cancelled(), "or it would connect again for ever"
+        moved = pool.channels["b"]
         pool.set_replicas([first])
         assert sorted(pool.channels) == ["a"]
+        await settle()
+        assert (moved._task.cancelled(), before["a"]._task.cancelled()) == (True, False)
         pool.set_replicas([])
         assert pool.channels == {}
         assert pool.ready_channels == 0
@@ -379,5 +384,54 @@ def test_answers_of_a_warming_replica_are_left_out_of_the_judgement(run):
         pool.tally.take(1 << 40)
         pool.tally.settle(1 << 40)
         assert pool.tally.totals.requests == {"2xx": 9}
+
+    run(scenario())
+
+
+def test_an_engine_of_this_process_is_used_once_and_closed_when_it_is_replaced(run):
+    async def scenario():
+        it = DispatchWorld(stable_s=())
+        pool = it.endpoint.stable
+        engines = [FakeReplica(lambda: it.now_s, math.inf) for _ in range(2)]
+        pool.set_hosted((address("a"), engines[0]))
+        pool.set_hosted((address("a"), engines[0]))
+        await settle()
+        (first,) = pool.channels.values()
+        assert pool.ready_channels == 1
+        answer = it.submit("c")
+        await settle()
+        pool.set_hosted((address("a"), engines[1]))
+        await settle()
+        assert first.is_ready, "what is in flight is waited for"
+        engines[0].answer()
+        await settle()
+        assert answer.outcome == "ok"
+        assert not first.is_ready
+        (second,) = pool.channels.values()
+        pool.set_hosted(None)
+        assert not second.is_ready
+        assert pool.channels == {}
+
+    run(scenario())
+
+
+def test_a_closed_pool_ends_what_is_in_flight_and_what_it_had_retired(run):
+    async def scenario():
+        it = DispatchWorld(stable_s=(math.inf, math.inf), canary_s=(0.0,), canary_bp=1)
+        await settle()
+        pool = it.endpoint.stable
+        retired, kept = pool.channels.values()
+        answers = []
+        for key in ("c", "d"):
+            answers.append(it.submit(key))
+            await settle()
+        pool.channels = {"kept": kept}
+        pool._retire(retired)
+        pool.close()
+        await settle()
+        assert [channel.is_ready for channel in (kept, retired)] == [False, False]
+        assert [channel.in_flight for channel in (kept, retired)] == [{}, {}]
+        assert not pool._retiring
+        assert [answer.outcome for answer in answers] == ["pending"] * 2, "they wait for another replica"
 
     run(scenario())
