@@ -6,6 +6,9 @@ closed makes one record of all lines after it; each of these lines counts as los
 
 from __future__ import annotations
 
+import codecs
+import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -23,6 +26,39 @@ if TYPE_CHECKING:
 DELIMITERS = ",;\t|"
 BLOCK_BYTES = 16 << 20
 """No record may be longer. Also the share of a file that is in memory at a time, a few times over."""
+_MARK = "\ufdd1"
+"""Stands for a byte that is not UTF-8. Unicode reserves it: no text may contain it."""
+_ESCAPED = re.compile("[\udc80-\udcff]")
+
+
+class _Marked(io.RawIOBase):
+    """UTF-8 with a mark for each byte that is not. pyarrow loses a row that it cannot show, without a word."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        is_at_end = False
+        while not self._ready and not is_at_end:
+            data = self._stream.read(len(buffer))
+            is_at_end = not data
+            text = self._decoder.decode(data, final=is_at_end)
+            try:
+                self._ready = text.encode()
+            except UnicodeEncodeError:
+                self._ready = _ESCAPED.sub(_MARK, text).encode()
+        data, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
 
 
 @dataclass(slots=True)
@@ -63,7 +99,8 @@ class CsvRows:
         }
         first = 1
         try:
-            with open_text(filesystem, self.file) as stream, csv.open_csv(stream, **options) as reader:
+            text = io.BufferedReader(_Marked(open_text(filesystem, self.file)), BLOCK_BYTES)
+            with text, csv.open_csv(text, **options) as reader:
                 for batch in reader:
                     rows = self._numbers(first, batch.num_rows)
                     first = int(rows[-1]) + 1 if len(rows) else first
@@ -75,7 +112,7 @@ class CsvRows:
 
     def _keep(self, row: csv.InvalidRow) -> str:
         detail = f"{row.actual_columns} fields, expected {row.expected_columns}"
-        for line in row.text.split("\n"):
+        for line in row.text.replace(_MARK, "\ufffd").split("\n"):
             self.bad.append(BadRow(self.file.path, row.number or 0, "unparsable line", detail, line))
         return "skip"
 
@@ -87,19 +124,18 @@ class CsvRows:
 
     def _checked(self, batch: pa.RecordBatch, rows: np.ndarray) -> pa.RecordBatch:
         import pyarrow as pa
+        import pyarrow.compute as pc
 
         flaws: dict[int, str] = {}
         columns = []
         for index, column in enumerate(batch.columns):
-            try:
-                columns.append(column.cast(pa.string()))
-            except pa.ArrowInvalid:
-                values = column.to_pylist()
-                texts = [value.decode(errors="replace") for value in values]
-                for position, (value, text) in enumerate(zip(values, texts, strict=True)):
-                    if text.encode() != value:
-                        flaws.setdefault(position, f"{self.names[index]!r} is not UTF-8")
-                columns.append(pa.array(texts, pa.string()))
+            texts = column.cast(pa.string())
+            marked = pc.match_substring(texts, _MARK)
+            if pc.any(marked).as_py():
+                for position in np.flatnonzero(marked.to_numpy(zero_copy_only=False)).tolist():
+                    flaws.setdefault(position, f"{self.names[index]!r} is not UTF-8")
+                texts = pc.replace_substring(texts, _MARK, "\ufffd")
+            columns.append(texts)
         flaw = pa.array([flaws.get(position) for position in range(len(rows))] if flaws else [None] * len(rows))
         return pa.record_batch(
             [pa.array(rows), flaw.cast(pa.string()), *columns], names=["row", "flaw", *batch.schema.names]

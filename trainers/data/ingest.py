@@ -163,7 +163,16 @@ def read_events(
     def use(staging: Staging) -> RawEvents:
         return _events(staging.engine, staging, features, label, reading, known)
 
-    return read_staged(uri, s3=s3, allow_buckets=allow_buckets, form=reading.format, limits=reading.limits, use=use)
+    texts = _stay_text(features, label, known)
+    return read_staged(
+        uri, s3=s3, allow_buckets=allow_buckets, form=reading.format, limits=reading.limits, use=use, texts=texts
+    )
+
+
+def _stay_text(features: Features, label: str, known: KnownKinds) -> frozenset[str]:
+    """The columns whose values are needed as they are spelled, even if they look like numbers."""
+    texts = {name for name, kind in known.kinds.items() if kind is not FeatureKind.NUMERIC}
+    return frozenset({features.entity, features.event_time, label, *features.categorical, *features.boolean, *texts})
 
 
 def _events(

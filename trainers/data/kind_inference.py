@@ -157,7 +157,9 @@ def _sums(column: RawColumn, text: str) -> str:
             f"{first} = '\"' AND {is_soft}",
         )
     else:
-        is_number = f"TRY_CAST({text} AS DOUBLE) IS NOT NULL"
+        # Texts that are no numbers cost a cast most. A number begins with a digit, a sign or a point, or is inf or nan.
+        may_be_number = f"({text} < ':' OR {text}[1] IN ('i', 'I', 'n', 'N'))"
+        is_number = f"(CASE WHEN {may_be_number} THEN TRY_CAST({text} AS DOUBLE) IS NOT NULL ELSE false END)"
         is_flag = f"lower({text}) IN ('true', 'false')"
         conditions = (
             is_number,

@@ -29,27 +29,32 @@ def read_staged(
     form: DataFormat,
     limits: Limits,
     use: Callable[[Staging], T],
+    texts: frozenset[str] | None = None,
 ) -> T:
     """Stages the files of an input, and returns what ``use`` makes of them. The engine ends with it.
+
+    Columns of CSV are text. With ``texts``, those that hold numbers alone are numbers, except for these columns.
 
     Raises:
         InputError: see `trainers.data.ingest.read_events`.
     """
     location = locate(uri, s3=s3, allow_buckets=allow_buckets)
     try:
-        return _read(location, form, limits, use)
+        return _read(location, form, limits, use, texts)
     except RefusedInputError:
         if location.signed is None:
             raise
-        return _read(replace(location, filesystem=location.signed), form, limits, use)
+        return _read(replace(location, filesystem=location.signed), form, limits, use, texts)
 
 
-def _read(location: Location, form: DataFormat, limits: Limits, use: Callable[[Staging], T]) -> T:
+def _read(
+    location: Location, form: DataFormat, limits: Limits, use: Callable[[Staging], T], texts: frozenset[str] | None
+) -> T:
     import duckdb
 
     paths, notes = data_files(location)
     with open_engine(limits) as engine:
-        staging = Staging(engine, location, form.null or MISSING_WORDS, notes=notes)
+        staging = Staging(engine, location, form.null or MISSING_WORDS, texts, notes=notes)
         try:
             staging.read(paths, form.delimiter, form.encoding)
             return use(staging)

@@ -2,7 +2,7 @@
 
 ==============  ================================================================================
 Parquet         a view: read from the disk as often as a query needs it. S3 objects are copied first
-CSV             a table of text, filled a block at a time
+CSV             a table of text, or of numbers where plain files have them; others are read a block at a time
 JSON lines      a table of JSON values, likewise; a JSON array is read element by element
 ==============  ================================================================================
 
@@ -15,15 +15,16 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
 
 from divisions.errors import InputError
 from trainers.data import csv_rows, json_rows
 from trainers.data.engine import Engine, first_row, text_literal
+from trainers.data.file_facts import count_present, folder_values
 from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
 from trainers.data.locations import Location
+from trainers.data.plain_csv import PlainTable, load_plain_files
 from trainers.data.raw_columns import MISSING_WORDS, Form, RawColumn, form_of_type, list_literal
 
 if TYPE_CHECKING:
@@ -65,6 +66,7 @@ class Staging:
     engine: Engine
     location: Location
     missing: tuple[str, ...] = MISSING_WORDS
+    texts: frozenset[str] | None = None
     groups: list[RowGroup] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -80,7 +82,7 @@ class Staging:
             OSError: a file cannot be opened or read.
         """
         self.sources = list(paths)
-        folders = _folder_values(self.location.path, self.sources)
+        folders = folder_values(self.location.path, self.sources)
         parquet: dict[object, list[tuple[int, str, pq.FileMetaData]]] = {}
         csv: dict[tuple[str, ...], list[tuple[int, csv_rows.CsvRows]]] = {}
         lines: list[tuple[int, RawFile]] = []
@@ -103,7 +105,7 @@ class Staging:
         for parquet_files in parquet.values():
             self._stage_parquet(parquet_files, folders)
         for csv_files in csv.values():
-            self._stage_csv(csv_files, folders)
+            self._stage_csv(csv_files, folders, is_alone=len(csv_files) == len(self.sources))
         if lines:
             self._stage_json(lines, folders)
 
@@ -166,7 +168,7 @@ class Staging:
         columns, present = {}, {}
         for index, (name, (_, type_name, *_)) in enumerate(zip(names, described, strict=True)):
             columns[name] = RawColumn(f"v{index}", form_of_type(type_name), self.missing)
-            counts = [_count_present(metadata, name) for _, _, metadata in files]
+            counts = [count_present(metadata, name) for _, _, metadata in files]
             if None not in counts:
                 present[name] = sum(count for count in counts if count is not None)
         rows = sum(metadata.num_rows for _, _, metadata in files)
@@ -178,19 +180,49 @@ class Staging:
         names: list[str] = pq.read_schema(local).names
         return names
 
-    def _stage_csv(self, files: list[tuple[int, csv_rows.CsvRows]], folders: dict[str, list[str | None]]) -> None:
+    def _stage_csv(
+        self, files: list[tuple[int, csv_rows.CsvRows]], folders: dict[str, list[str | None]], is_alone: bool
+    ) -> None:
         names = files[0][1].names
         _refuse_repeated(files[0][1].file.path, names)
+        plain = {}
+        if not self.location.bucket:
+            plain = load_plain_files(self.engine.connection, files, self.missing, self.texts if is_alone else None)
+        if plain:
+            self._stage_plain(names, list(plain.items()), folders)
+        others = [(index, file) for index, file in files if index not in plain]
+        if not others:
+            return
         values = ", ".join(f"v{index} VARCHAR" for index in range(len(names)))
         relation = self._create("TABLE", f'"row" BIGINT, id BIGINT, flaw VARCHAR, {values}')
         rows = 0
-        for index, file in files:
+        for index, file in others:
             picked = ", ".join(f"v{position}" for position in range(len(names)))
             batches = file.batches(self.location.filesystem)
             rows += self._fill(relation, batches, f'"row", ({index}::BIGINT << {ROW_BITS}) + "row", flaw, {picked}')
             self.bad += file.bad
         columns = {name: RawColumn(f"v{index}", Form.UNTYPED, self.missing) for index, name in enumerate(names)}
-        self._add(relation, columns, FileKind.CSV, rows, files[0][0], folders)
+        self._add(relation, columns, FileKind.CSV, rows, others[0][0], folders)
+
+    def _stage_plain(
+        self, names: list[str], tables: list[tuple[int, PlainTable]], folders: dict[str, list[str | None]]
+    ) -> None:
+        selects = [table.select(f"({index}::BIGINT << {ROW_BITS})") for index, table in tables]
+        if len(tables) == 1:
+            relation = self._create("VIEW", selects[0])
+        else:
+            relation = self._create("TABLE", f"{selects[0]} LIMIT 0")
+            for select, (_, table) in zip(selects, tables, strict=True):
+                self.engine.connection.execute(f"INSERT INTO {relation} {select}")
+                self.engine.connection.execute(f"DROP TABLE {table.name}")
+        first, plain = tables[0]
+        forms = [Form.FLOAT if index in plain.numbers else Form.UNTYPED for index in range(len(names))]
+        columns = {
+            name: RawColumn(f"v{index}", form, self.missing)
+            for index, (name, form) in enumerate(zip(names, forms, strict=True))
+        }
+        rows = sum(table.num_rows for _, table in tables)
+        self._add(relation, columns, FileKind.CSV, rows, first, folders)
 
     def _stage_json(self, files: list[tuple[int, RawFile]], folders: dict[str, list[str | None]]) -> None:
         lines = self._create("TABLE", "id BIGINT, line VARCHAR")
@@ -334,35 +366,6 @@ class Staging:
             trimmed[name] = RawColumn(sql, Form.UNTYPED, self.missing)
         if num_rows:
             self.groups.append(RowGroup(relation, trimmed, kind, num_rows, source, present or {}))
-
-
-def _folder_values(root: str, sources: list[str]) -> dict[str, list[str | None]]:
-    """The values of ``name=value`` in the folders below the input, for each file; null where a file has none."""
-    depth = len(PurePosixPath(root).parts)
-    found: dict[str, list[str | None]] = {}
-    for index, source in enumerate(sources):
-        for part in PurePosixPath(source).parts[depth:-1]:
-            name, equals, value = part.partition("=")
-            if equals and name:
-                values = found.setdefault(unquote(name), [None] * len(sources))
-                values[index] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
-    return found
-
-
-def _count_present(metadata: pq.FileMetaData, name: str) -> int | None:
-    """How many values of a flat column are not null; None where the file does not say."""
-    total = 0
-    for group in range(metadata.num_row_groups):
-        rows = metadata.row_group(group)
-        for index in range(rows.num_columns):
-            column = rows.column(index)
-            if column.path_in_schema != name:
-                continue
-            statistics = column.statistics
-            if statistics is None or not statistics.has_null_count:
-                return None
-            total += column.num_values - statistics.null_count
-    return total
 
 
 def _pointer(name: str) -> str:

@@ -157,6 +157,14 @@ def test_a_bad_value_in_json_costs_the_value_and_not_the_customer(tmp_path, valu
     )
 
 
+def test_a_line_that_is_neither_utf8_nor_complete_is_quarantined(tmp_path):
+    path = write_csv(tmp_path / "a.csv", good_lines(9))
+    path.write_bytes(path.read_bytes() + b"c-9,2025-01-14,\xff\xfe\nc-10,2025-01-14\n")
+    events = read(path)
+    assert events.num_read == len(events.frame) + events.num_quarantined == 11
+    assert events.quarantine["raw"].tolist() == ["c-9,2025-01-14,\ufffd\ufffd", "c-10,2025-01-14"]
+
+
 def test_rows_that_contradict_each_other_are_both_quarantined(tmp_path):
     lines = [*good_lines(20), "c-5,2025-01-14T00:00:05Z,gold,7,no"]
     events = read(write_csv(tmp_path / "a.csv", lines))

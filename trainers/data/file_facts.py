@@ -1,0 +1,39 @@
+"""What the folders and the footers of files say about their rows, without reading these."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+
+def folder_values(root: str, sources: list[str]) -> dict[str, list[str | None]]:
+    """The values of ``name=value`` in the folders below the input, for each file; null where a file has none."""
+    depth = len(PurePosixPath(root).parts)
+    found: dict[str, list[str | None]] = {}
+    for index, source in enumerate(sources):
+        for part in PurePosixPath(source).parts[depth:-1]:
+            name, equals, value = part.partition("=")
+            if equals and name:
+                values = found.setdefault(unquote(name), [None] * len(sources))
+                values[index] = None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value)
+    return found
+
+
+def count_present(metadata: pq.FileMetaData, name: str) -> int | None:
+    """How many values of a flat column are not null; None where the file does not say."""
+    total = 0
+    for group in range(metadata.num_row_groups):
+        rows = metadata.row_group(group)
+        for index in range(rows.num_columns):
+            column = rows.column(index)
+            if column.path_in_schema != name:
+                continue
+            statistics = column.statistics
+            if statistics is None or not statistics.has_null_count:
+                return None
+            total += column.num_values - statistics.null_count
+    return total

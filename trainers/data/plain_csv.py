@@ -1,0 +1,253 @@
+"""Plain CSV files, read by DuckDB itself: one record a line, UTF-8, nothing to mend.
+
+DuckDB reads such files with all cores, many times faster than `trainers.data.csv_rows`, which reads all others. It must
+come to the same rows, with the same numbers. So whatever could be read in two ways is not plain: a line break within a
+field, an empty line, a record of too few fields, bytes that are not UTF-8.
+
+Columns of numbers become numbers on the way. `guess_numbers` looks at the beginning of a file only. If a later value is
+none, the file is read once more, as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainers.data.csv_rows import CsvRows
+from trainers.data.engine import first_row, text_literal
+from trainers.data.raw_columns import list_literal
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from numpy.typing import NDArray
+
+_BLOCK_BYTES = 4 << 20
+_SAMPLE_ROWS = 2_000
+_LOOKS_NUMERIC = (
+    "(bool_and(TRY_CAST({v} AS DOUBLE) IS NOT NULL) FILTER (WHERE {v} IS NOT NULL) AND NOT"
+    " coalesce(bool_and(regexp_full_match({v}, '[+-]?[0-9]{{1,3}}([.][0-9]{{3}})+'))"
+    " FILTER (WHERE contains({v}, '.')), false))"
+)
+_FIRST_RECORD = 2
+"""The header is record 1."""
+_PATTERN = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainCsv:
+    """A file that may turn out to be plain.
+
+    Attributes:
+        path: on this disk.
+        names: the header.
+        delimiter: between fields.
+        newline: between records.
+        missing: the words that mean a missing value.
+    """
+
+    path: str
+    names: Sequence[str]
+    delimiter: str
+    newline: str
+    missing: tuple[str, ...]
+
+    def guess_numbers(self, connection: DuckDBPyConnection) -> frozenset[int]:
+        """The positions of the columns that begin with numbers, except for those that may have groups of three."""
+        import duckdb
+
+        facts = ", ".join(f"{_LOOKS_NUMERIC.format(v=f'v{index}')}" for index in range(len(self.names)))
+        try:
+            found = first_row(connection, f"SELECT {facts} FROM (FROM {self._scan(())} LIMIT {_SAMPLE_ROWS})")
+        except duckdb.Error:
+            return frozenset()
+        return frozenset(index for index, is_numeric in enumerate(found) if is_numeric)
+
+    def load(self, connection: DuckDBPyConnection, table: str, numbers: Collection[int]) -> int | None:
+        """Writes the table, its rows in the file's order, and returns their number.
+
+        Args:
+            connection: the engine's.
+            table: its name.
+            numbers: the positions of the columns that are numbers; the others stay text.
+
+        Returns:
+            None, and no table, if the file is not plain or a value is no number.
+        """
+        import duckdb
+
+        connection.execute("SET preserve_insertion_order = true")
+        try:
+            connection.execute(f"CREATE TEMP TABLE {table} AS FROM {self._scan(numbers)}")
+        except duckdb.Error as error:
+            if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
+                raise
+            return None
+        finally:
+            connection.execute("SET preserve_insertion_order = false")
+        is_nan = " OR ".join(f"isnan(v{index})" for index in numbers) or "false"
+        rows, num_nans = first_row(connection, f"SELECT count(*), count(*) FILTER (WHERE {is_nan}) FROM {table}")
+        bytes_of = count_bytes(Path(self.path), self.delimiter)
+        is_plain = bytes_of is not None and bytes_of.are_regular(len(self.names), rows + 1)
+        if bytes_of is None or not is_plain or num_nans or self._has_spelled(connection, table, numbers, bytes_of):
+            connection.execute(f"DROP TABLE {table}")
+            return None
+        return int(rows)
+
+    def _has_spelled(
+        self, connection: DuckDBPyConnection, table: str, numbers: Collection[int], bytes_of: ByteCounts
+    ) -> bool:
+        """Whether numbers may be written for people, so that `trainers.data.spelled_numbers` must see all columns.
+
+        DuckDB takes ``1_000`` for a number. And ``1.200`` is 1200 in a file that has ``29,85`` in another column.
+        """
+        texts = [f"v{index}" for index in range(len(self.names)) if index not in numbers]
+        underscores = bytes_of.underscores - sum(name.count("_") for name in self.names)
+        if not numbers or not texts:
+            return bool(numbers and underscores)
+        asked = []
+        if underscores:
+            counts = (
+                f"CASE WHEN contains({v}, '_') THEN len({v}) - len(replace({v}, '_', '')) ELSE 0 END" for v in texts
+            )
+            asked.append(f"coalesce(sum({' + '.join(counts)}), 0) <> {underscores}")
+        if bytes_of.has_quotes if self.delimiter == "," else bytes_of.commas:
+            commas = (f"contains({v}, ',') AND regexp_matches({v}, '[0-9],[0-9]')" for v in texts)
+            asked.append(f"coalesce(bool_or({' OR '.join(commas)}), false)")
+        return any(first_row(connection, f"SELECT {', '.join(asked)} FROM {table}")) if asked else False
+
+    def _scan(self, numbers: Collection[int]) -> str:
+        kinds = ["DOUBLE" if index in numbers else "VARCHAR" for index in range(len(self.names))]
+        columns = ", ".join(f"'v{index}': '{kind}'" for index, kind in enumerate(kinds))
+        return (
+            f"read_csv({text_literal(self.path)}, auto_detect = false, columns = {{{columns}}}, header = true,"
+            f" skip = 0, delim = {text_literal(self.delimiter)}, new_line = '{self.newline}', quote = '\"',"
+            " escape = '\"', comment = '', strict_mode = true, null_padding = false, allow_quoted_nulls = true,"
+            " hive_partitioning = false, compression = 'none',"
+            f" nullstr = {list_literal(('', *self.missing))})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PlainTable:
+    """A file in a table, with the positions of its columns of numbers."""
+
+    name: str
+    numbers: frozenset[int]
+    num_rows: int
+
+    def select(self, file_id: str) -> str:
+        """The rows as other relations of staging have them. A row's place in the table is its place in the file."""
+        return f"SELECT {file_id} + rowid + {_FIRST_RECORD} AS id, NULL::VARCHAR AS flaw, * FROM {self.name}"
+
+
+def load_plain_files(
+    connection: DuckDBPyConnection,
+    files: Sequence[tuple[int, CsvRows]],
+    missing: tuple[str, ...],
+    texts: Collection[str] | None,
+) -> dict[int, PlainTable]:
+    """The tables of the plain ones among files of the same columns, by the files' numbers.
+
+    A column of numbers is one in every file, or it is text in all: another file may show that it holds codes. See
+    `load_plain` for the arguments.
+    """
+    plain: dict[int, PlainTable] = {}
+    for index, file in files:
+        table = load_plain(connection, file, f"plain_{index}", missing, texts)
+        if table is not None:
+            plain[index] = table
+    shared: frozenset[int] = frozenset()
+    if len(plain) == len(files):
+        shared = frozenset.intersection(*(table.numbers for table in plain.values()))
+    stay_text = {name for position, name in enumerate(files[0][1].names) if position not in shared}
+    for index, file in files:
+        if index in plain and plain[index].numbers != shared:
+            connection.execute(f"DROP TABLE {plain[index].name}")
+            again = load_plain(connection, file, plain[index].name, missing, stay_text)
+            assert again is not None  # it was plain before, and fewer columns are numbers now
+            plain[index] = again
+    return plain
+
+
+def load_plain(
+    connection: DuckDBPyConnection, file: CsvRows, table: str, missing: tuple[str, ...], texts: Collection[str] | None
+) -> PlainTable | None:
+    """Reads a file on this disk into a new table if it is plain.
+
+    Args:
+        connection: the engine's.
+        file: what is known of it.
+        table: the table's name.
+        missing: the words that mean a missing value.
+        texts: columns that stay text, even if they hold numbers; None means all.
+    """
+    head, names = file.file.head, file.names
+    # A row of one column without a value looks like an empty line. The engine would take some paths for patterns.
+    is_candidate = file.file.compression is None and file.file.encoding == "utf-8" and len(names) > 1
+    if not is_candidate or head.startswith((b"\n", b"\r")) or not _PATTERN.isdisjoint(file.file.path):
+        return None
+    csv = PlainCsv(file.file.path, names, file.delimiter, r"\r\n" if b"\r\n" in head else r"\n", missing)
+    numbers: frozenset[int] = frozenset()
+    if texts is not None:
+        stay = {index for index, name in enumerate(names) if name in texts or name.strip() in texts}
+        numbers = csv.guess_numbers(connection) - stay
+    for guess in dict.fromkeys((numbers, frozenset[int]())):
+        rows = csv.load(connection, table, guess)
+        if rows is not None:
+            return PlainTable(table, guess, rows)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class ByteCounts:
+    """What a file consists of, as far as it matters here."""
+
+    lines: int
+    delimiters: int
+    underscores: int
+    commas: int
+    has_quotes: bool
+
+    def are_regular(self, num_columns: int, num_records: int) -> bool:
+        """Whether each record is one line with all of its fields. Quotes may hide what is a delimiter."""
+        has_all_fields = self.has_quotes or self.delimiters == num_records * (num_columns - 1)
+        return self.lines == num_records and has_all_fields
+
+
+def count_bytes(path: Path, delimiter: str) -> ByteCounts | None:
+    """Counts; None where line ends differ, or where DuckDB is more generous than `trainers.data.csv_rows`.
+
+    It takes a delimiter at the end of a line, blanks before a quote, and zero bytes. Lines may end with a delimiter if
+    no quote is in the file, since then counting tells.
+    """
+    separator = delimiter.encode()
+    odd_beside_quotes = (separator + b"\n", separator + b"\r\n", b' "', b'\t"')
+    lines = returns = pairs = delimiters = underscores = commas = 0
+    has_quotes = has_odd_pair = False
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            bytes_N = np.frombuffer(block, np.uint8)
+            if not bytes_N.all():
+                return None
+            lines += _count(bytes_N, b"\n")
+            returns += _count(bytes_N, b"\r")
+            delimiters += _count(bytes_N, separator)
+            underscores += _count(bytes_N, b"_")
+            commas += _count(bytes_N, b",")
+            has_quotes = has_quotes or b'"' in block
+            # Pairs may lie across two blocks.
+            pairs += (rest[-1:] + block).count(b"\r\n") if returns else 0
+            has_odd_pair = has_odd_pair or any(pair in rest + block for pair in odd_beside_quotes)
+            rest = block[-2:]
+    if returns != pairs or pairs not in {0, lines} or (has_quotes and (has_odd_pair or rest.endswith(separator))):
+        return None
+    return ByteCounts(lines + (not rest.endswith(b"\n")), delimiters, underscores, commas, has_quotes)
+
+
+def _count(bytes_N: NDArray[np.uint8], character: bytes) -> int:
+    return int(np.count_nonzero(bytes_N == character[0]))
