@@ -251,8 +251,10 @@ class PipelineRun:
         with step(self.progress, self.clock, "Validate") as current:
             # The gates judge the exported graph, on customers that training never used.
             scores_N = score(model_onnx, prepared.holdout.x)
-            validated = validate_model(prepared, scores_N, previous, pipeline.validation.gates)
+            validated = validate_model(prepared, scores_N, previous, pipeline.validation)
             current.detail = validated.summary
+        for warning in validated.warnings:
+            self.progress.notice(warning)
         return validated
 
     def _write_bundle(

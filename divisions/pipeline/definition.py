@@ -109,6 +109,8 @@ class Gate:
 
 
 DRIFT_GATE = Gate("drift_score", Comparison.LESS, 0.15)
+GUESSING_GATE = Gate("auc_lower_bound", Comparison.GREATER, 0.5)
+"""Better than guessing: the lower confidence bound of the AUC lies above that of a coin."""
 
 
 class RollbackPolicy(enum.StrEnum):
@@ -116,12 +118,21 @@ class RollbackPolicy(enum.StrEnum):
     HOLD = "hold"
 
 
+class OnUnknown(enum.StrEnum):
+    """What a gate does whose metric cannot be measured."""
+
+    PASS = "pass"
+    REFUSE = "refuse"
+
+
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Gates that a model must pass before it may serve. The drift gate is one of them, unless the file changes it."""
+    """Gates that a model must pass before it may serve. Those on guessing and drift are among them, unless the file
+    changes that. ``on_unknown`` None means: an unknown drift passes with a warning, any other metric refuses."""
 
-    gates: tuple[Gate, ...] = (DRIFT_GATE,)
+    gates: tuple[Gate, ...] = (GUESSING_GATE, DRIFT_GATE)
     rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
+    on_unknown: OnUnknown | None = None
 
 
 @dataclass(frozen=True, slots=True)

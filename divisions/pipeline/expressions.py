@@ -20,6 +20,7 @@ from divisions.pipeline.definition import Comparison, Gate
 
 METRIC_MAXIMUM: dict[str, float] = {
     "auc": 1.0,
+    "auc_lower_bound": 1.0,
     "precision": 1.0,
     "recall": 1.0,
     "accuracy": 1.0,

@@ -11,11 +11,13 @@ from divisions.errors import PipelineError
 from divisions.names import MAX_NAME_CHARS
 from divisions.pipeline.definition import (
     DRIFT_GATE,
+    GUESSING_GATE,
     DataPrep,
     Deployment,
     Device,
     Gate,
     Hyperparams,
+    OnUnknown,
     Pipeline,
     Resources,
     RollbackPolicy,
@@ -40,10 +42,12 @@ from divisions.pipeline.yaml_sections import (
     Problems,
     Section,
     choice,
+    flag,
     integer,
     items,
     number,
     one_or_items,
+    optional,
     parsed,
 )
 
@@ -188,8 +192,11 @@ def _validation(section: Section) -> Validation:
                 section.report("a gate on drift_score says this too", "remove one of the two", "drift_threshold")
         else:
             gates += (Gate(DRIFT_GATE.metric, DRIFT_GATE.comparison, drift),)
+        if section.take("better_than_guessing", flag, True):
+            gates = (GUESSING_GATE, *gates)
         policy = section.take("rollback_policy", choice(RollbackPolicy), Validation().rollback_policy)
-        return Validation(tuple(dict.fromkeys(gates)), policy)
+        on_unknown = section.take("on_unknown", optional(choice(OnUnknown)), Validation().on_unknown)
+        return Validation(tuple(dict.fromkeys(gates)), policy, on_unknown)
 
 
 def _deployment(section: Section) -> Deployment:

@@ -143,6 +143,18 @@ def choice(options: type[EnumT]) -> Reader[EnumT]:
     return read
 
 
+def optional(read: Reader[T]) -> Reader[T | None]:
+    """The same reader, for a key whose default is None."""
+    return read
+
+
+def flag(node: Node) -> bool:
+    """Reads true or false."""
+    if not (isinstance(node, Scalar) and node.is_plain and node.text.lower() in {"true", "false"}):
+        raise _wrong("true or false", node)
+    return node.text.lower() == "true"
+
+
 def integer(low: int, high: int) -> Reader[int]:
     """Reads a whole number in [low, high]."""
 

@@ -92,7 +92,12 @@ def test_pipeline():
     assert pipeline.deployment.steps_bp == (500, 2_000, 5_000, FULL_BP)
     assert pipeline.deployment.analysis.holdback_bp == 300
     assert pipeline.deployment.analysis.guards == ("latency", "errors", "predictions")
-    assert [gate.metric for gate in pipeline.validation.gates] == ["auc", "calibration_error", "drift_score"]
+    assert [gate.metric for gate in pipeline.validation.gates] == [
+        "auc_lower_bound",
+        "auc",
+        "calibration_error",
+        "drift_score",
+    ]
 
 
 def test_the_scrape_configuration_reaches_metrics(url):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +21,13 @@ from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnErr
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import (
     DRIFT_GATE,
+    GUESSING_GATE,
     Comparison,
     DataPrep,
     Deployment,
     Gate,
     Model,
+    OnUnknown,
     Pipeline,
     Serving,
     Training,
@@ -88,14 +91,14 @@ class Place:
         partition.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(partition / "events.parquet")
 
-    def run(self, day, gates=(AUC_GATE, DRIFT_GATE), gateway_url="", serving=None, features=FEATURES):
+    def run(self, day, gates=(AUC_GATE, DRIFT_GATE), gateway_url="", serving=None, features=FEATURES, on_unknown=None):
         self.progress = RecordingProgress()
         pipeline = Pipeline(
             name="customer-churn-v3",
             data_prep=DataPrep(input=f"{self.folder}/raw/partition=${{today}}"),
             deployment=Deployment(endpoint="churn"),
             training=Training(hyperparams=replace(HYPERPARAMS, epochs=self.epochs, learning_rate=0.01)),
-            validation=Validation(gates=gates),
+            validation=Validation(gates=gates, on_unknown=on_unknown),
             features=features,
             model=Model(major=3),
             serving=serving or Serving(),
@@ -207,14 +210,47 @@ def test_a_damaged_bundle_of_the_previous_version_makes_drift_unknown(place, fir
     reference = other.registry.get_version("churn-predictor", 1).bundle_path / "reference.json"
     reference.chmod(0o644)
     reference.write_bytes(reference.read_bytes() + b" ")
-    with pytest.raises(GateRefusedError, match="drift_score is unknown"):
-        other.run("2025-01-13")
+    with pytest.raises(GateRefusedError, match=r"drift_score is unknown against version 3\.1: .*`on_unknown: pass`"):
+        other.run("2025-01-13", on_unknown=OnUnknown.REFUSE)
     failed = other.registry.get_version("churn-predictor", 2)
     assert "drift_score" not in failed.metrics
     report = msgspec.json.decode((failed.bundle_path / "report.json").read_bytes())
     assert "was changed after it was written" in report["drift"]["note"]
     assert report["metrics"]["drift_score"] is None
     assert not math.isnan(outcome.metrics["drift_score"])
+    again = other.run("2025-01-13")
+    assert again.validation_status == "passed"
+    (warning,) = (one for one in other.progress.notices if one.startswith("gate drift_score < 0.15 is not judged"))
+    assert "was changed after it was written" in warning
+    assert "`on_unknown: refuse`" in warning
+
+
+def test_few_customers_can_be_trained_on_again_and_again(tmp_path):
+    place = Place(tmp_path)
+    place.write("2025-01-13", raw_frame(600))
+    place.run("2025-01-13")
+    outcome = place.run("2025-01-13")
+    assert outcome.validation_status == "passed"
+    assert "drift_score" not in outcome.metrics
+    notices = "\n".join(place.progress.notices)
+    assert re.search(r"drift_score is unknown against version 3\.1: 4\d\d customers are fewer than 1,000", notices)
+    report = msgspec.json.decode((Path(outcome.bundle_path) / "report.json").read_bytes())
+    assert [(gate["verdict"], gate["refused"]) for gate in report["gates"]] == [("pass", False), ("unknown", False)]
+    assert len(report["warnings"]) == 1
+    with pytest.raises(GateRefusedError, match=r"4\d\d customers are fewer than 1,000"):
+        place.run("2025-01-13", on_unknown=OnUnknown.REFUSE)
+
+
+def test_a_model_that_guesses_is_refused_with_its_figures(tmp_path):
+    place = Place(tmp_path, epochs=2)
+    frame = raw_frame(400)
+    place.write("2025-01-13", frame.assign(churn=frame["churn"].sample(frac=1.0, random_state=1, ignore_index=True)))
+    with pytest.raises(GateRefusedError, match=r"not better than guessing: auc is 0\.\d+ on \d+ hold-out customers"):
+        place.run("2025-01-13", gates=(GUESSING_GATE,))
+    failed = place.registry.list_versions("churn-predictor")[0]
+    assert failed.validation_status == "failed"
+    assert failed.metrics["auc_lower_bound"] < 0.5
+    assert place.run("2025-01-13", gates=()).validation_status == "passed"
 
 
 @pytest.mark.parametrize(

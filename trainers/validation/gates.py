@@ -1,7 +1,8 @@
 """Validation gates: may this model serve? Pure.
 
-A gate has three verdicts. *Unknown* means that the metric is missing or NaN. It refuses, because a model without a
-measurement must not serve.
+A gate has three verdicts. *Unknown* means that the metric is missing or NaN, which is neither good nor bad. The key
+``stages.validation.on_unknown`` decides. Without it, a drift that cannot be measured passes, with a warning, because
+otherwise a pipeline with little data could never train a second version. A metric of the model itself refuses.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from divisions.pipeline.definition import Comparison, Gate
+from divisions.pipeline.definition import DRIFT_GATE, GUESSING_GATE, Comparison, Gate, OnUnknown
 
 
 class GateVerdict(enum.StrEnum):
@@ -23,11 +24,12 @@ class GateVerdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """``value`` is None if the verdict is unknown."""
+    """``value`` is None if the verdict is unknown. ``is_refused`` says whether the model may not serve for it."""
 
     gate: Gate
     value: float | None
     verdict: GateVerdict
+    is_refused: bool
 
     def __str__(self) -> str:
         if self.value is None:
@@ -43,18 +45,28 @@ _COMPARE: dict[Comparison, Callable[[float, float], bool]] = {
 }
 
 
-def judge(gates: Sequence[Gate], metrics: Mapping[str, float]) -> tuple[GateResult, ...]:
+def judge(
+    gates: Sequence[Gate], metrics: Mapping[str, float], on_unknown: OnUnknown | None = None
+) -> tuple[GateResult, ...]:
     """The result of every gate, in order."""
-    return tuple(_judge_one(gate, metrics.get(gate.metric)) for gate in gates)
+    return tuple(_judge_one(gate, metrics.get(gate.metric), on_unknown) for gate in gates)
 
 
 def is_passed(results: Sequence[GateResult]) -> bool:
-    """Whether every gate passed; true without gates."""
-    return all(result.verdict is GateVerdict.PASS for result in results)
+    """Whether no gate refuses; true without gates."""
+    return not any(result.is_refused for result in results)
 
 
-def _judge_one(gate: Gate, value: float | None) -> GateResult:
+def _judge_one(gate: Gate, value: float | None, on_unknown: OnUnknown | None) -> GateResult:
     if value is None or math.isnan(value):
-        return GateResult(gate, None, GateVerdict.UNKNOWN)
+        return GateResult(gate, None, GateVerdict.UNKNOWN, _refuses_unknown(gate, on_unknown))
     is_met = _COMPARE[gate.comparison](value, gate.threshold)
-    return GateResult(gate, value, GateVerdict.PASS if is_met else GateVerdict.FAIL)
+    return GateResult(gate, value, GateVerdict.PASS if is_met else GateVerdict.FAIL, not is_met)
+
+
+def _refuses_unknown(gate: Gate, on_unknown: OnUnknown | None) -> bool:
+    if gate == GUESSING_GATE:
+        return True
+    if on_unknown is None:
+        return gate.metric != DRIFT_GATE.metric
+    return on_unknown is OnUnknown.REFUSE

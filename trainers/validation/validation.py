@@ -12,14 +12,15 @@ from numpy.typing import NDArray
 
 from divisions.bundle import REFERENCE, read_bundle
 from divisions.errors import BundleError
-from divisions.pipeline.definition import Gate
+from divisions.pipeline.definition import GUESSING_GATE, Validation
 from divisions.versions import RegisteredVersion
 from trainers.data.preparation import Prepared
 from trainers.data.reference import Reference, count_rows
 from trainers.export.half_precision import HalfParity
 from trainers.training.evaluate import evaluate
 from trainers.validation.drift import MIN_ROWS, DriftReport, drift_report
-from trainers.validation.gates import GateResult, is_passed, judge
+from trainers.validation.gates import GateResult, GateVerdict, is_passed, judge
+from trainers.validation.guessing import guessing_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,12 @@ class Drift:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """The outcome of all gates."""
+    """The outcome of all gates. ``holdout_fraction`` is the share of the customers that were held out."""
 
     metrics: dict[str, float]
     drift: Drift
     gates: tuple[GateResult, ...]
+    holdout_fraction: float = 0.2
 
     @property
     def is_passed(self) -> bool:
@@ -45,31 +47,59 @@ class Validated:
 
     @property
     def refusals(self) -> str:
-        """The gates that did not pass, as text; empty when all did."""
-        return "; ".join(str(result) for result in self.gates if not is_passed([result]))
+        """The gates that refuse the model, as text; empty when none does."""
+        return "; ".join(self._refusal(result) for result in self.gates if result.is_refused)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The gates that could not be judged, and do not refuse the model."""
+        return tuple(
+            f"gate {result.gate} is not judged, because {self._why_unknown(result)}."
+            " `on_unknown: refuse` under stages.validation would refuse the model"
+            for result in self.gates
+            if result.verdict is GateVerdict.UNKNOWN and not result.is_refused
+        )
 
     @property
     def summary(self) -> str:
         """One line for the progress output."""
-        verdict = "all gates passed" if self.is_passed else "refused"
+        num_unknown = len(self.warnings)
+        passed = f"passed, {num_unknown} of {len(self.gates)} gates not judged" if num_unknown else "all gates passed"
+        verdict = passed if self.is_passed else "refused"
         auc, drift = self.metrics["auc"], self.metrics["drift_score"]
-        return f"auc {auc:.4f}, drift {drift:.3f} ({self.drift.note}); {verdict}"
+        drift_text = "drift unknown" if math.isnan(drift) else f"drift {drift:.3f}"
+        return f"auc {auc:.4f}, {drift_text} ({self.drift.note}); {verdict}"
+
+    def _refusal(self, result: GateResult) -> str:
+        if result.gate == GUESSING_GATE:
+            return guessing_text(self.metrics, self.holdout_fraction)
+        if result.verdict is GateVerdict.UNKNOWN:
+            return (
+                f"{result.gate}: {self._why_unknown(result)}."
+                " `on_unknown: pass` under stages.validation lets such models pass, with a warning"
+            )
+        return str(result)
+
+    def _why_unknown(self, result: GateResult) -> str:
+        what = f"{result.gate.metric} is unknown"
+        return f"{what} {self.drift.note}" if result.gate.metric == "drift_score" else f"{what} on this hold-out"
 
 
 def validate_model(
-    prepared: Prepared, scores_N: NDArray[np.float32], previous: RegisteredVersion | None, gates: tuple[Gate, ...]
+    prepared: Prepared, scores_N: NDArray[np.float32], previous: RegisteredVersion | None, validation: Validation
 ) -> Validated:
     """Judges a model by ``scores_N``, its scores for the hold-out's rows."""
     drift = measure_drift(prepared, previous)
     metrics = {**evaluate(prepared.holdout.y, scores_N), "drift_score": drift.score}
-    return Validated(metrics, drift, judge(gates, metrics))
+    fraction = len(prepared.holdout) / (len(prepared.train) + len(prepared.holdout))
+    return Validated(metrics, drift, judge(validation.gates, metrics, validation.on_unknown), fraction)
 
 
 def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Drift:
     """Compares this run's raw rows with the reference histograms of the previous version.
 
     The first version has no previous version: its score is 0. The score is NaN if the reference cannot be read, or if
-    one side has too few rows. NaN is unknown, which a gate refuses.
+    one side has too few rows. NaN is unknown: `trainers.validation.gates` says what a gate makes of that.
     """
     if previous is None:
         return Drift(0.0, "no earlier version to drift from")
@@ -77,13 +107,13 @@ def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Dri
     try:
         reference = _read_reference(previous.bundle_path, previous.bundle_sha256)
     except BundleError as error:
-        return Drift(math.nan, f"unknown {against}: {error.message}")
+        return Drift(math.nan, f"{against}: {error.message}")
     names = [feature.name for feature in reference.features]
     counts = count_rows(reference, prepared.table.raw)
     report = drift_report(names, [histogram.counts for histogram in reference.histograms], counts)
     if not report.is_conclusive:
         rows = min(report.num_reference_rows, report.num_new_rows)
-        return Drift(math.nan, f"unknown {against}: {rows:,} rows are fewer than {MIN_ROWS:,}", report)
+        return Drift(math.nan, f"{against}: {rows:,} customers are fewer than {MIN_ROWS:,}", report)
     worst = report.features[0]
     return Drift(report.score, f"{against}, most in {worst.name!r}", report)
 
@@ -96,9 +126,15 @@ def report_json(
     report = {
         "metrics": {name: _number(value) for name, value in validated.metrics.items()},
         "gates": [
-            {"gate": str(result.gate), "value": result.value, "verdict": result.verdict.value}
+            {
+                "gate": str(result.gate),
+                "value": result.value,
+                "verdict": result.verdict.value,
+                "refused": result.is_refused,
+            }
             for result in validated.gates
         ],
+        "warnings": list(validated.warnings),
         "parity_max_difference": parity,
         "parity_float16": {
             "max_difference": _number(half_parity.max_difference),

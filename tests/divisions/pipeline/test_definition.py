@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from divisions.control import FULL_BP
-from divisions.pipeline.definition import Comparison, Deployment, Gate
+from divisions.pipeline.definition import GUESSING_GATE, Comparison, Deployment, Gate
 from divisions.pipeline.file import parse_pipeline
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -89,7 +89,7 @@ def test_a_file_of_required_keys_alone_is_the_documented_pipeline():
     assert pipeline.deployment.steps_bp == Deployment("other").steps_bp
     assert pipeline.deployment.steps_bp[-1] == FULL_BP
     drift = table("pipeline.md", "## `stages.validation`")["drift_threshold"]
-    assert pipeline.validation.gates == (Gate("drift_score", Comparison.LESS, float(drift)),)
+    assert pipeline.validation.gates == (GUESSING_GATE, Gate("drift_score", Comparison.LESS, float(drift)))
 
 
 def test_what_training_has_serving_has_by_default():

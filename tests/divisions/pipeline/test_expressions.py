@@ -130,7 +130,7 @@ def test_a_loss_has_no_largest_value(metric):
         parse_gate(f"{metric} >= 0")
 
 
-SHARES = ("auc", "precision", "recall", "accuracy", "f1", "calibration_error")
+SHARES = ("auc", "auc_lower_bound", "precision", "recall", "accuracy", "f1", "calibration_error")
 UNBOUNDED = ("log_loss", "drift_score")
 
 

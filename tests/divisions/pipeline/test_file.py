@@ -10,6 +10,7 @@ from divisions.control import AnalysisSpec
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import (
     DRIFT_GATE,
+    GUESSING_GATE,
     Comparison,
     Cron,
     DataPrep,
@@ -20,6 +21,7 @@ from divisions.pipeline.definition import (
     Hyperparams,
     Label,
     Model,
+    OnUnknown,
     Pipeline,
     Resources,
     RollbackPolicy,
@@ -72,7 +74,7 @@ def test_the_product_pages_file_parses_verbatim():
             resources=Resources(num_gpus=1, accelerator_type="T4", vram_gb=16),
             hyperparams=Hyperparams(learning_rate=0.001, batch_size=256, epochs=50),
         ),
-        validation=Validation((Gate("auc", Comparison.GREATER, 0.85), DRIFT_GATE), RollbackPolicy.AUTO),
+        validation=Validation((GUESSING_GATE, Gate("auc", Comparison.GREATER, 0.85), DRIFT_GATE), RollbackPolicy.AUTO),
         deployment=Deployment("churn", (2_000, 5_000, 10_000)),
         model=Model(major=3),
         serving=Serving(num_gpus=1, canary_num_gpus=0.5, accelerator_type="T4", vram_gb=16),
@@ -197,7 +199,15 @@ def test_a_model_trained_on_a_gpu_is_served_on_one_unless_the_file_says_otherwis
 )
 def test_gates_always_include_one_on_drift(lines, gates):
     pipeline = parse_pipeline(with_line(f"  validation:\n    {lines}", "stages"))
-    assert tuple(map(str, pipeline.validation.gates)) == gates
+    assert tuple(map(str, pipeline.validation.gates)) == ("auc_lower_bound > 0.5", *gates)
+
+
+def test_the_gate_on_guessing_can_be_turned_off_and_the_unknown_decided():
+    validation = parse_pipeline(with_line("  validation: {better_than_guessing: false}", "stages")).validation
+    assert (validation.gates, validation.on_unknown) == ((DRIFT_GATE,), None)
+    for word in OnUnknown:
+        text = with_line(f"  validation: {{on_unknown: {word}, better_than_guessing: true}}", "stages")
+        assert parse_pipeline(text).validation == Validation((GUESSING_GATE, DRIFT_GATE), on_unknown=word)
 
 
 def test_all_problems_of_a_file_are_reported_in_its_order():
@@ -267,6 +277,10 @@ stages:
         ("features: {event_time: {}}", "pipeline", (2, 24), "key 'constant' is missing"),
         ("features: {event_time: {constant: ${today}}}", "pipeline", (2, 36), "put quotes around"),
         ("features: {exclude: [*_id]}", "pipeline", (2, 22), "quote a pattern, as in '*_id'"),
+        ("  validation: {on_unknown: ignore}", "stages", (3, 28), "'pass' or 'refuse'"),
+        ("  validation: {better_than_guessing: 'false'}", "stages", (3, 38), "must be true or false"),
+        ("  validation: {better_than_guessing: no}", "stages", (3, 38), "must be true or false, got no"),
+        ("  validation: {gates: auc_lower > 0.6}", "stages", (3, 23), "did you mean auc_lower_bound"),
         ("  validation: {rollback_policy: never}", "stages", (3, 33), "'auto' or 'hold'"),
         ("  validation: {rollback_policy: no}", "stages", (3, 33), "put it in quotes"),
         ("  validation: {gates: drift_score < 1, drift_threshold: 0.2}", "stages", (3, 57), "remove one of the two"),
