@@ -177,6 +177,7 @@ class PipelineRun:
             s3=self.settings.s3,
             allow_buckets=self.settings.allow_buckets,
             known=previous.known_kinds,
+            distributed=pipeline.data_prep.distributed,
             reading=replace(reading_of(pipeline.data_prep, request.today, self.clock.wall_s()), newest=newest),
         )
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:

@@ -59,6 +59,14 @@ class DataFormat:
     event_time_format: str = ""
 
 
+class Distribution(enum.StrEnum):
+    """Whether raw events are read over the nodes of the cluster. ``auto`` decides by their size."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class DataPrep:
     """``input`` still contains its variables. `divisions.pipeline.variables.expand` replaces them."""
@@ -67,6 +75,7 @@ class DataPrep:
     runtime: Runtime = Runtime()
     resources: Resources = Resources()
     format: DataFormat = DataFormat()
+    distributed: Distribution = Distribution.AUTO
 
 
 @dataclass(frozen=True, slots=True)

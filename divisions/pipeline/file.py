@@ -15,6 +15,7 @@ from divisions.pipeline.definition import (
     DataPrep,
     Deployment,
     Device,
+    Distribution,
     Gate,
     Hyperparams,
     OnUnknown,
@@ -52,6 +53,7 @@ from divisions.pipeline.yaml_sections import (
 )
 
 _MAX_INPUT_CHARS = 1_024
+_DISTRIBUTION = choice(Distribution)
 
 
 def load_pipeline(path: Path) -> Pipeline:
@@ -133,7 +135,9 @@ def _data_prep(section: Section) -> DataPrep:
     with section:
         runtime, resources = _machine(section)
         location = section.require("input", parsed(_input), "")
-        return DataPrep(location, runtime, resources, data_format(section.section("format")))
+        form = data_format(section.section("format"))
+        distributed = section.take("distributed", _DISTRIBUTION, Distribution.AUTO)
+        return DataPrep(location, runtime, resources, form, distributed)
 
 
 def _machine(section: Section) -> tuple[Runtime, Resources]:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ from trainers.data.kind_inference import count_values, kind_of, why_kind
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, first_misfit, settled_kind
 from trainers.data.labels import has_words_of_its_own, word_counts, words_error, words_note
 from trainers.data.newest_rows import NewestRows, copy_newest
-from trainers.data.picked_rows import choose, fetch
+from trainers.data.picked_rows import fetch
 from trainers.data.raw_columns import LABEL_WORDS
 from trainers.data.row_checks import Picked, RowChecks
 from trainers.data.staged_input import read_staged
@@ -161,7 +162,7 @@ def read_events(
     """
 
     def use(staging: Staging) -> RawEvents:
-        return _events(staging.engine, staging, features, label, reading, known)
+        return events_of(staging, features, label, reading, known)
 
     texts = _stay_text(features, label, known)
     return read_staged(
@@ -175,9 +176,20 @@ def _stay_text(features: Features, label: str, known: KnownKinds) -> frozenset[s
     return frozenset({features.entity, features.event_time, label, *features.categorical, *features.boolean, *texts})
 
 
-def _events(
-    engine: Engine, staging: Staging, features: Features, label: str, reading: Reading, known: KnownKinds
+def events_of(
+    staging: Staging,
+    features: Features,
+    label: str,
+    reading: Reading,
+    known: KnownKinds,
+    make_checks: Callable[..., RowChecks] = RowChecks,
 ) -> RawEvents:
+    """The checked events of what was staged. ``make_checks`` takes what `RowChecks` takes.
+
+    Raises:
+        InputError: see `read_events`.
+    """
+    engine = staging.engine
     uri, partition = staging.location.uri, staging.location.partition
     groups = staging.groups
     num_read = sum(group.num_rows for group in groups) + len(staging.bad)
@@ -189,7 +201,7 @@ def _events(
     _refuse_different_columns(groups, label)
     order = _day_order(engine, groups, features, reading.format.event_time_format)
     staging.notes += [order.note] if order.note else []
-    checks = RowChecks(engine.connection, groups, features, label, order.formats)
+    checks = make_checks(engine.connection, groups, features, label, order.formats)
     bad = list(staging.bad)
     if not groups:  # so every row is bad
         _refuse_if_mostly_bad(uri, num_read, None, staging)
@@ -212,7 +224,7 @@ def _events(
     # A version that still serves reads the same stored rows, so its columns stay in the frame if they are left out now.
     left_out = {name: kind for name, kind in known.kinds.items() if name in without}
     columns = {**left_out, **kinds}
-    choose(engine.connection, groups, columns)
+    checks.choose(columns)
     frame, misfits = fetch(engine.connection, columns, features, label)
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
     notes = [*staging.notes, *misfits]

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
-from divisions.pipeline.definition import DataPrep, Features
+from divisions.pipeline.definition import DataPrep, Distribution, Features
 from divisions.settings import S3Settings
 from trainers.data.column_facts import ColumnFacts
 from trainers.data.column_report import report_columns, suspicious_features
@@ -42,6 +43,7 @@ class PreparationTask:
     allow_buckets: tuple[str, ...]
     known: KnownKinds = NOTHING_KNOWN
     reading: Reading = LATEST_EVENTS
+    distributed: Distribution = Distribution.AUTO
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +78,13 @@ def reading_of(data_prep: DataPrep, today: dt.date, now_s: float) -> Reading:
     )
 
 
-def prepare(task: PreparationTask) -> Prepared:
-    """Reads and splits the data.
+def prepare(task: PreparationTask, read: Callable[..., RawEvents] = read_events) -> Prepared:
+    """Reads and splits the data. ``read`` takes what `read_events` takes.
 
     Raises:
         InputError: see `trainers.data.ingest` and `trainers.data.feature_table`.
     """
-    events = read_events(
+    events = read(
         task.uri,
         s3=task.s3,
         allow_buckets=task.allow_buckets,

@@ -24,6 +24,7 @@ from divisions.pipeline.feature_options import parse_constant
 from trainers.data.engine import first_row, text_literal
 from trainers.data.event_times import event_time, hint
 from trainers.data.labels import LabelCounts, label_value
+from trainers.data.picked_rows import choose
 from trainers.data.raw_columns import Form, RawColumn
 from trainers.data.staging import RowGroup
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from divisions.pipeline.definition import Features
+    from divisions.schema import FeatureKind
 
 _UNKNOWN_LABEL, _CONFLICT, _DUPLICATE = 5, 6, 7
 _IS_SERVED = f"reason IN (0, {_UNKNOWN_LABEL})"
@@ -209,6 +211,10 @@ class RowChecks:
             (num_later,) = first_row(self.connection, later)
         return Picked(num_training, num_newest, num_unlabelled, num_later)
 
+    def choose(self, kinds: dict[str, FeatureKind]) -> None:
+        """Writes the table ``chosen``: the picked rows with a column for each of ``kinds``."""
+        choose(self.connection, self.groups, kinds)
+
     def label_counts(self) -> LabelCounts:
         """What the labels say, of rows that are readable otherwise."""
         row = first_row(
@@ -220,14 +226,21 @@ class RowChecks:
 
     def label_rates(self) -> LabelRates | None:
         """How the quarantine moved the share of positive labels; None where no row with a label was lost."""
-        num_lost, before, after = first_row(
+        num_lost, num_before, positive_before, num_after, positive_after = self._label_sums()
+        if not num_lost or not num_after:
+            return None
+        return LabelRates(num_lost, positive_before / num_before, positive_after / num_after)
+
+    def _label_sums(self) -> tuple[int, ...]:
+        """Rows with a label: those lost, then all and the positive ones, then the usable and the positive of them."""
+        return first_row(
             self.connection,
-            "SELECT count(*) FILTER (WHERE is_lost), avg(label), avg(label) FILTER (WHERE NOT is_lost) FROM ("
+            "SELECT count(*) FILTER (WHERE is_lost), count(*), coalesce(sum(label), 0),"
+            " count(*) FILTER (WHERE NOT is_lost), coalesce(sum(label) FILTER (WHERE NOT is_lost), 0) FROM ("
             f" SELECT label, reason > 0 OR id IN (SELECT id FROM clashes WHERE reason = {_CONFLICT}) AS is_lost"
             " FROM judged WHERE label IS NOT NULL"
             f" AND id NOT IN (SELECT id FROM clashes WHERE reason = {_DUPLICATE}))",
         )
-        return LabelRates(num_lost, before, after) if num_lost and after is not None else None
 
     def _judged(self, group: RowGroup, now: dt.datetime | None) -> str:
         entity, label = (_column(group, name) for name in (self.features.entity, self.label))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +21,14 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of an input, and the places in ``paths`` of those to read; None means all. Rows keep their ids."""
+
+    paths: tuple[str, ...]
+    only: frozenset[int] | None = None
+
+
 def read_staged(
     uri: str,
     *,
@@ -30,33 +38,40 @@ def read_staged(
     limits: Limits,
     use: Callable[[Staging], T],
     texts: frozenset[str] | None = None,
+    files: Files | None = None,
 ) -> T:
     """Stages the files of an input, and returns what ``use`` makes of them. The engine ends with it.
 
-    Columns of CSV are text. With ``texts``, those that hold numbers alone are numbers, except for these columns.
+    Columns of CSV are text. With ``texts``, those that hold numbers alone are numbers, except for these columns. With
+    ``files``, only those are read, not all that are there.
 
     Raises:
         InputError: see `trainers.data.ingest.read_events`.
     """
     location = locate(uri, s3=s3, allow_buckets=allow_buckets)
     try:
-        return _read(location, form, limits, use, texts)
+        return _read(location, form, limits, use, texts, files)
     except RefusedInputError:
         if location.signed is None:
             raise
-        return _read(replace(location, filesystem=location.signed), form, limits, use, texts)
+        return _read(replace(location, filesystem=location.signed), form, limits, use, texts, files)
 
 
 def _read(
-    location: Location, form: DataFormat, limits: Limits, use: Callable[[Staging], T], texts: frozenset[str] | None
+    location: Location,
+    form: DataFormat,
+    limits: Limits,
+    use: Callable[[Staging], T],
+    texts: frozenset[str] | None,
+    files: Files | None,
 ) -> T:
     import duckdb
 
-    paths, notes = data_files(location)
+    paths, notes = data_files(location) if files is None else (list(files.paths), [])
     with open_engine(limits) as engine:
         staging = Staging(engine, location, form.null or MISSING_WORDS, texts, notes=notes)
         try:
-            staging.read(paths, form.delimiter, form.encoding)
+            staging.read(paths, form.delimiter, form.encoding, files.only if files is not None else None)
             return use(staging)
         except OSError as error:
             raise_unreachable(location, error)

@@ -13,7 +13,7 @@ the row's number. Tables larger than the memory limit are spilled to disk by Duc
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,8 +74,10 @@ class Staging:
     _parquet: list[tuple[str, str]] = field(default_factory=list)
     _created: int = 0
 
-    def read(self, paths: Iterable[str], delimiter: str = "", encoding: str = "") -> None:
-        """Stages files.
+    def read(
+        self, paths: Iterable[str], delimiter: str = "", encoding: str = "", only: Collection[int] | None = None
+    ) -> None:
+        """Stages files: all, or ``only`` those at some places in ``paths``.
 
         Raises:
             InputError: a file as a whole is not what its extension says, or columns are named twice.
@@ -87,6 +89,8 @@ class Staging:
         csv: dict[tuple[str, ...], list[tuple[int, csv_rows.CsvRows]]] = {}
         lines: list[tuple[int, RawFile]] = []
         for index, path in enumerate(self.sources):
+            if only is not None and index not in only:
+                continue
             file = inspect_file(self.location.filesystem, path, encoding)
             match file.kind:
                 case FileKind.PARQUET:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,9 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from divisions.errors import DivisionsError, TrainingError
-from divisions.pipeline.definition import Resources
+from divisions.pipeline.definition import Distribution, Resources
+from trainers.cluster_data.ray_workers import placed_workers
+from trainers.cluster_data.reading import read_by_size
 from trainers.data.preparation import PreparationTask, Prepared, prepare
 from trainers.training import ray_session, ray_train
 from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity
@@ -17,6 +21,9 @@ from trainers.training.compute import EpochListener, TrainingTask
 from trainers.training.priority import lower_priority
 from trainers.training.ray_deaths import death_of, first_line
 from trainers.training.ray_messages import RayMessages
+
+MIN_CPUS = 0.5
+"""For each process that reads, even if the stage has less."""
 
 if TYPE_CHECKING:
     from trainers.training.model import TabularModel
@@ -45,7 +52,7 @@ class RayCompute:
             name="divisions-data-prep",
         )
         try:
-            prepared: Prepared = ray.get(remote.remote(task))
+            prepared: Prepared = ray.get(remote.remote(task, self._room(allotment)))
         except RayTaskError as error:
             if isinstance(error.cause, DivisionsError):
                 raise error.cause from None
@@ -55,6 +62,17 @@ class RayCompute:
             death = death_of(type(error).__name__, str(error))
             raise TrainingError(f"the data preparation has ended: {death.what}", remedy=death.remedy) from error
         return prepared
+
+    def _room(self, allotment: Allotment) -> Room:
+        """What the other nodes could add, besides the task's own allotment."""
+        free_cpus = ray.available_resources().get("CPU", 0.0) - allotment.num_cpus
+        each = max(allotment.num_cpus, MIN_CPUS)
+        return Room(
+            num_nodes=len(self.nodes()),
+            num_processes=int(free_cpus / each),
+            num_cpus=each,
+            memory_bytes=int(allotment.memory_gb * BYTES_PER_GB),
+        )
 
     def train(
         self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
@@ -78,6 +96,19 @@ class RayCompute:
         return allotment
 
 
-def _prepare(task: PreparationTask) -> Prepared:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where an input that is too large for one node can be read: ``num_processes`` of these resources, about."""
+
+    num_nodes: int
+    num_processes: int
+    num_cpus: float
+    memory_bytes: int
+
+
+def _prepare(task: PreparationTask, room: Room) -> Prepared:
     lower_priority()
-    return prepare(task)
+    if room.num_nodes < 2 and task.distributed is not Distribution.ALWAYS:
+        return prepare(task)
+    place = partial(placed_workers, room.num_processes, room.num_cpus, room.memory_bytes, lower_priority)
+    return prepare(task, partial(read_by_size, place=place, num_nodes=room.num_nodes, wanted=task.distributed))

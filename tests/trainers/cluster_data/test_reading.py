@@ -1,0 +1,155 @@
+"""Reading over nodes gives the rows of one machine. Here the processes are objects; `tests/e2e` has those of Ray."""
+
+import contextlib
+import datetime as dt
+import tempfile
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from divisions.errors import EmptyInputError, InputError, MissingColumnError
+from divisions.pipeline.definition import Distribution, Features
+from divisions.schema import FeatureKind
+from divisions.settings import S3Settings
+from tests.trainers.cluster_data.dirty import assert_same, write_dirty
+from trainers.cluster_data.blocks import read_blocks
+from trainers.cluster_data.bucket import Bucket
+from trainers.cluster_data.part_task import read_part
+from trainers.cluster_data.reading import read_by_size
+from trainers.data.engine import Limits
+from trainers.data.ingest import Reading, read_events
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
+
+
+@dataclass(frozen=True)
+class LocalBuckets:
+    buckets: list
+
+    def call(self, call):
+        return [bucket.call(call) for bucket in self.buckets]
+
+    def chosen(self):
+        return [bucket.chosen() for bucket in self.buckets]
+
+
+@dataclass(frozen=True)
+class LocalWorkers:
+    """All processes in this one."""
+
+    num_buckets: int = 3
+
+    def read(self, tasks):
+        found = []
+        for task in tasks:
+            with tempfile.TemporaryDirectory() as folder:
+                part = read_part(task, Path(folder))
+                found.append((part, list(read_blocks(Path(folder), task.num_buckets))))
+        return found
+
+    def fetch(self, block):
+        return block
+
+    @contextlib.contextmanager
+    def open_buckets(self, limits, gathered, parts, blocks):
+        buckets = [Bucket(limits) for _ in range(self.num_buckets)]
+        for number, bucket in enumerate(buckets):
+            for part, of_part in enumerate(blocks):
+                bucket.load(part, of_part[number])
+            bucket.open(gathered, parts)
+        try:
+            yield LocalBuckets(buckets)
+        finally:
+            for bucket in buckets:
+                bucket.close()
+
+
+def over_nodes(uri, workers=LocalWorkers(), wanted=Distribution.ALWAYS, num_nodes=2, **given):
+    place = partial(contextlib.nullcontext, workers)
+    return read_by_size(uri, place=place, num_nodes=num_nodes, wanted=wanted, **given)
+
+
+def both(path, tmp_path, known=NOTHING_KNOWN, num_buckets=3, **features):
+    """The same input, read in both ways."""
+    found = []
+    for way in ("one", "all"):
+        reading = Reading(
+            limits=Limits(1, 0.5),
+            as_of=dt.datetime(2025, 1, 20, tzinfo=dt.UTC),
+            now=dt.datetime(2025, 2, 1, tzinfo=dt.UTC),
+            is_latest_only=True,
+            newest=tmp_path / f"{way}.parquet",
+        )
+        given = {"s3": S3Settings(), "allow_buckets": (), "features": Features(**features), "label": "churn"}
+        given |= {"reading": reading, "known": known}
+        if way == "one":
+            found.append(read_events(str(path), **given))
+        else:
+            found.append(over_nodes(str(path), LocalWorkers(num_buckets), **given))
+    return found
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_dirty_files_of_all_formats_give_the_same_rows_quarantine_kinds_and_notes(tmp_path, seed):
+    one, other = both(write_dirty(tmp_path / "raw", seed), tmp_path)
+    assert_same(one, other)
+    assert {"duplicate event", "conflicting label", "unparsable line", "null customer_id"} <= set(one.reasons)
+    assert other.notes[-1] == "read over 2 nodes: data_prep.distributed is always"
+    assert len(one.frame) > 100
+    assert one.num_newest > 0
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_each_format_alone_gives_the_same(tmp_path, suffix):
+    folder = write_dirty(tmp_path / "raw", rows=200, has_extras=True)
+    for path in folder.iterdir():
+        if not path.name.endswith(suffix):
+            path.unlink()
+    assert_same(*both(folder, tmp_path, num_buckets=5))
+
+
+def test_folders_names_that_are_sql_and_a_kept_kind_are_the_same(tmp_path):
+    for region in ("eu", "u's"):
+        folder = tmp_path / "raw" / f"region={region}"
+        folder.mkdir(parents=True)
+        rows = [{"customer_id": i, 'a"; DROP TABLE x --': f"{i}'s", "code": f"{i % 7}"} for i in range(60)]
+        frame = pd.DataFrame(rows).assign(churn=lambda f: f["customer_id"] % 2)
+        frame["event_time"] = "2025-01-14"
+        frame.to_csv(folder / "a.csv", index=False)
+    known = KnownKinds("1.0", {"code": FeatureKind.CATEGORICAL})
+    one, other = both(tmp_path / "raw", tmp_path, known=known)
+    assert_same(one, other)
+    assert one.kinds["code"] is FeatureKind.CATEGORICAL
+    assert set(other.frame["region"]) <= {"eu", "u's"}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("customer_id,event_time,churn\n", EmptyInputError),
+        ("customer_id,when,churn\nc-1,2025-01-14,yes\n", MissingColumnError),
+        ("customer_id,event_time,churn\n" + "c-1,soon,yes\n" * 9, InputError),
+    ],
+)
+def test_refusals_are_the_same(tmp_path, text, error):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.csv").write_text(text)
+    given = {"s3": S3Settings(), "allow_buckets": (), "features": Features(), "label": "churn"}
+    messages = []
+    for read in (read_events, over_nodes):
+        with pytest.raises(error) as raised:
+            read(str(tmp_path / "raw"), **given)
+        messages.append(str(raised.value))
+    assert messages[0] == messages[1]
+
+
+def test_a_small_input_is_read_on_one_node_and_the_note_says_why(tmp_path):
+    folder = write_dirty(tmp_path / "raw", rows=50)
+    given = {"s3": S3Settings(), "allow_buckets": (), "features": Features(), "label": "churn"}
+
+    events = over_nodes(str(folder), workers=None, wanted=Distribution.AUTO, **given)
+    assert events.notes[-1].startswith("read on one node: 0.0 GB are not more than 4 times")
+    alone = over_nodes(str(folder), workers=None, wanted=Distribution.AUTO, num_nodes=1, **given)
+    assert not [note for note in alone.notes if note.startswith("read on")]

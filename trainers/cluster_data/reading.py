@@ -1,0 +1,210 @@
+"""Reads an input over the nodes of a cluster: the same rows as one machine, by the same SQL.
+
+    files ──cut──► parts ──read, by tasks──► blocks by hash(entity) ──► buckets: judge, pick (the same `RowChecks`)
+                                                │                           ▲                │
+                                                └──► the driving process: kinds, notes, ─────┘ chosen rows, quarantine
+                                                     refusals (the same `ingest.events_of`)
+
+Everything that is decided per row or per entity is decided in its bucket. What is decided about whole columns (kinds,
+spellings, the order of day and month) is decided by the process that drives, over all blocks, which it has on its disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from divisions.pipeline.definition import DataFormat, Distribution
+from trainers.cluster_data.blocks import (
+    Block,
+    Gathered,
+    StagedPart,
+    create_views,
+    gather_groups,
+    write_block,
+)
+from trainers.cluster_data.choice import Choice, InputFile, Part, choose_nodes, cut
+from trainers.cluster_data.cluster_checks import Buckets, ClusterChecks
+from trainers.data.engine import Limits, open_engine
+from trainers.data.file_formats import FileKind, inspect_file
+from trainers.data.ingest import ALL_EVENTS, RawEvents, Reading, events_of, read_events
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
+from trainers.data.locations import Location, locate, raise_unreachable
+from trainers.data.raw_columns import MISSING_WORDS
+from trainers.data.staged_input import data_files
+from trainers.data.staging import Staging
+
+if TYPE_CHECKING:
+    from divisions.pipeline.definition import Features
+    from divisions.settings import S3Settings
+
+PARTS_PER_BUCKET = 2
+"""More parts than processes, so that a slow one does not keep all others waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartTask:
+    """What a task needs to read a part."""
+
+    uri: str
+    s3: S3Settings
+    allow_buckets: tuple[str, ...]
+    form: DataFormat
+    limits: Limits
+    paths: tuple[str, ...]
+    part: Part
+    entity: str
+    num_buckets: int
+
+
+class BlockRef(Protocol):
+    """A block that a task has made, wherever it is."""
+
+
+class Workers(Protocol):
+    """The processes of a cluster. `trainers.cluster_data.ray_workers` has those of Ray."""
+
+    @property
+    def num_buckets(self) -> int: ...
+
+    def read(self, tasks: Sequence[PartTask]) -> list[tuple[StagedPart, Sequence[BlockRef]]]:
+        """What each task has read, and its blocks, one for each bucket."""
+        ...
+
+    def fetch(self, block: BlockRef) -> Block: ...
+
+    def open_buckets(
+        self,
+        limits: Limits,
+        gathered: Sequence[Gathered],
+        parts: Sequence[StagedPart],
+        blocks: Sequence[Sequence[BlockRef]],
+    ) -> contextlib.AbstractContextManager[Buckets]:
+        """Buckets with their rows. ``blocks`` has those of each part."""
+        ...
+
+
+def read_by_size(
+    uri: str,
+    *,
+    s3: S3Settings,
+    allow_buckets: tuple[str, ...],
+    features: Features,
+    label: str,
+    reading: Reading = ALL_EVENTS,
+    known: KnownKinds = NOTHING_KNOWN,
+    place: Callable[[], contextlib.AbstractContextManager[Workers]],
+    num_nodes: int,
+    wanted: Distribution,
+) -> RawEvents:
+    """As `trainers.data.ingest.read_events`, on one node or over all, as the input's size says. A note says which.
+
+    Args:
+        place: finds room for the processes, when they are needed.
+        num_nodes: of the cluster.
+        wanted: the pipeline file's choice.
+    """
+    location, paths, sizes, notes = _survey(uri, s3, allow_buckets)
+    obstacle = "features over events are computed in one engine" if _is_log(features) else ""
+    choice = choose_nodes(sum(sizes), reading.limits.memory_gb, num_nodes, wanted, obstacle)
+    if not choice.is_distributed:
+        events = read_events(
+            uri, s3=s3, allow_buckets=allow_buckets, features=features, label=label, reading=reading, known=known
+        )
+        return replace(events, notes=(*events.notes, choice.note)) if num_nodes > 1 else events
+    files = [
+        InputFile(index, size, _num_rows(location, path, reading.format))
+        for index, (path, size) in enumerate(zip(paths, sizes, strict=True))
+    ]
+    task = PartTask(
+        uri=uri,
+        s3=s3,
+        allow_buckets=allow_buckets,
+        form=reading.format,
+        limits=reading.limits,
+        paths=tuple(paths),
+        part=Part(()),
+        entity=features.entity,
+        num_buckets=0,
+    )
+    with place() as workers:
+        count = workers.num_buckets
+        tasks = [replace(task, part=part, num_buckets=count) for part in cut(files, PARTS_PER_BUCKET * count)]
+        return _gather(location, tasks, notes, choice, features, label, reading, known, workers)
+
+
+def _gather(
+    location: Location,
+    tasks: Sequence[PartTask],
+    notes: Sequence[str],
+    choice: Choice,
+    features: Features,
+    label: str,
+    reading: Reading,
+    known: KnownKinds,
+    workers: Workers,
+) -> RawEvents:
+    read = workers.read(tasks)
+    parts = [staged for staged, _ in read]
+    gathered = gather_groups(parts)
+    with open_engine(reading.limits) as engine:
+        folder = engine.folder / "rows"
+        for number, (_, blocks) in enumerate(read):
+            for bucket, block in enumerate(blocks):
+                write_block(folder / str(bucket), number, workers.fetch(block))
+        create_views(engine, folder, gathered, parts)
+        staging = Staging(
+            engine,
+            location,
+            reading.format.null or MISSING_WORDS,
+            groups=[one.group for one in gathered if one.group.num_rows],
+            bad=[row for part in parts for row in part.bad],
+            notes=list(dict.fromkeys([*notes, *(note for part in parts for note in part.notes)])),
+            sources=list(tasks[0].paths),
+        )
+        with workers.open_buckets(reading.limits, gathered, parts, [blocks for _, blocks in read]) as buckets:
+            make_checks = partial(ClusterChecks, buckets=buckets, folder=str(engine.folder))
+            events = events_of(staging, features, label, reading, known, make_checks)
+    return replace(events, notes=(*events.notes, choice.note))
+
+
+def _survey(
+    uri: str, s3: S3Settings, allow_buckets: tuple[str, ...]
+) -> tuple[Location, list[str], list[int], list[str]]:
+    """The files of an input, and their sizes."""
+    from divisions.errors import RefusedInputError
+
+    location = locate(uri, s3=s3, allow_buckets=allow_buckets)
+    try:
+        paths, notes = data_files(location)
+    except RefusedInputError:
+        if location.signed is None:
+            raise
+        location = replace(location, filesystem=location.signed)
+        paths, notes = data_files(location)
+    try:
+        sizes = [info.size or 0 for info in location.filesystem.get_file_info(paths)]
+    except OSError as error:
+        raise_unreachable(location, error)
+    return location, paths, sizes, notes
+
+
+def _num_rows(location: Location, path: str, form: DataFormat) -> int | None:
+    """The rows of a Parquet file; None for files that can only be read as a whole, and for damaged ones."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        if inspect_file(location.filesystem, path, form.encoding).kind is not FileKind.PARQUET:
+            return None
+        with location.filesystem.open_input_file(path) as file:
+            return int(pq.ParquetFile(file).metadata.num_rows) or None
+    except (pa.ArrowInvalid, OSError):
+        return None  # its task says what is wrong with it
+
+
+def _is_log(features: Features) -> bool:
+    return bool(getattr(features, "define", ()) or getattr(features, "absence", None))
