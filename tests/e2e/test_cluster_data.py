@@ -18,6 +18,7 @@ from divisions.settings import S3Settings
 from tests.e2e.test_trainers import descendants
 from tests.trainers.cluster_data.dirty import assert_same, write_dirty
 from trainers.data.ingest import Reading, read_events
+from trainers.data.preparation import PreparationTask, prepare
 
 pytestmark = pytest.mark.e2e
 ROOT = Path(__file__).parents[2]
@@ -63,13 +64,16 @@ import os, pickle, signal, sys
 from functools import partial
 from pathlib import Path
 import ray
-from divisions.pipeline.definition import Distribution, Features
+from divisions.pipeline.definition import Distribution, Features, Resources
 from divisions.progress import LineProgress
 from divisions.settings import S3Settings
 from trainers.cluster_data import ray_workers
 from trainers.cluster_data.reading import read_by_size
 from trainers.data.ingest import Reading
+from trainers.data.preparation import PreparationTask
 from trainers.training import ray_session
+from trainers.training.ray_compute import RayCompute
+from trainers.training.ray_messages import RayMessages
 
 address, raw, folder, death = sys.argv[1:]
 ray_session.connect(address)
@@ -95,6 +99,12 @@ events = read_by_size(
     raw, s3=S3Settings(), allow_buckets=(), features=Features(), label="churn", num_nodes=nodes, place=place,
     wanted=Distribution.ALWAYS, reading=Reading(is_latest_only=True, newest=Path(folder) / "newest.parquet"),
 )
+if death == "none":
+    # As a run does it: the preparation is a task, and finds its room itself.
+    messages = RayMessages(Path(folder) / "ray.log", LineProgress(sys.stdout))
+    task = PreparationTask(raw, Features(), "churn", 0, S3Settings(), (), distributed=Distribution.ALWAYS)
+    prepared = RayCompute(Path(folder), messages).prepare(task, Resources(num_cpus=1.0))
+    Path(folder, "prepared.pickle").write_bytes(pickle.dumps(prepared))
 Path(folder, "events.pickle").write_bytes(pickle.dumps(events))
 print("nodes", nodes)
 """
@@ -124,3 +134,8 @@ def test_two_nodes_give_the_rows_of_one_machine(address, tmp_path, death):
     )
     assert_same(alone, events)
     assert events.notes[-1] == "read over 2 nodes: data_prep.distributed is always"
+    if death == "none":
+        prepared = pickle.loads((tmp_path / "prepared.pickle").read_bytes())
+        task = PreparationTask(str(raw), Features(), "churn", 0, S3Settings(), ())
+        assert prepared.data_sha256 == prepare(task).data_sha256
+        assert "read over 2 nodes: data_prep.distributed is always" in prepared.table.notes

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import ray
 from ray.exceptions import RayActorError, RayTaskError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from divisions.errors import DivisionsError, TrainingError
@@ -31,6 +32,8 @@ MAX_BUCKETS = 64
 _PLACING_S = 10.0
 """How long to wait for room for all processes, before trying with half of them."""
 _DEADLINE_S = 120.0
+_LOOK_S = 15.0
+"""How often to look whether the processes still have their places."""
 
 
 @contextlib.contextmanager
@@ -82,7 +85,7 @@ class RayWorkers:
         )
         refs = [remote.remote(task, self.on_start) for task in tasks]
         try:
-            parts: list[StagedPart] = _get([of_task[-1] for of_task in refs])
+            parts: list[StagedPart] = self._get([of_task[-1] for of_task in refs])
         except BaseException:
             for of_task in refs:
                 ray.cancel(of_task[-1], force=True)
@@ -90,8 +93,8 @@ class RayWorkers:
         return [(part, of_task[:-1]) for part, of_task in zip(parts, refs, strict=True)]
 
     def fetch(self, block: Any) -> Block:
-        found: Block = _get(block)
-        return found
+        (found,) = self._get([block])
+        return cast("Block", found)
 
     @contextlib.contextmanager
     def open_buckets(
@@ -110,10 +113,31 @@ class RayWorkers:
             for bucket in range(self.num_buckets)
         ]
         try:
-            yield RayBuckets(buckets)
+            yield RayBuckets(buckets, self._get)
         finally:
             for bucket in buckets:
                 bucket.kill()
+
+    def _get(self, refs: Sequence[Any]) -> list[Any]:
+        """As `ray.get`; errors of ours are raised as they are. A wait for a node that never comes back ends."""
+        missing_since_s: float | None = None
+        while len(ray.wait(list(refs), num_returns=len(refs), timeout=_LOOK_S, fetch_local=False)[0]) < len(refs):
+            if placement_group_table(self.group)["state"] == "CREATED":
+                missing_since_s = None
+                continue
+            missing_since_s = missing_since_s or time.monotonic()
+            if time.monotonic() - missing_since_s > _DEADLINE_S:
+                raise TrainingError(
+                    f"a node that read a part of the input has left the cluster, and for {_DEADLINE_S:.0f} s no other"
+                    f" has had {self.num_cpus:g} CPUs free",
+                    remedy="run again, or set data_prep.distributed: never",
+                )
+        try:
+            return cast("list[Any]", ray.get(list(refs)))
+        except RayTaskError as error:
+            if isinstance(error.cause, DivisionsError):
+                raise error.cause from None
+            raise
 
     def _resources(self) -> dict[str, Any]:
         memory = {"memory": self.memory_bytes} if self.memory_bytes else {}
@@ -171,9 +195,10 @@ class _Handle:
 
 @dataclass(frozen=True, slots=True)
 class RayBuckets:
-    """The buckets of an input."""
+    """The buckets of an input. ``get`` waits for answers."""
 
     handles: Sequence[_Handle]
+    get: Callable[[Sequence[Any]], list[Any]]
 
     def call(self, call: Call) -> list[Any]:
         return self._all("call", (call,))
@@ -185,29 +210,18 @@ class RayBuckets:
         running = [handle.send(method, arguments) for handle in self.handles]
         answers = []
         for handle, ref in zip(self.handles, running, strict=True):
-            answers.append(_answer(handle, ref, method, arguments))
+            answers.append(self._answer(handle, ref, method, arguments))
             handle.history.append((method, arguments))
         return answers
 
-
-def _answer(handle: _Handle, ref: Any, method: str, arguments: tuple[Any, ...]) -> Any:
-    """The answer of a bucket. If it dies, a new one repeats everything."""
-    for attempt in range(MAX_RETRIES + 1):
-        try:
-            return _get(ref)
-        except RayActorError:
-            if attempt == MAX_RETRIES:
-                raise
-            handle.actor = None
-            ref = handle.send(method, arguments)
-    raise AssertionError("unreachable")
-
-
-def _get(refs: Any) -> Any:
-    """As `ray.get`; errors of ours are raised as they are."""
-    try:
-        return ray.get(refs)
-    except RayTaskError as error:
-        if isinstance(error.cause, DivisionsError):
-            raise error.cause from None
-        raise
+    def _answer(self, handle: _Handle, ref: Any, method: str, arguments: tuple[Any, ...]) -> Any:
+        """The answer of a bucket. If it dies, a new one repeats everything."""
+        for attempt in range(MAX_RETRIES + 1):
+            try:
+                return self.get([ref])[0]
+            except RayActorError:
+                if attempt == MAX_RETRIES:
+                    raise
+                handle.actor = None
+                ref = handle.send(method, arguments)
+        raise AssertionError("unreachable")

@@ -84,6 +84,9 @@ class RayCompute:
         """An error that nobody foresaw, with Ray's traceback of it in the log."""
         self._messages.keep(str(error))
         kind, text = type(error.cause).__name__, first_line(str(error.cause))
+        if isinstance(error.cause, RayError) and not isinstance(error.cause, RayTaskError):
+            death = death_of(kind, str(error.cause))  # of a process that the task has started
+            return TrainingError(f"the data preparation has ended: {death.what}", remedy=death.remedy)
         remedy = f"please report it with {self._messages.log}"
         if isinstance(error.cause, MemoryError):
             remedy = "give data_prep.resources more memory"

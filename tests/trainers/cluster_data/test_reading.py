@@ -1,11 +1,6 @@
 """Reading over nodes gives the rows of one machine. Here the processes are objects; `tests/e2e` has those of Ray."""
 
-import contextlib
 import datetime as dt
-import tempfile
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -15,60 +10,10 @@ from divisions.pipeline.definition import Distribution, Features
 from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
 from tests.trainers.cluster_data.dirty import assert_same, write_dirty
-from trainers.cluster_data.blocks import read_blocks
-from trainers.cluster_data.bucket import Bucket
-from trainers.cluster_data.part_task import read_part
-from trainers.cluster_data.reading import read_by_size
+from tests.trainers.cluster_data.local_workers import LocalWorkers, over_nodes
 from trainers.data.engine import Limits
 from trainers.data.ingest import Reading, read_events
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
-
-
-@dataclass(frozen=True)
-class LocalBuckets:
-    buckets: list
-
-    def call(self, call):
-        return [bucket.call(call) for bucket in self.buckets]
-
-    def chosen(self):
-        return [bucket.chosen() for bucket in self.buckets]
-
-
-@dataclass(frozen=True)
-class LocalWorkers:
-    """All processes in this one."""
-
-    num_buckets: int = 3
-
-    def read(self, tasks):
-        found = []
-        for task in tasks:
-            with tempfile.TemporaryDirectory() as folder:
-                part = read_part(task, Path(folder))
-                found.append((part, list(read_blocks(Path(folder), task.num_buckets))))
-        return found
-
-    def fetch(self, block):
-        return block
-
-    @contextlib.contextmanager
-    def open_buckets(self, limits, gathered, parts, blocks):
-        buckets = [Bucket(limits) for _ in range(self.num_buckets)]
-        for number, bucket in enumerate(buckets):
-            for part, of_part in enumerate(blocks):
-                bucket.load(part, of_part[number])
-            bucket.open(gathered, parts)
-        try:
-            yield LocalBuckets(buckets)
-        finally:
-            for bucket in buckets:
-                bucket.close()
-
-
-def over_nodes(uri, workers=LocalWorkers(), wanted=Distribution.ALWAYS, num_nodes=2, **given):
-    place = partial(contextlib.nullcontext, workers)
-    return read_by_size(uri, place=place, num_nodes=num_nodes, wanted=wanted, **given)
 
 
 def both(path, tmp_path, known=NOTHING_KNOWN, num_buckets=3, **features):
