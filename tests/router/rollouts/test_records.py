@@ -1,0 +1,226 @@
+"""An endpoint's record: what runs, how traffic is split, what is remembered, and how a transition is told."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from divisions.control import FULL_BP, Evidence, Explanation
+from router.rollouts import canary, messages, records
+from router.rollouts.canary import Capacity, Judgement, Timer
+from router.rollouts.records import MAX_HISTORY, MAX_LATCHED, Queued, Retiring
+from tests.router.rollout_world import ANALYSIS, spec, version
+
+WARMING, SHADOW = canary.Warming(Timer(0.0)), canary.Shadowing(Timer(0.0))
+STEP, BAKE = canary.Stepping(0, Timer(0.0)), canary.Baking(Timer(0.0))
+GOING_BACK = [canary.RollingBack("why", 0, Timer(0.0)), canary.Draining("why", Timer(0.0)), canary.RolledBack("why")]
+
+
+def record(state, label="3.2", before="3.1", **changes):
+    """A record of a rollout in ``state`` beside a stable version."""
+    first = records.begun(None, spec(before), salt="s", is_direct=False, at_s=1.0, now_s=1.0)
+    first = records.moved(first, canary.Promoted(), 2.0, "serves")
+    begun = records.begun(first, spec(label), salt="salt", is_direct=False, at_s=5.0, now_s=50.0)
+    return msgspec.structs.replace(begun, rollout=msgspec.structs.replace(begun.rollout, state=state, **changes))
+
+
+def split(of) -> list[tuple[str, int, bool]]:
+    return [(share.version.version, share.weight_bp, share.is_canary) for share in records.shares(of)]
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (canary.start(0.0), [("3.1", FULL_BP, False)]),
+        (WARMING, [("3.1", FULL_BP, False), ("3.2", 0, True)]),
+        (SHADOW, [("3.1", FULL_BP, False), ("3.2", 0, True)]),
+        (STEP, [("3.1", 8_000, False), ("3.2", 2_000, True)]),
+        (BAKE, [("3.1", 300, False), ("3.2", 9_700, True)]),
+        (canary.Held(STEP, ""), [("3.1", 8_000, False), ("3.2", 2_000, True)]),
+        (canary.Promoted(), [("3.2", FULL_BP, False)]),
+        (GOING_BACK[0], [("3.1", FULL_BP, False), ("3.2", 0, True)]),
+        (GOING_BACK[1], [("3.1", FULL_BP, False), ("3.2", 0, True)]),
+        (GOING_BACK[2], [("3.1", FULL_BP, False)]),
+    ],
+)
+def test_the_split_of_each_state(state, expected):
+    assert split(record(state)) == expected
+
+
+def test_the_first_version_has_no_split_before_it_serves():
+    first = records.begun(None, spec("3.1"), salt="s", is_direct=False, at_s=1.0, now_s=1.0)
+    assert split(first) == []
+    assert (first.generation, first.rollout.number, first.rollout.is_direct, first.previous) == (1, 1, True, None)
+    assert split(records.moved(first, canary.Promoted(), 2.0, "")) == [("3.1", FULL_BP, False)]
+
+
+def test_a_rollout_begins_beside_what_serves_and_forgets_what_was_kept():
+    before = msgspec.structs.replace(
+        record(canary.Promoted()), latched=("a",), previous="3.1", retiring=(Retiring(version("3.1"), 99.0),)
+    )
+    begun = records.begun(before, spec("3.3"), salt="new", is_direct=False, at_s=7.0, now_s=70.0)
+    assert begun.rollout.stable.version == "3.2"
+    assert (begun.generation, begun.rollout.number) == (before.generation + 1, before.generation + 1)
+    assert (begun.latched, begun.previous, begun.retiring) == (("a",), "3.1", ())
+    assert (begun.rollout.started_at_s, begun.rollout.phase_since_s, begun.rollout.state) == (
+        7.0,
+        7.0,
+        canary.start(70.0),
+    )
+    assert [(entry.at_s, entry.phase, entry.weight_bp) for entry in begun.history] == [(7.0, "PENDING", 0)]
+    assert begun.history[0].message == begun.rollout.message == "3.3 created"
+    assert not begun.rollout.is_direct
+    assert begun.rollout.explanation is None
+
+
+@pytest.mark.parametrize(
+    ("state", "names"), [(WARMING, {"3.1", "3.2"}), (canary.Promoted(), {"3.2"}), (GOING_BACK[1], {"3.1", "3.2"}),
+                         (GOING_BACK[2], {"3.1"})],
+)  # fmt: skip
+@pytest.mark.parametrize(("now_s", "is_kept"), [(99.9, True), (100.0, False)])
+def test_what_runs(state, names, now_s, is_kept):
+    kept = msgspec.structs.replace(record(state), retiring=(Retiring(version("2.9"), 100.0),))
+    wanted = records.wanted_versions(kept, now_s)
+    assert {each.version for each in wanted.values()} == names | ({"2.9"} if is_kept else set())
+    assert all(name == each.app_name for name, each in wanted.items())
+
+
+@pytest.mark.parametrize(
+    ("state", "weights"),
+    [
+        (canary.start(0.0), (2_000, 5_000, 9_700)),
+        (WARMING, (2_000, 5_000, 9_700)),
+        (canary.Held(SHADOW, ""), (2_000, 5_000, 9_700)),
+        (STEP, ()),
+        (canary.Held(STEP, ""), ()),
+        (canary.Promoted(), ()),
+    ],
+)
+def test_salts_are_tried_for_the_weights_to_come_before_the_first(state, weights):
+    assert records.trial_bp(record(state)) == weights
+    assert records.trial_bp(record(state, is_direct=True)) == ()
+    assert records.trial_bp(record(state, stable=None)) == ()
+
+
+def test_gaps_are_those_of_the_present_weight():
+    gaps = ((0.1,), (0.2,), (0.3,))
+    assert record(STEP, gaps=gaps).rollout.present_gaps == (0.1,)
+    assert record(canary.Stepping(1, Timer(0.0)), gaps=gaps).rollout.present_gaps == (0.2,)
+    assert record(BAKE, gaps=gaps).rollout.present_gaps == (0.3,)
+    assert record(WARMING, gaps=gaps).rollout.present_gaps == ()
+    assert record(STEP).rollout.present_gaps == ()
+
+
+def test_a_transition_is_a_generation_and_a_line_of_history():
+    why = Explanation("latency", "slow")
+    held = records.moved(record(STEP), GOING_BACK[0], 9.0, "text", rollback_reason="reason", explanation=why)
+    assert held.generation == record(STEP).generation + 1
+    last = held.history[-1]
+    assert (last.at_s, last.phase, last.weight_bp, last.message) == (9.0, "ROLLING_BACK", 0, "text")
+    assert (held.rollout.phase_since_s, held.rollout.message, held.rollout.rollback_reason) == (9.0, "text", "reason")
+    drained = records.moved(held, GOING_BACK[1], 10.0, "draining")
+    assert (drained.rollout.explanation, drained.rollout.rollback_reason) == (why, "reason")
+    stepped = records.moved(held, STEP, 10.0, "on")
+    assert stepped.rollout.explanation is None
+    for number in range(MAX_HISTORY):
+        held = records.moved(held, STEP, float(number), "on")
+    assert len(held.history) == MAX_HISTORY
+    assert held.history[0].at_s == 0.0
+
+
+def test_what_was_rolled_back_is_latched_once_unless_it_made_way():
+    it = record(STEP)
+    digest = it.rollout.spec_sha256
+    latched = records.latched(it)
+    assert latched.latched == (digest,)
+    assert records.latched(latched) == latched
+    assert records.latched(msgspec.structs.replace(it, queued=Queued(spec("3.3")))).latched == ()
+    assert records.latched(record(STEP, is_direct=True)).latched == ()
+    full = msgspec.structs.replace(it, latched=tuple(str(number) for number in range(MAX_LATCHED)))
+    assert records.latched(full).latched == (*full.latched[1:], digest)
+
+
+def test_equal_specs_have_one_digest_and_others_another():
+    assert records.spec_sha256(spec("3.2")) == records.spec_sha256(spec("3.2"))
+    assert records.spec_sha256(spec("3.2")) != records.spec_sha256(spec("3.3"))
+
+
+FULL = Capacity(2, 2)
+
+
+def status(of, stable=FULL, ready=FULL, **judged):
+    evidence = Evidence(latency_log_e=1.25, threshold=4.605, error_log_e=0.5, error_threshold=5.298)
+    return records.status(of, 9, evidence, Judgement(step_requests=1_234, step_s=5.0, **judged), stable, ready)
+
+
+def test_a_status_has_set_and_actual_weights_and_both_versions():
+    told = status(record(BAKE))
+    assert (told.set_weight_bp, told.actual_weight_bp, told.step_index, told.phase) == (FULL_BP, 9_700, 2, "BAKE")
+    assert (told.stable_version, told.canary_version, told.epoch) == ("3.1", "3.2", 9)
+    told = status(record(STEP))
+    assert (told.set_weight_bp, told.actual_weight_bp, told.step_index) == (2_000, 2_000, 0)
+    told = status(record(canary.Promoted()))
+    assert (told.set_weight_bp, told.actual_weight_bp, told.stable_version) == (FULL_BP, FULL_BP, "3.2")
+    told = status(record(WARMING), ready=Capacity(1, 2))
+    assert (told.set_weight_bp, told.actual_weight_bp) == (0, 0)
+    assert (told.stable_replicas, told.wanted_stable_replicas) == (2, 2)
+    assert (told.canary_replicas, told.wanted_canary_replicas) == (1, 2)
+    assert told.is_compared
+    assert not status(record(STEP, is_direct=True)).is_compared
+
+
+@pytest.mark.parametrize(
+    ("state", "begin"),
+    [
+        (STEP, "1,234 of 100 requests and 5 of 6 s judged; ln E latency 1.25 of 4.61, errors 0.50 of 5.30"),
+        (BAKE, "1,234 of 150 requests and 5 of 6 s judged"),
+    ],
+)
+def test_a_judged_step_tells_how_far_it_is(state, begin):
+    assert status(record(state, message="words")).message.startswith(begin)
+    assert "waits" not in status(record(state)).message
+    short = status(record(state), stable=Capacity(1, 2), ready=Capacity(0, 2)).message
+    assert short.endswith("; waits, because stable has 1 of 2 replicas and the canary has 0 of 2 replicas")
+    assert status(record(canary.Held(state, ""), message="words")).message == "words"
+    assert status(record(WARMING, message="words")).message == "words"
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        (WARMING, "waiting for 2 replicas of 3.2"),
+        (SHADOW, "copying 20 % of stable's requests to 3.2; its answers are thrown away"),
+        (STEP, "step 1/3: 20 % to 3.2"),
+        (canary.Stepping(1, Timer(0.0)), "step 2/3: 50 % to 3.2"),
+        (BAKE, "step 3/3: baking at 97 % on 3.2"),
+        (canary.Held(STEP, "paused by me"), "paused by me"),
+        (canary.Promoted(), "3.2 serves all traffic"),
+        (GOING_BACK[0], "why"),
+        (GOING_BACK[1], "no gateway sends to 3.2 any more; draining it"),
+        (GOING_BACK[2], "rolled back: why"),
+    ],
+)
+def test_a_transition_in_words(state, text):
+    assert messages.message(state, record(STEP), None) == text
+
+
+def test_an_explanation_is_told_instead_of_the_reason():
+    why = Explanation("latency", "slow by numbers")
+    for state in (canary.Held(STEP, "short"), GOING_BACK[0]):
+        assert messages.message(state, record(STEP), why) == "slow by numbers"
+    assert messages.message(GOING_BACK[2], record(STEP, explanation=why), None) == "rolled back: slow by numbers"
+
+
+def test_an_event_is_the_transition_for_programs():
+    told = messages.event("step", record(STEP), 7, 3.5, "note")
+    assert (told.at_s, told.endpoint, told.kind, told.epoch, told.phase) == (3.5, "churn", "step", 7, "STEP")
+    assert (told.weight_bp, told.stable_version, told.canary_version, told.message) == (2_000, "3.1", "3.2", "note")
+    assert told.generation == record(STEP).generation
+
+
+def test_a_policy_is_that_of_the_spec():
+    policy = record(STEP).rollout.policy
+    assert (policy.steps_bp, policy.analysis, policy.has_stable) == ((2_000, 5_000, 10_000), ANALYSIS, True)
+    assert (policy.is_direct, policy.holds_on_failure) == (False, False)
+    holding = msgspec.structs.replace(record(STEP).rollout, spec=spec("3.2", rollback_policy="hold"), stable=None)
+    assert (holding.policy.holds_on_failure, holding.policy.has_stable) == (True, False)
