@@ -229,3 +229,14 @@ def test_what_is_detectable_is_what_an_expected_tick_detects():
         best = np.minimum(tick, np.array(CAPS_LN_E)[:, np.newaxis]).max()
         reached.append(best * within_s >= threshold + math.log(2 * 30))
     assert reached == [False, True]
+
+
+@pytest.mark.parametrize("requests", [2, 3, 40])
+def test_the_first_two_seconds_give_a_correlation_already(requests):
+    reference = counts(b100=60, b200=40)
+    clustering = Clustering()
+    for fast in (True, False):
+        clustering.add(reference, counts(**{"b100" if fast else "b200": requests}))
+    p, inverse = 40.5 / 101, 2 / requests
+    squares = min(1 / (p * (1 - p) * inverse), 25.0)
+    assert clustering.correlations()[0] == pytest.approx(min(1.0, (squares - 1) * inverse / (2 - inverse)))
