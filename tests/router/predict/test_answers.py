@@ -1,0 +1,168 @@
+"""Replies of many rows: in the request's order, whole or one problem, with the times of the slowest part."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from divisions.errors import OverloadedError
+from router.http.exchange import Exchange
+from router.http.request import Handler
+from router.oip.models import ServedModel
+from router.oip.replies import TensorAnswer
+from router.predict.answers import BatchAnswer, SingleAnswer
+from router.predict.front import Refusals
+from router.predict.jobs import Job
+from router.predict.predict_handler import PredictHandler
+from tests.router.dispatch_world import DispatchWorld
+from tests.router.http.wire import connect
+
+
+class Keeps(Handler):
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+
+    def handle(self, request) -> None:
+        self.exchanges.append(request.exchange)
+
+
+class It:
+    """An exchange, an endpoint, and what was written."""
+
+    def __init__(self) -> None:
+        self.world = DispatchWorld(canary_bp=5_000)
+        self.endpoint = self.world.endpoint
+        keeps = Keeps()
+        _, connection, self.transport = connect(keeps)
+        connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        (self.exchange,) = keeps.exchanges
+        self.refusals = Refusals(lambda: 0.0)
+        self.front = PredictHandler(self.world.dispatcher, None, 1.0, "gw-", lambda: 0.0, "secret", self.refusals)
+
+    def job(self, answer, positions, *, is_canary=False, arrived_s=10.0) -> Job:
+        pool = self.endpoint.canary if is_canary else self.endpoint.stable
+        return Job(answer, [(1.0,)] * len(positions), positions, b"", pool.version, arrived_s, 99.0)
+
+    def batch(self, *keys) -> BatchAnswer:
+        return BatchAnswer(self.endpoint, keys, b"r-1", self.exchange, self.front)
+
+    def tensor(self, rows: int, *, is_binary=False, has_own_id=True) -> TensorAnswer:
+        model = ServedModel("churn", self.endpoint)
+        return TensorAnswer(model, rows, is_binary, b"r-1", has_own_id, self.exchange, self.front)
+
+    def reply(self) -> tuple[dict[str, str], bytes]:
+        head, _, body = self.transport.written.partition(b"\r\n\r\n")
+        fields = dict(line.decode().split(": ", 1) for line in head.split(b"\r\n")[1:])
+        assert int(fields["content-length"]) == len(body)
+        return fields, body
+
+
+def test_rows_come_back_in_order_with_the_version_of_each(run):
+    async def scenario():
+        it = It()
+        answer = it.batch("a", None, "c")
+        answer.answered(it.job(answer, [2, 0]), [0.25, 0.125], 400, 10.003)
+        assert it.transport.written == b"", "one row is still missing"
+        answer.answered(it.job(answer, [1], is_canary=True), [0.5], 300, 10.005)
+        fields, body = it.reply()
+        rows = json.loads(body)["predictions"]
+        assert [(row["customer_id"], row["churn_probability"], row["version"]) for row in rows] == [
+            ("a", 0.125, "3.1"),
+            (None, 0.5, "3.2"),
+            ("c", 0.25, "3.1"),
+        ]
+        assert json.loads(body)["request_id"] == fields["x-request-id"] == "r-1"
+        assert fields["x-model-version"] == "3.1,3.2"
+        assert fields["server-timing"] == "queue;dur=4.600, compute;dur=0.400", "of the slowest part"
+
+    run(scenario())
+
+
+def test_one_failed_part_fails_the_request_once(run):
+    async def scenario():
+        it = It()
+        answer = it.batch("a", "b", "c")
+        answer.answered(it.job(answer, [0]), [0.5], 1, 10.0)
+        for position in (1, 2):
+            answer.failed(it.job(answer, [position]), OverloadedError("busy"))
+        assert it.transport.statuses == [503]
+        assert it.refusals.counts == {("churn", 503, "OverloadedError"): 1}
+
+    run(scenario())
+
+
+def test_one_row_has_its_times_in_microseconds(run):
+    async def scenario():
+        it = It()
+        answer = SingleAnswer(it.endpoint, "a", b"r-1", it.exchange, it.front)
+        answer.answered(it.job(answer, [0]), [0.5], 700, 10.0025)
+        fields, body = it.reply()
+        assert fields["server-timing"] in {"queue;dur=1.800, compute;dur=0.700", "queue;dur=1.799, compute;dur=0.700"}
+        assert json.loads(body)["customer_id"] == "a"
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("has_own_id", [True, False])
+def test_tensors_are_joined_by_position(run, has_own_id):
+    async def scenario():
+        it = It()
+        answer = it.tensor(3, has_own_id=has_own_id)
+        answer.answered(it.job(answer, [1, 2]), [0.25, 0.5], 400, 10.003)
+        assert it.transport.written == b""
+        answer.answered(it.job(answer, [0]), [0.125], 300, 10.005)
+        fields, body = it.reply()
+        told = json.loads(body)
+        assert told["outputs"][0] == {
+            "name": "churn_probability",
+            "datatype": "FP32",
+            "shape": [3],
+            "data": [0.125, 0.25, 0.5],
+        }
+        assert (told["model_name"], told["model_version"]) == ("churn", "3.1")
+        assert told.get("id") == ("r-1" if has_own_id else None)
+        assert fields["content-type"] == "application/json"
+        assert fields["server-timing"] == "queue;dur=4.600, compute;dur=0.400"
+
+    run(scenario())
+
+
+def test_raw_tensors_follow_their_description(run):
+    async def scenario():
+        it = It()
+        answer = it.tensor(2, is_binary=True)
+        answer.answered(it.job(answer, [0, 1], is_canary=True), [0.25, 0.5], 400, 10.003)
+        fields, body = it.reply()
+        length = int(fields["Inference-Header-Content-Length"])
+        told = json.loads(body[:length])
+        assert told["model_version"] == "3.2"
+        assert told["outputs"][0]["parameters"] == {"binary_data_size": 8}
+        assert memoryview(body[length:]).cast("f").tolist() == [0.25, 0.5]
+
+    run(scenario())
+
+
+def test_parts_of_two_versions_are_named_after_stable(run):
+    async def scenario():
+        it = It()
+        answer = it.tensor(2)
+        answer.answered(it.job(answer, [0], is_canary=True), [0.25], 1, 10.0)
+        answer.answered(it.job(answer, [1]), [0.5], 1, 10.0)
+        fields, body = it.reply()
+        assert json.loads(body)["model_version"] == "3.1"
+        assert fields["x-model-version"] == "3.1,3.2"
+
+    run(scenario())
+
+
+def test_a_failed_tensor_is_one_problem(run):
+    async def scenario():
+        it = It()
+        answer = it.tensor(2)
+        for position in (0, 1):
+            answer.failed(it.job(answer, [position]), OverloadedError("busy"))
+        assert it.transport.statuses == [503]
+        assert it.refusals.counts == {("churn", 503, "OverloadedError"): 1}
+
+    run(scenario())
