@@ -3,7 +3,8 @@
     events --(latest per customer, up to ``as_of``)--> rows --(schema fitted on training customers)--> FeatureTable
 
 The row of a customer is the customer's latest labelled event. The features come from that event, so later events cannot
-leak into them. The schema (categories, which columns vary) is fitted on training customers only, not on the hold-out.
+leak into them. The schema (categories, which columns vary) is fitted on training customers only, not on the hold-out
+(`trainers.data.feature_choice`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ import numpy as np
 import xxhash
 
 from divisions.errors import EmptyInputError, InputError
-from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.data.declared_columns import excluded
+from divisions.schema import FeatureSchema
 from trainers.data.encoding import encode_frame
+from trainers.data.feature_choice import fit_schema, without_leaks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from divisions.pipeline.definition import Features
     from trainers.data.ingest import RawEvents
 
-MAX_CATEGORIES = 1_000
-"""Rarer texts are unknown to the model. This bounds the embedding, and the schema in each gateway."""
 _HASH_SPAN = 2.0**64
 
 
@@ -110,10 +109,12 @@ def build_feature_table(
             remedy="a model needs customers of both kinds: check the label's column or take a longer period",
         )
     is_training = ~is_holdout(entities, features.holdout_fraction, seed)
-    schema, notes = fit_schema(rows[is_training], events.kinds, features, label)
-    if not schema.features:
-        raise InputError(f"input {events.uri} has no column that can be a feature", remedy="; ".join(notes))
-    return FeatureTable(encode_frame(schema.features, rows), y_N, entities, schema, rows, events.notes + notes)
+    choice = fit_schema(rows, is_training, events.kinds, features, label)
+    x_NF = encode_frame(choice.schema.features, rows)
+    choice, x_NF = without_leaks(choice, x_NF, y_N, is_training, features)
+    if not choice.schema.features:
+        raise InputError(f"input {events.uri} has no column that can be a feature", remedy="; ".join(choice.notes))
+    return FeatureTable(x_NF, y_N, entities, choice.schema, rows, events.notes + choice.notes)
 
 
 def latest_rows(frame: pd.DataFrame, entity: str, event_time: str, as_of: dt.datetime | None = None) -> pd.DataFrame:
@@ -136,43 +137,6 @@ def _take(frame: pd.DataFrame, positions: NDArray[np.int64]) -> pd.DataFrame:
     taken = frame.take(positions)
     taken.index = pd.RangeIndex(len(taken))
     return taken
-
-
-def fit_schema(
-    rows: pd.DataFrame, kinds: dict[str, FeatureKind], features: Features, label: str
-) -> tuple[FeatureSchema, tuple[str, ...]]:
-    """Chooses the model's columns from training rows. Columns that vary are kept, in the order of the data.
-
-    Returns:
-        the schema, and a note for each column that was left out or shortened.
-    """
-    import pandas as pd
-
-    fitted, notes = [], []
-    without, _ = excluded(features, label, kinds)
-    for name, kind in kinds.items():
-        if name in {features.entity, features.event_time, label} or name in without:
-            continue
-        present = rows[name].dropna()
-        if not len(present):
-            notes.append(f"column {name!r} left out: every value is missing")
-        elif len(present) == len(rows) and (present == present.iloc[0]).all():
-            notes.append(f"column {name!r} left out: every value is the same")
-        elif kind is FeatureKind.CATEGORICAL:
-            codes_N, values = pd.factorize(present)
-            if len(values) == len(rows) and name not in features.categorical:
-                notes.append(f"column {name!r} left out: a different text in each row names rows, it does not describe")
-                continue
-            # By frequency, then by name, so that the order of the rows does not matter.
-            counts = (-np.bincount(codes_N)).tolist()
-            frequent = [text for _, text in sorted(zip(counts, values, strict=True))][:MAX_CATEGORIES]
-            if len(values) > MAX_CATEGORIES:
-                notes.append(f"column {name!r}: {len(values) - MAX_CATEGORIES} rare texts count as unknown")
-            fitted.append(Feature(name, kind, tuple(sorted(frequent))))
-        else:
-            fitted.append(Feature(name, kind))
-    schema = FeatureSchema(tuple(fitted), entity=features.entity, label=label, event_time=features.event_time)
-    return schema, tuple(notes)
 
 
 def is_holdout(entities: Sequence[str], fraction: float, seed: int) -> NDArray[np.bool_]:

@@ -44,7 +44,7 @@ def test_a_run_reports_each_column_with_its_kind_and_why(tmp_path):
     assert (amount.missing, amount.distinct, amount.minimum, amount.median, amount.maximum) == (100, 7, 0, 3, 6)
     assert (facts["plan"].examples, facts["roams"].distinct) == (("gold", "pro"), 2)
     assert facts["row"].suspicion == "row number"
-    assert any(note.startswith("column 'row' seems to be no feature (row number)") for note in prepared.table.notes)
+    assert any(note.startswith("column 'row' left out: it counts the rows") for note in prepared.table.notes)
 
 
 def test_a_large_table_is_sampled_but_its_missing_values_are_all_counted(tmp_path):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind
-from trainers.data import feature_table
+from trainers.data import feature_choice, feature_table
 from trainers.data.feature_table import build_feature_table, is_holdout, split_holdout
 from trainers.data.ingest import RawEvents
 
@@ -110,7 +110,7 @@ def test_columns_without_information_are_left_out_with_a_note():
 
 
 def test_rare_categories_beyond_the_cap_are_unknown(monkeypatch):
-    monkeypatch.setattr(feature_table, "MAX_CATEGORIES", 2)
+    monkeypatch.setattr(feature_choice, "MAX_CATEGORIES", 2)
     events = many(60, state=lambda i: ["NY", "NY", "NY", "OH", "OH", "KS"][i % 6])
     table = build(events, holdout_fraction=0.0)
     assert table.schema.features[1].categories == ("NY", "OH")
