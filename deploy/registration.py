@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from divisions.bundle import read_bundle
+from divisions.artifacts.cache import Bundles
 from divisions.errors import GateRefusedError
 from divisions.registry import Registry
+from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 
 
-def register_again(registry: Registry, model: str, source: str) -> RegisteredVersion:
+def register_again(settings: Settings, registry: Registry, model: str, source: str) -> RegisteredVersion:
     """Registers the bundle of version ``source`` as the next version: same bytes, metrics and verdict.
 
     Raises:
@@ -21,7 +22,9 @@ def register_again(registry: Registry, model: str, source: str) -> RegisteredVer
         raise GateRefusedError(
             f"{model} {version.version} is {version.validation_status}", remedy="name a version that passed its gates"
         )
-    manifest = read_bundle(version.bundle_path, version.bundle_sha256)
+    bundles = Bundles.of(settings)
+    folder, manifest = bundles.open(version.bundle_path, version.bundle_sha256)
+    bundles.publish(folder, version.bundle_sha256)
     facts = {**version.lineage, "registered_from": version.version}
     with registry.start_run(manifest.pipeline, f"{model} from {version.version}", {}) as run:
         run.log_metrics(version.metrics)
@@ -29,7 +32,7 @@ def register_again(registry: Registry, model: str, source: str) -> RegisteredVer
             run,
             model=model,
             major=int(version.version.partition(".")[0]),
-            bundle_path=version.bundle_path,
+            bundle_path=folder,
             bundle_sha256=version.bundle_sha256,
             metrics=version.metrics,
             status=version.validation_status,

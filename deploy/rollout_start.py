@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from divisions.bundle import read_bundle
+from divisions.artifacts.cache import Bundles
 from divisions.control import Faults, RolloutStatus
 from divisions.errors import GateRefusedError, UsageError
-from divisions.moved_home import require_bundle
 from divisions.pipeline.definition import Pipeline
 from divisions.sdk.client import Client
 from divisions.settings import Settings
@@ -30,7 +29,8 @@ def start_version(
 
     Raises:
         GateRefusedError: the version did not pass its gates.
-        BundleError: its bundle is not at its registered path, or is damaged.
+        BundleError: its bundle is neither here nor in the artifact store, or is damaged.
+        ArtifactStoreError: the bundle cannot be copied to the store.
         UsageError: the pipeline trains another model.
         OverCommitError: the cluster has too few GPUs.
         RolloutError: the controller refuses.
@@ -46,8 +46,9 @@ def start_version(
             f"{version.model} {version.version} is {version.validation_status}{why}",
             remedy="only versions that passed their gates are served",
         )
-    require_bundle(f"{version.model} {version.version}", version.bundle_path, settings.home)
-    manifest = read_bundle(version.bundle_path, version.bundle_sha256)
+    bundles = Bundles.of(settings)
+    folder, manifest = bundles.open(version.bundle_path, version.bundle_sha256)
+    bundles.publish(folder, version.bundle_sha256)
     nodes = _nodes(settings) if pipeline.serving.num_gpus else ()
     taken = usage_of(client.status(), pipeline.deployment.endpoint) if pipeline.serving.num_gpus else Usage()
     spec, notices = rollout_spec(pipeline, version, manifest.schema, nodes, taken)

@@ -1,5 +1,7 @@
 """The bundle: an immutable folder that trainers write and serving reads. Its name is its hash.
 
+    <bundles>/<model>/<first 16 digits of the SHA-256>/    the last two parts are its address (`bundle_address`)
+
     model.onnx        the graph, feature transform included: ``rows float32[N, F] -> scores float32[N]``
     model.fp16.onnx   the same with its body in float16, for GPUs; absent if it failed its parity check
     reference.json    per-feature reference histograms, for drift
@@ -54,6 +56,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.json.encode(self, order="deterministic")
 
 
+def bundle_address(model: str, sha256: str) -> str:
+    """The name of a bundle in every store, and in the registry's and the journal's records."""
+    return f"{model}/{sha256[:16]}"
+
+
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -65,11 +72,6 @@ def write_manifest(folder: Path, manifest: Manifest) -> str:
     for path in folder.iterdir():
         os.chmod(path, 0o400)
     return manifest.sha256
-
-
-_MOVED = (
-    "if the home was moved, move it back to the old path; else train again, or restore the folder from the registry"
-)
 
 
 def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
@@ -84,7 +86,7 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
         manifest = msgspec.json.decode(data, type=Manifest)
     except OSError as error:
         if not folder.exists():
-            raise BundleError(f"there is no bundle {folder}", remedy=_MOVED) from None
+            raise BundleError(f"there is no bundle {folder}", remedy=remedy) from None
         raise BundleError(f"bundle {folder} cannot be read: {error.strerror}", remedy=remedy) from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec does not wrap the latter for keys
         raise BundleError(f"bundle {folder} has a damaged manifest: {error}", remedy=remedy) from None
@@ -104,14 +106,12 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
     return manifest
 
 
-def read_reference(bundle_path: str) -> bytes:
+def read_reference(folder: Path) -> bytes:
     """A bundle's ``reference.json``; empty when it has none, or lies where this process cannot read it."""
-    if not bundle_path:
-        return b""
     try:
-        return (Path(bundle_path) / REFERENCE).read_bytes()
+        return (folder / REFERENCE).read_bytes()
     except OSError as error:
-        log.info("no drift of inputs: the reference of %s cannot be read (%s)", bundle_path, error.strerror)
+        log.info("no drift of inputs: the reference of %s cannot be read (%s)", folder, error.strerror)
         return b""
 
 

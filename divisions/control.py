@@ -56,6 +56,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything needed to start the replicas of one model version.
 
     ``num_cpus`` and ``num_gpus`` are per replica, in Ray's units. ``schema`` is the bundle's feature schema.
+    ``bundle_path`` is the bundle's address; in records of older releases, it is a path (`divisions.artifacts.local`).
     ``vram_gb`` is the memory of a whole GPU, of which a replica may use its share; None means all that the GPU has.
     """
 

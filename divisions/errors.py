@@ -163,6 +163,10 @@ class BundleError(DivisionsError):
     """A bundle is damaged, or was changed after it was written."""
 
 
+class ArtifactStoreError(DivisionsError):
+    """The artifact store does not answer, or refuses."""
+
+
 class EngineError(DivisionsError):
     """An engine cannot be opened, or its answers differ from the others'; the next engine may work."""
 

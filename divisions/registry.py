@@ -25,8 +25,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from divisions.bundle import bundle_address
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
+from divisions.registry_home import artifact_root, follow_home
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
 from divisions.settings import set_default_environment
@@ -119,15 +121,17 @@ class Registry:
         message: str = "",
         lineage: Mapping[str, str] | None = None,
     ) -> RegisteredVersion:
-        """Stores the bundle with the run and registers it as a new version. The module's text says what a failure
-        leaves.
+        """Stores the bundle in the folder ``bundle_path`` with the run and registers it as a new version.
+
+        The module's text says what a failure leaves.
 
         A version that passed gets the alias ``staging``.
 
         Raises:
             RegistryError: the registry cannot be reached or refuses.
         """
-        tags = pending_tags(major, bundle_path, bundle_sha256, metrics, message, lineage or {})
+        address = bundle_address(model, bundle_sha256)
+        tags = pending_tags(major, address, bundle_sha256, metrics, message, lineage or {})
         with _registry_errors(f"register a version of {model!r}"):
             self._client.log_artifacts(run.run_id, str(bundle_path), _ARTIFACT_FOLDER)
             self._ensure_model(model)
@@ -287,6 +291,8 @@ class Registry:
             fcntl.flock(lock, fcntl.LOCK_EX)
             client = MlflowClient(self._uri, self._uri)
             client.search_experiments(max_results=1)
+            with _registry_errors("follow the home to its new place"):
+                follow_home(self._database, self._home)
         return client
 
     def _require_not_lost(self) -> None:
@@ -309,7 +315,7 @@ class Registry:
             )
 
     def _create_experiment(self, pipeline: str) -> str:
-        artifacts = (self._home / "mlartifacts").as_uri() if self._is_embedded else None
+        artifacts = artifact_root(self._home) if self._is_embedded else None
         experiment_id: str = self._client.create_experiment(pipeline, artifact_location=artifacts)
         return experiment_id
 

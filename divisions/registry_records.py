@@ -6,7 +6,7 @@ on a version
 tag ``divisions.version``       its label, such as ``3.2``
 tag ``validation_status``       pending, passed or failed
 tag ``archived``                ``true`` after another version has replaced it in production
-tag ``divisions.bundle_*``      path and SHA-256 of its bundle
+tag ``divisions.bundle_*``      address and SHA-256 of its bundle; older versions have a path for the address
 ==============================  ====================================================================
 
 A tracking server may be shared. Versions without ``divisions.bundle_sha256`` are other tools' versions; they are
@@ -50,7 +50,7 @@ class VersionRecord:
 
 def pending_tags(
     major: int,
-    bundle_path: Path,
+    address: str,
     bundle_sha256: str,
     metrics: Mapping[str, float],
     message: str,
@@ -59,7 +59,7 @@ def pending_tags(
     """The tags of a new version, whose status is still ``pending``."""
     return {
         _MAJOR: str(major),
-        _BUNDLE_PATH: str(bundle_path),
+        _BUNDLE_PATH: address,
         _BUNDLE_SHA256: bundle_sha256,
         STATUS: ValidationStatus.PENDING.value,
         _MESSAGE: message[:_MAX_TAG_CHARS],

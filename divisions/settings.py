@@ -68,6 +68,10 @@ class Settings:
     """Deadline of a predict request that names none, and the longest that a request may name."""
     idle_timeout_s: int = 75
     """How long a gateway keeps a connection without a request. A load balancer in front must give up earlier."""
+    artifacts: str = ""
+    """Where machines share bundles: ``s3://bucket/prefix`` or an absolute path. Empty means the folder of ``home``."""
+    artifact_cache_mb: int = 10_000
+    """How much of a shared store's bundles a machine keeps in ``home/bundles``."""
     ray_address: str = ""
     """Address of the Ray cluster to use when no cluster of this home is up; read from ``RAY_ADDRESS``, which Ray
     sets inside its jobs."""
@@ -90,10 +94,11 @@ _INTEGERS = {  # the least and the greatest value of each
     "max_body_bytes": (1, 1 << 30),
     "request_timeout_ms": (1, 600_000),
     "idle_timeout_s": (1, 86_400),
+    "artifact_cache_mb": (1, 1_000_000_000),
 }
 _BOOLEANS = {"allow_faults", "compiled"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
-_TEXTS = {"host", "channel_host", "tracking_uri"}
+_TEXTS = {"artifacts", "host", "channel_host", "tracking_uri"}
 _KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 _PREFIX = "DIVISIONS_"
 

@@ -23,7 +23,8 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
     """One version of a registered model.
 
     ``version`` reads ``major.registry_version``. The major number comes from the pipeline, the minor number from the
-    registry. ``aliases`` are ``production`` and ``staging``. ``message`` says why validation failed.
+    registry. ``bundle_path`` is the bundle's address, or the path in an older record (`divisions.artifacts.local`).
+    ``aliases`` are ``production`` and ``staging``. ``message`` says why validation failed.
     """
 
     model: str

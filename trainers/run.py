@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT, read_bundle
+from divisions.artifacts.cache import Bundles
+from divisions.artifacts.local import bundles_folder, local_bundle
+from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT
 from divisions.clock import Clock
 from divisions.errors import BundleError, GateRefusedError, TrainingError
-from divisions.moved_home import require_bundle
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
 from divisions.progress import Progress, step
@@ -147,7 +148,7 @@ class PipelineRun:
             registry_version=version.registry_version,
             validation_status=version.validation_status.value,
             metrics=version.metrics,
-            bundle_path=str(version.bundle_path),
+            bundle_path=str(bundle.path),
             bundle_sha256=version.bundle_sha256,
             input_uri=uri,
             rollout=self._deploy(request, version, prepared.table.schema, self.settings.home / stored[NEWEST_FEATURES]),
@@ -157,9 +158,11 @@ class PipelineRun:
         version = self.registry.reference_version(pipeline.model_name)
         if version is None:
             return Previous()
+        folder = local_bundle(self.settings.home, version.bundle_path)
+        version = msgspec.structs.replace(version, bundle_path=folder)
         try:
-            require_bundle(f"{version.model} {version.version}", version.bundle_path, self.settings.home)
-            return Previous(version, read_bundle(version.bundle_path, version.bundle_sha256).schema)
+            _, manifest = Bundles.of(self.settings).open(folder, version.bundle_sha256)
+            return Previous(version, manifest.schema)
         except BundleError as error:
             self.progress.notice(f"the kinds of columns in version {version.version} are unknown: {error}")
             return Previous(version)
@@ -283,7 +286,9 @@ class PipelineRun:
             REFERENCE: build_reference(schema, prepared.train.x).to_json(),
             REPORT: report_json(prepared, validated, exported.parity, exported.half_parity),
         }
-        return write_bundle(self.settings.home / "bundles", identity, schema, validated.metrics, contents)
+        bundle = write_bundle(bundles_folder(self.settings.home), identity, schema, validated.metrics, contents)
+        Bundles.of(self.settings).publish(bundle.path, bundle.sha256)
+        return bundle
 
     def _register(
         self,

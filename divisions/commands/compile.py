@@ -23,6 +23,7 @@ def compile_model(
     output: Output = Format.TEXT,
 ) -> None:
     """Compile a version for this machine's GPU, so that its replicas start quickly."""
+    from divisions.artifacts.cache import Bundles
     from divisions.errors import UsageError
     from divisions.registry import Registry
     from divisions.settings import load_settings, runtime_dir
@@ -36,10 +37,11 @@ def compile_model(
         raise UsageError(f"--vram-gb {vram_gb:g} is not above 0", remedy="leave it out to use the GPU's own size")
     settings = load_settings()
     found = Registry(settings.home, settings.tracking_uri).get_version(model, version)
+    folder, _ = Bundles.of(settings).open(found.bundle_path, found.bundle_sha256)
     report = compile_version(
         found.model,
         found.version,
-        (found.bundle_path, found.bundle_sha256),
+        (folder, found.bundle_sha256),
         settings.home,
         runtime_dir(settings.home),
         num_gpus,

@@ -66,8 +66,9 @@ def register(
 ) -> None:
     """Register the bundle of a version again, as a new version."""
     from deploy.registration import register_again
+    from divisions.settings import load_settings
 
-    _print(register_again(_registry(), model, source), output)
+    _print(register_again(load_settings(), _registry(), model, source), output)
 
 
 def _nothing_of(model: str | None) -> str:
@@ -96,14 +97,15 @@ class Details:
 
 
 def _details(registry: Registry, version: RegisteredVersion) -> Details:
-    from divisions.bundle import read_bundle
+    from divisions.artifacts.cache import Bundles
     from divisions.errors import BundleError, RegistryError
+    from divisions.settings import load_settings
 
     notes = []
     features: tuple[Feature, ...] = ()
     run_id = version.run_id
     try:
-        manifest = read_bundle(version.bundle_path, version.bundle_sha256)
+        _, manifest = Bundles.of(load_settings()).open(version.bundle_path, version.bundle_sha256)
         # A version that was registered again has a new run. The bundle names the run that trained it.
         features, run_id = manifest.schema.features, manifest.run_id
     except BundleError as error:

@@ -12,12 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import ray
 
+from divisions.artifacts.local import local_bundle
 from divisions.bundle import read_reference
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
@@ -79,7 +81,7 @@ class ControllerActor:
             self._clock,
             lambda: secrets.token_hex(8),
             allow_faults=settings.allow_faults,
-            read_bins=_read_bins,
+            read_bins=partial(_read_bins, settings.home),
             events=EventFile(settings.home / "logs" / "rollouts.jsonl"),
         )
         self._controller.start()
@@ -146,8 +148,8 @@ class ControllerActor:
             await asyncio.sleep(TICK_S)
 
 
-def _read_bins(version: VersionSpec) -> InputBins:
-    return parse_bins(read_reference(version.bundle_path))
+def _read_bins(home: Path, version: VersionSpec) -> InputBins:
+    return parse_bins(read_reference(local_bundle(home, version.bundle_path)))
 
 
 def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:

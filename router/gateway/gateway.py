@@ -12,8 +12,11 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import cast
 
+from divisions.artifacts.local import local_bundle
 from divisions.bundle import read_reference
 from divisions.clock import Clock
 from divisions.control import RoutingTable, VersionSpec
@@ -87,7 +90,12 @@ class Gateway:
         self._servers: list[asyncio.Server] = []
         loaded: LoadedEngines = {}
         self.dispatcher = Dispatcher(
-            self._now_s, identity.channel_token, identity.node_id, _read_bins, loaded.get, has_bookkeeping
+            self._now_s,
+            identity.channel_token,
+            identity.node_id,
+            partial(_read_bins, settings.home),
+            loaded.get,
+            has_bookkeeping,
         )
         self._hosting = InProcessEngines(
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
@@ -253,8 +261,8 @@ class Gateway:
                 log.exception("the sweep failed")
 
 
-def _read_bins(version: VersionSpec) -> InputBins:
-    return parse_bins(read_reference(version.bundle_path))
+def _read_bins(home: Path, version: VersionSpec) -> InputBins:
+    return parse_bins(read_reference(local_bundle(home, version.bundle_path)))
 
 
 def allowed_hosts(settings: Settings) -> frozenset[bytes]:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import uvloop
 
-from divisions.bundle import ONNX_FP16, read_bundle, read_model
+from divisions.artifacts.cache import Bundles
+from divisions.bundle import ONNX_FP16, read_model
 from divisions.clock import Clock
 from divisions.control import VersionSpec
 from divisions.errors import BundleError, ChannelError, UnhealthyReplicaError
@@ -64,8 +65,7 @@ def open_version(
         FaultsRefusedError: the version asks for faults, and they are not allowed.
     """
     check_allowed(spec.faults, settings.allow_faults)
-    folder = Path(spec.bundle_path)
-    manifest = read_bundle(folder, spec.bundle_sha256)
+    folder, manifest = Bundles.of(settings).open(spec.bundle_path, spec.bundle_sha256)
     if manifest.schema != spec.schema:
         raise BundleError(
             f"version {spec.version} of {spec.model} has another feature schema than its bundle",

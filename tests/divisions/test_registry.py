@@ -57,7 +57,7 @@ def test_a_version_is_labelled_by_the_pipelines_major_and_the_registrys_number(r
     first, second = register(registry, home, model), register(registry, home, model)
     assert (first.version, first.registry_version) == ("3.1", 1)
     assert (second.version, second.registry_version) == ("3.2", 2)
-    assert second.bundle_path == home / "a-bundle"
+    assert second.bundle_path == Path(model) / "b0", "an address, not a path of this machine"
     assert second.bundle_sha256 == "b0"
     assert second.metrics == {"auc": 0.91}
     assert second.lineage == {"data_sha256": "d0"}

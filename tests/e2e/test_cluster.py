@@ -4,14 +4,16 @@ import ipaddress
 import json
 import os
 import re
+import shutil
 import signal
+import tarfile
 
 import psutil
 import pytest
 
 from deploy.supervision.processes import is_alive, wait_until
 from divisions.settings import runtime_dir
-from tests.e2e.homes import PIPELINE, Home, answer
+from tests.e2e.homes import PIPELINE, ROOT, Home, answer
 
 pytestmark = pytest.mark.e2e
 
@@ -159,8 +161,30 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_pat
     home.path.rename(moved)
     home.environment["DIVISIONS_HOME"] = str(moved)
     home.path = moved
+    assert home.run("up").returncode == 0
+    assert_serves(home)
+    assert home.run("down").returncode == 0
+    shutil.rmtree(moved / "bundles")
     started = home.run("up")
     assert started.returncode == 1
     assert "curl" not in started.stdout
-    assert re.search(r"error: churn is not served: .*home was moved.*move it back", started.stderr), started.stderr
+    assert re.search(r"churn is not served: the bundle of .* is not at .*restore", started.stderr), started.stderr
     assert wait_until(lambda: re.search(r"Failing[\s\S]*there is no bundle", home.run("status").stdout), 60.0)
+
+
+def test_a_home_of_an_earlier_release_from_another_machine_serves(home):
+    home.path.mkdir(mode=0o700)
+    with tarfile.open(ROOT / "tests" / "fixtures" / "home-0.tar.xz") as archive:
+        archive.extractall(home.path, filter="data")
+    started = home.run("up")
+    assert started.returncode == 0, started.stderr
+    assert_serves(home)
+    version = json.loads(home.run("models", "show", "churn-predictor", "3.1", "--output", "json").stdout)
+    assert version["bundle_path"].startswith("/tmp/oldhome/"), "the record is still the old one"
+
+
+def assert_serves(home):
+    url = f"{home.url}/api/v2/predict/churn"
+    status, data = answer(url, {"customer_id": "c-1"}, [("content-type", "application/json")])
+    assert status == 200, data
+    assert 0.0 < json.loads(data)["churn_probability"] < 1.0

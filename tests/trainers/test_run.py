@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from divisions.bundle import read_bundle
+from divisions.artifacts.local import local_bundle
+from divisions.bundle import bundle_address, read_bundle
 from divisions.clock import ManualClock
 from divisions.control import RolloutSpec
 from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnError, OnlineStoreError, RolloutError
@@ -86,6 +87,10 @@ class Place:
         self.registry = Registry(self.settings.home)
         self.progress = RecordingProgress()
 
+    def folder_of(self, version):
+        """The bundle's folder on this machine."""
+        return local_bundle(self.settings.home, version.bundle_path)
+
     def write(self, day, frame):
         partition = self.folder / "raw" / f"partition={day}"
         partition.mkdir(parents=True, exist_ok=True)
@@ -138,7 +143,8 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     assert (outcome.model, outcome.version, outcome.validation_status) == ("churn-predictor", "3.1", "passed")
     assert outcome.metrics["auc"] > 0.8
     version = place.registry.get_version("churn-predictor", outcome.version)
-    manifest = read_bundle(version.bundle_path, version.bundle_sha256)
+    assert version.bundle_path == Path(bundle_address(version.model, version.bundle_sha256))
+    manifest = read_bundle(place.folder_of(version), version.bundle_sha256)
     assert set(manifest.files) == {"model.onnx", "model.fp16.onnx", "reference.json", "report.json"}
     report = msgspec.json.decode((Path(outcome.bundle_path) / "report.json").read_bytes())
     columns = {column["name"]: column for column in report["data"]["columns"]}
@@ -171,7 +177,7 @@ def test_a_run_without_a_rollout_does_not_touch_the_online_store(tmp_path):
     outcome = place.run("2025-01-13", gates=())
     assert not online_store_path(place.settings.home).exists()
     version = place.registry.get_version("churn-predictor", outcome.version)
-    schema = read_bundle(version.bundle_path).schema
+    schema = read_bundle(place.folder_of(version)).schema
     assert "1,600 customers" in fill_from_offline(place.settings.home, "elsewhere", version, schema)
     stored = OnlineStoreReader(online_store_path(place.settings.home), "elsewhere").get("c-0-7")
     assert b'"plan"' in stored
@@ -207,14 +213,14 @@ def test_a_damaged_bundle_of_the_previous_version_makes_drift_unknown(place, fir
     other = Place(tmp_path)
     other.write("2025-01-13", raw_frame(seed=0))
     outcome = other.run("2025-01-13")
-    reference = other.registry.get_version("churn-predictor", 1).bundle_path / "reference.json"
+    reference = other.folder_of(other.registry.get_version("churn-predictor", 1)) / "reference.json"
     reference.chmod(0o644)
     reference.write_bytes(reference.read_bytes() + b" ")
     with pytest.raises(GateRefusedError, match=r"drift_score is unknown against version 3\.1: .*`on_unknown: pass`"):
         other.run("2025-01-13", on_unknown=OnUnknown.REFUSE)
     failed = other.registry.get_version("churn-predictor", 2)
     assert "drift_score" not in failed.metrics
-    report = msgspec.json.decode((failed.bundle_path / "report.json").read_bytes())
+    report = msgspec.json.decode((other.folder_of(failed) / "report.json").read_bytes())
     assert "was changed after it was written" in report["drift"]["note"]
     assert report["metrics"]["drift_score"] is None
     assert not math.isnan(outcome.metrics["drift_score"])
@@ -403,7 +409,7 @@ def test_customers_without_a_label_are_served_with_their_newest_values(served):
 
 def test_a_previous_bundle_that_is_gone_is_told_and_kinds_are_inferred(served):
     place = served
-    shutil.rmtree(place.registry.get_version("churn-predictor", 1).bundle_path)
+    shutil.rmtree(place.folder_of(place.registry.get_version("churn-predictor", 1)))
     place.write("2025-01-14", with_area(raw_frame(seed=0, day="2025-01-14")))
     place.run("2025-01-14", gates=())
     assert any(one.startswith("the kinds of columns in version 3.1 are unknown") for one in place.progress.notices)

@@ -15,19 +15,15 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
 from divisions.errors import EmptyInputError, ForbiddenInputError, RefusedInputError, UnreachableInputError
+from divisions.s3 import s3_filesystem
 
 if TYPE_CHECKING:
     from pyarrow.fs import FileInfo, FileSystem
 
     from divisions.settings import S3Settings
 
-DEFAULT_REGION = "us-east-1"
 # S3 emulators accept any signature, but deny anonymous reads of private objects. A real server denies this key, too.
 PLACEHOLDER_KEY = "divisions"
-# Two attempts, each at most 3 s to connect and 5 s to answer. So a dead endpoint is an error within 16 s.
-CONNECT_TIMEOUT_S = 3.0
-REQUEST_TIMEOUT_S = 5.0
-MAX_ATTEMPTS = 2
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's own naming rules
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
@@ -88,32 +84,8 @@ def _locate_s3(uri: str, s3: S3Settings, allow_buckets: tuple[str, ...]) -> Loca
         )
     signed = None
     if s3.endpoint_url and not (s3.access_key and s3.secret_key):
-        signed = _s3_filesystem(replace(s3, access_key=PLACEHOLDER_KEY, secret_key=PLACEHOLDER_KEY, session_token=None))
-    return Location(uri, _s3_filesystem(s3), f"{bucket}/{key}".rstrip("/"), bucket, signed)
-
-
-def _s3_filesystem(s3: S3Settings) -> FileSystem:
-    from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem
-
-    endpoint = urlsplit(s3.endpoint_url) if s3.endpoint_url else None
-    if endpoint is not None and (endpoint.scheme not in {"http", "https"} or not endpoint.netloc):
-        raise UnreachableInputError(
-            f"S3 endpoint {s3.endpoint_url!r} is not a URL", remedy="set AWS_ENDPOINT_URL_S3 to http://host:port"
-        )
-    has_credentials = s3.access_key is not None and s3.secret_key is not None
-    return S3FileSystem(
-        access_key=s3.access_key if has_credentials else None,
-        secret_key=s3.secret_key if has_credentials else None,
-        session_token=s3.session_token if has_credentials else None,
-        # Without this, the client would look for AWS's instance metadata, which takes many seconds.
-        anonymous=endpoint is not None and not has_credentials,
-        region=s3.region or DEFAULT_REGION,
-        endpoint_override=endpoint.netloc if endpoint is not None else None,
-        scheme=endpoint.scheme if endpoint is not None else None,
-        connect_timeout=CONNECT_TIMEOUT_S,
-        request_timeout=REQUEST_TIMEOUT_S,
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=MAX_ATTEMPTS),
-    )
+        signed = s3_filesystem(replace(s3, access_key=PLACEHOLDER_KEY, secret_key=PLACEHOLDER_KEY, session_token=None))
+    return Location(uri, s3_filesystem(s3), f"{bucket}/{key}".rstrip("/"), bucket, signed)
 
 
 def _locate_local(uri: str) -> Location:

@@ -1,0 +1,109 @@
+"""The store of bundles that all machines reach: a shared folder, or a prefix of S3.
+
+    <store>/<model>/<first 16 digits of the SHA-256>/{model.onnx, reference.json, …, manifest.json}
+
+The manifest is written last. A bundle without one is not there yet, and whoever reads a bundle checks every byte
+against the SHA-256 of the record. So neither a killed writer nor a bad disk can put a wrong model into service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from divisions.errors import ArtifactStoreError, DivisionsError, SettingsError
+from divisions.s3 import s3_filesystem
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+    from divisions.settings import S3Settings
+
+
+class ArtifactStore(Protocol):
+    """Files by address. Every method raises `ArtifactStoreError` if the store does not answer, or refuses."""
+
+    @property
+    def name(self) -> str: ...
+
+    def has(self, address: str, file: str) -> bool: ...
+
+    def read(self, address: str, file: str) -> bytes | None:
+        """The file's bytes; None if it is not there."""
+
+    def write(self, address: str, files: Sequence[Path]) -> None:
+        """Copies files, in this order. What is there already is replaced."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystemStore:
+    """A store in a file system of Arrow's. ``name`` is the value of ``DIVISIONS_ARTIFACTS``."""
+
+    name: str
+    filesystem: FileSystem
+    root: str
+
+    def has(self, address: str, file: str) -> bool:
+        from pyarrow.fs import FileType
+
+        try:
+            found = self.filesystem.get_file_info(self._path(address, file))
+        except OSError as error:
+            raise self._broken(error) from None
+        return bool(found.type == FileType.File)
+
+    def read(self, address: str, file: str) -> bytes | None:
+        if not self.has(address, file):
+            return None
+        try:
+            with self.filesystem.open_input_stream(self._path(address, file), compression=None) as source:
+                return bytes(source.read())
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def write(self, address: str, files: Sequence[Path]) -> None:
+        try:
+            # In S3 a folder is a part of a key. Creating one there would ask for the right to list buckets.
+            if self.filesystem.type_name == "local":
+                self.filesystem.create_dir(self._path(address), recursive=True)
+            for file in files:
+                with self.filesystem.open_output_stream(self._path(address, file.name), compression=None) as sink:
+                    sink.write(file.read_bytes())
+        except OSError as error:
+            raise self._broken(error) from None
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((self.root, *parts))
+
+    def _broken(self, error: OSError) -> ArtifactStoreError:
+        text = " ".join(str(error).partition("; Details:")[0].split())[:200]
+        return ArtifactStoreError(
+            f"the artifact store {self.name} does not answer, or refuses: {text}",
+            remedy="check DIVISIONS_ARTIFACTS, and its credentials or permissions on this machine",
+        )
+
+
+def open_store(artifacts: str, s3: S3Settings) -> ArtifactStore | None:
+    """The store that ``DIVISIONS_ARTIFACTS`` names; None if it is empty. Opens no connection.
+
+    Raises:
+        SettingsError: it is neither ``s3://bucket/prefix`` nor an absolute path, or the endpoint of S3 is no URL.
+    """
+    if not artifacts:
+        return None
+    scheme, separator, rest = artifacts.partition("://")
+    if not separator and Path(artifacts).is_absolute():
+        from pyarrow.fs import LocalFileSystem
+
+        return FileSystemStore(artifacts, LocalFileSystem(), artifacts.rstrip("/"))
+    if scheme == "s3" and rest.strip("/") and "@" not in rest:
+        try:
+            return FileSystemStore(artifacts, s3_filesystem(s3), rest.strip("/"))
+        except DivisionsError as error:
+            raise SettingsError(error.message, remedy=error.remedy) from None
+    raise SettingsError(
+        f"DIVISIONS_ARTIFACTS must be s3://bucket/prefix or an absolute path, got {artifacts[:80]!r}",
+        remedy="set it to a folder or bucket that every machine of the cluster reaches, or unset it on one machine",
+    )

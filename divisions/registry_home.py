@@ -1,0 +1,50 @@
+"""MLflow's embedded database in a home that was moved or copied.
+
+MLflow writes absolute locations of artifacts into its database. In another place, a new run would write into the old
+one, or fail. So the locations follow the home.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+_LOCATIONS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+    ("logged_models", "artifact_location"),
+)
+
+
+def artifact_root(home: Path) -> str:
+    """Where the embedded registry keeps artifacts, as a URI."""
+    return (home / "mlartifacts").as_uri()
+
+
+def follow_home(database: Path, home: Path) -> int:
+    """Makes the locations in ``database`` those of ``home``; returns how many were another home's.
+
+    Raises:
+        sqlite3.Error: the database cannot be read or written.
+    """
+    root = artifact_root(home)
+    with closing(sqlite3.connect(database, timeout=30.0)) as connection:
+        query = (
+            "SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location LIKE 'file:///%/mlartifacts'"
+        )
+        others = [old for (old,) in connection.execute(query) if old != root]
+        if not others:
+            return 0
+        before = connection.total_changes
+        with connection:
+            for old in others:
+                for table, column in _LOCATIONS:
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?)"
+                        f" WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (root, len(old) + 1, old, len(old) + 1, f"{old}/"),
+                    )
+        return connection.total_changes - before

@@ -1,0 +1,76 @@
+"""Bundles in a bucket of a real S3 server (moto): published by one machine, opened by another, refused when changed."""
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto.server import ThreadedMotoServer
+
+from divisions.artifacts.cache import Bundles
+from divisions.bundle import ONNX, Manifest, bundle_address, file_sha256, write_manifest
+from divisions.errors import ArtifactStoreError, BundleError
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.settings import S3Settings, Settings
+
+pytestmark = pytest.mark.e2e
+SCHEMA = FeatureSchema((Feature("minutes", FeatureKind.NUMERIC),))
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(endpoint):
+    made = boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id="any",
+        aws_secret_access_key="any",
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    made.create_bucket(Bucket="models")
+    return made
+
+
+def machine(home, endpoint, bucket="models"):
+    s3 = S3Settings(endpoint_url=endpoint, access_key="any", secret_key="any")
+    return Bundles.of(Settings(home=home, artifacts=f"s3://{bucket}/team/churn", s3=s3))
+
+
+def make(home):
+    draft = home / "bundles" / "churn-predictor" / "draft"
+    draft.mkdir(parents=True)
+    (draft / ONNX).write_bytes(bytes(range(256)) * 40_000)
+    files = {ONNX: file_sha256(draft / ONNX)}
+    sha256 = write_manifest(draft, Manifest("churn-predictor", "p", "r", "", SCHEMA, {}, files))
+    return draft.rename(home / "bundles" / bundle_address("churn-predictor", sha256)), sha256
+
+
+def test_a_bundle_reaches_another_machine_through_a_bucket(tmp_path, endpoint, client):
+    folder, sha256 = make(tmp_path / "one")
+    machine(tmp_path / "one", endpoint).publish(folder, sha256)
+    address = bundle_address("churn-predictor", sha256)
+    stored = client.list_objects_v2(Bucket="models")["Contents"]
+    assert sorted(one["Key"] for one in stored) == [f"team/churn/{address}/{name}" for name in ("manifest.json", ONNX)]
+    there, manifest = machine(tmp_path / "two", endpoint).open(address, sha256)
+    assert (there / ONNX).read_bytes() == (folder / ONNX).read_bytes()
+    assert manifest.sha256 == sha256
+
+    client.put_object(Bucket="models", Key=f"team/churn/{address}/{ONNX}", Body=b"another model")
+    with pytest.raises(BundleError, match="was changed"):
+        machine(tmp_path / "three", endpoint).open(address, sha256)
+    assert machine(tmp_path / "two", endpoint).open(address, sha256) == (there, manifest)
+
+
+def test_a_bucket_that_does_not_exist_is_one_clear_error(tmp_path, endpoint, client):
+    folder, sha256 = make(tmp_path)
+    with pytest.raises(ArtifactStoreError, match="s3://absent/team/churn does not answer, or refuses") as caught:
+        machine(tmp_path, endpoint, "absent").publish(folder, sha256)
+    assert "check DIVISIONS_ARTIFACTS" in str(caught.value)
+    assert "\n" not in str(caught.value)
