@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 
 import msgspec
 
 from divisions.errors import NotRunningError
+from router.gateway.event_stream import KEEP_ALIVE_S
 from router.gateway.status_feed import MAX_WATCHERS, StatusFeed, _without_clocks
 
 
@@ -112,3 +115,10 @@ def test_closing_wakes_watchers_and_asks_no_more(run):
             assert it.feed.latest is None
 
     run(scenario())
+
+
+def test_limits_of_streams_are_those_of_the_documentation():
+    text = " ".join((Path(__file__).parents[3] / "docs" / "page.md").read_text().split())
+    assert int(re.search(r"It keeps at most (\d+) streams open", text)[1]) == MAX_WATCHERS
+    assert re.search(r"A comment line comes after (\w+) seconds without an event", text)[1] == "ten"
+    assert KEEP_ALIVE_S == 10.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from router.http.asgi import MAX_RUNNING, AsgiHandler
+from router.http.asgi import MAX_RUNNING, PAUSE_S, AsgiHandler
 from tests.router.http.wire import connect
 
 
@@ -156,3 +156,4 @@ def test_an_application_hears_that_its_caller_has_left():
 def test_as_many_run_at_a_time_as_the_documentation_says():
     text = (Path(__file__).parents[3] / "docs" / "data-plane.md").read_text()
     assert int(re.search(r"works on (\d+) at a time", text)[1]) == MAX_RUNNING
+    assert int(re.search(r"with a pause of (\d+) ms between", text)[1]) == PAUSE_S * 1_000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,6 +222,11 @@ def test_a_replica_hangs_from_five_seconds_on_once_nobody_waits_for_it(run):
         assert not channel.is_hung
 
     run(scenario())
+
+
+def test_the_time_after_which_a_replica_hangs_is_documented():
+    text = " ".join((Path(__file__).parents[3] / "docs" / "data-plane.md").read_text().split())
+    assert int(re.search(r"once its batch takes over (\d+) s and no caller waits", text)[1]) == HUNG_S
 
 
 def test_a_caller_that_waits_longer_keeps_a_slow_replica_from_hanging(run):
