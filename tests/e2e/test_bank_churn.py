@@ -1,0 +1,104 @@
+"""A table as banks export it goes to a served endpoint by twelve lines of YAML: no code, and no change of the data.
+
+It has row numbers, surnames, whole numbers as ids, no event time, a label with words of its own, customers whose label
+is not known yet, and a column that only customers who left have.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+
+from benchmarks.harness.product_cluster import ProductCluster
+from divisions.bundle import read_bundle
+from divisions.pipeline.file import load_pipeline
+from divisions.registry import Registry
+
+pytestmark = pytest.mark.e2e
+
+PIPELINE = Path(__file__).parents[2] / "examples" / "bank_churn.yaml"
+TODAY = "2025-01-14"
+FIRST_ID, COUNT, NUM_NEW = 15_634_602, 2_000, 50
+HEADER = (
+    "RowNumber", "CustomerId", "Surname", "CreditScore", "Geography", "Gender", "Age", "Tenure", "Balance",
+    "NumOfProducts", "HasCrCard", "IsActiveMember", "EstimatedSalary", "ExitInterview", "Status",
+)  # fmt: skip
+
+
+def bank_rows() -> Iterator[tuple[object, ...]]:
+    """Older and inactive customers, and those of Germany, leave more often. The last ones have no status yet."""
+    rng = np.random.default_rng(11)
+    names = [f"{first}{last}" for first in ("Har", "Hill", "Oni", "Bon", "Mit", "Chu") for last in range(150)]
+    for index in range(COUNT):
+        age = int(np.clip(rng.normal(39, 10), 18, 92))
+        land = str(rng.choice(["France", "Germany", "Spain"], p=[0.5, 0.25, 0.25]))
+        is_active, products = int(rng.random() < 0.52), int(rng.integers(1, 4))
+        odds = -3.2 + 0.09 * (age - 39) + 1.0 * (land == "Germany") - 1.1 * is_active + 1.2 * (products == 3)
+        has_left = rng.random() < 1 / (1 + np.exp(-odds - 1.0))
+        is_new = index >= COUNT - NUM_NEW
+        balance = 0 if rng.random() < 0.35 else round(rng.normal(120_000, 30_000), 2)
+        yield (
+            index + 1, FIRST_ID + 7 * index, rng.choice(names), int(rng.normal(650, 95)), land,
+            rng.choice(["Female", "Male"]), age, int(rng.integers(0, 11)), balance, products,
+            int(rng.random() < 0.7), is_active, round(rng.uniform(10_000, 200_000), 2),
+            "done" if has_left and not is_new else "", "" if is_new else "Exited" if has_left else "Stayed",
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory) -> Iterator[ProductCluster]:
+    folder = tmp_path_factory.mktemp("bank")
+    with (folder / "customers.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([HEADER, *bank_rows()])
+    cluster = ProductCluster(folder / "home", print, folder / "commands.log", is_quiet=True)
+    cluster.up()
+    try:
+        cluster.divisions("run", str(PIPELINE), "--input", str(folder / "customers.csv"), "--today", TODAY)
+        cluster.wait_for("exit", "1.1", {"PROMOTED"}, 90, print)
+        yield cluster
+    finally:
+        cluster.down()
+
+
+def predict(bank: ProductCluster, customer: object) -> httpx.Response:
+    return httpx.post(f"{bank.url}/api/v2/predict/exit", json={"CustomerId": customer}, timeout=10)
+
+
+def test_the_file_has_twelve_lines():
+    assert len(PIPELINE.read_text().splitlines()) == 12
+    assert load_pipeline(PIPELINE).label == "Status"
+
+
+def test_it_learns_from_what_describes_customers_and_says_what_it_left_out(bank):
+    version = Registry(bank.home).get_version("exit-predictor", "1.1")
+    schema = read_bundle(version.bundle_path, version.bundle_sha256).schema
+    assert set(schema.names) == {
+        "CreditScore", "Geography", "Gender", "Age", "Tenure", "Balance", "NumOfProducts", "HasCrCard",
+        "IsActiveMember", "EstimatedSalary",
+    }  # fmt: skip
+    notes = json.loads((version.bundle_path / "report.json").read_text())["data"]["notes"]
+    for name in ("RowNumber", "Surname", "ExitInterview"):
+        assert any(name in note and "left out" in note for note in notes), (name, notes)
+    assert any("'Exited'" in note and "is positive" in note for note in notes)
+    assert version.metrics["auc_lower_bound"] > 0.6
+    assert version.metrics["auc"] < 0.97
+
+
+def test_a_customer_is_answered_by_the_id_of_the_table(bank):
+    answer = predict(bank, str(FIRST_ID))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["CustomerId"] == str(FIRST_ID)
+    assert 0.0 < answer.json()["exit_probability"] < 1.0
+    assert predict(bank, str(FIRST_ID + 1)).status_code == 404
+
+
+def test_customers_whose_status_is_not_known_yet_are_answered(bank):
+    for index in range(COUNT - NUM_NEW, COUNT):
+        answer = predict(bank, str(FIRST_ID + 7 * index))
+        assert answer.status_code == 200, answer.text
