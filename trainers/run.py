@@ -35,7 +35,7 @@ from trainers.data.feature_store import features_of_others, newest_draft, write_
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.newest_rows import write_newest
 from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES, fill_online_store, left_out
-from trainers.data.preparation import PreparationTask, Prepared, reading_of, validation_mask
+from trainers.data.preparation import PreparationTask, Prepared, features_section, reading_of, validation_mask
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
@@ -284,7 +284,13 @@ class PipelineRun:
             ONNX: exported.model_onnx,
             **({ONNX_FP16: exported.half_onnx} if exported.half_onnx else {}),
             REFERENCE: build_reference(schema, prepared.train.x).to_json(),
-            REPORT: report_json(prepared, validated, exported.parity, exported.half_parity),
+            REPORT: report_json(
+                prepared,
+                validated,
+                exported.parity,
+                exported.half_parity,
+                features_section(pipeline.features, pipeline.label, prepared),
+            ),
         }
         bundle = write_bundle(bundles_folder(self.settings.home), identity, schema, validated.metrics, contents)
         Bundles.of(self.settings).publish(bundle.path, bundle.sha256)

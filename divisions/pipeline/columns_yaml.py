@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from divisions.pipeline.define_text import absence_yaml, definitions_yaml
 from divisions.pipeline.definition import Features
 
 MAX_LISTED = 1_000
@@ -22,11 +23,14 @@ def columns_yaml(features: Features) -> str:
     """
     lines = ["features:"]
     label = features.label
-    roles = {"entity": features.entity, "event_time": features.event_time, "label": label.column}
+    label_name = "absent" if label.absence else label.column
+    roles = {"entity": features.entity, "event_time": features.event_time, "label": label_name}
     for key, name in roles.items():
         value = _quoted(name)
         if key == "event_time" and features.event_time_constant:
             value = f"{{constant: {_quoted(features.event_time_constant)}}}"
+        elif key == "label" and label.absence:
+            value = absence_yaml(label.absence)
         elif key == "label" and label.positive:
             words = {"positive": label.positive, **({"negative": label.negative} if label.negative else {})}
             listed = ", ".join(f"{side}: [{', '.join(map(_quoted, these))}]" for side, these in words.items())
@@ -40,6 +44,9 @@ def columns_yaml(features: Features) -> str:
             lines.append(f"  {key}: [{', '.join(map(_quoted, names[:MAX_LISTED]))}]")
         if others:
             lines.append(f"  # {key}: {others:,} more, with names that cannot stand here or beyond the limit of a list")
+    if features.holdout_fraction != Features().holdout_fraction:
+        lines.append(f"  holdout_fraction: {features.holdout_fraction!r}")
+    lines += [f"  {line}" for line in definitions_yaml(features.define)]
     return "\n".join(lines) + "\n"
 
 

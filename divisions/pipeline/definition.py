@@ -9,6 +9,7 @@ import enum
 from dataclasses import dataclass
 
 from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, Placement
+from divisions.pipeline.feature_definition import Absence, FeatureDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +147,19 @@ class Validation:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """The column to predict, and what its values mean.
+    """The column to predict and what its values mean, or the absence of events.
 
     Attributes:
         column: empty means the endpoint's name.
         positive: the words that mean 1, in any case; without any, the usual ones: yes, true, 1 and the like.
         negative: the words that mean 0; empty means all other words, if ``positive`` is given.
+        absence: the events whose absence is the label, which is no column then.
     """
 
     column: str = ""
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
+    absence: Absence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +179,8 @@ class Features:
     """Names, or patterns of names such as ``*_id``."""
     holdout_fraction: float = 0.2
     """Share of customers that training never uses. Metrics are computed on them. A hash of the entity selects them."""
+    define: tuple[FeatureDefinition, ...] = ()
+    """Features over events. Empty means: every column of an entity's newest event is a feature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,5 +242,5 @@ class Pipeline:
 
     @property
     def label(self) -> str:
-        """The label's column."""
+        """The label's column, or its name."""
         return self.features.label.column or self.deployment.endpoint

@@ -5,22 +5,25 @@ from __future__ import annotations
 import datetime as dt
 
 from divisions.errors import PipelineError
+from divisions.pipeline.define_options import absence, check_definitions, column_name, definitions
 from divisions.pipeline.definition import Features, Label
 from divisions.pipeline.variables import expand
 from divisions.pipeline.yaml_nodes import Node, Scalar, Sequence
-from divisions.pipeline.yaml_sections import Section, items, number, parsed, text
+from divisions.pipeline.yaml_sections import Section, items, number, parsed
 
 _SOME_DAY = dt.date(2025, 1, 14)
 
 
-def features(section: Section) -> Features:
+def features(section: Section, endpoint: str) -> Features:
+    """``endpoint`` names the label where the section does not."""
     default = Features()
-    columns = items(column)
+    columns = items(column_name)
     with section:
+        define = section.section("define")
         label = _label(section)
         event_time, constant = _event_time(section)
         spec = Features(
-            entity=section.take("entity", column, default.entity),
+            entity=section.take("entity", column_name, default.entity),
             label=label,
             event_time=event_time,
             event_time_constant=constant,
@@ -29,7 +32,9 @@ def features(section: Section) -> Features:
             boolean=section.take("boolean", columns, default.boolean),
             exclude=section.take("exclude", columns, default.exclude),
             holdout_fraction=section.take("holdout_fraction", number(0.01, 0.9), default.holdout_fraction),
+            define=definitions(define),
         )
+        check_definitions(section, define, spec, spec.label.column or endpoint)
         used = (spec.entity, spec.label.column, spec.event_time)
         named = (*filter(None, used), *spec.numeric, *spec.categorical, *spec.boolean, *spec.exclude)
         twice = sorted({name for name in named if named.count(name) > 1})
@@ -39,24 +44,26 @@ def features(section: Section) -> Features:
 
 
 def _label(section: Section) -> Label:
-    """``label: churn``, or a section that also says which of the column's words are which."""
+    """``label: churn``, a section that also says which of the column's words are which, or the absence of events."""
     if not section.has_section("label"):
-        return Label(section.take("label", column, Label().column))
+        return Label(section.take("label", column_name, Label().column))
     with section.section("label") as label:
+        if label.has("absent") or label.has("for"):
+            return Label(absence=absence(label))
         none: tuple[str, ...] = ()
         positive = label.require("positive", _words, none)
         negative = label.take("negative", _words, Label().negative)
         both = sorted({word.lower() for word in positive} & {word.lower() for word in negative})
         if both:
             label.report(f"{both[0]!r} is positive and negative", "give every word one meaning", "negative")
-        return Label(label.take("column", column, Label().column), positive, negative)
+        return Label(label.take("column", column_name, Label().column), positive, negative)
 
 
 def _event_time(section: Section) -> tuple[str, str]:
     """The column's name; and the time of all rows, where the file gives it instead of a column."""
     name = Features().event_time
     if not section.has_section("event_time"):
-        return section.take("event_time", column, name), ""
+        return section.take("event_time", column_name, name), ""
     with section.section("event_time") as event_time:
         return name, event_time.require("constant", parsed(_constant), "")
 
@@ -95,10 +102,3 @@ def _word(node: Node) -> str:
     if not word or len(word) > 128 or not word.isprintable() or is_null:
         raise PipelineError("a label's value must be 1 to 128 visible characters", remedy="write one that the data has")
     return word
-
-
-def column(node: Node) -> str:
-    name = text(node)
-    if not 1 <= len(name) <= 128 or not name.isprintable():
-        raise PipelineError("a column's name must be 1 to 128 visible characters", remedy="name a column of the input")
-    return name

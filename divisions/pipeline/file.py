@@ -122,7 +122,7 @@ def _pipeline(root: Section) -> Pipeline:
             training=training,
             validation=validation,
             deployment=deployment,
-            features=features(root.section("features")),
+            features=features(root.section("features"), deployment.endpoint),
             model=model(root.section("model"), name),
             serving=serving(root.section("serving"), training.resources),
         )

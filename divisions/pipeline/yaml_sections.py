@@ -72,8 +72,22 @@ class Section:
                     PipelineError(f"unknown key {_short(key)}", remedy=remedy), entry.key.place, self._name
                 )
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The keys of a section whose keys are names of the user's, in order."""
+        return tuple(self._entries)
+
+    @property
+    def is_empty(self) -> bool:
+        """It stands in the file, without any key."""
+        return self._mapping is not None and not self._entries
+
     def has(self, key: str) -> bool:
         return key in self._entries
+
+    def line(self, key: str) -> int:
+        """The line of a key that is there."""
+        return self._entries[key].key.place.line
 
     def has_section(self, key: str) -> bool:
         """Whether the key's value is a section, where a text is possible, too."""
@@ -199,9 +213,19 @@ def items(read: Reader[T], *, most: int = _MAX_ITEMS) -> Reader[tuple[T, ...]]:
             raise _wrong("a list", node)
         if not 1 <= len(node.items) <= most:
             raise PipelineError(f"must have 1 to {most} items, got {len(node.items)}", remedy="remove the key or items")
-        return tuple(_item(read, item) for item in node.items)
+        return tuple(placed(read, item) for item in node.items)
 
     return read_items
+
+
+def placed(read: Reader[T], node: Node) -> T:
+    """Reads an inner node. Its error has the node's position, unless it has a finer one."""
+    try:
+        return read(node)
+    except PipelineError as error:
+        error.line = error.line or node.place.line
+        error.column = error.column or node.place.column
+        raise
 
 
 def one_or_items(read: Reader[tuple[T, ...]]) -> Reader[tuple[T, ...]]:
@@ -213,15 +237,6 @@ def one_or_items(read: Reader[tuple[T, ...]]) -> Reader[tuple[T, ...]]:
         return read(node)
 
     return read_both
-
-
-def _item(read: Reader[T], node: Node) -> T:
-    try:
-        return read(node)
-    except PipelineError as error:
-        error.line = error.line or node.place.line
-        error.column = error.column or node.place.column
-        raise
 
 
 def _mapping(node: Node) -> Mapping:

@@ -108,7 +108,7 @@ def read_by_size(
         wanted: the pipeline file's choice.
     """
     location, paths, sizes, notes = _survey(uri, s3, allow_buckets)
-    obstacle = "features over events are computed in one engine" if _is_log(features) else ""
+    obstacle = "features over events are computed in one engine" if features.define else ""
     choice = choose_nodes(sum(sizes), reading.limits.memory_gb, num_nodes, wanted, obstacle)
     if not choice.is_distributed:
         events = read_events(
@@ -204,7 +204,3 @@ def _num_rows(location: Location, path: str, form: DataFormat) -> int | None:
             return int(pq.ParquetFile(file).metadata.num_rows) or None
     except (pa.ArrowInvalid, OSError):
         return None  # its task says what is wrong with it
-
-
-def _is_log(features: Features) -> bool:
-    return bool(getattr(features, "define", ()) or getattr(features, "absence", None))

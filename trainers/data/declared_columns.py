@@ -16,8 +16,11 @@ def require_columns(uri: str, present: Sequence[str], features: Features, label:
     """Raises:
     MissingColumnError: the entity, event time, label or a declared feature is not in the data.
     """
-    declared = (*features.numeric, *features.categorical, *features.boolean)
-    roles = {features.entity: ("entity", "entity"), label: ("label", "label")}
+    # With definitions, the lists name features, not columns.
+    declared = () if features.define else (*features.numeric, *features.categorical, *features.boolean)
+    roles = {features.entity: ("entity", "entity")}
+    if features.label.absence is None:
+        roles[label] = ("label", "label")
     if not features.event_time_constant:
         roles[features.event_time] = ("event time", "event_time")
     for name in (*roles, *declared):
@@ -33,6 +36,25 @@ def require_columns(uri: str, present: Sequence[str], features: Features, label:
             if key == "event_time":
                 remedy += '; a table without one takes event_time: {constant: "${today}"}'
         raise MissingColumnError(f"input {uri} lacks {what}; it has {', '.join(sorted(present))}", remedy=remedy)
+    _require_defined(uri, present, features)
+
+
+def _require_defined(uri: str, present: Sequence[str], features: Features) -> None:
+    used = [
+        (f"features.define.{one.name}", one.line, name)
+        for one in features.define
+        for name in (one.column, *(condition.column for condition in one.where))
+    ]
+    if features.label.absence:
+        used += [("features.label", 0, condition.column) for condition in features.label.absence.where]
+    for key, line, name in used:
+        if name not in present:
+            near = difflib.get_close_matches(name, present, n=1, cutoff=0.5)
+            place = f"line {line} of the pipeline file" if line else "the pipeline file"
+            raise MissingColumnError(
+                f"input {uri} lacks the column {name!r} of {key}; it has {', '.join(sorted(present))}",
+                remedy=f"correct {place}{f' (nearest: {near[0]!r})' if near else ''}, or add the column",
+            )
 
 
 def excluded(features: Features, label: str, names: Iterable[str]) -> tuple[frozenset[str], list[str]]:

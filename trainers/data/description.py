@@ -285,6 +285,8 @@ def _file_line(group: RowGroup) -> str:
 
 def _as_declared(given: Features, roles: Roles, columns: Sequence[ColumnFacts]) -> Features:
     """The features section that says the same, and leaves out what is suspicious."""
+    if given.define:
+        return given
 
     suspects = [
         column.name

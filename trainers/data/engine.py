@@ -14,8 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainers.features.sql_text import text_literal
+
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
+
+__all__ = ["DEFAULT_MEMORY_GB", "Engine", "Limits", "first_row", "limits_for", "open_engine", "text_literal"]
 
 DEFAULT_MEMORY_GB = 1.0
 """For DuckDB alone. Larger inputs spill to disk. The reduced table and the libraries need about as much again."""
@@ -76,12 +80,3 @@ def open_engine(limits: Limits) -> Iterator[Engine]:
 def first_row(connection: DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
     """The one row of a query. All of it is fetched: a result that is left open blocks the connection."""
     return tuple(connection.execute(sql).fetchall()[0])
-
-
-def text_literal(text: str) -> str:
-    """``text`` as a literal of SQL.
-
-    >>> text_literal("it's")
-    "'it''s'"
-    """
-    return "'" + text.replace("'", "''") + "'"

@@ -30,6 +30,8 @@ from divisions.pipeline.definition import DataFormat
 from divisions.schema import FeatureKind
 from trainers.data.day_order import DayOrder, declared_order, find_day_order
 from trainers.data.declared_columns import excluded, require_columns
+from trainers.data.defined_kinds import text_columns
+from trainers.data.defined_rows import choose_defined
 from trainers.data.engine import Engine, Limits
 from trainers.data.file_formats import BadRow, FileKind
 from trainers.data.kind_inference import count_values, kind_of, why_kind
@@ -63,7 +65,7 @@ class RawEvents:
 
     Attributes:
         uri: the input.
-        partition: the value of the URI's ``partition=``, or empty.
+        partition: the value of the URI's ``partition=``; else empty, or the newest event's day if features are defined.
         frame: the training rows: one per event with a label, or one per customer, ordered by event time, then entity.
             The entity is text, the event time ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has
             the form of its kind (`trainers.data.column_kinds`); a column without a kind is not there.
@@ -173,7 +175,8 @@ def read_events(
 def _stay_text(features: Features, label: str, known: KnownKinds) -> frozenset[str]:
     """The columns whose values are needed as they are spelled, even if they look like numbers."""
     texts = {name for name, kind in known.kinds.items() if kind is not FeatureKind.NUMERIC}
-    return frozenset({features.entity, features.event_time, label, *features.categorical, *features.boolean, *texts})
+    texts |= {*features.categorical, *features.boolean}
+    return frozenset({features.entity, features.event_time, label, *texts, *text_columns(features, texts)})
 
 
 def events_of(
@@ -201,7 +204,9 @@ def events_of(
     _refuse_different_columns(groups, label)
     order = _day_order(engine, groups, features, reading.format.event_time_format)
     staging.notes += [order.note] if order.note else []
-    checks = make_checks(engine.connection, groups, features, label, order.formats)
+    is_log = bool(features.define)
+    column = "" if features.label.absence else label
+    checks = make_checks(engine.connection, groups, features, column, order.formats, is_log)
     bad = list(staging.bad)
     if not groups:  # so every row is bad
         _refuse_if_mostly_bad(uri, num_read, None, staging)
@@ -210,24 +215,28 @@ def events_of(
     checks.judge(reading.now)
     staging.notes += _label_words(uri, checks)
     _refuse_if_mostly_bad(uri, num_read, checks, staging)
-    without, notes = excluded(features, label, names)
-    staging.notes += notes
-    candidates = [name for name in names if name not in without]
-    kinds, whys, notes = _kinds(uri, engine, groups, candidates, features, label, known)
-    staging.notes += notes
     for row in checks.flawed():
         source, number = staging.place(row.id)
         bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
-    picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only)
-    staging.notes += _picked_notes(picked, label, reading.as_of)
-    staging.notes += _label_shift(uri, checks)
-    # A version that still serves reads the same stored rows, so its columns stay in the frame if they are left out now.
-    left_out = {name: kind for name, kind in known.kinds.items() if name in without}
-    columns = {**left_out, **kinds}
-    checks.choose(columns)
+    picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only or is_log)
+    if is_log:
+        rows = choose_defined(checks, picked, reading.as_of, known, uri)
+        kinds, picked, notes, whys = rows.kinds, rows.picked, list(rows.notes), rows.whys
+        columns, partition = kinds, partition or rows.last_day
+    else:
+        without, notes = excluded(features, label, names)
+        candidates = [name for name in names if name not in without]
+        kinds, whys, kind_notes = _kinds(uri, engine, groups, candidates, features, label, known)
+        notes += kind_notes
+        # A version that still serves reads the same stored rows, so its columns stay there if they are left out now.
+        left_out = {name: kind for name, kind in known.kinds.items() if name in without}
+        columns = {**left_out, **kinds}
+        checks.choose(columns)
+    notes += _picked_notes(picked, label, reading.as_of)
+    notes += _label_shift(uri, checks)
     frame, misfits = fetch(engine.connection, columns, features, label)
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
-    notes = [*staging.notes, *misfits]
+    notes = [*staging.notes, *notes, *misfits]
     return RawEvents(
         uri, partition, frame, kinds, _quarantine(bad), num_read, tuple(notes), picked.num_newest, newest, whys
     )

@@ -12,7 +12,9 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from divisions.pipeline.columns_yaml import columns_yaml
 from divisions.pipeline.definition import DataPrep, Distribution, Features
+from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
 from trainers.data.column_facts import ColumnFacts
 from trainers.data.column_report import report_columns, suspicious_features
@@ -105,6 +107,24 @@ def prepare(task: PreparationTask, read: Callable[..., RawEvents] = read_events)
         data_sha256=table_sha256(table),
         columns=columns,
     )
+
+
+def features_section(features: Features, label: str, prepared: Prepared) -> str:
+    """The section ``features`` as YAML that says what this run did, with inferred kinds declared."""
+    if not features.label.absence:
+        features = replace(features, label=replace(features.label, column=label))
+    if not features.define:
+        fitted = prepared.table.schema.features
+        by_kind = {kind: tuple(one.name for one in fitted if one.kind is kind) for kind in FeatureKind}
+        left_out = [name for name in prepared.events.kinds if name not in prepared.table.schema.names]
+        features = replace(
+            features,
+            numeric=by_kind[FeatureKind.NUMERIC],
+            categorical=by_kind[FeatureKind.CATEGORICAL],
+            boolean=by_kind[FeatureKind.BOOLEAN],
+            exclude=tuple(dict.fromkeys((*features.exclude, *left_out))),
+        )
+    return columns_yaml(features)
 
 
 def table_sha256(table: FeatureTable) -> str:

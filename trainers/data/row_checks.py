@@ -16,13 +16,15 @@ Labels choose what is learned from, not who is served. So two sets of rows are p
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from divisions.pipeline.feature_options import parse_constant
 from trainers.data.engine import first_row, text_literal
+from trainers.data.event_copies import find_copies
 from trainers.data.event_times import event_time, hint
+from trainers.data.file_formats import FileKind
 from trainers.data.labels import LabelCounts, label_value
 from trainers.data.picked_rows import choose
 from trainers.data.raw_columns import Form, RawColumn
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
     from divisions.pipeline.definition import Features
     from divisions.schema import FeatureKind
+    from trainers.features.event_columns import ColumnSql, EventColumns
 
 _UNKNOWN_LABEL, _CONFLICT, _DUPLICATE = 5, 6, 7
 _IS_SERVED = f"reason IN (0, {_UNKNOWN_LABEL})"
@@ -87,6 +90,8 @@ class RowChecks:
     features: Features
     label: str
     time_formats: Sequence[str] = ()
+    is_log: bool = False
+    """An entity may have several events at one time. Only rows that are equal in every column are duplicates."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -113,6 +118,10 @@ class RowChecks:
             f" SELECT h FROM (SELECT hash(entity, happened) AS h FROM judged WHERE {_IS_SERVED})"
             " GROUP BY h HAVING count(*) > 1"
         )
+        if self.is_log:
+            roles = (self.features.entity, self.features.event_time)
+            find_copies(self.connection, self.groups, roles, _IS_SERVED, conflict=_CONFLICT, duplicate=_DUPLICATE)
+            return
         # Rows of one entity and time. Those of an unknown label have their reason already; here they get none.
         self.connection.execute(
             "CREATE TEMP TABLE clashes AS WITH same AS ("
@@ -223,6 +232,42 @@ class RowChecks:
             f" count(*) FILTER (WHERE reason = {_UNKNOWN_LABEL}) FROM judged WHERE {_IS_SERVED}",
         )
         return LabelCounts(*row)
+
+    def write_events(
+        self,
+        columns: EventColumns,
+        groups: Sequence[tuple[RowGroup, Mapping[str, ColumnSql]]],
+        as_of: dt.datetime | None,
+    ) -> None:
+        """Makes the relation ``events(id, entity, happened, x0 ..., w0 ...)`` of all rows that are events.
+
+        Args:
+            columns: the columns and conditions that they carry.
+            groups: the rows, with the SQL of each of their columns.
+            as_of: later events are left out; None takes all.
+        """
+        self.connection.execute(
+            f"CREATE TEMP TABLE unusable AS SELECT id FROM judged WHERE NOT ({_IS_SERVED})"
+            " UNION SELECT id FROM clashes WHERE NOT is_first"
+        )
+        (num_unusable,) = first_row(self.connection, "SELECT count(*) FROM unusable")
+        where = "id NOT IN (SELECT id FROM unusable)" if num_unusable else "true"
+        if as_of is not None:
+            where += f" AND happened <= {_timestamp(as_of)}"
+        selects = []
+        for number, (group, sql) in enumerate(groups):
+            entity = _column(group, self.features.entity).identifier
+            at = event_time(_column(group, self.features.event_time), self.time_formats)
+            query = (
+                f"SELECT * FROM (SELECT id, {entity} AS entity, {at} AS happened{columns.projection(sql)}"
+                f" FROM {group.relation}) WHERE {where}"
+            )
+            if group.kind is not FileKind.PARQUET:
+                # Each feature query reads the events again. Typed columns are cheap to read, text is not.
+                self.connection.execute(f"CREATE TEMP TABLE events_{number} AS {query}")
+                query = f"SELECT * FROM events_{number}"
+            selects.append(query)
+        self.connection.execute(f"CREATE TEMP VIEW events AS {' UNION ALL '.join(selects)}")
 
     def label_rates(self) -> LabelRates | None:
         """How the quarantine moved the share of positive labels; None where no row with a label was lost."""

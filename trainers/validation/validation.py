@@ -119,9 +119,9 @@ def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Dri
 
 
 def report_json(
-    prepared: Prepared, validated: Validated, parity: float, half_parity: HalfParity | None = None
+    prepared: Prepared, validated: Validated, parity: float, half_parity: HalfParity | None, features: str
 ) -> bytes:
-    """The bundle's ``report.json``. A metric that is NaN is null."""
+    """The bundle's ``report.json``. A metric that is NaN is null. ``features`` is the section of the pipeline file."""
     drift = validated.drift.report
     report = {
         "metrics": {name: _number(value) for name, value in validated.metrics.items()},
@@ -157,6 +157,7 @@ def report_json(
             "quarantine_reasons": prepared.events.reasons,
             "customers_training": len(prepared.train),
             "customers_holdout": len(prepared.holdout),
+            "features": features,
             "notes": list(prepared.table.notes),
             "columns": prepared.columns,
         },
