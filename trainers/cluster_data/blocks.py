@@ -143,6 +143,14 @@ def _gather(relation: str, places: Sequence[tuple[int, int]], parts: Sequence[St
     return Gathered(RowGroup(relation, columns, groups[0].kind, rows, groups[0].example, present), views)
 
 
+def part_notes(gathered: Sequence[Gathered], parts: Sequence[StagedPart]) -> list[str]:
+    """The notes of all parts. Those on a group's columns name its first file, and are told once for the group."""
+    firsts = {one.group.example for one in gathered}
+    examples = {staged.group.example for part in parts for staged in part.groups}
+    repeated = tuple(f"{example}: " for example in examples - firsts)
+    return [note for part in parts for note in part.notes if not note.startswith(repeated)]
+
+
 def write_block(folder: Path, part: int, block: Block) -> None:
     """Writes a block for `create_views`."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from trainers.cluster_data.blocks import (
     StagedPart,
     create_views,
     gather_groups,
+    part_notes,
     write_block,
 )
 from trainers.cluster_data.choice import Choice, InputFile, Part, choose_nodes, cut
@@ -162,7 +163,7 @@ def _gather(
             reading.format.null or MISSING_WORDS,
             groups=[one.group for one in gathered if one.group.num_rows],
             bad=[row for part in parts for row in part.bad],
-            notes=list(dict.fromkeys([*notes, *(note for part in parts for note in part.notes)])),
+            notes=list(dict.fromkeys([*notes, *part_notes(gathered, parts)])),
             sources=list(tasks[0].paths),
         )
         with workers.open_buckets(reading.limits, gathered, parts, [blocks for _, blocks in read]) as buckets:

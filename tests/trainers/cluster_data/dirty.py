@@ -59,7 +59,7 @@ def same_notes(events: RawEvents) -> set[str]:
 
 def quoted_numbers(raw: str) -> str:
     """One machine may have read a plain CSV file's numbers as numbers, so that its quarantine shows them so."""
-    return re.sub(r":(-?[0-9][-+.e0-9]*)(?=[,}])", r':"\1"', raw)
+    return re.sub(r':"?(-?[0-9]+)(\.0)?"?(?=[,}])', r':"\1"', re.sub(r":(-?[0-9][-+.e0-9]*)(?=[,}])", r':"\1"', raw))
 
 
 def assert_same(one: RawEvents, other: RawEvents) -> None:

@@ -62,12 +62,13 @@ def test_folders_names_that_are_sql_and_a_kept_kind_are_the_same(tmp_path):
         rows = [{"customer_id": i, 'a"; DROP TABLE x --': f"{i}'s", "code": f"{i % 7}"} for i in range(60)]
         frame = pd.DataFrame(rows).assign(churn=lambda f: f["customer_id"] % 2)
         frame["event_time"] = "2025-01-14"
-        frame.to_csv(folder / "a.csv", index=False)
+        frame.assign(region=region, **{" odd ": 1}).to_csv(folder / "a.csv", index=False)
     known = KnownKinds("1.0", {"code": FeatureKind.CATEGORICAL})
     one, other = both(tmp_path / "raw", tmp_path, known=known)
     assert_same(one, other)
     assert one.kinds["code"] is FeatureKind.CATEGORICAL
     assert set(other.frame["region"]) <= {"eu", "u's"}
+    assert len([note for note in other.notes if "region=" in note or "' odd '" in note]) == 2
 
 
 @pytest.mark.parametrize(
