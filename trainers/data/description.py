@@ -134,6 +134,8 @@ class _Describing:
             named = {"entity": features.entity, "event_time": features.event_time, "label": self.declared.label}
             if features.event_time_constant:
                 named["event_time"] = ""
+            if features.label.absence:
+                named["label"] = ""
             present = {key: name if name in self.names else "" for key, name in named.items()}
             notes += [
                 f"the input has no column {name!r}, which is to be its {_WORDS[key]}"

@@ -1,7 +1,7 @@
 """Which columns a model learns from: those that vary, describe customers, and do not give the label away. Pure.
 
-A column that the pipeline file declares (``features.numeric``, ``categorical``, ``boolean``) is always kept, if it has
-values that differ; what is odd about it is told. Any other column is left out, with a note, if it
+A column that the pipeline file declares (``features.numeric``, ``categorical``, ``boolean``) or defines is always kept,
+if it has values that differ; what is odd about it is told. Any other column is left out, with a note, if it
 
 - has no values, or one value in all rows;
 - names rows: texts that are nearly all different, more than a hundred texts with fewer than five rows each (surnames),
@@ -63,7 +63,7 @@ def fit_schema(
     training = rows[is_training_N]
     fitted, notes = [], []
     without, _ = excluded(features, label, kinds)
-    declared = {*features.numeric, *features.categorical, *features.boolean}
+    declared = _declared(features)
     for name, kind in kinds.items():
         if name in {features.entity, features.event_time, label} or name in without:
             continue
@@ -90,6 +90,15 @@ def fit_schema(
             fitted.append(Feature(name, kind))
     schema = FeatureSchema(tuple(fitted), entity=features.entity, label=label, event_time=features.event_time)
     return Choice(schema, tuple(notes))
+
+
+def _declared(features: Features) -> set[str]:
+    """The features that the pipeline file asks for by name.
+
+    A defined one may well tell the label without a leak: who never bought has no days since, and churned.
+    """
+    defined = {name for one in features.define for name in one.names}
+    return {*features.numeric, *features.categorical, *features.boolean, *defined}
 
 
 def _odd_texts(num_texts: int, num_present: int, num_rows: int) -> str:
@@ -172,7 +181,7 @@ def without_leaks(
     leaks = find_leaks(choice.schema, x_NF[is_training_N], y_N[is_training_N])
     if not leaks:
         return choice, x_NF
-    declared = {*features.numeric, *features.categorical, *features.boolean}
+    declared = _declared(features)
     notes, kept = list(choice.notes), []
     for index, feature in enumerate(choice.schema.features):
         reason = leaks.get(feature.name)

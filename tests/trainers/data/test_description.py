@@ -150,3 +150,14 @@ def test_an_input_without_rows_or_a_missing_role_is_said(tmp_path):
     found = run(tmp_path, features=Features(entity="who"), label="churn")
     assert "the input has no column 'who', which is to be its entity" in found.notes
     assert found.roles == {}
+
+
+def test_defined_features_and_the_absence_of_events_stay_as_they_are_written(tmp_path):
+    text = "  event_time: at\n  label: {absent: {event: buy}, for: 7d}\n  define:\n    spend: {sum: amount, over: 7d}\n"
+    features = parse_pipeline(f"{HEAD}features:\n{text}").features
+    rows = [{"customer_id": f"c-{i}", "at": f"2025-01-{i + 1:02}", "event": "buy", "amount": i} for i in range(9)]
+    pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
+    found = run(tmp_path, features=features, label="e")
+    assert parse_pipeline(HEAD + found.features_yaml).features == features
+    assert not any("which is to be" in note for note in found.notes)
+    assert found.positive_rate is None

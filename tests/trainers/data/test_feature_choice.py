@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from divisions.pipeline.definition import Features
+from divisions.pipeline.feature_definition import Aggregate, FeatureDefinition
 from divisions.schema import FeatureKind
 from trainers.data.feature_choice import counts_rows
 from trainers.data.feature_table import build_feature_table, is_holdout
@@ -129,6 +130,14 @@ def test_names_and_row_numbers_are_left_out_and_declared_ones_kept():
     assert all("declare it in features." in note for note in made.notes)
     kept = table(columns, Features(numeric=("RowNumber",), categorical=("Surname", "Mail")))
     assert kept.schema.names == ("minutes", *columns)
+
+
+def test_a_defined_feature_is_kept_because_it_was_asked_for():
+    days = np.where(CHURN & (np.arange(COUNT) % 2 == 0), np.nan, NOISE)
+    define = (FeatureDefinition("days", Aggregate.DAYS_SINCE, "event_time"),)
+    made = table({"days": (days, NUMERIC)}, Features(define=define))
+    assert "days" in made.schema.names
+    assert any(note.startswith("column 'days' is kept as declared, but ") for note in made.notes)
 
 
 @pytest.mark.parametrize(
