@@ -73,15 +73,6 @@ def _of_all(sampled: Figures, column: pd.Series, num_sampled: int) -> Figures:
     )
 
 
-def suspicious_features(columns: Sequence[ColumnFacts], features: Sequence[str]) -> list[str]:
-    """A note for each feature that seems to name rows instead of describing them."""
-    return [
-        f"column {column.name!r} seems to be no feature ({column.suspicion}): name it in features.exclude"
-        for column in columns
-        if column.name in features and column.suspicion.startswith(("id", "row number"))
-    ]
-
-
 def _register(connection: DuckDBPyConnection, rows: pd.DataFrame, names: Sequence[str], label: str) -> list[RawColumn]:
     import pyarrow as pa
 

@@ -17,7 +17,7 @@ from divisions.pipeline.definition import DataPrep, Distribution, Features
 from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
 from trainers.data.column_facts import ColumnFacts
-from trainers.data.column_report import report_columns, suspicious_features
+from trainers.data.column_report import report_columns
 from trainers.data.engine import limits_for
 from trainers.data.feature_table import FeatureTable, build_feature_table, split_holdout
 from trainers.data.ingest import RawEvents, Reading, read_events
@@ -97,7 +97,6 @@ def prepare(task: PreparationTask, read: Callable[..., RawEvents] = read_events)
     )
     table = build_feature_table(events, task.features, task.label, seed=task.seed, as_of=task.reading.as_of)
     columns = report_columns(table, events.kinds, events.whys)
-    table = replace(table, notes=(*table.notes, *suspicious_features(columns, table.schema.names)))
     split = split_holdout(table, task.features.holdout_fraction, task.seed)
     return Prepared(
         events=replace(events, frame=events.frame.iloc[:0]),

@@ -7,6 +7,7 @@ import pytest
 
 from divisions.errors import EmptyInputError, InputError, MissingColumnError
 from divisions.pipeline.definition import Distribution, Features
+from divisions.pipeline.feature_definition import Aggregate, FeatureDefinition
 from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
 from tests.trainers.cluster_data.dirty import assert_same, write_dirty
@@ -99,3 +100,12 @@ def test_a_small_input_is_read_on_one_node_and_the_note_says_why(tmp_path):
     assert events.notes[-1].startswith("read on one node: 0.0 GB are not more than 4 times")
     alone = over_nodes(str(folder), workers=None, wanted=Distribution.AUTO, num_nodes=1, **given)
     assert not [note for note in alone.notes if note.startswith("read on")]
+
+
+def test_features_over_events_are_computed_on_one_node_and_the_note_says_so(tmp_path):
+    folder = write_dirty(tmp_path / "raw", rows=200)
+    define = (FeatureDefinition("amount", Aggregate.MEAN, "amount"),)
+    given = {"s3": S3Settings(), "allow_buckets": (), "features": Features(define=define), "label": "churn"}
+    events = over_nodes(str(folder), workers=None, wanted=Distribution.ALWAYS, **given)
+    assert events.notes[-1] == "read on one node: features over events are computed in one engine"
+    assert len(events.frame)

@@ -7,7 +7,7 @@ import pytest
 from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
 from trainers.data.column_facts import SAMPLE_ROWS
-from trainers.data.column_report import report_columns, suspicious_features
+from trainers.data.column_report import report_columns
 from trainers.data.preparation import PreparationTask, prepare
 
 
@@ -62,4 +62,3 @@ def test_nothing_is_reported_of_nothing(tmp_path):
     frame().to_parquet(tmp_path / "a.parquet")
     table = prepare(task(tmp_path)).table
     assert report_columns(table.take(np.zeros(len(table), dtype=bool)), {}, {}) == ()
-    assert suspicious_features((), ("row",)) == []
