@@ -77,12 +77,13 @@ def test_the_file_has_twelve_lines():
 
 def test_it_learns_from_what_describes_customers_and_says_what_it_left_out(bank):
     version = Registry(bank.home).get_version("exit-predictor", "1.1")
-    schema = read_bundle(version.bundle_path, version.bundle_sha256).schema
+    folder = bank.home / "bundles" / version.bundle_path
+    schema = read_bundle(folder, version.bundle_sha256).schema
     assert set(schema.names) == {
         "CreditScore", "Geography", "Gender", "Age", "Tenure", "Balance", "NumOfProducts", "HasCrCard",
         "IsActiveMember", "EstimatedSalary",
     }  # fmt: skip
-    notes = json.loads((version.bundle_path / "report.json").read_text())["data"]["notes"]
+    notes = json.loads((folder / "report.json").read_text())["data"]["notes"]
     for name in ("RowNumber", "Surname", "ExitInterview"):
         assert any(name in note and "left out" in note for note in notes), (name, notes)
     assert any("'Exited'" in note and "is positive" in note for note in notes)
