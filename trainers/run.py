@@ -123,7 +123,7 @@ class PipelineRun:
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
             registry_run.log_params(run_params(pipeline))
             previous = self._previous(pipeline)
-            draft = newest_draft(self.settings.home, pipeline.name, registry_run.run_id)
+            draft = newest_draft(self.settings.home, pipeline.name, registry_run.run_id, self.clock.wall_s())
             try:
                 prepared = self._prepare(request, uri, previous, registry_run, draft)
                 stored = self._write_features(pipeline, prepared, previous)

@@ -9,6 +9,7 @@ stored rows, and without these features it would count them as missing.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,9 @@ from trainers.data.column_kinds import cast
 
 if TYPE_CHECKING:
     from trainers.data.feature_table import FeatureTable
+
+
+_DAY_S = 86_400.0
 
 
 def features_of_others(table: FeatureTable, previous: FeatureSchema | None) -> tuple[Feature, ...]:
@@ -45,9 +49,17 @@ def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable
     return path
 
 
-def newest_draft(home: Path, pipeline: str, run_id: str) -> Path:
-    """Where a run's newest rows wait until its model's features are known."""
-    return _partition_folder(home, pipeline) / f".newest-{run_id}.draft"
+def newest_draft(home: Path, pipeline: str, run_id: str, now_s: float) -> Path:
+    """Where a run's newest rows wait until its model's features are known.
+
+    A run that is killed leaves its draft there. It holds customers' data, so one that is a day old is removed.
+    """
+    folder = _partition_folder(home, pipeline)
+    for draft in folder.glob(".newest-*.draft"):
+        with contextlib.suppress(FileNotFoundError):  # its own run, or another one, has just removed it
+            if draft.stat().st_mtime < now_s - _DAY_S:
+                draft.unlink()
+    return folder / f".newest-{run_id}.draft"
 
 
 def _partition_folder(home: Path, pipeline: str) -> Path:

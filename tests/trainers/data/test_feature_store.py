@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+import os
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.data.feature_store import features_of_others, write_offline
+from trainers.data.feature_store import features_of_others, newest_draft, write_offline
 from trainers.data.feature_table import build_feature_table
 from trainers.data.ingest import RawEvents
 from trainers.data.online_features import fill_online_store
@@ -95,3 +96,14 @@ def test_features_of_the_previous_version_are_stored_too(tmp_path):
     assert [features["region"] for _, features in rows.values()] == ["1", "x", None]
     assert [features["age"] for _, features in rows.values()] == [7.0, 8.0, None]
     assert features_of_others(made, None) == ()
+
+
+def test_drafts_of_killed_runs_are_removed_after_a_day(tmp_path):
+    folder = tmp_path / "features" / "churn"
+    folder.mkdir(parents=True)
+    for name, age_s in ((".newest-old.draft", 86_500), (".newest-young.draft", 86_300), ("part.parquet", 86_500)):
+        (folder / name).touch()
+        os.utime(folder / name, (1e9 - age_s, 1e9 - age_s))
+    assert newest_draft(tmp_path, "churn", "r", 1e9) == folder / ".newest-r.draft"
+    assert sorted(one.name for one in folder.iterdir()) == [".newest-young.draft", "part.parquet"]
+    assert newest_draft(tmp_path, "other", "r", 1e9).parent.name == "other"
