@@ -172,7 +172,7 @@ class HttpConnection(Connection):
         while start < len(data) and not self._waits and not self._ending:
             if parts == MAX_PARTS or start > MAX_BYTES:
                 self._take_turns()
-                break
+                break  # The condition would end the loop as well.
             start = parser.feed(data, start)
             parts += 1
             if parser.wants_continue:
