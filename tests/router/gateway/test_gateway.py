@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 import time
 
@@ -13,6 +14,8 @@ from divisions.online_store import OnlineRow
 from divisions.online_writer import OnlineStoreWriter
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from router.evidence import histogram
+from router.gateway.child import STOP_S
+from router.gateway.gateway import Gateway
 from tests.router.gateway_world import SCHEMA, features, minutes_score, post, read_reply, world
 
 
@@ -470,3 +473,8 @@ def test_names_with_a_percent_sign_stay_as_they_are(run):
             assert reply.json["churn_probability"] == 0.25
 
     run(scenario())
+
+
+def test_a_gateway_that_stops_is_done_before_its_parent_kills_it():
+    grace_s = inspect.signature(Gateway.stop).parameters["grace_s"].default
+    assert 0 < grace_s < STOP_S
