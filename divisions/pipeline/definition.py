@@ -50,12 +50,16 @@ class DataFormat:
     Attributes:
         delimiter: between the fields of CSV.
         encoding: of text files without a byte order mark, as Python names it.
+        decimal: the decimal mark of numbers that are text, ``.`` or ``,``.
+        thousands: what separates their groups of three digits.
         null: the words that mean a missing value, instead of the usual ones.
         event_time_format: of event times that are text, as ``strptime`` takes it.
     """
 
     delimiter: str = ""
     encoding: str = ""
+    decimal: str = ""
+    thousands: str = ""
     null: tuple[str, ...] = ()
     event_time_format: str = ""
 

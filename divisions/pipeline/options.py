@@ -15,6 +15,8 @@ from divisions.pipeline.resources import parse_duration_s, parse_name, parse_per
 from divisions.pipeline.yaml_nodes import Node, Scalar
 from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, text
 
+DECIMAL_MARKS = (".", ",")
+THOUSANDS_MARKS = (",", ".", "'", "_", " ")
 _DAY_S = 86_400.0
 _MAX_FORMAT_CHARS = 128
 _TIME_CODE = re.compile(r"%(?:-?.|$)")
@@ -26,12 +28,31 @@ _MAJOR = re.compile(r"-v([0-9]{1,4})$")
 def data_format(section: Section) -> DataFormat:
     default = DataFormat()
     with section:
-        return DataFormat(
+        given = DataFormat(
             delimiter=section.take("delimiter", _delimiter, default.delimiter),
             encoding=section.take("encoding", parsed(_encoding), default.encoding),
+            decimal=section.take("decimal", _mark(DECIMAL_MARKS), default.decimal),
+            thousands=section.take("thousands", _mark(THOUSANDS_MARKS), default.thousands),
             null=section.take("null", items(parsed(str)), default.null),
             event_time_format=section.take("event_time_format", parsed(_event_time_format), default.event_time_format),
         )
+        if given.thousands and given.thousands == given.decimal:
+            section.report(
+                f"thousands and decimal are both {given.decimal!r}", "write two different marks", "thousands"
+            )
+        if given.thousands and not section.has("decimal"):
+            section.report("thousands needs decimal beside it", "add decimal: '.' or decimal: ','", "thousands")
+        return given
+
+
+def _mark(marks: tuple[str, ...]) -> Reader[str]:
+    def read(node: Node) -> str:
+        given = text(node)
+        if given not in marks:
+            raise PipelineError(f"must be one of {marks}, got {given[:60]!r}", remedy="write one of them, in quotes")
+        return given
+
+    return read
 
 
 def _delimiter(node: Node) -> str:

@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from divisions.errors import EmptyInputError, InputError
+from divisions.errors import EmptyInputError
 from divisions.pipeline.columns_yaml import columns_yaml
 from divisions.pipeline.definition import DataFormat, Features
 from divisions.schema import FeatureKind
 from trainers.data.column_facts import DOUBT, ColumnFacts, facts_of, label_aucs, measure
 from trainers.data.column_roles import Roles, guess_roles
 from trainers.data.day_order import declared_order, find_day_order
-from trainers.data.declared_columns import excluded
 from trainers.data.engine import Limits, first_row
 from trainers.data.event_times import event_time
-from trainers.data.kind_inference import Counts, count_values, kind_of, why_kind
-from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, first_misfit, settled_kind
+from trainers.data.feature_columns import ROW_NUMBER, FeatureColumns, choose_columns
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.labels import label_value
 from trainers.data.raw_columns import Form, RawColumn
 from trainers.data.staged_input import read_staged
@@ -105,9 +104,9 @@ class _Describing:
     def all(self) -> Description:
         staging, notes = self.staging, list(self.staging.notes)
         roles = self._roles(notes)
-        kinds, whys = self._kinds(roles, notes)
+        chosen = self._choose(roles, notes)
         time_formats = self._time_formats(roles, notes)
-        columns = self._columns(roles, kinds, whys, notes)
+        columns = self._columns(roles, chosen)
         num_flawed = sum(self._count(group, "flaw IS NOT NULL") for group in staging.groups)
         entities, first, last, unreadable, positives, negatives = self._spans(roles, time_formats)
         num_good = sum(group.num_rows for group in staging.groups) - num_flawed
@@ -149,33 +148,21 @@ class _Describing:
             notes.append(f"no column has a usual name of {' or '.join(missing)}; a pipeline file can name it")
         return guessed
 
-    def _kinds(self, roles: Roles, notes: list[str]) -> tuple[dict[str, FeatureKind | None], dict[str, str]]:
-        features = self.declared.features or Features()
-        listed = {name: kind for kind in FeatureKind for name in getattr(features, kind.value)}
-        others = [name for name in self.names if name not in _names(roles) and name not in listed]
-        counts = count_values(self.staging.engine.connection, self.staging.groups, others)
-        kinds: dict[str, FeatureKind | None] = {}
-        whys: dict[str, str] = {}
-        for name in self.names:
-            if name in listed:
-                kinds[name], whys[name] = listed[name], f"declared in features.{listed[name].value}"
-            elif name in counts:
-                kinds[name], whys[name] = self._settle(name, counts[name], notes)
-        return kinds, whys
-
-    def _settle(self, name: str, counts: Counts, notes: list[str]) -> tuple[FeatureKind | None, str]:
-        inferred, known = kind_of(counts), self.declared.known
-        if not counts.total:
-            return inferred, why_kind(inferred, counts)
-        find_misfit = partial(first_misfit, self.staging.engine.connection, self.staging.groups, name)
-        try:
-            kind, _ = settled_kind(name, inferred, find_misfit, known, self.staging.location.uri)
-        except InputError as error:
-            notes.append(f"a run would refuse this input: {error}")
-            return inferred, why_kind(inferred, counts)
-        if kind is inferred:
-            return kind, why_kind(kind, counts)
-        return kind, f"kept from version {known.version}"
+    def _choose(self, roles: Roles, notes: list[str]) -> FeatureColumns:
+        given = self.declared.features or Features()
+        features = replace(given, entity=roles.entity, event_time=roles.event_time)
+        chosen = choose_columns(
+            self.staging.engine.connection,
+            self.staging.groups,
+            features,
+            roles.label,
+            self.declared.known,
+            self.declared.form,
+            self.staging.location.uri,
+            is_strict=False,
+        )
+        notes += chosen.notes
+        return chosen
 
     def _time_formats(self, roles: Roles, notes: list[str]) -> Sequence[str]:
         form, connection = self.declared.form.event_time_format, self.staging.engine.connection
@@ -185,40 +172,29 @@ class _Describing:
         notes += [order.note] if order.note else []
         return order.formats
 
-    def _columns(
-        self, roles: Roles, kinds: dict[str, FeatureKind | None], whys: dict[str, str], notes: list[str]
-    ) -> list[ColumnFacts]:
+    def _columns(self, roles: Roles, chosen: FeatureColumns) -> list[ColumnFacts]:
         connection = self.staging.engine.connection
         source = partial(self._source, roles)
         figures = measure(connection, source, len(self.names))
         aucs: list[float | None] = [None] * len(self.names)
         if roles.label:
-            are_categories = [kinds.get(name) is not FeatureKind.NUMERIC for name in self.names]
+            are_categories = [chosen.kinds.get(name) is not FeatureKind.NUMERIC for name in self.names]
             rows = sum(group.num_rows for group in self.staging.groups)
             aucs = label_aucs(connection, source, are_categories, rows)
-        without, exclude_notes = excluded(self.declared.features or Features(), roles.label, self.names)
-        notes += exclude_notes
         columns = []
         for name, one, auc in zip(self.names, figures, aucs, strict=True):
-            kind, why, is_feature = self._meaning(name, roles, kinds, whys, without)
+            kind, why, is_feature = self._meaning(name, roles, chosen)
             columns.append(facts_of(name, kind, why, one, is_feature=is_feature, auc=auc if is_feature else None))
         return columns
 
-    def _meaning(
-        self,
-        name: str,
-        roles: Roles,
-        kinds: dict[str, FeatureKind | None],
-        whys: dict[str, str],
-        without: frozenset[str],
-    ) -> tuple[str, str, bool]:
+    def _meaning(self, name: str, roles: Roles, chosen: FeatureColumns) -> tuple[str, str, bool]:
         for key in _ROLE_KEYS:
             if name == getattr(roles, key):
                 return _WORDS[key], roles.why, False
-        if name in without:
+        if name in chosen.excluded:
             return "left out", "by features.exclude", False
-        kind = kinds[name]
-        return kind.value if kind is not None else "no feature", whys[name], kind is not None
+        kind = chosen.kinds.get(name)
+        return kind.value if kind is not None else "no feature", chosen.whys[name], kind is not None
 
     def _source(self, roles: Roles, indices: Sequence[int]) -> str:
         """All rows with ``id``, ``label``, and the texts and numbers of some columns, as a subquery."""
@@ -307,5 +283,5 @@ def _as_declared(given: Features, roles: Roles, columns: Sequence[ColumnFacts]) 
         numeric=named("numeric"),
         categorical=named("categorical"),
         boolean=named("boolean"),
-        exclude=(*named("left out"), *suspects),
+        exclude=(*named("left out"), *(column.name for column in columns if column.why == ROW_NUMBER), *suspects),
     )

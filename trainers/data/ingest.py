@@ -21,7 +21,6 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,13 +28,13 @@ from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import DataFormat
 from divisions.schema import FeatureKind
 from trainers.data.day_order import DayOrder, declared_order, find_day_order
-from trainers.data.declared_columns import excluded, require_columns
+from trainers.data.declared_columns import require_columns
 from trainers.data.defined_kinds import text_columns
 from trainers.data.defined_rows import choose_defined
 from trainers.data.engine import Engine, Limits
+from trainers.data.feature_columns import choose_columns
 from trainers.data.file_formats import BadRow, FileKind
-from trainers.data.kind_inference import count_values, kind_of, why_kind
-from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, declared_note, first_misfit, settled_kind
+from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.labels import has_words_of_its_own, word_counts, words_error, words_note
 from trainers.data.newest_rows import NewestRows, copy_newest
 from trainers.data.picked_rows import fetch
@@ -166,7 +165,8 @@ def read_events(
     def use(staging: Staging) -> RawEvents:
         return events_of(staging, features, label, reading, known)
 
-    texts = _stay_text(features, label, known)
+    # Where the comma is the decimal mark, 29.85 is no number, and 1.200 is another one.
+    texts = _stay_text(features, label, known) if reading.format.decimal != "," else None
     return read_staged(
         uri, s3=s3, allow_buckets=allow_buckets, form=reading.format, limits=reading.limits, use=use, texts=texts
     )
@@ -224,13 +224,9 @@ def events_of(
         kinds, picked, notes, whys = rows.kinds, rows.picked, list(rows.notes), rows.whys
         columns, partition = kinds, partition or rows.last_day
     else:
-        without, notes = excluded(features, label, names)
-        candidates = [name for name in names if name not in without]
-        kinds, whys, kind_notes = _kinds(uri, engine, groups, candidates, features, label, known)
-        notes += kind_notes
-        # A version that still serves reads the same stored rows, so its columns stay there if they are left out now.
-        left_out = {name: kind for name, kind in known.kinds.items() if name in without}
-        columns = {**left_out, **kinds}
+        chosen = choose_columns(engine.connection, groups, features, label, known, reading.format, uri)
+        kinds, whys, notes = chosen.kinds, chosen.whys, list(chosen.notes)
+        columns = {**chosen.left_out, **kinds}
         checks.choose(columns)
     notes += _picked_notes(picked, label, reading.as_of)
     notes += _label_shift(uri, checks)
@@ -238,7 +234,16 @@ def events_of(
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
     notes = [*staging.notes, *notes, *misfits]
     return RawEvents(
-        uri, partition, frame, kinds, _quarantine(bad), num_read, tuple(notes), picked.num_newest, newest, whys
+        uri,
+        partition,
+        frame,
+        kinds,
+        _quarantine(bad),
+        num_read,
+        tuple(notes),
+        picked.num_newest,
+        newest,
+        whys,
     )
 
 
@@ -289,45 +294,6 @@ def _refuse_different_columns(groups: list[RowGroup], label: str) -> None:
                 f"{group.example} and {first.example} have different columns: {', '.join(sorted(odd))}",
                 remedy="put files of different columns into different inputs",
             )
-
-
-def _kinds(
-    uri: str,
-    engine: Engine,
-    groups: list[RowGroup],
-    names: list[str],
-    features: Features,
-    label: str,
-    known: KnownKinds,
-) -> tuple[dict[str, FeatureKind], dict[str, str], list[str]]:
-    """The kind of each column except entity, event time and label: as declared, else as known, else by its values.
-
-    Returns:
-        the kinds, why each column has its own, and notes.
-    """
-    declared = dict.fromkeys(features.numeric, FeatureKind.NUMERIC)
-    declared |= dict.fromkeys(features.categorical, FeatureKind.CATEGORICAL)
-    declared |= dict.fromkeys(features.boolean, FeatureKind.BOOLEAN)
-    names = [name for name in names if name not in {features.entity, features.event_time, label}]
-    counts = count_values(engine.connection, groups, [name for name in names if name not in declared])
-    kinds: dict[str, FeatureKind] = {}
-    whys: dict[str, str] = {}
-    notes = []
-    for name in names:
-        if name in declared:
-            kinds[name], whys[name] = declared[name], f"declared in features.{declared[name].value}"
-            notes.append(declared_note(name, declared[name], known))
-            continue
-        kind, note = kind_of(counts[name]), ""
-        if counts[name].total:
-            kind, note = settled_kind(name, kind, partial(first_misfit, engine.connection, groups, name), known, uri)
-        if kind is not None:
-            kinds[name] = kind
-            whys[name] = f"kept from version {known.version}" if note else why_kind(kind, counts[name])
-            notes.append(note)
-        else:
-            notes.append(f"column {name!r} is no feature: it is all null, or neither number, text nor boolean")
-    return kinds, whys, [note for note in notes if note]
 
 
 def _refuse_if_mostly_bad(uri: str, num_read: int, checks: RowChecks | None, staging: Staging) -> None:

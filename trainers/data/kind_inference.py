@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from divisions.schema import FeatureKind
 from trainers.data.engine import first_row, text_literal
 from trainers.data.raw_columns import Form, RawColumn
+from trainers.data.spelled_numbers import is_plain
 from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
 
 MAJORITY = 0.95
 """Share of a column's values that must fit a kind for the column to be of it."""
-SOFT_WORDS = ("?", "-", "--", "none", "missing", "unknown", "n.a.", "#value!", "#ref!", "#div/0!")
+SOFT_WORDS = (
+    *("?", "-", "--", "\u2013", "\u2014", ".", "none", "missing", "unknown", "undefined", "nil", "na", "n.a.", "n.d."),
+    *("(null)", "[null]", "<na>", "not available", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"),
+)
+"""In lower case. SAS writes a point, Oracle (null), pandas <NA>, spreadsheets the words with #."""
 _BY_FORM = {
     Form.WHOLE: "numbers",
     Form.FLOAT: "numbers",
@@ -157,9 +162,7 @@ def _sums(column: RawColumn, text: str) -> str:
             f"{first} = '\"' AND {is_soft}",
         )
     else:
-        # Texts that are no numbers cost a cast most. A number begins with a digit, a sign or a point, or is inf or nan.
-        may_be_number = f"({text} < ':' OR {text}[1] IN ('i', 'I', 'n', 'N'))"
-        is_number = f"(CASE WHEN {may_be_number} THEN TRY_CAST({text} AS DOUBLE) IS NOT NULL ELSE false END)"
+        is_number = is_plain(text)
         is_flag = f"lower({text}) IN ('true', 'false')"
         conditions = (
             is_number,

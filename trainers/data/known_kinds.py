@@ -102,7 +102,7 @@ def first_misfit(
             FeatureKind.CATEGORICAL: column.text,
         }[kind]
         is_misfit = f"{value} IS NULL"
-        if kind is FeatureKind.NUMERIC:
+        if kind is FeatureKind.NUMERIC and column.spelling is None:
             is_canonical = f"regexp_full_match({column.text}, {text_literal(_CANONICAL_NUMBER)})"
             is_misfit = f"({is_misfit} OR ({column.is_text} AND NOT {is_canonical}))"
         rows = connection.execute(

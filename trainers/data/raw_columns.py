@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from divisions.schema import FLOAT32_MAX, FeatureKind
 from divisions.stored_values import BOOLEAN_WORDS
 from trainers.data.engine import text_literal
+from trainers.data.spelled_numbers import Spelling, plain_number
 
 MISSING_WORDS = ("NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A", "\\N")
 LABEL_WORDS = BOOLEAN_WORDS | {
@@ -72,11 +73,15 @@ def form_of_type(name: str) -> Form:
 
 @dataclass(frozen=True, slots=True)
 class RawColumn:
-    """A column of one group of files. ``sql`` names it there."""
+    """A column of one group of files. ``sql`` names it there.
+
+    ``spelling`` is how its texts spell numbers; None means as programs write them.
+    """
 
     sql: str
     form: Form
     missing: tuple[str, ...] = MISSING_WORDS
+    spelling: Spelling | None = None
 
     @property
     def text(self) -> str:
@@ -146,12 +151,12 @@ class RawColumn:
         """DOUBLE; null where there is no number of 32 bits. A boolean is no number, as in JSON and at the gateway."""
         match self.form:
             case Form.UNTYPED | Form.TEXT | Form.BINARY:
-                value = f"TRY_CAST({self.text} AS DOUBLE)"
+                value = self._number_of(self.text)
             case Form.WHOLE | Form.FLOAT | Form.DECIMAL:
                 value = f"({self.sql})::DOUBLE"
             case Form.JSON:
                 value = (
-                    f"(CASE WHEN {self._is_json_text} THEN TRY_CAST({self._json_text} AS DOUBLE) "
+                    f"(CASE WHEN {self._is_json_text} THEN {self._number_of(self._json_text)} "
                     f"WHEN {self._is_json_number} THEN TRY_CAST({self.sql} AS DOUBLE) END)"
                 )
             case Form.BOOLEAN | Form.TIME | Form.OTHER:
@@ -192,6 +197,9 @@ class RawColumn:
         text = f"lower({self.text})"
         yes, no = (_words(words, meaning) for meaning in (True, False))
         return f"(CASE WHEN {text} IN {yes} THEN true WHEN {text} IN {no} THEN false END)"
+
+    def _number_of(self, text: str) -> str:
+        return self.spelling.number(text) if self.spelling is not None else plain_number(text)
 
     @property
     def _is_json_text(self) -> str:

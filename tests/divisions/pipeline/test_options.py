@@ -204,6 +204,8 @@ def format_of(key, value):
         ("delimiter", "' '", " "),
         ("encoding", "cp1252", "cp1252"),
         ("encoding", "UTF-16-LE", "UTF-16-LE"),
+        ("decimal", "','", ","),
+        ("decimal", ".", "."),
         ("null", "[unknown, '999', ' - ', '']", ("unknown", "999", "-", "")),
         ("event_time_format", '"%d/%m/%Y %H:%M"', "%d/%m/%Y %H:%M"),
     ],
@@ -227,6 +229,10 @@ def test_each_key_of_the_format_is_read_and_the_others_keep_their_defaults(key, 
         ("encoding", "hex", 17, "unknown encoding 'hex'"),
         ("encoding", '"a\\0b"', 17, "unknown encoding"),
         ("encoding", "x" * 300, 17, "unknown encoding"),
+        ("decimal", "';'", 16, "must be one of ('.', ','), got ';'. write one of them, in quotes"),
+        ("decimal", "5", 16, "put it in quotes"),
+        ("thousands", "'.'", 18, "thousands needs decimal beside it. add decimal: '.' or decimal: ','"),
+        ("thousands", "x", 18, "must be one of (',', '.', \"'\", '_', ' '), got 'x'"),
         ("null", "NA", 13, "must be a list, got the text 'NA'"),
         ("null", "[]", 13, "must have 1 to 1000 items"),
         ("null", "[NA, 999]", 18, "must be text, got the number 999. put it in quotes"),
@@ -252,6 +258,16 @@ def test_a_wrong_value_of_the_format_is_one_problem_at_its_place(key, value, col
     assert (error.line, error.column, error.others) == (6, column, ())
     assert error.message.startswith("stages.data_prep.format")
     assert message in f"{error.message}. {error.remedy}"
+
+
+def test_the_marks_of_numbers_are_two_different_ones():
+    text = with_value("data_prep.format.decimal", "','")
+    given = parse_pipeline(
+        text.replace("decimal: ','", "decimal: ','\n      thousands: ' '"), "f.yaml"
+    ).data_prep.format
+    assert (given.decimal, given.thousands) == (",", " ")
+    with pytest.raises(PipelineError, match="thousands and decimal are both ','"):
+        parse_pipeline(text.replace("decimal: ','", "decimal: ','\n      thousands: ','"), "f.yaml")
 
 
 def test_every_code_of_a_time_is_one_that_the_engine_reads():

@@ -64,7 +64,7 @@ def test_every_format_gives_the_same_description(path):
     assert any("no column has a usual name of event time" in note for note in found.notes)
     by_name = columns(found)
     assert {name: column.kind for name, column in by_name.items()} == {
-        "RowNumber": "numeric",
+        "RowNumber": "no feature",
         "CustomerId": "entity",
         "Surname": "categorical",
         "CreditScore": "numeric",
@@ -73,7 +73,8 @@ def test_every_format_gives_the_same_description(path):
         "Complained": "numeric",
         "Exited": "label",
     }
-    assert by_name["RowNumber"].suspicion == "row number"
+    assert by_name["RowNumber"].why == "it numbers the rows"
+    assert any(note.startswith("column 'RowNumber' is no feature") for note in found.notes)
     assert by_name["Surname"].suspicion.startswith("id")
     assert by_name["Country"].suspicion == "constant"
     assert by_name["Complained"].suspicion.startswith("nearly the label")

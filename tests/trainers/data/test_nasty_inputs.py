@@ -9,11 +9,11 @@ import pytest
 from divisions.errors import InputError
 from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
-from tests.trainers.data.nasty import times
+from tests.trainers.data.nasty import columns, numbers, times
 from tests.trainers.data.nasty.case import NOW, Nasty
 from trainers.data.ingest import RawEvents, Reading, read_events
 
-CASES = [("Event times", times.CASES)]
+CASES = [("Event times", times.CASES), ("Numbers", numbers.CASES), ("Columns", columns.CASES)]
 
 
 def read(folder, case: Nasty) -> RawEvents:

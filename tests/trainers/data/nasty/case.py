@@ -55,7 +55,7 @@ def table(count: int = 6, **columns: Sequence[object]) -> pd.DataFrame:
     frame = {
         "customer_id": [f"c-{i}" for i in range(length)],
         "event_time": [DAY] * length,
-        "calls": [float(i * 7 % 5) for i in range(length)],
+        "calls": [i * 7 % 5 for i in range(length)],
         "churn": ["yes" if i % 2 else "no" for i in range(length)],
     }
     return pd.DataFrame({**frame, **{name: list(column) for name, column in columns.items()}})
