@@ -23,11 +23,13 @@ if TYPE_CHECKING:
     from pyarrow import csv
     from pyarrow.fs import FileSystem
 
-DELIMITERS = ",;\t|"
+DELIMITERS = ",;\t|\x01"
+"""The last one is Hive's."""
 BLOCK_BYTES = 16 << 20
 """No record may be longer. Also the share of a file that is in memory at a time, a few times over."""
 _MARK = "\ufdd1"
 """Stands for a byte that is not UTF-8. Unicode reserves it: no text may contain it."""
+_SEPARATOR_LINE = re.compile(rb"sep=([,;\t|])\r?\n")
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
 
@@ -68,12 +70,16 @@ class CsvRows:
     Attributes:
         names: the header.
         delimiter: as found or declared.
+        header_row: the header's record; 2 after a line ``sep=;``, which Excel writes.
+        has_backslashes: quotes within a field are escaped by a backslash, as Spark and MySQL do, and not doubled.
         bad: the records that cannot be told apart into fields.
     """
 
     file: RawFile
     names: list[str]
     delimiter: str
+    header_row: int = 1
+    has_backslashes: bool = False
     bad: list[BadRow] = field(default_factory=list)
 
     def batches(self, filesystem: FileSystem) -> Iterator[pa.RecordBatch]:
@@ -91,26 +97,31 @@ class CsvRows:
             # One thread: only then does pyarrow know the numbers of the lines that it cannot parse.
             "read_options": csv.ReadOptions(use_threads=False, block_size=BLOCK_BYTES, column_names=names, skip_rows=0),
             "parse_options": csv.ParseOptions(
-                delimiter=self.delimiter, invalid_row_handler=self._keep, newlines_in_values=True
+                delimiter=self.delimiter,
+                escape_char="\\" if self.has_backslashes else False,
+                invalid_row_handler=self._keep,
+                newlines_in_values=True,
             ),
             "convert_options": csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.binary()), null_values=[], strings_can_be_null=False
             ),
         }
-        first = 1
+        # A line sep=; is a record of two fields. It has no number where these are too few or too many for a row.
+        first = 1 if len(names) == 2 else self.header_row
         try:
             text = io.BufferedReader(_Marked(open_text(filesystem, self.file)), BLOCK_BYTES)
             with text, csv.open_csv(text, **options) as reader:
                 for batch in reader:
                     rows = self._numbers(first, batch.num_rows)
                     first = int(rows[-1]) + 1 if len(rows) else first
-                    # The header is record 1, and no row.
-                    yield self._checked(batch, rows).slice(1 if len(rows) and rows[0] == 1 else 0)
+                    yield self._checked(batch, rows).slice(int((rows <= self.header_row).sum()))
         except pa.ArrowInvalid as error:
             what = "CSV (a quote that is never closed?)" if "straddl" in str(error) else "CSV"
             raise damaged(self.file.path, what, error) from None
 
     def _keep(self, row: csv.InvalidRow) -> str:
+        if row.number is not None and row.number < self.header_row:
+            return "skip"
         detail = f"{row.actual_columns} fields, expected {row.expected_columns}"
         for line in row.text.replace(_MARK, "\ufffd").split("\n"):
             self.bad.append(BadRow(self.file.path, row.number or 0, "unparsable line", detail, line))
@@ -154,6 +165,9 @@ def open_csv(file: RawFile, delimiter: str = "") -> CsvRows | None:
     text = file.head.lstrip(b"\r\n")
     if not text.strip():
         return None
+    prefix = _SEPARATOR_LINE.match(text)
+    if prefix is not None:
+        text, delimiter = text[prefix.end() :], delimiter or prefix[1].decode()
     line = text.partition(b"\n")[0]
     try:
         line.decode()
@@ -169,7 +183,9 @@ def open_csv(file: RawFile, delimiter: str = "") -> CsvRows | None:
         names = csv.open_csv(pa.BufferReader(_header_of(whole)), parse_options=options).schema.names
     except pa.ArrowInvalid as error:
         raise damaged(file.path, "CSV", error) from None
-    return CsvRows(file, names, delimiter)
+    escaped = rb'\\"[^"\r\n' + re.escape(delimiter.encode()) + rb"]"
+    has_backslashes = re.search(escaped, whole) is not None
+    return CsvRows(file, names, delimiter, 1 if prefix is None else 2, has_backslashes)
 
 
 def _header_of(text: bytes) -> bytes:

@@ -45,6 +45,16 @@ class FeatureColumns:
     notes: tuple[str, ...]
 
 
+def spell_numbers(
+    connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Sequence[str], form: DataFormat
+) -> list[str]:
+    """Gives the columns ``names``, which are to be numbers, the spelling of their texts; returns notes."""
+    present = [name for name in names if any(name in group.columns for group in groups)]
+    counts = count_values(connection, groups, present)
+    spelling = Spelling(form.decimal, form.thousands) if form.decimal else None
+    return infer_spellings(connection, groups, counts, present, spelling)
+
+
 def choose_columns(
     connection: DuckDBPyConnection,
     groups: Sequence[RowGroup],

@@ -37,3 +37,14 @@ def count_present(metadata: pq.FileMetaData, name: str) -> int | None:
                 return None
             total += column.num_values - statistics.null_count
     return total
+
+
+def empty_note(paths: list[str]) -> list[str]:
+    """A note on the files without any text or byte, if there are some.
+
+    >>> empty_note(["a.csv"]), empty_note(["a.csv", "b.parquet"])
+    (['a.csv is empty'], ['2 files are empty: a.csv, b.parquet'])
+    """
+    if len(paths) < 2:
+        return [f"{path} is empty" for path in paths]
+    return [f"{len(paths)} files are empty: {', '.join(paths[:5])}"]

@@ -32,7 +32,7 @@ from trainers.data.declared_columns import require_columns
 from trainers.data.defined_kinds import text_columns
 from trainers.data.defined_rows import choose_defined
 from trainers.data.engine import Engine, Limits
-from trainers.data.feature_columns import choose_columns
+from trainers.data.feature_columns import choose_columns, spell_numbers
 from trainers.data.file_formats import BadRow, FileKind
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.labels import has_words_of_its_own, word_counts, words_error, words_note
@@ -220,8 +220,11 @@ def events_of(
         bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
     picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only or is_log)
     if is_log:
+        numbers = dict.fromkeys(one.column for one in features.define if one.aggregate.is_of_numbers)
+        notes = spell_numbers(engine.connection, groups, list(numbers), reading.format)
         rows = choose_defined(checks, picked, reading.as_of, known, uri)
-        kinds, picked, notes, whys = rows.kinds, rows.picked, list(rows.notes), rows.whys
+        kinds, picked, whys = rows.kinds, rows.picked, rows.whys
+        notes += rows.notes
         columns, partition = kinds, partition or rows.last_day
     else:
         chosen = choose_columns(engine.connection, groups, features, label, known, reading.format, uri)

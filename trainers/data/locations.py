@@ -9,22 +9,35 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import unquote, urlsplit
 
-from divisions.errors import EmptyInputError, ForbiddenInputError, RefusedInputError, UnreachableInputError
+from divisions.errors import (
+    EmptyInputError,
+    ForbiddenInputError,
+    InputError,
+    RefusedInputError,
+    UnreachableInputError,
+)
 from divisions.s3 import s3_filesystem
+from trainers.data.local_files import Listing, is_hidden, names_in, refuse_special, walk
 
 if TYPE_CHECKING:
-    from pyarrow.fs import FileInfo, FileSystem
+    from pyarrow.fs import FileSystem
 
     from divisions.settings import S3Settings
 
 # S3 emulators accept any signature, but deny anonymous reads of private objects. A real server denies this key, too.
 PLACEHOLDER_KEY = "divisions"
 
+_TABLES = {
+    r"_delta_log(/|$)": "a Delta Lake table",
+    r"\.hoodie(/|$)": "a Hudi table",
+    r"metadata/[^/]*\.metadata\.json$": "an Iceberg table",
+}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")  # S3's own naming rules
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):")
 
@@ -114,40 +127,64 @@ def _locate_local(uri: str) -> Location:
     return Location(uri=uri, filesystem=LocalFileSystem(), path=str(local))
 
 
-def list_files(location: Location) -> tuple[str, ...]:
+def list_files(location: Location) -> Listing:
     """The visible files at or below a location, sorted by path.
 
     Files and folders whose names begin with ``_`` or ``.`` (``_SUCCESS``, drafts) are not data.
 
     Raises:
         EmptyInputError: there are no files. The message lists existing partitions with similar names.
+        InputError: the location is no plain folder of files, such as a pipe, or a table with a log of its own.
         UnreachableInputError: the location does not answer, or refuses us.
     """
-    from pyarrow.fs import FileSelector, FileType
+    from pyarrow.fs import FileType
 
+    if not location.bucket:
+        refuse_special(location.path)
     try:
         info = location.filesystem.get_file_info(location.path)
         if info.type == FileType.File:
-            return (info.path,)
-        found = (
-            []
-            if info.type == FileType.NotFound
-            else location.filesystem.get_file_info(FileSelector(location.path, recursive=True))
-        )
+            return Listing([info.path])
+        if info.type == FileType.NotFound:
+            listing = Listing()
+        elif location.bucket:
+            listing, names = _list_bucket(location)
+            _refuse_tables(location.uri, names)
+        else:
+            folders = ("", "metadata")
+            names = [str(PurePosixPath(f, name)) for f in folders for name in names_in(f"{location.path}/{f}")]
+            _refuse_tables(location.uri, names)
+            listing = walk(location.path)
     except (OSError, ValueError) as error:
         raise_unreachable(location, error)
+    if not listing.files:
+        raise _empty(location, listing.notes)
+    return listing
+
+
+def _list_bucket(location: Location) -> tuple[Listing, list[str]]:
+    """The visible objects, and the names of all of them below the location."""
+    from pyarrow.fs import FileSelector, FileType
+
+    found = location.filesystem.get_file_info(FileSelector(location.path, recursive=True))
     depth = len(PurePosixPath(location.path).parts)
-    files = tuple(sorted(item.path for item in found if item.type == FileType.File and _is_visible(item, depth)))
-    if not files:
-        raise _empty(location)
-    return files
+    names = {item.path: PurePosixPath(item.path).parts[depth:] for item in found if item.type == FileType.File}
+    visible = sorted(path for path, parts in names.items() if not any(map(is_hidden, parts)))
+    return Listing(visible), ["/".join(parts) for parts in names.values()]
 
 
-def _is_visible(info: FileInfo, depth: int) -> bool:
-    return not any(part.startswith(("_", ".")) for part in PurePosixPath(info.path).parts[depth:])
+def _refuse_tables(uri: str, names: Iterable[str]) -> None:
+    """Their Parquet files hold deleted and replaced rows, too; only their log says which of them count."""
+    for name in names:
+        for form, kind in _TABLES.items():
+            if re.match(form, name):
+                raise InputError(
+                    f"input {uri} is {kind} ({name}): its files hold deleted and replaced rows, too",
+                    remedy="export the table's current rows to plain Parquet, and read that",
+                )
 
 
-def _empty(location: Location) -> EmptyInputError | UnreachableInputError:
+def _empty(location: Location, notes: Sequence[str]) -> EmptyInputError | UnreachableInputError:
     """The error for a location without files. Lists similar names of the parent folder."""
     from pyarrow.fs import FileSelector, FileType
 
@@ -163,7 +200,8 @@ def _empty(location: Location) -> EmptyInputError | UnreachableInputError:
     what = f"partition {location.partition}" if name.startswith("partition=") else f"input {name!r}"
     near = nearest_names(name, [PurePosixPath(item.path).name for item in around if item.type == FileType.Directory])
     remedy = f"existing nearby: {', '.join(near)}" if near else "check the path, or that the upload has finished"
-    return EmptyInputError(f"{what} holds no files: {location.uri}", remedy=remedy)
+    left_out = f" ({'; '.join(notes[:3])})" if notes else ""
+    return EmptyInputError(f"{what} holds no files: {location.uri}{left_out}", remedy=remedy)
 
 
 def nearest_names(name: str, candidates: list[str], count: int = 3) -> list[str]:
@@ -181,13 +219,20 @@ def raise_unreachable(location: Location, error: Exception) -> NoReturn:
             f"bucket {location.bucket!r} of input {location.uri} does not exist",
             remedy="check the bucket's name and AWS_ENDPOINT_URL_S3",
         ) from None
+    # The error of a file names it; the path of an object begins with its bucket.
+    named = re.search(r"'([^']+)'", text)
+    file = f"{named[1]} of input {location.uri}" if named and named[1] != location.path else f"input {location.uri}"
     if isinstance(error, PermissionError) or "ACCESS_DENIED" in text or "HTTP response code 403" in text:
         raise RefusedInputError(
-            f"input {location.uri} refuses us: access denied",
+            f"{file} refuses us: access denied",
             remedy="check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (if both are missing, an S3"
             " endpoint of your own is read without a login, then with a placeholder key) and the bucket's policy"
             if location.bucket
             else "check the permissions of the files",
+        ) from None
+    if isinstance(error, FileNotFoundError):
+        raise UnreachableInputError(
+            f"{file} vanished while it was read", remedy="wait until the job that writes the input has finished"
         ) from None
     remedy = (
         "check that the S3 endpoint (AWS_ENDPOINT_URL_S3) is up and reachable from here"

@@ -188,6 +188,7 @@ def load_plain(
     head, names = file.file.head, file.names
     # A row of one column without a value looks like an empty line. The engine would take some paths for patterns.
     is_candidate = file.file.compression is None and file.file.encoding == "utf-8" and len(names) > 1
+    is_candidate = is_candidate and file.header_row == 1 and not file.has_backslashes
     if not is_candidate or head.startswith((b"\n", b"\r")) or not _PATTERN.isdisjoint(file.file.path):
         return None
     csv = PlainCsv(file.file.path, names, file.delimiter, r"\r\n" if b"\r\n" in head else r"\n", missing)

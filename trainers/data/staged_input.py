@@ -86,15 +86,15 @@ def _read(
 
 
 def data_files(location: Location) -> tuple[list[str], list[str]]:
-    """The files to read, and a note on those of other formats."""
-    paths = list_files(location)
-    known = [path for path in paths if format_of(path) is not None]
+    """The files to read, and notes on what is left out."""
+    listing = list_files(location)
+    known = [path for path in listing.files if format_of(path) is not None]
     if not known:
-        names = ", ".join(PurePosixPath(path).name for path in paths[:3])
+        names = ", ".join(PurePosixPath(path).name for path in listing.files[:3])
         raise EmptyInputError(
             f"input {location.uri} holds no Parquet, CSV or JSON lines files, only {names}",
             remedy="use the extensions .parquet, .csv or .jsonl",
         )
-    skipped = sorted(set(paths) - set(known))
+    skipped = sorted(set(listing.files) - set(known))
     notes = [f"skipped {len(skipped)} files of other formats: {', '.join(skipped[:5])}"] if skipped else []
-    return known, notes
+    return known, [*listing.notes, *notes]

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from divisions.errors import InputError
 from trainers.data import csv_rows, json_rows
 from trainers.data.engine import Engine, first_row, text_literal
-from trainers.data.file_facts import count_present, folder_values
+from trainers.data.file_facts import count_present, empty_note, folder_values
 from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
 from trainers.data.locations import Location
 from trainers.data.plain_csv import PlainTable, load_plain_files
@@ -88,6 +88,7 @@ class Staging:
         parquet: dict[object, list[tuple[int, str, pq.FileMetaData]]] = {}
         csv: dict[tuple[str, ...], list[tuple[int, csv_rows.CsvRows]]] = {}
         lines: list[tuple[int, RawFile]] = []
+        empty: list[str] = []
         for index, path in enumerate(self.sources):
             if only is not None and index not in only:
                 continue
@@ -96,16 +97,21 @@ class Staging:
                 case FileKind.PARQUET:
                     schema, metadata, local = self._open_parquet(path)
                     parquet.setdefault(schema, []).append((index, local, metadata))
+                case FileKind.EMPTY:
+                    empty.append(path)
                 case FileKind.CSV:
                     opened = csv_rows.open_csv(file, delimiter)
                     if opened is None:
-                        self.notes.append(f"{path} is empty: not even a header")
+                        empty.append(path)
                         continue
                     csv.setdefault(tuple(opened.names), []).append((index, opened))
                     if opened.delimiter != "," and not delimiter:
                         self.notes.append(f"{path} is separated by {opened.delimiter!r}, not by commas")
+                    if opened.has_backslashes:
+                        self.notes.append(f"{path} escapes quotes by backslashes: they are read so")
                 case _:
                     lines.append((index, file))
+        self.notes += empty_note(empty)
         for parquet_files in parquet.values():
             self._stage_parquet(parquet_files, folders)
         for csv_files in csv.values():
@@ -238,6 +244,10 @@ class Staging:
         self._remove_flawed(lines)
         connection = self.engine.connection
         found = connection.execute(f"SELECT json_keys(line), min(id) FROM {lines} GROUP BY 1 ORDER BY 2").fetchall()
+        if any(len(set(keys)) < len(keys) for keys, _ in found):
+            twice = "len(json_keys(line)) <> len(list_distinct(json_keys(line)))"
+            rows = connection.execute(f"SELECT id, line FROM {lines} WHERE {twice}").fetchall()
+            self._quarantine(lines, {number: (line, "a member stands there twice") for number, line in rows})
         names = list(dict.fromkeys(name for keys, _ in found for name in keys))
         if len(names) > MAX_COLUMNS:
             raise InputError(
@@ -286,16 +296,20 @@ class Staging:
             f" WHERE NOT coalesce(TRY({is_object}), false)"
             f" OR regexp_matches(line, {text_literal(json_rows.SUSPICIOUS)})"
         )
-        flawed: list[int] = []
+        flawed: dict[int, tuple[str, str]] = {}
         while rows := suspects.fetchmany(10_000):
             for number, line, is_readable in rows:
                 flaw = json_rows.flaw_of(line) or ("" if is_readable else "not JSON")
                 if flaw:
-                    flawed.append(number)
-                    source, row = self.place(number)
-                    self.bad.append(BadRow(source, row, "unparsable line", flaw, line))
+                    flawed[number] = (line, flaw)
+        self._quarantine(lines, flawed)
+
+    def _quarantine(self, lines: str, flawed: dict[int, tuple[str, str]]) -> None:
+        """Takes lines out of the table: by their number, the line and its flaw."""
+        for number, (line, flaw) in flawed.items():
+            self.bad.append(BadRow(*self.place(number), "unparsable line", flaw, line))
         if flawed:
-            connection.execute(f"DELETE FROM {lines} WHERE id IN (SELECT unnest(?))", [flawed])
+            self.engine.connection.execute(f"DELETE FROM {lines} WHERE id IN (SELECT unnest(?))", [list(flawed)])
 
     def place(self, number: int) -> tuple[str, int]:
         """The file and the row's number that an ``id`` stands for."""

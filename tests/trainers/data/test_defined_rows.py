@@ -248,6 +248,14 @@ def test_a_sum_of_texts_is_refused_and_stray_texts_are_told(tmp_path):
     assert "column 'plan': 4 of 5 values are no number and count as missing" in events.notes
 
 
+def test_sums_are_of_numbers_as_people_write_them(tmp_path):
+    spec = features(f"{LABEL}define:\n  n: {{sum: plan}}")
+    rows = [*(one | {"plan": None} for one in EVENTS), event("a", 3, plan="$1,200.50"), event("a", 4, plan="$2")]
+    events = read(write(tmp_path / "in", rows), spec)
+    assert newest_of(events)[0]["a"] == [1202.5]
+    assert any("numbers such as '$1,200.50' are read with a decimal point" in note for note in events.notes)
+
+
 def test_events_of_too_few_days_for_the_label_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"span 2\.0 days, .* too few to see who did nothing for 7d"):
         read(write(tmp_path / "in", [event("a", 0), event("a", 2)]), SHOP)

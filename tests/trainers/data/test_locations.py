@@ -10,7 +10,8 @@ from trainers.data.locations import list_files, locate, nearest_names
 
 
 def find(uri, **options):
-    return list_files(locate(str(uri), s3=options.pop("s3", S3Settings()), allow_buckets=options.pop("allow", ())))
+    location = locate(str(uri), s3=options.pop("s3", S3Settings()), allow_buckets=options.pop("allow", ()))
+    return tuple(list_files(location).files)
 
 
 @pytest.fixture

@@ -9,11 +9,9 @@ import pytest
 from divisions.errors import InputError
 from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
-from tests.trainers.data.nasty import columns, numbers, times
 from tests.trainers.data.nasty.case import NOW, Nasty
+from tests.trainers.data.nasty.page import CASES, PAGE, render
 from trainers.data.ingest import RawEvents, Reading, read_events
-
-CASES = [("Event times", times.CASES), ("Numbers", numbers.CASES), ("Columns", columns.CASES)]
 
 
 def read(folder, case: Nasty) -> RawEvents:
@@ -51,3 +49,11 @@ def test_what_comes_out(case, tmp_path):
 def assert_found(patterns: Iterable[str], texts: Iterable[str]) -> None:
     for pattern in patterns:
         assert any(re.search(pattern, text) for text in texts), f"{pattern!r} is in none of {list(texts)}"
+
+
+def test_the_page_in_the_docs_is_written_from_these_inputs(tmp_path):
+    names = [case.what for _, cases in CASES for case in cases]
+    assert len(names) == len(set(names)) >= 60
+    fresh = tmp_path / PAGE.name
+    fresh.write_text(render())
+    assert PAGE.read_text() == fresh.read_text(), f"copy {fresh} to docs/"

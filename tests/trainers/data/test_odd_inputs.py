@@ -95,7 +95,7 @@ def test_an_empty_part_is_told_and_does_not_end_the_run(tmp_path):
     (tmp_path / "b.csv").write_text(csv_text())
     events = read(tmp_path)
     assert len(events.frame) == 6
-    assert events.notes == (f"{tmp_path}/a.csv is empty: not even a header",)
+    assert events.notes == (f"{tmp_path}/a.csv is empty",)
 
 
 def test_an_array_of_json_is_read_element_by_element(tmp_path):

@@ -53,7 +53,7 @@ CASES = [
     ),
     left_out("a column of any name that counts the rows, from 1", csv(numbered()), "number"),
     left_out("a column of any name that counts the rows, from 0, in Parquet", parquet(numbered(first=0)), "number"),
-    left_out("the same in JSON", json_lines(numbered()), "number"),
+    left_out("a column of any name that counts the rows, in JSON", json_lines(numbered()), "number"),
     left_out(
         "`monotonically_increasing_id()` over two parts",
         each(parquet(numbered(first=0).iloc[:30]), parquet(numbered(first=2**33 - 30).iloc[30:], "b.parquet")),
