@@ -226,7 +226,8 @@ class _Describing:
             return 0, None, None, 0, 0, 0
         entities, first, last, unreadable, positives, negatives = first_row(
             self.staging.engine.connection,
-            "SELECT approx_count_distinct(entity), min(happened), max(happened), count(*) - count(happened),"
+            "SELECT least(approx_count_distinct(entity), count(entity)), min(happened), max(happened),"
+            " count(*) - count(happened),"
             f" count(*) FILTER (WHERE label), count(*) FILTER (WHERE NOT label) FROM ({' UNION ALL '.join(selects)})",
         )
         return entities, _iso(first), _iso(last), unreadable, positives, negatives

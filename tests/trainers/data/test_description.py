@@ -61,6 +61,7 @@ def test_every_format_gives_the_same_description(path):
     found = run(path)
     assert (found.rows, found.bad_rows, found.roles) == (200, 0, {"entity": "CustomerId", "label": "Exited"})
     assert (found.positive_rate, found.unlabelled, found.first) == (0.2, 0, None)
+    assert 190 < found.entities <= 200  # an estimate, but never more than there are rows
     assert any("no column has a usual name of event time" in note for note in found.notes)
     by_name = columns(found)
     assert {name: column.kind for name, column in by_name.items()} == {
