@@ -245,6 +245,22 @@ def test_sixteen_connections_have_their_turn_in_one_turn_of_the_loop():
     asyncio.run(scenario())
 
 
+def test_a_connection_that_joins_those_who_wait_adds_no_turn():
+    async def scenario():
+        answers = Answers()
+        server, *_ = connect(answers)
+        for protocol, _ in [join(server) for _ in range(4 * MAX_VISITS)]:
+            protocol.data_received(GET * (2 * MAX_PARTS))
+        await asyncio.sleep(0)  # sixteen are through, and the others wait for the next turn
+        join(server)[0].data_received(GET * (2 * MAX_PARTS))
+        for _ in range(2):
+            seen = answers.seen
+            await asyncio.sleep(0)
+            assert answers.seen - seen == MAX_PARTS * MAX_VISITS
+
+    asyncio.run(scenario())
+
+
 def test_half_of_the_waiting_requests_must_be_answered_before_more_are_taken():
     async def scenario():
         keeps = Keeps()
