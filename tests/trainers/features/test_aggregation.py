@@ -192,6 +192,19 @@ def test_a_sum_too_large_for_a_feature_is_missing(connection):
     assert computed(connection, aggregation.sql("events", "cutoffs")) == {"a": [None]}
 
 
+def test_of_events_at_one_time_the_later_row_is_the_last(connection):
+    aggregation = aggregation_of([FeatureDefinition("last", Aggregate.LAST, "text")])
+    load(connection, aggregation, [Event("a", START, "x"), Event("a", START, "z"), Event("a", START, "y")], CUTOFF)
+    assert computed(connection, aggregation.sql("events", "cutoffs")) == {"a": ["y"]}
+
+
+def test_a_value_of_another_type_is_not_the_one_that_must_not_be(connection):
+    where = (Condition("text", Operator.NOT, ("x", 7.0)),)
+    aggregation = aggregation_of([FeatureDefinition("n", Aggregate.COUNT, TIME, where)])
+    load(connection, aggregation, [Event("a", START, text) for text in ("x", "y", None)], CUTOFF)
+    assert computed(connection, aggregation.sql("events", "cutoffs")) == {"a": [1.0]}
+
+
 def test_a_condition_on_true_is_not_one_on_the_number_1(connection):
     from divisions.pipeline.feature_definition import Truth
 
