@@ -94,6 +94,13 @@ def test_integers_and_decimals_of_older_files_are_numbers(path):
     assert stored == {"whole": 2**53 + 1, "exact": 1.0, "none": None}
 
 
+def test_a_value_that_is_no_number_is_missing_also_where_the_others_are_small(path):
+    rows = read(write(path, {"x": [0.0, math.nan, math.inf]}, ["a", "b", "c"]))
+    assert [features["x"] for _, _, features in rows] == [0.0, None, None]
+    rows = read(write(path, {"x": [0.0, math.nan]}, ["a", "b"]))
+    assert [features["x"] for _, _, features in rows] == [0.0, None]
+
+
 def test_a_large_file_comes_in_batches_and_whole(path, monkeypatch):
     monkeypatch.setattr(online_rows, "BATCH_ROWS", 7)
     write(path, {"x": [float(number) for number in range(100)]}, [str(number) for number in range(100)])
