@@ -12,6 +12,7 @@ if it has values that differ; what is odd about it is told. Any other column is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,7 @@ def fit_schema(
             frequent = [text for _, text in sorted(zip(counts, values, strict=True))][:MAX_CATEGORIES]
             if len(values) > MAX_CATEGORIES:
                 notes.append(f"column {name!r}: {len(values) - MAX_CATEGORIES} rare texts count as unknown")
+            notes += _spelled_twice(name, values)
             fitted.append(Feature(name, kind, tuple(sorted(frequent))))
         elif kind is FeatureKind.NUMERIC and name not in declared and counts_rows(rows[name]):
             notes.append(f"column {name!r} left out: it counts the rows; declare it in features.{kind} to keep it")
@@ -90,6 +92,22 @@ def fit_schema(
             fitted.append(Feature(name, kind))
     schema = FeatureSchema(tuple(fitted), entity=features.entity, label=label, event_time=features.event_time)
     return Choice(schema, tuple(notes))
+
+
+def _spelled_twice(name: str, values: Iterable[str]) -> list[str]:
+    """A note on categories that differ in case or blanks only. They may mean the same, and are not put together."""
+    first: dict[str, str] = {}
+    pairs = [
+        (first[key], text)
+        for text in sorted(values)
+        if first.setdefault(key := " ".join(text.casefold().split()), text) != text
+    ]
+    if not pairs:
+        return []
+    one, other = pairs[0]
+    return [
+        f"column {name!r}: {one!r} and {other!r} are two categories; {len(pairs)} differ so, in case or blanks only"
+    ]
 
 
 def _declared(features: Features) -> set[str]:

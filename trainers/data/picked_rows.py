@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from divisions.errors import InputError
 from divisions.schema import FeatureKind
 from trainers.data.raw_columns import MISFIT_FLAG, MISFIT_TEXT, absent
 from trainers.data.staging import RowGroup
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from divisions.pipeline.definition import Features
+
+
+MAX_MISFITS = 0.5
+"""Share of a declared column's values that may not fit. Above it, the declaration is wrong, and not the values."""
 
 
 def choose(connection: DuckDBPyConnection, groups: Sequence[RowGroup], kinds: dict[str, FeatureKind]) -> None:
@@ -40,6 +45,9 @@ def fetch(
 
     Returns:
         the frame (see `trainers.data.ingest.RawEvents`), and a note for each column with values that do not fit.
+
+    Raises:
+        InputError: more than half of a declared column's values do not fit its kind.
     """
     import pandas as pd
 
@@ -55,6 +63,14 @@ def fetch(
     notes = []
     for index, (name, kind) in enumerate(kinds.items()):
         series[name], num_misfits = _column(table[f"f{index}"], kind)
+        num_present = table.num_rows - int(series[name].isna().sum()) + num_misfits
+        if num_misfits > MAX_MISFITS * num_present and name in getattr(features, kind.value):
+            raise InputError(
+                f"column {name!r} is declared in features.{kind.value}, but {num_misfits:,} of its {num_present:,}"
+                f" values are not {kind.value}",
+                remedy=f"take it out of features.{kind.value}, or declare how its values are written in"
+                " data_prep.format: null, decimal, thousands",
+            )
         if num_misfits:
             notes.append(
                 f"column {name!r}: {num_misfits:,} of {table.num_rows:,} values are not {kind.value}"

@@ -155,3 +155,14 @@ def test_a_defined_feature_is_kept_because_it_was_asked_for():
 )
 def test_row_numbers_are_whole_different_and_nearly_without_gaps(values, is_number):
     assert counts_rows(pd.Series(list(values))) is is_number
+
+
+def test_categories_that_differ_in_case_or_blanks_only_are_told_and_stay_two():
+    plans = [("Fiber", "fiber", "DSL", "fiber  optic", "Fiber Optic")[i % 5] for i in range(COUNT)]
+    found = table({"plan": (plans, CATEGORICAL)})
+    (note,) = [note for note in found.notes if "two categories" in note]
+    assert note == "column 'plan': 'Fiber' and 'fiber' are two categories; 2 differ so, in case or blanks only"
+    plan = next(feature for feature in found.schema.features if feature.name == "plan")
+    assert len(plan.categories) == 5
+    tidy = table({"plan": ([("Fiber", "DSL")[i % 2] for i in range(COUNT)], CATEGORICAL)})
+    assert not any("two categories" in note for note in tidy.notes)

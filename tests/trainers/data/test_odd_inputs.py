@@ -258,8 +258,18 @@ def test_a_broken_page_of_parquet_is_named_with_its_file(tmp_path):
         read(tmp_path)
 
 
-def test_a_list_declared_categorical_counts_as_missing(tmp_path):
+def test_a_list_declared_categorical_is_refused(tmp_path):
     pd.DataFrame(records(tags=lambda i: [i])).to_parquet(tmp_path / "a.parquet")
-    events = read(tmp_path, categorical=("tags",))
-    assert events.frame["tags"].tolist() == [None] * 6
-    assert events.notes == ("column 'tags': 6 of 6 values are not categorical and count as missing",)
+    with pytest.raises(InputError, match=r"'tags' is declared in features\.categorical, but 6 of its 6 values are not"):
+        read(tmp_path, categorical=("tags",))
+
+
+def test_a_declared_column_may_have_bad_values_up_to_a_half(tmp_path):
+    values = ["1", "2", "3", "x", "x", "x"]
+    pd.DataFrame(records(minutes=lambda i: values[i])).to_csv(tmp_path / "a.csv", index=False)
+    events = read(tmp_path, numeric=("minutes",))
+    assert events.frame["minutes"].tolist()[:3] == [1, 2, 3]
+    assert "column 'minutes': 3 of 6 values are not numeric and count as missing" in events.notes
+    pd.DataFrame(records(minutes=lambda i: "x" if i else "1")).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InputError, match=r"5 of its 6 values are not numeric.*data_prep\.format: null, decimal"):
+        read(tmp_path, numeric=("minutes",))
