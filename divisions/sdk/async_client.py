@@ -55,7 +55,7 @@ class AsyncClient:
 
     @overload
     async def predict(
-        self, endpoint: str, *, customer_id: str | None = None, features: Mapping[str, object] | None = None
+        self, endpoint: str, *, customer_id: str | int | None = None, features: Mapping[str, object] | None = None
     ) -> Prediction: ...
 
     @overload
@@ -65,7 +65,7 @@ class AsyncClient:
         self,
         endpoint: str,
         *,
-        customer_id: str | None = None,
+        customer_id: str | int | None = None,
         features: Mapping[str, object] | None = None,
         instances: Any = None,
     ) -> Prediction | list[Prediction]:

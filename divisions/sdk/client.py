@@ -80,7 +80,7 @@ class Client:
 
     @overload
     def predict(
-        self, endpoint: str, *, customer_id: str | None = None, features: Mapping[str, object] | None = None
+        self, endpoint: str, *, customer_id: str | int | None = None, features: Mapping[str, object] | None = None
     ) -> Prediction: ...
 
     @overload
@@ -90,7 +90,7 @@ class Client:
         self,
         endpoint: str,
         *,
-        customer_id: str | None = None,
+        customer_id: str | int | None = None,
         features: Mapping[str, object] | None = None,
         instances: Any = None,
     ) -> Prediction | list[Prediction]:
@@ -98,7 +98,8 @@ class Client:
 
         Args:
             endpoint: the endpoint's name, such as ``churn``.
-            customer_id: the customer of the row. Without ``features``, they come from the online store.
+            customer_id: the customer of the row; a whole number is the same as its text. Without ``features``, they
+                come from the online store.
             features: raw values by name; None and NaN are missing values.
             instances: a list of rows (customer ids, flat mappings, or ``{"customer_id", "features"}``) or a DataFrame.
 

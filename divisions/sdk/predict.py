@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from divisions import errors
+from divisions.entity_ids import entity_text
 from divisions.sdk.calls import Call, endpoint_name, not_understood, reader, to_json
 
 
@@ -26,12 +27,12 @@ class Prediction:
 
 
 def predict_one(
-    endpoint: str, entity: str, customer_id: str | None, features: Mapping[str, object] | None
+    endpoint: str, entity: str, customer_id: str | int | None, features: Mapping[str, object] | None
 ) -> Call[Prediction]:
     """A request for one row, given by its features, by its customer, or by both."""
     row: dict[str, object] = {}
-    if customer_id is not None:
-        row[entity] = customer_id
+    if (name := _id(entity, customer_id)) is not None:
+        row[entity] = name
     if features is not None:
         row["features"] = _plain_row(features)
     if not row:
@@ -96,7 +97,7 @@ class _Index(msgspec.Struct, frozen=True):
     endpoints: dict[str, _Endpoint]
 
 
-def check_alone(customer_id: str | None, features: Mapping[str, object] | None) -> None:
+def check_alone(customer_id: str | int | None, features: Mapping[str, object] | None) -> None:
     """Refuses the arguments of a single row together with ``instances``."""
     if customer_id is not None or features is not None:
         raise errors.UsageError("instances stand alone", remedy="put customer_id and features into the rows")
@@ -107,19 +108,28 @@ def _predict_path(endpoint: str) -> str:
 
 
 def _instance(item: object, entity: str) -> dict[str, object]:
-    if isinstance(item, str):
-        return {entity: item}
     if not isinstance(item, Mapping):
-        raise errors.UsageError(
-            f"a row must be a mapping or a customer's id, got {type(item).__name__}", remedy="send features by name"
-        )
+        value = _unwrapped(item)
+        if not isinstance(value, str | int | float):
+            raise errors.UsageError(
+                f"a row must be a mapping or a customer's id, got {type(item).__name__}", remedy="send features by name"
+            )
+        return {entity: entity_text(entity, value)}
+    row: dict[str, object]
     if isinstance(item.get("features"), Mapping):
-        return {**item, "features": _plain_row(item["features"])}
-    features = {name: value for name, value in item.items() if name != entity}
-    row: dict[str, object] = {"features": _plain_row(features)} if features else {}
-    if item.get(entity) is not None:
-        row[entity] = _plain(entity, item[entity])
+        row = {**item, "features": _plain_row(item["features"])}
+    else:
+        features = {name: value for name, value in item.items() if name != entity}
+        row = {"features": _plain_row(features)} if features else {}
+    if (name := _id(entity, item.get(entity))) is not None:
+        row[entity] = name
     return row
+
+
+def _id(entity: str, value: object) -> str | None:
+    """The text of an id; None for the values that mean missing."""
+    plain = _plain(entity, value)
+    return None if plain is None else entity_text(entity, plain)
 
 
 def _plain_row(features: Mapping[str, object]) -> dict[str, object]:
@@ -128,8 +138,7 @@ def _plain_row(features: Mapping[str, object]) -> dict[str, object]:
 
 def _plain(name: str, value: Any) -> object:
     """A value for JSON: unwraps NumPy's scalars; NaN and pandas' missing values become null."""
-    if type(value).__module__ == "numpy" and hasattr(value, "item"):
-        value = value.item()
+    value = _unwrapped(value)
     if value is None or type(value).__name__ in {"NAType", "NaTType"}:
         return None
     if isinstance(value, float) and not math.isfinite(value):
@@ -141,6 +150,11 @@ def _plain(name: str, value: Any) -> object:
     raise errors.InvalidFeaturesError(
         f"feature {name!r} is a {type(value).__name__}", remedy="send a number, a boolean, a text or None"
     )
+
+
+def _unwrapped(value: Any) -> Any:
+    """The Python value of a NumPy scalar."""
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "shape", None) == () else value
 
 
 def _read_one(endpoint: str, entity: str) -> Callable[[bytes], Prediction]:

@@ -11,6 +11,7 @@ import re
 import urllib.parse
 from typing import Any, Final
 
+from divisions.entity_ids import entity_text
 from divisions.errors import DivisionsError, InvalidFeaturesError, MalformedRequestError
 from router.http import problem
 from router.http.request import Head, Request
@@ -139,22 +140,24 @@ def _is_binary(body: InferRequest, output: str) -> bool:
 
 def _key(parameters: dict[str, Any], entity: str, header: bytes | None) -> bytes:
     """The key of the split: customer, else sequence; empty without either."""
-    for value in (parameters.get(entity), header, parameters.get("sequence_id")):
-        if isinstance(value, bytes) and value:
-            return value
-        if isinstance(value, str) and 0 < len(value) <= MAX_KEY_CHARACTERS:
-            return value.encode(errors="surrogatepass")
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < abs(value) < _KEY_LIMIT:
-            return b"%d" % value
-        if value:
-            raise InvalidFeaturesError(
-                f"parameter `{entity}` must be a text of at most {MAX_KEY_CHARACTERS} characters or a whole number",
-                remedy="send the id as it is in the data",
-            )
-    return b""
+    key = _id_of(entity, parameters.get(entity)) or header
+    if key:
+        return key
+    sequence = parameters.get("sequence_id")
+    return b"" if sequence == 0 else _id_of("sequence_id", sequence)
 
 
-_KEY_LIMIT: Final = 10**MAX_KEY_CHARACTERS
+def _id_of(name: str, value: Any) -> bytes:
+    """A parameter that is an id; empty if it is null or the empty text."""
+    if value is None:
+        return b""
+    text = entity_text(name, value)
+    if len(text) > MAX_KEY_CHARACTERS:
+        raise InvalidFeaturesError(
+            f"parameter `{name}` must have at most {MAX_KEY_CHARACTERS} characters",
+            remedy="send the id as it is in the data",
+        )
+    return text.encode(errors="surrogatepass")
 
 
 def _timeout_s(parameters: dict[str, Any], timeout_s: float) -> float:

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from mypy_extensions import mypyc_attr
 
+from divisions.entity_ids import MAX_ID_CHARACTERS, entity_text
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, RequestError, StoredFeaturesError
 from divisions.schema import FLOAT32_MAX, UNKNOWN_CODE, FeatureKind, FeatureSchema
 from divisions.stored_values import read_as
@@ -25,7 +26,7 @@ Values = tuple[Any, ...]
 
 MAX_ROWS: Final = 4_096
 """Rows of one request, in any form."""
-MAX_KEY_CHARACTERS: Final = 256
+MAX_KEY_CHARACTERS: Final = MAX_ID_CHARACTERS
 _HUGE_EXPONENT: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3,}")
 _TYPES: dict[FeatureKind, Any] = {
     FeatureKind.NUMERIC: float | None,
@@ -77,7 +78,7 @@ class EndpointDecoder:
         stored: Any = msgspec.defstruct(
             "StoredFeatures", [(name, kind, None) for name, kind, *_ in fields], rename=rename, gc=False
         )
-        request_fields = [("key", _Key | None, None), ("features", features | None, None)]
+        request_fields = [("key", _Key | int | float | None, None), ("features", features | None, None)]
         names = {"key": stable.entity}
         instance: Any = msgspec.defstruct("Instance", request_fields, forbid_unknown_fields=True, rename=names)
         request: Any = msgspec.defstruct(
@@ -120,7 +121,9 @@ class EndpointDecoder:
             )
         return [self._row(instance.key, instance.features) for instance in instances]
 
-    def _row(self, key: str | None, features: Any) -> Row:
+    def _row(self, key: Any, features: Any) -> Row:
+        if key is not None and not isinstance(key, str):
+            key = entity_text(self.entity, key)
         if features is not None:
             return Row(key, self._astuple(features))
         if key is None:

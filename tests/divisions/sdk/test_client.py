@@ -125,6 +125,38 @@ def test_many_rows_go_as_instances_in_any_mix(client, gateway):
     }
 
 
+@pytest.mark.parametrize("customer", [7, 7.0, "7", np.int64(7), np.float64(7.0)])
+def test_a_whole_number_is_the_same_customer_as_its_text(client, gateway, customer):
+    gateway.will_answer(ANSWER)
+    client.predict("churn", customer_id=customer)
+    assert asked(gateway)[2] == {"customer_id": "7"}
+    gateway.will_answer({"predictions": [ANSWER] * 3, **ANSWER})
+    rows = [customer, {"customer_id": customer, "a": 1}, {"customer_id": customer, "features": {"a": 1}}]
+    client.predict("churn", instances=rows)
+    assert asked(gateway)[2]["instances"] == [{"customer_id": "7"}, *[{"customer_id": "7", "features": {"a": 1}}] * 2]
+
+
+def test_ids_of_a_data_frame_with_a_gap_are_whole(client, gateway):
+    gateway.will_answer({"predictions": [ANSWER] * 2, **ANSWER})
+    client.predict("churn", instances=pd.DataFrame({"customer_id": [15634602, None], "a": [1, 2]}))
+    rows = [{"customer_id": "15634602", "features": {"a": 1}}, {"features": {"a": 2}}]
+    assert asked(gateway)[2] == {"instances": rows}
+
+
+@pytest.mark.parametrize("customer", [True, 7.5, 2.0**53, np.bool_(True), [7]])
+def test_an_id_that_is_no_whole_number_is_refused_by_its_name(client, gateway, customer):
+    with pytest.raises(errors.InvalidFeaturesError, match="customer_id"):
+        client.predict("churn", customer_id=customer)
+    with pytest.raises((errors.InvalidFeaturesError, errors.UsageError)):
+        client.predict("churn", instances=[customer])
+    assert gateway.requests == []
+
+
+def test_an_array_in_a_feature_is_refused_by_its_name(client):
+    with pytest.raises(errors.InvalidFeaturesError, match="feature 'a' is a ndarray"):
+        client.predict("churn", features={"a": np.array([1, 2])})
+
+
 def test_a_data_frame_goes_as_instances(client, gateway):
     gateway.will_answer({"predictions": [ANSWER, ANSWER]})
     frame = pd.DataFrame(
@@ -154,7 +186,8 @@ def test_the_entity_may_have_another_name(gateway, tmp_path):
         {"instances": "c-1"},
         {"instances": {"a": 1}},
         {"instances": 5},
-        {"instances": [5]},
+        {"instances": [None]},
+        {"instances": [["c-1"]]},
     ],
 )
 def test_arguments_without_a_request_are_usage_errors(client, gateway, arguments):

@@ -295,7 +295,16 @@ def test_the_split_is_by_customer_sequence_or_request_and_all_rows_stay_together
             for n, version in by_predict.items():
                 assert await version_of({"parameters": {"customer_id": f"c-{n}"}}) == version
                 assert await version_of({"id": "same"}, f"x-customer-id: c-{n}") == version
+            numbered = {}
+            for n in range(30):
+                body = {"customer_id": n, "features": {"minutes": 1.0, "plan": "gold", "abroad": True}}
+                numbered[n] = (await it.predict(body)).json["version"]
+            assert set(numbered.values()) == {"3.1", "3.2"}
+            for n, version in numbered.items():
+                for spelt in (n, float(n), str(n)):
+                    assert await version_of({"parameters": {"customer_id": spelt}}) == version
             assert len({await version_of({"parameters": {"sequence_id": 7}}) for _ in range(8)}) == 1
+            assert len({await version_of({"parameters": {"sequence_id": 0}}) for _ in range(40)}) == 2
             assert {await version_of({}) for _ in range(40)} == {"3.1", "3.2"}
 
     run(scenario())
@@ -369,6 +378,8 @@ BAD: dict[str, tuple[object, tuple[bytes, ...]]] = {
     "shared memory": ({"inputs": [GOOD | {"parameters": {"shared_memory_region": "<b>"}}]}, ()),
     "an odd id": ({"id": "<b>", "inputs": [GOOD]}, (RAW,)),
     "a long id": ({"id": "i" * 129, "inputs": [GOOD]}, (RAW,)),
+    "a key that is a fraction": ({"inputs": [GOOD], "parameters": {"customer_id": 7.5}}, (RAW,)),
+    "a key that is a boolean": ({"inputs": [GOOD], "parameters": {"customer_id": True}}, (RAW,)),
     "a key that is none": ({"inputs": [GOOD], "parameters": {"customer_id": ["<b>"]}}, (RAW,)),
     "a timeout that is none": ({"inputs": [GOOD], "parameters": {"timeout": "<b>"}}, (RAW,)),
     "not an object": ([1], ()),

@@ -102,6 +102,40 @@ def test_bad_bodies_are_refused_with_a_reason(data, kind, text):
     assert "script" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        (b"7", "7"),
+        (b"7.0", "7"),
+        (b"7e0", "7"),
+        (b'"7"', "7"),
+        (b'"7.0"', "7.0"),
+        (b'"007"', "007"),
+        (b"0", "0"),
+        (b"-12", "-12"),
+        (b"15634602", "15634602"),
+        (b"9007199254740993", "9007199254740993"),
+        (b"123456789012345678901234567890", "123456789012345678901234567890"),
+    ],
+)
+def test_a_whole_number_is_the_same_customer_as_its_text(written, key):
+    decoder = EndpointDecoder(SCHEMA)
+    one = decoder.decode(b'{"customer_id":%s}' % written, 10)
+    assert (one.key, one.values) == (key, None)
+    (row,) = decoder.decode(
+        b'{"instances":[{"customer_id":%s,"features":%s}]}' % (written, msgspec.json.encode(GOOD)), 10
+    )
+    assert row.key == key
+    assert row.values is not None
+
+
+@pytest.mark.parametrize("written", [b"true", b"7.5", b"1e-3", b"9007199254740993.0", b"1e300", b"[7]", b"9" * 257])
+def test_an_id_that_is_no_whole_number_is_refused_by_its_name(written):
+    for data in (b'{"customer_id":%s}', b'{"instances":[{"customer_id":%s}]}'):
+        with pytest.raises(InvalidFeaturesError, match="customer_id"):
+            EndpointDecoder(SCHEMA).decode(data % written, 10)
+
+
 def test_a_canary_may_bring_features_and_drop_others():
     canary = FeatureSchema((Feature("abroad", FeatureKind.BOOLEAN), Feature("age", FeatureKind.NUMERIC)))
     decoder = EndpointDecoder(SCHEMA, canary)
