@@ -52,12 +52,25 @@ class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crash_after: int | None = None
 
 
+class OnlinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What becomes of a request that names a customer only; ``serving.online`` of the pipeline file.
+
+    Stored features are stale if they are older than ``max_age_s``; None means that they never are. ``on_missing`` is
+    ``error`` or ``default`` (predict with every feature missing), ``on_stale`` also ``serve``.
+    """
+
+    max_age_s: float | None = None
+    on_missing: str = "error"
+    on_stale: str = "serve"
+
+
 class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything needed to start the replicas of one model version.
 
     ``num_cpus`` and ``num_gpus`` are per replica, in Ray's units. ``schema`` is the bundle's feature schema.
     ``bundle_path`` is the bundle's address; in records of older releases, it is a path (`divisions.artifacts.local`).
     ``vram_gb`` is the memory of a whole GPU, of which a replica may use its share; None means all that the GPU has.
+    ``online`` is for gateways; the stable version's holds.
     """
 
     model: str
@@ -76,6 +89,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     placement: Placement = Placement.REPLICAS
     engine: EngineChoice = EngineChoice.AUTO
     vram_gb: float | None = None
+    online: OnlinePolicy = OnlinePolicy()
 
     @property
     def gpu(self) -> str:

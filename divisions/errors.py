@@ -46,6 +46,7 @@
         ├── InvalidFeaturesError    well-formed, but does not match the feature schema
         │   └── StoredFeaturesError     the online store's features do not match the schema
         ├── UnknownEntityError      the online store has no features for this customer
+        │   └── StaleFeaturesError      its features are older than the endpoint allows
         ├── OverloadedError         refused before any work was done (``retry_after_s``)
         ├── DeadlineExceededError   not answered in time
         └── ReplicaFailedError      every attempt failed
@@ -293,6 +294,10 @@ class StoredFeaturesError(InvalidFeaturesError):
 
 class UnknownEntityError(RequestError):
     """The online store has no features for this entity."""
+
+
+class StaleFeaturesError(UnknownEntityError):
+    """The online store's features of this entity are older than the endpoint's policy allows."""
 
 
 class OverloadedError(RequestError):

@@ -25,6 +25,10 @@ _READ_TIMEOUT_S = 0.05
 """A reader of a write-ahead log rarely waits. If it must (log recovery), a request cannot wait long."""
 
 
+StoredRow = tuple[str, bytes, float]
+"""Entity, the JSON object of its features, and their event time in seconds since the Unix epoch."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnlineRow:
     """One customer's features as of ``event_time_s`` (seconds since the Unix epoch)."""
@@ -46,7 +50,7 @@ class OnlineStoreReader:
 
     def __init__(self, path: Path, endpoint: str) -> None:
         self._path = path
-        self._query = f"SELECT entity_id, features FROM {table_of(endpoint)} WHERE entity_id"
+        self._query = f"SELECT entity_id, features, event_time_s FROM {table_of(endpoint)} WHERE entity_id"
         self._connection: sqlite3.Connection | None = None
         self._opened: tuple[int, int] | None = None
         self._logged = ""
@@ -57,10 +61,11 @@ class OnlineStoreReader:
         Raises:
             OnlineStoreError: the store cannot be read, or has no customers at all.
         """
-        return self.get_many((entity_id,)).get(entity_id)
+        row = self.get_many((entity_id,)).get(entity_id)
+        return None if row is None else row[1]
 
-    def get_many(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
-        """The same for several customers, in one query; unknown ones are absent.
+    def get_many(self, entity_ids: Sequence[str]) -> dict[str, StoredRow]:
+        """The rows of several customers, in one query; unknown ones are absent.
 
         Raises:
             OnlineStoreError: the store cannot be read, or has no customers at all.
@@ -73,7 +78,8 @@ class OnlineStoreReader:
         try:
             # fetchall finishes the statement. An unfinished one would keep reading an old state of the store.
             places = ",".join("?" * len(entity_ids))
-            found = dict(connection.execute(f"{self._query} IN ({places})", tuple(entity_ids)).fetchall())
+            rows = connection.execute(f"{self._query} IN ({places})", tuple(entity_ids)).fetchall()
+            found: dict[str, StoredRow] = {row[0]: row for row in rows}
             if not found and not connection.execute(f"{self._query} IS NOT NULL LIMIT 1").fetchall():
                 raise _empty()
             return found
@@ -88,7 +94,7 @@ class OnlineStoreReader:
             self.close()
             raise self._unreadable("read", error) from None
 
-    def _get_encodable(self, entity_ids: Sequence[str]) -> dict[str, bytes]:
+    def _get_encodable(self, entity_ids: Sequence[str]) -> dict[str, StoredRow]:
         """Leaves out ids with half of a surrogate pair: no stored customer has such a name."""
         encodable = [each for each in entity_ids if not any("\ud800" <= character <= "\udfff" for character in each)]
         return self.get_many(encodable) if encodable else {}

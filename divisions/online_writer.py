@@ -15,10 +15,7 @@ from pathlib import Path
 import msgspec
 
 from divisions.deletions import Deletions, deletions_path
-from divisions.online_store import OnlineRow, broken_store, table_of
-
-StoredRow = tuple[str, float, bytes]
-"""Entity, event time in seconds since the Unix epoch, and the JSON object of its features."""
+from divisions.online_store import OnlineRow, StoredRow, broken_store, table_of
 
 _PATIENCE_S = 0.5
 """After so long, a writer that waits for another one says so."""
@@ -61,8 +58,8 @@ class OnlineStoreWriter:
         harm. Rows of deleted customers are left out.
         """
         upsert = (
-            f"INSERT INTO {self._table} VALUES (?, ?, ?) ON CONFLICT (entity_id) DO UPDATE"
-            " SET event_time_s = excluded.event_time_s, features = excluded.features"
+            f"INSERT INTO {self._table} (entity_id, features, event_time_s) VALUES (?, ?, ?)"
+            " ON CONFLICT (entity_id) DO UPDATE SET event_time_s = excluded.event_time_s, features = excluded.features"
             f" WHERE excluded.event_time_s >= {self._table}.event_time_s"
         )
         num_left_out = 0
@@ -80,7 +77,7 @@ class OnlineStoreWriter:
 
     def upsert(self, rows: Iterable[OnlineRow]) -> int:
         """The same for few rows of Python values; returns the number of customers that have changed."""
-        encoded = [(row.entity_id, row.event_time_s, msgspec.json.encode(row.features)) for row in rows]
+        encoded = [(row.entity_id, msgspec.json.encode(row.features), row.event_time_s) for row in rows]
         return self.fill([encoded]).num_changed
 
     def delete(self, entity_id: str, at_s: float) -> bool:

@@ -72,6 +72,7 @@ def rollout_spec(
         placement=serving.placement,
         engine=serving.engine,
         vram_gb=serving.vram_gb if num_gpus else None,
+        online=serving.online,
     )
     rollout = RolloutSpec(
         endpoint=pipeline.deployment.endpoint,

@@ -21,6 +21,7 @@ from router.http.limits import HttpLimits
 from router.predict.dispatcher import Dispatcher
 from router.predict.front import Refusals
 from router.predict.predict_handler import PredictHandler
+from router.predict.stored_features import StoredFeatures
 
 MAX_BATCH = 256
 CANARY_BP = 2_000
@@ -91,7 +92,14 @@ class MemoryGateway:
         table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),))
         self.dispatcher.apply(table)
         predict = PredictHandler(
-            self.dispatcher, _no_store, 10.0, "m-", time.monotonic, "token", Refusals(time.monotonic)
+            self.dispatcher,
+            StoredFeatures(_no_store),
+            10.0,
+            "m-",
+            time.monotonic,
+            time.monotonic,
+            "token",
+            Refusals(time.monotonic),
         )
         server = HttpServer(predict, HttpLimits(), time.monotonic)
         self._replies = Replies()

@@ -147,7 +147,7 @@ def measure_fill(method: str, offline: Path, home: Path, customers: int, seed: i
     from concurrent.futures import ThreadPoolExecutor
 
     path = online_store_path(home)
-    OnlineStoreWriter(path, ENDPOINT).fill([[(f"c-{number}", 0.0, b"{}") for number in range(KEYS)]])
+    OnlineStoreWriter(path, ENDPOINT).fill([[(f"c-{number}", b"{}", 0.0) for number in range(KEYS)]])
     fills = []
     look_ups = LookUps(path, KEYS, seed)
     with ThreadPoolExecutor(1) as pool:

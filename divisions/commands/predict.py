@@ -37,7 +37,13 @@ def predict(
         print_json(answer)
         return
     rows = [
-        (str(one.customer_id or "<none>"), f"{one.probability:.4f}", f"{one.model} {one.version}", one.request_id or "")
+        (
+            str(one.customer_id or "<none>"),
+            f"{one.probability:.4f}",
+            f"{one.model} {one.version}",
+            f"{one.features_as_of or '-'} {one.features_status}".rstrip(),
+            one.request_id or "",
+        )
         for one in (answer if isinstance(answer, list) else [answer])
     ]
-    print(table(("CUSTOMER", "PROBABILITY", "MODEL", "REQUEST"), rows))
+    print(table(("CUSTOMER", "PROBABILITY", "MODEL", "FEATURES AS OF", "REQUEST"), rows))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, Placement
+from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, OnlinePolicy, Placement
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
 
 
@@ -214,6 +214,7 @@ class Serving:
     accelerator_type: str | None = None
     placement: Placement = Placement.REPLICAS
     engine: EngineChoice = EngineChoice.AUTO
+    online: OnlinePolicy = OnlinePolicy()
     vram_gb: float | None = None
     """Memory of a whole GPU; None means its real size. Each replica may use its share of it."""
 

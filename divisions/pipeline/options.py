@@ -8,7 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 
-from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, Placement
+from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, OnlinePolicy, Placement
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import DataFormat, Model, Resources, Serving
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
@@ -18,6 +18,7 @@ from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, i
 DECIMAL_MARKS = (".", ",")
 THOUSANDS_MARKS = (",", ".", "'", "_", " ")
 _DAY_S = 86_400.0
+_LONGEST_AGE_S = 36_500 * _DAY_S
 _MAX_FORMAT_CHARS = 128
 _TIME_CODE = re.compile(r"%(?:-?.|$)")
 TIME_CODES = frozenset("%" + code for code in (*"aAbBdfgGHIjmMnpSTuUVwWyYz%", *(f"-{code}" for code in "dHIjmMSy")))
@@ -135,8 +136,9 @@ def analysis(section: Section, num_steps: int) -> AnalysisSpec:
         return spec
 
 
-def _duration_s() -> Reader[float]:
-    seconds = number(0, 7 * _DAY_S)
+def _duration_s(longest_s: float = 7 * _DAY_S, *, is_low_open: bool = False) -> Reader[float]:
+    """Reads seconds, or a text such as ``10m``."""
+    seconds = number(0, longest_s, is_low_open=is_low_open)
 
     def read(node: Node) -> float:
         if isinstance(node, Scalar) and node.text[-1:].isalpha():
@@ -172,6 +174,18 @@ def _on_inconclusive(node: Node) -> str:
     return name
 
 
+def _one_of(*words: str) -> Reader[str]:
+    """Reads one of a few words."""
+
+    def read(node: Node) -> str:
+        word = text(node)
+        if word not in words:
+            raise PipelineError(f"must be {' or '.join(words)}, got {word[:60]!r}", remedy="choose one of them")
+        return word
+
+    return read
+
+
 def model(section: Section, pipeline_name: str) -> Model:
     suffix = _MAJOR.search(pipeline_name)
     with section:
@@ -199,7 +213,21 @@ def serving(section: Section, trained_on: Resources) -> Serving:
             accelerator_type=accelerator_type,
             engine=section.take("engine", choice(EngineChoice), default.engine),
             vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), default_vram_gb),
+            online=_online(section.section("online")),
         )
+
+
+def _online(section: Section) -> OnlinePolicy:
+    default = OnlinePolicy()
+    with section:
+        policy = OnlinePolicy(
+            max_age_s=section.take("max_age", _duration_s(_LONGEST_AGE_S, is_low_open=True), default.max_age_s),
+            on_missing=section.take("on_missing", _one_of("error", "default"), default.on_missing),
+            on_stale=section.take("on_stale", _one_of("serve", "error", "default"), default.on_stale),
+        )
+        if section.has("on_stale") and not section.has("max_age"):
+            section.report("without max_age nothing is stale", "add max_age, such as '45d', or remove this", "on_stale")
+        return policy
 
 
 def _gpus(node: Node) -> float:

@@ -6,7 +6,7 @@
 ``2vCPU, 8GB RAM``                  `parse_resources`; also ``T4-GPU, 16GB VRAM``, ``2x A100-GPU``
 ``canary: 20% → 50% → 100%``        `parse_strategy`; ``->`` for the arrow
 ``/api/v2/predict/churn``           `parse_endpoint`
-``10m``                             `parse_duration_s`: ms, s, m or h
+``10m``                             `parse_duration_s`: ms, s, m, h or d
 ``2.5%``                            `parse_percent_bp`
 ==================================  ==========================================================
 
@@ -33,8 +33,8 @@ _CPUS = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*vCPUs?", re.IGNORECASE)
 _MEMORY = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([GM]B)\s+(V?RAM)", re.IGNORECASE)
 _GPU = re.compile(r"(?:([0-9]{1,3})\s*x\s*)?([A-Za-z][A-Za-z0-9-]{0,31})-GPU", re.IGNORECASE)
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,9})?)\s*%")
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h)")
-_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*(ms|s|m|h|d)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 def parse_name(text: str) -> str:
@@ -147,7 +147,7 @@ def parse_endpoint(text: str) -> str:
 
 
 def parse_duration_s(text: str) -> float:
-    """``500ms``, ``60s``, ``10m`` or ``2h``, in seconds."""
+    """``500ms``, ``60s``, ``10m``, ``2h`` or ``45d``, in seconds."""
     match = _DURATION.fullmatch(text)
     if match is None:
         raise PipelineError(f"{_short(text)} is not a duration", remedy="write seconds, or like '60s', '10m', '1h'")

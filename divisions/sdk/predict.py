@@ -16,7 +16,12 @@ from divisions.sdk.calls import Call, endpoint_name, not_understood, reader, to_
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One answered row. ``customer_id`` is None when the request named none."""
+    """One answered row. ``customer_id`` is None when the request named none.
+
+    ``features_as_of`` is the event time (ISO 8601) of features that came from the online store; None if the request had
+    them. ``features_status`` is ``stale`` for stored features that are older than the endpoint's policy allows, and
+    ``default`` if none were used; else it is empty.
+    """
 
     endpoint: str
     probability: float
@@ -24,6 +29,8 @@ class Prediction:
     version: str
     request_id: str
     customer_id: str | None = None
+    features_as_of: str | None = None
+    features_status: str = ""
 
 
 def predict_one(
@@ -186,4 +193,6 @@ def _prediction(endpoint: str, entity: str, row: dict[str, Any]) -> Prediction:
         version=str(row.get("version", "")),
         request_id=str(row.get("request_id", "")),
         customer_id=row.get(entity),
+        features_as_of=row.get("features_as_of"),
+        features_status=str(row.get("features_status", "")),
     )

@@ -42,6 +42,7 @@ from router.predict.dispatcher import Dispatcher
 from router.predict.front import Refusals
 from router.predict.in_process import InProcessEngines, LoadedEngines, Loader
 from router.predict.predict_handler import PredictHandler
+from router.predict.stored_features import StoredFeatures
 
 log = logging.getLogger(__name__)
 
@@ -101,12 +102,14 @@ class Gateway:
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
         )
         refusals = Refusals(self._now_s)
+        stored = StoredFeatures(store)
         self._predict = PredictHandler(
             self.dispatcher,
-            store,
+            stored,
             settings.request_timeout_ms / 1000,
             f"{identity.gateway_id}-",
             self._now_s,
+            clock.wall_s,
             identity.control_token,
             refusals,
         )
@@ -114,8 +117,11 @@ class Gateway:
         infer = InferHandler(
             self.dispatcher,
             directory,
+            stored,
             settings.request_timeout_ms / 1000,
             f"{identity.gateway_id}-t",
+            self._now_s,
+            clock.wall_s,
             refusals,
         )
         collector = telemetry.GatewayCollector(self.dispatcher, refusals.counts, self._vitals, str(identity.number))

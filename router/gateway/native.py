@@ -28,6 +28,7 @@ HOT_PATH = (
     "oip/replies",
     "predict/active_routes",
     "predict/answers",
+    "predict/customer_look_up",
     "predict/decode",
     "predict/dispatcher",
     "predict/endpoint",

@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from router.evidence import histogram
 from router.gateway import native
 from router.predict.dispatcher import Dispatcher
+from router.predict.endpoint import StoredCounts
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -83,6 +84,7 @@ class GatewayCollector(Collector):
                 queued.add_metric(values, pool.queue.rows)
         yield from (requests, retries, latency, compute, weight, replicas, queued)
         yield self._engines()
+        yield self._stored()
         refused = CounterMetricFamily(
             "divisions_refused", "Requests that reached no version", labels=["endpoint", "status", "code"]
         )
@@ -97,6 +99,14 @@ class GatewayCollector(Collector):
             "divisions_controller_silent_seconds", "Since the controller last answered", vitals.controller_silent_s
         )
 
+    def _stored(self) -> Metric:
+        labels = ["endpoint", "features", "answer"]
+        stored = CounterMetricFamily("divisions_stored_features", "Customers looked up by their id", labels=labels)
+        for endpoint in self._dispatcher.endpoints.values():
+            for (features, answer), count in _stored_counts(endpoint.state.stored).items():
+                stored.add_metric([endpoint.name, features, answer], count)
+        return stored
+
     def _engines(self) -> Metric:
         """The engines of each version. ``passed_over`` says why no better one is used; a version has few such texts."""
         labels = ["endpoint", "version", "engine", "passed_over"]
@@ -110,6 +120,18 @@ class GatewayCollector(Collector):
         for values, count in sorted(counts.items()):
             engines.add_metric(values, count)
         return engines
+
+
+def _stored_counts(counts: StoredCounts) -> dict[tuple[str, str], int]:
+    """By how the features were, and what the row was answered from."""
+    return {
+        ("fresh", "stored"): counts.fresh,
+        ("stale", "stored"): counts.stale_served,
+        ("stale", "default"): counts.stale_default,
+        ("stale", "refused"): counts.stale_refused,
+        ("missing", "default"): counts.missing_default,
+        ("missing", "refused"): counts.missing_refused,
+    }
 
 
 def render(collector: Collector) -> bytes:

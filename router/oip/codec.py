@@ -184,10 +184,18 @@ def _explain(text: str) -> str:
     return text.split(" - at ", maxsplit=1)[0] if "parameters" in text else text.replace("`$.", "`")
 
 
-def head(model: bytes, version: bytes, request_id: bytes) -> bytes:
-    """The beginning of a response's JSON; all three are JSON text already."""
+def head(model: bytes, version: bytes, request_id: bytes, parameters: bytes = b"") -> bytes:
+    """The beginning of a response's JSON.
+
+    Args:
+        model: its name. This and the next two are JSON text already.
+        version: the version's label.
+        request_id: empty to leave it out.
+        parameters: a JSON object; empty to leave it out.
+    """
     identity = b'"id":"%s",' % request_id if request_id else b""
-    return b'{"model_name":"%s","model_version":"%s",%s"outputs":[' % (model, version, identity)
+    extra = b'"parameters":%s,' % parameters if parameters else b""
+    return b'{"model_name":"%s","model_version":"%s",%s%s"outputs":[' % (model, version, identity, extra)
 
 
 def scores_json(name: bytes, scores: Sequence[float]) -> bytes:

@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import re
 import urllib.parse
+from collections.abc import Callable
 from typing import Any, Final
 
-from divisions.entity_ids import entity_text
-from divisions.errors import DivisionsError, InvalidFeaturesError, MalformedRequestError
+from divisions.entity_ids import MAX_ID_CHARACTERS, entity_text
+from divisions.errors import DeadlineExceededError, DivisionsError, InvalidFeaturesError, MalformedRequestError
 from router.http import problem
 from router.http.request import Head, Request
 from router.oip import codec
 from router.oip.codec import InferRequest
 from router.oip.columns import FeatureColumns
+from router.oip.entities import StoredRows, entity_ids, freshness
 from router.oip.models import Directory, ServedModel, ServedVersion
 from router.oip.replies import TensorAnswer
 from router.oip.rows import ROWS, EncodedRows
-from router.predict.decode import MAX_KEY_CHARACTERS
+from router.predict.customer_look_up import CustomerLookUp
+from router.predict.decode import Values
 from router.predict.dispatcher import Dispatcher
 from router.predict.front import Front, Options, Refusals, nothing_deployed
 from router.predict.jobs import CancelAll, RowSource
+from router.predict.pool import Pool
+from router.predict.stored_features import StoredFeatures
 
 _TARGET: Final = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/infer(?:\?.*)?")
 _MEDIA: Final = frozenset({b"application/json", b"application/octet-stream"})
@@ -41,18 +46,32 @@ class InferHandler(Front):
     Args:
         dispatcher: sends rows to versions.
         directory: finds models by name.
+        stored: finds the features of customers whose requests carry none.
         timeout_s: deadline of requests that name none, and the upper limit for requests that do.
         id_prefix: makes request ids of this process unique.
+        now_s: monotonic clock.
+        wall_s: the time, in seconds since the Unix epoch.
         refusals: takes requests that end in an error.
     """
 
     def __init__(
-        self, dispatcher: Dispatcher, directory: Directory, timeout_s: float, id_prefix: str, refusals: Refusals
+        self,
+        dispatcher: Dispatcher,
+        directory: Directory,
+        stored: StoredFeatures,
+        timeout_s: float,
+        id_prefix: str,
+        now_s: Callable[[], float],
+        wall_s: Callable[[], float],
+        refusals: Refusals,
     ) -> None:
         media = "the body must be application/json or application/octet-stream"
         super().__init__(timeout_s, id_prefix, media, refusals)
         self._dispatcher = dispatcher
         self._directory = directory
+        self._stored = stored
+        self._now_s = now_s
+        self._wall_s = wall_s
 
     def takes(self, content_type: bytes) -> bool:
         return content_type.partition(b";")[0].strip().lower() in _MEDIA
@@ -102,6 +121,12 @@ class InferHandler(Front):
         request_id: bytes,
     ) -> None:
         is_binary = _is_binary(body, model.output)
+        entity = model.endpoint.decoder.entity
+        if len(body.tensors) == 1 and body.tensors[0].name == entity and entity not in model.kinds:
+            look_up = _Entities(self, model, named, body, is_binary, request, options, request_id, self._wall_s)
+            request.exchange.work = look_up
+            self._stored.look_up(look_up)
+            return
         is_encoded = len(body.tensors) == 1 and body.tensors[0].name == ROWS and ROWS not in model.kinds
         answering = named or model.stable
         source: RowSource
@@ -110,12 +135,10 @@ class InferHandler(Front):
         else:
             source = FeatureColumns(body.tensors, model.kinds, answering.required)
         endpoint = model.endpoint
-        if named is not None:
-            pool = named.pool
-        elif is_encoded and not model.has_one_encoding:
+        if named is None and is_encoded and not model.has_one_encoding:
             pool = endpoint.stable
         else:
-            pool = endpoint.pool_for(_key(body.parameters, endpoint.decoder.entity, options.key) or request_id)
+            pool = self._pool(model, named, _key(body.parameters, entity, options.key) or request_id)
         now_s = request.received_s
         deadline_s = now_s + _timeout_s(body.parameters, options.timeout_s)
         answer = TensorAnswer(model, source.rows, is_binary, request_id, bool(body.request_id), request.exchange, self)
@@ -123,6 +146,80 @@ class InferHandler(Front):
             endpoint, pool, source, answer, now_s, deadline_s, is_pinned=named is not None
         )
         request.exchange.work = CancelAll(jobs)
+
+    def _pool(self, model: ServedModel, named: ServedVersion | None, key: bytes) -> Pool:
+        return named.pool if named is not None else model.endpoint.pool_for(key)
+
+    def found_all(self, asked: _Entities) -> None:
+        """Sends the rows of entities whose features were found.
+
+        Raises:
+            DivisionsError: the request is refused.
+        """
+        model, body, request, ids = asked.model, asked.body, asked.request, asked.ids
+        endpoint, deadline_s = model.endpoint, request.received_s + asked.timeout_s
+        if self._now_s() >= deadline_s:
+            raise DeadlineExceededError(
+                "no answer before the deadline: features were not found in time", remedy="allow it more time"
+            )
+        # One customer gets the same version here and at predict.
+        own_key = ids[0].encode(errors="surrogatepass") if len(ids) == 1 else b""
+        key = _key(body.parameters, endpoint.decoder.entity, asked.options.key) or own_key or asked.request_id
+        source = StoredRows(endpoint, [asked.results[each][0] for each in ids])
+        told = freshness([(asked.results[each][1], asked.results[each][2]) for each in ids])
+        exchange, has_own_id = request.exchange, bool(body.request_id)
+        answer = TensorAnswer(model, source.rows, asked.is_binary, asked.request_id, has_own_id, exchange, self, told)
+        jobs = self._dispatcher.submit_rows(
+            endpoint,
+            self._pool(model, asked.named, key),
+            source,
+            answer,
+            request.received_s,
+            deadline_s,
+            is_pinned=asked.named is not None,
+        )
+        exchange.work = CancelAll(jobs)
+
+
+class _Entities(CustomerLookUp):
+    """The entities of one infer request, whose rows are in the online store."""
+
+    def __init__(
+        self,
+        handler: InferHandler,
+        model: ServedModel,
+        named: ServedVersion | None,
+        body: InferRequest,
+        is_binary: bool,
+        request: Request,
+        options: Options,
+        request_id: bytes,
+        wall_s: Callable[[], float],
+    ) -> None:
+        self.ids = entity_ids(body.tensors[0])
+        super().__init__(model.endpoint, list(dict.fromkeys(self.ids)), wall_s)
+        self._handler = handler
+        self.model = model
+        self.named = named
+        self.body = body
+        self.is_binary = is_binary
+        self.request = request
+        self.options = options
+        self.request_id = request_id
+        self.timeout_s = _timeout_s(body.parameters, options.timeout_s)
+        self.results: dict[str, tuple[Values, float, int]] = {}
+
+    def accept(self, key: str, values: Values, as_of_s: float, status: int) -> None:
+        self.results[key] = (values, as_of_s, status)
+
+    def place_of(self, key: str) -> str:
+        return f"row {self.ids.index(key)}: "
+
+    def complete(self) -> None:
+        self._handler.found_all(self)
+
+    def failed(self, error: DivisionsError) -> None:
+        self._handler.refuse(self.model.endpoint.name, self.request.exchange, error, self.request_id)
 
 
 def _unquote(part: bytes) -> str:
@@ -152,9 +249,9 @@ def _id_of(name: str, value: Any) -> bytes:
     if value is None:
         return b""
     text = entity_text(name, value)
-    if len(text) > MAX_KEY_CHARACTERS:
+    if len(text) > MAX_ID_CHARACTERS:
         raise InvalidFeaturesError(
-            f"parameter `{name}` must have at most {MAX_KEY_CHARACTERS} characters",
+            f"parameter `{name}` must have at most {MAX_ID_CHARACTERS} characters",
             remedy="send the id as it is in the data",
         )
     return text.encode(errors="surrogatepass")

@@ -80,6 +80,7 @@ class ServedModel:
             "outputs": [{"name": self.output, "datatype": "FP32", "shape": [-1]}],
             "parameters": {
                 "instead_of_all_inputs": {"name": ROWS, "datatype": "FP32", "shape": [-1, len(features)]},
+                "or_by_id": {"name": self.endpoint.decoder.entity, "datatype": "BYTES", "shape": [-1]},
                 "stable_version": self.stable.pool.spec.version,
             },
         }

@@ -18,7 +18,8 @@ class TensorAnswer(Answer):
     """Joins the jobs of an infer request and writes its reply, or one problem."""
 
     __slots__ = (
-        "_compute_us", "_exchange", "_front", "_has_own_id", "_is_binary", "_left", "_model", "_parts", "_request_id",
+        "_compute_us", "_exchange", "_front", "_has_own_id", "_is_binary", "_left", "_model", "_parameters", "_parts",
+        "_request_id",
     )  # fmt: skip
 
     def __init__(
@@ -30,8 +31,10 @@ class TensorAnswer(Answer):
         has_own_id: bool,
         exchange: Exchange,
         front: Front,
+        parameters: bytes = b"",
     ) -> None:
         self._model = model
+        self._parameters = parameters
         self._left = rows
         self._is_binary = is_binary
         self._request_id = request_id
@@ -60,7 +63,9 @@ class TensorAnswer(Answer):
         stable = self._model.endpoint.stable.version.label
         label = stable if len(labels) > 1 and stable in labels else labels[0]
         name = self._model.output.encode()
-        start = codec.head(self._model.encoded_name, label, self._request_id if self._has_own_id else b"")
+        start = codec.head(
+            self._model.encoded_name, label, self._request_id if self._has_own_id else b"", self._parameters
+        )
         if self._is_binary:
             raw = b"".join([_to_bytes(scores) for _, _, scores in self._parts])
             text = start + codec.scores_binary(name, len(raw) // 4)

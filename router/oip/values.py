@@ -43,13 +43,26 @@ def numbers(tensor: Tensor, dtype: np.dtype[Any], kind: type) -> Floats:
         return to_float32(np.frombuffer(tensor.raw, dtype))
     values = json_array(tensor.name, tensor, kind)
     if kind is int:
-        limits = np.iinfo(dtype)
-        present = [value for value in values if value is not None]
-        if present and not (limits.min <= min(present) and max(present) <= limits.max):
-            raise InvalidFeaturesError(
-                f"feature {tensor.name!r} has a number beyond its datatype", remedy="send it as FP64"
-            )
+        _check_range(tensor.name, values, dtype, "FP64")
     return to_float32(values)
+
+
+def _check_range(name: str, values: list[Any], dtype: np.dtype[Any], larger: str) -> None:
+    limits = np.iinfo(dtype)
+    present = [value for value in values if value is not None]
+    if present and not (limits.min <= min(present) and max(present) <= limits.max):
+        raise InvalidFeaturesError(f"`{name}` has a number beyond its datatype", remedy=f"send it as {larger}")
+
+
+def whole_numbers(tensor: Tensor) -> list[int | None]:
+    """The values of an integer tensor, exactly."""
+    dtype = INTEGERS[tensor.datatype]
+    if tensor.raw is not None:
+        check_size(tensor.name, tensor.raw, tensor.num_elements, dtype.itemsize)
+        return [int(value) for value in np.frombuffer(tensor.raw, dtype).tolist()]
+    values = json_array(tensor.name, tensor, int)
+    _check_range(tensor.name, values, dtype, "a larger datatype")
+    return values
 
 
 def to_float32(values: Any) -> Floats:

@@ -20,26 +20,28 @@ _encode: Final = msgspec.json.Encoder().encode
 class SingleAnswer(Answer):
     """Writes the reply to a request of one row."""
 
-    __slots__ = ("_endpoint", "_exchange", "_front", "_key", "_request_id")
+    __slots__ = ("_endpoint", "_exchange", "_front", "_key", "_note", "_request_id")
 
     def __init__(
-        self, endpoint: Endpoint, key: str | None, request_id: bytes, exchange: Exchange, front: Front
+        self, endpoint: Endpoint, key: str | None, note: bytes, request_id: bytes, exchange: Exchange, front: Front
     ) -> None:
         self._endpoint = endpoint
         self._key = key
+        self._note = note
         self._request_id = request_id
         self._exchange = exchange
         self._front = front
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         exchange = self._exchange
+        entity = b"null" if self._key is None else _encode(self._key)
         exchange.reply(
             self._endpoint.reply_form(job.version).fill(
                 self._request_id,
                 int((now_s - job.arrived_s) * 1e6),
                 compute_us,
                 exchange.connection_header,
-                b"null" if self._key is None else _encode(self._key),
+                entity + self._note if self._note else entity,
                 scores[0],
             )
         )
@@ -51,18 +53,20 @@ class SingleAnswer(Answer):
 class BatchAnswer(Answer):
     """Joins the jobs of a batch request and writes its reply: all rows, in the request's order, or one problem."""
 
-    __slots__ = ("_compute_us", "_endpoint", "_exchange", "_front", "_keys", "_left", "_parts", "_request_id")
+    __slots__ = ("_compute_us", "_endpoint", "_exchange", "_front", "_keys", "_left", "_notes", "_parts", "_request_id")
 
     def __init__(
         self,
         endpoint: Endpoint,
         keys: Sequence[str | None],
+        notes: Sequence[bytes],
         request_id: bytes,
         exchange: Exchange,
         front: Front,
     ) -> None:
         self._endpoint = endpoint
         self._keys = keys
+        self._notes = notes
         self._request_id = request_id
         self._exchange = exchange
         self._front = front
@@ -84,9 +88,10 @@ class BatchAnswer(Answer):
         for positions, version, scores in self._parts:
             versions[version.label] = None
             for position, score in zip(positions, scores, strict=True):
-                predictions[position] = b'{"%s":%s,"%s_probability":%.8g,"model":"%s","version":"%s"}' % (
+                predictions[position] = b'{"%s":%s%s,"%s_probability":%.8g,"model":"%s","version":"%s"}' % (
                     endpoint.entity_name,
                     msgspec.json.encode(self._keys[position]),
+                    self._notes[position],
                     endpoint.encoded_name,
                     score,
                     version.model,

@@ -26,7 +26,6 @@ Values = tuple[Any, ...]
 
 MAX_ROWS: Final = 4_096
 """Rows of one request, in any form."""
-MAX_KEY_CHARACTERS: Final = MAX_ID_CHARACTERS
 _HUGE_EXPONENT: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3,}")
 _TYPES: dict[FeatureKind, Any] = {
     FeatureKind.NUMERIC: float | None,
@@ -34,18 +33,20 @@ _TYPES: dict[FeatureKind, Any] = {
     FeatureKind.CATEGORICAL: str | None,
 }
 _SYNTAX: Final = msgspec.json.Decoder(msgspec.Raw)
-_Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_KEY_CHARACTERS)]
+_Key = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID_CHARACTERS)]
 
 
 @mypyc_attr(acyclic=True, free_list_len=1)  # It has values only, and lives until its job is made.
 class Row:
     """One row of a request. ``values`` is None if the row has only the entity's id: the online store has the rest."""
 
-    __slots__ = ("key", "values")
+    __slots__ = ("key", "note", "values")
 
     def __init__(self, key: str | None, values: Values | None) -> None:
         self.key = key
         self.values = values
+        self.note = b""
+        """What the reply says about stored features, as members of JSON; empty if the caller sent the features."""
 
     def checked(self) -> Values:
         """The features, which must be known by now."""
@@ -71,6 +72,8 @@ class EndpointDecoder:
         self.names: tuple[str, ...] = (*required, *optional)
         self.kinds: dict[str, FeatureKind] = required | optional
         self.entity = stable.entity
+        self.nothing: Values = (None,) * len(self.names)
+        """A row whose features are all missing."""
         fields: list[Any] = [(_field(i), _TYPES[kind]) for i, kind in enumerate(required.values())]
         fields += [(_field(len(required) + i), _TYPES[kind], None) for i, kind in enumerate(optional.values())]
         rename = {_field(i): name for i, name in enumerate(self.names)}

@@ -26,10 +26,25 @@ def canary_of(route: EndpointRoute) -> VersionRoute | None:
     return next((version for version in route.versions if version.is_canary), None)
 
 
+class StoredCounts:
+    """Look-ups of customers in the online store, by how their features were and what the row was answered from."""
+
+    __slots__ = ("fresh", "missing_default", "missing_refused", "stale_default", "stale_refused", "stale_served")
+
+    def __init__(self) -> None:
+        self.fresh = 0
+        self.stale_served = 0
+        self.stale_default = 0
+        self.stale_refused = 0
+        self.missing_default = 0
+        self.missing_refused = 0
+
+
 class EndpointState:
     """What is kept when the routing table changes: load by customer, the trial of salts, the monitor of a rollout."""
 
     def __init__(self) -> None:
+        self.stored = StoredCounts()
         self.load = CustomerLoad()
         self.search = SaltSearch(self.load)
         self.monitor: SplitMonitor | None = None
@@ -89,6 +104,7 @@ class Endpoint:
         self.stable = stable
         self.canary = canary
         self.state = state
+        self.online = stable.spec.online
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)
         self.entity_name = _json_inner(decoder.entity)

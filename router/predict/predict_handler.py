@@ -16,20 +16,19 @@ from divisions.errors import (
     MalformedRequestError,
     MissingTokenError,
     UnknownEndpointError,
-    UnknownEntityError,
     UnknownVersionError,
 )
 from divisions.names import NAME_RULE, is_name
-from divisions.online_store import OnlineStoreReader
 from router.http.request import Head, Request
 from router.predict.answers import BatchAnswer, SingleAnswer
+from router.predict.customer_look_up import CustomerLookUp, Notes
 from router.predict.decode import MAX_ROWS, Row, Values
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import Endpoint
 from router.predict.front import Front, Options, Refusals, nothing_deployed
 from router.predict.jobs import Answer, CancelAll
 from router.predict.pool import Pool
-from router.predict.stored_features import LookUp, StoredFeatures
+from router.predict.stored_features import StoredFeatures
 
 PREFIX: Final = b"/api/v2/predict/"
 
@@ -39,10 +38,11 @@ class PredictHandler(Front):
 
     Args:
         dispatcher: sends rows to versions.
-        store: finds the features of customers whose requests carry none, by endpoint.
+        stored: finds the features of customers whose requests carry none.
         timeout_s: deadline of requests that name none, and the upper limit for requests that do.
         id_prefix: makes request ids of this process unique.
         now_s: monotonic clock.
+        wall_s: the time, in seconds since the Unix epoch.
         token: the control token. Testers need it to name a version.
         refusals: takes requests that end in an error.
     """
@@ -50,10 +50,11 @@ class PredictHandler(Front):
     def __init__(
         self,
         dispatcher: Dispatcher,
-        store: Callable[[str], OnlineStoreReader],
+        stored: StoredFeatures,
         timeout_s: float,
         id_prefix: str,
         now_s: Callable[[], float],
+        wall_s: Callable[[], float],
         token: str,
         refusals: Refusals,
     ) -> None:
@@ -61,8 +62,10 @@ class PredictHandler(Front):
         self._dispatcher = dispatcher
         self._routes = dispatcher.routes
         self._token = token.encode()
-        self._stored = StoredFeatures(store)
+        self._stored = stored
         self._now_s = now_s
+        self._wall_s = wall_s
+        self.notes = Notes()
 
     def takes(self, content_type: bytes) -> bool:
         return content_type == b"application/json" or _is_json(content_type)
@@ -119,15 +122,16 @@ class PredictHandler(Front):
         deadline_s = now_s + options.timeout_s
         if options.version is None and isinstance(rows, Row):
             key = rows.key.encode() if rows.key is not None else request_id
-            one = SingleAnswer(endpoint, rows.key, request_id, exchange, self)
+            one = SingleAnswer(endpoint, rows.key, rows.note, request_id, exchange, self)
             exchange.work = self._dispatcher.submit_one(endpoint, key, rows.checked(), one, now_s, deadline_s)
             return
         answer: Answer
         if isinstance(rows, Row):
-            answer = SingleAnswer(endpoint, rows.key, request_id, exchange, self)
+            answer = SingleAnswer(endpoint, rows.key, rows.note, request_id, exchange, self)
             rows = [rows]
         else:
-            answer = BatchAnswer(endpoint, [row.key for row in rows], request_id, exchange, self)
+            keys, notes = [row.key for row in rows], [row.note for row in rows]
+            answer = BatchAnswer(endpoint, keys, notes, request_id, exchange, self)
         if options.version is not None:
             pool = _pool_named(endpoint, options.version)
             values = [row.checked() for row in rows]
@@ -150,7 +154,7 @@ class PredictHandler(Front):
             # Before the look-ups: what cannot be answered in time must cost nothing more.
             pool.check_room(len(rows), self._now_s(), request.received_s + options.timeout_s)
             rows_left = [row for row in rows if row.values is None]
-        look_up = _Customers(self, endpoint, rows, rows_left, request, options, request_id)
+        look_up = _Customers(self, endpoint, rows, rows_left, request, options, request_id, self._wall_s)
         request.exchange.work = look_up
         self._stored.look_up(look_up)
 
@@ -159,7 +163,7 @@ class PredictHandler(Front):
         return self._now_s() >= request.received_s + options.timeout_s
 
 
-class _Customers(LookUp):
+class _Customers(CustomerLookUp):
     """The customers of one predict request, whose rows wait for their features."""
 
     def __init__(
@@ -171,11 +175,12 @@ class _Customers(LookUp):
         request: Request,
         options: Options,
         request_id: bytes,
+        wall_s: Callable[[], float],
     ) -> None:
         self._by_key: dict[str, list[Row]] = {}
         for row in without:
             self._by_key.setdefault(row.key or "", []).append(row)
-        super().__init__(endpoint.name, list(self._by_key))
+        super().__init__(endpoint, list(self._by_key), wall_s)
         self._handler = handler
         self._endpoint = endpoint
         self._rows = rows
@@ -183,16 +188,15 @@ class _Customers(LookUp):
         self._options = options
         self._request_id = request_id
 
-    def found(self, key: str, features_json: bytes | None) -> None:
-        decoder = self._endpoint.decoder
-        if features_json is None:
-            raise UnknownEntityError(
-                f"the online store has no features for this {decoder.entity}",
-                remedy="send `features`, or run the pipeline on data that holds it",
-            )
-        values: Values = decoder.decode_stored(features_json)
+    def accept(self, key: str, values: Values, as_of_s: float, status: int) -> None:
+        note = self._handler.notes.of(as_of_s, status)
         for row in self._by_key[key]:
             row.values = values
+            row.note = note
+
+    def place_of(self, key: str) -> str:
+        rows = self._rows
+        return "" if isinstance(rows, Row) else f"`instances[{rows.index(self._by_key[key][0])}]`: "
 
     def complete(self) -> None:
         if self._handler.is_late(self._request, self._options):

@@ -57,7 +57,7 @@ class ReplyTemplate:
             total_us: microseconds from arrival to now. What the engine did not take counts as queueing.
             compute_us: microseconds that the engine took.
             headers: more headers, each with its line end.
-            entity: the customer's id, as JSON.
+            entity: the customer's id, as JSON, and any members that follow it.
             score: the model's answer.
         """
         if compute_us != self._compute_us:  # All replies of a batch share it.

@@ -56,8 +56,11 @@ class LookUp(Cancellable):
         return taken
 
     @abstractmethod
-    def found(self, key: str, features_json: bytes | None) -> None:
-        """Takes the features of one customer; None if it is unknown. May raise a `DivisionsError`."""
+    def found(self, key: str, stored: tuple[str, bytes, float] | None) -> None:
+        """Takes the row of one customer (see `OnlineStoreReader.get_many`); None if it is unknown.
+
+        May raise a `DivisionsError`.
+        """
 
     @abstractmethod
     def complete(self) -> None:

@@ -26,7 +26,7 @@ def path(tmp_path):
 
 
 def row(entity_id, at_s=1.0, value=0):
-    return (entity_id, at_s, b'{"minutes":%d}' % value)
+    return (entity_id, b'{"minutes":%d}' % value, at_s)
 
 
 def value_of(path, entity_id):
@@ -69,7 +69,7 @@ from pathlib import Path
 from divisions.online_writer import OnlineStoreWriter
 def batches():
     for batch in range(40):  # more than the cache holds: a part is in the log already
-        yield [(f"c-{batch}-{index}", 2.0, b"2" * 1_000) for index in range(2_500)]
+        yield [(f"c-{batch}-{index}", b"2" * 1_000, 2.0) for index in range(2_500)]
     os.kill(os.getpid(), signal.SIGKILL)
 OnlineStoreWriter(Path(sys.argv[1]), "churn").fill(batches())
 """
@@ -109,7 +109,7 @@ def test_the_log_does_not_keep_the_size_of_a_fill(path):
     writer = OnlineStoreWriter(path, "churn")
     writer.fill([[row("c-1")]])
     assert reader.get("c-1") is not None  # stays open, as a gateway's
-    writer.fill([[(f"c-{index}", 1.0, b"{}" + b" " * 1_000) for index in range(5_000)]])
+    writer.fill([[(f"c-{index}", b"{}" + b" " * 1_000, 1.0) for index in range(5_000)]])
     assert os.path.getsize(f"{path}-wal") == 0
     assert reader.get("c-4999") is not None
     reader.close()
@@ -150,7 +150,7 @@ def test_a_deletion_that_was_cut_short_is_completed_by_the_next_fill(path):
 def test_the_values_of_a_deleted_customer_are_not_in_the_files_any_more(path):
     writer = OnlineStoreWriter(path, "churn")
     secret = b"a very special value"
-    writer.fill([[("c-1", 1.0, b'{"x":"%s"}' % secret), *(row(f"d-{index}") for index in range(500))]])
+    writer.fill([[("c-1", b'{"x":"%s"}' % secret, 1.0), *(row(f"d-{index}") for index in range(500))]])
     reader = OnlineStoreReader(path, "churn")
     assert reader.get("c-1") is not None
     assert secret in b"".join(file.read_bytes() for file in path.parent.iterdir())

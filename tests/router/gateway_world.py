@@ -15,7 +15,7 @@ import numpy as np
 import uvloop
 
 from divisions.clock import SystemClock
-from divisions.control import EndpointRoute, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
+from divisions.control import EndpointRoute, OnlinePolicy, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
 from divisions.reports import EndpointReport, GatewayReport
@@ -166,9 +166,11 @@ class World:
         trial_bp: tuple[int, ...] = (),
         mirror_bp: int = 0,
         warmup: tuple[float, int] = (0.0, 0),
+        online: OnlinePolicy | None = None,
     ) -> None:
         """Publishes a table and waits until the gateway has all its channels, or ``channels`` of them."""
-        versions = [VersionRoute(_spec("3.1", schema), 10_000 - canary_bp, False, tuple(stable))]
+        spec = msgspec.structs.replace(_spec("3.1", schema), online=online or OnlinePolicy())
+        versions = [VersionRoute(spec, 10_000 - canary_bp, False, tuple(stable))]
         if canary is not None:
             versions.append(VersionRoute(_spec("3.2", canary_schema), canary_bp, True, tuple(canary)))
         self._epoch += 1

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.errors import InputError
+from divisions.online_store import StoredRow
 from divisions.schema import FLOAT32_MAX, FeatureSchema
 from trainers.data.engine import Limits, open_engine, text_literal
 from trainers.data.raw_columns import Form, RawColumn, form_of_type
@@ -33,8 +34,8 @@ class _Columns:
     by_name: dict[str, RawColumn]
 
 
-def stored_rows(path: Path, schema: FeatureSchema) -> Iterator[Sequence[tuple[str, float, bytes]]]:
-    """The rows of a file of the offline store: entity, event time in seconds since the Unix epoch, and the features.
+def stored_rows(path: Path, schema: FeatureSchema) -> Iterator[Sequence[StoredRow]]:
+    """The rows of a file of the offline store: entity, features, event time.
 
     Args:
         path: a Parquet file of entity, event time and raw features, perhaps with the label.
@@ -90,8 +91,8 @@ def _select(path: Path, columns: _Columns, schema: FeatureSchema) -> str:
     )
     # Whole microseconds are exact. Nanoseconds as a double would be rounded.
     return (
-        f"SELECT {_entity(entity)} AS entity, epoch_us({time.sql}::TIMESTAMPTZ) / 1e6,"
-        f" encode(json_object({members})::VARCHAR) FROM {columns.scan} WHERE entity IS NOT NULL"
+        f"SELECT {_entity(entity)} AS entity, encode(json_object({members})::VARCHAR),"
+        f" epoch_us({time.sql}::TIMESTAMPTZ) / 1e6 FROM {columns.scan} WHERE entity IS NOT NULL"
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divisions.control import AnalysisSpec
+from divisions.control import AnalysisSpec, OnlinePolicy
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import (
     DRIFT_GATE,
@@ -287,7 +287,7 @@ stages:
         ("    runtime: java", "data_prep", (4, 14), "is not a runtime"),
         ("    strategy: 'canary: 20%'", "deployment", (6, 15), "not 100%"),
         ("    analysis: {min_dwell: 5}", "deployment", (6, 16), "did you mean 'min_dwell_s'"),
-        ("    analysis: {min_dwell_s: 5d}", "deployment", (6, 29), "is not a duration"),
+        ("    analysis: {min_dwell_s: 5w}", "deployment", (6, 29), "is not a duration"),
         ("    analysis: {min_dwell_s: -1}", "deployment", (6, 29), "from 0 to"),
         ("    analysis: {min_dwell_s: 9000h}", "deployment", (6, 29), "from 0 to"),
         ("    analysis: {max_dwell_s: 1}", "deployment", (6, 15), "is below min_dwell_s"),
@@ -383,6 +383,36 @@ def test_every_field_can_be_set_and_every_key_is_in_the_docs(section, kind):
     assert set(keys) == set(fields) - {"event_time_constant"}  # its key is event_time
     docs = (ROOT / "docs" / "pipeline.md").read_text()
     assert [key for key in keys if f"`{key}`" not in docs] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "policy"),
+    [
+        ("{}", OnlinePolicy()),
+        ("{max_age: 45d}", OnlinePolicy(max_age_s=45 * 86_400.0)),
+        ("{max_age: 90, on_stale: error}", OnlinePolicy(90.0, "error", "error")),
+        ("{max_age: 2h, on_stale: serve, on_missing: default}", OnlinePolicy(7_200.0, "default", "serve")),
+        ("{on_missing: error}", OnlinePolicy()),
+    ],
+)
+def test_what_becomes_of_customers_by_id(text, policy):
+    assert parse_pipeline(f"{MINIMAL}serving:\n  online: {text}\n").serving.online == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{max_age: 0}", "serving.online.max_age: must be a number above 0"),
+        ("{max_age: 5w}", "is not a duration"),
+        ("{max_age: 40000d}", "must be a number above 0"),
+        ("{on_stale: error}", "without max_age nothing is stale"),
+        ("{on_missing: serve}", "must be error or default, got 'serve'"),
+        ("{max_age: 1d, on_stale: ignore}", "must be serve or error or default"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused(text, why):
+    with pytest.raises(PipelineError, match=re.escape(why)):
+        parse_pipeline(f"{MINIMAL}serving:\n  online: {text}\n")
 
 
 def test_the_examples_of_the_docs_parse():

@@ -8,6 +8,7 @@ from divisions.schema import FeatureSchema
 from router.control.replica_register import ReplicaRegister
 from router.control.routing import replica_statuses
 from router.gateway.telemetry import GatewayCollector, Vitals, render
+from router.predict.endpoint import EndpointState
 
 NOTE = "tensorrt: tensorrt is not installed"
 SPEC = VersionSpec("churn-predictor", "3.2", "/b", "0" * 64, FeatureSchema(()), num_gpus=0.5, accelerator_type="T4")
@@ -52,7 +53,7 @@ def test_a_replica_that_ended_as_it_was_told_to_is_not_lost():
 def test_engines_are_counted_with_the_reason():
     replicas = (address("a"), address("b"), address("c", "tensorrt-fp16", ""))
     route = EndpointRoute("churn", "s", (VersionRoute(SPEC, 10_000, False, replicas),))
-    endpoint = SimpleNamespace(name="churn", route=route, pools=())
+    endpoint = SimpleNamespace(name="churn", route=route, pools=(), state=EndpointState())
     dispatcher = SimpleNamespace(endpoints={"churn": endpoint}, epoch=1)
     text = render(GatewayCollector(dispatcher, {}, lambda: Vitals(0, 0, 0.0))).decode()
     labels = (

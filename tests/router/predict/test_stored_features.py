@@ -22,7 +22,7 @@ class FakeStore:
         self.queries.append(len(keys))
         if self.error is not None:
             raise self.error
-        return {key: key.encode() for key in keys if key != "unknown"}
+        return {key: (key, key.encode(), 1.0) for key in keys if key != "unknown"}
 
 
 class Recorder(LookUp):
@@ -32,8 +32,8 @@ class Recorder(LookUp):
         self.end = ""
         self.ended_with: Exception | None = None
 
-    def found(self, key, features_json):
-        self.results[key] = features_json
+    def found(self, key, stored):
+        self.results[key] = stored and stored[1]
 
     def complete(self):
         self.end += "complete"

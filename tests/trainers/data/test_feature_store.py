@@ -43,7 +43,7 @@ def table():
 
 
 def rows_of(path, schema):
-    return {name: (at_s, json.loads(features)) for batch in stored_rows(path, schema) for name, at_s, features in batch}
+    return {name: (at_s, json.loads(features)) for batch in stored_rows(path, schema) for name, features, at_s in batch}
 
 
 def test_stored_rows_are_encoded_as_in_training(tmp_path):

@@ -36,7 +36,7 @@ def read(path, schema=NO_FEATURES):
     return [
         (entity, at_s, msgspec.json.decode(features))
         for batch in stored_rows(path, schema)
-        for entity, at_s, features in batch
+        for entity, features, at_s in batch
     ]
 
 
