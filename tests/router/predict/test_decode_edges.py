@@ -8,9 +8,10 @@ import struct
 import msgspec
 import pytest
 
+from divisions.entity_ids import MAX_ID_CHARACTERS
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, StoredFeaturesError
 from divisions.schema import FLOAT32_MAX, Feature, FeatureKind, FeatureSchema, category_code, encode_value
-from router.predict.decode import MAX_KEY_CHARACTERS, MAX_ROWS, EndpointDecoder, Row
+from router.predict.decode import MAX_ROWS, EndpointDecoder, Row
 from router.predict.jobs import Version
 from router.predict.partial_replies import split_by_score
 from router.predict.reply_templates import ReplyTemplate, millis
@@ -29,9 +30,9 @@ def body(**members) -> bytes:
     return msgspec.json.encode(members)
 
 
-@pytest.mark.parametrize(("length", "is_good"), [(1, True), (MAX_KEY_CHARACTERS, True), (0, False), (257, False)])
+@pytest.mark.parametrize(("length", "is_good"), [(1, True), (MAX_ID_CHARACTERS, True), (0, False), (257, False)])
 def test_an_id_has_one_to_256_characters(length, is_good):
-    assert MAX_KEY_CHARACTERS == 256
+    assert MAX_ID_CHARACTERS == 256
     decoder = EndpointDecoder(NUMBERS)
     if is_good:
         assert decoder.decode(body(customer_id="k" * length), 1).key == "k" * length

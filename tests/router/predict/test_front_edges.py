@@ -8,13 +8,14 @@ import math
 import msgspec
 import pytest
 
+from divisions.entity_ids import MAX_ID_CHARACTERS
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, OverloadedError
 from router.http.request import Handler
 from router.oip.infer import InferHandler, _key, _timeout_s, is_infer
 from router.oip.models import Directory
-from router.predict.decode import MAX_KEY_CHARACTERS
 from router.predict.front import Options, Refusals
 from router.predict.predict_handler import PredictHandler
+from router.predict.stored_features import StoredFeatures
 from tests.router.dispatch_world import DispatchWorld, settle
 from tests.router.http.wire import connect
 
@@ -33,10 +34,13 @@ class Both:
         def no_store(endpoint):
             raise AssertionError("nothing is looked up")
 
-        self.predict = PredictHandler(
-            dispatcher, no_store, timeout_s, "gw-", lambda: self.world.now_s, "secret", self.refusals
-        )
-        self.infer = InferHandler(dispatcher, Directory(dispatcher), timeout_s, "gw-", self.refusals)
+        stored, refusals = StoredFeatures(no_store), self.refusals
+
+        def now_s() -> float:
+            return self.world.now_s
+
+        self.predict = PredictHandler(dispatcher, stored, timeout_s, "gw-", now_s, now_s, "secret", refusals)
+        self.infer = InferHandler(dispatcher, Directory(dispatcher), stored, timeout_s, "gw-", now_s, now_s, refusals)
 
     async def ask(self, body: object, *headers: str, path: str = "/api/v2/predict/churn", run_s: float = 0.02):
         """Status, headers and JSON of the reply; None if none came in that time."""
@@ -221,8 +225,10 @@ def test_another_timeout_is_malformed(timeout):
         ({"sequence_id": 7}, None, b"7"),
         ({"sequence_id": -7}, b"", b"-7"),
         ({"customer_id": "", "sequence_id": 0}, None, b""),
-        ({"customer_id": "k" * MAX_KEY_CHARACTERS}, None, b"k" * MAX_KEY_CHARACTERS),
-        ({"customer_id": 10**MAX_KEY_CHARACTERS - 1}, None, b"9" * MAX_KEY_CHARACTERS),
+        ({"customer_id": "k" * MAX_ID_CHARACTERS}, None, b"k" * MAX_ID_CHARACTERS),
+        ({"customer_id": 10**MAX_ID_CHARACTERS - 1}, None, b"9" * MAX_ID_CHARACTERS),
+        ({"customer_id": 0}, b"h", b"0"),
+        ({"customer_id": 7.0}, None, b"7"),
         ({}, None, b""),
     ],
 )
@@ -230,9 +236,9 @@ def test_the_key_of_the_split_is_the_customer_then_the_header_then_the_sequence(
     assert _key(parameters, "customer_id", header) == key
 
 
-@pytest.mark.parametrize("value", ["k" * 257, 10**MAX_KEY_CHARACTERS, True, 1.5, ["c"]])
+@pytest.mark.parametrize("value", ["k" * 257, 10**MAX_ID_CHARACTERS, True, 1.5, ["c"]])
 def test_a_key_of_another_kind_or_length_is_refused(value):
-    with pytest.raises(InvalidFeaturesError, match="parameter `customer_id` must be a text of at most 256 characters"):
+    with pytest.raises(InvalidFeaturesError, match=r"`customer_id`.*(text or a whole number|256)"):
         _key({"customer_id": value}, "customer_id", None)
 
 
