@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import typer
 from typer._click.exceptions import ClickException
 
-from divisions.commands import bench, cluster, compile, data, journal, models, predict, rollout, run, status
+from divisions.commands import bench, cluster, compile, data, features, journal, models, predict, rollout, run, status
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
 from divisions.errors import DivisionsError, PipelineError, UsageError
 from divisions.settings import PRIVATE_UMASK, account_environment, set_default_environment
@@ -58,6 +58,7 @@ app.add_typer(rollout.app, name="rollout")
 app.command("rollback")(rollout.rollback)
 app.add_typer(models.app, name="models")
 app.add_typer(journal.app, name="journal")
+app.add_typer(features.app, name="features")
 app.command("predict")(predict.predict)
 app.command("compile")(compile.compile_model)
 app.add_typer(bench.app, name="bench")

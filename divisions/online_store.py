@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from divisions.names import NAME_RULE, is_name
 
 log = logging.getLogger(__name__)
 
+_PREFIX = "online:"
 _READ_TIMEOUT_S = 0.05
 """A reader of a write-ahead log rarely waits. If it must (log recovery), a request cannot wait long."""
 
@@ -144,6 +146,22 @@ class OnlineStoreReader:
         return OnlineStoreError(f"the online store cannot be {verb}", remedy="the gateway's log has the reason")
 
 
+def stored_endpoints(path: Path) -> tuple[str, ...]:
+    """The endpoints that a store has rows of, or had.
+
+    Raises:
+        OnlineStoreError: the store cannot be read.
+    """
+    if not path.exists():
+        return ()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    except sqlite3.Error as error:
+        raise broken_store(path, "read", error) from None
+    return tuple(sorted(name.removeprefix(_PREFIX) for (name,) in names if name.startswith(_PREFIX)))
+
+
 def _empty() -> OnlineStoreError:
     return OnlineStoreError(
         "the online store has no customers of this endpoint",
@@ -154,7 +172,7 @@ def _empty() -> OnlineStoreError:
 def table_of(endpoint: str) -> str:
     if not is_name(endpoint):
         raise OnlineStoreError(f"{endpoint!r} is not an endpoint's name", remedy=f"use {NAME_RULE}")
-    return f'"online:{endpoint}"'
+    return f'"{_PREFIX}{endpoint}"'
 
 
 def broken_store(path: Path, verb: str, error: Exception) -> OnlineStoreError:

@@ -55,11 +55,16 @@ class AsyncClient:
 
     @overload
     async def predict(
-        self, endpoint: str, *, customer_id: str | int | None = None, features: Mapping[str, object] | None = None
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | int | None = None,
+        features: Mapping[str, object] | None = None,
+        version: str = "",
     ) -> Prediction: ...
 
     @overload
-    async def predict(self, endpoint: str, *, instances: Any) -> list[Prediction]: ...
+    async def predict(self, endpoint: str, *, instances: Any, version: str = "") -> list[Prediction]: ...
 
     async def predict(
         self,
@@ -68,15 +73,16 @@ class AsyncClient:
         customer_id: str | int | None = None,
         features: Mapping[str, object] | None = None,
         instances: Any = None,
+        version: str = "",
     ) -> Prediction | list[Prediction]:
         """See `Client.predict`."""
         if instances is None:
             return await self._predict(
-                endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features)
+                endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features, version)
             )
         predict.check_alone(customer_id, features)
         rows = list(instances) if isinstance(instances, Iterator) else instances
-        return await self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows))
+        return await self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows, version))
 
     async def _predict(self, endpoint: str, build: Callable[[str], Call[T]]) -> T:
         """Sends a prediction. If the gateway refuses it and the entity is not known yet, learns it and sends again."""

@@ -24,7 +24,10 @@ FINAL_PHASES = frozenset({"PROMOTED", "ROLLED_BACK"})
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request of the HTTP API. ``is_control`` calls carry the token. ``read`` decodes the answer's body."""
+    """One request of the HTTP API. ``is_control`` calls carry the token, and so do those that name a ``version``.
+
+    ``read`` decodes the answer's body.
+    """
 
     method: str
     path: str
@@ -32,6 +35,7 @@ class Call(Generic[T]):
     body: bytes = b""
     is_control: bool = True
     if_match: int | None = None
+    version: str = ""
 
 
 class ServiceStatus(ControllerStatus, frozen=True):

@@ -80,11 +80,16 @@ class Client:
 
     @overload
     def predict(
-        self, endpoint: str, *, customer_id: str | int | None = None, features: Mapping[str, object] | None = None
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | int | None = None,
+        features: Mapping[str, object] | None = None,
+        version: str = "",
     ) -> Prediction: ...
 
     @overload
-    def predict(self, endpoint: str, *, instances: Any) -> list[Prediction]: ...
+    def predict(self, endpoint: str, *, instances: Any, version: str = "") -> list[Prediction]: ...
 
     def predict(
         self,
@@ -93,6 +98,7 @@ class Client:
         customer_id: str | int | None = None,
         features: Mapping[str, object] | None = None,
         instances: Any = None,
+        version: str = "",
     ) -> Prediction | list[Prediction]:
         """Predicts one row (``customer_id``, ``features`` or both) or many (``instances``).
 
@@ -102,16 +108,19 @@ class Client:
                 come from the online store.
             features: raw values by name; None and NaN are missing values.
             instances: a list of rows (customer ids, flat mappings, or ``{"customer_id", "features"}``) or a DataFrame.
+            version: the version that must answer, for testers. It needs the token. Empty leaves it to the split.
 
         Raises:
             RequestError: the gateway could not answer; see the subclasses.
             NotRunningError: nothing listens at the URL.
         """
         if instances is None:
-            return self._predict(endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features))
+            return self._predict(
+                endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features, version)
+            )
         predict.check_alone(customer_id, features)
         rows = list(instances) if isinstance(instances, Iterator) else instances
-        return self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows))
+        return self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows, version))
 
     def _predict(self, endpoint: str, build: Callable[[str], Call[T]]) -> T:
         """Sends a prediction. If the gateway refuses it and the entity is not known yet, learns it and sends again."""

@@ -40,7 +40,9 @@ class Peer:
             headers["content-type"] = "application/json"
         if call.if_match is not None:
             headers["if-match"] = str(call.if_match)
-        if call.is_control and (token := self._read_token()):
+        if call.version:
+            headers["x-divisions-version"] = call.version
+        if (call.is_control or call.version) and (token := self._read_token()):
             headers["authorization"] = f"Bearer {token}"
         return headers
 

@@ -34,9 +34,13 @@ class Prediction:
 
 
 def predict_one(
-    endpoint: str, entity: str, customer_id: str | int | None, features: Mapping[str, object] | None
+    endpoint: str,
+    entity: str,
+    customer_id: str | int | None,
+    features: Mapping[str, object] | None,
+    version: str = "",
 ) -> Call[Prediction]:
-    """A request for one row, given by its features, by its customer, or by both."""
+    """A request for one row, given by its features, by its customer, or by both; of ``version``, if it is not empty."""
     row: dict[str, object] = {}
     if (name := _id(entity, customer_id)) is not None:
         row[entity] = name
@@ -44,10 +48,11 @@ def predict_one(
         row["features"] = _plain_row(features)
     if not row:
         raise errors.UsageError("nothing to predict", remedy="give customer_id, features or instances")
-    return Call("POST", _predict_path(endpoint), _read_one(endpoint, entity), to_json(row), is_control=False)
+    read, body = _read_one(endpoint, entity), to_json(row)
+    return Call("POST", _predict_path(endpoint), read, body, is_control=False, version=version)
 
 
-def predict_many(endpoint: str, entity: str, instances: Any) -> Call[list[Prediction]]:
+def predict_many(endpoint: str, entity: str, instances: Any, version: str = "") -> Call[list[Prediction]]:
     """A request for many rows: a DataFrame, or any mix of customer ids, flat rows and ``{"features": {...}}``."""
     if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
         instances = instances.to_dict(orient="records")
@@ -58,7 +63,8 @@ def predict_many(endpoint: str, entity: str, instances: Any) -> Call[list[Predic
         )
     rows = [_instance(item, entity) for item in instances]
     body = to_json({"instances": rows})
-    return Call("POST", _predict_path(endpoint), _read_many(endpoint, entity), body, is_control=False)
+    read = _read_many(endpoint, entity)
+    return Call("POST", _predict_path(endpoint), read, body, is_control=False, version=version)
 
 
 DEFAULT_ENTITY = "customer_id"

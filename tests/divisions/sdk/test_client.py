@@ -152,6 +152,28 @@ def test_an_id_that_is_no_whole_number_is_refused_by_its_name(client, gateway, c
     assert gateway.requests == []
 
 
+def test_a_tester_names_a_version_and_shows_the_token(client, gateway):
+    gateway.will_answer(ANSWER)
+    client.predict("churn", customer_id="c-1", version="3.2")
+    gateway.will_answer({"predictions": [ANSWER], **ANSWER})
+    client.predict("churn", instances=["c-1"], version="3.2")
+    for _, _, headers, _ in gateway.requests:
+        assert (headers["x-divisions-version"], headers["authorization"]) == ("3.2", "Bearer secret")
+    gateway.will_answer(ANSWER)
+    client.predict("churn", customer_id="c-1")
+    assert not {"x-divisions-version", "authorization"} & set(asked(gateway)[3])
+
+
+@pytest.mark.parametrize(("told", "expected"), [({}, (None, "")), ({"features_as_of": "2025"}, ("2025", ""))])
+def test_a_prediction_says_how_old_its_features_are(client, gateway, told, expected):
+    gateway.will_answer(ANSWER | told)
+    found = client.predict("churn", customer_id="c-1")
+    assert (found.features_as_of, found.features_status) == expected
+    gateway.will_answer({"predictions": [ANSWER | told | {"features_status": "stale"}], **ANSWER})
+    (found,) = client.predict("churn", instances=["c-1"])
+    assert (found.features_as_of, found.features_status) == (expected[0], "stale")
+
+
 def test_an_array_in_a_feature_is_refused_by_its_name(client):
     with pytest.raises(errors.InvalidFeaturesError, match="feature 'a' is a ndarray"):
         client.predict("churn", features={"a": np.array([1, 2])})

@@ -1,0 +1,130 @@
+"""Whether the features that are served are those that a version was made for: online values and scores against offline
+ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from divisions.bundle import read_bundle
+from divisions.deletions import Deletions, deletions_path
+from divisions.errors import OnlineStoreError, StaleFeaturesError, UnknownVersionError
+from divisions.moved_home import require_bundle
+from divisions.online_store import OnlineStoreReader, online_store_path
+from divisions.registry import Registry
+from divisions.sdk.client import Client
+from divisions.sdk.predict import Prediction
+from trainers.data.online_check import MAX_SHOWN, Difference, compare
+from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES
+from trainers.data.online_rows import stored_rows
+
+ROWS_PER_REQUEST = 200
+TOLERANCE = 1e-5
+"""Scores are float32, and the rows of a batch may be computed in another order."""
+
+
+class FeatureCheck(msgspec.Struct, frozen=True):
+    """What was compared, and what differs. ``differences`` has the first of both kinds.
+
+    ``num_newer``, ``num_deleted`` and ``num_by_policy`` are customers that were not compared, for that reason.
+    """
+
+    endpoint: str
+    model: str
+    version: str
+    offline: str
+    num_compared: int
+    num_newer: int
+    num_deleted: int
+    num_value_differences: int
+    num_scored: int
+    num_by_policy: int
+    num_score_differences: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def num_differences(self) -> int:
+        return self.num_value_differences + self.num_score_differences
+
+
+def check_features(client: Client, registry: Registry, home: Path, endpoint: str, num_sampled: int) -> FeatureCheck:
+    """Compares the online store with the offline rows of the version that serves, and scores by id with scores by them.
+
+    Scores are asked of that version by name, so a rollout does not count the requests.
+
+    Args:
+        client: of the home's gateway.
+        registry: of the home.
+        home: the home folder.
+        endpoint: the endpoint's name.
+        num_sampled: how many customers' scores are compared.
+
+    Raises:
+        UnknownVersionError: nothing serves at the endpoint.
+        OnlineStoreError: the version names no offline features, or the store cannot be read.
+        InputError: the offline features cannot be read.
+        RequestError: a prediction was refused.
+    """
+    rollout = next((each for each in client.rollouts() if each.endpoint == endpoint), None)
+    if rollout is None or rollout.stable_version is None:
+        raise UnknownVersionError(f"nothing serves at {endpoint!r}", remedy="see `divisions status`")
+    version = registry.get_version(rollout.model, rollout.stable_version)
+    place = version.lineage.get(NEWEST_FEATURES) or version.lineage.get(OFFLINE_FEATURES)
+    if place is None:
+        raise OnlineStoreError(
+            f"{version.model} {version.version} does not name its offline features", remedy="run the pipeline again"
+        )
+    require_bundle(f"{version.model} {version.version}", version.bundle_path, home)
+    schema = read_bundle(version.bundle_path, version.bundle_sha256).schema
+    path = online_store_path(home)
+    deleted = Deletions(deletions_path(path)).of(endpoint)
+    with closing(OnlineStoreReader(path, endpoint)) as reader:
+        values = compare(stored_rows(home / place, schema), reader.get_many, schema, deleted, num_sampled)
+    scores = list(_compare_scores(client, endpoint, version.version, values.sample))
+    wrong = [each for each in scores if isinstance(each, Difference)]
+    return FeatureCheck(
+        endpoint=endpoint,
+        model=version.model,
+        version=version.version,
+        offline=str(home / place),
+        num_compared=values.num_compared,
+        num_newer=values.num_newer,
+        num_deleted=values.num_deleted,
+        num_value_differences=values.num_differences,
+        num_scored=sum(each is not False for each in scores),
+        num_by_policy=sum(each is False for each in scores),
+        num_score_differences=len(wrong),
+        differences=(*values.differences, *wrong)[:MAX_SHOWN],
+    )
+
+
+def _compare_scores(
+    client: Client, endpoint: str, version: str, sample: Mapping[str, Mapping[str, object]]
+) -> Iterator[Difference | bool]:
+    """For each customer the difference, True if there is none, or False if the policy answers in another way."""
+    names = list(sample)
+    for start in range(0, len(names), ROWS_PER_REQUEST):
+        part = names[start : start + ROWS_PER_REQUEST]
+        rows = [{"features": sample[name]} for name in part]
+        by_features = client.predict(endpoint, instances=rows, version=version)
+        try:
+            by_id = client.predict(endpoint, instances=part, version=version)
+        except StaleFeaturesError:
+            yield from (False for _ in part)
+            continue
+        yield from _paired(part, (each.probability for each in by_features), by_id)
+
+
+def _paired(
+    names: Iterable[str], offline: Iterable[float], online: Iterable[Prediction]
+) -> Iterator[Difference | bool]:
+    for name, expected, found in zip(names, offline, online, strict=True):
+        if found.features_status == "default":
+            yield False
+        elif abs(expected - found.probability) <= TOLERANCE:
+            yield True
+        else:
+            yield Difference(name, "(score)", expected, found.probability)
