@@ -11,6 +11,7 @@ from router.predict.answers import BatchAnswer, SingleAnswer
 from router.predict.front import Refusals
 from router.predict.jobs import Job
 from router.predict.predict_handler import PredictHandler
+from router.predict.stored_features import StoredFeatures
 from tests.router.dispatch_world import DispatchWorld
 from tests.router.http.wire import connect
 
@@ -34,14 +35,19 @@ class It:
         connection.data_received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         (self.exchange,) = keeps.exchanges
         self.refusals = Refusals(lambda: 0.0)
-        self.front = PredictHandler(self.world.dispatcher, None, 1.0, "gw-", lambda: 0.0, "secret", self.refusals)
+
+        def now_s() -> float:
+            return 0.0
+
+        stored = StoredFeatures(lambda endpoint: None)
+        self.front = PredictHandler(self.world.dispatcher, stored, 1.0, "gw-", now_s, now_s, "secret", self.refusals)
 
     def job(self, answer, positions, *, is_canary=False, arrived_s=10.0) -> Job:
         pool = self.endpoint.canary if is_canary else self.endpoint.stable
         return Job(answer, [(1.0,)] * len(positions), positions, b"", pool.version, arrived_s, 99.0)
 
     def batch(self, *keys) -> BatchAnswer:
-        return BatchAnswer(self.endpoint, keys, b"r-1", self.exchange, self.front)
+        return BatchAnswer(self.endpoint, keys, [b""] * len(keys), b"r-1", self.exchange, self.front)
 
     def reply(self) -> tuple[dict[str, str], bytes]:
         head, _, body = self.transport.written.partition(b"\r\n\r\n")
@@ -87,7 +93,7 @@ def test_one_failed_part_fails_the_request_once(run):
 def test_one_row_has_its_times_in_microseconds(run):
     async def scenario():
         it = It()
-        answer = SingleAnswer(it.endpoint, "a", b"r-1", it.exchange, it.front)
+        answer = SingleAnswer(it.endpoint, "a", b"", b"r-1", it.exchange, it.front)
         answer.answered(it.job(answer, [0]), [0.5], 700, 10.0025)
         fields, body = it.reply()
         assert fields["server-timing"] in {"queue;dur=1.800, compute;dur=0.700", "queue;dur=1.799, compute;dur=0.700"}
