@@ -5,18 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from pathlib import Path
 
 import msgspec
 
-from divisions.bundle import read_bundle
+from divisions.artifacts.cache import Bundles
 from divisions.deletions import Deletions, deletions_path
 from divisions.errors import OnlineStoreError, StaleFeaturesError, UnknownVersionError
-from divisions.moved_home import require_bundle
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.registry import Registry
 from divisions.sdk.client import Client
 from divisions.sdk.predict import Prediction
+from divisions.settings import Settings
 from trainers.data.online_check import MAX_SHOWN, Difference, compare
 from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES
 from trainers.data.online_rows import stored_rows
@@ -50,7 +49,9 @@ class FeatureCheck(msgspec.Struct, frozen=True):
         return self.num_value_differences + self.num_score_differences
 
 
-def check_features(client: Client, registry: Registry, home: Path, endpoint: str, num_sampled: int) -> FeatureCheck:
+def check_features(
+    client: Client, registry: Registry, settings: Settings, endpoint: str, num_sampled: int
+) -> FeatureCheck:
     """Compares the online store with the offline rows of the version that serves, and scores by id with scores by them.
 
     Scores are asked of that version by name, so a rollout does not count the requests.
@@ -58,13 +59,14 @@ def check_features(client: Client, registry: Registry, home: Path, endpoint: str
     Args:
         client: of the home's gateway.
         registry: of the home.
-        home: the home folder.
+        settings: name the home, and where bundles are.
         endpoint: the endpoint's name.
         num_sampled: how many customers' scores are compared.
 
     Raises:
         UnknownVersionError: nothing serves at the endpoint.
         OnlineStoreError: the version names no offline features, or the store cannot be read.
+        BundleError: the version's bundle is neither here nor in the artifact store, or is damaged.
         InputError: the offline features cannot be read.
         RequestError: a prediction was refused.
     """
@@ -77,8 +79,8 @@ def check_features(client: Client, registry: Registry, home: Path, endpoint: str
         raise OnlineStoreError(
             f"{version.model} {version.version} does not name its offline features", remedy="run the pipeline again"
         )
-    require_bundle(f"{version.model} {version.version}", version.bundle_path, home)
-    schema = read_bundle(version.bundle_path, version.bundle_sha256).schema
+    _, manifest = Bundles.of(settings).open(version.bundle_path, version.bundle_sha256)
+    schema, home = manifest.schema, settings.home
     path = online_store_path(home)
     deleted = Deletions(deletions_path(path)).of(endpoint)
     with closing(OnlineStoreReader(path, endpoint)) as reader:

@@ -129,7 +129,7 @@ def check(
 
     settings = load_settings()
     with connect() as client:
-        found = check_features(client, Registry(settings.home, settings.tracking_uri), settings.home, endpoint, sample)
+        found = check_features(client, Registry(settings.home, settings.tracking_uri), settings, endpoint, sample)
     if output is Format.JSON:
         print_json(found)
     else:

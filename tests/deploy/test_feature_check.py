@@ -16,6 +16,7 @@ from divisions.errors import OnlineStoreError, UnknownVersionError
 from divisions.online_store import OnlineRow, online_store_path
 from divisions.online_writer import OnlineStoreWriter
 from divisions.sdk.client import Client
+from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 from tests.builders import rollout_status
 from tests.router.gateway_world import SCHEMA, world
@@ -86,7 +87,7 @@ def check(run, home, change=lambda writer: None, online=None, lineage=None, stab
 
             def ask():
                 with Client(f"http://127.0.0.1:{it.port}", token="secret") as client:
-                    return check_features(client, OneVersion(home, lineage), home, "churn", 100)
+                    return check_features(client, OneVersion(home, lineage), Settings(home=home), "churn", 100)
 
             found = await asyncio.to_thread(ask)
             return found, it.told()

@@ -205,7 +205,7 @@ def test_the_exit_status_tells_skew(home, monkeypatch, capsys, found, status):
     asked = []
 
     def check_features(client, registry, given, endpoint, sample):
-        asked.append((given, endpoint, sample))
+        asked.append((given.home, endpoint, sample))
         return found
 
     monkeypatch.setattr("deploy.feature_check.check_features", check_features)
