@@ -14,6 +14,7 @@
     ├── GateRefusedError        the model was trained, but a validation gate refused it
     ├── RegistryError           the model registry is unreachable or lacks the version
     ├── BundleError             a bundle is damaged, or was changed after it was written
+    ├── ArtifactStoreError      the artifact store does not answer, or refuses
     ├── EngineError             an engine cannot be opened, or its answers differ from the others'
     │   ├── EngineUnavailableError  the engine that the version requires is not available here
     │   └── OverCommitError         the request exceeds the GPUs of the cluster

@@ -114,7 +114,7 @@ def test_scores_out_of_range_are_counted_at_the_ends():
 
 def test_a_gateway_counts_one_row_per_customer_in_the_bins_of_stables_bundle(tmp_path):
     (tmp_path / REFERENCE).write_bytes(msgspec.json.encode({"num_rows": 1_000, "histograms": BINS.histograms}))
-    bins = parse_bins(read_reference(str(tmp_path)))
+    bins = parse_bins(read_reference(tmp_path))
     monitor = SplitMonitor("salt", "m-v3.2", 2_000, bins, (SCHEMA, SCHEMA))
     row = rows(np.random.default_rng(0), 1).tobytes()
     for digest in (1, 1, 2, 1):
@@ -133,8 +133,8 @@ def test_a_gateway_counts_one_row_per_customer_in_the_bins_of_stables_bundle(tmp
 def test_a_bundle_without_a_readable_reference_has_no_bins(tmp_path, content):
     if content is not None:
         (tmp_path / REFERENCE).write_bytes(content)
-    assert parse_bins(read_reference(str(tmp_path))) == NO_BINS
-    assert parse_bins(read_reference("")) == NO_BINS
+    assert parse_bins(read_reference(tmp_path)) == NO_BINS
+    assert parse_bins(read_reference(tmp_path / "absent")) == NO_BINS
 
 
 def test_a_report_of_another_shape_is_left_out():
