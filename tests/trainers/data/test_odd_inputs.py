@@ -5,6 +5,8 @@ import gzip
 import json
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from divisions.errors import InputError
@@ -273,3 +275,24 @@ def test_a_declared_column_may_have_bad_values_up_to_a_half(tmp_path):
     pd.DataFrame(records(minutes=lambda i: "x" if i else "1")).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(InputError, match=r"5 of its 6 values are not numeric.*data_prep\.format: null, decimal"):
         read(tmp_path, numeric=("minutes",))
+
+
+def test_nan_that_the_statistics_of_parquet_do_not_count_is_missing(tmp_path):
+    """pyarrow and others write NaN as a value, and leave it out of minimum and maximum."""
+    nan = float("nan")
+    table = pa.table(
+        {
+            "customer_id": [nan, 0.0, 1.0, 2.0],
+            "event_time": ["2025-01-14"] * 4,
+            "minutes": [1.0, nan, 3.0, 4.0],
+            "code": [1.0, nan, 7.0, 9.0],
+            "churn": [0, 1, 0, 1],
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet")
+    events = read(tmp_path, categorical=("code",))
+    assert events.reasons == {"null customer_id": 1}
+    assert list(events.frame["customer_id"]) == ["0", "1", "2"]
+    assert events.frame["minutes"].isna().tolist() == [True, False, False]
+    assert list(events.frame["code"]) == [None, "7", "9"]
+    assert not any("minutes" in note or "code" in note for note in events.notes), events.notes
