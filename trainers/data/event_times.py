@@ -69,8 +69,9 @@ def event_time(column: RawColumn, formats: Sequence[str] = ()) -> str:
     """
     match column.form:
         case Form.TIME:
-            moment = f"TRY_CAST({column.sql} AS TIMESTAMPTZ)"
-            return f"(CASE WHEN isfinite({moment}) THEN make_timestamp(epoch_us({moment})) END)"
+            # The engine's time zone is UTC, and this way a timestamp without a zone costs nothing.
+            moment = f"TRY_CAST({column.sql} AS TIMESTAMP)"
+            return f"(CASE WHEN isfinite({moment}) THEN {moment} END)"
         case Form.BOOLEAN | Form.OTHER:
             return "NULL::TIMESTAMP"
         case Form.WHOLE | Form.FLOAT | Form.DECIMAL:

@@ -65,7 +65,8 @@ class RawEvents:
     Attributes:
         uri: the input.
         partition: the value of the URI's ``partition=``; else empty, or the newest event's day if features are defined.
-        frame: the training rows: one per event with a label, or one per customer, ordered by event time, then entity.
+        frame: the training rows: one per event with a label, ordered by event time, then entity; or one
+            per customer, ordered by entity.
             The entity is text, the event time ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has
             the form of its kind (`trainers.data.column_kinds`); a column without a kind is not there.
         kinds: the kind of each column that can be a feature.
@@ -219,6 +220,7 @@ def events_of(
         source, number = staging.place(row.id)
         bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
     picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only or is_log)
+    shift = _label_shift(uri, checks)
     if is_log:
         numbers = dict.fromkeys(one.column for one in features.define if one.aggregate.is_of_numbers)
         notes = spell_numbers(engine.connection, groups, list(numbers), reading.format)
@@ -231,9 +233,9 @@ def events_of(
         kinds, whys, notes = chosen.kinds, chosen.whys, list(chosen.notes)
         columns = {**chosen.left_out, **kinds}
         checks.choose(columns)
-    notes += _picked_notes(picked, label, reading.as_of)
-    notes += _label_shift(uri, checks)
-    frame, misfits = fetch(engine.connection, columns, features, label)
+    notes += _picked_notes(picked, label, reading.as_of) + shift
+    is_by_entity = reading.is_latest_only and not is_log
+    frame, misfits = fetch(engine.connection, columns, features, label, is_by_entity=is_by_entity)
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
     notes = [*staging.notes, *notes, *misfits]
     return RawEvents(

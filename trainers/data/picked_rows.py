@@ -40,8 +40,10 @@ def fetch(
     kinds: dict[str, FeatureKind],
     features: Features,
     label: str,
+    *,
+    is_by_entity: bool = False,
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """The training rows of the table ``chosen``, ordered by event time, then entity.
+    """The training rows of the table ``chosen``, ordered by event time, then entity; or by entity alone.
 
     Returns:
         the frame (see `trainers.data.ingest.RawEvents`), and a note for each column with values that do not fit.
@@ -52,8 +54,8 @@ def fetch(
     import pandas as pd
 
     table: pa.Table = connection.sql(
-        "SELECT * EXCLUDE (picked_id, is_training, is_newest) FROM chosen WHERE is_training"
-        " ORDER BY happened, entity, picked_id"
+        "SELECT * EXCLUDE (picked_id, is_training, is_newest) FROM chosen WHERE is_training ORDER BY "
+        + ("entity" if is_by_entity else "happened, entity, picked_id")
     ).to_arrow_table()
     series: dict[str, pd.Series] = {
         features.entity: table["entity"].to_pandas().astype(object),
@@ -87,7 +89,7 @@ def _select(group: RowGroup, kinds: dict[str, FeatureKind]) -> str:
     # No name of the one side is on the other: a column's SQL may use the id of its own row.
     names = "entity, happened, label, is_training, is_newest"
     picked = f"SELECT id AS picked_id, {names} FROM picked"
-    return f"SELECT picked_id, {names}{values} FROM {group.relation} JOIN ({picked}) ON id = picked_id"
+    return f"SELECT picked_id, {names}{values} FROM {group.relation} JOIN ({picked}) ON {group.is_row('picked_id')}"
 
 
 def _column(column: pa.ChunkedArray, kind: FeatureKind) -> tuple[pd.Series, int]:

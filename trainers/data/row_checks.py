@@ -1,7 +1,7 @@
 """Which rows can be used, decided by the engine over all rows at once: each gets a reason, or none.
 
-    every row -> judged(id, entity, happened, label, reason) -> without clashes -> picked(id, entity, happened, label,
-                                                                                       is_training, is_newest)
+    every row -> judged(id, entity, happened, clash, label, reason)
+              -> picked(id, entity, happened, label, is_training, is_newest)
 
 Only the entity, the event time and the label decide. A value of another column that does not fit its kind costs that
 value, not the row. Two rows with the same entity and event time are one event: the first with a label counts, else the
@@ -19,6 +19,8 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from divisions.pipeline.feature_options import parse_constant
 from trainers.data.engine import first_row, text_literal
@@ -38,7 +40,11 @@ if TYPE_CHECKING:
     from trainers.features.event_columns import ColumnSql, EventColumns
 
 _UNKNOWN_LABEL, _CONFLICT, _DUPLICATE = 5, 6, 7
+_FIRST, _OTHER = 1, 2
+"""A row's ``clash`` with others of its entity and time; 0 is none. The first one may still be served."""
 _IS_SERVED = f"reason IN (0, {_UNKNOWN_LABEL})"
+_MAX_SORTED = 1 << 24
+"""Hashes that are in memory at a time: 128 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +118,54 @@ class RowChecks:
         """Writes the tables ``judged`` and ``clashes``. A time after ``now`` is no time that can be meant."""
         selects = " UNION ALL ".join(self._judged(group, now) for group in self.groups)
         self.connection.execute(f"CREATE TEMP TABLE judged AS {selects}")
-        # Equal rows have equal hashes, and few others do: only those are compared in full.
-        self.connection.execute(
-            "CREATE TEMP TABLE suspects AS"
-            f" SELECT h FROM (SELECT hash(entity, happened) AS h FROM judged WHERE {_IS_SERVED})"
-            " GROUP BY h HAVING count(*) > 1"
-        )
+        self._find_suspects()
         if self.is_log:
             roles = (self.features.entity, self.features.event_time)
             find_copies(self.connection, self.groups, roles, _IS_SERVED, conflict=_CONFLICT, duplicate=_DUPLICATE)
-            return
+        else:
+            self._find_clashes()
+        self.connection.execute("DROP TABLE alike")
+        self.connection.execute(
+            f"UPDATE judged SET clash = CASE WHEN is_first THEN {_FIRST} ELSE {_OTHER} END"
+            " FROM clashes WHERE clashes.id = judged.id"
+        )
+
+    def _find_clashes(self) -> None:
+        is_suspect = f"{_IS_SERVED} AND hash(entity, happened) IN (SELECT h FROM suspects)"
+        self.connection.execute(f"CREATE TEMP TABLE alike AS FROM judged WHERE {is_suspect}")
         # Rows of one entity and time. Those of an unknown label have their reason already; here they get none.
         self.connection.execute(
             "CREATE TEMP TABLE clashes AS WITH same AS ("
             " SELECT entity, happened, coalesce(min(id) FILTER (WHERE label IS NOT NULL),"
             " min(id) FILTER (WHERE reason = 0), min(id)) AS first,"
-            " coalesce(min(label) <> max(label), false) AS is_conflict FROM judged"
-            f" WHERE {_IS_SERVED} AND hash(entity, happened) IN (SELECT h FROM suspects)"
+            " coalesce(min(label) <> max(label), false) AS is_conflict FROM alike"
             " GROUP BY entity, happened HAVING count(*) > 1)"
-            f" SELECT id, id = first AS is_first, CASE WHEN judged.reason <> 0 THEN 0"
+            f" SELECT id, id = first AS is_first, CASE WHEN alike.reason <> 0 THEN 0"
             f" WHEN is_conflict AND label IS NOT NULL THEN {_CONFLICT} WHEN id <> first THEN {_DUPLICATE} ELSE 0 END"
-            f" AS reason FROM judged JOIN same USING (entity, happened) WHERE {_IS_SERVED}"
-            " AND (is_conflict OR id <> first)"
+            f" AS reason FROM alike JOIN same USING (entity, happened) WHERE is_conflict OR id <> first"
         )
+
+    def _find_suspects(self) -> None:
+        """Writes the table ``suspects``: hashes of entity and time that several rows have.
+
+        Equal rows have equal hashes, and few others do, so only those are compared in full. Numbers are sorted here
+        many times faster than the engine groups them.
+        """
+        import pyarrow as pa
+
+        connection, found = self.connection, [np.array([], np.uint64)]
+        (rows,) = first_row(connection, f"SELECT count(*) FROM judged WHERE {_IS_SERVED}")
+        num_parts = -(-rows // _MAX_SORTED)
+        for part in range(num_parts):
+            query = f"SELECT h FROM (SELECT hash(entity, happened) AS h FROM judged WHERE {_IS_SERVED})"
+            if num_parts > 1:
+                query += f" WHERE h % {num_parts} = {part}"
+            hashes = np.asarray(connection.execute(query).fetchnumpy()["h"])
+            hashes.sort()
+            found.append(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]))
+        connection.register("found_hashes", pa.table({"h": np.concatenate(found)}))
+        connection.execute("CREATE TEMP TABLE suspects AS FROM found_hashes")
+        connection.unregister("found_hashes")
 
     def count(self) -> dict[str, int]:
         """Flawed rows by reason."""
@@ -163,7 +194,7 @@ class RowChecks:
                 "WITH bad AS (SELECT id AS bad_id, reason FROM judged WHERE reason > 0"
                 " UNION ALL SELECT id, reason FROM clashes WHERE reason > 0)"
                 f" SELECT id, reason, coalesce(flaw, ''), {time}, json_object({raw})::VARCHAR"
-                f" FROM {group.relation} JOIN bad ON bad_id = id {where} ORDER BY id"
+                f" FROM {group.relation} JOIN bad ON {group.is_row('bad_id')} {where} ORDER BY id"
             ).fetchall()
             found += [
                 FlawedRow(number, self.reasons[reason], self._detail(reason, flaw, time), raw)
@@ -179,33 +210,36 @@ class RowChecks:
             is_latest_only: one training row for each entity; else all usable events with a label.
         """
         until = f" AND happened <= {_timestamp(as_of)}" if as_of is not None else ""
-        learned = (
-            "SELECT entity, id, happened, label FROM judged"
-            f" WHERE reason = 0 AND label IS NOT NULL AND id NOT IN (SELECT id FROM clashes){until}"
-        )
-        if is_latest_only:
-            learned = (
-                "SELECT entity, best.id AS id, happened, best.label AS label FROM (SELECT entity,"
-                " max(happened) AS happened, arg_max({'id': id, 'label': label}, happened) AS best"
-                f" FROM ({learned}) GROUP BY entity)"
-            )
-        is_served = f"{_IS_SERVED} AND id NOT IN (SELECT id FROM clashes WHERE NOT is_first)"
+        is_learned = f"reason = 0 AND label IS NOT NULL AND clash = 0{until}"
+        is_served = f"{_IS_SERVED} AND clash < {_OTHER}"
         (are_same,) = first_row(
             self.connection,
             f"SELECT NOT EXISTS (FROM judged WHERE {_IS_SERVED} AND label IS NULL)"
             " AND NOT EXISTS (FROM clashes WHERE is_first)",
         )
-        if are_same and is_latest_only:
-            query = f"SELECT *, true AS is_training, true AS is_newest FROM ({learned})"
-        else:
-            newest = (
-                "SELECT entity, arg_max(id, happened) AS id, max(happened) AS happened"
-                f" FROM judged WHERE {is_served}{until} GROUP BY entity"
+        best = "arg_max({'id': id, 'label': label, 'at': happened}, happened)"
+        same = f"SELECT entity, {best} AS best FROM judged WHERE {is_learned} GROUP BY entity"
+        if is_latest_only and are_same:
+            query = (
+                "SELECT entity, best.id AS id, best.at AS happened, best.label AS label, true AS is_training,"
+                f" true AS is_newest FROM ({same})"
             )
+        elif is_latest_only:
+            query = (
+                f"WITH candidates AS (SELECT entity, {best} FILTER (WHERE {is_learned}) AS learned, {best} AS newest"
+                f" FROM judged WHERE {is_served}{until} GROUP BY entity)"
+                " SELECT entity, learned.id AS id, learned.at AS happened, learned.label AS label,"
+                " true AS is_training, learned.id = newest.id AS is_newest FROM candidates WHERE learned IS NOT NULL"
+                " UNION ALL SELECT entity, newest.id, newest.at, NULL, false, true FROM candidates"
+                " WHERE learned IS NULL OR learned.id <> newest.id"
+            )
+        else:
             query = (
                 "SELECT entity, id, happened, label, label IS NOT NULL AS is_training,"
                 " newest.id IS NOT NULL AS is_newest"
-                f" FROM ({learned}) AS learned FULL JOIN ({newest}) AS newest USING (entity, id, happened)"
+                f" FROM (SELECT entity, id, happened, label FROM judged WHERE {is_learned}) AS learned FULL JOIN"
+                " (SELECT entity, arg_max(id, happened) AS id, max(happened) AS happened"
+                f" FROM judged WHERE {is_served}{until} GROUP BY entity) AS newest USING (entity, id, happened)"
             )
         self.connection.execute(f"CREATE TEMP TABLE picked AS {query}")
         is_unlabelled = "is_newest AND entity NOT IN (SELECT entity FROM picked WHERE is_training)"
@@ -221,7 +255,10 @@ class RowChecks:
         return Picked(num_training, num_newest, num_unlabelled, num_later)
 
     def choose(self, kinds: dict[str, FeatureKind]) -> None:
-        """Writes the table ``chosen``: the picked rows with a column for each of ``kinds``."""
+        """Writes the table ``chosen``: the picked rows with a column for each of ``kinds``. It comes last."""
+        # Nothing else is asked of the other tables, and the features need their memory.
+        for name in ("judged", "suspects", "clashes", "odd", "newest", "best"):
+            self.connection.execute(f"DROP TABLE IF EXISTS {name}")
         choose(self.connection, self.groups, kinds)
 
     def label_counts(self) -> LabelCounts:
@@ -294,8 +331,8 @@ class RowChecks:
             at = _timestamp(parse_constant(self.features.event_time_constant))
         future = f"WHEN happened > {_timestamp(now)} THEN 4" if now is not None else ""
         return (
-            "SELECT id, entity, happened, label::UTINYINT AS label, (CASE WHEN flaw IS NOT NULL THEN 1"
-            f" WHEN entity IS NULL THEN 2 WHEN happened IS NULL THEN 3 {future}"
+            "SELECT id, entity, happened, 0::UTINYINT AS clash, label::UTINYINT AS label,"
+            f" (CASE WHEN flaw IS NOT NULL THEN 1 WHEN entity IS NULL THEN 2 WHEN happened IS NULL THEN 3 {future}"
             f" WHEN has_label AND label IS NULL THEN {_UNKNOWN_LABEL} ELSE 0 END)::UTINYINT AS reason"
             f" FROM (SELECT id, flaw, {entity.identifier} AS entity, {at} AS happened,"
             f" {label_value(label, self.features.label)} AS label, {label.is_present} AS has_label"

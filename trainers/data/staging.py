@@ -54,6 +54,13 @@ class RowGroup:
     example: str
     present: dict[str, int] = field(default_factory=dict)
 
+    def is_row(self, number: str) -> str:
+        """BOOLEAN, to join by: the row has the id ``number``. Parquet is then read only where such rows may be."""
+        place = (
+            f" AND file_row_number = ({number} & {(1 << ROW_BITS) - 1}) - 1" if self.kind is FileKind.PARQUET else ""
+        )
+        return f"(id = {number}{place})"
+
     @property
     def is_untyped(self) -> bool:
         return self.kind is FileKind.CSV
