@@ -127,7 +127,8 @@ class RawColumn:
     def identifier(self) -> str:
         """The text of an id or a label: a whole number has no decimal point."""
         if self.form in {Form.UNTYPED, Form.TEXT, Form.BINARY, Form.JSON}:
-            return f"regexp_replace({self.text}, '^(-?[0-9]+)\\.0+$', '\\1')"
+            whole = f"regexp_replace({self.text}, '^(-?[0-9]+)\\.0+$', '\\1')"
+            return f"(CASE WHEN contains({self.text}, '.0') THEN {whole} ELSE {self.text} END)"
         return self.text
 
     @property

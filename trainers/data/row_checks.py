@@ -225,13 +225,18 @@ class RowChecks:
                 f" true AS is_newest FROM ({same})"
             )
         elif is_latest_only:
+            # Only entities with a row that is served, but not learned from, may have two rows. Each step is a table, so
+            # that the engine knows how few they are.
+            odd = f"SELECT DISTINCT entity FROM judged WHERE {is_served} AND NOT ({is_learned}){until}"
+            newest = f"FROM judged WHERE {is_served}{until} AND entity IN (FROM odd) GROUP BY entity"
+            for name, select in (("odd", odd), ("newest", f"SELECT entity, {best} AS newest {newest}"), ("best", same)):
+                self.connection.execute(f"CREATE TEMP TABLE {name} AS {select}")
             query = (
-                f"WITH candidates AS (SELECT entity, {best} FILTER (WHERE {is_learned}) AS learned, {best} AS newest"
-                f" FROM judged WHERE {is_served}{until} GROUP BY entity)"
-                " SELECT entity, learned.id AS id, learned.at AS happened, learned.label AS label,"
-                " true AS is_training, learned.id = newest.id AS is_newest FROM candidates WHERE learned IS NOT NULL"
-                " UNION ALL SELECT entity, newest.id, newest.at, NULL, false, true FROM candidates"
-                " WHERE learned IS NULL OR learned.id <> newest.id"
+                "WITH found AS MATERIALIZED (FROM best FULL JOIN newest USING (entity))"
+                " SELECT entity, best.id AS id, best.at AS happened, best.label AS label, true AS is_training,"
+                " newest IS NULL OR newest.id = best.id AS is_newest FROM found WHERE best IS NOT NULL"
+                " UNION ALL SELECT entity, newest.id, newest.at, NULL, false, true FROM found"
+                " WHERE newest IS NOT NULL AND (best IS NULL OR newest.id <> best.id)"
             )
         else:
             query = (

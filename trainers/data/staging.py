@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,8 @@ class RowGroup:
         columns: by name, in the order of the data.
         present: how many values of a column are not null, where the file's statistics say so.
         example: one of the files.
+        has_row_number: the relation reads Parquet files, and has their ``file_row_number``.
+        only_file: the file's number, where it is the only one.
     """
 
     relation: str
@@ -53,13 +55,17 @@ class RowGroup:
     num_rows: int
     example: str
     present: dict[str, int] = field(default_factory=dict)
+    has_row_number: bool = False
+    only_file: int | None = None
 
     def is_row(self, number: str) -> str:
         """BOOLEAN, to join by: the row has the id ``number``. Parquet is then read only where such rows may be."""
-        place = (
-            f" AND file_row_number = ({number} & {(1 << ROW_BITS) - 1}) - 1" if self.kind is FileKind.PARQUET else ""
-        )
-        return f"(id = {number}{place})"
+        if not self.has_row_number:
+            return f"id = {number}"
+        is_place = f"file_row_number = ({number} & {(1 << ROW_BITS) - 1}) - 1"
+        if self.only_file is None:
+            return f"id = {number} AND {is_place}"
+        return f"{number} >> {ROW_BITS} = {self.only_file} AND {is_place}"
 
     @property
     def is_untyped(self) -> bool:
@@ -190,6 +196,9 @@ class Staging:
                 present[name] = sum(count for count in counts if count is not None)
         rows = sum(metadata.num_rows for _, _, metadata in files)
         self._add(relation, columns, FileKind.PARQUET, rows, files[0][0], folders, present)
+        if rows:
+            only_file = files[0][0] if len(files) == 1 else None
+            self.groups[-1] = replace(self.groups[-1], has_row_number=True, only_file=only_file)
 
     def _names(self, local: str) -> list[str]:
         import pyarrow.parquet as pq
