@@ -6,6 +6,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from divisions.errors import InputError
+
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
@@ -48,3 +50,13 @@ def empty_note(paths: list[str]) -> list[str]:
     if len(paths) < 2:
         return [f"{path} is empty" for path in paths]
     return [f"{len(paths)} files are empty: {', '.join(paths[:5])}"]
+
+
+def json_pointer(name: str) -> str:
+    return "/" + name.replace("~", "~0").replace("/", "~1")
+
+
+def refuse_repeated(source: str, names: list[str]) -> None:
+    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    if repeated:
+        raise InputError(f"{source} names columns more than once: {', '.join(repeated)}", remedy="rename them")

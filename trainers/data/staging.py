@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from divisions.errors import InputError
 from trainers.data import csv_rows, json_rows
 from trainers.data.engine import Engine, first_row, text_literal
-from trainers.data.file_facts import count_present, empty_note, folder_values
+from trainers.data.file_facts import count_present, empty_note, folder_values, json_pointer, refuse_repeated
 from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
 from trainers.data.locations import Location
 from trainers.data.plain_csv import PlainTable, load_plain_files
@@ -60,12 +60,10 @@ class RowGroup:
 
     def is_row(self, number: str) -> str:
         """BOOLEAN, to join by: the row has the id ``number``. Parquet is then read only where such rows may be."""
-        if not self.has_row_number:
-            return f"id = {number}"
-        is_place = f"file_row_number = ({number} & {(1 << ROW_BITS) - 1}) - 1"
-        if self.only_file is None:
-            return f"id = {number} AND {is_place}"
-        return f"{number} >> {ROW_BITS} = {self.only_file} AND {is_place}"
+        place = f"file_row_number = ({number} & {(1 << ROW_BITS) - 1}) - 1"
+        if self.only_file is not None:
+            return f"{number} >> {ROW_BITS} = {self.only_file} AND {place}"
+        return f"id = {number} AND {place}" if self.has_row_number else f"id = {number}"
 
     @property
     def is_untyped(self) -> bool:
@@ -154,7 +152,7 @@ class Staging:
                 schema = opened.schema_arrow
             except (pa.ArrowInvalid, OSError) as error:
                 raise damaged(path, "Parquet", error) from None
-            _refuse_repeated(path, schema.names)
+            refuse_repeated(path, schema.names)
             self._parquet.append((path, local))
             return tuple((item.name, str(item.type)) for item in schema), opened.metadata, local
 
@@ -197,8 +195,8 @@ class Staging:
         rows = sum(metadata.num_rows for _, _, metadata in files)
         self._add(relation, columns, FileKind.PARQUET, rows, files[0][0], folders, present)
         if rows:
-            only_file = files[0][0] if len(files) == 1 else None
-            self.groups[-1] = replace(self.groups[-1], has_row_number=True, only_file=only_file)
+            only = files[0][0] if len(files) == 1 else None
+            self.groups[-1] = replace(self.groups[-1], has_row_number=True, only_file=only)
 
     def _names(self, local: str) -> list[str]:
         import pyarrow.parquet as pq
@@ -210,7 +208,7 @@ class Staging:
         self, files: list[tuple[int, csv_rows.CsvRows]], folders: dict[str, list[str | None]], is_alone: bool
     ) -> None:
         names = files[0][1].names
-        _refuse_repeated(files[0][1].file.path, names)
+        refuse_repeated(files[0][1].file.path, names)
         plain = {}
         if not self.location.bucket:
             plain = load_plain_files(self.engine.connection, files, self.missing, self.texts if is_alone else None)
@@ -269,7 +267,7 @@ class Staging:
             raise InputError(
                 f"{files[0][1].path} has {len(names):,} different members", remedy="write one member for each column"
             )
-        pointers = list_literal([_pointer(name) for name in names])
+        pointers = list_literal([json_pointer(name) for name in names])
         values = ", ".join(f"value[{index + 1}]::VARCHAR AS v{index}" for index in range(len(names)))
         source = (
             f"SELECT id, json_extract(line, {pointers}) AS value FROM {lines}" if names else f"SELECT id FROM {lines}"
@@ -389,7 +387,7 @@ class Staging:
             if name != name.strip():
                 self.notes.append(f"{source}: column {name!r} is read as {name.strip()!r}")
             trimmed[name.strip()] = column
-        _refuse_repeated(source, [name.strip() for name in columns if name.strip()])
+        refuse_repeated(source, [name.strip() for name in columns if name.strip()])
         for name, values in folders.items():
             if name in trimmed:
                 self.notes.append(
@@ -400,13 +398,3 @@ class Staging:
             trimmed[name] = RawColumn(sql, Form.UNTYPED, self.missing)
         if num_rows:
             self.groups.append(RowGroup(relation, trimmed, kind, num_rows, source, present or {}))
-
-
-def _pointer(name: str) -> str:
-    return "/" + name.replace("~", "~0").replace("/", "~1")
-
-
-def _refuse_repeated(source: str, names: list[str]) -> None:
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
-    if repeated:
-        raise InputError(f"{source} names columns more than once: {', '.join(repeated)}", remedy="rename them")
