@@ -13,6 +13,7 @@ from benchmarks.lab.scale import ScaleResult
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
 from benchmarks.peers.divisions_gateway import NAME
+from benchmarks.preparation.growth import PreparationResult
 from benchmarks.stress.chaos_result import AFTER_KILL_S, ChaosResult, client_errors
 from benchmarks.stress.overload import OverloadResult
 from benchmarks.stress.steady import SteadyResult, tail_ratio
@@ -207,6 +208,32 @@ def online_store_section(found: OnlineStoreResult) -> str:
         f"{machine_line(found.machine)} {found.customers:,} customers with {found.features} features, "
         f"{found.row_bytes} bytes each, seed {found.seed}.\n\n{render_online_store(found)}"
     )
+
+
+def preparation_section(found: PreparationResult) -> str:
+    intro = (
+        f"{machine_line(found.machine)} {found.customers:,} customers, {found.columns} columns, {found.threads} "
+        f"threads, {found.memory_gb:g} GB for DuckDB; medians of {found.rounds} interleaved runs; seed {found.seed}."
+    )
+    rows = [
+        [
+            f"{row.events / 1e6:g} M {row.form}",
+            f"{row.divisions.wall_s:.1f}",
+            f"{row.divisions.cpu_s:.1f}",
+            f"{row.divisions.peak_gb:.2f}",
+            f"{row.rows_per_s:,.0f}",
+            f"{row.duckdb.wall_s:.1f}",
+            f"{row.duckdb.cpu_s:.1f}",
+            f"{row.duckdb.peak_gb:.2f}",
+            f"{row.wall_ratio:.2f} x",
+            f"{row.cpu_ratio:.2f} x",
+        ]
+        for row in found.rows
+    ]
+    ours, theirs = ("s", "CPU s", "peak GB"), ("DuckDB s", "DuckDB CPU s", "DuckDB peak GB")
+    head = ("events", *ours, "rows/s", *theirs, "time of DuckDB's", "CPU of DuckDB's")
+    plot = "![Time and memory over the number of events](benchmarks/preparation.svg)"
+    return f"{intro}\n\n{markdown_table(head, rows)}\n\n{plot}"
 
 
 def chaos_section(found: ChaosResult) -> str:

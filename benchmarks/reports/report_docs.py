@@ -23,6 +23,7 @@ from benchmarks.lab.online_store import OnlineStoreResult
 from benchmarks.lab.scale import ScaleResult
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
+from benchmarks.preparation.growth import PreparationResult
 from benchmarks.reports.doc_tables import (
     binary_section,
     bookkeeping_section,
@@ -31,6 +32,7 @@ from benchmarks.reports.doc_tables import (
     micro_section,
     online_store_section,
     overload_section,
+    preparation_section,
     scale_section,
     steady_section,
 )
@@ -80,6 +82,12 @@ SECTIONS: dict[str, Section] = {
         OnlineStoreResult,
         online_store_section,
         "python -m benchmarks.online_store --out docs/benchmarks/online-store.json",
+    ),
+    "preparation": Section(
+        PreparationResult,
+        preparation_section,
+        "python -m benchmarks.preparation --out docs/benchmarks/preparation.json"
+        " --plot docs/benchmarks/preparation.svg",
     ),
     "chaos": Section(ChaosResult, chaos_section, "python -m benchmarks.chaos --out docs/benchmarks/chaos.json"),
 }

@@ -7,7 +7,6 @@ raw events leaves the engine.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -93,7 +92,7 @@ _ROLES = "entity, happened, label, is_training, is_newest"
 def _found(group: RowGroup, kinds: dict[str, FeatureKind]) -> str:
     """The picked rows of a group with the values of the columns as they are there."""
     asked = dict.fromkeys(group.columns[name].sql for name in kinds if name in group.columns)
-    values = "".join(f", {sql}" for sql in asked if re.fullmatch(r"v\d+", sql))
+    values = "".join(f", {sql}" for sql in asked if sql.isidentifier())
     # No name of the one side is on the other: a column's SQL may use the id of its own row.
     picked = f"SELECT id AS picked_id, {_ROLES} FROM picked"
     return f"SELECT id, {_ROLES}{values} FROM {group.relation} JOIN ({picked}) ON {group.is_row('picked_id')}"

@@ -1,0 +1,1 @@
+"""Data preparation against plain DuckDB, over the number of events."""
