@@ -14,6 +14,7 @@ MAX_LISTED = 1_000
 def columns_yaml(features: Features) -> str:
     """The section for the columns' roles and kinds. Names that the file cannot hold stand in comments.
 
+    >>> from divisions.pipeline.definition import Label
     >>> print(columns_yaml(Features(label=Label("left"), numeric=("age",))), end="")
     features:
       entity: "customer_id"

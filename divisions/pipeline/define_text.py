@@ -23,6 +23,7 @@ _WORDS_OF_YAML = {"true", "false", "yes", "no", "on", "off", "null"}
 def definitions_yaml(define: Iterable[FeatureDefinition]) -> list[str]:
     """The lines of ``features.define``, without their indentation.
 
+    >>> from divisions.pipeline.feature_definition import Aggregate
     >>> definitions_yaml([FeatureDefinition("plan", Aggregate.LAST, "plan")])
     ['define:', '  plan: last']
     """

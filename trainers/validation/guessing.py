@@ -18,7 +18,7 @@ def rows_needed(auc: float, positive_rate: float) -> int | None:
     From Mann and Whitney's variance of a guessing model's AUC, (m + n + 1) / (12 m n) with m positives of m + n.
 
     >>> rows_needed(0.6, 0.5), rows_needed(0.49, 0.5)
-    (91, None)
+    (92, None)
     """
     spread = positive_rate * (1.0 - positive_rate)
     if not auc > 0.5 or not spread > 0.0:
