@@ -8,11 +8,9 @@ again with its rows, and its calls are repeated: they give the same answers.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import ray
@@ -26,6 +24,7 @@ from trainers.cluster_data.bucket import Bucket, Call
 from trainers.cluster_data.part_task import read_part
 from trainers.cluster_data.reading import PartTask
 from trainers.data.engine import Limits
+from trainers.data.working_folder import working_folder
 
 MAX_RETRIES = 3
 MAX_BUCKETS = 64
@@ -33,6 +32,8 @@ _PLACING_S = 10.0
 """How long to wait for room for all processes, before trying with half of them."""
 _DEADLINE_S = 120.0
 _LOOK_S = 15.0
+_CLOSE_S = 10.0
+"""For a bucket to remove its files. One that is killed in the middle leaves them to the next one there."""
 """How often to look whether the processes still have their places."""
 
 
@@ -115,6 +116,9 @@ class RayWorkers:
         try:
             yield RayBuckets(buckets, self._get)
         finally:
+            closing = [bucket.actor.close.remote() for bucket in buckets if bucket.actor is not None]
+            if closing:
+                ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_S)
             for bucket in buckets:
                 bucket.kill()
 
@@ -147,9 +151,9 @@ class RayWorkers:
 
 def _read(task: PartTask, on_start: Callable[[], None]) -> Iterator[Block | StagedPart]:
     on_start()
-    with tempfile.TemporaryDirectory(prefix="divisions-part-") as folder:
-        part = read_part(task, Path(folder))
-        yield from read_blocks(Path(folder), task.num_buckets)
+    with working_folder() as folder:
+        part = read_part(task, folder)
+        yield from read_blocks(folder, task.num_buckets)
     yield part
 
 
@@ -168,6 +172,9 @@ class _BucketActor:
 
     def chosen(self) -> Any:
         return self._bucket.chosen()
+
+    def close(self) -> None:
+        self._bucket.close()
 
 
 @dataclass(slots=True)

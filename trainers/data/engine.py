@@ -7,13 +7,13 @@ endpoint and the allow-list are the same for every format.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainers.data.working_folder import working_folder
 from trainers.features.sql_text import text_literal
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def open_engine(limits: Limits) -> Iterator[Engine]:
     """Opens DuckDB with its own temporary folder; both are gone afterwards."""
     import duckdb
 
-    with tempfile.TemporaryDirectory(prefix="divisions-ingest-") as name:
+    with working_folder() as folder:
         options: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": f"{int(limits.memory_gb * 1000)}MB",
-            "temp_directory": f"{name}/spill",
+            "temp_directory": f"{folder}/spill",
             "autoinstall_known_extensions": False,
             # Rows carry their file and number, so their order need not be kept; that saves memory.
             "preserve_insertion_order": False,
@@ -74,7 +74,7 @@ def open_engine(limits: Limits) -> Iterator[Engine]:
         connection = duckdb.connect(config=options)
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            yield Engine(connection, Path(name))
+            yield Engine(connection, folder)
         finally:
             connection.close()
 
