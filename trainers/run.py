@@ -186,7 +186,8 @@ class PipelineRun:
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
             prepared = self.compute.prepare(task, pipeline.data_prep.resources)
             events, table = prepared.events, prepared.table
-            current.detail = f"{events.num_read:,} rows, {len(table):,} customers, {table.schema.num_columns} features"
+            counts = f"{events.num_read:,} rows, {len(table):,} customers, {table.schema.num_columns} features"
+            current.detail = f"{counts}; {', '.join(events.formats)}"
         if events.num_quarantined:
             partition = f"partition={events.partition or table.last_day}"
             place = events.write_quarantine(self.settings.home / "quarantine" / pipeline.name / partition)

@@ -7,7 +7,7 @@ would have been one on one machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class StagedPart:
     groups: tuple[StagedGroup, ...]
     bad: tuple[BadRow, ...] = ()
     notes: tuple[str, ...] = ()
+    formats: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def staged_part(staging: Staging, part: Part) -> StagedPart:
             present = group.present if part.first == 1 else dict.fromkeys(group.present, 0)
             group = replace(group, num_rows=part.last - part.first + 1, present=present)  # noqa: PLW2901
         found.append(StagedGroup(group, physical, staging.sources.index(group.example)))
-    return StagedPart(tuple(found), tuple(staging.bad), tuple(staging.notes))
+    return StagedPart(tuple(found), tuple(staging.bad), tuple(staging.notes), staging.formats)
 
 
 def write_rows(staging: Staging, part: Part, entity: str, num_buckets: int, folder: Path) -> None:

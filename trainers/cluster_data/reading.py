@@ -164,6 +164,7 @@ def _gather(
             groups=[one.group for one in gathered if one.group.num_rows],
             bad=[row for part in parts for row in part.bad],
             notes=list(dict.fromkeys([*notes, *part_notes(gathered, parts)])),
+            formats={index: text for part in parts for index, text in part.formats.items()},
             sources=list(tasks[0].paths),
         )
         with workers.open_buckets(reading.limits, gathered, parts, [blocks for _, blocks in read]) as buckets:

@@ -34,6 +34,7 @@ from trainers.data.defined_rows import choose_defined
 from trainers.data.engine import Engine, Limits
 from trainers.data.feature_columns import choose_columns, spell_numbers
 from trainers.data.file_formats import BadRow, FileKind
+from trainers.data.file_text import format_lines
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.labels import has_words_of_its_own, word_counts, words_error, words_note
 from trainers.data.newest_rows import NewestRows, copy_newest
@@ -76,6 +77,7 @@ class RawEvents:
         num_newest: customers with an event that can be used, with a label or without: those that can be served.
         newest: their newest rows, if the reading has a place for them.
         whys: why each column has its kind, for the column report.
+        formats: what the files were taken for, a line for each way of writing.
     """
 
     uri: str
@@ -88,6 +90,7 @@ class RawEvents:
     num_newest: int = 0
     newest: NewestRows | None = None
     whys: dict[str, str] = field(default_factory=dict)
+    formats: tuple[str, ...] = ()
 
     @property
     def num_quarantined(self) -> int:
@@ -249,6 +252,7 @@ def events_of(
         picked.num_newest,
         newest,
         whys,
+        format_lines(staging.formats),
     )
 
 

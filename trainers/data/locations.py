@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 # S3 emulators accept any signature, but deny anonymous reads of private objects. A real server denies this key, too.
 PLACEHOLDER_KEY = "divisions"
+_COPY_BYTES = 8 << 20
 
 _TABLES = {
     r"_delta_log(/|$)": "a Delta Lake table",
@@ -247,3 +249,21 @@ def raise_unreachable(location: Location, error: Exception) -> NoReturn:
 
 def _without_credentials(uri: str) -> str:
     return re.sub(r"//[^/@]*@", "//***@", uri)
+
+
+def copy_object(location: Location, path: str, target: Path) -> None:
+    """Copies an object of S3 to this disk, so that each one is fetched once, however often it is read.
+
+    Raises:
+        InputError: the disk has no room for it.
+        OSError: it cannot be read or written.
+    """
+    size = location.filesystem.get_file_info(path).size
+    free = shutil.disk_usage(target.parent).free
+    if size > free:
+        raise InputError(
+            f"{path} has {size:,} bytes, and the disk for temporary files has room for {free:,}",
+            remedy="set TMPDIR to a larger disk",
+        )
+    with location.filesystem.open_input_stream(path, compression=None) as source, target.open("wb") as sink:
+        shutil.copyfileobj(source, sink, _COPY_BYTES)

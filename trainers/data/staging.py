@@ -21,9 +21,16 @@ from typing import TYPE_CHECKING
 from divisions.errors import InputError
 from trainers.data import csv_rows, json_rows
 from trainers.data.engine import Engine, first_row, text_literal
-from trainers.data.file_facts import count_present, empty_note, folder_values, json_pointer, refuse_repeated
+from trainers.data.file_facts import (
+    count_present,
+    empty_note,
+    folder_values,
+    json_pointer,
+    refuse_repeated,
+)
 from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
-from trainers.data.locations import Location
+from trainers.data.file_text import csv_notes, format_text
+from trainers.data.locations import Location, copy_object
 from trainers.data.plain_csv import PlainTable, load_plain_files
 from trainers.data.raw_columns import MISSING_WORDS, Form, RawColumn, form_of_type, list_literal
 
@@ -72,7 +79,7 @@ class RowGroup:
 
 @dataclass(slots=True)
 class Staging:
-    """Brings files into the engine; `groups`, `bad` and `notes` are what came of it."""
+    """Brings files into the engine; `groups`, `bad`, `notes` and `formats`, by file, are what came of it."""
 
     engine: Engine
     location: Location
@@ -81,6 +88,7 @@ class Staging:
     groups: list[RowGroup] = field(default_factory=list)
     bad: list[BadRow] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    formats: dict[int, str] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     _parquet: list[tuple[str, str]] = field(default_factory=list)
     _created: int = 0
@@ -104,6 +112,7 @@ class Staging:
             if only is not None and index not in only:
                 continue
             file = inspect_file(self.location.filesystem, path, encoding)
+            self.formats[index] = format_text(file)
             match file.kind:
                 case FileKind.PARQUET:
                     schema, metadata, local = self._open_parquet(path)
@@ -116,10 +125,8 @@ class Staging:
                         empty.append(path)
                         continue
                     csv.setdefault(tuple(opened.names), []).append((index, opened))
-                    if opened.delimiter != "," and not delimiter:
-                        self.notes.append(f"{path} is separated by {opened.delimiter!r}, not by commas")
-                    if opened.has_backslashes:
-                        self.notes.append(f"{path} escapes quotes by backslashes: they are read so")
+                    self.notes += csv_notes(opened, delimiter)
+                    self.formats[index] = format_text(file, opened.delimiter)
                 case _:
                     lines.append((index, file))
         self.notes += empty_note(empty)
@@ -157,18 +164,8 @@ class Staging:
             return tuple((item.name, str(item.type)) for item in schema), opened.metadata, local
 
     def _copy(self, path: str) -> Path:
-        """An object of S3 on this disk, so that each one is fetched once, however often it is read."""
         target = self.engine.folder / f"object-{len(self._parquet)}.parquet"
-        size = self.location.filesystem.get_file_info(path).size
-        free = shutil.disk_usage(self.engine.folder).free
-        if size > free:
-            raise InputError(
-                f"{path} has {size:,} bytes, and the disk for temporary files has room for {free:,}",
-                remedy="set TMPDIR to a larger disk",
-            )
-        with self.location.filesystem.open_input_stream(path, compression=None) as source, target.open("wb") as sink:
-            while block := source.read(_COPY_BYTES):
-                sink.write(block)
+        copy_object(self.location, path, target)
         return target
 
     def _stage_parquet(

@@ -152,6 +152,7 @@ def report_json(
         },
         "data": {
             "uri": prepared.events.uri,
+            "formats": prepared.events.formats,
             "rows_read": prepared.events.num_read,
             "rows_quarantined": prepared.events.num_quarantined,
             "quarantine_reasons": prepared.events.reasons,

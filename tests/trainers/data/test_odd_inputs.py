@@ -296,3 +296,15 @@ def test_nan_that_the_statistics_of_parquet_do_not_count_is_missing(tmp_path):
     assert events.frame["minutes"].isna().tolist() == [True, False, False]
     assert list(events.frame["code"]) == [None, "7", "9"]
     assert not any("minutes" in note or "code" in note for note in events.notes), events.notes
+
+
+def test_what_each_file_was_taken_for_is_told_once_for_each_way_of_writing(tmp_path):
+    (tmp_path / "a.csv").write_text(csv_text(separator=";"))
+    (tmp_path / "b.csv.gz").write_bytes(gzip.compress(csv_text().replace("-14", "-15").encode("utf-16")))
+    (tmp_path / "c.csv").write_text(csv_text(separator=";").replace("-14", "-16"))
+    (tmp_path / "d.csv").write_text("")
+    assert read(tmp_path).formats == (
+        "2 files: CSV (fields end with ';', utf-8)",
+        "1 file: CSV (fields end with ',', utf-16-le, gzip)",
+        "1 file: empty",
+    )
