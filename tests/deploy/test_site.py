@@ -17,8 +17,9 @@ def folder(tmp_path):
     for path in [*ROOT.glob("*.md"), ROOT / "mkdocs.yml"]:
         shutil.copy(path, tmp_path)
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    (tmp_path / "benchmarks" / "peers").mkdir(parents=True)
-    (tmp_path / "benchmarks" / "peers" / "bare_relay.c").touch()
+    for name in ("peers/bare_relay.c", "preparation/plain_duckdb.py"):
+        (tmp_path / "benchmarks" / name).parent.mkdir(parents=True)
+        (tmp_path / "benchmarks" / name).touch()
     return tmp_path
 
 

@@ -217,6 +217,6 @@ def test_watch_prints_each_change_and_ends_with_the_rollout(api, divisions, end,
 def test_predict_prints_a_table_or_the_prediction_itself(api, divisions):
     status, out, _ = divisions("predict", "churn", "--json", '{"customer_id": "c-1"}')
     assert status == 0
-    assert out.splitlines()[1].split() == ["c-1", "0.2500", "m", "3.1", "r"]
+    assert out.splitlines()[1].split() == ["c-1", "0.2500", "m", "3.1", "-", "r"]
     _, out, _ = divisions("predict", "churn", "--json", '{"instances": ["c-1", "c-2"]}', "-o", "json")
     assert [one["probability"] for one in json.loads(out)] == [0.25, 0.25]

@@ -91,11 +91,32 @@ class PlainCsv:
         is_nan = " OR ".join(f"isnan(v{index})" for index in numbers) or "false"
         rows, num_nans = first_row(connection, f"SELECT count(*), count(*) FILTER (WHERE {is_nan}) FROM {table}")
         bytes_of = count_bytes(Path(self.path), self.delimiter)
-        is_plain = bytes_of is not None and bytes_of.are_regular(len(self.names), rows + 1)
+        is_plain = bytes_of is not None and self._is_regular(connection, table, numbers, bytes_of, rows + 1)
         if bytes_of is None or not is_plain or num_nans or self._has_spelled(connection, table, numbers, bytes_of):
             connection.execute(f"DROP TABLE {table}")
             return None
         return int(rows)
+
+    def _is_regular(
+        self,
+        connection: DuckDBPyConnection,
+        table: str,
+        numbers: Collection[int],
+        bytes_of: ByteCounts,
+        num_records: int,
+    ) -> bool:
+        """Whether each record is one line with all of its fields, and no more.
+
+        DuckDB takes one field too many if it is empty or a word for missing. Delimiters within fields are in quotes.
+        """
+        extra = bytes_of.delimiters - num_records * (len(self.names) - 1)
+        if bytes_of.lines != num_records or not extra or not bytes_of.has_quotes:
+            return bytes_of.lines == num_records and not extra
+        texts = (f"v{index}" for index in range(len(self.names)) if index not in numbers)
+        mark = text_literal(self.delimiter)
+        counts = (f"coalesce(len({v}) - len(replace({v}, {mark}, '')), 0)" for v in texts)
+        (within,) = first_row(connection, f"SELECT coalesce(sum({' + '.join((*counts, '0'))}), 0) FROM {table}")
+        return bool(extra == within + sum(name.count(self.delimiter) for name in self.names))
 
     def _has_spelled(
         self, connection: DuckDBPyConnection, table: str, numbers: Collection[int], bytes_of: ByteCounts
@@ -212,11 +233,6 @@ class ByteCounts:
     underscores: int
     commas: int
     has_quotes: bool
-
-    def are_regular(self, num_columns: int, num_records: int) -> bool:
-        """Whether each record is one line with all of its fields. Quotes may hide what is a delimiter."""
-        has_all_fields = self.has_quotes or self.delimiters == num_records * (num_columns - 1)
-        return self.lines == num_records and has_all_fields
 
 
 def count_bytes(path: Path, delimiter: str) -> ByteCounts | None:

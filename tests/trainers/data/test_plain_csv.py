@@ -174,3 +174,14 @@ def test_a_full_disk_while_loading_is_not_taken_for_an_odd_file(tmp_path):
     csv_file = plain_csv.PlainCsv(str(path), HEADER, ",", r"\n", ("NA",))
     with duckdb.connect(config={"memory_limit": "1MB"}) as connection, pytest.raises(duckdb.OutOfMemoryException):
         csv_file.load(connection, "t", ())
+
+
+@pytest.mark.parametrize("value", ["NA", "", '"NA"'])
+def test_a_field_too_many_is_seen_though_it_holds_no_value(tmp_path, monkeypatch, value):
+    """DuckDB takes such a record, and its fields would stand in the wrong columns."""
+    path = write(tmp_path / "events.csv", [record(number, "1", '"x,x"', "y") for number in range(9)])
+    path.write_text(path.read_text().replace("c-3,", "c-3,,").replace(',"x,x",y', f',"x,x",{value}'))
+    by_engine, by_us, _ = both(path, monkeypatch)
+    assert by_engine == by_us
+    assert isinstance(by_engine, tuple), by_engine
+    assert [row["reason"] for row in by_engine[1]] == ["unparsable line"]
