@@ -152,8 +152,10 @@ class RayWorkers:
 def _read(task: PartTask, on_start: Callable[[], None]) -> Iterator[Block | StagedPart]:
     on_start()
     with working_folder() as folder:
-        part = read_part(task, folder)
-        yield from read_blocks(folder, task.num_buckets)
+        rows = folder / "rows"
+        rows.mkdir()
+        part = read_part(task, rows)
+        yield from read_blocks(rows, task.num_buckets)
     yield part
 
 
