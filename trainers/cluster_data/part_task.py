@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from trainers.cluster_data.blocks import StagedPart, staged_part, write_rows
+from trainers.cluster_data.blocks import Block, StagedPart, read_blocks, staged_part, write_rows
 from trainers.cluster_data.reading import PartTask
 from trainers.data.staged_input import Files, read_staged
 from trainers.data.staging import Staging
+from trainers.data.working_folder import working_folder
 
 
-def read_part(task: PartTask, folder: Path) -> StagedPart:
-    """Reads a part, and writes its rows into a folder (see `trainers.cluster_data.blocks.read_blocks`).
+def read_part(task: PartTask) -> Iterator[Block | StagedPart]:
+    """Reads a part, and gives the block of each bucket, then its description.
 
     Raises:
         InputError: see `trainers.data.ingest.read_events`.
     """
+    with working_folder() as folder:
+        rows = folder / "rows"
+        rows.mkdir()
+        part = _stage(task, rows)
+        yield from read_blocks(rows, task.num_buckets)
+    yield part
+
+
+def _stage(task: PartTask, folder: Path) -> StagedPart:
     return read_staged(
         task.uri,
         s3=task.s3,

@@ -19,12 +19,11 @@ from ray.util.placement_group import PlacementGroup, placement_group, placement_
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from divisions.errors import DivisionsError, TrainingError
-from trainers.cluster_data.blocks import Block, Gathered, StagedPart, read_blocks
+from trainers.cluster_data.blocks import Block, Gathered, StagedPart
 from trainers.cluster_data.bucket import Bucket, Call
 from trainers.cluster_data.part_task import read_part
 from trainers.cluster_data.reading import PartTask
 from trainers.data.engine import Limits
-from trainers.data.working_folder import working_folder
 
 MAX_RETRIES = 3
 MAX_BUCKETS = 64
@@ -151,12 +150,7 @@ class RayWorkers:
 
 def _read(task: PartTask, on_start: Callable[[], None]) -> Iterator[Block | StagedPart]:
     on_start()
-    with working_folder() as folder:
-        rows = folder / "rows"
-        rows.mkdir()
-        part = read_part(task, rows)
-        yield from read_blocks(rows, task.num_buckets)
-    yield part
+    yield from read_part(task)
 
 
 class _BucketActor:

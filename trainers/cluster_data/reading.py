@@ -33,7 +33,7 @@ from trainers.data.engine import Limits, open_engine
 from trainers.data.file_formats import FileKind, inspect_file
 from trainers.data.ingest import ALL_EVENTS, RawEvents, Reading, events_of, read_events
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
-from trainers.data.locations import Location, locate, raise_unreachable
+from trainers.data.locations import Location, locate, raise_unreachable, signed_if_refused
 from trainers.data.raw_columns import MISSING_WORDS
 from trainers.data.staged_input import data_files
 from trainers.data.staging import Staging
@@ -108,13 +108,23 @@ def read_by_size(
         num_nodes: of the cluster.
         wanted: the pipeline file's choice.
     """
-    location, paths, sizes, notes = _survey(uri, s3, allow_buckets)
+    read_here = partial(
+        read_events,
+        uri,
+        s3=s3,
+        allow_buckets=allow_buckets,
+        features=features,
+        label=label,
+        reading=reading,
+        known=known,
+    )
+    if num_nodes < 2 and wanted is not Distribution.ALWAYS:
+        return read_here()  # whatever its size: looking it up asks S3 for each file
+    location, paths, sizes, notes = signed_if_refused(locate(uri, s3=s3, allow_buckets=allow_buckets), _survey)
     obstacle = "features over events are computed in one engine" if features.define else ""
     choice = choose_nodes(sum(sizes), reading.limits.memory_gb, num_nodes, wanted, obstacle)
     if not choice.is_distributed:
-        events = read_events(
-            uri, s3=s3, allow_buckets=allow_buckets, features=features, label=label, reading=reading, known=known
-        )
+        events = read_here()
         return replace(events, notes=(*events.notes, choice.note)) if num_nodes > 1 else events
     files = [
         InputFile(index, size, _num_rows(location, path, reading.format))
@@ -173,20 +183,9 @@ def _gather(
     return replace(events, notes=(*events.notes, choice.note))
 
 
-def _survey(
-    uri: str, s3: S3Settings, allow_buckets: tuple[str, ...]
-) -> tuple[Location, list[str], list[int], list[str]]:
-    """The files of an input, and their sizes."""
-    from divisions.errors import RefusedInputError
-
-    location = locate(uri, s3=s3, allow_buckets=allow_buckets)
-    try:
-        paths, notes = data_files(location)
-    except RefusedInputError:
-        if location.signed is None:
-            raise
-        location = replace(location, filesystem=location.signed)
-        paths, notes = data_files(location)
+def _survey(location: Location) -> tuple[Location, list[str], list[int], list[str]]:
+    """The files of an input, their sizes, and notes; the location is the one that answers."""
+    paths, notes = data_files(location)
     try:
         sizes = [info.size or 0 for info in location.filesystem.get_file_info(paths)]
     except OSError as error:

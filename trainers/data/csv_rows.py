@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divisions.errors import InputError
-from trainers.data.file_formats import BadRow, RawFile, damaged, open_text
+from trainers.data.file_formats import BadRow, Filter, RawFile, damaged, open_text
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,16 +33,13 @@ _SEPARATOR_LINE = re.compile(rb"sep=([,;\t|])\r?\n")
 _ESCAPED = re.compile("[\udc80-\udcff]")
 
 
-class _Marked(io.RawIOBase):
+class _Marked(Filter):
     """UTF-8 with a mark for each byte that is not. pyarrow loses a row that it cannot show, without a word."""
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._ready = b""
-
-    def readable(self) -> bool:
-        return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         is_at_end = False
@@ -57,10 +54,6 @@ class _Marked(io.RawIOBase):
         data, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
         buffer[: len(data)] = data
         return len(data)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
 
 @dataclass(slots=True)

@@ -12,7 +12,7 @@ from divisions.pipeline.feature_definition import Aggregate, FeatureDefinition, 
 from divisions.schema import FeatureKind
 from trainers.data.engine import first_row
 from trainers.data.kind_inference import count_values, kind_of
-from trainers.data.known_kinds import KnownKinds, declared_note, first_misfit, settled_kind
+from trainers.data.known_kinds import KnownKinds, change_note, declared_note, first_misfit, settled_kind
 from trainers.features.aggregation import fixed_kind
 from trainers.features.event_columns import EventColumns, Form, Value, value_of
 
@@ -62,7 +62,7 @@ def defined_kinds(
         for name in definition.names:
             kind = fixed_kind(definition.aggregate)
             if kind is not None:
-                notes.append(_changed_note(name, kind, known))
+                notes.append(change_note(f"feature {name!r} is {kind} by its definition", name, kind, known))
             elif name in declared:
                 kind = declared[name]
                 notes.append(declared_note(name, kind, known))
@@ -117,16 +117,6 @@ def why_defined(feature: DefinedFeature, features: Features) -> str:
     if feature.name in getattr(features, feature.kind.value):
         return f"declared in features.{feature.kind.value}"
     return f"the kind of {definition.column!r}"
-
-
-def _changed_note(name: str, kind: FeatureKind, known: KnownKinds) -> str:
-    previous = known.kinds.get(name)
-    if previous is None or previous is kind:
-        return ""
-    return (
-        f"feature {name!r} is {kind} by its definition, but was {previous} in version {known.version}:"
-        " this version cannot be served beside it under the same endpoint"
-    )
 
 
 def misfit_notes(

@@ -202,13 +202,24 @@ def damaged(source: str, what: str, error: object = "", remedy: str = "") -> Inp
     )
 
 
-class _Decompressed(io.RawIOBase):
-    def __init__(self, stream: io.BufferedIOBase, file: RawFile) -> None:
+class Filter(io.RawIOBase):
+    """A stream that reads another one, and closes it."""
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
         self._stream = stream
-        self._file = file
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+class _Decompressed(Filter):
+    def __init__(self, stream: io.BufferedIOBase, file: RawFile) -> None:
+        super().__init__(stream)
+        self._file = file
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         try:
@@ -221,14 +232,10 @@ class _Decompressed(io.RawIOBase):
         buffer[: len(data)] = data
         return len(data)
 
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
-
-class _Utf8(io.RawIOBase):
+class _Utf8(Filter):
     def __init__(self, stream: io.BufferedIOBase, file: RawFile) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._path = file.path
         is_utf8 = codecs.lookup(file.encoding).name == "utf-8"
         self._decoder = None if is_utf8 else codecs.getincrementaldecoder(file.encoding)()
@@ -237,19 +244,12 @@ class _Utf8(io.RawIOBase):
         self._is_at_start = True
         self._is_at_end = False
 
-    def readable(self) -> bool:
-        return True
-
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         while not self._ready and not self._is_at_end:
             self._ready = self._next(len(buffer))
         data, self._ready = self._ready[: len(buffer)], self._ready[len(buffer) :]
         buffer[: len(data)] = data
         return len(data)
-
-    def close(self) -> None:
-        self._stream.close()
-        super().close()
 
     def _next(self, size: int) -> bytes:
         data = self._stream.read(size)

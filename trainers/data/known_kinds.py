@@ -41,12 +41,17 @@ NOTHING_KNOWN = KnownKinds()
 
 def declared_note(name: str, declared: FeatureKind, known: KnownKinds) -> str:
     """A note if a declaration changes the kind of a column; else empty."""
+    return change_note(f"column {name!r} is {declared} as declared in features.{declared}", name, declared, known)
+
+
+def change_note(stated: str, name: str, kind: FeatureKind, known: KnownKinds) -> str:
+    """A note if ``kind``, which is what ``stated`` says, is not the known one; else empty."""
     previous = known.kinds.get(name)
-    if previous is None or previous is declared:
+    if previous is None or previous is kind:
         return ""
     return (
-        f"column {name!r} is {declared} as declared in features.{declared}, but was {previous} in version"
-        f" {known.version}: this version cannot be served beside it under the same endpoint"
+        f"{stated}, but was {previous} in version {known.version}:"
+        " this version cannot be served beside it under the same endpoint"
     )
 
 

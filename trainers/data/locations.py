@@ -10,10 +10,10 @@ import difflib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from divisions.errors import (
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
     from divisions.settings import S3Settings
+
+T = TypeVar("T")
 
 # S3 emulators accept any signature, but deny anonymous reads of private objects. A real server denies this key, too.
 PLACEHOLDER_KEY = "divisions"
@@ -127,6 +129,20 @@ def _locate_local(uri: str) -> Location:
             f"input {uri} is relative to a working folder that was removed", remedy="write the path in full"
         ) from None
     return Location(uri=uri, filesystem=LocalFileSystem(), path=str(local))
+
+
+def signed_if_refused(location: Location, attempt: Callable[[Location], T]) -> T:
+    """What ``attempt`` returns; where it is refused without a signature, it is tried once more with one.
+
+    Raises:
+        RefusedInputError: the location refuses us.
+    """
+    try:
+        return attempt(location)
+    except RefusedInputError:
+        if location.signed is None:
+            raise
+        return attempt(replace(location, filesystem=location.signed))
 
 
 def list_files(location: Location) -> Listing:

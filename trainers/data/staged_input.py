@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
-from divisions.errors import EmptyInputError, InputError, RefusedInputError
+from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import DataFormat
 from trainers.data.engine import Limits, open_engine
 from trainers.data.file_formats import format_of
-from trainers.data.locations import Location, list_files, locate, raise_unreachable
+from trainers.data.locations import Location, list_files, locate, raise_unreachable, signed_if_refused
 from trainers.data.raw_columns import MISSING_WORDS
 from trainers.data.staging import Staging
 
@@ -48,13 +48,10 @@ def read_staged(
     Raises:
         InputError: see `trainers.data.ingest.read_events`.
     """
-    location = locate(uri, s3=s3, allow_buckets=allow_buckets)
-    try:
-        return _read(location, form, limits, use, texts, files)
-    except RefusedInputError:
-        if location.signed is None:
-            raise
-        return _read(replace(location, filesystem=location.signed), form, limits, use, texts, files)
+    return signed_if_refused(
+        locate(uri, s3=s3, allow_buckets=allow_buckets),
+        lambda location: _read(location, form, limits, use, texts, files),
+    )
 
 
 def _read(

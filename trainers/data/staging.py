@@ -21,13 +21,7 @@ from typing import TYPE_CHECKING
 from divisions.errors import InputError
 from trainers.data import csv_rows, json_rows
 from trainers.data.engine import Engine, first_row, text_literal
-from trainers.data.file_facts import (
-    count_present,
-    empty_note,
-    folder_values,
-    json_pointer,
-    refuse_repeated,
-)
+from trainers.data.file_facts import count_present, empty_note, folder_values, json_pointer, refuse_repeated
 from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
 from trainers.data.file_text import csv_notes, format_text
 from trainers.data.locations import Location, copy_object

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from divisions.pipeline.definition import Distribution
-from trainers.cluster_data.blocks import read_blocks
 from trainers.cluster_data.bucket import Bucket
 from trainers.cluster_data.part_task import read_part
 from trainers.cluster_data.reading import read_by_size
@@ -35,9 +32,8 @@ class LocalWorkers:
     def read(self, tasks):
         found = []
         for task in tasks:
-            with tempfile.TemporaryDirectory() as folder:
-                part = read_part(task, Path(folder))
-                found.append((part, list(read_blocks(Path(folder), task.num_buckets))))
+            *blocks, part = read_part(task)
+            found.append((part, blocks))
         return found
 
     def fetch(self, block):
