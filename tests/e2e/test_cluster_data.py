@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +13,7 @@ import pytest
 
 from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
-from tests.e2e.test_trainers import descendants
+from tests.e2e.ray_processes import end_all
 from tests.trainers.cluster_data.dirty import assert_same, write_dirty
 from trainers.data.ingest import Reading, read_events
 from trainers.data.preparation import PreparationTask, prepare
@@ -43,14 +41,7 @@ def address() -> Iterator[str]:
     )
     assert process.stdout is not None
     yield next(line.split()[1] for line in process.stdout if line.startswith("address"))
-    started = descendants(process.pid)
-    process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=10)
-    for pid in [process.pid, *started]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    end_all(process)
     subprocess.run(["rm", "-rf", str(temporary)], check=True)
 
 

@@ -1,15 +1,13 @@
 """Bundles in a bucket of a real S3 server (moto): published by one machine, opened by another, refused when changed."""
 
-import boto3
 import pytest
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 from divisions.artifacts.cache import Bundles
 from divisions.bundle import ONNX, Manifest, bundle_address, file_sha256, write_manifest
 from divisions.errors import ArtifactStoreError, BundleError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import S3Settings, Settings
+from tests.e2e import s3_server
 
 pytestmark = pytest.mark.e2e
 SCHEMA = FeatureSchema((Feature("minutes", FeatureKind.NUMERIC),))
@@ -17,23 +15,13 @@ SCHEMA = FeatureSchema((Feature("minutes", FeatureKind.NUMERIC),))
 
 @pytest.fixture(scope="module")
 def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server.running() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
 def client(endpoint):
-    made = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(s3={"addressing_style": "path"}),
-    )
+    made = s3_server.client_of(endpoint)
     made.create_bucket(Bucket="models")
     return made
 

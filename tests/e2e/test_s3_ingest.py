@@ -5,15 +5,13 @@ import socket
 import threading
 import time
 
-import boto3
 import pandas as pd
 import pytest
-from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 from divisions.errors import EmptyInputError, ForbiddenInputError, UnreachableInputError
 from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
+from tests.e2e import s3_server
 from trainers.data.ingest import read_events
 from trainers.demo_data import SECOND_DAY, write_demo_data
 
@@ -22,11 +20,8 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def endpoint():
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with s3_server.running() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +31,7 @@ def demo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bucket(endpoint, demo):
-    client = boto3.client(
-        "s3",
-        endpoint_url=endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="any",
-        aws_secret_access_key="any",
-        config=Config(s3={"addressing_style": "path"}),
-    )
+    client = s3_server.client_of(endpoint)
     client.create_bucket(Bucket="raw-events")
     for day, folder in demo.partitions.items():
         body = (folder / "events.parquet").read_bytes()
@@ -91,9 +79,7 @@ def test_a_server_that_denies_every_key_is_named_with_the_remedy(endpoint, bucke
             {"Effect": "Deny", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::closed/*"}
         ],
     }
-    client = boto3.client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="any", aws_secret_access_key="any"
-    )
+    client = s3_server.client_of(endpoint)
     client.create_bucket(Bucket="closed")
     client.put_object(Bucket="closed", Key="partition=2025-02-01/events.csv", Body=b"customer_id,churn\nc-1,yes\n")
     client.put_bucket_policy(Bucket="closed", Policy=json.dumps(policy))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import torch
 from divisions.bundle import read_bundle
 from divisions.pipeline.definition import Resources
 from divisions.registry import Registry
+from tests.e2e.ray_processes import descendants, end_all
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, training_data
 
 pytestmark = pytest.mark.e2e
@@ -71,24 +71,9 @@ def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
     (home / "cluster.json").write_text(json.dumps({"ray_address": f"127.0.0.1:{gcs}"}))
     wait_for_start(log_path, process)
     yield process.pid
-    started = descendants(process.pid)
-    process.send_signal(signal.SIGTERM)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=10)
-    for pid in [process.pid, *started]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    end_all(process)
     log.close()
     subprocess.run(["rm", "-rf", f"/tmp/dt-{os.getpid()}"], check=True)
-
-
-def descendants(pid: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
-            found += [int(child), *descendants(int(child))]
-    return found
 
 
 def is_worker(pid: int) -> bool:
