@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled browser gpu check docs mutants bench clean
+.PHONY: install native run demo test test-fast test-compiled browser servers gpu check docs mutants bench clean
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -20,7 +20,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing the tools for tests, checks and documents into $(VENV)"
-	@$(PIP) -e '.[demo,compile,test,check,docs]'
+	@$(PIP) -e '.[demo,compile,cluster,test,check,docs]'
 	@touch $@
 
 install: $(VENV)/.run
@@ -37,7 +37,7 @@ demo: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.demo
 
 # Every test with a cluster runs the compiled hot path. The router's own tests run both forms.
-test: $(VENV)/.dev native browser
+test: $(VENV)/.dev native browser servers
 	$(BIN)/python -m pytest
 	@$(MAKE) --no-print-directory test-compiled
 
@@ -56,6 +56,17 @@ browser:
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
 		apt-get -q install -y --no-install-recommends chromium chromium-driver || \
 		echo "note: Chromium could not be installed: the page is not tested in a browser" >&2
+
+# A cluster of several hosts is tested with network namespaces, a real Redis and a real PostgreSQL. Where they are absent and
+# we may not install them, those tests are skipped with a note. The tests start servers of their own, on ports of their own.
+servers:
+	@if command -v redis-server >/dev/null && command -v ip >/dev/null && command -v nft >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "note: without iproute2, nftables, redis-server and postgresql, clusters of several hosts are not tested" >&2; exit 0; fi; \
+	echo "Installing Redis, PostgreSQL, iproute2 and nftables, for the tests of clusters"; \
+	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
+		apt-get -q install -y --no-install-recommends iproute2 nftables redis-server postgresql || \
+		echo "note: these could not be installed: clusters of several hosts are not tested" >&2
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not e2e and not gpu"
