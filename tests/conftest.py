@@ -1,7 +1,11 @@
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import settings
 
 from router.gateway import native
+from tests import servers
 
 # A deadline per example is a timing asserted: on a busy machine it fails for no fault of the code.
 settings.register_profile("divisions", deadline=None)
@@ -18,3 +22,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--compiled") and not native.activate():
         raise pytest.UsageError("the hot path was not compiled for this code and Python; see `make native`")
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[servers.RedisServer]:
+    """One Redis for all tests; a test removes what it has left there (`flush`), and starts it again if it kills it."""
+    with skipped_where_absent(), servers.running_redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[servers.PostgresServer]:
+    """One PostgreSQL for all tests; each takes a database of its own (`new_database`)."""
+    with skipped_where_absent(), servers.running_postgres() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def skipped_where_absent() -> Iterator[None]:
+    try:
+        yield
+    except servers.ServerAbsentError as error:
+        pytest.skip(str(error))
