@@ -55,7 +55,7 @@ def find_postgres() -> Path:
     return found[-1].parent
 
 
-def redis_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[str]:
+def redis_command(port: int, folder: Path | str, host: str = "127.0.0.1") -> list[str]:
     """Keeps each write in a file, and waits for the disk once a second."""
     return [
         *(find_redis(), "--port", str(port), "--bind", host, "--requirepass", PASSWORD),
@@ -63,9 +63,9 @@ def redis_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[str]
     ]
 
 
-def initdb_command(folder: Path) -> list[str]:
-    """Makes the database's files in ``folder``, whose owner must be `postgres_user`."""
-    (folder / "password").write_text(PASSWORD)
+def initdb_command(folder: Path | str) -> list[str]:
+    """Makes the database's files in ``folder``, whose owner must be `postgres_user` and which has the password."""
+    folder = Path(folder)
     return [
         *(*postgres_user(), str(find_postgres() / "initdb"), "--pgdata", str(folder / "data"), "--no-sync"),
         *("--username", "divisions", "--pwfile", str(folder / "password"), "--auth", "scram-sha-256"),
@@ -73,8 +73,9 @@ def initdb_command(folder: Path) -> list[str]:
     ]
 
 
-def postgres_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[str]:
+def postgres_command(port: int, folder: Path | str, host: str = "127.0.0.1") -> list[str]:
     """Does not wait for the disk: these tests end processes, not the machine."""
+    folder = Path(folder)
     return [
         *(*postgres_user(), str(find_postgres() / "postgres"), "-D", str(folder / "data"), "-p", str(port)),
         *("-h", host, "-k", str(folder), "-F", "-c", "max_connections=100", "-c", "shared_buffers=32MB"),
@@ -82,10 +83,11 @@ def postgres_command(port: int, folder: Path, host: str = "127.0.0.1") -> list[s
 
 
 def postgres_user() -> list[str]:
-    """What to put before a command of PostgreSQL, which refuses to run as root."""
+    """What to put before a command of PostgreSQL, which refuses to run as root. It ends with us: a new user
+    clears what ``--pdeathsig`` has set before."""
     if os.getuid() != 0:
         return []
-    return ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]
+    return ["setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups", "--pdeathsig", "KILL"]
 
 
 def give_to_postgres(folder: Path) -> None:
@@ -218,6 +220,7 @@ class PostgresServer(Server):
 
     def start(self) -> None:
         if not (self.folder / "data").exists():
+            (self.folder / "password").write_text(PASSWORD)
             subprocess.run(initdb_command(self.folder), check=True, capture_output=True, cwd=self.folder)
         Server.start(self)
 
