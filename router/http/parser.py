@@ -195,7 +195,6 @@ class RequestParser:
         self._header_bytes = 0
         self._body = []
         self._body_bytes = 0
-        self._length = 0
 
     def on_url(self, url: bytes) -> None:
         self._url += url

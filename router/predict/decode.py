@@ -248,8 +248,6 @@ def explain(error: Exception, body: bytes, names: Sequence[str], entity: str) ->
         return _unknown_field(text, names, entity)
     if "out of range" in text and _HUGE_EXPONENT.search(body):
         return MalformedRequestError("the body holds a number beyond any float", remedy="send finite numbers")
-    if "at `$[" in text or "key" in text:  # The place would repeat a key of the caller.
-        text = text.split(" - at ", maxsplit=1)[0]
     return InvalidFeaturesError(text.replace("`$.", "`"), remedy="send every feature in its type, null where missing")
 
 

@@ -114,3 +114,13 @@ def test_the_status_of_a_rollout_counts_nothing_by_itself():
     assert fields["is_compared"] is True
     assert (fields["unwritten"], fields["spec_sha256"], fields["history"]) == ("", "", ())
     assert status.endpoint
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "accelerator", "shown"), [(0.0, "", ""), (0.0, "T4", ""), (0.5, "T4", "T4/0.5"), (1.0, "", "GPU/1")]
+)
+def test_a_share_of_a_gpu_is_shown_with_its_kind(num_gpus, accelerator, shown):
+    version = VersionSpec(
+        "m", "3.1", "/b", "0" * 64, FeatureSchema(()), num_gpus=num_gpus, accelerator_type=accelerator
+    )
+    assert version.gpu == shown

@@ -50,3 +50,15 @@ def test_a_version_that_gateways_run_wants_one_engine_in_each(num_gateways, want
     assert routing.capacity(hosted, ReplicaRegister(), num_gateways).wanted == wanted
     assert routing.capacity(V, registered("a"), num_gateways) == routing.Capacity(1, 2)
     assert routing.hosted({"b": hosted, "a": V}) == (hosted,)
+
+
+def test_a_version_that_never_had_a_replica_says_why_and_has_no_traffic():
+    other = version("3.2")
+    known, failing = routing.replica_statuses(
+        [], {V.app_name: V, other.app_name: other}, registered("a"), 160.0, {other.app_name: "no such file"}
+    )
+    assert known.status == "Running"
+    assert (failing.name, failing.ready, failing.status, failing.reason) == (
+        other.app_name, False, "Failing", "no such file",
+    )  # fmt: skip
+    assert (failing.restarts, failing.age_s, failing.weight_bp, failing.pid, failing.node) == (0, 0.0, 0, 0, "")

@@ -161,3 +161,19 @@ def test_a_score_that_is_no_number_fails_its_own_job_alone():
     assert struct.unpack("<3f", good[1][1].payload) == pytest.approx((0.4, 0.5, 0.6))
     nothing = wire.Reply(1, wire.Status.PARTIAL, 6, 0, 0, struct.pack("<6f", *[math.nan] * 6))
     assert split_by_score(jobs, nothing) == ([], jobs)
+
+
+def test_of_numbers_too_large_the_first_that_does_not_fit_is_named():
+    decoder = EndpointDecoder(NUMBERS)
+    row = decoder.decode(body(customer_id="k", features={"a": FLOAT32_MAX, "b": 1e39}), 1)
+    with pytest.raises(InvalidFeaturesError, match="feature 'b' does not fit"):
+        decoder.encoder(NUMBERS)(row.values)
+
+
+@pytest.mark.parametrize("name", ["minutes", "monkey", "key"])
+def test_a_value_of_another_type_is_told_with_its_place_whatever_the_feature_is_called(name):
+    decoder = EndpointDecoder(FeatureSchema((Feature(name, FeatureKind.NUMERIC),)))
+    with pytest.raises(
+        InvalidFeaturesError, match=rf"Expected `float \| null`, got `str` - at `instances\[1\]\.features\.{name}`"
+    ):
+        decoder.decode(body(instances=[{"features": {name: 1}}, {"features": {name: "x"}}]), 5)

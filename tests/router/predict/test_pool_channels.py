@@ -148,3 +148,21 @@ def test_a_closed_pool_ends_what_is_in_flight_and_what_it_had_retired(run):
         assert [answer.outcome for answer in answers] == ["pending"] * 2, "they wait for another replica"
 
     run(scenario())
+
+
+def test_a_replica_that_broke_and_came_back_takes_one_turn_not_two(run):
+    async def scenario():
+        it = DispatchWorld(stable_s=(math.inf,))
+        await settle()
+        pool = it.endpoint.stable
+        (channel,) = pool.channels.values()
+        for _ in range(3):
+            pool.channel_broke(channel, ())
+            pool.channel_ready(channel)
+        it.submit("a")
+        await settle()
+        it.submit("b")
+        await settle()
+        assert it.stable[0].batches == [1], "the second waits until the replica is free"
+
+    run(scenario())

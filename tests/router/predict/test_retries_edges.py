@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 
+import msgspec
+import numpy as np
 import pytest
 
 from divisions.control import EndpointRoute, RoutingTable, VersionRoute
 from divisions.errors import OverloadedError
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from router.predict.jobs import Job
+from router.predict.retries import second_attempt
 from router.predict.retry_budget import RETRY_BURST, RETRY_SHARE
-from tests.router.dispatch_world import DispatchWorld, settle
+from tests.router.dispatch_world import DispatchWorld, Recorder, settle
 
 
 def a_full_canary(**kinds) -> DispatchWorld:
@@ -229,5 +234,32 @@ def test_without_budget_a_late_attempt_is_waited_for(run):
         assert answer.latency_s == pytest.approx(0.7, abs=0.01)
         assert it.endpoint.stable.tally.totals.retries == 0
         assert it.stable[1].batches == []
+
+    run(scenario())
+
+
+def test_another_version_gets_the_row_in_its_own_columns_and_the_same_version_as_it_is(run):
+    """The canary has a column more than stable, and another order."""
+
+    async def scenario():
+        minutes, calls = Feature("minutes", FeatureKind.NUMERIC), Feature("calls", FeatureKind.NUMERIC)
+        it = DispatchWorld(canary_bp=10_000)
+        versions = tuple(
+            VersionRoute(msgspec.structs.replace(pool.spec, schema=FeatureSchema(columns)), weight_bp, weight_bp > 0)
+            for pool, columns, weight_bp in (
+                (it.endpoint.stable, (minutes,), 0),
+                (it.endpoint.canary, (calls, minutes), 10_000),
+            )
+        )
+        it = DispatchWorld(stable_s=())
+        it.dispatcher.apply(RoutingTable(2, (EndpointRoute("other", "salt", versions),)))
+        endpoint = it.dispatcher.endpoints["other"]
+        stable, canary = endpoint.stable, endpoint.canary
+        values = tuple({"minutes": 7.0, "calls": 3.0}[name] for name in endpoint.decoder.names)
+        first = Job(Recorder(), [values], [0], canary.encode(values), canary.version, 1_000.0, 1_001.0)
+        for pool in (canary, stable):
+            second_attempt(first, pool, 1_000.0)
+        sent = [[np.frombuffer(job.payload, "<f4").tolist() for job in pool.queue.drain()] for pool in (canary, stable)]
+        assert sent == [[[3.0, 7.0]], [[7.0]]]
 
     run(scenario())
