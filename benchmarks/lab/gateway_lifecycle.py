@@ -39,6 +39,10 @@ class TableLink:
     async def register_replica(self, address: ReplicaAddress) -> None:
         del address
 
+    async def reference(self, bundle_sha256: str) -> bytes:
+        del bundle_sha256
+        return b""
+
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         raise NotRunningError("the lab has no controller")
 

@@ -23,7 +23,7 @@ import msgspec
 
 from divisions.artifacts.local import address_of, bundles_folder, local_bundle
 from divisions.artifacts.store import ArtifactStore, open_store
-from divisions.bundle import MANIFEST, Manifest, read_bundle
+from divisions.bundle import MANIFEST, REFERENCE, Manifest, read_bundle
 from divisions.clock import Clock, SystemClock
 from divisions.errors import ArtifactStoreError, BundleError
 from divisions.settings import Settings
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 MIN_UNUSED_S = 3_600.0
 """A bundle that was opened later than this is not evicted: a replica may be reading it."""
+
+
+_RESTORE = "train again, or restore the bundle from the registry's artifacts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,30 @@ class Bundles:
         manifest = read_bundle(folder, sha256)
         self.store.write(address, [folder / name for name in (*manifest.files, MANIFEST)])
 
+    def fetch_reference(self, recorded: str | Path, sha256: str) -> bytes:
+        """The ``reference.json`` of a bundle in the store, checked; empty if the bundle has none.
+
+        Raises:
+            BundleError: the store has no such bundle, or it is damaged.
+            ArtifactStoreError: the store does not answer, or refuses.
+        """
+        if self.store is None:
+            return b""
+        address = address_of(recorded)
+        data = self.store.read(address, MANIFEST)
+        if data is None or hashlib.sha256(data).hexdigest() != sha256:
+            what = "no bundle" if data is None else "another bundle"
+            raise BundleError(f"{self.store.name} has {what} {address}", remedy=_RESTORE)
+        expected = msgspec.json.decode(data, type=Manifest).files.get(REFERENCE)
+        if expected is None:
+            return b""
+        reference = self.store.read(address, REFERENCE)
+        if reference is None or hashlib.sha256(reference).hexdigest() != expected:
+            raise BundleError(f"{self.store.name}: {REFERENCE} of bundle {address} is damaged", remedy=_RESTORE)
+        return reference
+
     def _fetch(self, store: ArtifactStore, folder: Path, address: str, sha256: str, cause: BundleError) -> Manifest:
-        remedy = "train again, or restore the bundle from the registry's artifacts"
+        remedy = _RESTORE
         try:
             data = store.read(address, MANIFEST)
             if data is None:

@@ -90,6 +90,9 @@ class Analyses:
         """The evidence of the endpoint's rollout; of one that was over before a restart, what was saved last."""
         analysis = self._monitor.analysis(record.endpoint)
         if analysis is not None:
+            stable = record.rollout.stable
+            if stable is not None and not analysis.training.histograms:  # they may come after the rollout's start
+                analysis.training = self._read_bins(stable)
             return analysis.evidence()
         number, evidence = self._last.get(record.endpoint, (0, Evidence()))
         return evidence if number == record.rollout.number else Evidence()

@@ -12,15 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 import ray
 
-from divisions.artifacts.local import local_bundle
-from divisions.bundle import read_reference
+from divisions.artifacts.references import References
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
 from divisions.errors import MalformedRequestError
@@ -76,12 +74,13 @@ class ControllerActor:
         self._clock = SystemClock()
         self._journal_path = settings.home / "journal.db"
         journal = Journal(self._journal_path)
+        self._references = References(settings, self._clock)
         self._controller = Controller(
             journal,
             self._clock,
             lambda: secrets.token_hex(8),
             allow_faults=settings.allow_faults,
-            read_bins=partial(_read_bins, settings.home),
+            read_bins=self._read_bins,
             events=EventFile(settings.home / "logs" / "rollouts.jsonl"),
         )
         self._controller.start()
@@ -99,6 +98,14 @@ class ControllerActor:
     async def poll_table(self, known_epoch: int, timeout_s: float) -> bytes:
         return msgspec.msgpack.encode(await self._controller.poll_table(known_epoch, timeout_s))
 
+    async def reference(self, bundle_sha256: bytes) -> bytes:
+        """The ``reference.json`` of a wanted version, for gateways without its bundle; empty until it is here."""
+        sha256 = bundle_sha256.decode()
+        for version in self._controller.wanted().values():
+            if version.bundle_sha256 == sha256:
+                return self._references.get(version.bundle_path, sha256)
+        return b""
+
     async def status(self) -> bytes:
         return msgspec.json.encode(self._controller.status())
 
@@ -111,6 +118,9 @@ class ControllerActor:
     async def ping(self) -> int:
         """The present epoch. It answers as soon as the journal is replayed."""
         return self._controller.table.epoch
+
+    def _read_bins(self, version: VersionSpec) -> InputBins:
+        return parse_bins(self._references.get(version.bundle_path, version.bundle_sha256))
 
     async def _tick(self) -> None:
         while True:
@@ -146,10 +156,6 @@ class ControllerActor:
         while True:
             await self._projector.project(self._controller.production(), self._clock.monotonic_s())
             await asyncio.sleep(TICK_S)
-
-
-def _read_bins(home: Path, version: VersionSpec) -> InputBins:
-    return parse_bins(read_reference(local_bundle(home, version.bundle_path)))
 
 
 def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:

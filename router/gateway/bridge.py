@@ -106,6 +106,9 @@ class BridgeLink:
     async def register_replica(self, address: ReplicaAddress) -> None:
         await self._call("register_replica", msgspec.msgpack.encode(address))
 
+    async def reference(self, bundle_sha256: str) -> bytes:
+        return await self._call("reference", bundle_sha256.encode())
+
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         return await self._call("start_rollout", spec_json, force)
 

@@ -12,23 +12,19 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import cast
 
-from divisions.artifacts.local import local_bundle
-from divisions.bundle import read_reference
 from divisions.clock import Clock
-from divisions.control import RoutingTable, VersionSpec
+from divisions.control import RoutingTable
 from divisions.errors import DivisionsError, SettingsError
 from divisions.online_store import OnlineStoreReader
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
-from router.evidence.drift import InputBins, parse_bins
 from router.gateway import telemetry
 from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
 from router.gateway.probes import Probe
+from router.gateway.reference_bins import ReferenceBins
 from router.http.asgi import AsgiHandler
 from router.http.connection import HttpServer
 from router.http.hosts import canonical
@@ -89,12 +85,13 @@ class Gateway:
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[asyncio.Server] = []
+        self._bins = ReferenceBins(settings.home, link, self._now_s)
         loaded: LoadedEngines = {}
         self.dispatcher = Dispatcher(
             self._now_s,
             identity.channel_token,
             identity.node_id,
-            partial(_read_bins, settings.home),
+            self._bins.read,
             loaded.get,
             has_bookkeeping,
         )
@@ -235,6 +232,8 @@ class Gateway:
             try:
                 await self._hosting.beat()
                 await self._send_reports(before_tick)
+                self.dispatcher.seek_bins()
+                await self._bins.ask()
             except DivisionsError as error:
                 log.warning("a report was lost: %s", error)
             except Exception:  # The edge of a loop: one bad report must not end the reporting.
@@ -265,10 +264,6 @@ class Gateway:
                     self._http.sweep()
             except Exception:  # The edge of a loop: deadlines must go on being kept.
                 log.exception("the sweep failed")
-
-
-def _read_bins(home: Path, version: VersionSpec) -> InputBins:
-    return parse_bins(read_reference(local_bundle(home, version.bundle_path)))
 
 
 def allowed_hosts(settings: Settings) -> frozenset[bytes]:

@@ -102,6 +102,13 @@ class ActiveRoutes:
         pools[name] = pool
         return pool
 
+    def seek_bins(self) -> None:
+        """Asks again for the bins of training data that were not here when a rollout began."""
+        for endpoint in self.endpoints.values():
+            monitor = endpoint.state.monitor
+            if monitor is not None and not monitor.has_bins:
+                monitor.set_bins(self._read_bins(endpoint.stable.spec))
+
     def hosted_loaded(self, app_name: str) -> None:
         """A version in this process has become ready."""
         pool = self._pools.get(app_name)

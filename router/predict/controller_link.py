@@ -23,6 +23,10 @@ class ControllerLink(Protocol):
         """Registers a version that is warm in this gateway's own process; repeated as a heartbeat."""
         ...
 
+    async def reference(self, bundle_sha256: str) -> bytes:
+        """The reference histograms (``reference.json``) of a version that is served; empty while they are not known."""
+        ...
+
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         """Starts a rollout; returns its status as JSON."""
         ...

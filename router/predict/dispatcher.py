@@ -87,6 +87,10 @@ class Dispatcher:
         """A version in this process has become ready."""
         self.routes.hosted_loaded(app_name)
 
+    def seek_bins(self) -> None:
+        """Gives rollouts the bins of their training data, if they were not here at their start. Once a second."""
+        self.routes.seek_bins()
+
     def expire(self) -> None:
         """Gives up attempts that are out of time, and counts answers. Call it every few milliseconds."""
         self.routes.expire()

@@ -81,12 +81,19 @@ class SplitMonitor:
         self.stable = Arm(self._mask)
         self.canary = Arm(self._mask)
         self._schemas = schemas
-        self._bins: tuple[FeatureBins, ...] = bins.common(*schemas)
+        self._bins: tuple[FeatureBins, ...] = ()
+        self.has_bins = False
+        self.set_bins(bins)
         self._stable_seen, self._canary_seen = counted or (Counted(), Counted())
 
     @property
     def is_tripped(self) -> bool:
         return self.breaker.is_tripped
+
+    def set_bins(self, bins: InputBins) -> None:
+        """Takes the bins of stable's training data; they may come after the rollout's start."""
+        self.has_bins = bool(bins.histograms)
+        self._bins = bins.common(*self._schemas)
 
     def set_weight(self, weight_bp: int) -> None:
         """The canary's weight has changed: customers are counted anew; the breaker keeps its evidence."""

@@ -68,7 +68,7 @@ class RolloutAnalysis:
 
     def __init__(self, analysis: AnalysisSpec, training: InputBins = NO_BINS) -> None:
         self._analysis = analysis
-        self._training = training
+        self.training = training
         self._customers = DistinctCustomers(CONTROLLER_CUSTOMERS)
         self._drift = DriftMonitor()
         self._trip: BreakerTrip | None = None
@@ -216,7 +216,7 @@ class RolloutAnalysis:
         stable, canary = self._stable_recent, self._canary_recent
         ticks = max(1, stable.num_ticks)
         num_stable, num_canary = self._customers.counts
-        inputs, training = self._drift.inputs(), self._drift.training(self._training)
+        inputs, training = self._drift.inputs(), self._drift.training(self.training)
         end = (self._last_tick or 0) + 1
         return Evidence(
             latency_log_e=self._latency.ln_e(),

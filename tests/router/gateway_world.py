@@ -42,6 +42,8 @@ class FakeLink:
         self.table = RoutingTable(0)
         self.reports: list[GatewayReport] = []
         self.registered: set[str] = set()
+        self.references: dict[str, bytes] = {}
+        self.asked: list[str] = []
         self.is_away = False
         self.status_json = b'{"replicas":[],"rollouts":[{"endpoint":"churn","phase":"STEP"}]}'
         self.status_calls = 0
@@ -64,6 +66,12 @@ class FakeLink:
 
     async def register_replica(self, address: ReplicaAddress) -> None:
         self.registered.add(address.app_name)
+
+    async def reference(self, bundle_sha256: str) -> bytes:
+        if self.is_away:
+            raise NotRunningError("the controller is away")
+        self.asked.append(bundle_sha256)
+        return self.references.get(bundle_sha256, b"")
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         return b'{"phase":"PENDING"}'

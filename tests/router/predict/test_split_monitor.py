@@ -1,9 +1,10 @@
 """What a gateway keeps of one rollout's split: customers by arm, once each, and what the breaker is told."""
 
+import numpy as np
 import pytest
 
-from divisions.schema import FeatureSchema
-from router.evidence.drift import NO_BINS
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from router.evidence.drift import NO_BINS, FeatureBins, InputBins
 from router.evidence.sample_ratio import GATEWAY_CUSTOMERS
 from router.predict.split_monitor import MAX_ROWS, Arm, SplitMonitor
 from router.predict.tally import Counted
@@ -98,3 +99,18 @@ def test_without_a_trip_there_is_nothing_to_tell():
     it = monitor()
     it.sweep(Counted(80, 1), Counted(20, 0))
     assert it.trip() is None
+
+
+def test_bins_that_come_late_are_counted_from_then_on():
+    feature = Feature("minutes", FeatureKind.NUMERIC)
+    schema = FeatureSchema((feature,))
+    it = SplitMonitor("salt", "m-v2", 2_000, NO_BINS, (schema, schema))
+    row = np.array([1.0], "<f4").tobytes()
+    it.stable.record(1, row)
+    assert not it.has_bins
+    assert it.report().features == ()
+    it.set_bins(InputBins((FeatureBins(feature, (3, 4, 0), (1.5,)),)))
+    assert it.has_bins
+    it.stable.record(2, row)
+    told = it.report()
+    assert (told.features, told.stable.inputs) == (("minutes",), ((1, 0, 0),))
