@@ -31,6 +31,7 @@ from divisions.errors import RegistryError
 from divisions.registry_home import artifact_root, follow_home
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
+from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
 from divisions.settings import set_default_environment
 from divisions.versions import PRODUCTION, STAGING, RegisteredVersion, RunRecord, ValidationStatus
 
@@ -95,6 +96,7 @@ class Registry:
         self._database = home / "mlflow.db"
         self._embedded = SqliteReads(self._database)
         self._uri = tracking_uri or f"sqlite:///{self._database}"
+        self._writes: Writes = SqliteWrites(self._database) if self._is_embedded else ClientWrites(lambda: self._client)
         self._clock = clock or SystemClock()
         self._client_or_none: MlflowClient | None = None
 
@@ -199,15 +201,15 @@ class Registry:
                 remedy="promote a version that passed its gates",
             )
         with _registry_errors(f"promote version {chosen.version} of {model!r}"):
-            number = str(chosen.registry_version)
+            number = chosen.registry_version
             for other in self.list_versions(model):
                 if PRODUCTION in other.aliases and other.registry_version != chosen.registry_version:
-                    self._client.set_model_version_tag(model, str(other.registry_version), ARCHIVED, "true")
+                    self._writes.set_tag(model, other.registry_version, ARCHIVED, "true")
             if chosen.is_archived:
-                self._client.delete_model_version_tag(model, number, ARCHIVED)
-            self._client.set_registered_model_alias(model, PRODUCTION, number)
+                self._writes.delete_tag(model, number, ARCHIVED)
+            self._writes.set_alias(model, PRODUCTION, number)
             if STAGING in chosen.aliases:
-                self._client.delete_registered_model_alias(model, STAGING)
+                self._writes.delete_alias(model, STAGING)
         return self.get_version(model, chosen.registry_version)
 
     def archive(self, model: str, version: str | int) -> RegisteredVersion:
@@ -222,9 +224,9 @@ class Registry:
                 f"version {chosen.version} of {model!r} is in production", remedy="promote another version first"
             )
         with _registry_errors(f"archive version {chosen.version} of {model!r}"):
-            self._client.set_model_version_tag(model, str(chosen.registry_version), ARCHIVED, "true")
+            self._writes.set_tag(model, chosen.registry_version, ARCHIVED, "true")
             if STAGING in chosen.aliases:
-                self._client.delete_registered_model_alias(model, STAGING)
+                self._writes.delete_alias(model, STAGING)
         return self.get_version(model, chosen.registry_version)
 
     def unarchive(self, model: str, version: str | int) -> RegisteredVersion:
@@ -237,10 +239,10 @@ class Registry:
         chosen = self.get_version(model, version)
         with _registry_errors(f"unarchive version {chosen.version} of {model!r}"):
             if chosen.is_archived:
-                self._client.delete_model_version_tag(model, str(chosen.registry_version), ARCHIVED)
+                self._writes.delete_tag(model, chosen.registry_version, ARCHIVED)
             newest = newest_candidate(self.list_versions(model))
             if newest is not None and STAGING not in newest.aliases:
-                self._client.set_registered_model_alias(model, STAGING, str(newest.registry_version))
+                self._writes.set_alias(model, STAGING, newest.registry_version)
         return self.get_version(model, chosen.registry_version)
 
     def get_run(self, run_id: str) -> RunRecord:

@@ -37,11 +37,12 @@ def compile_model(
         raise UsageError(f"--vram-gb {vram_gb:g} is not above 0", remedy="leave it out to use the GPU's own size")
     settings = load_settings()
     found = Registry(settings.home, settings.tracking_uri).get_version(model, version)
-    folder, _ = Bundles.of(settings).open(found.bundle_path, found.bundle_sha256)
+    folder, manifest = Bundles.of(settings).open(found.bundle_path, found.bundle_sha256)
     report = compile_version(
         found.model,
         found.version,
-        (folder, found.bundle_sha256),
+        folder,
+        manifest,
         settings.home,
         runtime_dir(settings.home),
         num_gpus,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from divisions.bundle import ONNX_FP16, read_bundle, read_model
+from divisions.bundle import ONNX_FP16, Manifest, read_model
 from divisions.control import EngineChoice
 from divisions.errors import EngineError
 from serving.compile.engine_cache import EngineCache, cluster_secret
@@ -41,7 +41,8 @@ class CompileReport(msgspec.Struct, frozen=True):
 def compile_version(
     model: str,
     version: str,
-    bundle: tuple[Path, str],
+    folder: Path,
+    manifest: Manifest,
     home: Path,
     ledger: Path,
     num_gpus: float,
@@ -51,16 +52,16 @@ def compile_version(
     """Finds, refits or builds the plan of a version for this machine's first GPU.
 
     Args:
-        bundle: its folder, and its registered SHA-256.
+        folder: of its bundle, every byte of which was checked.
+        manifest: of the bundle.
         num_gpus: the replica's share. The plan's workspace, and with it the plan's key, depend on it.
 
     Raises:
-        BundleError: the bundle is not the registered one.
+        BundleError: its model was changed since then.
         OverCommitError: the GPU has no room for one more such replica.
     """
-    manifest = read_bundle(*bundle)
-    half = read_model(bundle[0], manifest, ONNX_FP16) if ONNX_FP16 in manifest.files else b""
-    models = Models(read_model(bundle[0], manifest), half, manifest.schema.num_columns)
+    half = read_model(folder, manifest, ONNX_FP16) if ONNX_FP16 in manifest.files else b""
+    models = Models(read_model(folder, manifest), half, manifest.schema.num_columns)
     capabilities = probe_capabilities(num_gpus)
     ladder, passed_over = candidates(EngineChoice.AUTO, capabilities)
     gpu = capabilities.gpu.gpus[0].name if capabilities.gpu.gpus else ""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from divisions.bundle import read_bundle
 from divisions.commands.compile import render_report
 from serving.compile import compile_report
 from serving.compile.compile_report import compile_version
@@ -20,9 +21,9 @@ def compiled(version_spec, tmp_path, monkeypatch):
     def compile_(probe=T4_PROBE, missing=None):
         monkeypatch.setattr(compile_report, "probe_capabilities", lambda _: Capabilities(probe, missing or {}))
         monkeypatch.setattr(compile_report, "EngineOpener", lambda *given: EngineOpener(*given, cuda=cuda, trt=trt))
-        bundle = (tmp_path / "bundle", version_spec.bundle_sha256)
-        home = tmp_path / "home"
-        return compile_version("linear", "1.1", bundle, home, tmp_path / "ledger", 0.5, 16.0, 8)
+        folder, home = tmp_path / "bundle", tmp_path / "home"
+        manifest = read_bundle(folder, version_spec.bundle_sha256)
+        return compile_version("linear", "1.1", folder, manifest, home, tmp_path / "ledger", 0.5, 16.0, 8)
 
     compile_.trt = trt
     return compile_
