@@ -28,7 +28,7 @@ import msgspec
 from divisions.bundle import bundle_address
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
-from divisions.registry_home import artifact_root, follow_home
+from divisions.registry_home import artifact_root, follow_home, is_server
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
@@ -89,9 +89,14 @@ class RegistryRun:
 class Registry:
     """The registry of one home, or of a tracking server."""
 
-    def __init__(self, home: Path, tracking_uri: str = "", clock: Clock | None = None) -> None:
-        """Args: ``tracking_uri``: empty means SQLite and a folder inside ``home``."""
+    def __init__(self, home: Path, tracking_uri: str = "", clock: Clock | None = None, artifacts: str = "") -> None:
+        """Args:
+
+        tracking_uri: empty means SQLite and a folder inside ``home``.
+        artifacts: the store that machines share, where a database's new experiments keep their artifacts.
+        """
         self._home = home
+        self._artifacts = artifacts
         self._is_embedded = not tracking_uri
         self._database = home / "mlflow.db"
         self._embedded = SqliteReads(self._database)
@@ -317,8 +322,10 @@ class Registry:
             )
 
     def _create_experiment(self, pipeline: str) -> str:
-        artifacts = artifact_root(self._home) if self._is_embedded else None
-        experiment_id: str = self._client.create_experiment(pipeline, artifact_location=artifacts)
+        location = None if is_server(self._uri) else artifact_root(self._home)
+        if self._artifacts and location and not self._is_embedded:
+            location = f"{self._artifacts.rstrip('/')}/mlflow"
+        experiment_id: str = self._client.create_experiment(pipeline, artifact_location=location)
         return experiment_id
 
     def _ensure_model(self, model: str) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+_DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
 _LOCATIONS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -22,6 +23,17 @@ _LOCATIONS = (
 def artifact_root(home: Path) -> str:
     """Where the embedded registry keeps artifacts, as a URI."""
     return (home / "mlartifacts").as_uri()
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether a tracking server, which knows a place for artifacts, is between us and the database.
+
+    Without one, MLflow would write artifacts into the current folder, and note its path for every machine.
+
+    >>> is_server("https://mlflow.example"), is_server("postgresql+psycopg://db/mlflow"), is_server("sqlite:///a.db")
+    (True, False, False)
+    """
+    return not tracking_uri.startswith(_DATABASES)
 
 
 def follow_home(database: Path, home: Path) -> int:

@@ -69,7 +69,7 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
         gateway_url=gateway_url,
         git_commit=git_commit_of(options.pipeline_path.absolute().parent),
     )
-    registry = Registry(settings.home, settings.tracking_uri, clock)
+    registry = Registry(settings.home, settings.tracking_uri, clock, settings.artifacts)
     return PipelineRun(settings, registry, compute, progress, clock).run(request)
 
 

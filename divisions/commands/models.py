@@ -83,7 +83,7 @@ def _registry() -> Registry:
     from divisions.settings import load_settings
 
     settings = load_settings()
-    return Registry(settings.home, settings.tracking_uri)
+    return Registry(settings.home, settings.tracking_uri, artifacts=settings.artifacts)
 
 
 @dataclass(frozen=True, slots=True)

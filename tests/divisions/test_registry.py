@@ -245,3 +245,18 @@ def test_versions_of_other_tools_are_skipped(registry, home, model):
     assert registry.list_versions(model) == [ours]
     with pytest.raises(RegistryError, match="has no version"):
         registry.get_version(model, 2)
+
+
+def test_machines_that_share_a_database_share_the_place_of_its_artifacts(tmp_path, model):
+    database, shared = f"sqlite:///{tmp_path / 'shared.db'}", tmp_path / "shared"
+    version = register(Registry(tmp_path / "one", database, artifacts=str(shared)), tmp_path, model)
+    assert Registry(tmp_path / "two", database, artifacts=str(shared)).get_version(model, "3.1") == version
+    assert list(shared.glob("mlflow/*/artifacts/bundle/manifest.json")), "not in the home, nor in the current folder"
+
+
+def test_without_a_shared_place_artifacts_are_in_the_home_and_not_in_the_current_folder(tmp_path, model, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    register(Registry(tmp_path / "home", f"sqlite:///{tmp_path / 'shared.db'}"), tmp_path, model)
+    assert list((tmp_path / "home").glob("mlartifacts/*/artifacts/bundle/manifest.json"))
+    assert not list((tmp_path / "here").iterdir())
