@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -95,8 +96,7 @@ class Host:
     def kill(self) -> None:
         """Takes its power away: every process ends at once, the shared memory is lost, the disk stays."""
         if self.init is not None:
-            os.kill(_child(self.init.pid) or self.init.pid, 9)
-            self.init.wait()
+            _end(self.init)
             self.init = None
             self.network.forget(self)
 
@@ -259,36 +259,39 @@ def running_network(folder: Path) -> Iterator[Network]:
         yield network
     finally:
         for host in network.hosts.values():
-            host.kill()
-        os.kill(_child(network.switch.pid) or network.switch.pid, 9)
-        network.switch.wait()
+            if host.init is not None:
+                _end(host.init)
+        _end(network.switch)
+        subprocess.run(("ip", "link", "delete", uplink), check=False, capture_output=True)  # if it is still there
         subprocess.run(("ip", "link", "delete", uplink), check=False, capture_output=True)  # if it is still there
 
 
 def _first_process(disk: Path) -> subprocess.Popen[str]:
     shown = sorted({str(ROOT), str(ROOT.resolve()), sys.prefix, str(Path(sys.prefix).resolve()), sys.base_prefix})
-    process = subprocess.Popen(
-        [
-            "setpriv",
-            "--pdeathsig",
-            "KILL",
-            "unshare",
-            *_NAMESPACES,
-            sys.executable,
-            "-I",
-            str(_INIT),
-            str(disk),
-            *shown,
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    apart = ("setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES)
+    log = disk / "init.log"
+    with log.open("ab") as errors:
+        process = subprocess.Popen(
+            (*apart, sys.executable, "-I", str(_INIT), str(disk), *shown),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
     assert process.stdout is not None
     if process.stdout.readline() != "ready\n":
         process.wait()
-        raise HostsAbsentError("a host's first process did not start; see its error above")
+        raise HostsAbsentError(f"a host's first process did not start: {log.read_text()[-500:]}")
     return process
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ends a first process, and with it all others of its host."""
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
+        os.kill(_child(process.pid) or process.pid, signal.SIGKILL)
+    process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
 
 
 def _child(pid: int) -> int:
