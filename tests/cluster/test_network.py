@@ -10,7 +10,7 @@ import redis
 
 from tests import servers
 from tests.cluster import services as shared
-from tests.cluster.network import Host, Network
+from tests.cluster.network import Host, Network, wait_until
 from tests.cluster.services import Services
 from tests.e2e import s3_server
 
@@ -61,7 +61,7 @@ def test_hosts_share_no_path_but_read_only_code(one: Host, two: Host):
 
 def test_hosts_see_only_their_own_processes_and_their_own_loopback(one: Host, two: Host):
     two.spawn("sleep", "1234")
-    assert "sleep 1234" in two.run("ps", "ax").stdout
+    wait_until(lambda: "sleep 1234" in two.run("ps", "ax").stdout, "a process of its own")
     assert "sleep 1234" not in one.run("ps", "ax").stdout
     assert one.run("hostname").stdout == "one\n"
     assert sees(one, two)
