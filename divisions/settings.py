@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import ipaddress
 import os
 import pwd
 import tempfile
@@ -61,7 +62,13 @@ class Settings:
     """Values of the Host header that gateways accept, without ports; ``*`` means any. Empty means the loopback names
     and ``host``."""
     channel_host: str = ""
-    """Address that replicas listen on for gateways of other nodes; empty means Unix sockets only."""
+    """Address that replicas listen on for gateways of other nodes. Empty means their node's own address; where Ray is
+    on the loopback interface, Unix sockets only."""
+    channel_tls: bool = True
+    """Whether the channel between nodes is encrypted, with certificates on both sides."""
+    channel_ca: str = ""
+    """File with the certificate and private key of the authority for the channel's certificates. Empty means one that
+    the cluster makes."""
     max_body_bytes: int = 1_048_576
     """Largest request body that a gateway accepts."""
     request_timeout_ms: int = 1_000
@@ -84,6 +91,18 @@ def runtime_dir(home: Path) -> Path:
     return Path(tempfile.gettempdir()) / f"divisions-{os.getuid()}-{digest}"
 
 
+def is_routable(address: str) -> bool:
+    """Whether other machines can reach an address of Ray's nodes. Names count, because they are not resolved here.
+
+    >>> is_routable("127.0.0.1"), is_routable("10.0.0.7"), is_routable("node-7")
+    (False, True, True)
+    """
+    try:
+        return not ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address != "localhost"
+
+
 _PORTS = (1, 65_535)
 _INTEGERS = {  # the least and the greatest value of each
     "port": _PORTS,
@@ -96,9 +115,9 @@ _INTEGERS = {  # the least and the greatest value of each
     "idle_timeout_s": (1, 86_400),
     "artifact_cache_mb": (1, 1_000_000_000),
 }
-_BOOLEANS = {"allow_faults", "compiled"}
+_BOOLEANS = {"allow_faults", "channel_tls", "compiled"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
-_TEXTS = {"artifacts", "host", "channel_host", "tracking_uri"}
+_TEXTS = {"artifacts", "channel_ca", "channel_host", "host", "tracking_uri"}
 _KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 _PREFIX = "DIVISIONS_"
 

@@ -9,6 +9,7 @@ import sys
 
 import msgspec
 
+from divisions.certificates.names import Credentials
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import NotRunningError
@@ -42,6 +43,12 @@ class TableLink:
     async def reference(self, bundle_sha256: str) -> bytes:
         del bundle_sha256
         return b""
+
+    async def replicas_lost(self, replica_ids: tuple[str, ...]) -> None:
+        del replica_ids
+
+    async def credentials(self, gateway_id: str) -> Credentials:
+        raise NotRunningError("the lab has no controller")
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         raise NotRunningError("the lab has no controller")

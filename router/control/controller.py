@@ -13,7 +13,7 @@ All three end in `router.control.driver`, which writes every decision to the jou
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -38,6 +38,7 @@ from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
 from router.control.journal import Journal
 from router.control.journal_writer import JournalWriter
+from router.control.lost_replicas import LostReplicas
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
 from router.control.table_store import TableStore
@@ -76,6 +77,7 @@ class Controller:
         self._clock = clock
         self._register = register = ReplicaRegister()
         self._monitor = monitor = Monitor()
+        self._lost = LostReplicas()
         self._endpoints = endpoints = Endpoints(register, monitor, clock)
         self._writer = writer = JournalWriter(journal, clock)
         self._store = store = TableStore(writer)
@@ -99,8 +101,21 @@ class Controller:
 
     def register_replica(self, address: ReplicaAddress) -> None:
         """A warm replica's heartbeat."""
+        self._lost.heard(address.replica_id, self._clock.monotonic_s())
         if self._register.heartbeat(address):
             self._publisher.publish()
+
+    def replicas_lost(self, replica_ids: Sequence[str], reported_s: float) -> float:
+        """A gateway has lost its channels to these replicas; those that are silent as well leave the table.
+
+        Returns:
+            After how many seconds to call again, with the same ``reported_s``; 0 for never.
+        """
+        lost, wait_s = self._lost.judge(replica_ids, reported_s, self._clock.monotonic_s())
+        if [replica_id for replica_id in lost if self._register.lose(replica_id)]:
+            log.warning("%d replicas are gone: gateways have lost them, and they send no heartbeats", len(lost))
+            self._publisher.publish()
+        return wait_s
 
     def report(self, report: GatewayReport) -> bool:
         """A gateway's report of one second; returns whether it counted. A senseless one is logged and left out."""
@@ -141,6 +156,7 @@ class Controller:
     # ---- Once a second -------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
+        self._lost.prune(self._clock.monotonic_s())
         self._ticker.tick()
 
     # ---- What others read ----------------------------------------------------------------------------------------

@@ -23,8 +23,9 @@ from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
 from divisions.errors import MalformedRequestError
 from divisions.reports import GatewayReport
-from divisions.settings import Settings
+from divisions.settings import Settings, is_routable
 from router.control.applications import Reconciler
+from router.control.certificates import CertificateDesk
 from router.control.controller import Controller
 from router.control.event_log import EventFile
 from router.control.journal import Journal
@@ -69,9 +70,10 @@ class MlflowProjection:
 class ControllerActor:
     """`router.control.controller.Controller` behind Ray calls, with the loops that drive it."""
 
-    async def __init__(self, settings: Settings, builder: str) -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(self, settings: Settings, builder: str, authority: bytes = b"") -> None:  # type: ignore[misc]  # Ray awaits it
         logging.getLogger("router").setLevel(logging.INFO)
         self._clock = SystemClock()
+        self._certificates = CertificateDesk(authority, self._clock)
         self._journal_path = settings.home / "journal.db"
         journal = Journal(self._journal_path)
         self._references = References(settings, self._clock)
@@ -91,6 +93,15 @@ class ControllerActor:
 
     async def register_replica(self, address: bytes) -> None:
         self._controller.register_replica(msgspec.msgpack.decode(address, type=ReplicaAddress))
+
+    async def replicas_lost(self, replica_ids: bytes) -> None:
+        lost = msgspec.msgpack.decode(replica_ids, type=tuple[str, ...])
+        reported_s = self._clock.monotonic_s()
+        while (wait_s := self._controller.replicas_lost(lost, reported_s)) > 0:
+            await asyncio.sleep(wait_s)
+
+    async def issue_certificate(self, request: bytes) -> bytes:
+        return self._certificates.issue(request)
 
     async def report(self, report: bytes) -> None:
         self._controller.report(msgspec.msgpack.decode(report, type=GatewayReport))
@@ -173,6 +184,16 @@ def _refuse_damage(journal: Path) -> None:
         check_before_start(journal)
 
 
+def _authority(settings: Settings) -> bytes:
+    """The authority for the channel between nodes; nothing for a cluster on the loopback interface."""
+    addresses = {node["NodeManagerAddress"] for node in ray.nodes()}
+    if not settings.channel_tls or not (settings.channel_host or any(is_routable(each) for each in addresses)):
+        return b""
+    from divisions.certificates.authority_file import obtain_authority  # a cluster on one machine needs none
+
+    return obtain_authority(settings.home, settings.channel_ca, SystemClock().wall_s()).pem
+
+
 def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUILDER) -> Any:
     """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
 
@@ -193,6 +214,6 @@ def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUIL
         num_cpus=0,
         resources={"node:__internal_head__": 0.001},
     )
-    handle = actor.remote(settings, builder)
+    handle = actor.remote(settings, builder, _authority(settings))
     ray.get(handle.ping.remote())
     return handle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from divisions.control import ReplicaAddress
@@ -46,6 +47,14 @@ class ReplicaRegister:
             if entry.silent_s > FORGOTTEN_AFTER_S:
                 del self._entries[replica_id]
         return is_changed
+
+    def lose(self, replica_id: str) -> bool:
+        """Takes a replica as lost until its next heartbeat; returns whether that changes what may be routed to."""
+        entry = self._entries.get(replica_id)
+        if entry is None or entry.silent_s > LOST_AFTER_S:
+            return False
+        entry.silent_s = math.nextafter(LOST_AFTER_S, math.inf)
+        return True
 
     def forget(self, app_name: str) -> None:
         """Drops the replicas of an application that was stopped."""

@@ -13,10 +13,13 @@ from typing import Any
 import msgspec
 
 from divisions import errors
+from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
 from divisions.reports import GatewayReport
 
 CALL_TIMEOUT_S = 10.0
+CREDENTIALS = "credentials"
+"""A call that the stand-in answers, see `router.gateway.credentials`."""
 Argument = bytes | bool | int | float
 _LENGTH = struct.Struct("<I")
 
@@ -108,6 +111,13 @@ class BridgeLink:
 
     async def reference(self, bundle_sha256: str) -> bytes:
         return await self._call("reference", bundle_sha256.encode())
+
+    async def replicas_lost(self, replica_ids: tuple[str, ...]) -> None:
+        await self._call("replicas_lost", msgspec.msgpack.encode(replica_ids))
+
+    async def credentials(self, gateway_id: str) -> Credentials:
+        data = await self._call(CREDENTIALS, gateway_id.encode())
+        return msgspec.msgpack.decode(data, type=Credentials)
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         return await self._call("start_rollout", spec_json, force)

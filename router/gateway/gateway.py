@@ -25,6 +25,7 @@ from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
 from router.gateway.probes import Probe
 from router.gateway.reference_bins import ReferenceBins
+from router.gateway.remote_link import RemoteLink
 from router.http.asgi import AsgiHandler
 from router.http.connection import HttpServer
 from router.http.hosts import canonical
@@ -38,6 +39,7 @@ from router.predict.dispatcher import Dispatcher
 from router.predict.front import Refusals
 from router.predict.in_process import InProcessEngines, LoadedEngines, Loader
 from router.predict.predict_handler import PredictHandler
+from router.predict.remote_channels import RemoteChannels
 from router.predict.stored_features import StoredFeatures
 
 log = logging.getLogger(__name__)
@@ -87,6 +89,8 @@ class Gateway:
         self._servers: list[asyncio.Server] = []
         self._bins = ReferenceBins(settings.home, link, self._now_s)
         loaded: LoadedEngines = {}
+        remote = RemoteChannels(settings.channel_tls)
+        self._remote = RemoteLink(remote, link, identity.gateway_id, clock)
         self.dispatcher = Dispatcher(
             self._now_s,
             identity.channel_token,
@@ -94,6 +98,7 @@ class Gateway:
             self._bins.read,
             loaded.get,
             has_bookkeeping,
+            remote,
         )
         self._hosting = InProcessEngines(
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
@@ -153,7 +158,8 @@ class Gateway:
         loop = asyncio.get_running_loop()
         await self._take_first_table()
         port = await self._listen(self._settings.port, is_shared=True)
-        for work in (self._follow_table, self._report, self._sweep):
+        works = (self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified)
+        for work in works:
             self._tasks.append(loop.create_task(work()))
         return port
 

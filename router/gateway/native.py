@@ -32,6 +32,7 @@ HOT_PATH = (
     "predict/decode",
     "predict/dispatcher",
     "predict/endpoint",
+    "predict/failure_sink",
     "predict/front",
     "predict/in_process_channel",
     "predict/jobs",

@@ -18,6 +18,7 @@ from divisions.errors import ClusterError, DivisionsError, NotRunningError
 from divisions.settings import Settings
 from router.gateway.bridge import Argument
 from router.gateway.child import STOP_S, GatewayChild
+from router.gateway.credentials import CredentialCalls
 
 APP_NAME = "divisions-gateway"
 CONTROLLER_NAME = "divisions-controller"
@@ -77,7 +78,8 @@ class GatewayDeployment:
 
     def __init__(self) -> None:
         logging.getLogger("router").setLevel(logging.INFO)
-        self._child = GatewayChild(ray.get_runtime_context().get_node_id(), RayController().call)
+        calls = CredentialCalls(RayController().call)
+        self._child = GatewayChild(ray.get_runtime_context().get_node_id(), calls.call)
         self._child.start_and_wait()
 
     def check_health(self) -> None:

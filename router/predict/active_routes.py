@@ -10,9 +10,11 @@ from divisions.errors import InvalidFeaturesError
 from router.evidence.drift import NO_BINS, InputBins
 from router.predict.decode import EndpointDecoder
 from router.predict.endpoint import Endpoint, EndpointState
+from router.predict.failure_sink import FailureSink
 from router.predict.in_process_channel import InProcessEngine
 from router.predict.jobs import Job
-from router.predict.pool import FailureSink, Pool
+from router.predict.pool import Pool
+from router.predict.remote_channels import RemoteChannels
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ class ActiveRoutes:
         read_bins: reads the bins of a version's training data, for drift.
         hosted: the engine of a version that runs in this process, once the engine is warm.
         has_bookkeeping: whether pools and rollouts keep what they observe; see `router.predict.dispatcher`.
+        remote: what channels to other nodes share; None for plain TCP.
     """
 
     def __init__(
@@ -37,8 +40,10 @@ class ActiveRoutes:
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
         hosted: Callable[[str], tuple[ReplicaAddress, InProcessEngine] | None] = lambda app_name: None,
         has_bookkeeping: bool = True,
+        remote: RemoteChannels | None = None,
     ) -> None:
         self.epoch = -1
+        self._remote = remote
         self.endpoints: dict[str, Endpoint] = {}
         self._now_s = now_s
         self._token = token
@@ -93,7 +98,7 @@ class ActiveRoutes:
         encode = decoder.encoder(version.version.schema)
         pool = self._pools.get(name)
         if pool is None:
-            pool = Pool(version.version, encode, sink, self._now_s, self._token, self._node_id)
+            pool = Pool(version.version, encode, sink, self._now_s, self._token, self._node_id, self._remote)
         pool.set_spec(version.version, encode)
         if version.version.placement is Placement.IN_PROCESS:
             pool.set_hosted(self._hosted(name))

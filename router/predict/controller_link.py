@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
 from divisions.reports import GatewayReport
 
@@ -25,6 +26,14 @@ class ControllerLink(Protocol):
 
     async def reference(self, bundle_sha256: str) -> bytes:
         """The reference histograms (``reference.json``) of a version that is served; empty while they are not known."""
+        ...
+
+    async def replicas_lost(self, replica_ids: tuple[str, ...]) -> None:
+        """Says that the channels to these replicas of other nodes broke just now."""
+        ...
+
+    async def credentials(self, gateway_id: str) -> Credentials:
+        """A certificate for channels to other nodes, with a new key."""
         ...
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:

@@ -21,6 +21,7 @@ from router.predict.endpoint import Endpoint
 from router.predict.in_process_channel import InProcessEngine
 from router.predict.jobs import MIRROR, PINNED, SPLIT, Answer, Job, RowSource
 from router.predict.pool import Pool
+from router.predict.remote_channels import RemoteChannels
 from router.predict.retries import Retries
 
 
@@ -48,6 +49,7 @@ class Dispatcher:
         hosted: the engine of a version that runs in this process, once the engine is warm.
         has_bookkeeping: whether requests are counted and observed for rollouts. Only a benchmark turns it off, to
             measure what it costs.
+        remote: what channels to other nodes share; None for plain TCP.
     """
 
     def __init__(
@@ -58,8 +60,9 @@ class Dispatcher:
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
         hosted: Callable[[str], tuple[ReplicaAddress, InProcessEngine] | None] = lambda app_name: None,
         has_bookkeeping: bool = True,
+        remote: RemoteChannels | None = None,
     ) -> None:
-        self.routes = ActiveRoutes(now_s, token, node_id, read_bins, hosted, has_bookkeeping)
+        self.routes = ActiveRoutes(now_s, token, node_id, read_bins, hosted, has_bookkeeping, remote)
         self.retries = Retries(self.routes, now_s)
         self._budget = self.retries.budget
         self._has_bookkeeping = has_bookkeeping

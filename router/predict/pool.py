@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, cast
@@ -13,9 +12,11 @@ from divisions import wire
 from divisions.control import EndpointRoute, ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
 from router.predict.decode import RowEncoder
+from router.predict.failure_sink import FailureSink
 from router.predict.in_process_channel import InProcessChannel, InProcessEngine
 from router.predict.jobs import PINNED, Job, JobQueue, Version
 from router.predict.partial_replies import split_by_score
+from router.predict.remote_channels import RemoteChannels
 from router.predict.replica_warmup import ReplicaWarmup
 from router.predict.service_time import ServiceTime
 from router.predict.tally import MAX_KEYS, TickTally, VersionTally
@@ -24,29 +25,11 @@ from router.predict.upstream import Batch, Channel, ChannelOwner, ReplicaChannel
 QUEUE_BATCHES: Final = 64
 """The queue holds at most this many full batches per replica."""
 
-
 MARGIN: Final = 1.25
 """Predictions are averages. Without a margin, half of the requests admitted at the limit would be late."""
 
-
 HUNG_S: Final = 5.0
 """A batch that takes this long, and longer than any of its callers waited, makes its replica count as not ready."""
-
-
-class FailureSink(ABC):
-    """Takes the jobs whose attempt failed or is late."""
-
-    @abstractmethod
-    def attempt_failed(self, pool: Pool, jobs: Sequence[Job], reason: str) -> None:
-        """The replica failed, or went away."""
-
-    @abstractmethod
-    def attempt_expired(self, jobs: Sequence[Job], reason: str) -> None:
-        """The deadline has passed."""
-
-    @abstractmethod
-    def attempt_late(self, pool: Pool, jobs: Sequence[Job]) -> None:
-        """Half of the time is used. The attempt goes on."""
 
 
 class Pool(ChannelOwner):
@@ -64,6 +47,7 @@ class Pool(ChannelOwner):
         now_s: Callable[[], float],
         token: bytes,
         node_id: str,
+        remote: RemoteChannels | None = None,
     ) -> None:
         self.set_spec(spec, encode)
         self.version = Version(spec.app_name, spec.model.encode(), spec.version.encode())
@@ -82,6 +66,7 @@ class Pool(ChannelOwner):
         self._now_s = now_s
         self._token = token
         self._node_id = node_id
+        self._remote = remote
         self._free: deque[Channel] = deque()
         self._retiring: set[Channel] = set()
         self._loop = asyncio.get_running_loop()
@@ -113,12 +98,12 @@ class Pool(ChannelOwner):
             self._retire(self.channels.pop(replica_id))
         for replica_id, replica in wanted.items():
             known = self.channels.get(replica_id)
-            if known is not None and known.address.unix_path != replica.unix_path:
+            if known is not None and (known.address.unix_path, known.address.tcp) != (replica.unix_path, replica.tcp):
                 known.close()
                 known = None
             if known is None:
                 self.channels[replica_id] = ReplicaChannel(
-                    replica, self.spec.schema.num_columns, self._token, self._node_id, self
+                    replica, self.spec.schema.num_columns, self._token, self._node_id, self, self._remote
                 )
 
     def set_hosted(self, hosted: tuple[ReplicaAddress, InProcessEngine] | None) -> None:

@@ -17,8 +17,9 @@ from collections.abc import Callable, Sequence
 from divisions.errors import DeadlineExceededError, OverloadedError, ReplicaFailedError, RequestError
 from router.predict.active_routes import ActiveRoutes
 from router.predict.endpoint import Endpoint
+from router.predict.failure_sink import FailureSink
 from router.predict.jobs import FAILED, MIRROR, PINNED, WAITING, Job
-from router.predict.pool import FailureSink, Pool
+from router.predict.pool import Pool
 from router.predict.retry_budget import RetryBudget
 
 

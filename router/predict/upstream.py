@@ -15,7 +15,9 @@ from typing import Final, cast
 from divisions import wire
 from divisions.control import ReplicaAddress
 from divisions.errors import ChannelError
+from divisions.silence import LOST_AFTER_S, give_up_after
 from router.predict.jobs import ATTEMPT_SHARE, MIRROR, Job
+from router.predict.remote_channels import RemoteChannels
 
 log = logging.getLogger(__name__)
 
@@ -123,14 +125,27 @@ class ReplicaChannel(Channel):
         token: proves to a replica on another node that we belong to its cluster.
         node_id: this gateway's node. A replica on the same node is reached by its Unix socket.
         owner: told when the channel is ready, has a reply, or broke.
+        remote: how a replica of another node is reached, and where it is noted when it goes away.
     """
 
-    def __init__(self, address: ReplicaAddress, columns: int, token: bytes, node_id: str, owner: ChannelOwner) -> None:
+    def __init__(
+        self,
+        address: ReplicaAddress,
+        columns: int,
+        token: bytes,
+        node_id: str,
+        owner: ChannelOwner,
+        remote: RemoteChannels | None = None,
+    ) -> None:
         self.address = address
         self._columns = columns
         self._token = token
         self.is_local = bool(address.unix_path) and (address.node_id == node_id or not address.tcp)
         self._owner = owner
+        self._remote = remote or RemoteChannels()
+        self._reason = ""
+        """Why the channel is not open, as it was last logged."""
+        self._was_ready = False
         self._transport: asyncio.Transport | None = None
         self._reader = wire.FrameReader()
         self._next_id = 1
@@ -148,16 +163,19 @@ class ReplicaChannel(Channel):
         pause_s = FIRST_PAUSE_S
         while not self._is_closed:
             try:
+                # At most one attempt is under way, and it ends, also where no answer ever comes.
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
                     await self._connect()
-            except (OSError, TimeoutError):
-                await asyncio.sleep(pause_s)
-                pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
-                continue
-            await self._lost.wait()
-            self._lost.clear()
-            pause_s = FIRST_PAUSE_S
+            except (OSError, TimeoutError) as error:
+                self._note(str(error) or f"no answer within {CONNECT_TIMEOUT_S:g} s")
+            else:
+                await self._lost.wait()
+                self._lost.clear()
+                if self._was_ready:  # Else it refuses us each time; that is no reason to hurry.
+                    pause_s = FIRST_PAUSE_S
+                self._was_ready = False
             await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
@@ -165,10 +183,19 @@ class ReplicaChannel(Channel):
             await loop.create_unix_connection(lambda: cast(asyncio.Protocol, self), self.address.unix_path)
         else:
             host, _, port = self.address.tcp.rpartition(":")
-            await loop.create_connection(lambda: cast(asyncio.Protocol, self), host, int(port))
+            options = self._remote.options(self.address.replica_id)
+            await loop.create_connection(lambda: cast(asyncio.Protocol, self), host, int(port), **options)
+
+    def _note(self, reason: str) -> None:
+        """Logs why the channel is not open, once for each reason."""
+        if reason != self._reason:
+            self._reason = reason
+            log.warning("no channel to %s: %s", self.address.replica_id, reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's class does not inherit from it
+        if not self.is_local:
+            give_up_after(transport.get_extra_info("socket"), LOST_AFTER_S)
         self._reader = wire.FrameReader()
         self._transport.write(wire.encode_hello(self._token))
 
@@ -193,16 +220,21 @@ class ReplicaChannel(Channel):
             self._abort(f"the replica takes rows of {ack.columns} columns, its version has {self._columns}")
         else:
             self.max_batch = ack.max_batch
-            self.is_ready = True
+            self.is_ready = self._was_ready = True
+            self._reason = ""
             self._owner.channel_ready(self)
 
     def _abort(self, reason: str) -> None:
-        log.warning("channel to %s closed: %s", self.address.replica_id, reason)
+        self._note(reason)
         if self._transport is not None:
             self._transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        if exc is not None:
+            self._note(str(exc) or type(exc).__name__)
+        if self.is_ready and not self.is_local and not self._is_closed:
+            self._remote.broke(self.address.replica_id)
         self.is_ready = self.is_overdue = self.is_hung = False
         batches = list(self.in_flight.values())
         self.in_flight.clear()

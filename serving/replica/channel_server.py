@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from divisions.certificates.names import Credentials, Role, has_role
 from divisions.errors import ChannelError
 from divisions.wire import (
     MAX_FRAME_BYTES,
@@ -26,11 +27,15 @@ from divisions.wire import (
 )
 from serving.engines.protocol import Engine
 from serving.replica.runner import BatchRunner, measure_inline_rows
+from serving.replica.tcp_listener import TcpListener
 
 HANDSHAKE_TIMEOUT_S = 5.0
 HANDSHAKE_FRAME_BYTES = 1024
 """Before the handshake, a peer may make us buffer no more than this."""
 MAX_CONNECTIONS = 256
+"""On the Unix socket and on a plain port together: peers that may not have proved anything yet."""
+MAX_GATEWAYS = 8_192
+"""Connections of gateways that have proved by a certificate who they are."""
 MAX_PENDING = 64
 """Batches of one connection that may wait for the engine. At this number we stop reading from it."""
 TICK_S = 0.25
@@ -56,15 +61,22 @@ class ChannelServer:
         self.now_s = now_s
         self.is_draining = False
         self.connections: set[Connection] = set()
+        self.num_proved = 0
+        """How many of them have proved by a certificate who they are."""
         self.inline_rows = 0
         self.last_tick_s = now_s()
         self.runner = BatchRunner(engine, now_s)
         self._engine = engine
-        self._listeners: list[asyncio.Server] = []
+        self._listeners: list[asyncio.Server | TcpListener] = []
+        self._tcp: TcpListener | None = None
         self._ticker: asyncio.TimerHandle | None = None
 
-    async def start(self, unix_path: Path | None, tcp: tuple[str, int] | None = None) -> str:
+    async def start(
+        self, unix_path: Path | None, tcp: tuple[str, int] | None = None, *, is_encrypted: bool = False
+    ) -> str:
         """Warms the engine, then listens. Returns the TCP address as ``host:port``, or an empty text without TCP.
+
+        An encrypted port takes connections from the first `install` on.
 
         Raises:
             ChannelError: TCP was requested without a token.
@@ -82,9 +94,16 @@ class ChannelServer:
             unix_path.chmod(0o600)
         if not tcp:
             return ""
-        server = await loop.create_server(lambda: Connection(self, is_private=False), *tcp)
-        self._listeners.append(server)
-        return f"{tcp[0]}:{server.sockets[0].getsockname()[1]}"
+        self._tcp = TcpListener(
+            lambda: Connection(self, is_private=False, is_encrypted=is_encrypted), is_encrypted, self.now_s
+        )
+        self._listeners.append(self._tcp)
+        return f"{tcp[0]}:{self._tcp.start(*tcp)}"
+
+    def install(self, credentials: Credentials) -> None:
+        """Takes the certificate for the TCP port. Any thread may call it."""
+        if self._tcp is not None:
+            self._tcp.install(credentials)
 
     async def drain(self, timeout_s: float) -> None:
         """Refuses new batches, answers those it has, then closes every connection."""
@@ -107,14 +126,17 @@ class ChannelServer:
 
 
 class Connection(asyncio.Protocol):
-    """One gateway's connection. ``is_private`` says that only our own user can have opened it."""
+    """One gateway's connection. ``is_private`` says that only our own user can have opened it, ``is_encrypted`` that
+    its peer has proved by a certificate who it is.
+    """
 
     _transport: asyncio.Transport
 
-    def __init__(self, server: ChannelServer, is_private: bool) -> None:
+    def __init__(self, server: ChannelServer, is_private: bool, is_encrypted: bool = False) -> None:
         self._server = server
         self._runner = server.runner
         self._is_private = is_private
+        self._is_encrypted = is_encrypted
         self._reader = FrameReader(HANDSHAKE_FRAME_BYTES)
         self._greeted = False
         self._is_open = False
@@ -129,14 +151,25 @@ class Connection(asyncio.Protocol):
         self._is_open = True
         self._handshake_timer = self._loop.call_later(HANDSHAKE_TIMEOUT_S, self.close)
         self._server.connections.add(self)
-        if len(self._server.connections) > MAX_CONNECTIONS:
-            log.warning("over %d connections: the newest is closed", MAX_CONNECTIONS)
-            self.close()
+        if self._is_encrypted:
+            self._server.num_proved += 1
+            if not has_role(transport.get_extra_info("peercert"), Role.GATEWAY):
+                self._turn_away("a peer's certificate is not that of a gateway")
+            elif self._server.num_proved > MAX_GATEWAYS:
+                self._turn_away(f"over {MAX_GATEWAYS} gateways: the newest is closed")
+        elif len(self._server.connections) - self._server.num_proved > MAX_CONNECTIONS:
+            self._turn_away(f"over {MAX_CONNECTIONS} connections: the newest is closed")
+
+    def _turn_away(self, reason: str) -> None:
+        log.warning("%s", reason)
+        self.close()
+        self._is_open = False
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_open = False
         self._handshake_timer.cancel()
         self._server.connections.discard(self)
+        self._server.num_proved -= self._is_encrypted
 
     def data_received(self, data: bytes) -> None:
         read_s = self._server.now_s()

@@ -18,7 +18,8 @@ from ray import serve
 
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, VersionSpec
-from divisions.settings import load_settings
+from divisions.settings import is_routable, load_settings
+from serving.replica.certification import Certification
 from serving.replica.faults import check_allowed
 from serving.replica.heartbeat import Heartbeat
 from serving.replica.ray_registration import Registration
@@ -45,6 +46,8 @@ class VersionReplica:
         _configure_logging()
         spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
         settings = dataclasses.replace(load_settings(), home=Path(home))
+        host = channel_host(settings.channel_host, ray.util.get_node_ip_address())
+        settings = dataclasses.replace(settings, channel_host=host)
         clock = SystemClock()
         tag = serve.get_replica_context().replica_tag
         opened = open_version(spec, settings, random.Random(tag))
@@ -62,7 +65,10 @@ class VersionReplica:
             started_at_s=clock.wall_s(),
             engine_note=opened.note,
         )
-        self._heartbeat = Heartbeat(Registration(address, self._replica.check_health).beat)
+        certification = None
+        if address.tcp and settings.channel_tls:
+            certification = Certification(address.replica_id, self._replica.install, clock)
+        self._heartbeat = Heartbeat(Registration(address, self._replica.check_health, certification).beat)
         self._heartbeat.start()
 
     async def check_health(self) -> None:
@@ -84,6 +90,11 @@ def _configure_logging() -> None:
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("serving").setLevel(logging.INFO)
+
+
+def channel_host(setting: str, node_address: str) -> str:
+    """The address to listen on: the setting, else the node's own; none where Ray is on the loopback interface."""
+    return setting or (node_address if is_routable(node_address) else "")
 
 
 def _reachable(tcp: str) -> str:

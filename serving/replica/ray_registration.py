@@ -10,8 +10,10 @@ import msgspec
 import ray
 from ray.exceptions import RayError
 
+from divisions.cause import cause_in
 from divisions.control import ReplicaAddress
 from divisions.errors import UnhealthyReplicaError
+from serving.replica.certification import Certification
 
 CONTROLLER = "divisions-controller"
 NAMESPACE = "divisions"
@@ -23,11 +25,20 @@ log = logging.getLogger(__name__)
 
 
 class Registration:
-    """Registers one replica. `serving.replica.heartbeat.Heartbeat` calls `beat`."""
+    """Registers one replica. `serving.replica.heartbeat.Heartbeat` calls `beat`.
 
-    def __init__(self, address: ReplicaAddress, check_health: Callable[[], None]) -> None:
+    Args:
+        address: what is registered.
+        check_health: raises when the replica cannot answer.
+        certification: gets the certificate for its TCP port; None if it has no port, or a plain one.
+    """
+
+    def __init__(
+        self, address: ReplicaAddress, check_health: Callable[[], None], certification: Certification | None = None
+    ) -> None:
         self._payload = msgspec.msgpack.encode(address)
         self._check_health = check_health
+        self._certification = certification
         self._controller: Any = None
         self._call: Any = None
         self._unanswered = 0
@@ -44,17 +55,34 @@ class Registration:
             log.warning("not registering: %s", error)
             return False
         try:
-            return self._register()
+            return self._certify() and self._register()
         except (RayError, ValueError) as error:  # ValueError: no actor has this name, or not yet
             log.debug("cannot register: %s", error)
             self._forget()
             return False
 
-    def _register(self) -> bool:
+    def _certify(self) -> bool:
+        """Renews the certificate in time. Returns whether there is one: without it, no gateway could connect."""
+        certification = self._certification
+        if certification is None or not certification.is_due:
+            return True
+        try:
+            request = certification.ask()
+            certification.take(ray.get(self._find().issue_certificate.remote(request), timeout=CALL_TIMEOUT_S))
+        except (RayError, ValueError) as error:
+            log.warning("no new certificate: %s", cause_in([str(error)]) or error)
+            if not certification.has_any:
+                raise
+        return True
+
+    def _find(self) -> Any:
         if self._controller is None:
             self._controller = ray.get_actor(CONTROLLER, namespace=NAMESPACE)
+        return self._controller
+
+    def _register(self) -> bool:
         if self._call is None:
-            self._call = self._controller.register_replica.remote(self._payload)
+            self._call = self._find().register_replica.remote(self._payload)
         done, _ = ray.wait([self._call], timeout=CALL_TIMEOUT_S)
         if not done:
             self._unanswered += 1

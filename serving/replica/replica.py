@@ -15,6 +15,7 @@ import uvloop
 
 from divisions.artifacts.cache import Bundles
 from divisions.bundle import ONNX_FP16, read_model
+from divisions.certificates.names import Credentials
 from divisions.clock import Clock
 from divisions.control import VersionSpec
 from divisions.errors import BundleError, ChannelError, UnhealthyReplicaError
@@ -117,6 +118,10 @@ class Replica:
         self._thread.start()
         return self._listening.result(START_TIMEOUT_S)
 
+    def install(self, credentials: Credentials) -> None:
+        """Takes a certificate for its TCP port: the first one opens the port, later ones renew it."""
+        self._server.install(credentials)
+
     def check_health(self) -> None:
         """Raises:
         UnhealthyReplicaError: the channel has ended or hangs, or the engine fails every batch.
@@ -151,7 +156,9 @@ class Replica:
     async def _serve(self) -> None:
         host = self._settings.channel_host
         try:
-            tcp = await self._server.start(self._path, (host, 0) if host else None)
+            tcp = await self._server.start(
+                self._path, (host, 0) if host else None, is_encrypted=self._settings.channel_tls
+            )
             self._listening.set_result(Listening(str(self._path), tcp, self._engine.name))
             await self._stop.wait()
             await self._server.drain(self._drain_s)

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import signal
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,14 @@ import ray
 from onnx import TensorProto, helper
 
 from divisions.bundle import ONNX, Manifest, write_manifest
+from divisions.certificates.contexts import client_context
+from divisions.certificates.names import Certificate, Role, host_name
+from divisions.certificates.request import new_request
 from divisions.control import (
     AnalysisSpec,
     ControllerStatus,
     Faults,
+    ReplicaAddress,
     RolloutCommand,
     RolloutSpec,
     RolloutStatus,
@@ -31,6 +36,7 @@ from divisions.control import (
 from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequestError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
+from divisions.wire import HelloAck, Status, decode_frame, encode_hello
 
 pytestmark = pytest.mark.e2e
 
@@ -101,6 +107,7 @@ def cluster() -> Iterator[Cluster]:
     patch.setenv("TMPDIR", str(folder))
     patch.setattr(tempfile, "tempdir", None)
     (folder / "home").mkdir()
+    (folder / "home" / "channel_token").write_text("shared")
     try:
         ray.init(
             address="local", num_cpus=4, include_dashboard=False, _temp_dir=str(folder / "ray"), namespace="divisions"
@@ -118,6 +125,26 @@ def cluster() -> Iterator[Cluster]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _answers_gateways_only(cluster: Cluster, replica: ReplicaAddress) -> bool:
+    """The cluster is on a network, so its replicas listen there, for gateways that the controller has certified."""
+    host, _, port = replica.tcp.rpartition(":")
+    asked = new_request(Role.GATEWAY, "g1")
+    answer = ray.get(cluster.actor.issue_certificate.remote(msgspec.msgpack.encode(asked.message)))
+    credentials = asked.answered(msgspec.msgpack.decode(answer, type=Certificate))
+    assert (cluster.home / "channel_ca.pem").stat().st_mode & 0o777 == 0o600
+    with socket.create_connection((host, int(port)), 10) as plain:
+        plain.sendall(encode_hello(b"shared"))
+        assert b"HELLO" not in plain.recv(100)
+    name = host_name(Role.REPLICA, replica.replica_id)
+    with (
+        socket.create_connection((host, int(port)), 10) as plain,
+        client_context(credentials).wrap_socket(plain, server_hostname=name) as line,
+    ):
+        line.sendall(encode_hello(b"shared"))
+        ack = decode_frame(line.recv(100))
+        return isinstance(ack, HelloAck) and ack.status == Status.OK
+
+
 def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Cluster) -> None:
     from ray import serve
 
@@ -127,6 +154,8 @@ def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Clus
     cluster.until(lambda: cluster.phase() == "PROMOTED")
     (route,) = cluster.table().endpoints[0].versions
     assert (route.version.version, route.weight_bp, len(route.replicas)) == ("1.1", 10_000, 1)
+
+    assert _answers_gateways_only(cluster, route.replicas[0])
 
     # A refused command returns its own error.
     with pytest.raises(MalformedRequestError, match="RolloutSpec"):

@@ -57,6 +57,14 @@ def start_controller() -> Any:
         async def register_replica(self, payload: bytes) -> None:
             self._payloads.append(payload)
 
+        async def issue_certificate(self, request: bytes) -> bytes:
+            from divisions.certificates.authority import new_authority
+            from divisions.clock import SystemClock
+            from router.control.certificates import CertificateDesk
+
+            clock = SystemClock()
+            return CertificateDesk(new_authority(clock.wall_s()).pem, clock).issue(request)
+
         async def seen(self) -> tuple[int, list[bytes]]:
             return os.getpid(), self._payloads
 
@@ -97,6 +105,7 @@ def cluster() -> Iterator[Cluster]:
     patch.setenv("TMPDIR", str(folder))
     patch.setattr(tempfile, "tempdir", None)
     (folder / "home").mkdir()
+    (folder / "home" / "channel_token").write_text("shared")
     try:
         ray.init(
             address="local",

@@ -14,6 +14,9 @@ import msgspec
 import numpy as np
 import uvloop
 
+from divisions.certificates.authority import Authority, new_authority
+from divisions.certificates.names import Credentials, Role
+from divisions.certificates.request import new_request
 from divisions.clock import SystemClock
 from divisions.control import EndpointRoute, OnlinePolicy, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.errors import NotRunningError
@@ -47,6 +50,9 @@ class FakeLink:
         self.is_away = False
         self.status_json = b'{"replicas":[],"rollouts":[{"endpoint":"churn","phase":"STEP"}]}'
         self.status_calls = 0
+        self.lost: list[str] = []
+        self.authority: Authority | None = None
+        self.num_issued = 0
         self._changed = asyncio.Event()
 
     def publish(self, table: RoutingTable) -> None:
@@ -72,6 +78,16 @@ class FakeLink:
             raise NotRunningError("the controller is away")
         self.asked.append(bundle_sha256)
         return self.references.get(bundle_sha256, b"")
+
+    async def replicas_lost(self, replica_ids: tuple[str, ...]) -> None:
+        self.lost += replica_ids
+
+    async def credentials(self, gateway_id: str) -> Credentials:
+        if self.is_away or self.authority is None:
+            raise NotRunningError("the controller is away")
+        asked = new_request(Role.GATEWAY, gateway_id)
+        self.num_issued += 1
+        return asked.answered(self.authority.issue(asked.message, SystemClock().wall_s()))
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         return b'{"phase":"PENDING"}'
@@ -129,17 +145,27 @@ class World:
         server = ChannelServer(engine, config, SystemClock().monotonic_s)
         self._replicas += 1
         path = self.folder / f"{self._replicas}.sock"
-        tcp = await server.start(None if over_tcp else path, ("127.0.0.1", 0) if over_tcp else None)
+        tcp_end = ("127.0.0.1", 0) if over_tcp else None
+        tcp = await server.start(None if over_tcp else path, tcp_end, is_encrypted=self.settings.channel_tls)
         self.servers.append(server)
         name = f"churn-predictor-v{version}"
+        replica_id = f"{name}-{self._replicas}"
+        if over_tcp and self.settings.channel_tls:
+            server.install(self.credentials(Role.REPLICA, replica_id))
         return ReplicaAddress(
-            f"{name}-{self._replicas}",
+            replica_id,
             name,
             "there" if over_tcp else "here",
             "" if over_tcp else str(path),
             tcp,
             max_batch,
         )
+
+    def credentials(self, role: Role, identity: str) -> Credentials:
+        """A certificate of this world's authority, which is made when it is first needed."""
+        self.link.authority = self.link.authority or new_authority(SystemClock().wall_s())
+        asked = new_request(role, identity)
+        return asked.answered(self.link.authority.issue(asked.message, SystemClock().wall_s()))
 
     async def thread_replica(self, score: Callable[[np.ndarray], np.ndarray]) -> ReplicaAddress:
         """A replica on a thread and loop of its own. It can hang without the test hanging."""

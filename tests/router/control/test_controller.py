@@ -427,3 +427,35 @@ def test_the_evidence_of_a_rollout_that_is_over_survives_a_restart(world):
     assert 0 < after.ticks <= before.ticks
     world.controller.start_rollout(spec("3.3"))
     assert world.status().evidence.ticks == 0
+
+
+def test_a_replica_that_gateways_have_lost_leaves_the_table_and_comes_back_with_its_heartbeat(world):
+    world.controller.start_rollout(msgspec.structs.replace(spec("3.1"), version=version("3.1", replicas=2)))
+    world.seconds(3)
+
+    def listed() -> int:
+        return len(world.controller.table.endpoints[0].versions[0].replicas)
+
+    assert listed() == 2
+    lost = [replica.replica_id for replica in world.controller.table.endpoints[0].versions[0].replicas][:1]
+    world.lost_replicas["3.1"] = 1
+    reported_s = world.clock.monotonic_s()
+    wait_s = world.controller.replicas_lost(lost, reported_s)
+    assert 0 < wait_s <= 1.25
+    assert listed() == 2
+    world.clock.advance(wait_s)
+    assert world.controller.replicas_lost(lost, reported_s) == 0
+    assert listed() == 1
+    world.lost_replicas.clear()
+    world.second()
+    assert listed() == 2
+
+
+def test_a_gateway_that_is_cut_off_takes_no_replica_from_others(world):
+    world.deploy_first()
+    replicas = [replica.replica_id for replica in world.controller.table.endpoints[0].versions[0].replicas]
+    epoch, reported_s = world.controller.table.epoch, world.clock.monotonic_s()
+    assert world.controller.replicas_lost(replicas, reported_s) > 0
+    world.second()
+    assert world.controller.replicas_lost(replicas, reported_s) == 0
+    assert world.controller.table.epoch == epoch

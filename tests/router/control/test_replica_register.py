@@ -88,3 +88,19 @@ def test_an_application_that_was_stopped_is_dropped_with_its_count(register):
     assert register.known() == (OTHER,)
     assert register.num_ever("m-v1") == 0
     assert register.num_ever("m-v2") == 1
+
+
+def test_a_replica_that_gateways_have_lost_is_not_ready_until_its_next_heartbeat(register):
+    assert register.lose("a")
+    assert not register.is_ready("a")
+    assert register.ready("m-v1") == (B,)
+    assert not register.lose("a"), "nothing changes any more"
+    assert not register.lose("unknown")
+    assert register.heartbeat(A), "it is back"
+    assert register.ready("m-v1") == (A, B)
+
+
+def test_the_last_replica_is_routed_to_even_if_it_was_lost(register):
+    assert register.lose("a")
+    assert register.lose("b")
+    assert register.routable("m-v1") == (A, B)

@@ -94,7 +94,7 @@ def test_a_drained_replica_closes_its_connections_and_removes_its_socket(running
 
 def test_other_nodes_reach_it_over_tcp_with_the_clusters_token(running, settings) -> None:
     (settings.home / "channel_token").write_bytes(b"secret\n")
-    _, listening = running(channel_host="127.0.0.1")
+    _, listening = running(channel_host="127.0.0.1", channel_tls=False)
     assert Line(listening.tcp).say(encode_hello(b"secret")).status == Status.OK
     assert Line(listening.tcp).say(encode_hello(b"wrong")).status == Status.REFUSED
 

@@ -1,0 +1,55 @@
+"""Where the authority is kept: made once, private, replaced in time."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from divisions.certificates.authority import AUTHORITY_LIFETIME_S, MIN_REST_S, new_authority
+from divisions.certificates.authority_file import NAME, obtain_authority
+from divisions.errors import SettingsError
+
+NOW_S = 1_800_000_000.0
+
+
+def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path):
+    first = obtain_authority(tmp_path, "", NOW_S)
+    os.chmod(tmp_path / NAME, 0o644)
+    assert obtain_authority(tmp_path, "", NOW_S + 86_400).pem == first.pem
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    assert sorted(os.listdir(tmp_path)) == [NAME]
+
+
+def test_one_that_expires_soon_is_replaced(tmp_path):
+    first = obtain_authority(tmp_path, "", NOW_S)
+    late_s = NOW_S + AUTHORITY_LIFETIME_S - MIN_REST_S + 60
+    assert obtain_authority(tmp_path, "", late_s).pem != first.pem
+
+
+def test_a_given_one_is_used_and_not_copied(tmp_path):
+    given = new_authority(NOW_S)
+    path = tmp_path / "given.pem"
+    path.write_bytes(given.pem)
+    assert obtain_authority(tmp_path, str(path), NOW_S).pem == given.pem
+    assert not (tmp_path / NAME).exists()
+    with pytest.raises(SettingsError, match="expired"):
+        obtain_authority(tmp_path, str(path), NOW_S + AUTHORITY_LIFETIME_S)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"absent.pem cannot be read: No such file.*DIVISIONS_CHANNEL_CA"):
+        obtain_authority(tmp_path, str(tmp_path / "absent.pem"), NOW_S)
+
+
+def test_a_damaged_one_is_no_reason_to_make_another(tmp_path):
+    """Replicas that run trust the old one."""
+    (tmp_path / NAME).write_bytes(b"half of a k")
+    with pytest.raises(SettingsError, match=NAME):
+        obtain_authority(tmp_path, "", NOW_S)
+
+
+def test_a_home_without_room_leaves_nothing_behind(tmp_path):
+    with pytest.raises(SettingsError, match="cannot be written"):
+        obtain_authority(tmp_path / "absent", "", NOW_S)
+    assert os.listdir(tmp_path) == []
