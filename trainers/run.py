@@ -190,7 +190,7 @@ class PipelineRun:
             current.detail = f"{counts}; {', '.join(events.formats)}"
         if events.num_quarantined:
             partition = f"partition={events.partition or table.last_day}"
-            place = events.write_quarantine(self.settings.home / "quarantine" / pipeline.name / partition)
+            place = events.unusable.write(self.settings.home / "quarantine" / pipeline.name / partition)
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in events.reasons.items())
             self.progress.notice(f"{events.num_quarantined:,} rows quarantined in {place}: {reasons}")
         for note in table.notes:

@@ -14,19 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from divisions.schema import Feature, FeatureKind, FeatureSchema
+from trainers.data.customer_rows import Column, Numbers, Texts
 from trainers.data.declared_columns import excluded
 from trainers.data.label_leaks import LEAK_AUC, single_feature_auc
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from divisions.pipeline.definition import Features
+    from trainers.data.customer_rows import CustomerRows
 
 MAX_CATEGORIES = 1_000
 """Rarer texts are unknown to the model. This bounds the embedding, and the schema in each gateway."""
@@ -48,7 +49,7 @@ class Choice:
 
 
 def fit_schema(
-    rows: pd.DataFrame, is_training_N: NDArray[np.bool_], kinds: dict[str, FeatureKind], features: Features, label: str
+    rows: CustomerRows, is_training_N: NDArray[np.bool_], kinds: dict[str, FeatureKind], features: Features, label: str
 ) -> Choice:
     """Chooses the model's columns by their values, in the order of the data. Leaks are found later (`find_leaks`).
 
@@ -59,34 +60,34 @@ def fit_schema(
         features: the pipeline's settings.
         label: the label's column.
     """
-    import pandas as pd
-
-    training = rows[is_training_N]
+    training = np.flatnonzero(is_training_N)
     fitted, notes = [], []
     without, _ = excluded(features, label, kinds)
     declared = _declared(features)
     for name, kind in kinds.items():
         if name in {features.entity, features.event_time, label} or name in without:
             continue
-        present = training[name].dropna()
-        if not len(present):
+        column = rows.columns[name]
+        seen = column.take(training)
+        num_present = int(seen.is_present_N.sum())
+        if not num_present:
             notes.append(f"column {name!r} left out: every value is missing")
-        elif len(present) == len(training) and (present == present.iloc[0]).all():
+        elif num_present == len(training) and _is_constant(seen):
             notes.append(f"column {name!r} left out: every value is the same")
-        elif kind is FeatureKind.CATEGORICAL:
-            codes_N, values = pd.factorize(present)
-            oddity = _odd_texts(len(values), len(present), len(training))
+        elif isinstance(seen, Texts):
+            counts = np.bincount(seen.codes_N[seen.is_present_N], minlength=len(seen.texts)).tolist()
+            # By frequency, then by name, so that the order of the rows does not matter.
+            ranked = sorted((-count, text) for count, text in zip(counts, seen.texts, strict=True) if count)
+            oddity = _odd_texts(len(ranked), num_present, len(training))
             if oddity and name not in declared:
                 notes.append(f"column {name!r} left out: {oddity}; declare it in features.{kind} to keep it")
                 continue
-            # By frequency, then by name, so that the order of the rows does not matter.
-            counts = (-np.bincount(codes_N)).tolist()
-            frequent = [text for _, text in sorted(zip(counts, values, strict=True))][:MAX_CATEGORIES]
-            if len(values) > MAX_CATEGORIES:
-                notes.append(f"column {name!r}: {len(values) - MAX_CATEGORIES} rare texts count as unknown")
-            notes += _spelled_twice(name, values)
+            frequent = [text for _, text in ranked][:MAX_CATEGORIES]
+            if len(ranked) > MAX_CATEGORIES:
+                notes.append(f"column {name!r}: {len(ranked) - MAX_CATEGORIES} rare texts count as unknown")
+            notes += _spelled_twice(name, [text for _, text in ranked])
             fitted.append(Feature(name, kind, tuple(sorted(frequent))))
-        elif kind is FeatureKind.NUMERIC and name not in declared and counts_rows(rows[name]):
+        elif isinstance(column, Numbers) and name not in declared and counts_rows(column.values_N):
             notes.append(f"column {name!r} left out: it counts the rows; declare it in features.{kind} to keep it")
         else:
             fitted.append(Feature(name, kind))
@@ -128,27 +129,36 @@ def _odd_texts(num_texts: int, num_present: int, num_rows: int) -> str:
     return ""
 
 
-def counts_rows(column: pd.Series) -> bool:
+def counts_rows(values_N: NDArray[np.float64]) -> bool:
     """Whether numbers look like row numbers: whole, all different, and with few gaps."""
-    if len(column) < MIN_ROWS_OF_IDS or column.dtype.kind not in "iuf":
+    if len(values_N) < MIN_ROWS_OF_IDS:
         return False
-    values_N = column.to_numpy(dtype=np.float64)
     low, high = values_N.min(), values_N.max()
     # NaN makes this false, too: a row without a number is not counted.
     if not high - low < 1.2 * len(values_N) or (values_N != np.trunc(values_N)).any():
         return False
-    return len(np.unique(values_N)) == len(values_N)
+    # A gap of a fifth at most: each number has a place of its own, or some share one.
+    return bool(np.bincount((values_N - low).astype(np.int64)).max() == 1)
 
 
-def find_leaks(schema: FeatureSchema, x_NF: NDArray[np.float32], y_N: NDArray[np.float32]) -> dict[str, str]:
+def _is_constant(column: Column) -> bool:
+    """Whether values, none of which is missing, are all the same."""
+    values_N: NDArray[Any] = column.values_N if isinstance(column, Numbers) else column.codes_N
+    return bool((values_N == values_N[0]).all())
+
+
+def find_leaks(
+    schema: FeatureSchema, x_NF: NDArray[np.float32], y_N: NDArray[np.float32], is_training_N: NDArray[np.bool_]
+) -> dict[str, str]:
     """The features that give the label away, each with the reason.
 
     Args:
         schema: the columns.
-        x_NF: encoded training rows.
+        x_NF: encoded rows.
         y_N: their labels.
+        is_training_N: the rows that may be looked at.
     """
-    positives, negatives = np.flatnonzero(y_N > 0.5), np.flatnonzero(y_N <= 0.5)
+    positives, negatives = np.flatnonzero(is_training_N & (y_N > 0.5)), np.flatnonzero(is_training_N & (y_N <= 0.5))
     if min(len(positives), len(negatives)) < MIN_ROWS_OF_LABEL:
         return {}
     # The AUC does not depend on how many rows each label has, so rare positives are not thinned out.
@@ -196,7 +206,7 @@ def without_leaks(
         is_training_N: the rows that may be looked at.
         features: the pipeline's settings.
     """
-    leaks = find_leaks(choice.schema, x_NF[is_training_N], y_N[is_training_N])
+    leaks = find_leaks(choice.schema, x_NF, y_N, is_training_N)
     if not leaks:
         return choice, x_NF
     declared = _declared(features)

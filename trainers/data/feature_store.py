@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,7 @@ def features_of_others(table: FeatureTable, previous: FeatureSchema | None) -> t
     if previous is None:
         return ()
     taken = {*table.schema.names, table.schema.entity, table.schema.event_time, table.schema.label}
-    return tuple(one for one in previous.features if one.name not in taken and one.name in table.raw.columns)
+    return tuple(one for one in previous.features if one.name not in taken and one.name in table.rows.columns)
 
 
 def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable, also: Sequence[Feature] = ()) -> Path:
@@ -38,13 +39,17 @@ def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable
     Columns are the entity, the event time, the label (0 or 1) and the raw features. A second run of a partition
     replaces its file. If ``partition`` is empty, the day of the last event is used.
     """
+    import pyarrow.parquet as pq
+
     schema = table.schema
     folder = _partition_folder(home, pipeline) / f"partition={partition or table.last_day}"
     folder.mkdir(parents=True, exist_ok=True)
     path, draft = folder / "part.parquet", folder / ".part.parquet.draft"
-    frame = table.raw[[schema.entity, schema.event_time, schema.label, *schema.names]]
-    frame = frame.assign(**{feature.name: cast(table.raw[feature.name], feature.kind)[0] for feature in also})
-    frame.to_parquet(draft, index=False)
+    columns = {name: table.rows.columns[name] for name in schema.names}
+    columns |= {feature.name: cast(table.rows.columns[feature.name], feature.kind) for feature in also}
+    roles = (schema.entity, schema.event_time, schema.label)
+    # Readers see plain texts, though they are written as places in a dictionary.
+    pq.write_table(replace(table.rows, columns=columns).to_arrow(roles, list(columns)), draft, store_schema=False)
     draft.replace(path)
     return path
 

@@ -19,7 +19,7 @@ import xxhash
 
 from divisions.errors import EmptyInputError, InputError
 from divisions.schema import FeatureSchema
-from trainers.data.encoding import encode_frame
+from trainers.data.encoding import encode_columns
 from trainers.data.feature_choice import fit_schema, without_leaks
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from divisions.pipeline.definition import Features
+    from trainers.data.customer_rows import CustomerRows
     from trainers.data.ingest import RawEvents
 
 _HASH_SPAN = 2.0**64
@@ -41,37 +42,46 @@ class FeatureTable:
     Attributes:
         x: ``float32[N, F]``, encoded as `FeatureSchema.encode_row` does.
         y: ``float32[N]``, 1 where the label holds, else 0.
-        entities: the N customers, in the order of the rows.
         schema: the F columns.
-        raw: the N raw events of these rows, with all columns, for the stores and for drift.
+        rows: the N raw events of these rows, with all columns, for the stores and for drift.
+        is_held_N: ``bool[N]``, the customers that are held out.
         notes: the columns that were left out, and why.
     """
 
     x: NDArray[np.float32]
     y: NDArray[np.float32]
-    entities: tuple[str, ...]
     schema: FeatureSchema
-    raw: pd.DataFrame
+    rows: CustomerRows
+    is_held_N: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        return len(self.entities)
+        return len(self.rows)
+
+    @property
+    def entities(self) -> tuple[str, ...]:
+        """The N customers, in the order of the rows."""
+        return self.rows.entities
+
+    @property
+    def raw(self) -> pd.DataFrame:
+        """The rows as a data frame."""
+        return self.rows.to_pandas((self.schema.entity, self.schema.event_time, self.schema.label))
 
     @property
     def last_day(self) -> str:
         """The day of the last event (UTC), such as ``2025-01-14``."""
-        return str(self.raw[self.schema.event_time].max().date())
+        return str(self.rows.times_N.max().astype("datetime64[D]"))
 
     def take(self, mask: NDArray[np.bool_]) -> FeatureTable:
         """The rows where ``mask`` (``bool[N]``) holds."""
         kept = np.flatnonzero(mask)
-        entities = tuple(itertools.compress(self.entities, mask.tolist()))
-        return replace(self, x=self.x[kept], y=self.y[kept], entities=entities, raw=_take(self.raw, kept))
+        return replace(self, x=self.x[kept], y=self.y[kept], rows=self.rows.where(mask), is_held_N=self.is_held_N[kept])
 
 
 @dataclass(frozen=True, slots=True)
 class HoldoutSplit:
-    """Two tables that have no customer in common."""
+    """Two tables that have no customer in common, without raw columns."""
 
     train: FeatureTable
     holdout: FeatureTable
@@ -86,57 +96,34 @@ def build_feature_table(
         events: checked raw events.
         features: the pipeline's settings for columns and the hold-out.
         label: the label's column.
-        seed: the same seed as for `split_holdout`.
+        seed: decides, with the customers, who is held out.
         as_of: later events are ignored; None takes all events.
 
     Raises:
         EmptyInputError: no events are left.
         InputError: no column can be a feature, or all customers have the same label.
     """
-    rows = latest_rows(events.frame, features.entity, features.event_time, as_of)
-    if rows.empty and events.num_newest:
+    rows = events.rows.latest(as_of)
+    if not len(rows) and events.num_newest:
         raise EmptyInputError(
             f"none of the {events.num_newest:,} customers of {events.uri} has a label {label!r}",
             remedy="add events whose label is known, such as those of an earlier period, to the input",
         )
-    if rows.empty:
+    if not len(rows):
         raise EmptyInputError(f"input {events.uri} has no usable events", remedy="see its quarantine for the reasons")
-    entities = tuple(map(str, rows[features.entity]))
-    y_N = rows[label].to_numpy(dtype=np.float32)
+    y_N = rows.labels_N.astype(np.float32)
     if len(np.unique(y_N)) < 2:
         raise InputError(
             f"all {len(rows)} customers of {events.uri} have the same label, {label}={int(y_N[0])}",
             remedy="a model needs customers of both kinds: check the label's column or take a longer period",
         )
-    is_training = ~is_holdout(entities, features.holdout_fraction, seed)
-    choice = fit_schema(rows, is_training, events.kinds, features, label)
-    x_NF = encode_frame(choice.schema.features, rows)
-    choice, x_NF = without_leaks(choice, x_NF, y_N, is_training, features)
+    is_held_N = is_holdout(rows.entities, features.holdout_fraction, seed)
+    choice = fit_schema(rows, ~is_held_N, events.kinds, features, label)
+    x_NF = encode_columns(choice.schema.features, rows.columns, len(rows))
+    choice, x_NF = without_leaks(choice, x_NF, y_N, ~is_held_N, features)
     if not choice.schema.features:
         raise InputError(f"input {events.uri} has no column that can be a feature", remedy="; ".join(choice.notes))
-    return FeatureTable(x_NF, y_N, entities, choice.schema, rows, events.notes + choice.notes)
-
-
-def latest_rows(frame: pd.DataFrame, entity: str, event_time: str, as_of: dt.datetime | None = None) -> pd.DataFrame:
-    """The last event of each customer up to ``as_of``, ordered by customer."""
-    import pandas as pd
-
-    seen = frame if as_of is None or not (frame[event_time] > as_of).any() else frame[frame[event_time] <= as_of]
-    names = seen[entity].to_numpy()
-    if (names[1:] > names[:-1]).all():
-        return seen if seen.index.equals(pd.RangeIndex(len(seen))) else seen.reset_index(drop=True)
-    # Only the two columns are sorted; the others are put in order once.
-    keys = seen[[entity, event_time]].reset_index(drop=True)
-    last = keys.sort_values(event_time, kind="stable").drop_duplicates(entity, keep="last")
-    return _take(seen, last.sort_values(entity, kind="stable").index.to_numpy())
-
-
-def _take(frame: pd.DataFrame, positions: NDArray[np.int64]) -> pd.DataFrame:
-    import pandas as pd
-
-    taken = frame.take(positions)
-    taken.index = pd.RangeIndex(len(taken))
-    return taken
+    return FeatureTable(x_NF, y_N, choice.schema, rows, is_held_N, events.notes + choice.notes)
 
 
 def is_holdout(entities: Sequence[str], fraction: float, seed: int) -> NDArray[np.bool_]:
@@ -145,19 +132,20 @@ def is_holdout(entities: Sequence[str], fraction: float, seed: int) -> NDArray[n
     A customer who is held out today is held out in every later run. So no version has trained on the customers on which
     it is compared with another version.
     """
-    digests = (xxhash.xxh3_64_intdigest(name.encode(), seed=seed) for name in entities)
+    digests = map(xxhash.xxh3_64_intdigest, map(str.encode, entities), itertools.repeat(seed))
     hashes = np.fromiter(digests, dtype=np.uint64, count=len(entities))
     return np.asarray(hashes / _HASH_SPAN < fraction)
 
 
-def split_holdout(table: FeatureTable, fraction: float, seed: int) -> HoldoutSplit:
-    """Splits by customer. On average, ``fraction`` of the customers are held out.
+def split_holdout(table: FeatureTable) -> HoldoutSplit:
+    """Splits by customer.
 
     Raises:
         InputError: one side has no customers, or only one label, so training or measuring is impossible.
     """
-    held = is_holdout(table.entities, fraction, seed)
-    split = HoldoutSplit(train=table.take(~held), holdout=table.take(held))
+    # What is trained and measured on is encoded. The raw columns stay in the whole table.
+    table = replace(table, rows=replace(table.rows, columns={}))
+    split = HoldoutSplit(train=table.take(~table.is_held_N), holdout=table.take(table.is_held_N))
     for name, part in (("training set", split.train), ("hold-out", split.holdout)):
         if len(np.unique(part.y)) < 2:
             raise InputError(

@@ -12,7 +12,7 @@ An event without a label is an event: nothing is learned from it, but its custom
 `trainers.data.row_checks`).
 
 All of this happens in the engine, over all rows at once and with bounded memory. Only the training rows, one for each
-customer in a run, become a data frame. The newest rows become a file.
+customer in a run, leave it. The newest rows become a file.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import DataFormat
 from divisions.schema import FeatureKind
+from trainers.data.customer_rows import CustomerRows
 from trainers.data.day_order import DayOrder, declared_order, find_day_order
 from trainers.data.declared_columns import require_columns
 from trainers.data.defined_kinds import text_columns
@@ -39,6 +40,7 @@ from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.labels import has_words_of_its_own, word_counts, words_error, words_note
 from trainers.data.newest_rows import NewestRows, copy_newest
 from trainers.data.picked_rows import fetch
+from trainers.data.quarantine import Quarantine
 from trainers.data.raw_columns import LABEL_WORDS
 from trainers.data.row_checks import Picked, RowChecks
 from trainers.data.staged_input import read_staged
@@ -56,7 +58,6 @@ MAX_LABEL_SHIFT = 0.1
 """The quarantine may move the share of positive labels by this much."""
 NOTED_LABEL_SHIFT = 0.01
 MIN_LOST_LABELS = 10
-_QUARANTINE_COLUMNS = ("source", "row", "reason", "detail", "raw")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,51 +67,50 @@ class RawEvents:
     Attributes:
         uri: the input.
         partition: the value of the URI's ``partition=``; else empty, or the newest event's day if features are defined.
-        frame: the training rows: one per event with a label, ordered by event time, then entity; or one
-            per customer, ordered by entity.
-            The entity is text, the event time ``datetime64[us, UTC]``, the label int8 (0 or 1). Every other column has
-            the form of its kind (`trainers.data.column_kinds`); a column without a kind is not there.
+        rows: the training rows: one per event with a label, ordered by event time, then entity; or one
+            per customer, ordered by entity. A column without a kind is not there.
         kinds: the kind of each column that can be a feature.
-        quarantine: the unusable rows: ``source, row, reason, detail, raw``.
+        unusable: the quarantined rows.
         num_read: rows read, good or bad.
         notes: further notes for the run's report.
         num_newest: customers with an event that can be used, with a label or without: those that can be served.
         newest: their newest rows, if the reading has a place for them.
         whys: why each column has its kind, for the column report.
         formats: what the files were taken for, a line for each way of writing.
+        roles: the names of the entity, the event time and the label.
     """
 
     uri: str
     partition: str
-    frame: pd.DataFrame
+    rows: CustomerRows
     kinds: dict[str, FeatureKind]
-    quarantine: pd.DataFrame
+    unusable: Quarantine
     num_read: int
     notes: tuple[str, ...] = ()
     num_newest: int = 0
     newest: NewestRows | None = None
     whys: dict[str, str] = field(default_factory=dict)
     formats: tuple[str, ...] = ()
+    roles: tuple[str, str, str] = ("customer_id", "event_time", "churn")
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows as a data frame: the event time is ``datetime64[us, UTC]``, the label int8."""
+        return self.rows.to_pandas(self.roles)
 
     @property
     def num_quarantined(self) -> int:
-        return len(self.quarantine)
+        return len(self.unusable)
 
     @property
     def reasons(self) -> dict[str, int]:
         """Quarantined rows by reason, most frequent first."""
-        return dict(Counter(self.quarantine["reason"]).most_common())
+        return self.unusable.reasons
 
-    def write_quarantine(self, folder: Path) -> Path | None:
-        """Writes the quarantine as ``folder/quarantine.parquet``. Returns None if the quarantine is empty."""
-        if not self.num_quarantined:
-            return None
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "quarantine.parquet"
-        draft = folder / ".quarantine.parquet.draft"
-        self.quarantine.to_parquet(draft, index=False)
-        draft.replace(path)
-        return path
+    @property
+    def quarantine(self) -> pd.DataFrame:
+        """The quarantined rows as a data frame: ``source, row, reason, detail, raw``."""
+        return self.unusable.to_pandas()
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,8 +218,8 @@ def events_of(
     require_columns(uri, names, features, label)
     checks.judge(reading.now)
     staging.notes += _label_words(uri, checks)
-    _refuse_if_mostly_bad(uri, num_read, checks, staging)
-    for row in checks.flawed():
+    num_flawed = _refuse_if_mostly_bad(uri, num_read, checks, staging)
+    for row in checks.flawed() if num_flawed else ():
         source, number = staging.place(row.id)
         bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
     picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only or is_log)
@@ -227,32 +227,32 @@ def events_of(
     if is_log:
         numbers = dict.fromkeys(one.column for one in features.define if one.aggregate.is_of_numbers)
         notes = spell_numbers(engine.connection, groups, list(numbers), reading.format)
-        rows = choose_defined(checks, picked, reading.as_of, known, uri)
-        kinds, picked, whys = rows.kinds, rows.picked, rows.whys
-        notes += rows.notes
-        columns, partition = kinds, partition or rows.last_day
+        defined = choose_defined(checks, picked, reading.as_of, known, uri)
+        kinds, picked, whys = defined.kinds, defined.picked, defined.whys
+        notes += defined.notes
+        columns, partition = kinds, partition or defined.last_day
     else:
         chosen = choose_columns(engine.connection, groups, features, label, known, reading.format, uri)
         kinds, whys, notes = chosen.kinds, chosen.whys, list(chosen.notes)
         columns = {**chosen.left_out, **kinds}
         checks.choose(columns)
     notes += _picked_notes(picked, label, reading.as_of) + shift
-    is_by_entity = reading.is_latest_only and not is_log
-    frame, misfits = fetch(engine.connection, columns, features, label, is_by_entity=is_by_entity)
+    rows, misfits = fetch(engine.connection, columns, features, is_by_entity=reading.is_latest_only)
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
     notes = [*staging.notes, *notes, *misfits]
     return RawEvents(
         uri,
         partition,
-        frame,
+        rows,
         kinds,
-        _quarantine(bad),
+        Quarantine.of(bad),
         num_read,
         tuple(notes),
         picked.num_newest,
         newest,
         whys,
         format_lines(staging.formats),
+        (features.entity, features.event_time, label),
     )
 
 
@@ -305,13 +305,14 @@ def _refuse_different_columns(groups: list[RowGroup], label: str) -> None:
             )
 
 
-def _refuse_if_mostly_bad(uri: str, num_read: int, checks: RowChecks | None, staging: Staging) -> None:
-    """Before the bad rows are fetched, since they may be very many."""
+def _refuse_if_mostly_bad(uri: str, num_read: int, checks: RowChecks | None, staging: Staging) -> int:
+    """Before the bad rows are fetched, since they may be very many. Returns how many the checks have found."""
     counts = Counter(f"{row.reason} ({row.detail})" if row.detail else row.reason for row in staging.bad)
-    counts.update(checks.count() if checks is not None else {})
+    found = checks.count() if checks is not None else {}
+    counts.update(found)
     num_bad = sum(counts.values())
     if num_bad <= MAX_QUARANTINED_SHARE * num_read:
-        return
+        return sum(found.values())
     listed = "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(3))
     first = min(((row.source, row.row, row.detail, row.raw) for row in staging.bad), default=None)
     if checks is not None and (flawed := checks.first_flawed()) is not None:
@@ -341,12 +342,3 @@ def _label_shift(uri: str, checks: RowChecks) -> list[str]:
         return [text]
     reasons = ", ".join(f"{count} x {reason}" for reason, count in checks.count().items())
     raise InputError(f"input {uri}: {text}", remedy=f"mend the rows ({reasons}), or take them out of the input")
-
-
-def _quarantine(bad: list[BadRow]) -> pd.DataFrame:
-    import pandas as pd
-
-    rows = sorted(bad, key=lambda row: (row.source, row.row))
-    return pd.DataFrame(
-        [[getattr(row, name) for name in _QUARANTINE_COLUMNS] for row in rows], columns=_QUARANTINE_COLUMNS
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,26 @@ def has_spelled_numbers(connection: DuckDBPyConnection, relation: str, column: R
         f" WHERE v IS NOT NULL AND NOT {is_plain('v')} AND NOT {_is_soft('v')} LIMIT {_SAMPLE_ROWS})",
     )
     return shares[0] is not None and shares[0] >= 0.5
+
+
+def with_digits(
+    connection: DuckDBPyConnection, relation: str, columns: Mapping[str, RawColumn], names: Sequence[str]
+) -> list[str]:
+    """Those of ``names`` where nearly all values of a sample have a digit. Only these may be numbers, in any spelling.
+
+    The patterns of numbers take longer to compile than a sample takes to look at.
+    """
+    if not names:
+        return []
+    values = ", ".join(f"CASE WHEN {columns[name].is_text} THEN {columns[name].text} END" for name in names)
+    shares = ", ".join(
+        f"avg(regexp_matches(v{index}, '[0-9]')::INTEGER) FILTER (WHERE NOT {_is_soft(f'v{index}')})"
+        for index in range(len(names))
+    )
+    aliases = ", ".join(f"v{index}" for index in range(len(names)))
+    sample = f"SELECT {values} FROM {relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
+    found = first_row(connection, f"SELECT {shares} FROM ({sample}) AS t({aliases})")
+    return [name for name, share in zip(names, found, strict=True) if share is not None and share >= MAJORITY]
 
 
 def number_like(connection: DuckDBPyConnection, relation: str, column: RawColumn) -> str:

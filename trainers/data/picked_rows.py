@@ -1,8 +1,8 @@
 """The picked rows with their features, read once: ``picked`` -> chosen(id, entity, happened, label, is_training,
 is_newest, f0, f1 ...).
 
-The training rows become a data frame. The newest rows go to a file (`trainers.data.newest_rows`). Nothing else of the
-raw events leaves the engine.
+The training rows become arrays (`trainers.data.customer_rows`). The newest rows go to a file
+(`trainers.data.newest_rows`). Nothing else of the raw events leaves the engine.
 """
 
 from __future__ import annotations
@@ -14,63 +14,69 @@ import numpy as np
 
 from divisions.errors import InputError
 from divisions.schema import FeatureKind
+from trainers.data.arrow_arrays import values_of
+from trainers.data.customer_rows import Column, CustomerRows, Flags, Numbers, Texts
+from trainers.data.engine import first_row
 from trainers.data.raw_columns import MISFIT_FLAG, MISFIT_TEXT, absent
 from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
+    from numpy.typing import NDArray
 
     from divisions.pipeline.definition import Features
 
 
 MAX_MISFITS = 0.5
 """Share of a declared column's values that may not fit. Above it, the declaration is wrong, and not the values."""
+_SMALL = 20_000
+"""Rows whose texts are numbered faster than pyarrow's functions are imported."""
+_FEW = 0.2
+"""Share of the rows below which picking them is a step of its own."""
 
 
 def choose(connection: DuckDBPyConnection, groups: Sequence[RowGroup], kinds: dict[str, FeatureKind]) -> None:
     """Writes the table ``chosen``: the rows of the table ``picked`` with a column for each of ``kinds``."""
-    # In two steps: a join that finds one row in twenty gives small blocks, and expressions cost the same for each.
+    (num_picked,) = first_row(connection, "SELECT count(*) FROM picked")
+    num_rows = sum(group.num_rows for group in groups)
+    selects, tables = [], []
     for number, group in enumerate(groups):
-        connection.execute(f"CREATE TEMP TABLE found_{number} AS {_found(group, kinds)}")
-    selects = " UNION ALL ".join(_select(number, group, kinds) for number, group in enumerate(groups))
-    connection.execute(f"CREATE TEMP TABLE chosen AS {selects}")
-    for number in range(len(groups)):
-        connection.execute(f"DROP TABLE found_{number}")
+        found = f"({_found(group, kinds)})"
+        if num_picked < _FEW * num_rows:
+            # A join that finds one row in twenty gives small blocks, and expressions cost the same for each.
+            connection.execute(f"CREATE TEMP TABLE found_{number} AS {found}")
+            tables.append(found := f"found_{number}")
+        selects.append(_select(found, group, kinds))
+    connection.execute(f"CREATE TEMP TABLE chosen AS {' UNION ALL '.join(selects)}")
+    for table in tables:
+        connection.execute(f"DROP TABLE {table}")
 
 
 def fetch(
     connection: DuckDBPyConnection,
     kinds: dict[str, FeatureKind],
     features: Features,
-    label: str,
     *,
     is_by_entity: bool = False,
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
+) -> tuple[CustomerRows, tuple[str, ...]]:
     """The training rows of the table ``chosen``, ordered by event time, then entity; or by entity alone.
 
     Returns:
-        the frame (see `trainers.data.ingest.RawEvents`), and a note for each column with values that do not fit.
+        the rows, and a note for each column with values that do not fit.
 
     Raises:
         InputError: more than half of a declared column's values do not fit its kind.
     """
-    import pandas as pd
-
     table: pa.Table = connection.sql(
         "SELECT * EXCLUDE (picked_id, is_training, is_newest) FROM chosen WHERE is_training ORDER BY "
         + ("entity" if is_by_entity else "happened, entity, picked_id")
     ).to_arrow_table()
-    series: dict[str, pd.Series] = {
-        features.entity: table["entity"].to_pandas().astype(object),
-        features.event_time: table["happened"].to_pandas().astype("datetime64[us]").dt.tz_localize("UTC"),
-        label: table["label"].to_pandas().astype(np.int8),
-    }
+    columns: dict[str, Column] = {}
     notes = []
     for index, (name, kind) in enumerate(kinds.items()):
-        series[name], num_misfits = _column(table[f"f{index}"], kind)
-        num_present = table.num_rows - int(series[name].isna().sum()) + num_misfits
+        columns[name], num_misfits = _column(table[f"f{index}"], kind)
+        num_present = int(columns[name].is_present_N.sum()) + num_misfits if num_misfits else 0
         if num_misfits > MAX_MISFITS * num_present and name in getattr(features, kind.value):
             raise InputError(
                 f"column {name!r} is declared in features.{kind.value}, but {num_misfits:,} of its {num_present:,}"
@@ -83,7 +89,14 @@ def fetch(
                 f"column {name!r}: {num_misfits:,} of {table.num_rows:,} values are not {kind.value}"
                 " and count as missing"
             )
-    return pd.DataFrame(series), tuple(notes)
+    rows = CustomerRows(
+        entities=tuple(table["entity"].to_pylist()),
+        times_N=values_of(table["happened"], "datetime64[us]")[0],
+        labels_N=values_of(table["label"], np.int8)[0],
+        columns=columns,
+        is_latest=is_by_entity,
+    )
+    return rows, tuple(notes)
 
 
 _ROLES = "entity, happened, label, is_training, is_newest"
@@ -98,41 +111,49 @@ def _found(group: RowGroup, kinds: dict[str, FeatureKind]) -> str:
     return f"SELECT id, {_ROLES}{values} FROM {group.relation} JOIN ({picked}) ON {group.is_row('picked_id')}"
 
 
-def _select(number: int, group: RowGroup, kinds: dict[str, FeatureKind]) -> str:
+def _select(found: str, group: RowGroup, kinds: dict[str, FeatureKind]) -> str:
     values = "".join(
         f", {group.columns[name].cast(kind) if name in group.columns else absent(kind)} AS f{index}"
         for index, (name, kind) in enumerate(kinds.items())
     )
-    return f"SELECT id AS picked_id, {_ROLES}{values} FROM found_{number}"
+    return f"SELECT id AS picked_id, {_ROLES}{values} FROM {found}"
 
 
-def _column(column: pa.ChunkedArray, kind: FeatureKind) -> tuple[pd.Series, int]:
+def _column(column: pa.ChunkedArray, kind: FeatureKind) -> tuple[Column, int]:
     """A column in the form of its kind, and how many of its values do not fit."""
-    import pandas as pd
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     match kind:
         case FeatureKind.NUMERIC:
-            values = column.to_numpy()
-            return _whole(values), int(np.isnan(values).sum()) - column.null_count
+            values_N, is_valid_N = values_of(column, np.float64)
+            num_misfits = int((np.isnan(values_N) & is_valid_N).sum())
+            return Numbers(np.where(is_valid_N, values_N, np.nan)), num_misfits
         case FeatureKind.BOOLEAN:
-            codes = pc.fill_null(column, MISFIT_FLAG + 1).to_numpy()
-            forms = np.array([False, True, None, None], dtype=object)
-            return pd.Series(forms[codes], dtype=object), int((codes == MISFIT_FLAG).sum())
+            flags_N, is_valid_N = values_of(column, np.uint8)
+            codes_N = np.array([0, 1, -1], np.int8)[np.where(is_valid_N, flags_N, MISFIT_FLAG)]
+            return Flags(codes_N), int((is_valid_N & (flags_N == MISFIT_FLAG)).sum())
         case FeatureKind.CATEGORICAL:
-            is_misfit = pc.fill_null(pc.equal(column, MISFIT_TEXT), False)
-            count = pc.sum(is_misfit).as_py() or 0
-            if count:
-                column = pc.if_else(is_misfit, pa.scalar(None, pa.string()), column)
-            return column.to_pandas().astype(object), int(count)
+            return _texts(column)
 
 
-def _whole(values: np.ndarray) -> pd.Series:
-    """float64, or int64 where all values are whole and none is missing."""
-    import pandas as pd
+def _texts(column: pa.ChunkedArray) -> tuple[Texts, int]:
+    texts, codes_N = _different(column)
+    num_misfits = 0
+    if MISFIT_TEXT in texts:
+        misfit = texts.index(MISFIT_TEXT)
+        num_misfits = int((codes_N == misfit).sum())
+        codes_N = np.where(codes_N == misfit, -1, codes_N - (codes_N > misfit)).astype(np.int32)
+        del texts[misfit]
+    return Texts(codes_N, tuple(texts)), num_misfits
 
-    with np.errstate(invalid="ignore"):
-        if len(values) and (np.abs(values) < 2**53).all() and (np.trunc(values) == values).all():
-            return pd.Series(values.astype(np.int64))
-    return pd.Series(values, dtype=np.float64)
+
+def _different(column: pa.ChunkedArray) -> tuple[list[str], NDArray[np.int32]]:
+    """The different texts in the order of their first rows, and each row's place among them; -1 if it has none."""
+    import pyarrow as pa
+
+    if len(column) < _SMALL:
+        places: dict[str, int] = {}
+        codes = [-1 if text is None else places.setdefault(text, len(places)) for text in column.to_pylist()]
+        return list(places), np.array(codes, np.int32)
+    encoded = column.dictionary_encode().unify_dictionaries()
+    indices = pa.chunked_array([chunk.indices for chunk in encoded.chunks])
+    codes_N, is_valid_N = values_of(indices, np.int32)
+    return encoded.chunk(0).dictionary.to_pylist(), np.where(is_valid_N, codes_N, np.int32(-1))

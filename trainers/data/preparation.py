@@ -97,9 +97,9 @@ def prepare(task: PreparationTask, read: Callable[..., RawEvents] = read_events)
     )
     table = build_feature_table(events, task.features, task.label, seed=task.seed, as_of=task.reading.as_of)
     columns = report_columns(table, events.kinds, events.whys)
-    split = split_holdout(table, task.features.holdout_fraction, task.seed)
+    split = split_holdout(table)
     return Prepared(
-        events=replace(events, frame=events.frame.iloc[:0]),
+        events=replace(events, rows=events.rows.take(np.array([], np.int64))),
         table=table,
         train=split.train,
         holdout=split.holdout,

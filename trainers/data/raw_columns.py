@@ -176,6 +176,16 @@ class RawColumn:
 
     def cast(self, kind: FeatureKind) -> str:
         """The value in the form of its kind; a value that does not fit becomes NaN, `MISFIT_FLAG` or `MISFIT_TEXT`."""
+        match kind, self.form:
+            case FeatureKind.NUMERIC, Form.FLOAT:
+                number = f"({self.sql})::DOUBLE"
+                return (
+                    f"CASE WHEN abs({number}) <= {FLOAT32_MAX!r} THEN {number} WHEN NOT isnan({number}) THEN 'nan' END"
+                )
+            case FeatureKind.CATEGORICAL, Form.UNTYPED | Form.TEXT:
+                return self.text  # each text fits
+            case FeatureKind.BOOLEAN, Form.BOOLEAN:
+                return f"({self.sql})::UTINYINT"
         match kind:
             case FeatureKind.NUMERIC:
                 value, misfit = self.number, "'nan'::DOUBLE"

@@ -15,11 +15,12 @@ import msgspec
 import numpy as np
 
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from trainers.data.encoding import encode_frame
+from trainers.data.encoding import encode_columns
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
+
+    from trainers.data.customer_rows import CustomerRows
 
 NUM_QUANTILES = 10
 
@@ -63,13 +64,13 @@ def build_reference(schema: FeatureSchema, x: NDArray[np.float32]) -> Reference:
     return Reference(len(x), tuple(histograms))
 
 
-def count_rows(reference: Reference, raw: pd.DataFrame) -> tuple[tuple[int, ...], ...]:
+def count_rows(reference: Reference, rows: CustomerRows) -> tuple[tuple[int, ...], ...]:
     """Counts new raw rows in the reference's bins, feature by feature.
 
     It takes raw rows, because categories have other codes in a later version's schema. If a feature's column no longer
     exists, all of its values count as missing; that is a drift.
     """
-    x = encode_frame(reference.features, raw)
+    x = encode_columns(reference.features, rows.columns, len(rows))
     return tuple(
         count(histogram.feature, histogram.edges, x_N) for histogram, x_N in zip(reference.histograms, x.T, strict=True)
     )

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from divisions.pipeline.feature_options import parse_constant
+from trainers.data.arrow_arrays import array_of
 from trainers.data.engine import first_row, text_literal
 from trainers.data.event_copies import find_copies
 from trainers.data.event_times import event_time, hint
@@ -163,7 +164,7 @@ class RowChecks:
             hashes = np.asarray(connection.execute(query).fetchnumpy()["h"])
             hashes.sort()
             found.append(np.unique(hashes[1:][hashes[1:] == hashes[:-1]]))
-        connection.register("found_hashes", pa.table({"h": np.concatenate(found)}))
+        connection.register("found_hashes", pa.Table.from_arrays([array_of(np.concatenate(found), pa.uint64())], ["h"]))
         connection.execute("CREATE TEMP TABLE suspects AS FROM found_hashes")
         connection.unregister("found_hashes")
 

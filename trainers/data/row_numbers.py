@@ -57,15 +57,16 @@ def _candidates(connection: DuckDBPyConnection, groups: Sequence[RowGroup], name
         asked = [name for name in asked if name in left and not _has_usual_name(name)]
         if not asked:
             continue
-        steps = ", ".join(
-            f"count({number}) = count(*) AND count(DISTINCT {number} - place) <= count(DISTINCT file)"
-            for number in (_number(group.columns[name]) for name in asked)
-        )
-        sample = (
-            f"SELECT *, {_AT} AS place, {_FILE} AS file FROM {group.relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
-        )
-        found = first_row(connection, f"SELECT {steps} FROM ({sample})")
-        left -= {name for name, is_counting in zip(asked, found, strict=True) if not is_counting}
+        values = ", ".join(f"{_number(group.columns[name])} AS n{index}" for index, name in enumerate(asked))
+        rows = connection.execute(
+            f"SELECT {_AT} AS place, {_FILE} AS file, {values} FROM {group.relation} WHERE flaw IS NULL"
+            f" LIMIT {_SAMPLE_ROWS}"
+        ).fetchall()
+        num_files = len({file for _, file, *_ in rows})
+        for index, name in enumerate(asked, start=2):
+            # Within a file, what is added to the row's place is always the same.
+            if any(row[index] is None for row in rows) or len({row[index] - row[0] for row in rows}) > num_files:
+                left.discard(name)
     return [name for name in names if name in left]
 
 

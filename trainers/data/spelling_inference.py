@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from divisions.schema import FeatureKind
 from trainers.data.kind_inference import MAJORITY, Counts, kind_of
-from trainers.data.number_evidence import Evidence, frequent_strays, gather, has_spelled_numbers, number_like
+from trainers.data.number_evidence import (
+    Evidence,
+    frequent_strays,
+    gather,
+    has_spelled_numbers,
+    number_like,
+    with_digits,
+)
 from trainers.data.raw_columns import Form
 from trainers.data.spelled_numbers import COMMA, POINT, Spelling
 from trainers.data.staging import RowGroup
@@ -115,9 +122,11 @@ def infer_spellings(
             elif _is_spelled(evidence, decision.spelling):
                 key = (decision.spelling.decimal, " ".join(evidence.units))
                 spelled.setdefault(key, {}).setdefault(name, evidence.example)
-        for name in counts:
-            if name in group.columns and name not in own and group.columns[name].form in _TEXTS:
-                notes += _typed_note(connection, group, name)
+        typed = [
+            name for name in counts if name in group.columns and name not in own and group.columns[name].form in _TEXTS
+        ]
+        for name in with_digits(connection, group.relation, group.columns, typed):
+            notes += _typed_note(connection, group, name)
     for name, count in counts.items():
         if kind_of(count) is FeatureKind.CATEGORICAL and any(_is_own(group, name, numeric) for group in groups):
             found = max(readable.get(name, 0), count.numbers)

@@ -109,7 +109,7 @@ def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Dri
     except BundleError as error:
         return Drift(math.nan, f"{against}: {error.message}")
     names = [feature.name for feature in reference.features]
-    counts = count_rows(reference, prepared.table.raw)
+    counts = count_rows(reference, prepared.table.rows)
     report = drift_report(names, [histogram.counts for histogram in reference.histograms], counts)
     if not report.is_conclusive:
         rows = min(report.num_reference_rows, report.num_new_rows)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from divisions.pipeline.definition import Features
 from divisions.pipeline.feature_definition import Aggregate, FeatureDefinition
 from divisions.schema import FeatureKind
+from tests.trainers.data.rows import events_of
 from trainers.data.feature_choice import counts_rows
 from trainers.data.feature_table import build_feature_table, is_holdout
-from trainers.data.ingest import RawEvents
 
 NUMERIC, CATEGORICAL, BOOLEAN = FeatureKind.NUMERIC, FeatureKind.CATEGORICAL, FeatureKind.BOOLEAN
 COUNT = 600
@@ -33,8 +33,7 @@ def table(columns, features=None, churn=CHURN):
         }
     )  # fmt: skip
     kinds = {"minutes": NUMERIC, **{name: kind for name, (_, kind) in columns.items()}}
-    events = RawEvents("test://events", "", frame, kinds, pd.DataFrame({"reason": []}), len(frame))
-    return build_feature_table(events, features or Features(), "churn")
+    return build_feature_table(events_of(frame, kinds), features or Features(), "churn")
 
 
 def when(condition, value, otherwise):
@@ -154,7 +153,7 @@ def test_a_defined_feature_is_kept_because_it_was_asked_for():
     ],
 )
 def test_row_numbers_are_whole_different_and_nearly_without_gaps(values, is_number):
-    assert counts_rows(pd.Series(list(values))) is is_number
+    assert counts_rows(np.array(list(values), dtype=float)) is is_number
 
 
 def test_categories_that_differ_in_case_or_blanks_only_are_told_and_stay_two():

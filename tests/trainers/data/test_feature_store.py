@@ -10,9 +10,9 @@ import pandas as pd
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind, FeatureSchema
+from tests.trainers.data.rows import column_of, events_of
 from trainers.data.feature_store import features_of_others, newest_draft, write_offline
 from trainers.data.feature_table import build_feature_table
-from trainers.data.ingest import RawEvents
 from trainers.data.online_features import fill_online_store
 from trainers.data.online_rows import stored_rows
 
@@ -38,8 +38,7 @@ def table():
             "active": pd.Series([True, None, False], dtype=object),
         }
     )
-    events = RawEvents("test://events", "", frame, KINDS, pd.DataFrame({"reason": []}), 3)
-    return build_feature_table(events, Features(holdout_fraction=0.0, categorical=("plan",)), "churn")
+    return build_feature_table(events_of(frame, KINDS), Features(holdout_fraction=0.0, categorical=("plan",)), "churn")
 
 
 def rows_of(path, schema):
@@ -80,8 +79,8 @@ def test_the_offline_partition_is_replaced_whole(tmp_path):
 
 def test_features_of_the_previous_version_are_stored_too(tmp_path):
     made = table()
-    made.raw["region"] = pd.Series([1.0, "x", None], dtype=object)
-    made.raw["age"] = ["7", "8", "?"]
+    made.rows.columns["region"] = column_of([1.0, 2.5, None])
+    made.rows.columns["age"] = column_of(["7", "8", "?"])
     previous = FeatureSchema(
         (
             *made.schema.features,
@@ -93,7 +92,7 @@ def test_features_of_the_previous_version_are_stored_too(tmp_path):
     also = features_of_others(made, previous)
     assert [feature.name for feature in also] == ["region", "age"]
     rows = rows_of(write_offline(tmp_path, "p", "d", made, also), made.schema)
-    assert [features["region"] for _, features in rows.values()] == ["1", "x", None]
+    assert [features["region"] for _, features in rows.values()] == ["1", "2.5", None]
     assert [features["age"] for _, features in rows.values()] == [7.0, 8.0, None]
     assert features_of_others(made, None) == ()
 

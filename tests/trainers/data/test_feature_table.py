@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind
-from trainers.data import feature_choice, feature_table
+from tests.trainers.data.rows import events_of, rows_of
+from trainers.data import feature_choice
 from trainers.data.feature_table import build_feature_table, is_holdout, split_holdout
-from trainers.data.ingest import RawEvents
 
 START = pd.Timestamp("2025-01-14", tz="UTC")
 
 
-def events_of(rows, kinds):
+def made_of(rows, kinds):
     frame = pd.DataFrame(rows)
     frame["event_time"] = (START + pd.to_timedelta(frame["event_time"], unit="s")).astype("datetime64[us, UTC]")
-    return RawEvents("test://events", "2025-01-14", frame, kinds, pd.DataFrame({"reason": []}), len(frame))
+    return events_of(frame, kinds)
 
 
 def many(count, **extra):
@@ -36,7 +36,7 @@ def many(count, **extra):
         name: FeatureKind.CATEGORICAL if isinstance(make(0), str) else FeatureKind.NUMERIC
         for name, make in columns.items()
     }
-    return events_of(rows, kinds)
+    return made_of(rows, kinds)
 
 
 def build(events, **features):
@@ -50,7 +50,7 @@ def test_the_latest_event_of_a_customer_is_the_row():
         {"customer_id": "b", "event_time": 3, "minutes": 3.0, "churn": 0},
         {"customer_id": "a", "event_time": 10, "minutes": 4.0, "churn": 0},
     ]
-    table = build(events_of(rows, {"minutes": FeatureKind.NUMERIC}), holdout_fraction=0.0)
+    table = build(made_of(rows, {"minutes": FeatureKind.NUMERIC}), holdout_fraction=0.0)
     assert table.entities == ("a", "b")
     assert table.x.tolist() == [[4.0], [1.0]]
     assert table.y.tolist() == [0.0, 1.0]
@@ -62,7 +62,7 @@ def test_events_after_the_point_in_time_are_ignored():
         for name in "abc"
         for at in (1, 5, 9)
     ]
-    events = events_of(rows, {"minutes": FeatureKind.NUMERIC})
+    events = made_of(rows, {"minutes": FeatureKind.NUMERIC})
     as_of = dt.datetime(2025, 1, 14, 0, 0, 5, tzinfo=dt.UTC)
     table = build_feature_table(events, Features(holdout_fraction=0.0), "churn", as_of=as_of)
     assert table.raw["event_time"].tolist() == [START + pd.Timedelta(seconds=5)] * 3
@@ -79,14 +79,16 @@ def test_later_events_never_change_a_row(rows, cut):
     frame = pd.DataFrame([{"customer_id": name, "event_time": START + pd.Timedelta(seconds=at)} for name, at in rows])
     moment = START + pd.Timedelta(seconds=cut)
     until = frame[frame["event_time"] <= moment]
-    rows_as_of = feature_table.latest_rows(frame, "customer_id", "event_time", moment)
-    pd.testing.assert_frame_equal(rows_as_of, feature_table.latest_rows(until, "customer_id", "event_time"))
+    rows_as_of = rows_of(frame).latest(moment)
+    latest = rows_of(until).latest()
+    assert rows_as_of.entities == latest.entities
+    assert rows_as_of.times_N.tolist() == latest.times_N.tolist()
     naive = {}
     for name, at in sorted(rows, key=lambda row: row[1]):
         if at <= cut:
             naive[name] = START + pd.Timedelta(seconds=at)
-    assert list(zip(rows_as_of["customer_id"], rows_as_of["event_time"], strict=True)) == sorted(naive.items())
-    assert rows_as_of.index.tolist() == list(range(len(naive)))
+    times = [pd.Timestamp(at, tz="UTC") for at in rows_as_of.times_N]
+    assert list(zip(rows_as_of.entities, times, strict=True)) == sorted(naive.items())
 
 
 def test_columns_without_information_are_left_out_with_a_note():
@@ -124,7 +126,7 @@ def test_a_text_that_only_the_holdout_knows_is_unknown_to_the_model():
     events = many(200, plan=lambda i: "secret" if held[i] else ("gold" if i % 3 else "basic"))
     table = build(events)
     assert table.schema.features[1].categories == ("basic", "gold")
-    split = split_holdout(table, 0.2, 0)
+    split = split_holdout(table)
     assert set(split.holdout.x[:, 1]) == {0.0}
     assert set(split.train.x[:, 1]) == {1.0, 2.0}
 
@@ -146,7 +148,7 @@ def test_being_held_out_depends_on_customer_and_seed_alone(names, fraction, seed
 
 def test_the_split_is_disjoint_complete_and_about_the_asked_size():
     table = build(many(5_000))
-    split = split_holdout(table, 0.2, 0)
+    split = split_holdout(table)
     train, holdout = set(split.train.entities), set(split.holdout.entities)
     assert not train & holdout
     assert train | holdout == set(table.entities)
@@ -155,16 +157,17 @@ def test_the_split_is_disjoint_complete_and_about_the_asked_size():
     row = dict(zip(table.entities, table.x[:, 0], strict=True))
     assert all(row[name] == value for name, value in zip(split.holdout.entities, split.holdout.x[:, 0], strict=True))
     assert split.holdout.raw["customer_id"].tolist() == list(split.holdout.entities)
-    assert set(split_holdout(table, 0.2, 1).holdout.entities) != holdout
+    other = build_feature_table(many(5_000), Features(), "churn", seed=1)
+    assert set(split_holdout(other).holdout.entities) != holdout
 
 
 def test_data_that_cannot_train_a_model_is_refused():
     with pytest.raises(InputError, match="have the same label, churn=0"):
-        build(events_of([{"customer_id": f"c-{i}", "event_time": i, "m": float(i), "churn": 0} for i in range(9)], {}))
+        build(made_of([{"customer_id": f"c-{i}", "event_time": i, "m": float(i), "churn": 0} for i in range(9)], {}))
     with pytest.raises(InputError, match="no column that can be a feature"):
         build(many(50), exclude=("minutes",))
     empty = many(10)
     with pytest.raises(EmptyInputError, match="no usable events"):
         build_feature_table(empty, Features(), "churn", as_of=dt.datetime(2020, 1, 1, tzinfo=dt.UTC))
     with pytest.raises(InputError, match=r"hold-out has 0 customers"):
-        split_holdout(build(many(50)), 0.0, 0)
+        split_holdout(build(many(50), holdout_fraction=0.0))

@@ -15,7 +15,6 @@ from divisions.errors import EmptyInputError, InputError, MissingColumnError
 from divisions.pipeline.definition import Features
 from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
-from trainers.data.column_kinds import cast
 from trainers.data.ingest import read_events
 
 DAY = dt.datetime(2025, 1, 14, tzinfo=dt.UTC)
@@ -299,13 +298,13 @@ def test_files_of_different_columns_are_refused(tmp_path):
 
 def test_the_quarantine_is_written_whole(tmp_path):
     events = read(write_csv(tmp_path / "a.csv", [*good_lines(5), "c-9,2025-01-14,basic,1,perhaps"]))
-    path = events.write_quarantine(tmp_path / "quarantine" / "run-1")
+    path = events.unusable.write(tmp_path / "quarantine" / "run-1")
     assert path is not None
     written = pd.read_parquet(path)
     assert written.columns.tolist() == ["source", "row", "reason", "detail", "raw"]
     assert json.loads(written["raw"][0])["churn"] == "perhaps"
     assert [entry.name for entry in path.parent.iterdir()] == ["quarantine.parquet"]
-    assert read(write_csv(tmp_path / "b.csv", good_lines(5))).write_quarantine(tmp_path / "none") is None
+    assert read(write_csv(tmp_path / "b.csv", good_lines(5))).unusable.write(tmp_path / "none") is None
     assert not (tmp_path / "none").exists()
 
 
@@ -372,7 +371,10 @@ def test_a_declared_boolean_is_one(tmp_path):
         (10**400, None),
     ],
 )
-def test_whole_numbers_beyond_64_bits_are_numbers_up_to_float32(value, number):
-    (kept,), (is_bad,) = cast(pd.Series([value], dtype=object), FeatureKind.NUMERIC)
-    assert bool(is_bad) == (number is None)
+def test_whole_numbers_beyond_64_bits_are_numbers_up_to_float32(tmp_path, value, number):
+    records = [{"customer_id": f"c-{i}", "event_time": "2025-01-14", "churn": i % 2, "minutes": i} for i in range(3)]
+    records.append({"customer_id": "c-9", "event_time": "2025-01-14", "churn": 1, "minutes": value})
+    events = read(write_jsonl(tmp_path / "a.jsonl", records))
+    kept = events.frame.set_index("customer_id")["minutes"]["c-9"]
+    assert any("values are not numeric" in note for note in events.notes) == (number is None)
     assert np.isnan(kept) if number is None else float(kept) == number

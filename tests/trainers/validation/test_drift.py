@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.stability import MIN_BIN_ROWS, corrected_psi, null_mean, pool
-from trainers.data.encoding import encode_frame
+from tests.trainers.data.rows import columns_of, rows_of
+from trainers.data.encoding import encode_columns
 from trainers.data.reference import Reference, build_reference, count_rows
 from trainers.validation.drift import drift_report
 
@@ -39,12 +40,12 @@ def customers(count, seed):
 
 
 def reference_of(frame):
-    return build_reference(SCHEMA, encode_frame(SCHEMA.features, frame))
+    return build_reference(SCHEMA, encode_columns(SCHEMA.features, columns_of(frame), len(frame)))
 
 
 def drift_of(reference, frame):
     counts = [histogram.counts for histogram in reference.histograms]
-    return drift_report([feature.name for feature in reference.features], counts, count_rows(reference, frame))
+    return drift_report([feature.name for feature in reference.features], counts, count_rows(reference, rows_of(frame)))
 
 
 def test_bins_are_tenths_of_the_training_values_and_survive_json():
@@ -74,7 +75,7 @@ def test_every_row_falls_into_exactly_one_bin(train, new):
     histogram = reference.histograms[0]
     assert sum(histogram.counts) == len(train)
     assert all(count > 0 for count in histogram.counts[:-1]) or all(value is None for value in train)
-    (counts,) = count_rows(reference, pd.DataFrame({"minutes": pd.Series(new, dtype=object)}))
+    (counts,) = count_rows(reference, rows_of(pd.DataFrame({"minutes": pd.Series(new, dtype=object)})))
     assert sum(counts) == len(new)
     assert counts[-1] == sum(value is None for value in new)
 
