@@ -168,6 +168,11 @@ def environment_for_child(settings: Settings) -> dict[str, str]:
     return kept | environment_of(settings)
 
 
+def node_home(otherwise: Path) -> Path:
+    """The home of this machine: ``DIVISIONS_HOME`` of this process, which Ray's processes have from ``ray start``."""
+    return load_settings().home if os.environ.get(f"{_PREFIX}HOME") else otherwise
+
+
 def inherited_environment() -> dict[str, str]:
     """This process's environment, for its child processes."""
     return dict(os.environ)

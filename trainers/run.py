@@ -35,13 +35,14 @@ from trainers.data.feature_store import features_of_others, newest_draft, write_
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.newest_rows import write_newest
 from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES, fill_online_store, left_out
-from trainers.data.preparation import PreparationTask, Prepared, features_section, reading_of, validation_mask
+from trainers.data.preparation import PreparationTask, Prepared, features_section, reading_of
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.export.half_precision import HalfParity, check_half, half_precision
 from trainers.export.lineage import lineage, run_params
 from trainers.training.compute import Compute, TrainingTask
+from trainers.training.training_rows import num_train, training_data
 from trainers.validation.validation import Validated, report_json, validate_model
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ class PipelineRun:
             facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
             facts |= stored
             version = self._register(pipeline, validated, bundle, facts, registry_run)
+        self.compute.finish()
         if not validated.is_passed:
             raise GateRefusedError(
                 f"version {version.version} of {version.model} is refused: {validated.refusals}",
@@ -184,7 +186,7 @@ class PipelineRun:
             reading=replace(reading_of(pipeline.data_prep, request.today, self.clock.wall_s()), newest=newest),
         )
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
-            prepared = self.compute.prepare(task, pipeline.data_prep.resources)
+            prepared = self.compute.prepare(pipeline.name, task, pipeline.data_prep.resources)
             events, table = prepared.events, prepared.table
             counts = f"{events.num_read:,} rows, {len(table):,} customers, {table.schema.num_columns} features"
             current.detail = f"{counts}; {', '.join(events.formats)}"
@@ -210,26 +212,17 @@ class PipelineRun:
         return {**facts, NEWEST_FEATURES: str(newest.relative_to(home))}
 
     def _train(self, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
-        from trainers.training.loop import TrainingData
-
         hyperparams = pipeline.training.hyperparams
-        table = prepared.train
-        is_validation_N = validation_mask(table, hyperparams.seed)
-        data = TrainingData(
-            train_rows_NF=table.x[~is_validation_N],
-            train_labels_N=table.y[~is_validation_N],
-            valid_rows_NF=table.x[is_validation_N],
-            valid_labels_N=table.y[is_validation_N],
-        )
+        data = prepared.rows or training_data(prepared, hyperparams.seed)
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
             registry_run.log_metrics(metrics, step=epoch)
             self.progress.epoch_finished(epoch, hyperparams.epochs, metrics)
 
-        task = TrainingTask(table.schema, data, hyperparams)
+        task = TrainingTask(pipeline.name, prepared.table.schema, data, hyperparams)
         with step(self.progress, self.clock, "Train") as current:
             model = self.compute.train(task, pipeline.training.resources, pipeline.training.workers, on_epoch)
-            current.detail = f"{hyperparams.epochs} epochs over {len(data.train_rows_NF):,} customers"
+            current.detail = f"{hyperparams.epochs} epochs over {num_train(data):,} customers"
         return model
 
     def _export(self, pipeline: Pipeline, prepared: Prepared, model: TabularModel, run_id: str) -> Exported:

@@ -93,7 +93,7 @@ def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) 
     messages = RayMessages(settings.home / "logs" / LOG, progress)
     take_messages(messages)
     ray_session.connect(address)
-    return RayCompute(settings.home / "training", messages)
+    return RayCompute(settings, messages)
 
 
 def _in_process() -> Compute:

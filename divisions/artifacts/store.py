@@ -49,35 +49,35 @@ class FileSystemStore:
         from pyarrow.fs import FileType
 
         try:
-            found = self.filesystem.get_file_info(self._path(address, file))
+            found = self.filesystem.get_file_info(self.path(address, file))
         except OSError as error:
-            raise self._broken(error) from None
+            raise self.broken(error) from None
         return bool(found.type == FileType.File)
 
     def read(self, address: str, file: str) -> bytes | None:
         if not self.has(address, file):
             return None
         try:
-            with self.filesystem.open_input_stream(self._path(address, file), compression=None) as source:
+            with self.filesystem.open_input_stream(self.path(address, file), compression=None) as source:
                 return bytes(source.read())
         except OSError as error:
-            raise self._broken(error) from None
+            raise self.broken(error) from None
 
     def write(self, address: str, files: Sequence[Path]) -> None:
         try:
             # In S3 a folder is a part of a key. Creating one there would ask for the right to list buckets.
             if self.filesystem.type_name == "local":
-                self.filesystem.create_dir(self._path(address), recursive=True)
+                self.filesystem.create_dir(self.path(address), recursive=True)
             for file in files:
-                with self.filesystem.open_output_stream(self._path(address, file.name), compression=None) as sink:
+                with self.filesystem.open_output_stream(self.path(address, file.name), compression=None) as sink:
                     sink.write(file.read_bytes())
         except OSError as error:
-            raise self._broken(error) from None
+            raise self.broken(error) from None
 
-    def _path(self, *parts: str) -> str:
+    def path(self, *parts: str) -> str:
         return "/".join((self.root, *parts))
 
-    def _broken(self, error: OSError) -> ArtifactStoreError:
+    def broken(self, error: OSError) -> ArtifactStoreError:
         text = " ".join(str(error).partition("; Details:")[0].split())[:200]
         return ArtifactStoreError(
             f"the artifact store {self.name} does not answer, or refuses: {text}",
@@ -85,7 +85,7 @@ class FileSystemStore:
         )
 
 
-def open_store(artifacts: str, s3: S3Settings) -> ArtifactStore | None:
+def open_store(artifacts: str, s3: S3Settings) -> FileSystemStore | None:
     """The store that ``DIVISIONS_ARTIFACTS`` names; None if it is empty. Opens no connection.
 
     Raises:

@@ -57,7 +57,7 @@ from pathlib import Path
 import ray
 from divisions.pipeline.definition import Distribution, Features, Resources
 from divisions.progress import LineProgress
-from divisions.settings import S3Settings
+from divisions.settings import S3Settings, Settings
 from trainers.cluster_data import ray_workers
 from trainers.cluster_data.reading import read_by_size
 from trainers.data.ingest import Reading
@@ -94,7 +94,7 @@ if death == "none":
     # As a run does it: the preparation is a task, and finds its room itself.
     messages = RayMessages(Path(folder) / "ray.log", LineProgress(sys.stdout))
     task = PreparationTask(raw, Features(), "churn", 0, S3Settings(), (), distributed=Distribution.ALWAYS)
-    prepared = RayCompute(Path(folder), messages).prepare(task, Resources(num_cpus=1.0))
+    prepared = RayCompute(Settings(home=Path(folder)), messages).prepare("churn", task, Resources(num_cpus=1.0))
     Path(folder, "prepared.pickle").write_bytes(pickle.dumps(prepared))
 Path(folder, "events.pickle").write_bytes(pickle.dumps(events))
 print("nodes", nodes)

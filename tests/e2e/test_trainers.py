@@ -187,9 +187,9 @@ home = Path(sys.argv[1])
 messages = RayMessages(home / "logs" / "ray.log", LineProgress(sys.stdout))
 take_messages(messages)
 ray_session.connect(cluster_address(Settings(home=home)))
-task = TrainingTask(SCHEMA, training_data(), replace(HYPERPARAMS, epochs=300))
+task = TrainingTask("churn", SCHEMA, training_data(), replace(HYPERPARAMS, epochs=300))
 show = lambda epoch, metrics: print(epoch, flush=True)
-model = RayCompute(home / "training", messages).train(task, {Resources()!r}, 1, show)
+model = RayCompute(Settings(home=home), messages).train(task, {Resources()!r}, 1, show)
 torch.save(model.state_dict(), sys.argv[2])
 """
 

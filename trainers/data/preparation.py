@@ -49,9 +49,19 @@ class PreparationTask:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredRows:
+    """A file of training rows (`trainers.training.training_rows`). ``folder`` of the run's store holds it, and all else
+    that belongs to this training."""
+
+    folder: str
+    sha256: str
+    num_train: int
+
+
+@dataclass(frozen=True, slots=True)
 class Prepared:
     """The prepared data. ``events`` has no rows any more (the table has them), only its quarantine and counts.
-    ``columns`` is the column report."""
+    ``columns`` is the column report. ``rows`` says where training reads its rows; None if it gets them from here."""
 
     events: RawEvents
     table: FeatureTable
@@ -59,6 +69,7 @@ class Prepared:
     holdout: FeatureTable
     data_sha256: str
     columns: tuple[ColumnFacts, ...] = ()
+    rows: StoredRows | None = None
 
 
 def reading_of(data_prep: DataPrep, today: dt.date, now_s: float) -> Reading:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from divisions.pipeline.definition import Hyperparams, Resources
 from divisions.schema import FeatureSchema
-from trainers.data.preparation import PreparationTask, Prepared, prepare
+from trainers.data.preparation import PreparationTask, Prepared, StoredRows, prepare
 from trainers.training.capacity import NodeCapacity
 
 if TYPE_CHECKING:
-    from trainers.training.loop import TrainingData
     from trainers.training.model import TabularModel
+    from trainers.training.training_rows import TrainingData
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
 """Takes the epoch's number, counted from 1, and its metrics."""
@@ -22,10 +22,11 @@ EpochListener = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True, slots=True)
 class TrainingTask:
-    """What to train. ``data`` contains no row of the hold-out."""
+    """What to train. ``data`` contains no row of the hold-out; it is in this process, or in the store of the run."""
 
+    pipeline: str
     schema: FeatureSchema
-    data: TrainingData
+    data: TrainingData | StoredRows
     hyperparams: Hyperparams
 
 
@@ -34,11 +35,15 @@ class Compute(Protocol):
 
     def nodes(self) -> tuple[NodeCapacity, ...]: ...
 
-    def prepare(self, task: PreparationTask, resources: Resources) -> Prepared: ...
+    def prepare(self, pipeline: str, task: PreparationTask, resources: Resources) -> Prepared: ...
 
     def train(
         self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
     ) -> TabularModel: ...
+
+    def finish(self) -> None:
+        """Removes what was kept for the case that the run is interrupted. Called when its version is registered."""
+        ...
 
 
 class InProcess:
@@ -47,7 +52,7 @@ class InProcess:
     def nodes(self) -> tuple[NodeCapacity, ...]:
         return (NodeCapacity(num_cpus=float(os.cpu_count() or 1), memory_gb=0.0),)
 
-    def prepare(self, task: PreparationTask, resources: Resources) -> Prepared:
+    def prepare(self, pipeline: str, task: PreparationTask, resources: Resources) -> Prepared:
         return prepare(task)
 
     def train(
@@ -60,8 +65,12 @@ class InProcess:
         from trainers.training.loop import train
         from trainers.training.model import build_model, use_threads
 
+        assert not isinstance(task.data, StoredRows)  # nothing here stores rows
         use_threads(1)
         model = build_model(task.schema, task.data.train_rows_NF, task.hyperparams)
         weights = train(model, task.data, task.hyperparams, lambda epoch, metrics, _: on_epoch(epoch + 1, metrics))
         model.load_state_dict(weights)
         return model
+
+    def finish(self) -> None:
+        pass

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
@@ -22,22 +21,13 @@ from divisions.errors import TrainingError
 from divisions.pipeline.definition import Hyperparams
 from trainers.training.evaluate import auc
 from trainers.training.model import TabularModel
+from trainers.training.training_rows import TrainingData
 
 MASK_RATE = 0.02
 """Share of cells that training hides from the model: half as missing, half as unknown (0 is the unknown category).
 Without it, the encodings of *missing* and *unknown* would keep their initial weights if the data has no such values."""
 
 GRADIENT_NORM_LIMIT = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingData:
-    """Rows to learn from, and rows that select the best epoch. Neither may contain a row of the hold-out."""
-
-    train_rows_NF: NDArray[np.float32]
-    train_labels_N: NDArray[np.float32]
-    valid_rows_NF: NDArray[np.float32]
-    valid_labels_N: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +39,8 @@ class Shard:
 
 
 State = dict[str, Any]
-"""The content of a checkpoint. Tensors, numbers and text only, so that it loads with ``weights_only=True``."""
+"""The content of a checkpoint: ``epoch`` (from 0), ``history`` (each epoch's metrics so far), and what to go on with.
+Tensors, numbers and text only, so that it loads with ``weights_only=True``."""
 
 Report = Callable[[int, dict[str, float], State], None]
 """Called after each epoch with its number (from 0), its metrics and the state to resume from."""
@@ -107,12 +98,13 @@ def train(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=hyperparams.epochs * steps_per_epoch)
     first_epoch, best_loss, best_weights = 0, float("inf"), _copy_of_weights(model)
+    history: list[dict[str, float]] = []
     if resume_from is not None:
         model.load_state_dict(resume_from["model"])
         optimizer.load_state_dict(resume_from["optimizer"])
         schedule.load_state_dict(resume_from["schedule"])
         first_epoch, best_loss = resume_from["epoch"] + 1, resume_from["best_loss"]
-        best_weights = resume_from["best_weights"]
+        best_weights, history = resume_from["best_weights"], list(resume_from["history"])
 
     for epoch in range(first_epoch, hyperparams.epochs):
         order_N = torch.randperm(len(rows_NF), generator=_generator(hyperparams.seed, epoch))
@@ -137,7 +129,8 @@ def train(
             )
         if metrics["valid_loss"] < best_loss:
             best_loss, best_weights = metrics["valid_loss"], _copy_of_weights(model)
-        report(epoch, metrics, _state(epoch, model, optimizer, schedule, best_loss, best_weights))
+        history.append(metrics)
+        report(epoch, metrics, _state(epoch, model, optimizer, schedule, best_loss, best_weights, history))
     return best_weights
 
 
@@ -169,6 +162,7 @@ def _state(
     schedule: torch.optim.lr_scheduler.LRScheduler,
     best_loss: float,
     best_weights: dict[str, Tensor],
+    history: list[dict[str, float]],
 ) -> State:
     return {
         "epoch": epoch,
@@ -177,6 +171,7 @@ def _state(
         "schedule": schedule.state_dict(),
         "best_loss": best_loss,
         "best_weights": best_weights,
+        "history": list(history),
     }
 
 

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from divisions.errors import DivisionsError, TrainingError
-from divisions.pipeline.definition import Distribution, Resources
-from trainers.cluster_data.ray_workers import placed_workers
-from trainers.cluster_data.reading import read_by_size
-from trainers.data.preparation import PreparationTask, Prepared, prepare
-from trainers.training import ray_session, ray_train
+from divisions.artifacts.work_store import open_work_store
+from divisions.errors import ArtifactStoreError, DivisionsError, TrainingError
+from divisions.pipeline.definition import Resources
+from divisions.settings import Settings
+from trainers.data.preparation import PreparationTask, Prepared
+from trainers.data.working_folder import working_folder
+from trainers.training import ray_session
 from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity
 from trainers.training.compute import EpochListener, TrainingTask
-from trainers.training.priority import lower_priority
 from trainers.training.ray_deaths import death_of, first_line
 from trainers.training.ray_messages import RayMessages
+from trainers.training.ray_preparation import Room, TaskResult, prepare_there, take_here
+from trainers.training.training_rows import TrainingData, store_rows
 
 MIN_CPUS = 0.5
 """For each process that reads, even if the stage has less."""
@@ -30,29 +29,36 @@ if TYPE_CHECKING:
 
 
 class RayCompute:
-    """Runs the stages on Ray. The process must be connected (`ray_session.connect`). ``storage`` is the folder for
-    checkpoints. With workers on several nodes, all of them must share it. ``messages`` shows notices, and keeps Ray's
-    own texts."""
+    """Runs the stages on Ray. The process must be connected (`ray_session.connect`).
 
-    def __init__(self, storage: Path, messages: RayMessages) -> None:
-        self._storage = storage
+    Training rows and checkpoints are in the store of ``DIVISIONS_ARTIFACTS``, which all nodes reach. Without one they
+    are in the home, and the stages stay on this node. ``messages`` shows notices, and keeps Ray's own texts.
+    """
+
+    def __init__(self, settings: Settings, messages: RayMessages) -> None:
+        self._settings = settings
         self._messages = messages
         self._progress = messages.progress
+        self._store = open_work_store(settings)
+        self._is_told = False
+        self._folder = ""
 
     def nodes(self) -> tuple[NodeCapacity, ...]:
         return ray_session.nodes()
 
-    def prepare(self, task: PreparationTask, resources: Resources) -> Prepared:
-        allotment = self._acquire("data_prep", resources, 1)
-        remote = ray.remote(_prepare).options(
+    def prepare(self, pipeline: str, task: PreparationTask, resources: Resources) -> Prepared:
+        only_node = self._only_node()
+        allotment = self._acquire("data_prep", resources, 1, only_node)
+        remote = ray.remote(prepare_there).options(
             num_cpus=allotment.num_cpus,
             num_gpus=allotment.num_gpus,
             memory=int(allotment.memory_gb * BYTES_PER_GB) or None,
             max_retries=2,
             name="divisions-data-prep",
+            label_selector={ray_session.NODE_LABEL: only_node} if only_node else None,
         )
         try:
-            prepared: Prepared = ray.get(remote.remote(task, self._room(allotment)))
+            result: TaskResult = ray.get(remote.remote(task, self._room(allotment), self._settings, pipeline))
         except RayTaskError as error:
             if isinstance(error.cause, DivisionsError):
                 raise error.cause from None
@@ -61,7 +67,7 @@ class RayCompute:
             self._messages.keep(str(error))
             death = death_of(type(error).__name__, str(error))
             raise TrainingError(f"the data preparation has ended: {death.what}", remedy=death.remedy) from error
-        return prepared
+        return take_here(result, task, self._store, self._progress.notice)
 
     def _room(self, allotment: Allotment) -> Room:
         """What the other nodes could add, besides the task's own allotment."""
@@ -77,8 +83,41 @@ class RayCompute:
     def train(
         self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
     ) -> TabularModel:
-        allotment = self._acquire("training", resources, num_workers)
-        return ray_train.train(task, allotment, self._storage, on_epoch)
+        from trainers.training import ray_train  # with PyTorch, which the preparation does not need
+
+        only_node = self._only_node()
+        allotment = self._acquire("training", resources, num_workers, only_node)
+        rows = task.data
+        if isinstance(rows, TrainingData):
+            with working_folder() as folder:
+                rows = store_rows(rows, self._store, task.pipeline, folder / "rows")
+        stored = ray_train.StoredTask(self._settings, task.schema, rows, task.hyperparams)
+        self._folder = stored.folder(allotment)
+        return ray_train.train(stored, allotment, self._progress, on_epoch, only_node)
+
+    def finish(self) -> None:
+        if not self._folder:
+            return
+        try:
+            self._store.remove_folder(self._folder)
+            rows, _, _ = self._folder.rpartition("/")
+            if len(self._store.listed(rows)) <= 1:  # else another run learns from them, with other hyperparameters
+                self._store.remove_folder(rows)
+        except ArtifactStoreError as error:  # a later run of the pipeline removes it
+            self._progress.notice(f"training rows and checkpoints stay in {self._store.name}: {error.message}")
+
+    def _only_node(self) -> str:
+        """This node, if no other one reaches the files of the stages; else empty."""
+        num_nodes = len(self.nodes())
+        if self._store.is_shared or num_nodes < 2:
+            return ""
+        if not self._is_told:
+            self._is_told = True
+            self._progress.notice(
+                f"the cluster has {num_nodes} nodes, but DIVISIONS_ARTIFACTS is empty: data preparation and training"
+                " stay on this one"
+            )
+        return ray_session.this_node()
 
     def _failed(self, error: RayTaskError) -> TrainingError:
         """An error that nobody foresaw, with Ray's traceback of it in the log."""
@@ -92,26 +131,8 @@ class RayCompute:
             remedy = "give data_prep.resources more memory"
         return TrainingError(f"the data preparation failed: {kind}{f': {text}' if text else ''}", remedy=remedy)
 
-    def _acquire(self, stage: str, resources: Resources, count: int) -> Allotment:
-        allotment = ray_session.acquire(stage, resources, count)
+    def _acquire(self, stage: str, resources: Resources, count: int, only_node: str) -> Allotment:
+        allotment = ray_session.acquire(stage, resources, count, only_node)
         for notice in allotment.notices:
             self._progress.notice(notice)
         return allotment
-
-
-@dataclass(frozen=True, slots=True)
-class Room:
-    """Where an input that is too large for one node can be read: ``num_processes`` of these resources, about."""
-
-    num_nodes: int
-    num_processes: int
-    num_cpus: float
-    memory_bytes: int
-
-
-def _prepare(task: PreparationTask, room: Room) -> Prepared:
-    lower_priority()
-    if room.num_nodes < 2 and task.distributed is not Distribution.ALWAYS:
-        return prepare(task)
-    place = partial(placed_workers, room.num_processes, room.num_cpus, room.memory_bytes, lower_priority)
-    return prepare(task, partial(read_by_size, place=place, num_nodes=room.num_nodes, wanted=task.distributed))

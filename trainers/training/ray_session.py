@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
+from collections.abc import Mapping
 
 import ray
+from ray._private.state import available_resources_per_node
 from ray.exceptions import RaySystemError
 
 from divisions.errors import NotRunningError, TrainingError
@@ -14,6 +16,9 @@ from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity, al
 
 SHRINK_AFTER_S = 5.0
 """How long to wait for the full request before using less."""
+
+NODE_LABEL = "ray.io/node-id"
+"""Ray labels each node with its id."""
 
 RESOURCE_DEADLINE_S = 120.0
 """How long to wait for any resources. Replicas hold their CPUs for weeks, so longer waiting would rarely help."""
@@ -55,12 +60,18 @@ def _require_listener(address: str) -> None:
         ) from error
 
 
-def nodes() -> tuple[NodeCapacity, ...]:
-    """The living nodes of the cluster."""
+def this_node() -> str:
+    """The id of the node that this process is connected through: the one of its machine."""
+    node_id: str = ray.get_runtime_context().get_node_id()
+    return node_id
+
+
+def nodes(only_node: str = "") -> tuple[NodeCapacity, ...]:
+    """The living nodes of the cluster; with ``only_node``, the one of this id."""
     found = []
     for node in ray.nodes():
         resources = node["Resources"]
-        if node["Alive"]:
+        if node["Alive"] and only_node in {"", node["NodeID"]}:
             types = {
                 name.removeprefix("accelerator_type:") for name in resources if name.startswith("accelerator_type:")
             }
@@ -75,8 +86,8 @@ def nodes() -> tuple[NodeCapacity, ...]:
     return tuple(found)
 
 
-def acquire(stage: str, asked: Resources, count: int) -> Allotment:
-    """Waits until the free resources are enough for a stage's processes.
+def acquire(stage: str, asked: Resources, count: int, only_node: str = "") -> Allotment:
+    """Waits until the free resources are enough for a stage's processes; with ``only_node``, those of this node.
 
     Another run may take the free resources right after this. Ray then queues our processes; `ray_train` bounds that
     wait.
@@ -84,10 +95,10 @@ def acquire(stage: str, asked: Resources, count: int) -> Allotment:
     Raises:
         TrainingError: not enough was free within `RESOURCE_DEADLINE_S`.
     """
-    allotment = allot(stage, asked, count, nodes())
+    allotment = allot(stage, asked, count, nodes(only_node))
     started_s = time.monotonic()
     while True:
-        free = ray.available_resources()
+        free = _free(only_node)
         free_cpus, free_memory_gb = free.get("CPU", 0.0), free.get("memory", 0.0) / BYTES_PER_GB
         waited_s = time.monotonic() - started_s
         has_gpus = free.get("GPU", 0.0) >= allotment.num_gpus * allotment.count
@@ -107,3 +118,11 @@ def acquire(stage: str, asked: Resources, count: int) -> Allotment:
                 remedy="lower the stage's resources, serve fewer replicas, or add nodes",
             )
         time.sleep(0.5)
+
+
+def _free(only_node: str) -> Mapping[str, float]:
+    if not only_node:
+        whole: dict[str, float] = ray.available_resources()
+        return whole
+    each: dict[str, dict[str, float]] = available_resources_per_node()
+    return each.get(only_node, {})

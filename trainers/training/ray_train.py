@@ -1,154 +1,272 @@
-"""Runs `trainers.training.loop` under Ray Train: workers, DDP, checkpoints, and resuming after a worker's death.
+"""Runs `trainers.training.loop` under Ray Train: workers on any nodes, DDP, and resuming after a death.
 
-The rows are one object in the object store. Workers send each epoch to the driver through a small actor. States are
-checkpoints in the storage folder. In Ray Train v2, a report without a checkpoint leaves no metrics in the result, and
-each report is a barrier for all workers. So workers report only checkpoints, and progress goes through the actor.
+Rows and checkpoints are files of the store that all nodes reach (`divisions.artifacts.work_store`); they do not pass
+through the driver. Ray Train places the workers, and starts the group again when one of them, or a node, is lost. The
+new group goes on from the newest checkpoint. So does the next run, if it was the driver that was lost.
+
+Workers tell each epoch to the driver through a small actor, and never report to Ray Train: each of its reports is a
+barrier for all workers, and it would copy checkpoints a second time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
+import os
 import threading
-import uuid
-from collections.abc import Iterator
-from pathlib import Path
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import ray
 import ray.train
+import ray.train.collective
 import ray.train.torch
 import torch
 from ray.exceptions import RayError, RayTaskError
-from ray.train import Checkpoint, CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.v2.api.exceptions import ControllerError, TrainingFailedError, WorkerGroupError
 from torch import nn
 
-from divisions.errors import TrainingError
+import divisions
+from divisions.artifacts.work_store import open_work_store
+from divisions.clock import SystemClock
+from divisions.errors import ArtifactStoreError, TrainingError
+from divisions.pipeline.definition import Hyperparams
+from divisions.progress import Progress
+from divisions.schema import FeatureSchema
+from divisions.settings import PRIVATE_UMASK, Settings, node_home
+from trainers.data.preparation import StoredRows
 from trainers.training import loop
 from trainers.training.capacity import BYTES_PER_GB, Allotment
-from trainers.training.compute import EpochListener, TrainingTask
+from trainers.training.checkpoints import CheckpointName, Checkpoints, is_due
+from trainers.training.compute import EpochListener
 from trainers.training.interrupts import preserve_interrupt_handler
 from trainers.training.model import TabularModel, build_model, use_threads
 from trainers.training.priority import lower_priority
 from trainers.training.ray_deaths import death_of, first_line
-
-STATE_FILE = "state.pt"
-NUM_CHECKPOINTS = 10
-"""Checkpoints per run. A dead worker costs at most a tenth of the run."""
+from trainers.training.ray_session import NODE_LABEL, this_node
+from trainers.training.resumption import abandoned, has_others, resume_note, training_key
+from trainers.training.training_rows import fetched_rows
 
 MAX_FAILURES = 3
 MAX_FAILED_STARTS = 2
 """Ray gives a group of workers 60 s to start. So a run whose workers never get their resources ends after 3 minutes."""
 
+LAST_CHECKPOINT_S = 60.0
+"""How long the last checkpoint is tried to be written. One before it may be lost; the last one holds the weights."""
+_PAUSE_S = 2.0
 _POLL_S = 0.2
 
 
-class EpochLog:
-    """Reports from workers to the driver. It is an actor, because it must outlive the workers."""
+@dataclass(frozen=True, slots=True)
+class StoredTask:
+    """What to train: as `trainers.training.compute.TrainingTask`, with the rows in the store of these settings."""
+
+    settings: Settings
+    schema: FeatureSchema
+    rows: StoredRows
+    hyperparams: Hyperparams
+
+    def folder(self, allotment: Allotment) -> str:
+        """Where the checkpoints are that this training may go on from."""
+        device = "cuda" if allotment.num_gpus else "cpu"
+        versions = (divisions.__version__, str(torch.__version__))
+        key = training_key(self.schema.sha256, self.hyperparams, allotment.count, device, versions)
+        return f"{self.rows.folder}/{key}"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochDone:
+    """``epoch`` counts from 0."""
+
+    epoch: int
+    metrics: dict[str, float]
+
+
+class RunLog:
+    """What workers tell the driver. It is an actor, because it must outlive the workers."""
 
     def __init__(self) -> None:
-        self._epochs: list[tuple[int, dict[str, float]]] = []
+        self._entries: list[EpochDone | str] = []
         self._error: TrainingError | None = None
 
-    def append(self, epoch: int, metrics: dict[str, float]) -> None:
-        self._epochs.append((epoch, metrics))
+    def add(self, entry: EpochDone | str) -> None:
+        self._entries.append(entry)
 
     def fail(self, error: TrainingError) -> None:
         self._error = error
 
-    def since(self, index: int) -> list[tuple[int, dict[str, float]]]:
-        return self._epochs[index:]
+    def since(self, index: int) -> list[EpochDone | str]:
+        return self._entries[index:]
 
     def error(self) -> TrainingError | None:
         return self._error
 
 
-def train(task: TrainingTask, allotment: Allotment, storage: Path, on_epoch: EpochListener) -> TabularModel:
-    """Trains on the cluster that this process is connected to.
+def train(
+    task: StoredTask, allotment: Allotment, progress: Progress, on_epoch: EpochListener, only_node: str = ""
+) -> TabularModel:
+    """Trains on the cluster that this process is connected to, or goes on with what an interrupted run has left.
+
+    Args:
+        task: what to train.
+        allotment: the workers, and what each of them gets.
+        progress: takes notices.
+        on_epoch: takes each epoch once, also those of the interrupted run.
+        only_node: the only node that workers may be on; empty means any.
 
     Raises:
         TrainingError: training diverged, or workers died more than `MAX_FAILURES` times.
+        ArtifactStoreError: the store does not answer, or refuses.
     """
-    name = f"train-{uuid.uuid4().hex[:12]}"
-    log: Any = ray.remote(EpochLog).options(num_cpus=0).remote()
+    store, num_epochs = open_work_store(task.settings), task.hyperparams.epochs
+    checkpoints = Checkpoints(store, task.folder(allotment))
+    others = _clean_up(checkpoints)
+    newest = checkpoints.newest()
+    if note := resume_note(newest, num_epochs, others=others):
+        progress.notice(note)
+    if newest is None or newest.epoch + 1 < num_epochs:
+        _fit(task, checkpoints.folder, allotment, progress, on_epoch, only_node)
+        newest = checkpoints.newest()
+        if newest is None or newest.epoch + 1 < num_epochs:
+            raise TrainingError(
+                "training ended without its last checkpoint", remedy="see the workers' logs on Ray's dashboard"
+            )
+        state = checkpoints.load(newest)
+    else:
+        state = checkpoints.load(newest)
+        for epoch, metrics in enumerate(state["history"]):
+            on_epoch(epoch + 1, metrics)
+    # The statistics of the rows are in the weights, so any rows will do.
+    model = build_model(task.schema, np.zeros((1, task.schema.num_columns), np.float32), task.hyperparams)
+    model.load_state_dict(state["best_weights"])
+    return model
+
+
+def _clean_up(checkpoints: Checkpoints) -> bool:
+    """Removes what was abandoned; returns whether there are other runs' checkpoints."""
+    store = checkpoints.store
+    pipeline, _, own = checkpoints.folder.partition("/")
+    files = store.listed(pipeline)
+    for one in abandoned(files, own.partition("/")[0], SystemClock().wall_s()):
+        store.remove_folder(f"{pipeline}/{one}")
+    return has_others(files, own)
+
+
+def _fit(
+    task: StoredTask, folder: str, allotment: Allotment, progress: Progress, on_epoch: EpochListener, only_node: str
+) -> None:
+    here = {NODE_LABEL: this_node()}
+    log: Any = ray.remote(RunLog).options(num_cpus=0, label_selector=here).remote()
     resources: dict[str, float] = {"CPU": allotment.num_cpus}
     if allotment.num_gpus:
         resources["GPU"] = allotment.num_gpus
     if allotment.memory_gb:
         resources["memory"] = int(allotment.memory_gb * BYTES_PER_GB)
+    # Ray Train wants a folder of its own on this node. With no reports, it keeps one empty file there.
+    rays = task.settings.home / "training" / "ray"
+    rays.mkdir(parents=True, exist_ok=True)
     trainer = ray.train.torch.TorchTrainer(
         _work,
-        train_loop_config={"task": ray.put(task), "log": log, "num_threads": max(1, int(allotment.num_cpus))},
+        train_loop_config={"task": task, "folder": folder, "log": log, "num_threads": max(1, int(allotment.num_cpus))},
         scaling_config=ScalingConfig(
             num_workers=allotment.count,
             use_gpu=bool(allotment.num_gpus),
             resources_per_worker=resources,
             accelerator_type=allotment.accelerator_type,
+            label_selector={NODE_LABEL: only_node} if only_node else None,
         ),
         run_config=RunConfig(
-            name=name,
-            storage_path=str(storage),
+            name=task.rows.folder.partition("/")[0],
+            storage_path=str(rays),
             failure_config=FailureConfig(max_failures=MAX_FAILURES, controller_failure_limit=MAX_FAILED_STARTS),
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
         ),
     )
-    storage.mkdir(parents=True, exist_ok=True)
     try:
-        with preserve_interrupt_handler(), _forward_epochs(log, on_epoch):
-            result = trainer.fit()
+        with preserve_interrupt_handler(), _forward(log, progress, on_epoch):
+            trainer.fit()
     except TrainingFailedError as error:
         raise TrainingError(
             f"training failed, started anew {MAX_FAILURES} times at most: {_reason(error)}",
-            remedy=f"see the workers' logs on Ray's dashboard; checkpoints are in {storage / name}",
+            remedy="see the workers' logs on Ray's dashboard; the same run, started again, goes on where it ended",
         ) from error
-    if (failure := ray.get(log.error.remote())) is not None:
+    failure: TrainingError | None = ray.get(log.error.remote())
+    if failure is not None:
         raise failure
-    if result.checkpoint is None:
-        raise TrainingError("training ended without a checkpoint", remedy="see the workers' logs on Ray's dashboard")
-    model = build_model(task.schema, task.data.train_rows_NF, task.hyperparams)
-    model.load_state_dict(_load_state(result.checkpoint)["best_weights"])
-    shutil.rmtree(storage / name, ignore_errors=True)  # the bundle keeps the weights; failed runs keep their folder
-    return model
 
 
 def _work(config: dict[str, Any]) -> None:
     """The function that each worker runs."""
     lower_priority()
+    os.umask(PRIVATE_UMASK)
     use_threads(config["num_threads"])
-    task: TrainingTask = ray.get(config["task"])
+    task: StoredTask = config["task"]
+    log = config["log"]
     context = ray.train.get_context()
     shard = loop.Shard(context.get_world_rank(), context.get_world_size())
-    every = max(1, task.hyperparams.epochs // NUM_CHECKPOINTS)
-
-    def report(epoch: int, metrics: dict[str, float], state: loop.State) -> None:
-        if shard.rank == 0:
-            config["log"].append.remote(epoch, metrics)
-        if (epoch + 1) % every and epoch + 1 < task.hyperparams.epochs:
-            return
-        if shard.rank:
-            ray.train.report(metrics)
-            return
-        with tempfile.TemporaryDirectory() as folder:
-            torch.save(state, Path(folder) / STATE_FILE)
-            ray.train.report(metrics, checkpoint=Checkpoint.from_directory(folder))
-
-    checkpoint = ray.train.get_checkpoint()
+    store = open_work_store(task.settings)
+    checkpoints = Checkpoints(store, config["folder"])
     try:
-        loop.train(
-            build_model(task.schema, task.data.train_rows_NF, task.hyperparams),
-            task.data,
-            task.hyperparams,
-            report,
-            device=ray.train.torch.get_device(),
-            shard=shard,
-            wrap=_wrap if shard.world_size > 1 else None,
-            resume_from=_load_state(checkpoint) if checkpoint else None,
-        )
+        with fetched_rows(task.rows, store, node_home(task.settings.home) / "training" / "rows") as data:
+            newest = _agree(checkpoints.newest() if shard.rank == 0 else None, shard)
+            state = checkpoints.load(newest) if newest is not None else None
+            if shard.rank == 0 and state is not None:
+                for epoch, metrics in enumerate(state["history"]):
+                    log.add.remote(EpochDone(epoch, metrics))
+            loop.train(
+                build_model(task.schema, data.train_rows_NF, task.hyperparams),
+                data,
+                task.hyperparams,
+                _reporter(task, checkpoints, log) if shard.rank == 0 else lambda *_: None,
+                device=ray.train.torch.get_device(),
+                shard=shard,
+                wrap=_wrap if shard.world_size > 1 else None,
+                resume_from=state,
+            )
     except TrainingError as error:
         # A diverging training would diverge again. It must not look like a dead worker, which Ray restarts.
-        ray.get(config["log"].fail.remote(error))
+        ray.get(log.fail.remote(error))
+    ray.get(log.error.remote())  # All that was told before has arrived.
+
+
+def _agree(newest: CheckpointName | None, shard: loop.Shard) -> CheckpointName | None:
+    """The checkpoint that rank 0 has chosen. Ranks that choose for themselves might go on from different ones."""
+    if shard.world_size == 1:
+        return newest
+    chosen: CheckpointName | None = ray.train.collective.broadcast_from_rank_zero(newest)
+    return chosen
+
+
+def _reporter(task: StoredTask, checkpoints: Checkpoints, log: Any) -> loop.Report:
+    def report(epoch: int, metrics: dict[str, float], state: loop.State) -> None:
+        log.add.remote(EpochDone(epoch, metrics))
+        if not is_due(epoch, task.hyperparams.epochs):
+            return
+        is_last = epoch + 1 == task.hyperparams.epochs
+        _save(checkpoints, state, LAST_CHECKPOINT_S if is_last else 0.0, log.add.remote)
+
+    return report
+
+
+def _save(checkpoints: Checkpoints, state: loop.State, patience_s: float, tell: Callable[[str], object]) -> None:
+    """Writes a checkpoint. A store that is away costs the checkpoint, not the training, unless it is the last one."""
+    begun_s = time.monotonic()
+    while True:
+        try:
+            checkpoints.save(state)
+        except ArtifactStoreError as error:
+            if patience_s == 0.0:
+                tell(f"the checkpoint after epoch {state['epoch'] + 1} was not written: {error.message}")
+                return
+            if time.monotonic() - begun_s > patience_s:
+                raise TrainingError(
+                    f"the trained weights were not written: {error.message}", remedy=error.remedy
+                ) from None
+            time.sleep(_PAUSE_S)
+        else:
+            return
 
 
 def _wrap(module: nn.Module) -> nn.Module:
@@ -156,27 +274,25 @@ def _wrap(module: nn.Module) -> nn.Module:
     return nn.parallel.DistributedDataParallel(module, device_ids=[device] if device.type == "cuda" else None)
 
 
-def _load_state(checkpoint: Checkpoint) -> loop.State:
-    with checkpoint.as_directory() as folder:
-        state: loop.State = torch.load(Path(folder) / STATE_FILE, map_location="cpu", weights_only=True)
-    return state
-
-
 @contextlib.contextmanager
-def _forward_epochs(log: Any, on_epoch: EpochListener) -> Iterator[None]:
-    """Passes epochs to the listener while `fit` blocks. An epoch that was repeated after a worker's death is shown
-    once."""
+def _forward(log: Any, progress: Progress, on_epoch: EpochListener) -> Iterator[None]:
+    """Passes on what workers tell while `fit` blocks. What is told again after a death is shown once."""
     is_over = threading.Event()
-    shown: set[int] = set()
+    shown: set[int | str] = set()
     index = 0
 
     def pass_on() -> None:
         nonlocal index
-        for epoch, metrics in ray.get(log.since.remote(index)):
+        for entry in ray.get(log.since.remote(index)):
             index += 1
-            if epoch not in shown:
-                shown.add(epoch)
-                on_epoch(epoch + 1, metrics)
+            name = entry if isinstance(entry, str) else entry.epoch
+            if name in shown:
+                continue
+            shown.add(name)
+            if isinstance(entry, str):
+                progress.notice(entry)
+            else:
+                on_epoch(entry.epoch + 1, entry.metrics)
 
     def watch() -> None:
         while not is_over.wait(_POLL_S):
