@@ -57,15 +57,15 @@ browser:
 		apt-get -q install -y --no-install-recommends chromium chromium-driver || \
 		echo "note: Chromium could not be installed: the page is not tested in a browser" >&2
 
-# A cluster of several hosts is tested with network namespaces, a real Redis and a real PostgreSQL. Where they are absent and
+# A cluster of several hosts is tested with network namespaces, a real Redis, PostgreSQL and OCI registry. Where they are absent and
 # we may not install them, those tests are skipped with a note. The tests start servers of their own, on ports of their own.
 servers:
-	@if command -v redis-server >/dev/null && command -v ip >/dev/null && command -v nft >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
+	@if command -v redis-server >/dev/null && command -v docker-registry >/dev/null && command -v ip >/dev/null && command -v nft >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
 	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
-		echo "note: without iproute2, nftables, redis-server and postgresql, clusters of several hosts are not tested" >&2; exit 0; fi; \
-	echo "Installing Redis, PostgreSQL, iproute2 and nftables, for the tests of clusters"; \
+		echo "note: without iproute2, nftables, redis-server, postgresql and docker-registry, clusters of several hosts are not tested" >&2; exit 0; fi; \
+	echo "Installing Redis, PostgreSQL, an OCI registry, iproute2 and nftables, for the tests of clusters"; \
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
-		apt-get -q install -y --no-install-recommends iproute2 nftables redis-server postgresql || \
+		apt-get -q install -y --no-install-recommends iproute2 nftables redis-server postgresql docker-registry || \
 		echo "note: these could not be installed: clusters of several hosts are not tested" >&2
 
 test-fast: $(VENV)/.dev

@@ -76,13 +76,16 @@ class Settings:
     idle_timeout_s: int = 75
     """How long a gateway keeps a connection without a request. A load balancer in front must give up earlier."""
     artifacts: str = ""
-    """Where machines share bundles: ``s3://bucket/prefix`` or an absolute path. Empty means the folder of ``home``."""
+    """Where machines share bundles: ``s3://bucket/prefix``, ``oci://registry/path`` or an absolute path. Empty means
+    the folder of ``home``."""
     artifact_cache_mb: int = 10_000
     """How much of a shared store's bundles a machine keeps in ``home/bundles``."""
     ray_address: str = ""
     """Address of the Ray cluster to use when no cluster of this home is up; read from ``RAY_ADDRESS``, which Ray
     sets inside its jobs."""
     s3: S3Settings = S3Settings()
+    docker_config: Path = Path(os.path.expanduser("~/.docker/config.json"))
+    """The file in which ``docker login`` keeps credentials of registries; its folder is ``DOCKER_CONFIG``."""
 
 
 def runtime_dir(home: Path) -> Path:
@@ -136,7 +139,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
             values[field] = _parse(variable, field, text)
     home = _home(str(values.pop("home", "")))
     ray_address = environment.get("RAY_ADDRESS", "")
-    return Settings(home=home, ray_address=ray_address, s3=_s3(environment), **values)  # type: ignore[arg-type]  # checked by _parse
+    docker_config = Path(environment.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")) / "config.json"
+    return Settings(home=home, ray_address=ray_address, s3=_s3(environment), docker_config=docker_config, **values)  # type: ignore[arg-type]  # checked by _parse
 
 
 def _home(text: str) -> Path:

@@ -26,6 +26,7 @@ from divisions.artifacts.store import ArtifactStore, open_store
 from divisions.bundle import MANIFEST, REFERENCE, Manifest, read_bundle
 from divisions.clock import Clock, SystemClock
 from divisions.errors import ArtifactStoreError, BundleError
+from divisions.oci.reference import SCHEMES
 from divisions.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,15 @@ class Bundles:
     @classmethod
     def of(cls, settings: Settings) -> Bundles:
         """Raises: SettingsError: ``DIVISIONS_ARTIFACTS`` names no store."""
-        store = open_store(settings.artifacts, settings.s3)
-        return cls(settings.home, store, settings.artifact_cache_mb * 1_000_000)
+        limit_bytes = settings.artifact_cache_mb * 1_000_000
+        store: ArtifactStore | None
+        if settings.artifacts.partition("://")[0] in SCHEMES:
+            from divisions.artifacts.oci_store import open_oci_store
+
+            store = open_oci_store(settings.artifacts, settings.docker_config, limit_bytes)
+        else:
+            store = open_store(settings.artifacts, settings.s3)
+        return cls(settings.home, store, limit_bytes)
 
     def open(self, recorded: str | Path, sha256: str) -> tuple[Path, Manifest]:
         """The folder and the manifest of a bundle. Every byte was checked.

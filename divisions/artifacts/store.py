@@ -104,6 +104,7 @@ def open_store(artifacts: str, s3: S3Settings) -> FileSystemStore | None:
         except DivisionsError as error:
             raise SettingsError(error.message, remedy=error.remedy) from None
     raise SettingsError(
-        f"DIVISIONS_ARTIFACTS must be s3://bucket/prefix or an absolute path, got {artifacts[:80]!r}",
+        "DIVISIONS_ARTIFACTS must be s3://bucket/prefix, oci://registry/path or an absolute path,"
+        f" got {artifacts[:80]!r}",
         remedy="set it to a folder or bucket that every machine of the cluster reaches, or unset it on one machine",
     )

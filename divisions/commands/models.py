@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -69,6 +70,30 @@ def register(
     from divisions.settings import load_settings
 
     _print(register_again(load_settings(), _registry(), model, source), output)
+
+
+@app.command("package")
+def package(
+    model: Model,
+    version: Version,
+    folder: Annotated[
+        Path, typer.Option("--to", help="Where to write the file.", exists=True, file_okay=False, writable=True)
+    ] = Path("."),
+    output: Output = Format.TEXT,
+) -> None:
+    """Write a version's bundle as one file, such as churn-predictor-v3.2.tar.gz: the same bytes each time."""
+    from divisions.artifacts.cache import Bundles
+    from divisions.artifacts.tarball import tarball_name, write_tarball
+    from divisions.settings import load_settings
+
+    found = _registry().get_version(model, version)
+    bundle, _ = Bundles.of(load_settings()).open(found.bundle_path, found.bundle_sha256)
+    target = folder / tarball_name(found.model, found.version)
+    tar_sha256 = write_tarball(bundle, target)
+    if output is Format.JSON:
+        print_json({"file": str(target), "bundle_sha256": found.bundle_sha256, "tar_sha256": tar_sha256})
+    else:
+        _print_facts([("File", str(target)), ("Bundle", found.bundle_sha256), ("Tar", tar_sha256)])
 
 
 def _nothing_of(model: str | None) -> str:

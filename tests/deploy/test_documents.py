@@ -15,7 +15,7 @@ from divisions.settings import Settings, environment_of, load_settings
 ROOT = Path(__file__).parents[2]
 SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 COMMANDS = (ROOT / "docs" / "cli.md").read_text()
-NOT_VARIABLES = {"s3", "ray_address"}  # read from the variables of AWS and of Ray
+NOT_VARIABLES = {"s3", "ray_address", "docker_config"}  # read from the variables of AWS, Ray and Docker
 
 
 def documented():

@@ -88,3 +88,22 @@ def test_unarchive_names_model_and_version(registry, capsys):
     assert cli.execute(["models", "unarchive", "churn-predictor", "3.1"]) == 0
     assert registry.unarchived == [("churn-predictor", "3.1")]
     assert "3.1" in capsys.readouterr().out
+
+
+def test_a_version_is_packaged_as_one_file_with_the_same_bytes_each_time(registry, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path))
+    contents = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        arguments = ["models", "package", "churn-predictor", "3.1", "--to", str(tmp_path / name), "--output", "json"]
+        assert cli.execute(arguments) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["file"] == str(tmp_path / name / "churn-predictor-v3.1.tar.gz")
+        assert found["bundle_sha256"] == registry.version.bundle_sha256
+        contents.append(((tmp_path / name / "churn-predictor-v3.1.tar.gz").read_bytes(), found["tar_sha256"]))
+    assert contents[0] == contents[1]
+
+
+def test_packaging_into_a_folder_that_is_absent_is_refused(registry, tmp_path, capsys):
+    assert cli.execute(["models", "package", "churn-predictor", "3.1", "--to", str(tmp_path / "absent")]) == 2
+    assert "does not exist" in capsys.readouterr().err

@@ -91,8 +91,8 @@ def test_booleans(text, is_on):
 
 def test_every_setting_has_a_variable():
     for field in dataclasses.fields(Settings):
-        if field.name in {"s3", "ray_address"}:
-            continue  # they come from the standard variables of AWS and Ray
+        if field.name in {"s3", "ray_address", "docker_config"}:
+            continue  # they come from the standard variables of AWS, Ray and Docker
         value = "1" if isinstance(field.default, int) else "x"
         load_settings({f"DIVISIONS_{field.name.upper()}": value})
 
@@ -216,3 +216,9 @@ def test_a_process_joins_the_embedded_cluster_only_if_it_is_up(tmp_path, monkeyp
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "ray_token")
     assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0"
+
+
+def test_passwords_of_registries_are_where_docker_keeps_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings({}).docker_config == tmp_path / ".docker" / "config.json"
+    assert load_settings({"DOCKER_CONFIG": "/etc/docker"}).docker_config == Path("/etc/docker/config.json")

@@ -203,7 +203,9 @@ def test_replicas_that_start_together_fetch_a_bundle_once(tmp_path, store, publi
 
 @pytest.mark.parametrize("text", ["here", "http://host/x", "s3://", "s3://key:secret@bucket/x", "./x"])
 def test_a_setting_that_names_no_store_is_refused_without_its_secret(text):
-    with pytest.raises(SettingsError, match="DIVISIONS_ARTIFACTS must be s3://bucket/prefix or an absolute path"):
+    with pytest.raises(
+        SettingsError, match="DIVISIONS_ARTIFACTS must be s3://bucket/prefix, oci://registry/path or an absolute"
+    ):
         open_store(text, S3Settings())
 
 

@@ -1,0 +1,63 @@
+"""Image manifests of artifacts (OCI image specification 1.1): written the same for the same content. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from divisions.errors import ArtifactStoreError
+from divisions.oci.reference import digest_of, is_digest
+
+MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
+EMPTY: Final = b"{}"
+"""The config of an artifact that needs none."""
+TITLE: Final = "org.opencontainers.image.title"
+MAX_MANIFEST_BYTES: Final = 4 << 20
+"""The specification lets registries refuse larger ones."""
+
+
+class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """What a blob is, how long it is, and its SHA-256."""
+
+    media_type: str
+    digest: str
+    size: int
+    annotations: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        if not is_digest(self.digest) or self.size < 0:
+            raise ValueError("a descriptor needs a sha256 digest and a size")
+
+
+EMPTY_CONFIG: Final = Descriptor(EMPTY_TYPE, digest_of(EMPTY), len(EMPTY))
+
+
+class ArtifactManifest(msgspec.Struct, frozen=True, rename="camel"):
+    """One artifact: its type and its blobs."""
+
+    artifact_type: str
+    layers: tuple[Descriptor, ...]
+    annotations: dict[str, str] = {}
+    config: Descriptor = EMPTY_CONFIG
+    schema_version: int = 2
+    media_type: str = MANIFEST_TYPE
+
+    def to_json(self) -> bytes:
+        """The bytes that are pushed, and whose digest names the artifact."""
+        return msgspec.json.encode(self, order="deterministic")
+
+
+def read_manifest(content: bytes, where: str) -> ArtifactManifest:
+    """Reads an artifact's manifest.
+
+    Raises:
+        ArtifactStoreError: it is none.
+    """
+    try:
+        return msgspec.json.decode(content, type=ArtifactManifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArtifactStoreError(
+            f"{where} is no artifact: {error}", remedy="check that nothing else was pushed to this tag"
+        ) from None

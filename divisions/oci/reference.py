@@ -1,0 +1,92 @@
+"""Where a repository is, and what a digest is. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from divisions.errors import SettingsError
+
+_COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_PATH: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+SCHEMES: Final = {"oci": "https", "oci+http": "http"}
+"""The schemes of settings, and what is spoken. Plain HTTP must be asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of a registry; ``host`` has the port, ``path`` no tag."""
+
+    scheme: str
+    host: str
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
+
+    @property
+    def origin(self) -> str:
+        """The registry's own origin; credentials go nowhere else."""
+        return f"{self.scheme}://{self.host}"
+
+    def below(self, name: str) -> Repository:
+        """The repository ``name`` below this one.
+
+        Raises:
+            SettingsError: registries take no such name.
+        """
+        path = f"{self.path}/{name}" if self.path else name
+        if not _PATH.fullmatch(path):
+            raise SettingsError(
+                f"an OCI registry takes no repository named {path!r}",
+                remedy="use lower-case letters and digits, with single `.`, `_` or `-` between them",
+            )
+        return Repository(self.scheme, self.host, path)
+
+
+def parse_repository(text: str) -> Repository:
+    """The repository that ``oci://host[:port][/path]`` names. ``oci+http`` speaks plain HTTP.
+
+    >>> parse_repository("oci://registry.example:5000/team/models")
+    Repository(scheme='https', host='registry.example:5000', path='team/models')
+
+    Raises:
+        SettingsError: it is none.
+    """
+    scheme, _, rest = text.partition("://")
+    host, _, path = rest.rstrip("/").partition("/")
+    if scheme not in SCHEMES or not _HOST.fullmatch(host) or (path and not _PATH.fullmatch(path)):
+        raise SettingsError(
+            f"{text[:80]!r} is no repository of an OCI registry",
+            remedy="write oci://host:port/path, in lower-case letters, without a tag or credentials",
+        )
+    return Repository(SCHEMES[scheme], host, path)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, with or without a port, is this machine's loopback interface.
+
+    >>> is_loopback("127.0.0.1:5000"), is_loopback("[::1]"), is_loopback("registry.example:5000")
+    (True, True, False)
+    """
+    name = host.partition("]")[0].lstrip("[") if host.startswith("[") else host.partition(":")[0]
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def digest_of(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def is_digest(text: str) -> bool:
+    """Whether ``text`` is a SHA-256 digest as registries write it."""
+    return _DIGEST.fullmatch(text) is not None

@@ -1,0 +1,318 @@
+"""A client of one repository of an OCI registry (distribution specification 1.1).
+
+A blob is pushed by one POST and one PUT: chunked uploads cannot be resumed reliably, and Amazon's registry loses all
+chunks but the first. What is there already is not sent again, so a push that was cut off is simply repeated. Everything
+pulled is hashed while it comes, and kept only if the digest is the one that was asked for. Credentials go to the
+registry's own origin, and to the token service that it names over HTTPS, nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final
+from urllib.parse import quote, urljoin, urlsplit
+
+import httpx
+
+from divisions.errors import ArtifactStoreError
+from divisions.oci.login import Challenge, Credentials, parse_challenges
+from divisions.oci.manifest import EMPTY, EMPTY_CONFIG, MANIFEST_TYPE, MAX_MANIFEST_BYTES, ArtifactManifest
+from divisions.oci.reference import Repository, digest_of, is_digest, is_loopback
+
+_TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_CHUNK_BYTES: Final = 1 << 20
+_MAX_REPLY_BYTES: Final = 1 << 20
+_MAX_REDIRECTS: Final = 5
+_ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, application/vnd.oci.image.index.v1+json"}
+
+
+class RegistryClient:
+    """Pushes to and pulls from one repository. Not for several threads at once.
+
+    Every method raises `ArtifactStoreError` if the registry does not answer, refuses, or sends something else than was
+    asked for.
+
+    Args:
+        repository: where.
+        credentials: gives those for this registry, or None; asked only when the registry wants some.
+        transport: of httpx; tests put theirs here.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        credentials: Callable[[], Credentials | None],
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.repository = repository
+        self._credentials = credentials
+        self._client = httpx.Client(timeout=_TIMEOUT, transport=transport, trust_env=True)
+        self._authorization = ""
+
+    def __enter__(self) -> RegistryClient:
+        return self
+
+    def __exit__(self, *exception: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._client.close()
+
+    def has_blob(self, digest: str) -> bool:
+        with self._sent("HEAD", self._url(f"blobs/{digest}")) as reply:
+            return self._is_there(reply, f"looking for {digest}")
+
+    def push_blob(self, digest: str, size: int, opened: Callable[[], BinaryIO]) -> bool:
+        """Pushes ``size`` bytes, unless the registry has them; returns whether they were sent.
+
+        Args:
+            opened: opens the content at its start; called again if the registry wants another login.
+        """
+        if self.has_blob(digest):
+            return False
+        with self._sent("POST", self._url("blobs/uploads/"), headers={"Content-Length": "0"}) as reply:
+            self._require(reply, {202}, "starting an upload")
+            place = self._place(str(reply.url), reply)
+        target = f"{place}{'&' if '?' in place else '?'}digest={quote(digest)}"  # It may have a query already.
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
+        with self._sent("PUT", target, headers=headers, opened=opened) as reply:
+            self._require(reply, {201}, f"pushing {digest}")
+        return True
+
+    def pull_blob(self, digest: str, size: int, path: Path) -> None:
+        """Writes a blob to ``path``, which exists afterwards only if size and digest are right."""
+        part = path.with_name(f"{path.name}.part")
+        try:
+            with self._sent("GET", self._url(f"blobs/{digest}")) as reply:
+                self._require(reply, {200}, f"pulling {digest}")
+                found, received = hashlib.sha256(), 0
+                with part.open("wb") as file:
+                    for chunk in _read(reply, self.repository):
+                        received += len(chunk)
+                        if received > size:
+                            break
+                        found.update(chunk)
+                        file.write(chunk)
+            if received != size or f"sha256:{found.hexdigest()}" != digest:
+                raise ArtifactStoreError(
+                    f"{self.repository} sends other bytes than {digest}", remedy="push the artifact again"
+                )
+            os.replace(part, path)
+        except OSError as error:
+            raise ArtifactStoreError(
+                f"{path.parent} cannot take a blob of {self.repository}: {error.strerror}",
+                remedy="check the disk's space and permissions",
+            ) from None
+        finally:
+            part.unlink(missing_ok=True)
+
+    def push_artifact(self, manifest: ArtifactManifest, tag: str = "") -> str:
+        """Pushes a manifest, whose blobs are there already, under a tag or only its digest; returns the digest."""
+        self.push_blob(EMPTY_CONFIG.digest, EMPTY_CONFIG.size, lambda: io.BytesIO(EMPTY))
+        content = manifest.to_json()
+        digest = digest_of(content)
+        url = self._url(f"manifests/{tag or digest}")
+        headers = {"Content-Type": MANIFEST_TYPE, "Content-Length": str(len(content))}
+        with self._sent("PUT", url, headers=headers, opened=lambda: io.BytesIO(content)) as reply:
+            self._require(reply, {201}, f"pushing the manifest of {tag or digest}")
+        return digest
+
+    def pull_manifest(self, reference: str) -> bytes | None:
+        """A manifest's bytes by its tag or digest; None if there is none. By digest, they are checked."""
+        with self._sent("GET", self._url(f"manifests/{reference}"), headers=_ACCEPT) as reply:
+            if not self._is_there(reply, f"looking for {reference}"):
+                return None
+            content = b""
+            for chunk in _read(reply, self.repository):
+                content += chunk
+                if len(content) > MAX_MANIFEST_BYTES:
+                    raise ArtifactStoreError(
+                        f"the manifest {reference} of {self.repository} is over {MAX_MANIFEST_BYTES} bytes",
+                        remedy="push the artifact again",
+                    )
+        if is_digest(reference) and digest_of(content) != reference:
+            raise ArtifactStoreError(
+                f"{self.repository} sends another manifest than {reference}", remedy="push the artifact again"
+            )
+        return content
+
+    def has_manifest(self, reference: str) -> bool:
+        with self._sent("HEAD", self._url(f"manifests/{reference}"), headers=_ACCEPT) as reply:
+            return self._is_there(reply, f"looking for {reference}")
+
+    # -- sending ------------------------------------------------------------------------------------------------
+
+    def _url(self, path: str) -> str:
+        return f"{self.repository.origin}/v2/{self.repository.path}/{path}"
+
+    @contextmanager
+    def _sent(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: dict[str, str] | None = None,
+        opened: Callable[[], BinaryIO] | None = None,
+    ) -> Iterator[httpx.Response]:
+        """Sends a request, once more after a login if the registry wants one."""
+        try:
+            reply = self._follow(method, url, headers or {}, opened)
+            if reply.status_code == httpx.codes.UNAUTHORIZED and self._log_in(reply):
+                reply.close()
+                reply = self._follow(method, url, headers or {}, opened)
+            try:
+                yield reply
+            finally:
+                reply.close()
+        except httpx.HTTPError as error:
+            raise self._away(str(error) or type(error).__name__) from None
+
+    def _follow(
+        self, method: str, url: str, headers: dict[str, str], opened: Callable[[], BinaryIO] | None
+    ) -> httpx.Response:
+        for _ in range(_MAX_REDIRECTS):
+            own = {"Authorization": self._authorization} if self._authorization and self._is_own(url) else {}
+            if opened is None:
+                request = self._client.build_request(method, url, headers=headers | own)
+                reply = self._client.send(request, stream=True)
+            else:
+                with opened() as content:
+                    request = self._client.build_request(method, url, headers=headers | own, content=_chunks(content))
+                    reply = self._client.send(request, stream=True)
+            if not reply.is_redirect or method not in {"GET", "HEAD"}:
+                return reply
+            reply.close()
+            url = self._place(url, reply)
+        raise self._away("it redirects in circles")
+
+    def _place(self, url: str, reply: httpx.Response) -> str:
+        """Where the registry sends us; never out of TLS."""
+        named = reply.headers.get("Location", "")
+        try:
+            place = httpx.URL(urljoin(url, named))
+        except (httpx.InvalidURL, ValueError):
+            place = httpx.URL("")
+        if not named or place.scheme not in {"http", "https"} or not place.host or (place.port or 0) > 65_535:
+            raise self._away(f"it sends to {named[:80]!r}, which is no URL")
+        if self.repository.scheme == "https" and place.scheme != "https":
+            raise self._away(f"it sends to {place.host} without TLS")
+        return str(place)
+
+    def _is_own(self, url: str) -> bool:
+        found, own = httpx.URL(url), httpx.URL(self.repository.origin)
+        return (found.scheme, found.host, found.port) == (own.scheme, own.host, own.port)
+
+    def _log_in(self, reply: httpx.Response) -> bool:
+        """Does what the registry asks for; returns whether it is worth asking again."""
+        if not self._is_own(str(reply.url)):
+            return False
+        challenges = parse_challenges(", ".join(reply.headers.get_list("WWW-Authenticate")))
+        bearer = next((each for each in challenges if each.scheme == "bearer"), None)
+        wants_basic = any(each.scheme == "basic" for each in challenges)
+        credentials = self._credentials()
+        if credentials is not None and self.repository.scheme == "http" and not is_loopback(self.repository.host):
+            raise ArtifactStoreError(
+                f"{self.repository.host} asks for a password over plain HTTP", remedy="use oci:// with TLS"
+            )
+        before = self._authorization
+        if bearer is not None:
+            self._authorization = f"Bearer {self._token(bearer, credentials)}"
+        elif wants_basic and credentials is not None:
+            self._authorization = credentials.basic
+        return self._authorization != before
+
+    def _token(self, challenge: Challenge, credentials: Credentials | None) -> str:
+        """A token of the service that the registry names (the token authentication specification)."""
+        realm = challenge.parameters.get("realm", "")
+        parts = urlsplit(realm)
+        if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.netloc)):
+            raise self._away(f"its token service {realm[:80]!r} does not speak HTTPS")
+        # What was asked for before is asked for as well: one token serves pulls and pushes.
+        scope = challenge.parameters.get("scope", f"repository:{self.repository.path}:pull,push")
+        query = {"service": challenge.parameters.get("service", ""), "scope": scope}
+        headers = {} if credentials is None else {"Authorization": credentials.basic}
+        reply = self._client.get(realm, params=query, headers=headers)
+        if reply.status_code != httpx.codes.OK:
+            raise self._refused(reply.status_code, "its token service refuses", reply.content)
+        try:
+            found = reply.json()
+            token = str(found.get("token") or found["access_token"])
+        except (ValueError, LookupError, AttributeError):
+            raise self._away("its token service sends no token") from None
+        return token
+
+    # -- replies ------------------------------------------------------------------------------------------------
+
+    def _is_there(self, reply: httpx.Response, doing: str) -> bool:
+        if reply.status_code == httpx.codes.NOT_FOUND:
+            return False
+        self._require(reply, {200}, doing)
+        return True
+
+    def _require(self, reply: httpx.Response, statuses: set[int], doing: str) -> None:
+        if reply.status_code not in statuses:
+            content = b"" if reply.request.method == "HEAD" else _head(reply)
+            raise self._refused(reply.status_code, doing, content)
+
+    def _refused(self, status: int, doing: str, content: bytes) -> ArtifactStoreError:
+        text = _error_text(content)
+        return ArtifactStoreError(
+            f"{self.repository}: {doing}: status {status}{f' ({text})' if text else ''}", remedy=_remedy(status)
+        )
+
+    def _away(self, why: str) -> ArtifactStoreError:
+        return ArtifactStoreError(
+            f"the registry {self.repository.host} does not answer as one: {' '.join(why.split())[:200]}",
+            remedy="check its address, its certificate (SSL_CERT_FILE) and the network",
+        )
+
+
+def _chunks(content: BinaryIO) -> Iterator[bytes]:
+    while chunk := content.read(_CHUNK_BYTES):
+        yield chunk
+
+
+def _read(reply: httpx.Response, repository: Repository) -> Iterator[bytes]:
+    """The body as it was stored: an encoding of the transport would change what is hashed."""
+    if reply.headers.get("Content-Encoding", "identity") != "identity":
+        raise ArtifactStoreError(f"{repository} sends compressed replies", remedy="turn its compression off")
+    yield from reply.iter_raw(_CHUNK_BYTES)
+
+
+def _head(reply: httpx.Response) -> bytes:
+    content = b""
+    for chunk in reply.iter_raw(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > _MAX_REPLY_BYTES:
+            break
+    return content
+
+
+def _error_text(content: bytes) -> str:
+    """The first error of a registry's reply: its code and message."""
+    try:
+        first = json.loads(content)["errors"][0]
+        text = f"{first['code']}: {first.get('message', '')}"
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:200]
+
+
+def _remedy(status: int) -> str:
+    match status:
+        case 401:
+            return "log in with docker or podman login, or check the password"
+        case 403:
+            return "ask for the right to pull from and push to this repository"
+        case 404:
+            return "create the repository, or check its name"
+        case 429:
+            return "the registry limits requests: try again later"
+        case _ if status >= 500:
+            return "try again when the registry works; what was pushed is kept"
+        case _:
+            return "check DIVISIONS_ARTIFACTS, and that the registry takes OCI artifacts"
