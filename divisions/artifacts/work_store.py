@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.artifacts.store import FileSystemStore, open_store
+from divisions.oci.reference import SCHEMES
 
 if TYPE_CHECKING:
     from divisions.settings import Settings
@@ -144,10 +145,13 @@ class WorkStore:
 def open_work_store(settings: Settings) -> WorkStore:
     """The store that ``DIVISIONS_ARTIFACTS`` names; without it, the home's own folder. Opens no connection.
 
+    An OCI registry keeps what is finished, so with one it is the home's own folder, too.
+
     Raises:
         SettingsError: ``DIVISIONS_ARTIFACTS`` names no store.
     """
-    shared = open_store(settings.artifacts, settings.s3)
+    is_registry = settings.artifacts.partition("://")[0] in SCHEMES
+    shared = None if is_registry else open_store(settings.artifacts, settings.s3)
     if shared is not None:
         return WorkStore(shared, is_shared=True)
     from pyarrow.fs import LocalFileSystem

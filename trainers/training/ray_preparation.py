@@ -94,7 +94,7 @@ def take_here(result: TaskResult, task: PreparationTask, store: WorkStore, notic
                     f"{name} of the prepared data in {store.name} is not as it was written",
                     remedy="run the pipeline again",
                 )
-        prepared = read_prepared(result.prepared, folder, task.features.holdout_fraction, task.seed)
+        prepared = read_prepared(result.prepared, folder)
     try:
         store.remove_folder(result.folder)
     except ArtifactStoreError as error:  # the next run of the pipeline removes it

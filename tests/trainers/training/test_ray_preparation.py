@@ -99,7 +99,7 @@ def test_a_table_that_was_changed_in_the_store_is_not_taken(tmp_path, there):
     task = task_of(tmp_path, "plain")
     settings = Settings(home=tmp_path / "run", artifacts=str(tmp_path / "shared"))
     result = there(task, ROOM, settings, "churn")
-    (path,) = (tmp_path / "shared").rglob("table.npy")
+    (path,) = (tmp_path / "shared").rglob("tables.pickle")
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     with pytest.raises(TrainingError, match=r"table\.npy .* is not as it was written"):
         take_here(result, task, open_work_store(settings), print)

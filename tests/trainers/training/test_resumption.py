@@ -60,7 +60,7 @@ def test_checkpoints_of_other_rows_or_another_key_are_others():
     assert not has_others(files("own/rows.npy", f"own/key/{NAME}"), "own/key")
     assert has_others(files(f"own/other/{NAME}"), "own/key")
     assert has_others(files(f"other/key/{NAME}"), "own/key")
-    assert not has_others(files("other/rows.npy", "prepared-0a/raw.feather"), "own/key")
+    assert not has_others(files("other/rows.npy", "prepared-0a/tables.pickle"), "own/key")
 
 
 def test_the_note_says_where_training_goes_on_or_why_not():
