@@ -101,5 +101,5 @@ def test_a_table_that_was_changed_in_the_store_is_not_taken(tmp_path, there):
     result = there(task, ROOM, settings, "churn")
     (path,) = (tmp_path / "shared").rglob("tables.pickle")
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(TrainingError, match=r"table\.npy .* is not as it was written"):
+    with pytest.raises(TrainingError, match=r"tables\.pickle .* is not as it was written"):
         take_here(result, task, open_work_store(settings), print)
