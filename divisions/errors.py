@@ -33,6 +33,8 @@
     │   ├── LatchedSpecError        the same spec was rolled back before
     │   ├── SchemaMismatchError     its features do not fit those of the version that serves
     │   ├── JournalUnavailableError  the journal cannot be written, so nothing that needs it is done
+    │   │   └── JournalHeldError     a living controller of another cluster writes it
+    │   ├── JournalFencedError   another controller has taken over; this one ends
     │   ├── ReportError             a gateway's report is invalid, and is ignored
     │   └── UnknownVersionError     no such model, endpoint or version
     ├── FaultsRefusedError      fault injection on a cluster that does not allow it
@@ -239,6 +241,14 @@ class SchemaMismatchError(RolloutError):
 
 class JournalUnavailableError(RolloutError):
     """The journal cannot be written or read now, so nothing that needs it is done."""
+
+
+class JournalHeldError(JournalUnavailableError):
+    """A living controller of another cluster writes the journal."""
+
+
+class JournalFencedError(RolloutError):
+    """Another controller has taken the journal over. This one may write nothing any more, and ends."""
 
 
 class ReportError(RolloutError):

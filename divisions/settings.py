@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import hashlib
 import ipaddress
@@ -54,6 +55,9 @@ class Settings:
     """Port of the embedded Ray cluster's head (not Ray's default, so that other clusters are left alone)."""
     tracking_uri: str = ""
     """MLflow tracking and registry URI; empty means SQLite and a folder inside ``home``."""
+    database: str = dataclasses.field(default="", repr=False)
+    """Where the controller's journal is: ``postgresql+psycopg://…``, which machines can share. Empty means SQLite in
+    ``home``."""
     allow_faults: bool = False
     """Whether rollouts may inject faults. Never on in production."""
     allow_buckets: tuple[str, ...] = ()
@@ -120,8 +124,9 @@ _INTEGERS = {  # the least and the greatest value of each
 }
 _BOOLEANS = {"allow_faults", "channel_tls", "compiled"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
-_TEXTS = {"artifacts", "channel_ca", "channel_host", "host", "tracking_uri"}
+_TEXTS = {"artifacts", "channel_ca", "channel_host", "database", "host", "tracking_uri"}
 _KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
+_DATABASES = ("postgresql+psycopg://", "postgresql://")
 _PREFIX = "DIVISIONS_"
 
 
@@ -246,6 +251,8 @@ def _parse(variable: str, field: str, text: str) -> object:
         if text.lower() not in {"0", "1", "true", "false", ""}:
             raise SettingsError(f"{variable} must be 0 or 1, got {text!r}", remedy=f"unset {variable}")
         return text.lower() in {"1", "true"}
+    if field == "database" and text and not text.startswith(_DATABASES):
+        raise SettingsError(f"{variable} must begin with {_DATABASES[0]}", remedy="write the URL, or leave it empty")
     if field in _LISTS:
         return tuple(item.strip() for item in text.split(",") if item.strip())
     return text

@@ -1,7 +1,8 @@
 """Requests to replicas, and rollouts.
 
 ``gateway``     the gateway's process: composes the wings below
-``control``     the controller's process: journal, rollouts, routing table
+``control``     the controller's process: replicas, rollouts, routing table
+``journal``     the controller's memory, in SQLite or PostgreSQL
 ``oip``         the Open Inference Protocol
 ``predict``     a request's rows to replicas and back
 ``rollouts``    decisions about canaries, pure

@@ -11,7 +11,7 @@ from divisions.commands.output import Format, Output, print_json
 from divisions.errors import ClusterError
 
 if TYPE_CHECKING:
-    from router.control.journal_copies import Found
+    from router.journal.copies import Found
 
 EXIT_DAMAGED = 1
 
@@ -22,9 +22,10 @@ app = typer.Typer(help="Check the controller's journal, or restore it.", no_args
 def check(output: Output = Format.TEXT) -> int:
     """Check every row of the journal and of its copies; exit status 1 if the journal is damaged."""
     from divisions.settings import load_settings
-    from router.control import journal_copies
+    from router.journal import copies as journal_copies
+    from router.journal.opening import database_of
 
-    found = journal_copies.check(load_settings().home)
+    found = journal_copies.check(database_of(load_settings()))
     if output is Format.JSON:
         print_json([_document(each) for each in found])
     else:
@@ -46,18 +47,20 @@ def restore(
     from deploy.supervision.cluster_file import require_down
     from divisions.clock import SystemClock
     from divisions.settings import load_settings
-    from router.control import journal_copies
+    from router.journal import copies as journal_copies
+    from router.journal.opening import database_of
 
-    home = load_settings().home
+    settings = load_settings()
+    home = settings.home
     require_down(home)
     if copy is not None and not copy.exists():
         raise ClusterError(f"there is no copy {copy}", remedy="`divisions journal check` lists the copies")
-    aside = f"journal-damaged-{SystemClock().wall_s():.0f}"
-    chosen = journal_copies.restore(home, aside, copy)
+    aside = home / f"journal-damaged-{SystemClock().wall_s():.0f}"
+    chosen = journal_copies.restore(database_of(settings), aside, copy)
     if output is Format.JSON:
-        print_json({**_document(chosen), "aside": str(home / aside)})
+        print_json({**_document(chosen), "aside": str(aside)})
         return
-    print(f"restored {chosen.path}, {chosen.writes:,} writes; what was there is in {home / aside}")
+    print(f"restored {chosen.path}, {chosen.writes:,} writes; what was there is in {aside}")
     print("look at `divisions status` after `divisions up`: a rollout may be at an earlier step than it was")
 
 

@@ -1,4 +1,4 @@
-"""The controller's process: it owns the journal, the rollouts and the routing table.
+"""The controller's process: it owns the journal (`router.journal`), the rollouts and the routing table.
 
 In: heartbeats of replicas, reports of gateways, commands. Out: routing tables, wanted applications, the journal. Open
 `controller` first. `routing` makes the routing table's entries, `table_store` numbers tables, `publisher` decides when

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from divisions.control import FULL_BP, Evidence, Explanation, VersionSpec
-from router.control.journal import Journal
-from router.control.journal_writer import JournalWriter
 from router.evidence.drift import NO_BINS, InputBins
+from router.journal.journal import Journal
+from router.journal.writer import JournalWriter
 from router.rollouts import canary
 from router.rollouts.analysis import RolloutAnalysis
 from router.rollouts.monitor import Arms, Monitor

@@ -7,8 +7,8 @@ from divisions.control import FULL_BP, RolloutCommand, RolloutSpec
 from divisions.errors import ConflictError, MalformedRequestError, StaleGenerationError, UnknownVersionError
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
-from router.control.journal import Journal
-from router.control.journal_writer import JournalWriter
+from router.journal.journal import Journal
+from router.journal.writer import JournalWriter
 from router.rollouts import admission, canary, records
 from router.rollouts.records import EndpointRecord, Queued
 
@@ -62,7 +62,7 @@ class Commands:
         """Carries out an operator's command. It is on disk when this returns.
 
         Pause, abort and a rollback to stable are carried out even if the journal cannot be written, see
-        `router.control.journal_writer`; the status says so.
+        `router.journal.writer`; the status says so.
 
         Raises:
             UnknownVersionError: no such endpoint, or no such version to go back to.

@@ -36,14 +36,14 @@ from router.control.commands import Commands
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
-from router.control.journal import Journal
-from router.control.journal_writer import JournalWriter
 from router.control.lost_replicas import LostReplicas
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
 from router.control.table_store import TableStore
 from router.control.ticker import Ticker
 from router.evidence.drift import NO_BINS, InputBins
+from router.journal.journal import Journal
+from router.journal.writer import JournalWriter
 from router.rollouts import records
 from router.rollouts.canary import Judgement
 from router.rollouts.monitor import Monitor
@@ -203,6 +203,11 @@ class Controller:
     @property
     def table(self) -> RoutingTable:
         return self._store.table
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether another controller has taken the journal over. Then this one must end."""
+        return self._writer.is_fenced
 
     @property
     def is_recovering(self) -> bool:

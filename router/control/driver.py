@@ -24,11 +24,11 @@ from router.control import analyses
 from router.control.analyses import Analyses
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
-from router.control.journal import Journal, Kind, kind_of
-from router.control.journal_writer import Entry, JournalWriter
 from router.control.publisher import TablePublisher
 from router.control.table_store import TableStore
 from router.evidence import salts
+from router.journal.journal import Journal, Kind, kind_of
+from router.journal.writer import Entry, JournalWriter
 from router.rollouts import canary, messages, records
 from router.rollouts.canary import Judgement, Phase, State
 from router.rollouts.monitor import Monitor
@@ -86,7 +86,7 @@ class RolloutDriver:
     def resume(self) -> None:
         """Reads the journal: goes on where an earlier controller stopped."""
         self._endpoints.records = self._journal.replay()
-        self._store.resume(self._journal.epoch)
+        self._store.resume(self._journal.epoch, self._writer.leap() if self._journal.may_be_behind else 0)
         self.rollbacks = self._journal.rollbacks()
         self._publisher.recover()
         self._analyses.resume(self._endpoints.records, self._clock.monotonic_s())

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import secrets
-from pathlib import Path
+import socket
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -21,19 +23,20 @@ import ray
 from divisions.artifacts.references import References
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
-from divisions.errors import MalformedRequestError
+from divisions.errors import DivisionsError, JournalFencedError, JournalUnavailableError, MalformedRequestError
 from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable
 from router.control.applications import Reconciler
 from router.control.certificates import CertificateDesk
 from router.control.controller import Controller
 from router.control.event_log import EventFile
-from router.control.journal import Journal
-from router.control.journal_copies import COPY_S, make_copy
-from router.control.journal_file import check_before_start
 from router.control.ray_applications import RayApplications
 from router.control.registry_projection import Projector
 from router.evidence.drift import InputBins, parse_bins
+from router.journal.copies import COPY_S, make_copy
+from router.journal.fence import Holder
+from router.journal.journal import Journal
+from router.journal.opening import database_of
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +47,8 @@ TICK_S = 1.0
 COMPARE_S = 3.0
 """How often Serve is asked what runs while nothing has changed. A new version is started at once."""
 WAKE_S = 0.2
+RETRY_S = 1.0
+"""How often a controller that was started again looks whether the journal answers."""
 MAX_CONCURRENCY = 1_000
 """Every gateway keeps one long poll open, and Ray counts it as a running call."""
 
@@ -74,22 +79,49 @@ class ControllerActor:
         logging.getLogger("router").setLevel(logging.INFO)
         self._clock = SystemClock()
         self._certificates = CertificateDesk(authority, self._clock)
-        self._journal_path = settings.home / "journal.db"
-        journal = Journal(self._journal_path)
+        self._settings = settings
         self._references = References(settings, self._clock)
-        self._controller = Controller(
-            journal,
-            self._clock,
-            lambda: secrets.token_hex(8),
-            allow_faults=settings.allow_faults,
-            read_bins=self._read_bins,
-            events=EventFile(settings.home / "logs" / "rollouts.jsonl"),
-        )
-        self._controller.start()
+        journal, self._controller = await self._opened()
         applications = RayApplications(builder, str(settings.home))
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
         self._tasks = [asyncio.create_task(work()) for work in (self._tick, self._reconcile, self._project, self._copy)]
+
+    async def _opened(self) -> tuple[Journal, Controller]:
+        """The journal and the controller on it.
+
+        Ray gives an actor up whose first steps fail. A controller that was started again waits instead, until the
+        journal answers; meanwhile gateways serve by the table that they have.
+        """
+        holder = _this_process(ray.get_runtime_context().get_session_name())
+        last = ""
+        while True:
+            try:
+                journal = await asyncio.to_thread(partial(Journal, database_of(self._settings), holder=holder))
+                try:
+                    return journal, self._started(journal)
+                except BaseException:
+                    journal.close()
+                    raise
+            except (JournalUnavailableError, JournalFencedError) as error:
+                if not ray.get_runtime_context().was_current_actor_reconstructed:
+                    raise
+                if str(error) != last:
+                    last = str(error)
+                    log.warning("waiting for the journal: %s", error)
+            await asyncio.sleep(RETRY_S)
+
+    def _started(self, journal: Journal) -> Controller:
+        controller = Controller(
+            journal,
+            self._clock,
+            lambda: secrets.token_hex(8),
+            allow_faults=self._settings.allow_faults,
+            read_bins=self._read_bins,
+            events=EventFile(self._settings.home / "logs" / "rollouts.jsonl"),
+        )
+        controller.start()
+        return controller
 
     async def register_replica(self, address: bytes) -> None:
         self._controller.register_replica(msgspec.msgpack.decode(address, type=ReplicaAddress))
@@ -140,6 +172,9 @@ class ControllerActor:
                 self._controller.tick()
             except Exception:
                 log.exception("a tick failed")  # The edge of a loop: the next tick sees the same state again.
+            if self._controller.is_fenced:
+                log.error("another controller has taken over: this one ends")
+                end_process()
 
     async def _reconcile(self) -> None:
         last: dict[str, VersionSpec] | None = None
@@ -156,9 +191,10 @@ class ControllerActor:
             await asyncio.sleep(WAKE_S)
 
     async def _copy(self) -> None:
+        database = database_of(self._settings)
         while True:
             try:
-                await asyncio.to_thread(make_copy, self._journal_path)
+                await asyncio.to_thread(make_copy, database)
             except Exception:
                 log.exception("the journal could not be copied")  # The edge of a loop: tried again.
             await asyncio.sleep(COPY_S)
@@ -176,12 +212,38 @@ def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:
         raise MalformedRequestError(f"not a {kind.__name__}: {error}", remedy="send what the API describes") from None
 
 
-def _refuse_damage(journal: Path) -> None:
-    """Checks the journal before an actor opens it: from here the error reaches the command whole."""
+def end_process() -> None:
+    """At once: what is under way must not go on. Ray starts the actor again if it still wants this one."""
+    os._exit(1)
+
+
+def _this_process(cluster: str) -> Holder:
+    return Holder(cluster, f"process {os.getpid()} on {socket.gethostname()}")
+
+
+def _check_journal(settings: Settings) -> None:
+    """Checks the journal before the first actor opens it: from here an error reaches the command whole.
+
+    A journal on a server is checked where controllers run: the command's machine may not reach the server.
+    """
     try:
         ray.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
+        return
     except ValueError:
-        check_before_start(journal)
+        pass
+    if not settings.database:
+        database_of(settings).check()
+        return
+    check = ray.remote(_take_journal).options(num_cpus=0, max_retries=0)
+    try:
+        ray.get(check.remote(settings, ray.get_runtime_context().get_session_name()))
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, DivisionsError) else error) from None
+
+
+def _take_journal(settings: Settings, cluster: str) -> None:
+    """Opens a journal for this cluster: makes it if there is none, refuses one that is damaged or in use."""
+    Journal(database_of(settings), holder=_this_process(cluster)).close()
 
 
 def _authority(settings: Settings) -> bytes:
@@ -197,13 +259,13 @@ def _authority(settings: Settings) -> bytes:
 def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUILDER) -> Any:
     """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
 
-    It runs on the head node, because its journal is there.
+    It runs on the head node, because its journal is there; on any node if the journal is on a server.
 
     Args:
         settings: the cluster's settings.
         builder: the function that builds a version's application, ``package.module:function``.
     """
-    _refuse_damage(settings.home / "journal.db")
+    _check_journal(settings)
     actor = ray.remote(ControllerActor).options(
         name=CONTROLLER_NAME,
         namespace=NAMESPACE,
@@ -212,7 +274,7 @@ def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUIL
         max_restarts=-1,
         max_concurrency=MAX_CONCURRENCY,
         num_cpus=0,
-        resources={"node:__internal_head__": 0.001},
+        resources={} if settings.database else {"node:__internal_head__": 0.001},
     )
     handle = actor.remote(settings, builder, _authority(settings))
     ray.get(handle.ping.remote())

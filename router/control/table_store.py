@@ -3,7 +3,7 @@
 An epoch is on disk before its table is published. Gateways take only higher epochs; so a controller that was killed
 and started again must not go below the last one.
 
-A table without weight for the canary may be published before it is on disk (`router.control.journal_writer`). So after
+A table without weight for the canary may be published before it is on disk (`router.journal.writer`). So after
 a restart a gateway may have an epoch that the journal does not know and this controller did not publish. `is_foreign`
 finds it: it tells that the journal is behind.
 """
@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 
 from divisions.control import EndpointRoute, RoutingTable, VersionSpec
-from router.control.journal_writer import JournalWriter
+from router.journal.writer import JournalWriter
 
 EMPTY_TABLE = RoutingTable(epoch=0)
 
@@ -30,9 +30,16 @@ class TableStore:
         self.epoch = 0
         self.table = EMPTY_TABLE
 
-    def resume(self, epoch: int) -> None:
-        """Goes on above the journal's last epoch."""
-        self.epoch = self._trusted_epoch = epoch
+    def resume(self, epoch: int, leap: int = 0) -> None:
+        """Goes on above the journal's last epoch.
+
+        Args:
+            epoch: of the journal.
+            leap: how far, where an older backup of the journal may have been restored: then gateways may have later
+                tables, and a number that this controller publishes, too, would hide that.
+        """
+        self._trusted_epoch = epoch
+        self.epoch = epoch + leap
 
     def is_foreign(self, known_epoch: int) -> bool:
         """Whether a gateway's epoch is neither the journal's, nor older, nor published by this controller."""

@@ -11,10 +11,10 @@ from divisions.errors import JournalUnavailableError
 from router.control.analyses import Analyses
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
-from router.control.journal import Kind
-from router.control.journal_writer import JournalWriter
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
+from router.journal.journal import Kind
+from router.journal.writer import JournalWriter
 from router.rollouts.monitor import Monitor
 
 SNAPSHOT_S = 10.0
@@ -76,6 +76,7 @@ class Ticker:
             self._snapshot_s = now_s
             for record in self._endpoints.records.values():
                 self._analyses.save(record)
+            self._writer.prune()
 
     def _retire(self, endpoint: str) -> None:
         """Stops keeping versions warm whose time is over."""

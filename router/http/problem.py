@@ -31,6 +31,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.StaleGenerationError: 412,
     errors.IllegalEventError: 409,
     errors.JournalUnavailableError: 503,
+    errors.JournalFencedError: 503,
     errors.SchemaMismatchError: 422,
     errors.FaultsRefusedError: 403,
     errors.PipelineError: 422,

@@ -93,8 +93,15 @@ def test_every_setting_has_a_variable():
     for field in dataclasses.fields(Settings):
         if field.name in {"s3", "ray_address", "docker_config"}:
             continue  # they come from the standard variables of AWS, Ray and Docker
-        value = "1" if isinstance(field.default, int) else "x"
+        value = {"database": "postgresql+psycopg://h/d"}.get(field.name, "1" if isinstance(field.default, int) else "x")
         load_settings({f"DIVISIONS_{field.name.upper()}": value})
+
+
+def test_a_database_of_another_kind_is_refused_without_a_word_of_its_url():
+    with pytest.raises(SettingsError, match=r"must begin with postgresql\+psycopg://") as caught:
+        load_settings({"DIVISIONS_DATABASE": "mysql://me:hunter2@h/d"})
+    assert "hunter2" not in str(caught.value)
+    assert "hunter2" not in repr(load_settings({"DIVISIONS_DATABASE": "postgresql://me:hunter2@h/d"}))
 
 
 def test_s3_follows_the_standard_variables():

@@ -8,6 +8,10 @@ from collections.abc import Callable
 import pytest
 import uvloop
 
+from tests.router import journal_databases
+from tests.router.journal_databases import KINDS, MakeDatabase
+from tests.servers import PostgresServer
+
 
 @pytest.fixture
 def run() -> Callable:
@@ -18,3 +22,15 @@ def run() -> Callable:
             return runner.run(asyncio.wait_for(coroutine, 60))
 
     return _run
+
+
+@pytest.fixture(scope="session")
+def journal_database(postgres_server: PostgresServer) -> str:
+    """The URL of an empty database on a real server."""
+    return postgres_server.new_database()
+
+
+@pytest.fixture(params=KINDS)
+def make_database(request: pytest.FixtureRequest) -> MakeDatabase:
+    """Makes the journal's database of a folder; the test runs over each kind."""
+    return journal_databases.make_for(request.param, request)

@@ -29,10 +29,11 @@ from divisions.reports import (
 )
 from divisions.schema import FeatureSchema
 from router.control.controller import Controller
-from router.control.journal import Journal
 from router.evidence.drift import count_scores
 from router.evidence.histogram import count, to_sparse
+from router.journal.journal import Journal
 from tests.router.control_doubles import MemoryEvents
+from tests.router.journal_databases import MakeDatabase, sqlite_database
 
 ANALYSIS = AnalysisSpec(
     min_dwell_s=6,
@@ -80,6 +81,7 @@ class World:
     """The share of customers that really reach the canary, where gateways split wrongly."""
     mean_score: dict[str, float] = field(default_factory=dict)
     trip: BreakerTrip | None = None
+    make_database: MakeDatabase = sqlite_database
     salt_scores: SaltScores | None = None
 
     def __post_init__(self):
@@ -94,8 +96,7 @@ class World:
 
     def start_controller(self):
         """Starts a controller on the journal, as Ray does after the last one was killed."""
-        # These tests kill the process, not the machine: waiting for the disk would only make them slow.
-        self.journal = Journal(self.folder / "journal.db", self._before_write, self._after_write, is_synchronous=False)
+        self.journal = Journal(self.make_database(self.folder), self._before_write, self._after_write)
         self.controller = Controller(
             self.journal, self.clock, lambda: next(self.salts), allow_faults=False, events=self.events
         )

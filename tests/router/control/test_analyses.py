@@ -8,10 +8,11 @@ import pytest
 from divisions.clock import ManualClock
 from divisions.control import Evidence
 from router.control.analyses import Analyses, arms
-from router.control.journal import Journal
-from router.control.journal_writer import JournalWriter
 from router.evidence.histogram import empty
 from router.evidence.windows import VersionCounts
+from router.journal.journal import Journal
+from router.journal.sqlite import SqliteDatabase
+from router.journal.writer import JournalWriter
 from router.rollouts import canary
 from router.rollouts.canary import Timer
 from router.rollouts.monitor import Arms, Monitor
@@ -44,7 +45,7 @@ class It:
     """Analyses over a journal; `again` is what a restarted controller has."""
 
     def __init__(self, folder) -> None:
-        self.journal = Journal(folder / "journal.db", is_synchronous=False)
+        self.journal = Journal(SqliteDatabase(folder / "journal.db", is_synchronous=False))
         self.again()
 
     def again(self) -> None:

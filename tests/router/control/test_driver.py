@@ -7,7 +7,7 @@ import pytest
 
 from divisions.control import RolloutCommand
 from divisions.reports import SaltScores
-from router.control.journal import Kind, kind_of
+from router.journal.journal import Kind, kind_of
 from router.rollouts import canary
 from router.rollouts.canary import Phase
 from router.rollouts.records import Queued

@@ -1,5 +1,6 @@
 """A journal that cannot be written: a canary that fails loses its traffic at once, and nothing raises a weight."""
 
+import contextlib
 import resource
 import sqlite3
 
@@ -7,17 +8,18 @@ import pytest
 
 from divisions.control import RolloutCommand
 from divisions.errors import JournalUnavailableError
-from router.control.journal import Journal
-from router.control.journal_writer import EPOCH_LEAP
 from router.http import problem
+from router.journal.journal import Journal
+from router.journal.sqlite import SqliteDatabase
+from router.journal.writer import EPOCH_LEAP
 from tests.router.rollout_world import World, spec
 
 FULL = "database or disk is full"
 
 
 @pytest.fixture
-def world(tmp_path):
-    it = World(tmp_path)
+def world(tmp_path, make_database):
+    it = World(tmp_path, make_database=make_database)
     it.deploy_first()
     it.controller.start_rollout(spec("3.2"))
     it.until("STEP")
@@ -96,7 +98,7 @@ def test_a_command_that_needs_the_disk_is_refused_by_cause_and_remedy(world, com
     world.is_disk_full = True
     with pytest.raises(JournalUnavailableError, match=FULL) as caught:
         world.controller.command(RolloutCommand("churn", command))
-    assert "free space" in caught.value.remedy
+    assert "until then weights can fall, but not rise" in caught.value.remedy
     assert problem.status_of(caught.value) == 503
     assert world.status() == before
 
@@ -167,7 +169,8 @@ def test_a_real_limit_of_file_size_is_told_like_a_full_disk(tmp_path):
     world.deploy_first()
     world.controller.start_rollout(spec("3.2"))
     world.until("STEP")
-    world.journal._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
     try:
@@ -182,8 +185,10 @@ def test_a_real_limit_of_file_size_is_told_like_a_full_disk(tmp_path):
 
 
 def test_every_error_of_the_database_names_the_file(tmp_path):
-    journal = Journal(tmp_path / "journal.db")
-    journal._db.execute("PRAGMA query_only=ON")
+    database = SqliteDatabase(tmp_path / "journal.db")
+    journal = Journal(database)
+    with database.read() as connection:
+        connection.exec_driver_sql("PRAGMA query_only=ON")
     with pytest.raises(JournalUnavailableError, match=r"journal\.db cannot be written: attempt to write a readonly"):
         journal.reserve_epoch(5)
     assert sqlite3.Error not in JournalUnavailableError.__mro__

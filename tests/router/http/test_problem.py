@@ -20,7 +20,14 @@ STATUSES = {
     422: ["InvalidFeaturesError", "SchemaMismatchError", "PipelineError", "BundleError"],
     500: ["DivisionsError"],
     502: ["ReplicaFailedError", "RegistryError"],
-    503: ["NothingDeployedError", "OverloadedError", "OnlineStoreError", "JournalUnavailableError", "NotRunningError"],
+    503: [
+        "NothingDeployedError",
+        "OverloadedError",
+        "OnlineStoreError",
+        "JournalUnavailableError",
+        "JournalFencedError",
+        "NotRunningError",
+    ],
     504: ["DeadlineExceededError"],
 }
 

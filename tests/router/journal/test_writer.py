@@ -6,9 +6,10 @@ import pytest
 
 from divisions.clock import ManualClock
 from divisions.errors import JournalDamagedError, JournalUnavailableError
-from router.control.journal import Journal
-from router.control.journal_seal import Head, Seal
-from router.control.journal_writer import EPOCH_LEAP, JournalWriter
+from router.journal.journal import Journal
+from router.journal.seal import Head, Seal
+from router.journal.sqlite import SqliteDatabase
+from router.journal.writer import EPOCH_LEAP, JournalWriter
 
 
 def test_epochs_leap_once_while_the_journal_is_away_and_are_written_by_the_next_flush(tmp_path):
@@ -18,7 +19,7 @@ def test_epochs_leap_once_while_the_journal_is_away_and_are_written_by_the_next_
         if is_full:
             raise sqlite3.OperationalError("database or disk is full")
 
-    journal = Journal(tmp_path / "journal.db", before_write, is_synchronous=False)
+    journal = Journal(SqliteDatabase(tmp_path / "journal.db", is_synchronous=False), before_write)
     writer = JournalWriter(journal, ManualClock())
     assert writer.next_epoch(1) == 2
     is_full = True
@@ -34,7 +35,7 @@ def test_epochs_leap_once_while_the_journal_is_away_and_are_written_by_the_next_
 
 
 def test_a_version_that_cannot_be_written_is_an_error(tmp_path):
-    journal = Journal(tmp_path / "journal.db", is_synchronous=False)
+    journal = Journal(SqliteDatabase(tmp_path / "journal.db", is_synchronous=False))
     journal.close()
     with pytest.raises(JournalUnavailableError, match="cannot be written"):
         journal.reserve_epoch(1)
@@ -67,7 +68,7 @@ class FullDisk:
 
     def __init__(self, folder, clock):
         self.is_full = True
-        self.journal = Journal(folder / "journal.db", self.before_write, is_synchronous=False)
+        self.journal = Journal(SqliteDatabase(folder / "journal.db", is_synchronous=False), self.before_write)
         self.writer = JournalWriter(self.journal, clock)
 
     def before_write(self, kind):

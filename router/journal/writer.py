@@ -1,6 +1,7 @@
 """Writes to the journal, and keeps in memory what must not wait for it.
 
-A disk may be full. Then a canary that fails must still lose its traffic, at once. So there are two ways to write:
+A disk may be full, and a database away. Then a canary that fails must still lose its traffic, at once. So there are two
+ways to write:
 
 - `append`: the entry is on disk when it returns, or `JournalUnavailableError` is raised and nothing has happened;
 - `append_or_keep`: tries the disk; if that fails, the entry is kept in memory and the caller goes on. Only
@@ -22,8 +23,9 @@ from datetime import UTC, datetime
 
 from divisions.clock import Clock
 from divisions.control import VersionSpec
-from divisions.errors import JournalUnavailableError
-from router.control.journal import Journal, Kind
+from divisions.errors import JournalFencedError, JournalUnavailableError
+from router.journal.fence import BEAT_S
+from router.journal.journal import Journal, Kind
 from router.rollouts.analysis import AnalysisSnapshot
 from router.rollouts.records import EndpointRecord
 
@@ -64,6 +66,9 @@ class JournalWriter:
         self._kept_epoch = 0
         self._reason = ""
         self._failed_at_s = 0.0
+        self._beat_s = 0.0
+        self.is_fenced = False
+        """Whether another controller has taken over. Then this one must end."""
 
     def append(self, entry: Entry) -> None:
         """Writes an entry; it is on disk when this returns.
@@ -106,10 +111,13 @@ class JournalWriter:
             self._flush()
             self._try(lambda: self._journal.reserve_epoch(epoch + 1))
         except JournalUnavailableError:
-            leap = EPOCH_LEAP + int(self._clock.wall_s()) % LEAP_REPEATS_S * LEAP_PER_S
-            self._kept_epoch = epoch + (1 if self._kept_epoch else leap)
+            self._kept_epoch = epoch + (1 if self._kept_epoch else self.leap())
             return self._kept_epoch
         return epoch + 1
+
+    def leap(self) -> int:
+        """How far epochs leap now, so that no other controller has published the next ones."""
+        return EPOCH_LEAP + int(self._clock.wall_s()) % LEAP_REPEATS_S * LEAP_PER_S
 
     def count_start(self) -> int:
         """Notes a start, if it can; returns how often a controller has started, this time included."""
@@ -119,9 +127,18 @@ class JournalWriter:
         return starts
 
     def flush(self) -> None:
-        """Writes what was kept, if it can be written now."""
+        """Writes what was kept, if it can be written now; and notices, while nothing is written, that it cannot."""
         with contextlib.suppress(JournalUnavailableError):
-            self._flush()
+            if self._reason:
+                self._flush()
+            elif self._clock.monotonic_s() - self._beat_s >= BEAT_S:
+                self._beat_s = self._clock.monotonic_s()
+                self._try(self._journal.beat)
+
+    def prune(self) -> None:
+        """Removes from the journal what nothing needs any more, if it can be written."""
+        with contextlib.suppress(JournalUnavailableError):
+            self._try(self._journal.prune)
 
     @property
     def fault(self) -> str:
@@ -163,4 +180,9 @@ class JournalWriter:
                 self._failed_at_s = self._clock.wall_s()
                 log.error("%s", error)
             self._reason = error.message
+            raise
+        except JournalFencedError as error:
+            if not self.is_fenced:
+                log.error("%s", error)
+            self.is_fenced = True
             raise

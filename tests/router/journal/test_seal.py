@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from divisions.errors import JournalDamagedError
-from router.control.journal_seal import NO_CHAIN, Head, Seal, row_sum
+from router.journal.seal import NO_CHAIN, Head, Seal, row_sum
 
 STATE, BEFORE = b"s" * 32, b"b" * 32
 

@@ -11,14 +11,18 @@ import pytest
 from divisions import cli
 from divisions.control import RolloutCommand
 from divisions.errors import ClusterError, DivisionsError, JournalDamagedError
-from router.control import journal_copies
-from router.control.journal import Journal
-from router.control.journal_copies import MAX_COPIES, check, make_copy, restore
-from router.control.journal_file import verify_file
+from router.journal import copies as journal_copies
+from router.journal.copies import MAX_COPIES, check, make_copy, restore
+from router.journal.journal import Journal
+from router.journal.sqlite import SqliteDatabase, verify_file
 from tests.router.rollout_world import World, spec
 
 FLIPS = 150
 """Per file: a sample of some thousand bits."""
+
+
+def database_in(folder):
+    return SqliteDatabase(folder / "journal.db")
 
 
 @pytest.fixture
@@ -39,7 +43,7 @@ def home(tmp_path):
 
 def contents(path):
     """Everything that a controller reads."""
-    journal = Journal(path)
+    journal = Journal(SqliteDatabase(path))
     try:
         snapshots = [journal.snapshot("churn", record.rollout.number) for record in journal.replay().values()]
         versions = [journal.version("churn", name) for name in journal.versions("churn")]
@@ -118,6 +122,7 @@ def lose_head(home):
 def forge_old_format(home):
     with sqlite3.connect(home / "journal.db") as db:
         db.execute("UPDATE meta SET value = 1 WHERE name = 'schema'")
+        db.execute("DROP TABLE alembic_version")
 
 
 @pytest.mark.parametrize(
@@ -135,13 +140,15 @@ def forge_old_format(home):
 def test_each_damage_is_refused_with_the_remedy(home, damage, words):
     damage(home)
     with pytest.raises(JournalDamagedError, match=words) as caught:
-        Journal(home / "journal.db")
+        Journal(SqliteDatabase(home / "journal.db"))
     assert "divisions journal restore" in caught.value.remedy
     with pytest.raises(JournalDamagedError):
-        Journal(home / "journal.db")  # A second try is refused too: the first has not hidden anything.
+        Journal(SqliteDatabase(home / "journal.db"))  # A second try is refused too: the first has not hidden anything.
 
 
-@pytest.mark.parametrize("table", ["journal", "version", "snapshot", "meta", "seal"])
+@pytest.mark.parametrize(
+    "table", ["journal", "version", "snapshot", "meta", "seal", "anchor", "controller", "alembic_version"]
+)
 def test_a_row_that_was_changed_or_removed_with_sqlite_itself_is_found(home, table):
     for change in (f"DELETE FROM {table} WHERE rowid = (SELECT max(rowid) FROM {table})",):
         with sqlite3.connect(home / "journal.db") as db:
@@ -152,7 +159,7 @@ def test_a_row_that_was_changed_or_removed_with_sqlite_itself_is_found(home, tab
 
 def test_what_a_kill_leaves_behind_is_whole(home):
     assert verify_file(home / "journal.db").writes > 10
-    (replayed,) = Journal(home / "journal.db").replay().values()
+    (replayed,) = Journal(SqliteDatabase(home / "journal.db")).replay().values()
     assert replayed.rollout.spec.version.version == "3.2"
 
 
@@ -162,6 +169,11 @@ def test_a_journal_without_checksums_is_read_and_sealed(home, tmp_path):
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         for statement in (
             "DROP TABLE seal",
+            "DROP TABLE anchor",
+            "DROP TABLE controller",
+            "DROP TABLE alembic_version",
+            "ALTER TABLE version DROP COLUMN number",
+            "DELETE FROM meta WHERE name = 'journal'",
             "ALTER TABLE journal DROP COLUMN chain",
             "ALTER TABLE version DROP COLUMN sum",
             "ALTER TABLE snapshot DROP COLUMN sum",
@@ -181,14 +193,14 @@ def test_a_journal_without_checksums_is_read_and_sealed(home, tmp_path):
 
 def test_copies_are_whole_are_bounded_and_are_made_only_of_changes(home):
     world = World(home)
-    assert make_copy(home / "journal.db") is not None
-    assert make_copy(home / "journal.db") is None
+    assert make_copy(database_in(home)) is not None
+    assert make_copy(database_in(home)) is None
     world.journal.reserve_epoch(10_000)
-    assert make_copy(home / "journal.db") is None, "an epoch is no decision"
+    assert make_copy(database_in(home)) is None, "an epoch is no decision"
     for _ in range(MAX_COPIES + 3):
         pause_and_resume(world)
-        assert make_copy(home / "journal.db") is not None
-    journal, *copies = check(home)
+        assert make_copy(database_in(home)) is not None
+    journal, *copies = check(database_in(home))
     assert len(copies) == MAX_COPIES
     assert {found.fault for found in (journal, *copies)} == {""}
     assert [found.writes for found in copies] == sorted({found.writes for found in copies}, reverse=True)
@@ -199,14 +211,14 @@ def test_copies_are_whole_are_bounded_and_are_made_only_of_changes(home):
 def test_the_newest_whole_copy_is_restored_and_the_damage_is_kept(home):
     world = World(home)
     world.second()
-    first = make_copy(home / "journal.db")
+    first = make_copy(database_in(home))
     pause_and_resume(world)
-    second = make_copy(home / "journal.db")
+    second = make_copy(database_in(home))
     world.journal.close()
     damage_record(second)
     (home / "journal.db").write_bytes(b"")
-    assert [bool(found.fault) for found in check(home)] == [True, True, False]
-    chosen = restore(home, "aside")
+    assert [bool(found.fault) for found in check(database_in(home))] == [True, True, False]
+    chosen = restore(database_in(home), home / "aside")
     assert chosen.path == first
     assert (home / "aside" / "journal.db").exists()
     assert (home / "aside" / "journal.head").exists()
@@ -218,7 +230,7 @@ def test_the_newest_whole_copy_is_restored_and_the_damage_is_kept(home):
 def test_a_journal_that_is_whole_but_for_its_head_is_restored_from_itself(home):
     before = verify_file(home / "journal.db").writes
     lose_head(home)
-    assert restore(home, "aside").writes == before
+    assert restore(database_in(home), home / "aside").writes == before
     assert verify_file(home / "journal.db").writes == before
 
 
@@ -226,7 +238,7 @@ def test_without_a_whole_copy_nothing_is_touched(home):
     empty(home)
     names = sorted(path.name for path in home.iterdir())
     with pytest.raises(ClusterError, match="no whole copy"):
-        restore(home, "aside")
+        restore(database_in(home), home / "aside")
     assert sorted(path.name for path in home.iterdir()) == names
 
 
@@ -236,12 +248,12 @@ def test_a_canary_of_a_restored_journal_gets_no_traffic_back(tmp_path):
     world.deploy_first()
     world.controller.start_rollout(spec("3.2"))
     world.until("STEP")
-    make_copy(tmp_path / "journal.db")
+    make_copy(database_in(tmp_path))
     world.latency_s["3.2"] = 0.02
     world.until("ROLLED_BACK")
     world.journal.close()
     (tmp_path / "journal.db").write_bytes(b"")
-    restore(tmp_path, "aside")
+    restore(database_in(tmp_path), tmp_path / "aside")
     world.start_controller()
     world.latency_s.clear()
     assert world.status().phase == "STEP"
@@ -253,7 +265,7 @@ def test_a_canary_of_a_restored_journal_gets_no_traffic_back(tmp_path):
 
 def test_the_commands_check_and_restore(home, monkeypatch, capsys):
     monkeypatch.setenv("DIVISIONS_HOME", str(home))
-    make_copy(home / "journal.db")
+    make_copy(database_in(home))
     assert cli.execute(["journal", "check"]) == 0
     assert capsys.readouterr().out.count("whole") == 2
     cut_wal(home)
@@ -266,7 +278,7 @@ def test_the_commands_check_and_restore(home, monkeypatch, capsys):
 
 
 def test_a_head_that_cannot_be_written_is_caught_up_before_the_next_write(tmp_path):
-    journal = Journal(tmp_path / "journal.db")
+    journal = Journal(SqliteDatabase(tmp_path / "journal.db"))
     journal.reserve_epoch(1)
     (tmp_path / "journal.head").rename(tmp_path / "moved")
     (tmp_path / "journal.head").mkdir()
@@ -281,11 +293,11 @@ def test_a_head_that_cannot_be_written_is_caught_up_before_the_next_write(tmp_pa
 
 
 def test_the_copies_folder_is_private(home):
-    assert make_copy(home / "journal.db").parent == Path(home) / journal_copies.COPIES
+    assert make_copy(database_in(home)).parent == Path(home) / journal_copies.COPIES
     assert (home / journal_copies.COPIES).stat().st_mode & 0o077 == 0
 
 
 def test_a_journal_without_entries_is_not_copied(tmp_path):
-    Journal(tmp_path / "journal.db").count_start()
-    assert make_copy(tmp_path / "journal.db") is None
+    Journal(SqliteDatabase(tmp_path / "journal.db")).count_start()
+    assert make_copy(database_in(tmp_path)) is None
     assert not (tmp_path / journal_copies.COPIES).exists()
