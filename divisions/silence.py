@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 from typing import Protocol
 
-LOST_AFTER_S = 1.5
+LOST_AFTER_S = 1.2
 """A gateway gives a connection up when what it sent is not acknowledged for so long. Its requests are tried elsewhere
 before, at half of their time."""
 PEER_LOST_AFTER_S = 10.0

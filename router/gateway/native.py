@@ -33,6 +33,7 @@ HOT_PATH = (
     "predict/dispatcher",
     "predict/endpoint",
     "predict/failure_sink",
+    "predict/free_channels",
     "predict/front",
     "predict/in_process_channel",
     "predict/jobs",

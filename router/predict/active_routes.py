@@ -88,10 +88,17 @@ class ActiveRoutes:
         state = self._states.setdefault(route.endpoint, EndpointState())
         state.follow(route, stable_pool, canary_pool, self._read_bins, is_recording=self._has_bookkeeping)
         endpoint = Endpoint(route, decoder, stable_pool, canary_pool, state)
+        # A rollout compares latencies. Only one arm near would make the other look slow.
+        is_fair = canary_pool is None or all(self._is_near(version) for version in route.versions)
+        for pool in endpoint.pools:
+            pool.free.prefer_local(is_fair)
         if self._has_bookkeeping:
             for pool in endpoint.pools:
                 pool.follow(route)
         return endpoint
+
+    def _is_near(self, version: VersionRoute) -> bool:
+        return any(replica.node_id == self._node_id for replica in version.replicas)
 
     def _pool(self, version: VersionRoute, decoder: EndpointDecoder, pools: dict[str, Pool], sink: FailureSink) -> Pool:
         name = version.version.app_name

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
@@ -13,6 +12,7 @@ from divisions.control import EndpointRoute, ReplicaAddress, VersionSpec
 from divisions.errors import OverloadedError
 from router.predict.decode import RowEncoder
 from router.predict.failure_sink import FailureSink
+from router.predict.free_channels import FreeChannels
 from router.predict.in_process_channel import InProcessChannel, InProcessEngine
 from router.predict.jobs import PINNED, Job, JobQueue, Version
 from router.predict.partial_replies import split_by_score
@@ -36,7 +36,7 @@ class Pool(ChannelOwner):
     """See the module.
 
     A channel has one batch in flight: what arrives meanwhile joins the next batch. Only a full batch is sent ahead; it
-    travels while the replica computes the one before. Free channels take turns.
+    travels while the replica computes the one before. Free channels take turns, those to replicas of this node first.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Pool(ChannelOwner):
         self._token = token
         self._node_id = node_id
         self._remote = remote
-        self._free: deque[Channel] = deque()
+        self.free = FreeChannels()
         self._retiring: set[Channel] = set()
         self._loop = asyncio.get_running_loop()
         self._is_scheduled = False
@@ -119,8 +119,7 @@ class Pool(ChannelOwner):
 
     def _retire(self, channel: Channel) -> None:
         """Closes a channel once what it has in flight is answered."""
-        if channel in self._free:
-            self._free.remove(channel)
+        self.free.drop(channel)
         if channel.in_flight:
             self._retiring.add(channel)
         else:
@@ -159,7 +158,7 @@ class Pool(ChannelOwner):
         if queue.rows >= self.max_batch:
             self._check(job.rows, self.predicted_wait_s(1), now_s, job.deadline_s)
         queue.add(job)
-        if (self._free or queue.rows >= self.max_batch) and not self._is_scheduled:
+        if (queue.rows >= self.max_batch or self.free.has_any()) and not self._is_scheduled:
             self._is_scheduled = True
             # After this turn of the loop, so that all that arrives in this turn shares a batch.
             self._loop.call_soon(self._dispatch)
@@ -181,17 +180,15 @@ class Pool(ChannelOwner):
 
     def _dispatch(self) -> None:
         self._is_scheduled = False
-        queue, free = self.queue, self._free
+        queue, free = self.queue, self.free
         now_s = self._now_s()
-        while free and len(queue):
-            channel = free.popleft()
-            if not channel.is_ready:
-                continue
-            if not channel.is_local:
-                channel = self._nearer(channel)
+        while len(queue):
+            channel = free.take()
+            if channel is None:
+                break
             jobs = queue.form(now_s, channel.max_batch, self.service_time)
             if not jobs:
-                free.appendleft(channel)
+                free.put_back(channel)
                 return
             channel.send(jobs, now_s)
         if queue.rows >= self.max_batch:
@@ -207,18 +204,9 @@ class Pool(ChannelOwner):
                 if jobs:
                     channel.send(jobs, now_s)
 
-    def _nearer(self, remote: Channel) -> Channel:
-        """A free channel to a replica on this node, if there is one; it saves a network hop."""
-        for channel in self._free:
-            if channel.is_local and channel.is_ready:
-                self._free.remove(channel)
-                self._free.append(remote)
-                return channel
-        return remote
-
     def channel_ready(self, channel: Channel) -> None:
         self.warmup.joined(channel, self._now_s())
-        self._free.append(channel)
+        self.free.add(channel)
         self._dispatch()
 
     def channel_replied(self, channel: Channel, batch: Batch, reply: wire.Reply) -> None:
@@ -230,7 +218,7 @@ class Pool(ChannelOwner):
                 self._retiring.remove(channel)
                 channel.close()
             else:
-                self._free.append(channel)
+                self.free.add(channel)
         if reply.status == wire.Status.OK and reply.rows == batch.rows:
             # The next batch leaves before the callers of this one are answered, so that the replica is never idle.
             if len(self.queue):
@@ -246,8 +234,7 @@ class Pool(ChannelOwner):
             self._sink.attempt_failed(self, bad, "the model answered with values that are not numbers")
             self._dispatch()
         elif reply.status == wire.Status.CLOSING:
-            if channel in self._free:
-                self._free.remove(channel)
+            self.free.drop(channel)
             self._hand_on(batch.jobs)
         else:
             reason = _reason(reply)
@@ -321,8 +308,7 @@ class Pool(ChannelOwner):
 
     def channel_broke(self, channel: Channel, batches: Sequence[Batch]) -> None:
         self.warmup.left(channel)
-        if channel in self._free:
-            self._free.remove(channel)
+        self.free.drop(channel)
         self._retiring.discard(channel)
         for batch in batches:
             self._sink.attempt_failed(self, batch.jobs, "the replica went away")
@@ -340,6 +326,7 @@ class Pool(ChannelOwner):
         for channel in (*self.channels.values(), *self._retiring):
             if channel.in_flight:
                 self._expire_channel(channel, now_s)
+        self.free.note_late(self.channels.values())
 
     def _expire_channel(self, channel: Channel, now_s: float) -> None:
         oldest = next(iter(channel.in_flight.values()))

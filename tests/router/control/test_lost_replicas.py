@@ -28,7 +28,7 @@ def decided_at(heard_s: list[float], reported_s: float) -> float | None:
 def test_a_node_that_dies_is_lost_to_all_within_two_seconds(since_beat_s, idle_s):
     """Its channels break at once, or after `divisions.silence.LOST_AFTER_S` of silence."""
     died_s = 100.0
-    for reported_s in (died_s, died_s + 1.5 + idle_s):
+    for reported_s in (died_s, died_s + 1.2 + idle_s):
         at_s = decided_at([died_s - since_beat_s], reported_s)
         assert at_s is not None
         assert at_s <= reported_s + SILENT_S + 1e-6

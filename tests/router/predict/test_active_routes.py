@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import math
 
-from divisions.control import EndpointRoute, RoutingTable, VersionRoute, VersionSpec
+import msgspec
+import pytest
+
+from divisions.control import EndpointRoute, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from router.evidence import split
+from router.predict.dispatcher import Dispatcher
 from tests.router.dispatch_world import SCHEMA, DispatchWorld, settle
 
 
@@ -214,5 +218,36 @@ def test_a_tripped_breaker_ends_the_canarys_share_also_in_the_next_table(run):
             assert it.endpoint.pool_for(b"anybody") is it.endpoint.stable
             assert it.endpoint.updates()[2] is not None
             it.dispatcher.apply(table(epoch, stable(weight_bp=4_000), canary(weight_bp=6_000)))
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("stable_nodes", "canary_nodes", "prefers"),
+    [
+        (("here", "there"), None, True),
+        (("there",), None, True),
+        (("here", "there"), ("here",), True),
+        (("here", "there"), ("there",), False),
+        (("there",), ("here", "there"), False),
+        (("there",), ("there",), False),
+    ],
+)
+def test_both_arms_of_a_rollout_prefer_this_node_or_neither(run, stable_nodes, canary_nodes, prefers):
+    """Otherwise the arm that is near looks faster than the other one, whatever the models do."""
+
+    def replicas(app: str, nodes: tuple[str, ...]) -> tuple[ReplicaAddress, ...]:
+        return tuple(ReplicaAddress(f"{app}-{node}", app, node, "/none.sock", "127.0.0.1:9", 8) for node in nodes)
+
+    async def scenario():
+        dispatcher = Dispatcher(lambda: 0.0, b"", "here")
+        versions = [msgspec.structs.replace(stable(), replicas=replicas("s", stable_nodes))]
+        if canary_nodes is not None:
+            versions.append(msgspec.structs.replace(canary(), replicas=replicas("c", canary_nodes)))
+        dispatcher.apply(table(1, *versions))
+        assert [pool.free.prefers_local for pool in dispatcher.endpoints["churn"].pools] == [prefers] * len(versions)
+        dispatcher.apply(table(2, versions[0]))
+        assert dispatcher.endpoints["churn"].stable.free.prefers_local
+        dispatcher.close()
 
     run(scenario())

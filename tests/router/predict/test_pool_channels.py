@@ -64,8 +64,11 @@ def test_free_replicas_take_turns_and_near_ones_come_first(run):
     async def scenario():
         it = DispatchWorld(stable_s=(0.0, 0.0, 0.0))
         await settle()
-        remote, near, _ = it.endpoint.stable.channels.values()
+        pool = it.endpoint.stable
+        remote, near, _ = pool.channels.values()
+        pool.free.drop(remote)
         remote.is_local = False
+        pool.free.add(remote)
         for number in range(4):
             it.submit(f"c-{number}")
             await it.run(0.005)
