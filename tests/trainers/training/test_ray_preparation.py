@@ -69,7 +69,11 @@ def test_a_run_gets_what_it_would_have_made_itself(tmp_path, there, kind):
         assert (one.entities, one.schema, one.notes) == (other.entities, other.schema, other.notes)
         np.testing.assert_array_equal(one.x, other.x)
         np.testing.assert_array_equal(one.y, other.y)
+        np.testing.assert_array_equal(one.is_held_N, other.is_held_N)
         pd.testing.assert_frame_equal(one.raw, other.raw)
+        for column in other.rows.columns:
+            assert type(one.rows.columns[column]) is type(other.rows.columns[column])
+            assert one.rows.columns[column].to_arrow().equals(other.rows.columns[column].to_arrow())
     pd.testing.assert_frame_equal(taken.events.quarantine, alone.events.quarantine)
     assert taken.events.newest == alone.events.newest
     pd.testing.assert_frame_equal(newest, newest_rows(task))
@@ -99,7 +103,7 @@ def test_a_table_that_was_changed_in_the_store_is_not_taken(tmp_path, there):
     task = task_of(tmp_path, "plain")
     settings = Settings(home=tmp_path / "run", artifacts=str(tmp_path / "shared"))
     result = there(task, ROOM, settings, "churn")
-    (path,) = (tmp_path / "shared").rglob("tables.pickle")
+    (path,) = (tmp_path / "shared").rglob("table.npy")
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(TrainingError, match=r"tables\.pickle .* is not as it was written"):
+    with pytest.raises(TrainingError, match=r"table\.npy .* is not as it was written"):
         take_here(result, task, open_work_store(settings), print)
