@@ -30,3 +30,7 @@ def test_it_is_always_one_short_line(texts):
     found = cause_in(texts)
     assert len(found.splitlines()) <= 1
     assert len(found) <= MAX_CHARACTERS
+
+
+def test_a_long_cause_is_cut_after_400_characters():
+    assert len(cause_in(["divisions.errors.BundleError: " + "x" * 1_000])) == len(cause_in(["x" * 1_000])) == 400

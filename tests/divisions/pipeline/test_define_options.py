@@ -176,6 +176,7 @@ def test_the_kind_of_a_last_value_can_be_declared():
 def test_too_many_features_are_told():
     lines = [f"f{number}: {{sum: a, over: [1h, 2h, 3h, 4h, 5h, 6h, 7h, 8h, 9h, 10h, 11h]}}" for number in range(91)]
     assert "1,001 features are more than 1,000" in problems(define(*lines))[0][2]
+    assert len(read(*lines[:-1], "f: {sum: a, over: [1h, 2h, 3h, 4h, 5h, 6h, 7h, 8h, 9h, 10h]}")) == 91
 
 
 def label(text):

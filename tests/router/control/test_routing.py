@@ -62,3 +62,12 @@ def test_a_version_that_never_had_a_replica_says_why_and_has_no_traffic():
         other.app_name, False, "Failing", "no such file",
     )  # fmt: skip
     assert (failing.restarts, failing.age_s, failing.weight_bp, failing.pid, failing.node) == (0, 0.0, 0, 0, "")
+
+
+@pytest.mark.parametrize(("reasons", "told"), [({}, routing._SILENT), ({V.app_name: "out of memory"}, "out of memory")])
+def test_a_replica_that_is_lost_says_why_as_far_as_it_is_known(reasons, told):
+    register = registered("a", silent_s=LOST_AFTER_S + 1)
+    (lost,) = routing.replica_statuses([], {V.app_name: V}, register, 160.0, reasons)
+    assert lost.reason == told
+    (ready,) = routing.replica_statuses([], {V.app_name: V}, registered("a"), 160.0, reasons)
+    assert ready.reason == ""

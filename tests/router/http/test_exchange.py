@@ -158,3 +158,11 @@ def test_a_problem_closes_if_it_must(close):
 
 def test_a_reply_is_its_status_headers_length_and_body():
     assert render(200, [(b"a", b"b")], b"xyz") == b"HTTP/1.1 200 OK\r\na: b\r\ncontent-length: 3\r\n\r\nxyz"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "says"), [({}, False), ({"says_keep_alive": False}, False), ({"says_keep_alive": True}, True)]
+)
+def test_only_a_caller_of_http_1_0_hears_that_the_connection_stays(kinds, says):
+    wire = Wire(1, **kinds)
+    assert (b"keep-alive" in wire.all[0].connection_header.lower()) is says

@@ -263,3 +263,41 @@ def test_another_version_gets_the_row_in_its_own_columns_and_the_same_version_as
         assert sent == [[[3.0, 7.0]], [[7.0]]]
 
     run(scenario())
+
+
+def test_a_second_attempt_takes_the_same_rows_of_a_tensor(run):
+    class Source:
+        rows = 10
+
+        def pack(self, start: int, stop: int, schema: FeatureSchema) -> bytes:
+            return np.arange(start, stop, dtype="<f4").tobytes()
+
+    async def scenario():
+        it = DispatchWorld(stable_s=(), canary_s=(), canary_bp=5_000)
+        stable, canary = it.endpoint.stable, it.endpoint.canary
+        first = Job(Recorder(), [], [3, 4, 5], b"", canary.version, 1_000.0, 1_001.0)
+        first.source = Source()
+        second_attempt(first, stable, 1_000.0)
+        (sent,) = stable.queue.drain()
+        assert np.frombuffer(sent.payload, "<f4").tolist() == [3.0, 4.0, 5.0]
+        assert sent.source is first.source
+
+    run(scenario())
+
+
+def test_a_late_attempt_that_cannot_be_helped_keeps_no_other_from_help(run):
+    """The first could not be answered before its deadline by a second batch; the other could."""
+
+    async def scenario():
+        it = DispatchWorld(stable_s=(math.inf, 0.1))
+        pool = it.endpoint.stable
+        await settle()
+        pool.service_time.observe(1, 0.1)
+        jobs = [
+            Job(Recorder(), [(1.0,)], [0], pool.encode((1.0,)), pool.version, 1_000.0, 1_000.0 + left_s)
+            for left_s in (0.01, 10.0)
+        ]
+        it.dispatcher.retries.attempt_late(pool, jobs)
+        assert [job.has_second for job in jobs] == [False, True]
+
+    run(scenario())
