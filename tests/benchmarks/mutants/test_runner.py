@@ -60,6 +60,10 @@ def test_a_module_has_its_own_tests_and_its_wing_s(root):
     assert own_tests(root, "divisions/toy.py") == ()
 
 
+def test_every_module_has_tests_around_it():
+    assert all(neighbouring_tests(ROOT, module) for module in modules(ROOT))
+
+
 def test_each_neighbour_exists():
     for tests in targets.NEIGHBOURS.values():
         for name in tests:
