@@ -10,6 +10,7 @@ import enum
 
 import msgspec
 
+from divisions.scaling import Scaling, VersionScale
 from divisions.schema import FeatureSchema
 
 FULL_BP = 10_000
@@ -70,7 +71,8 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``num_cpus`` and ``num_gpus`` are per replica, in Ray's units. ``schema`` is the bundle's feature schema.
     ``bundle_path`` is the bundle's address; in records of older releases, it is a path (`divisions.artifacts.local`).
     ``vram_gb`` is the memory of a whole GPU, of which a replica may use its share; None means all that the GPU has.
-    ``online`` is for gateways; the stable version's holds.
+    ``online`` is for gateways; the stable version's holds. ``scaling`` makes ``replicas`` follow the load.
+    ``nodes`` are labels that a replica's node must have.
     """
 
     model: str
@@ -90,6 +92,8 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     engine: EngineChoice = EngineChoice.AUTO
     vram_gb: float | None = None
     online: OnlinePolicy = OnlinePolicy()
+    scaling: Scaling | None = None
+    nodes: dict[str, str] = {}
 
     @property
     def gpu(self) -> str:
@@ -301,10 +305,12 @@ class RolloutStatus(msgspec.Struct, frozen=True):
 
 
 class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An operator's command to a rollout: ``pause``, ``resume``, ``promote``, ``abort`` or ``rollback``.
+    """An operator's command: ``pause``, ``resume``, ``promote``, ``abort``, ``rollback`` or ``scale``.
 
     ``to`` names the version of a rollback; None means the one that served before. ``generation`` is the caller's
     If-Match: the command is refused with `ConflictError` when the rollout has moved on; None accepts any.
+    ``replicas`` and ``version`` are for ``scale``; None means every version of the endpoint. ``force`` scales even if
+    the cluster has no room now.
     """
 
     endpoint: str
@@ -312,6 +318,9 @@ class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     to: str | None = None
     generation: int | None = None
     who: str = "operator"
+    replicas: int | None = None
+    version: str | None = None
+    force: bool = False
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):
@@ -362,3 +371,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     rollbacks: tuple[RollbackCount, ...] = ()
     journal_fault: str = ""
     unwritten: int = 0
+    scales: tuple[VersionScale, ...] = ()

@@ -35,6 +35,7 @@
     │   ├── JournalUnavailableError  the journal cannot be written, so nothing that needs it is done
     │   │   └── JournalHeldError     a living controller of another cluster writes it
     │   ├── JournalFencedError   another controller has taken over; this one ends
+    │   ├── NoRoomError             the cluster has no room for so many replicas
     │   ├── ReportError             a gateway's report is invalid, and is ignored
     │   └── UnknownVersionError     no such model, endpoint or version
     ├── FaultsRefusedError      fault injection on a cluster that does not allow it
@@ -249,6 +250,10 @@ class JournalHeldError(JournalUnavailableError):
 
 class JournalFencedError(RolloutError):
     """Another controller has taken the journal over. This one may write nothing any more, and ends."""
+
+
+class NoRoomError(RolloutError):
+    """The cluster has no room for so many replicas; the message says what each node has."""
 
 
 class ReportError(RolloutError):

@@ -86,10 +86,29 @@ class EndpointReport(msgspec.Struct, frozen=True):
     trip: BreakerTrip | None = None
 
 
+class VersionLoad(msgspec.Struct, frozen=True):
+    """What one gateway asked of one version since its last report, whoever the caller was.
+
+    ``rows`` were answered in ``batches``; ``refused`` rows were not taken, because they could not be answered in time.
+    ``queued`` rows wait now. ``intercept_s`` and ``slope_s`` are the running fit of a batch's duration. ``channels``
+    are the replicas that are connected.
+    """
+
+    app_name: str
+    rows: int
+    batches: int
+    refused: int
+    queued: int
+    intercept_s: float
+    slope_s: float
+    channels: int
+
+
 class GatewayReport(msgspec.Struct, frozen=True):
     """One gateway's report of one tick of one second; merged once by (gateway_id, epoch, tick).
 
     ``tick`` is the host's monotonic second in which the requests arrived; ``epoch`` the table they were split by.
+    ``loads`` are of the last ``load_span_s`` seconds, whatever the tick; without them the span is 0.
     """
 
     gateway_id: str
@@ -97,3 +116,5 @@ class GatewayReport(msgspec.Struct, frozen=True):
     tick: int
     endpoints: tuple[EndpointReport, ...]
     open_connections: int = 0
+    loads: tuple[VersionLoad, ...] = ()
+    load_span_s: float = 0.0

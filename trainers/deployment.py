@@ -73,6 +73,8 @@ def rollout_spec(
         engine=serving.engine,
         vram_gb=serving.vram_gb if num_gpus else None,
         online=serving.online,
+        scaling=serving.scaling if serving.placement is Placement.REPLICAS else None,
+        nodes=dict(serving.nodes) if serving.placement is Placement.REPLICAS else {},
     )
     rollout = RolloutSpec(
         endpoint=pipeline.deployment.endpoint,

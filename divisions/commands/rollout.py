@@ -115,6 +115,23 @@ def rollback(
         _show(client.rollout(_find(client, name).endpoint).rollback(to), output)
 
 
+def scale(
+    name: Name,
+    replicas: Annotated[int, typer.Option("--replicas", help="Of each version.")],
+    version: Annotated[
+        str | None, typer.Option(metavar="VERSION", help="The default is every version that the endpoint runs.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even if the cluster has no room now: it adds nodes by itself.")
+    ] = False,
+    output: Output = Format.TEXT,
+) -> None:
+    """Set the number of replicas."""
+    with connect() as client:
+        status = client.rollout(_find(client, name).endpoint).scale(replicas, version=version, force=force)
+        _show(status, output)
+
+
 def watch_to_end(name: str, output: Format) -> int:
     """Shows a rollout until it ends; returns the exit status."""
     from divisions.clock import SystemClock

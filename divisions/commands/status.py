@@ -12,6 +12,7 @@ from divisions.commands.output import Format, Output, age, percent, print_json, 
 
 if TYPE_CHECKING:
     from divisions.control import RolloutStatus
+    from divisions.scaling import VersionScale
     from divisions.sdk.client import ServiceStatus
 
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
@@ -70,6 +71,13 @@ def render_status(answer: ServiceStatus) -> str:
             for rollout in answer.rollouts
         ]
         lines.append(table(("ENDPOINT", "MODEL", "ROLLOUT", "STABLE", "CANARY", "WEIGHT"), rollouts))
+    scales = [
+        (one.app_name, f"{one.ready}/{one.wanted}", _limits(one), _share(one.utilization), one.lacks or one.note or "-")
+        for one in answer.scales
+        if one.scaling or one.note or one.lacks
+    ]
+    if scales:
+        lines += ["", table(("VERSION", "REPLICAS", "LIMITS", "IN USE", "WHY"), scales)]
     reasons = [(one.name, one.reason) for one in answer.replicas if one.reason]
     if reasons:
         lines += ["", table(("NOT READY", "REASON"), reasons)]
@@ -79,6 +87,14 @@ def render_status(answer: ServiceStatus) -> str:
     if answer.journal_fault:
         lines += ["", f"Journal: {answer.journal_fault}", "No weight can rise until it can be written again."]
     return "\n".join(lines)
+
+
+def _limits(scale: VersionScale) -> str:
+    return f"{scale.scaling.min} to {scale.scaling.max}" if scale.scaling else "-"
+
+
+def _share(utilization: float | None) -> str:
+    return "-" if utilization is None else f"{utilization:.0%}"
 
 
 def _canary(rollout: RolloutStatus) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, OnlinePolicy, Placement
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
+from divisions.scaling import Scaling
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,8 +200,9 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Replicas of one version. A replica gets ``num_gpus`` GPUs, or ``canary_num_gpus`` if the version starts as a
-    canary.
+    """Replicas of one version; with ``scaling``, their number follows the load.
+
+    A replica gets ``num_gpus`` GPUs, or ``canary_num_gpus`` if the version starts as a canary.
 
     By default, a pipeline that trains on a GPU serves on a GPU of the same type. If the cluster has none, the replicas
     run on CPUs, with a notice.
@@ -217,6 +219,10 @@ class Serving:
     online: OnlinePolicy = OnlinePolicy()
     vram_gb: float | None = None
     """Memory of a whole GPU; None means its real size. Each replica may use its share of it."""
+    scaling: Scaling | None = None
+    """Set where ``replicas`` is a section; ``replicas`` is its minimum then."""
+    nodes: tuple[tuple[str, str], ...] = ()
+    """Labels that a replica's node must have, and their values."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, Onlin
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import DataFormat, Model, Resources, Serving
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
-from divisions.pipeline.yaml_nodes import Node, Scalar
-from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, text
+from divisions.pipeline.yaml_nodes import Mapping, Node, Scalar
+from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, placed, text
+from divisions.scaling import MAX_REPLICAS, Scaling
 
 DECIMAL_MARKS = (".", ",")
 THOUSANDS_MARKS = (",", ".", "'", "_", " ")
@@ -23,6 +24,8 @@ _MAX_FORMAT_CHARS = 128
 _TIME_CODE = re.compile(r"%(?:-?.|$)")
 TIME_CODES = frozenset("%" + code for code in (*"aAbBdfgGHIjmMnpSTuUVwWyYz%", *(f"-{code}" for code in "dHIjmMSy")))
 """What an event time's format may hold. DuckDB reads these. It also takes %Z, but fails on unknown names of zones."""
+_LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_LABEL_NAME = re.compile(rf"([a-z0-9.-]{{1,253}}/)?{_LABEL_VALUE.pattern}")
 _MAJOR = re.compile(r"-v([0-9]{1,4})$")
 
 
@@ -203,8 +206,10 @@ def serving(section: Section, trained_on: Resources) -> Serving:
         accelerator_type = section.take("accelerator_type", text, default_type)
         # The memory of training's GPU is the default only for a GPU of the same type.
         default_vram_gb = trained_on.vram_gb if num_gpus and accelerator_type == default_type else None
+        scaling = _scaling(section.section("replicas")) if section.has_section("replicas") else None
+        count = section.take("replicas", integer(1, MAX_REPLICAS), default.replicas) if scaling is None else scaling.min
         return Serving(
-            replicas=section.take("replicas", integer(1, 1_000), default.replicas),
+            replicas=count,
             num_cpus=section.take("num_cpus", number(0, 1_000), default.num_cpus),
             num_gpus=num_gpus,
             canary_num_gpus=section.take("canary_num_gpus", _gpus, num_gpus / 2 if num_gpus <= 1 else num_gpus),
@@ -214,7 +219,52 @@ def serving(section: Section, trained_on: Resources) -> Serving:
             engine=section.take("engine", choice(EngineChoice), default.engine),
             vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), default_vram_gb),
             online=_online(section.section("online")),
+            scaling=scaling,
+            nodes=section.take("nodes", _labels, default.nodes),
         )
+
+
+def _scaling(section: Section) -> Scaling:
+    count, default = integer(1, MAX_REPLICAS), Scaling(1, 1)
+    share = number(0, 1, is_low_open=True)
+    longest = _duration_s(_DAY_S, is_low_open=True)
+    with section:
+        scaling = Scaling(
+            min=section.require("min", count, 1),
+            max=section.require("max", count, MAX_REPLICAS),
+            target_utilization=section.take("target_utilization", share, default.target_utilization),
+            scale_down_after_s=section.take("scale_down_after", longest, default.scale_down_after_s),
+        )
+        if scaling.max < scaling.min:
+            section.report(f"max ({scaling.max}) is below min ({scaling.min})", "raise max, or lower min", "max")
+        return scaling
+
+
+def _labels(node: Node) -> tuple[tuple[str, str], ...]:
+    """Reads ``{zone: eu-1}``: labels of Ray's nodes, each with the value that it must have."""
+    if not isinstance(node, Mapping) or not node.entries:
+        raise PipelineError("must be labels of nodes", remedy="write them with their values, such as {zone: eu-1}")
+    return tuple((placed(_label_name, entry.key), placed(_label_value, entry.value)) for entry in node.entries)
+
+
+def _label_name(node: Node) -> str:
+    name = text(node)
+    if not _LABEL_NAME.fullmatch(name):
+        raise PipelineError(
+            f"{name[:60]!r} is no label of a node",
+            remedy="write it as Ray does: zone, or ray.io/market-type; up to 63 letters, digits, '.', '_' and '-'",
+        )
+    return name
+
+
+def _label_value(node: Node) -> str:
+    value = text(node)
+    if not _LABEL_VALUE.fullmatch(value):
+        raise PipelineError(
+            f"{value[:60]!r} is no value of a label",
+            remedy="write one value: up to 63 letters, digits, '.', '_' and '-'; a letter or digit at both ends",
+        )
+    return value
 
 
 def _online(section: Section) -> OnlinePolicy:

@@ -153,6 +153,13 @@ class AsyncRollout:
         """See `Rollout.rollback`."""
         return await self._command("rollback", generation, to)
 
+    async def scale(
+        self, replicas: int, *, version: str | None = None, force: bool = False, generation: int | None = None
+    ) -> RolloutStatus:
+        """See `Rollout.scale`."""
+        call = calls.scale(self.endpoint, replicas, version=version, is_forced=force, generation=generation)
+        return await self._client._send(call)
+
     async def watch(self, *, poll_s: float = 1.0, patience: int = 30) -> AsyncIterator[RolloutStatus]:
         """See `Rollout.watch`."""
         import asyncio  # here, so that programs that use only `Client` need not import it

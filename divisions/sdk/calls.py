@@ -81,6 +81,15 @@ def command(endpoint: str, action: str, *, generation: int | None, to: str | Non
     return Call("POST", path, reader(RolloutStatus), body, if_match=generation)
 
 
+def scale(
+    endpoint: str, replicas: int, *, version: str | None, is_forced: bool, generation: int | None
+) -> Call[RolloutStatus]:
+    """Sets the number of replicas of one version, or of every version that the endpoint runs."""
+    body = to_json({"replicas": replicas, "version": version, "force": is_forced})
+    path = f"/api/v2/rollouts/{endpoint_name(endpoint)}/scale"
+    return Call("POST", path, reader(RolloutStatus), body, if_match=generation)
+
+
 def answer(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) -> T:
     """Reads the answer to a call.
 

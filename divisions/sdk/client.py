@@ -198,6 +198,24 @@ class Rollout:
         """Goes back to the version ``to``. None means the version that served before."""
         return self._command("rollback", generation, to)
 
+    def scale(
+        self, replicas: int, *, version: str | None = None, force: bool = False, generation: int | None = None
+    ) -> RolloutStatus:
+        """Sets the number of replicas of ``version``; None means every version that the endpoint runs.
+
+        Args:
+            replicas: of each version.
+            version: such as ``3.2``.
+            force: even if the cluster has no room now; it may add nodes by itself.
+            generation: see the class.
+
+        Raises:
+            NoRoomError: the cluster has no room for them; the message says what each node has.
+            ConflictError: the version is scaled by its load, and the number is outside of its limits.
+        """
+        call = calls.scale(self.endpoint, replicas, version=version, is_forced=force, generation=generation)
+        return self._client._send(call)
+
     def watch(self, *, poll_s: float = 1.0, patience: int = 30) -> Iterator[RolloutStatus]:
         """Yields the status whenever it changes, until the rollout ends.
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from divisions.control import Placement, VersionSpec
 from divisions.errors import DivisionsError
 
@@ -45,6 +47,10 @@ class Applications(Protocol):
         """Begins to stop a version's replicas."""
         ...
 
+    def resize(self, version: VersionSpec) -> None:
+        """Sets the number of a version's replicas; the others go on as they are. Doing it twice changes nothing."""
+        ...
+
     def running(self) -> Mapping[str, ApplicationState]:
         """Every application by name, also those that are not ours."""
         ...
@@ -62,6 +68,8 @@ class Reconciler:
         self._applications = applications
         self._known = set(known)
         self._started: dict[str, VersionSpec] = {}
+        self._sizes: dict[str, int] = {}
+        """The number that Ray Serve was told last; none of an application that an earlier controller started."""
         self.failures: dict[str, str] = {}
         """Why an application that is wanted cannot run, by name."""
         self.reasons: dict[str, str] = {}
@@ -81,11 +89,14 @@ class Reconciler:
                 await asyncio.to_thread(self._applications.stop, name)
             elif states[name].status == FAILED:
                 self.failures[name] = f"deploy: {states[name].message or 'its replicas failed to start'}"
+            elif states[name].status != STOPPING and self._sizes.get(name) != version.replicas:
+                await self._resize(version)
         told = {name: self.failures.get(name) or states[name].message for name in set(states) & set(wanted) - running}
         told |= self.failures
         self.reasons = {name: reason.removeprefix("deploy: ") for name, reason in told.items() if reason}
         for name in sorted((self._known | set(self._started)) - set(wanted)):
             self._started.pop(name, None)
+            self._sizes.pop(name, None)
             if name in states and states[name].status != STOPPING:
                 await asyncio.to_thread(self._applications.stop, name)
                 stopped.append(name)
@@ -95,7 +106,7 @@ class Reconciler:
         """Whether another version runs under the name, or the remains of an attempt that failed."""
         started = self._started.get(version.app_name)
         if started is not None:
-            return started != version
+            return msgspec.structs.replace(started, replicas=version.replicas) != version
         if state.status == FAILED:
             return True
         self._started[version.app_name] = version  # An earlier controller started it.
@@ -111,3 +122,12 @@ class Reconciler:
             log.warning("application %s could not be started, trying again: %s", version.app_name, error)
         else:
             self._started[version.app_name] = version
+            self._sizes[version.app_name] = version.replicas
+
+    async def _resize(self, version: VersionSpec) -> None:
+        try:
+            await asyncio.to_thread(self._applications.resize, version)
+        except Exception as error:  # noqa: BLE001  # Serve may be restarting, or the application still be created
+            log.warning("application %s could not be resized, trying again: %s", version.app_name, error)
+        else:
+            self._sizes[version.app_name] = version.replicas

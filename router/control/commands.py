@@ -1,16 +1,18 @@
-"""Carries out what operators and deployments ask for: a new rollout, and pause, resume, promote, abort, rollback."""
+"""Carries out what operators and deployments ask for: a new rollout; pause, resume, promote, abort, rollback, scale."""
 
 from __future__ import annotations
 
 from divisions.clock import Clock
 from divisions.control import FULL_BP, RolloutCommand, RolloutSpec
 from divisions.errors import ConflictError, MalformedRequestError, StaleGenerationError, UnknownVersionError
+from router.control import scale_command
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
-from router.journal.journal import Journal
+from router.journal.journal import Journal, Kind
 from router.journal.writer import JournalWriter
 from router.rollouts import admission, canary, records
 from router.rollouts.records import EndpointRecord, Queued
+from router.scaling.placement import Cluster
 
 
 class Commands:
@@ -41,6 +43,8 @@ class Commands:
         self._writer = writer
         self._clock = clock
         self._allow_faults = allow_faults
+        self.cluster: Cluster | None = None
+        """The cluster as it was seen last; None if it was not."""
 
     def start_rollout(self, spec: RolloutSpec, *, force: bool) -> None:
         """Begins a rollout. One that is under way is rolled back first; the new one follows it.
@@ -68,6 +72,7 @@ class Commands:
             UnknownVersionError: no such endpoint, or no such version to go back to.
             StaleGenerationError: the rollout has moved on since the generation that the caller saw.
             IllegalEventError: the command cannot be carried out in this phase.
+            NoRoomError: the cluster has no room for so many replicas.
             JournalUnavailableError: the command would raise a weight, and the journal cannot be written.
         """
         record = self._endpoints.record(command.endpoint)
@@ -89,10 +94,19 @@ class Commands:
                 self._driver.abort(record, f"aborted by {command.who}")
             case "rollback":
                 self._go_back(record, command)
+            case "scale":
+                self._scale(record, command)
             case _:
                 raise MalformedRequestError(
-                    f"unknown command {command.command!r}", remedy="use pause, resume, promote, abort or rollback"
+                    f"unknown command {command.command!r}",
+                    remedy="use pause, resume, promote, abort, rollback or scale",
                 )
+
+    def _scale(self, record: EndpointRecord, command: RolloutCommand) -> None:
+        now_s = self._clock.wall_s()
+        changed = scale_command.sizes(record, command, self.cluster.nodes if self.cluster else None, now_s)
+        note = scale_command.note(record, command, changed, now_s)
+        self._driver.write(Kind.SCALED, records.resized(record, changed, at_s=now_s, message=note), note)
 
     def _go_back(self, record: EndpointRecord, command: RolloutCommand) -> None:
         """Back to stable while a rollout runs; afterwards to an earlier version, as a rollout straight to it."""

@@ -30,7 +30,7 @@ from divisions.control import (
 )
 from divisions.errors import ReportError
 from divisions.reports import GatewayReport
-from router.control import routing
+from router.control import routing, version_scales
 from router.control.analyses import Analyses
 from router.control.commands import Commands
 from router.control.driver import RolloutDriver
@@ -39,6 +39,7 @@ from router.control.event_log import EventSink
 from router.control.lost_replicas import LostReplicas
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
+from router.control.sizing import Sizing
 from router.control.table_store import TableStore
 from router.control.ticker import Ticker
 from router.evidence.drift import NO_BINS, InputBins
@@ -48,6 +49,7 @@ from router.rollouts import records
 from router.rollouts.canary import Judgement
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord
+from router.scaling.placement import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +85,9 @@ class Controller:
         self._store = store = TableStore(writer)
         self._publisher = publisher = TablePublisher(store, endpoints, register, clock)
         self._analyses = analyses = Analyses(journal, writer, monitor, read_bins)
+        self._sizing = sizing = Sizing(endpoints, monitor, clock)
         self._driver = driver = RolloutDriver(
-            journal, writer, endpoints, monitor, analyses, publisher, store, clock, new_salt, events
+            journal, writer, endpoints, monitor, analyses, publisher, store, sizing, clock, new_salt, events
         )
         self._commands = Commands(driver, endpoints, journal, writer, clock, allow_faults=allow_faults)
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
@@ -117,6 +120,15 @@ class Controller:
             self._publisher.publish()
         return wait_s
 
+    def replica_leaves(self, replica_id: str) -> None:
+        """A replica is about to stop: gateways send it nothing more, and it finishes what it has."""
+        if self._register.leave(replica_id):
+            self._publisher.publish()
+
+    def cluster_seen(self, cluster: Cluster | None) -> None:
+        """The cluster's nodes, as of now; None if they cannot be asked for."""
+        self._commands.cluster = self._driver.cluster = cluster
+
     def report(self, report: GatewayReport) -> bool:
         """A gateway's report of one second; returns whether it counted. A senseless one is logged and left out."""
         now_s = self._clock.monotonic_s()
@@ -125,6 +137,7 @@ class Controller:
         except ReportError as error:
             log.warning("gateway %s: %s", report.gateway_id, error)
             return False
+        self._sizing.report(report)
         # A second that is complete is judged at once: the next tick may be a whole second away.
         judged = self._monitor.close_ticks(now_s, self._endpoints.arms) if is_counted else 0
         if not self._publisher.is_recovering:
@@ -193,6 +206,9 @@ class Controller:
             rollbacks=tuple(RollbackCount(*key, count) for key, count in sorted(self._driver.rollbacks.items())),
             journal_fault=self._writer.fault,
             unwritten=self._writer.num_kept,
+            scales=version_scales.rows(
+                all_records, self.wanted(), self._register, self._driver.cluster, self._sizing.notes()
+            ),
         )
 
     @property

@@ -20,11 +20,12 @@ import msgspec
 from divisions.clock import Clock
 from divisions.control import Explanation
 from divisions.errors import JournalUnavailableError
-from router.control import analyses
+from router.control import analyses, version_scales
 from router.control.analyses import Analyses
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
 from router.control.publisher import TablePublisher
+from router.control.sizing import Sizing
 from router.control.table_store import TableStore
 from router.evidence import salts
 from router.journal.journal import Journal, Kind, kind_of
@@ -34,6 +35,7 @@ from router.rollouts.canary import Judgement, Phase, State
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord, Queued, Retiring
 from router.rollouts.transitions import PRECEDES_JOURNAL, UNDER_WAY
+from router.scaling.placement import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +51,7 @@ class RolloutDriver:
         analyses: the analyses of running rollouts.
         publisher: publishes the routing table.
         store: the routing table in force.
+        sizing: how many replicas each version should have.
         clock: the time.
         new_salt: makes the salt of a new rollout; a fresh one puts other customers first each time.
         events: told of every transition.
@@ -63,6 +66,7 @@ class RolloutDriver:
         analyses: Analyses,
         publisher: TablePublisher,
         store: TableStore,
+        sizing: Sizing,
         clock: Clock,
         new_salt: Callable[[], str],
         events: EventSink | None,
@@ -74,12 +78,15 @@ class RolloutDriver:
         self._analyses = analyses
         self._publisher = publisher
         self._store = store
+        self._sizing = sizing
         self._clock = clock
         self._new_salt = new_salt
         self._events = events
         self._unacknowledged: dict[str, int] = {}
         self.deploy_failures: Mapping[str, str] = {}
         """Why wanted applications cannot run, by name."""
+        self.cluster: Cluster | None = None
+        """The cluster as it was seen last; None if it was not."""
         self.rollbacks: dict[tuple[str, str], int] = {}
         """How many rollouts each guard has rolled back, by endpoint and guard."""
 
@@ -113,16 +120,38 @@ class RolloutDriver:
         record = self._endpoints.records[endpoint]
         analysis = self._monitor.analysis(endpoint)
         version = record.rollout.spec.version
+        ready = self._endpoints.capacity(version)
         event = canary.Ticked(
             now_s=now_s,
             stable=self._endpoints.capacity(record.rollout.stable),
-            canary=self._endpoints.capacity(version),
+            canary=ready,
             judgement=analysis.judgement(now_s) if analysis else Judgement(),
             is_acknowledged=endpoint not in self._unacknowledged,
             deploy_failure=self.deploy_failures.get(version.app_name, ""),
+            next_replicas=self._sizing.next_replicas(record),
+            lacks=version_scales.lacks(self._endpoints.sized(version), ready.ready, self.cluster),
         )
         with contextlib.suppress(JournalUnavailableError):  # the next tick tries again
             self.apply(endpoint, event)
+
+    def resize(self, endpoint: str) -> None:
+        """Gives the endpoint's versions as many replicas as their load needs now.
+
+        More replicas are started even if the journal cannot be written: the next write that succeeds has them.
+        """
+        record = self._endpoints.records[endpoint]
+        plan = self._sizing.plan(record)
+        if plan.sizes:
+            sized = records.resized(record, plan.sizes, at_s=self._clock.wall_s())
+            try:
+                self.write(Kind.SCALED, sized, plan.note)
+            except JournalUnavailableError:
+                before = records.wanted_versions(record, self._clock.wall_s())
+                if all(count >= before[name].replicas for name, count in plan.sizes.items()):
+                    self._endpoints.records[endpoint] = sized
+        analysis = self._monitor.analysis(endpoint)
+        if analysis is not None and self._sizing.is_settling(self._endpoints.records[endpoint]):
+            analysis.leave_out(int(self._clock.monotonic_s()) + 1)
 
     def abort(self, record: EndpointRecord, reason: str) -> None:
         """Rolls the endpoint's rollout back."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from divisions.clock import Clock
 from divisions.control import VersionSpec
 from divisions.errors import UnknownVersionError
@@ -53,14 +55,26 @@ class Endpoints:
         if version is None:
             return Capacity()
         gateways = self._monitor.gateways(self._clock.monotonic_s())
-        return routing.capacity(version, self._register, num_gateways=len(gateways))
+        return routing.capacity(self.sized(version), self._register, num_gateways=len(gateways))
+
+    def num_ready(self, app_name: str) -> int:
+        """How many replicas of an application answer."""
+        return len(self._register.ready(app_name))
+
+    def sized(self, version: VersionSpec) -> VersionSpec:
+        """The version with the number of replicas that it should have now."""
+        sizes = [record.sizes.get(version.app_name, 0) for record in self.records.values()]
+        count = max(sizes, default=0)
+        return msgspec.structs.replace(version, replicas=count) if count else version
 
     def wanted(self) -> dict[str, VersionSpec]:
         """The versions whose replicas should run, by application name."""
         now_s = self._clock.wall_s()
         versions: dict[str, VersionSpec] = {}
         for record in self.records.values():
-            versions |= records.wanted_versions(record, now_s)
+            for name, version in records.wanted_versions(record, now_s).items():
+                known = versions.get(name)  # Two endpoints may serve one version.
+                versions[name] = version if known is None or known.replicas <= version.replicas else known
         return versions
 
     def production(self) -> dict[str, VersionSpec]:

@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import ray
 from ray import serve
+from ray.serve._private.common import DeploymentID
+from ray.serve.context import _get_global_client
 
 from divisions.cause import cause_in
 from divisions.control import VersionSpec
 from divisions.errors import ClusterError
 from router.control.applications import ApplicationState
+
+RESIZE_TIMEOUT_S = 10.0
 
 
 class RayApplications:
@@ -36,13 +41,26 @@ class RayApplications:
         self._connect()
         application = _resolve(self._builder)(msgspec.json.encode(version), self._home)
         serve.run_many(
-            [serve.RunTarget(target=application, name=version.app_name, route_prefix=None)],
+            # "External" is what lets `resize` change the number; nothing else in Serve then does.
+            [
+                serve.RunTarget(
+                    target=application, name=version.app_name, route_prefix=None, external_scaler_enabled=True
+                )
+            ],
             wait_for_ingress_deployment_creation=False,
             wait_for_applications_running=False,
         )
 
     def stop(self, app_name: str) -> None:
         serve.delete(app_name, _blocking=False)
+
+    def resize(self, version: VersionSpec) -> None:
+        """Tells Serve how many replicas to run. Deploying the application again would replace all of them."""
+        self._connect()
+        client = _get_global_client(raise_if_no_controller_running=True)
+        deployment = DeploymentID(name=version.model, app_name=version.app_name)
+        call = client._controller.update_deployment_replicas.remote(deployment, version.replicas)
+        ray.get(call, timeout=RESIZE_TIMEOUT_S)
 
     def running(self) -> Mapping[str, ApplicationState]:
         return {

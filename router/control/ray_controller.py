@@ -31,6 +31,7 @@ from router.control.certificates import CertificateDesk
 from router.control.controller import Controller
 from router.control.event_log import EventFile
 from router.control.ray_applications import RayApplications
+from router.control.ray_nodes import see_cluster
 from router.control.registry_projection import Projector
 from router.evidence.drift import InputBins, parse_bins
 from router.journal.copies import COPY_S, make_copy
@@ -135,6 +136,10 @@ class ControllerActor:
     async def issue_certificate(self, request: bytes) -> bytes:
         return self._certificates.issue(request)
 
+    async def leave_replica(self, replica_id: str) -> None:
+        """A replica is about to stop."""
+        self._controller.replica_leaves(replica_id)
+
     async def report(self, report: bytes) -> None:
         self._controller.report(msgspec.msgpack.decode(report, type=GatewayReport))
 
@@ -153,7 +158,10 @@ class ControllerActor:
         return msgspec.json.encode(self._controller.status())
 
     async def command(self, command: bytes) -> bytes:
-        return msgspec.json.encode(self._controller.command(_parsed(command, RolloutCommand)))
+        parsed = _parsed(command, RolloutCommand)
+        if parsed.command == "scale":
+            await self._see_cluster()
+        return msgspec.json.encode(self._controller.command(parsed))
 
     async def start_rollout(self, spec: bytes, force: bool = False) -> bytes:
         return msgspec.json.encode(self._controller.start_rollout(_parsed(spec, RolloutSpec), force=force))
@@ -183,12 +191,20 @@ class ControllerActor:
             wanted = self._controller.wanted()
             if wanted != last or self._clock.monotonic_s() - compared_s >= COMPARE_S:
                 last, compared_s = wanted, self._clock.monotonic_s()
+                await self._see_cluster()
                 try:
                     self._controller.applications_stopped(await self._reconciler.reconcile(wanted))
                     self._controller.applications_failed(self._reconciler.failures, self._reconciler.reasons)
                 except Exception:
                     log.exception("Ray Serve could not be asked what runs")  # The edge of a loop: tried again.
             await asyncio.sleep(WAKE_S)
+
+    async def _see_cluster(self) -> None:
+        try:
+            self._controller.cluster_seen(await asyncio.to_thread(see_cluster))
+        except Exception as error:  # noqa: BLE001  # what the cluster has room for is advice, and nothing waits for it
+            log.warning("the cluster's nodes could not be asked for: %s", error)
+            self._controller.cluster_seen(None)
 
     async def _copy(self) -> None:
         database = database_of(self._settings)

@@ -17,6 +17,8 @@ FORGOTTEN_AFTER_S = 60.0
 class _Entry:
     address: ReplicaAddress
     silent_s: float = 0.0
+    is_leaving: bool = False
+    """It is about to stop, and answers only what it has. So it is neither ready nor routed to, whatever it sends."""
 
 
 class ReplicaRegister:
@@ -30,10 +32,20 @@ class ReplicaRegister:
     def heartbeat(self, address: ReplicaAddress) -> bool:
         """Takes a heartbeat; returns whether it changes what may be routed to."""
         entry = self._entries.get(address.replica_id)
+        if entry is not None and entry.is_leaving:
+            return False
         is_changed = entry is None or entry.address != address or entry.silent_s > LOST_AFTER_S
         self._entries[address.replica_id] = _Entry(address)
         self._replica_ids.setdefault(address.app_name, set()).add(address.replica_id)
         return is_changed
+
+    def leave(self, replica_id: str) -> bool:
+        """A replica is about to stop; returns whether it changes what may be routed to."""
+        entry = self._entries.get(replica_id)
+        if entry is None or entry.is_leaving:
+            return False
+        entry.is_leaving = True
+        return True
 
     def tick(self, now_s: float) -> bool:
         """Ages every replica; returns whether one was lost."""
@@ -81,11 +93,21 @@ class ReplicaRegister:
 
     def is_ready(self, replica_id: str) -> bool:
         entry = self._entries.get(replica_id)
-        return entry is not None and entry.silent_s <= LOST_AFTER_S
+        return entry is not None and entry.silent_s <= LOST_AFTER_S and not entry.is_leaving
+
+    def is_silent(self, replica_id: str) -> bool:
+        """Whether its heartbeats have stopped."""
+        entry = self._entries.get(replica_id)
+        return entry is None or entry.silent_s > LOST_AFTER_S
+
+    def is_leaving(self, replica_id: str) -> bool:
+        """Whether a replica has said that it is about to stop."""
+        entry = self._entries.get(replica_id)
+        return entry is not None and entry.is_leaving
 
     def _of(self, app_name: str, silent_s: float) -> tuple[ReplicaAddress, ...]:
         return tuple(
             entry.address
             for _, entry in sorted(self._entries.items())
-            if entry.address.app_name == app_name and entry.silent_s <= silent_s
+            if entry.address.app_name == app_name and entry.silent_s <= silent_s and not entry.is_leaving
         )

@@ -63,7 +63,7 @@ def replica_statuses(
     known = [
         _replica_status(address, routed.get(address.app_name), wanted.get(address.app_name), register, now_s, reasons)
         for address in register.known()
-        if address.app_name in wanted or register.is_ready(address.replica_id)
+        if (address.app_name in wanted and not _has_left(register, address)) or register.is_ready(address.replica_id)
     ]
     told = {address.app_name for address in register.known()}
     return *known, *(
@@ -102,10 +102,11 @@ def _replica_status(
     reasons: Mapping[str, str],
 ) -> ReplicaStatus:
     is_ready = register.is_ready(address.replica_id)
+    is_leaving = register.is_leaving(address.replica_id)
     return ReplicaStatus(
         name=address.replica_id,
         ready=is_ready,
-        status=_status(is_ready, version is not None),
+        status="Terminating" if is_leaving else _status(is_ready, version is not None),
         restarts=max(0, register.num_ever(address.app_name) - version.replicas) if version else 0,
         age_s=max(0.0, now_s - address.started_at_s),
         ip=address.tcp.rpartition(":")[0] or "unix",
@@ -117,8 +118,13 @@ def _replica_status(
         pid=address.pid,
         engine=address.engine,
         engine_note=address.engine_note,
-        reason="" if is_ready else reasons.get(address.app_name) or _SILENT,
+        reason="" if is_ready or is_leaving else reasons.get(address.app_name) or _SILENT,
     )
+
+
+def _has_left(register: ReplicaRegister, address: ReplicaAddress) -> bool:
+    """A replica that is silent after its farewell has ended as planned."""
+    return register.is_leaving(address.replica_id) and register.is_silent(address.replica_id)
 
 
 _SILENT = f"no heartbeat for more than {LOST_AFTER_S:g} s"

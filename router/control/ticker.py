@@ -72,6 +72,7 @@ class Ticker:
             with contextlib.suppress(JournalUnavailableError):  # the next tick tries again
                 self._driver.make_way(endpoint)
                 self._retire(endpoint)
+            self._driver.resize(endpoint)
         if now_s - self._snapshot_s >= SNAPSHOT_S:
             self._snapshot_s = now_s
             for record in self._endpoints.records.values():

@@ -45,7 +45,9 @@ OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, SERVER})
 SCRAPE_S = 1.0
 """How long a scrape waits for the controller."""
 _GENERATION = re.compile("[0-9]{1,18}")
-COMMANDS = ("pause", "resume", "promote", "abort", "rollback")
+COMMANDS = ("pause", "resume", "promote", "abort", "rollback", "scale")
+_SCALE_KEYS = frozenset({"replicas", "version", "force"})
+_COMMAND_KEYS = frozenset({"to"})
 
 
 class ControlApi:
@@ -184,9 +186,11 @@ class ControlApi:
         if name not in COMMANDS:
             return _problem(404, f"no such command; there are {', '.join(COMMANDS)}")
         arguments = require_object(await request.body())
-        if not arguments.keys() <= {"to"}:
+        if name == "scale" and not arguments.keys() <= _SCALE_KEYS:
+            return _problem(422, "the body of scale has no other keys than `replicas`, `version` and `force`")
+        if name != "scale" and not arguments.keys() <= _COMMAND_KEYS:
             return _problem(422, "a command's body has no other key than `to`, the version of a rollback")
-        command = {"endpoint": request.path_params["endpoint"], "command": name, "to": arguments.get("to")}
+        command: dict[str, object] = {"endpoint": request.path_params["endpoint"], "command": name, **arguments}
         match = request.headers.get("if-match", "").strip('" ')
         if match:
             if not _GENERATION.fullmatch(match):

@@ -38,6 +38,7 @@ from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
 from router.predict.front import Refusals
 from router.predict.in_process import InProcessEngines, LoadedEngines, Loader
+from router.predict.loads import LoadMeter
 from router.predict.predict_handler import PredictHandler
 from router.predict.remote_channels import RemoteChannels
 from router.predict.stored_features import StoredFeatures
@@ -147,6 +148,7 @@ class Gateway:
             allowed_hosts=allowed_hosts(settings),
             any_host_targets=frozenset({*probes, METRICS.encode()}),
         )
+        self._loads = LoadMeter(self._now_s())
         self._http = HttpServer(HotRoutes(self._predict, infer, probes, self._asgi), limits, self._now_s)
 
     async def start(self) -> int:
@@ -251,9 +253,18 @@ class Gateway:
         reports = self.dispatcher.take_reports(before_tick, GRACE_S, settle_tick)
         # A second without requests is reported too, so that the controller does not wait for it.
         reports.setdefault(before_tick - 1, [])
+        now_s = self._now_s()
+        loads, span_s = self._loads.take(self.dispatcher.endpoints.values(), now_s)
         for tick, endpoints in sorted(reports.items()):
+            is_last = tick == max(reports)
             report = GatewayReport(
-                self._identity.gateway_id, epoch, tick, tuple(endpoints), len(self._http.connections)
+                self._identity.gateway_id,
+                epoch,
+                tick,
+                tuple(endpoints),
+                len(self._http.connections),
+                loads if is_last else (),
+                span_s if is_last else 0.0,
             )
             await self._link.report(report)
             self._heard_s = self._now_s()

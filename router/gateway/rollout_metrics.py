@@ -60,12 +60,13 @@ class RolloutCollector(Collector):
             if rollout.explanation is not None:
                 for value, number in _facts(rollout.explanation):
                     why.add_metric([name, rollout.explanation.guard, value], number)
+        wanted, used = _replicas(self._status)
         rollbacks = CounterMetricFamily(
             "divisions_rollbacks", "Rollouts that were rolled back, by the guard that did it", labels=by_guard
         )
         for count in self._status.rollbacks:
             rollbacks.add_metric([count.endpoint, count.guard], count.count)
-        yield from (weight, phase, held, evidence, threshold, drift, detectable, why, rollbacks)
+        yield from (weight, phase, held, evidence, threshold, drift, detectable, why, wanted, used, rollbacks)
         yield CounterMetricFamily("divisions_controller_restarts", "Of the controller", self._status.restarts)
         yield GaugeMetricFamily(
             "divisions_journal_unavailable",
@@ -82,6 +83,19 @@ def render(status: ControllerStatus) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(RolloutCollector(status))
     return generate_latest(registry)
+
+
+def _replicas(status: ControllerStatus) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:
+    labels = ["endpoint", "version"]
+    wanted = GaugeMetricFamily("divisions_wanted_replicas", "Replicas that a version should have", labels=labels)
+    used = GaugeMetricFamily(
+        "divisions_utilization_ratio", "Share of the replicas' greatest rate in use", labels=labels
+    )
+    for scale in status.scales:
+        wanted.add_metric([scale.endpoint, scale.version], scale.wanted)
+        if scale.utilization is not None:
+            used.add_metric([scale.endpoint, scale.version], scale.utilization)
+    return wanted, used
 
 
 def _guards(rollout: RolloutStatus) -> tuple[tuple[str, float, float], ...]:

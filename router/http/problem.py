@@ -32,6 +32,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.IllegalEventError: 409,
     errors.JournalUnavailableError: 503,
     errors.JournalFencedError: 503,
+    errors.NoRoomError: 409,
     errors.SchemaMismatchError: 422,
     errors.FaultsRefusedError: 403,
     errors.PipelineError: 422,

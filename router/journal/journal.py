@@ -43,6 +43,7 @@ class Kind(enum.StrEnum):
     QUEUED = "QUEUED"
     RETIRED = "RETIRED"
     KEPT = "KEPT"
+    SCALED = "SCALED"
 
 
 _KINDS = {

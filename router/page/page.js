@@ -4,7 +4,7 @@ import { NAMES, question, send } from "./commands.js";
 import { Part, make, setText } from "./dom.js";
 import { StatusStream } from "./events.js";
 import { percent } from "./format.js";
-import { replicaTable, tickAges } from "./replicas.js";
+import { replicaTable, scaleTable, tickAges } from "./replicas.js";
 import { EndpointCard } from "./rollout.js";
 
 const TOKEN_KEY = "divisions.token";
@@ -14,6 +14,7 @@ const MARKS = { none: "○", connecting: "◌", live: "●", away: "▲", reconn
 const by = (id) => document.getElementById(id);
 const cards = new Map();
 const replicasPart = new Part(by("replica-table"));
+const scalesPart = new Part(by("scale-table"));
 let token = takeToken();
 let stream = null;
 let latest = null; // the last status, and when it came
@@ -112,7 +113,9 @@ function render() {
   by("replicas").hidden = latest === null;
   if (latest) {
     const { replicas, gateway } = latest.document;
+    const scales = latest.document.scales ?? []; // an older controller tells none
     replicasPart.show(replicas.map((replica) => ({ ...replica, age_s: 0 })), () => replicaTable(replicas));
+    scalesPart.show(scales, () => scaleTable(scales));
     setText(by("gateway"), `gateway ${gateway.id}, table ${gateway.epoch}, version ${gateway.version}`);
   } else {
     setText(by("gateway"), index ? `version ${index.divisions}` : "");

@@ -12,6 +12,21 @@ export function replicaTable(replicas) {
   return [table("Replicas", HEADER, replicas.map(replicaRow), { class: "replicas" })];
 }
 
+/** Versions whose number of replicas follows the load, or for which the cluster lacks room; nothing without any. */
+export function scaleTable(scales) {
+  const told = scales.filter((scale) => scale.scaling || scale.lacks || scale.note);
+  if (!told.length) return [];
+  return [table("Number of replicas", ["Version", "Replicas", "Limits", "In use", "Why"], told.map(scaleRow), { class: "replicas" })];
+}
+
+function scaleRow(scale) {
+  const limits = scale.scaling ? `${count(scale.scaling.min)} to ${count(scale.scaling.max)}` : "none";
+  const used = scale.utilization === null ? "unknown" : percent(Math.round(scale.utilization * 100) * 100);
+  return row([scale.app_name, `${count(scale.ready)} of ${count(scale.wanted)}`, limits, used, scale.lacks || scale.note || "as asked for"], {
+    "data-scale": scale.app_name,
+  });
+}
+
 /** `agesS` are the ages now, in the table's order. */
 export function tickAges(element, agesS) {
   element.querySelectorAll("[data-age]").forEach((cell, index) => {

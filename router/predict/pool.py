@@ -172,6 +172,7 @@ class Pool(ChannelOwner):
         wait_s = predicted_s * MARGIN
         limit = QUEUE_BATCHES * self.max_batch * max(1, len(self.channels))
         if now_s + wait_s > deadline_s or self.queue.rows + rows > limit:
+            self.tally.refused += rows
             raise OverloadedError(
                 "the endpoint is overloaded",
                 remedy="try again after the time that Retry-After names",

@@ -137,7 +137,18 @@ class VersionTally:
     Call `at` for every arrival, `fold` every few milliseconds, and once a second `take` and `settle`.
     """
 
-    __slots__ = ("_open", "_present", "_reported", "_settled", "_unjudged", "app_name", "batches", "rows", "totals")
+    __slots__ = (
+        "_open",
+        "_present",
+        "_reported",
+        "_settled",
+        "_unjudged",
+        "app_name",
+        "batches",
+        "refused",
+        "rows",
+        "totals",
+    )
 
     def __init__(self, app_name: str) -> None:
         self.app_name = app_name
@@ -146,6 +157,8 @@ class VersionTally:
         """Batches that the version has answered."""
         self.rows = 0
         """Rows of these batches."""
+        self.refused = 0
+        """Rows that were not taken, because they could not be answered in time."""
         self._open: dict[int, TickTally] = {}
         self._reported: list[TickTally] = []
         self._settled = Counted()

@@ -94,6 +94,11 @@ class RolloutAnalysis:
         self._step_from_tick = 0
         self._step_requests = 0
         self._step_ticks = 0
+        self._left_out_tick = -1
+
+    def leave_out(self, tick: int) -> None:
+        """Latencies up to this tick are not compared: the arms have unlike capacity while replicas are added."""
+        self._left_out_tick = max(self._left_out_tick, tick)
 
     def enter_step(
         self,
@@ -175,7 +180,7 @@ class RolloutAnalysis:
                 self._errors.update_frozen(self._stable_rate(), canary.requests, canary.errors)
             else:
                 self._errors.update(stable.requests, stable.errors, canary.requests, canary.errors)
-        if self._warm_up.leaves_out(tick, canary.requests):
+        if self._warm_up.leaves_out(tick, canary.requests) or tick <= self._left_out_tick:
             return
         if "latency" in self._analysis.guards:
             self._compare(reference, stable.counts, canary.counts, is_alone=is_alone)

@@ -15,8 +15,8 @@ judges the evidence. States, events and commands are defined in `router.rollouts
 Rules, each with its reason:
 
 1. **Only a pass or the operator raises the canary's weight.** A pass needs everything at once: the step's dwell and
-   samples, a fresh judgement, every guard below *half* of its threshold, all replicas of both versions ready.
-   Missing, stale or repeated data is not a pass.
+   samples, a fresh judgement, every guard below *half* of its threshold, all replicas of both versions ready, and
+   those that the next weight needs. Missing, stale or repeated data is not a pass.
 2. **A guard fires in every state in which the canary has weight**, HOLD included. Other systems skip the check in one
    state, and leave a bad version there.
 3. **A failure sets the weight to zero in the same transition.** Then the rollout waits until gateways have the new
@@ -80,6 +80,16 @@ from router.rollouts.states import (
 )
 from router.rollouts.transitions import ALLOWED, TRANSITIONS, Transition
 from router.rollouts.verdict import Verdict, failure, is_overdue, judge, needed, suspicion
+from router.rollouts.weights import (
+    canary_bp,
+    holdback_bp,
+    judged_step,
+    mirror_bp,
+    next_bp,
+    sized_bp,
+    step_index,
+    weights_bp,
+)
 
 __all__ = [
     "MAX_GAP_S",
@@ -117,13 +127,16 @@ __all__ = [
     "Warming",
     "advance",
     "canary_bp",
+    "has_passed",
     "holdback_bp",
     "is_finished",
     "judge",
     "judged_step",
     "mirror_bp",
     "needed",
+    "next_bp",
     "phase",
+    "sized_bp",
     "start",
     "step_index",
     "weights_bp",
@@ -133,8 +146,6 @@ ACKNOWLEDGE_S = 5.0
 """How long a rollback waits for gateways to report the new table before it drains. A dead gateway never reports."""
 NO_REPLICAS_S = 10.0
 """A canary that has traffic but no ready replica for this long has failed."""
-MAX_MIRROR_BP = 2_000
-"""The largest share of stable's requests that is mirrored. The canary's replicas are sized for a step, not for all."""
 
 
 def advance(state: State, event: Event, policy: Policy) -> Step:
@@ -205,63 +216,12 @@ def start(now_s: float) -> State:
     return Pending(Timer(now_s))
 
 
-def holdback_bp(policy: Policy) -> int:
-    """Stable's share while baking; never so large that the canary would have less weight than in the step before."""
-    before_bp = policy.steps_bp[-2] if len(policy.steps_bp) > 1 else 0
-    return min(policy.analysis.holdback_bp, FULL_BP - before_bp)
-
-
-def weights_bp(policy: Policy) -> tuple[int, ...]:
-    """The canary's weights, step by step; below 100 % if there is a holdback."""
-    return tuple(min(weight_bp, FULL_BP - holdback_bp(policy)) for weight_bp in policy.steps_bp)
-
-
-def canary_bp(state: State, policy: Policy) -> int:
-    """The canary's weight in this state; stable has the rest."""
-    match state:
-        case Stepping(index=index):
-            return policy.steps_bp[index]
-        case Baking():
-            return FULL_BP - holdback_bp(policy)
-        case Held(inner=inner):
-            return canary_bp(inner, policy)
-        case RollingBack(canary_bp=weight_bp):
-            return weight_bp
-        case Promoted():
-            return FULL_BP
-        case _:
-            return 0
-
-
-def mirror_bp(state: State, policy: Policy) -> int:
-    """The share of stable's requests that are copied to the canary."""
-    match state:
-        case Shadowing() | Held(inner=Shadowing()):
-            return min(policy.steps_bp[0], MAX_MIRROR_BP)
-        case _:
-            return 0
-
-
-def judged_step(state: State, policy: Policy) -> int:
-    """The step that judgements are about: `step_index`, or `SHADOW_STEP` before the first."""
-    match state:
-        case Shadowing() | Held(inner=Shadowing()):
-            return SHADOW_STEP
-        case _:
-            return step_index(state, policy)
-
-
-def step_index(state: State, policy: Policy) -> int:
-    """Which of ``steps_bp`` the rollout is at, from 0."""
-    match state:
-        case Stepping(index=index):
-            return index
-        case Held(inner=inner):
-            return step_index(inner, policy)
-        case Baking() | Promoted():
-            return len(policy.steps_bp) - 1
-        case _:
-            return 0
+def has_passed(state: State, judgement: Judgement, policy: Policy) -> bool:
+    """Whether the evidence of the present step is a pass. The weight may still wait for replicas."""
+    if not isinstance(state, Shadowing | Stepping | Baking):
+        return False
+    index, is_baking = judged_step(state, policy), isinstance(state, Baking)
+    return judge(judgement, state.timer, index, policy, is_baking=is_baking) is Verdict.PASS
 
 
 def _warm(state: Warming, event: Ticked, policy: Policy) -> Step:
@@ -277,6 +237,7 @@ def _warm(state: Warming, event: Ticked, policy: Policy) -> Step:
         reason = (
             f"deploy: {event.canary.ready} of {event.canary.wanted} replicas were warm "
             f"{policy.analysis.deploy_deadline_s:g} s after they were started"
+            f"{f' ({event.lacks})' if event.lacks else ''}"
         )
         return _fail(Warming(timer), reason, event, policy)
     return Warming(timer), ()
@@ -292,7 +253,7 @@ def _observe(state: Judged, event: Ticked, policy: Policy) -> Step:
             return _fail(state, failure(event.judgement, policy), event, policy)
         case Verdict.HOLD:
             return Held(state, suspicion(event.judgement, policy)), ()
-        case Verdict.PASS if event.canary.is_full and event.stable.is_full:
+        case Verdict.PASS if _has_capacity(event):
             return _promote(policy) if is_baking else _enter_step(index + 1, event.now_s, policy)
         case Verdict.PASS if is_overdue(state.timer, index, policy, is_baking=is_baking):
             return _undecided(state, _short_of_replicas(event), event, policy)
@@ -302,11 +263,19 @@ def _observe(state: Judged, event: Ticked, policy: Policy) -> Step:
             return _undecided(state, "there was too little traffic or evidence", event, policy)
 
 
+def _has_capacity(event: Ticked) -> bool:
+    """Capacity first, weight after: also what the next weight needs is there."""
+    return event.canary.is_full and event.stable.is_full and event.canary.ready >= event.next_replicas
+
+
 def _short_of_replicas(event: Ticked) -> str:
     """Different capacity causes different latency. So a version that lacks replicas does not pass, however good it
     looks."""
     arms = (("stable", event.stable), ("the canary", event.canary))
-    return " and ".join(f"{name} had {arm.ready} of {arm.wanted} replicas" for name, arm in arms if not arm.is_full)
+    short = [f"{name} had {arm.ready} of {arm.wanted} replicas" for name, arm in arms if not arm.is_full]
+    if not short:
+        short = [f"the canary had {event.canary.ready} of the {event.next_replicas} replicas that the next step needs"]
+    return " and ".join(short) + (f" ({event.lacks})" if event.lacks else "")
 
 
 def _undecided(state: Judged, why: str, event: Ticked, policy: Policy) -> Step:

@@ -7,7 +7,7 @@ import msgspec
 from divisions.control import FULL_BP, Explanation
 from router.rollouts import canary
 from router.rollouts.canary import State
-from router.rollouts.records import EndpointRecord, stable_version
+from router.rollouts.records import EndpointRecord, size, stable_version
 
 
 class RolloutEvent(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ def message(state: State, record: EndpointRecord, explanation: Explanation | Non
     policy = record.rollout.policy
     match state:
         case canary.Pending() | canary.Warming():
-            return f"waiting for {record.rollout.spec.version.replicas} replicas of {version}"
+            return f"waiting for {size(record, record.rollout.spec.version)} replicas of {version}"
         case canary.Shadowing():
             share = canary.mirror_bp(state, policy) / 100
             return f"copying {share:g} % of stable's requests to {version}; its answers are thrown away"

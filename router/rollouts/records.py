@@ -7,6 +7,7 @@ The journal stores an `EndpointRecord` whole before anything is carried out; so 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -95,6 +96,8 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     history: tuple[HistoryEntry, ...] = ()
     previous: str | None = None
     """The version that served before the present stable one; a rollback without ``to`` goes there."""
+    sizes: dict[str, int] = {}
+    """The number of replicas by application, where it is another than its spec says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,18 @@ class Share:
 
 
 def spec_sha256(spec: RolloutSpec) -> str:
-    return hashlib.sha256(msgspec.json.encode(spec, order="deterministic")).hexdigest()
+    """Tells specs apart. What older releases did not know is left out unless it is set: latched specs stay latched."""
+    document = msgspec.to_builtins(spec)
+    version = document["version"]
+    for name in ("scaling", "nodes"):
+        if not version[name]:
+            del version[name]
+    return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+
+
+def size(record: EndpointRecord, version: VersionSpec) -> int:
+    """How many replicas a version should have."""
+    return record.sizes.get(version.app_name, version.replicas)
 
 
 def stable_version(record: EndpointRecord) -> VersionSpec | None:
@@ -152,7 +166,7 @@ def _weights_bp(rollout: Rollout) -> tuple[int, ...]:
 
 
 def wanted_versions(record: EndpointRecord, now_s: float) -> dict[str, VersionSpec]:
-    """The versions whose replicas should run, by application name."""
+    """The versions whose replicas should run, by application name, each with the number that it should have."""
     rollout = record.rollout
     versions = [retiring.version for retiring in record.retiring if retiring.until_s > now_s]
     if not isinstance(rollout.state, canary.RolledBack):
@@ -160,7 +174,19 @@ def wanted_versions(record: EndpointRecord, now_s: float) -> dict[str, VersionSp
     stable = stable_version(record)
     if stable is not None:
         versions.append(stable)
-    return {version.app_name: version for version in versions}
+    return {version.app_name: msgspec.structs.replace(version, replicas=size(record, version)) for version in versions}
+
+
+def resized(record: EndpointRecord, sizes: Mapping[str, int], *, at_s: float, message: str = "") -> EndpointRecord:
+    """The record with other numbers of replicas; with ``message``, a line of history tells it."""
+    wanted = wanted_versions(record, at_s)
+    kept = {name: count for name, count in {**record.sizes, **sizes}.items() if name in wanted}
+    history = record.history
+    if message:
+        state = record.rollout.state
+        entry = HistoryEntry(at_s, canary.phase(state).value, record.rollout.canary_bp, message)
+        history = (*history, entry)[-MAX_HISTORY:]
+    return msgspec.structs.replace(record, sizes=kept, history=history)
 
 
 def moved(
@@ -205,7 +231,11 @@ def latched(record: EndpointRecord) -> EndpointRecord:
 def begun(
     before: EndpointRecord | None, spec: RolloutSpec, *, salt: str, is_direct: bool, at_s: float, now_s: float
 ) -> EndpointRecord:
-    """The record at the start of a rollout. Stable is the way back now, so versions kept for that are dropped."""
+    """The record at the start of a rollout. Stable is the way back now, so versions kept for that are dropped.
+
+    Where stable's number of replicas was changed, the new version has at least as many: it is to take the same load.
+    One that is scaled by its load starts with its minimum, because it gets what it needs before it gets weight.
+    """
     stable = stable_version(before) if before else None
     message = f"{spec.version.version} created"
     generation = before.generation + 1 if before else 1
@@ -228,7 +258,18 @@ def begun(
         latched=before.latched if before else (),
         history=(HistoryEntry(at_s, Phase.PENDING.value, 0, message),),
         previous=before.previous if before else None,
+        sizes=_first_sizes(before, stable, spec.version) if before and stable else {},
     )
+
+
+def _first_sizes(before: EndpointRecord, stable: VersionSpec, new: VersionSpec) -> dict[str, int]:
+    count = before.sizes.get(stable.app_name)
+    if count is None:
+        return {}
+    sizes = {stable.app_name: count}
+    if new.scaling is None and count > new.replicas:
+        sizes[new.app_name] = count
+    return sizes
 
 
 def status(

@@ -169,7 +169,11 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Ticked(msgspec.Struct, frozen=True, tag=True):
-    """One second has passed. ``deploy_failure`` is not empty once the canary's deployment has failed for good."""
+    """One second has passed. ``deploy_failure`` is not empty once the canary's deployment has failed for good.
+
+    ``next_replicas`` are those that the canary needs before its next weight; 0 means no more than it has. ``lacks``
+    says what the cluster has too little of for the canary's replicas.
+    """
 
     now_s: float
     stable: Capacity = Capacity()
@@ -177,6 +181,8 @@ class Ticked(msgspec.Struct, frozen=True, tag=True):
     judgement: Judgement = Judgement()
     is_acknowledged: bool = False
     deploy_failure: str = ""
+    next_replicas: int = 0
+    lacks: str = ""
 
 
 class Pause(msgspec.Struct, frozen=True, tag=True):

@@ -105,8 +105,15 @@ class ChannelServer:
         if self._tcp is not None:
             self._tcp.install(credentials)
 
-    async def drain(self, timeout_s: float) -> None:
-        """Refuses new batches, answers those it has, then closes every connection."""
+    async def drain(self, timeout_s: float, leave_s: float = 0.0) -> None:
+        """Refuses new batches, answers those it has, then closes every connection.
+
+        For up to ``leave_s`` it first goes on as before, until the gateways have hung up: they close a channel once it
+        has nothing in flight, so no batch is cut off.
+        """
+        hung_up_s = self.now_s() + leave_s
+        while self.connections and self.now_s() < hung_up_s:
+            await asyncio.sleep(0.005)
         self.is_draining = True
         for listener in self._listeners:
             listener.close()

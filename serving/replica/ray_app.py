@@ -30,6 +30,9 @@ HEALTH_TIMEOUT_S = 5.0
 CONSTRUCTOR_RETRIES = 3
 DRAIN_S = 5.0
 """How long a stopping replica may take to answer its batches. Must exceed a request's deadline."""
+LEAVE_S = 3.0
+"""How long it goes on as before once it has left the routing table. Gateways take a table within milliseconds; one that
+is cut off from the controller still has the old one, and is told by a refusal then."""
 
 
 class VersionReplica:
@@ -68,7 +71,8 @@ class VersionReplica:
         certification = None
         if address.tcp and settings.channel_tls:
             certification = Certification(address.replica_id, self._replica.install, clock)
-        self._heartbeat = Heartbeat(Registration(address, self._replica.check_health, certification).beat)
+        self._registration = Registration(address, self._replica.check_health, certification)
+        self._heartbeat = Heartbeat(self._registration.beat)
         self._heartbeat.start()
 
     async def check_health(self) -> None:
@@ -76,11 +80,16 @@ class VersionReplica:
         self._replica.check_health()
 
     def __del__(self) -> None:
-        """Ray Serve calls this when it stops the replica. It also runs if `__init__` has failed."""
+        """Ray Serve calls this when it stops the replica. It also runs if `__init__` has failed.
+
+        The replica leaves the routing table first, and answers until the gateways have hung up. Only then it refuses.
+        """
+        is_heard = False
         if hasattr(self, "_heartbeat"):
             self._heartbeat.stop()
+            is_heard = self._registration.leave()
         if hasattr(self, "_replica"):
-            self._replica.drain(DRAIN_S)
+            self._replica.drain(DRAIN_S, LEAVE_S if is_heard else 0.0)
 
 
 def _configure_logging() -> None:
@@ -119,6 +128,8 @@ def build_application(version_spec_json: bytes, home: str) -> serve.Application:
     actor_options: dict[str, object] = {"num_cpus": spec.num_cpus, "num_gpus": spec.num_gpus}
     if spec.accelerator_type and spec.num_gpus > 0:
         actor_options["accelerator_type"] = spec.accelerator_type
+    if spec.nodes:
+        actor_options["label_selector"] = spec.nodes
     deployment = serve.deployment(
         name=spec.model,
         num_replicas=spec.replicas,
@@ -129,7 +140,7 @@ def build_application(version_spec_json: bytes, home: str) -> serve.Application:
         health_check_timeout_s=HEALTH_TIMEOUT_S,
         # Serve waits this long for its own requests. It has none, because requests do not pass through it.
         graceful_shutdown_wait_loop_s=0.1,
-        graceful_shutdown_timeout_s=DRAIN_S + max(5.0, settings.request_timeout_ms / 1e3),
+        graceful_shutdown_timeout_s=LEAVE_S + DRAIN_S + max(5.0, settings.request_timeout_ms / 1e3),
     )(VersionReplica)
     application: serve.Application = deployment.bind(version_spec_json, home)
     return application

@@ -36,6 +36,7 @@ class Registration:
     def __init__(
         self, address: ReplicaAddress, check_health: Callable[[], None], certification: Certification | None = None
     ) -> None:
+        self._replica_id = address.replica_id
         self._payload = msgspec.msgpack.encode(address)
         self._check_health = check_health
         self._certification = certification
@@ -59,6 +60,18 @@ class Registration:
         except (RayError, ValueError) as error:  # ValueError: no actor has this name, or not yet
             log.debug("cannot register: %s", error)
             self._forget()
+            return False
+
+    def leave(self) -> bool:
+        """Tells the controller that the replica is about to stop. Returns whether the controller has heard it."""
+        try:
+            call = self._find().leave_replica.remote(self._replica_id)
+            done, _ = ray.wait([call], timeout=CALL_TIMEOUT_S)
+            if done:
+                ray.get(call)
+            return bool(done)
+        except (RayError, ValueError) as error:
+            log.info("cannot tell the controller that this replica stops: %s", error)
             return False
 
     def _certify(self) -> bool:

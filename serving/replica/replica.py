@@ -101,7 +101,7 @@ class Replica:
         self._listening: Future[Listening] = Future()
         self._loop = uvloop.new_event_loop()
         self._stop = asyncio.Event()
-        self._drain_s = 0.0
+        self._drain_s = self._leave_s = 0.0
         self._thread = threading.Thread(target=self._run, name="channel", daemon=True)
 
     def start(self, replica_id: str, pid: int) -> Listening:
@@ -136,12 +136,17 @@ class Replica:
         if runner.consecutive_failures >= MAX_CONSECUTIVE_FAILURES:
             raise UnhealthyReplicaError(f"the engine failed {runner.consecutive_failures} batches in a row")
 
-    def drain(self, timeout_s: float) -> None:
-        """Answers its batches, refuses new ones, closes its connections and removes its socket."""
-        self._drain_s = timeout_s
+    def drain(self, timeout_s: float, leave_s: float = 0.0) -> None:
+        """Answers its batches, refuses new ones, closes its connections and removes its socket.
+
+        Args:
+            timeout_s: how long its batches may take.
+            leave_s: how long it goes on as before, or until no gateway is connected any more.
+        """
+        self._drain_s, self._leave_s = timeout_s, leave_s
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join(timeout_s + 1.0)
+            self._thread.join(leave_s + timeout_s + 1.0)
 
     def _run(self) -> None:
         try:
@@ -161,7 +166,7 @@ class Replica:
             )
             self._listening.set_result(Listening(str(self._path), tcp, self._engine.name))
             await self._stop.wait()
-            await self._server.drain(self._drain_s)
+            await self._server.drain(self._drain_s, self._leave_s)
         except OSError as error:
             raise ChannelError(f"cannot listen on {self._path}: {error}") from None
         finally:

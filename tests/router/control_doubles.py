@@ -17,6 +17,8 @@ class FakeApplications:
         self.states: dict[str, ApplicationState] = {}
         self.started: list[str] = []
         self.stopped: list[str] = []
+        self.sizes: list[tuple[str, int]] = []
+        self.is_busy = False
         self.refusals: dict[str, DivisionsError] = {}
 
     def start(self, version: VersionSpec) -> None:
@@ -28,6 +30,11 @@ class FakeApplications:
     def stop(self, app_name: str) -> None:
         self.stopped.append(app_name)
         self.states.pop(app_name, None)
+
+    def resize(self, version: VersionSpec) -> None:
+        if self.is_busy:
+            raise ConnectionError("Serve is restarting")
+        self.sizes.append((version.app_name, version.replicas))
 
     def running(self) -> Mapping[str, ApplicationState]:
         return dict(self.states)

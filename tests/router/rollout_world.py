@@ -25,6 +25,7 @@ from divisions.reports import (
     GatewayReport,
     SaltScores,
     SplitReport,
+    VersionLoad,
     VersionReport,
 )
 from divisions.schema import FeatureSchema
@@ -70,6 +71,8 @@ class World:
     silent: set[str] = field(default_factory=set)
     lost_replicas: dict[str, int] = field(default_factory=dict)
     """How many of a version's replicas have died for good."""
+    most_replicas: dict[str, int] = field(default_factory=dict)
+    """How many of a version's replicas the cluster has room for."""
     loses_reports: bool = False
     is_stale: bool = False
     die_before: list[str] = field(default_factory=list)
@@ -83,6 +86,8 @@ class World:
     trip: BreakerTrip | None = None
     make_database: MakeDatabase = sqlite_database
     salt_scores: SaltScores | None = None
+    replica_rows_per_s: float = 0.0
+    """What a replica can do, as the gateway measures it; 0: it reports no loads, as older releases did."""
 
     def __post_init__(self):
         self.clock = ManualClock()
@@ -126,7 +131,8 @@ class World:
         now_s = self.clock.monotonic_s()
         for app_name, wanted in self.controller.wanted().items():
             if wanted.version not in self.silent:
-                for number in range(self.lost_replicas.get(wanted.version, 0), wanted.replicas):
+                most = min(wanted.replicas, self.most_replicas.get(wanted.version, wanted.replicas))
+                for number in range(self.lost_replicas.get(wanted.version, 0), most):
                     self.controller.register_replica(_replica(app_name, number))
         self._follow_table()
         if not self.loses_reports:
@@ -192,7 +198,13 @@ class World:
             scores = count_scores([self.generator.beta(8 * mean, 8 * (1 - mean), requests).astype("<f4").tobytes()])
             reports.append(VersionReport(route.version.app_name, requests, errors, to_sparse(count(values_s)), scores))
         report = EndpointReport("churn", tuple(reports), self._split(endpoint), self.salt_scores, self.trip)
-        return GatewayReport("g1", self.table.epoch, tick, (report,))
+        loads = tuple(self._load(each) for each in reports) if self.replica_rows_per_s else ()
+        return GatewayReport("g1", self.table.epoch, tick, (report,), 0, loads, 1.0 if loads else 0.0)
+
+    def _load(self, counts: VersionReport) -> VersionLoad:
+        """Batches of one row; the fit is believed up to four rows, which take as long as one."""
+        duration_s = 4 / self.replica_rows_per_s
+        return VersionLoad(counts.app_name, counts.requests, counts.requests, 0, 0, duration_s, 0.0, 1)
 
     def _split(self, endpoint: EndpointRoute) -> SplitReport | None:
         """Distinct customers, half as many as requests."""

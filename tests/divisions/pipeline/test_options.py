@@ -12,6 +12,7 @@ from divisions.pipeline.definition import DataFormat, Label
 from divisions.pipeline.feature_options import parse_constant
 from divisions.pipeline.file import parse_pipeline
 from divisions.pipeline.options import TIME_CODES
+from divisions.scaling import Scaling
 
 WEEK_S = 7 * 86_400
 STEPS = 3
@@ -287,3 +288,62 @@ def test_the_format_has_the_keys_of_its_class_and_the_docs_have_them():
 def test_a_format_must_be_a_section():
     with pytest.raises(PipelineError, match="must be a section with keys, got the text 'csv'"):
         parse_pipeline(with_value("data_prep.format", "csv"), "f.yaml")
+
+
+def serving(text):
+    tree = "pipeline: p\nstages: {data_prep: {input: data}, deployment: {endpoint: /api/v2/predict/churn}}\n"
+    return parse_pipeline(tree + text, "f.yaml").serving
+
+
+def test_replicas_may_follow_the_load_between_limits():
+    followed = serving("serving: {replicas: {min: 2, max: 9}}\n")
+    assert (followed.replicas, followed.scaling) == (2, Scaling(2, 9, 0.6, 300.0))
+    text = "serving: {replicas: {min: 1, max: 1, target_utilization: 0.8, scale_down_after: 2m}}\n"
+    assert serving(text).scaling == Scaling(1, 1, 0.8, 120.0)
+    assert serving("serving: {replicas: 3}\n").scaling is None
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("{min: 3, max: 2}", "3:35", r"serving\.replicas\.max: max \(2\) is below min \(3\)"),
+        ("{max: 2}", "3:21", r"serving\.replicas: key 'min' is missing"),
+        ("{min: 2}", "3:21", r"serving\.replicas: key 'max' is missing"),
+        ("{min: 0, max: 2}", "3:27", r"serving\.replicas\.min: must be a whole number from 1"),
+        ("{min: 1, max: 1001}", "3:35", r"serving\.replicas\.max: must be a whole number from 1 to 1000"),
+        ("{min: 1, max: 2, target_utilization: 0}", "3:58", "must be a number above 0 to 1"),
+        ("{min: 1, max: 2, target_utilization: 1.1}", "3:58", "must be a number above 0 to 1"),
+        ("{min: 1, max: 2, scale_down_after: 25h}", "3:56", "must be a number above 0 to 86400"),
+        ("{min: 1, max: 2, scale_down_after: soon}", "3:56", "is not a duration"),
+        ("{min: 1, max: 2, target: 0.5}", "3:38", "unknown key 'target'"),
+        ("[1, 2]", "3:21", "must be a whole number"),
+    ],
+)
+def test_limits_that_make_no_sense_are_named_with_their_place(text, place, words):
+    with pytest.raises(PipelineError, match=f"^f.yaml:{place}: .*{words}"):
+        serving(f"serving: {{replicas: {text}}}\n")
+
+
+def test_nodes_are_named_by_their_labels():
+    assert serving("serving: {nodes: {zone: eu-1, ray.io/market-type: spot}}\n").nodes == (
+        ("zone", "eu-1"),
+        ("ray.io/market-type", "spot"),
+    )
+    assert serving("").nodes == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fast", "must be labels of nodes"),
+        ("{}", "must be labels of nodes"),
+        ("{zone: 1}", "put it in quotes"),
+        ("{zone: '!eu'}", "is no value of a label"),
+        ("{zone: in(a)}", "is no value of a label"),
+        ("{'a b': c}", "is no label of a node"),
+        ("{zone: [a]}", "must be text"),
+    ],
+)
+def test_labels_that_ray_would_read_otherwise_are_refused(text, words):
+    with pytest.raises(PipelineError, match=words):
+        serving(f"serving: {{nodes: {text}}}\n")

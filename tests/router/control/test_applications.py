@@ -48,12 +48,37 @@ def test_another_spec_under_the_same_name_replaces_what_runs():
     applications = FakeApplications()
     reconciler = Reconciler(applications, set())
     reconcile(reconciler, V1)
-    changed = msgspec.structs.replace(V1, replicas=5)
+    changed = msgspec.structs.replace(V1, num_cpus=2.0)
     reconcile(reconciler, changed)
     reconcile(reconciler, changed)
     reconcile(reconciler, changed)
     assert applications.stopped == [V1.app_name]
     assert applications.started == [V1.app_name, V1.app_name]
+
+
+def test_another_number_of_replicas_resizes_what_runs_and_is_tried_again():
+    applications = FakeApplications()
+    reconciler = Reconciler(applications, set())
+    reconcile(reconciler, V1)
+    assert applications.sizes == []
+    applications.is_busy = True
+    reconcile(reconciler, msgspec.structs.replace(V1, replicas=5))
+    assert applications.sizes == []
+    applications.is_busy = False
+    for _ in range(2):
+        reconcile(reconciler, msgspec.structs.replace(V1, replicas=5))
+    assert applications.sizes == [(V1.app_name, 5)]
+    assert applications.stopped == []
+
+
+def test_after_a_restart_serve_is_told_the_journals_number_once():
+    applications = FakeApplications()
+    reconcile(Reconciler(applications, set()), V1)
+    reconciler = Reconciler(applications, {V1.app_name})
+    for _ in range(2):
+        reconcile(reconciler, msgspec.structs.replace(V1, replicas=3))
+    assert applications.sizes == [(V1.app_name, 3)]
+    assert applications.stopped == []
 
 
 def test_the_failed_remains_of_an_earlier_attempt_are_cleared_first():
