@@ -51,6 +51,7 @@ def _options(
 
 app.command("up")(cluster.up)
 app.command("down")(cluster.down)
+app.command("join")(cluster.join)
 app.command("run")(run.run)
 app.add_typer(data.app, name="data")
 app.command("status")(status.status)

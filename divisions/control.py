@@ -347,6 +347,27 @@ class ReplicaStatus(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class NodeStatus(msgspec.Struct, frozen=True):
+    """One machine of the cluster.
+
+    ``state`` is ``alive``, ``joining`` (it has no settings and tokens yet), ``refused`` (see ``reason``), ``leaving``
+    or ``lost``.
+    ``gateway`` is the URL of its gateways, empty if it is to have none; ``gateways`` is how many it has, of
+    ``wanted_gateways``.
+    """
+
+    node_id: str
+    address: str
+    hostname: str
+    state: str
+    gateway: str = ""
+    gateways: int = 0
+    wanted_gateways: int = 0
+    replicas: int = 0
+    has_controller: bool = False
+    reason: str = ""
+
+
 class RollbackCount(msgspec.Struct, frozen=True):
     """How many rollouts of an endpoint a guard has rolled back, ever."""
 
@@ -372,3 +393,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     journal_fault: str = ""
     unwritten: int = 0
     scales: tuple[VersionScale, ...] = ()
+    nodes: tuple[NodeStatus, ...] = ()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import hashlib
 import ipaddress
+import json
 import os
 import pwd
 import tempfile
@@ -15,6 +17,7 @@ from pathlib import Path
 
 from divisions.errors import SettingsError
 
+LOOPBACK = "127.0.0.1"
 PRIVATE_UMASK = 0o077
 """The umask of every process that writes into the home: models and features are for its owner only."""
 
@@ -40,7 +43,12 @@ class Settings:
     home: Path
     """Folder of all state: cluster file, tokens, journal, registry, bundles, features. Default ``.divisions/state``."""
     host: str = "127.0.0.1"
-    """Address that gateways listen on."""
+    """Addresses that gateways listen on, separated by commas. Empty means the loopback address and the node's own: the
+    default of clusters of several machines."""
+    node_host: str = ""
+    """Address of this machine that the other machines of its Ray cluster reach; empty means that there are none."""
+    gateway: str = ""
+    """URL of the gateway that commands use; empty means that of the home's cluster."""
     port: int = 8000
     """Port that gateways listen on, shared by all gateways of a node."""
     gateways: int = 1
@@ -91,6 +99,11 @@ class Settings:
     docker_config: Path = Path(os.path.expanduser("~/.docker/config.json"))
     """The file in which ``docker login`` keeps credentials of registries; its folder is ``DOCKER_CONFIG``."""
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The addresses of ``host``, that of this machine last."""
+        return tuple(part.strip() for part in self.host.split(",") if part.strip()) or (LOOPBACK,)
+
 
 def runtime_dir(home: Path) -> Path:
     """The folder of the sockets of the home's cluster. Its path is short, because AF_UNIX paths end at 107 bytes."""
@@ -113,7 +126,7 @@ def is_routable(address: str) -> bool:
 _PORTS = (1, 65_535)
 _INTEGERS = {  # the least and the greatest value of each
     "port": _PORTS,
-    "gateways": (1, 64),
+    "gateways": (0, 64),
     "metrics_port": (0, 65_000),
     "dashboard_port": _PORTS,
     "gcs_port": _PORTS,
@@ -124,7 +137,12 @@ _INTEGERS = {  # the least and the greatest value of each
 }
 _BOOLEANS = {"allow_faults", "channel_tls", "compiled"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
-_TEXTS = {"artifacts", "channel_ca", "channel_host", "database", "host", "tracking_uri"}
+_TEXTS = {"artifacts", "channel_ca", "channel_host", "database", "gateway", "host", "node_host", "tracking_uri"}
+_OF_ONE_MACHINE = {"home", "node_host", "gateway"}
+"""What the settings of other machines are not taken from."""
+_SECRETS = {"DIVISIONS_TOKEN": "token", "RAY_AUTH_TOKEN": "ray_token"}
+"""Variables that hold a secret, and the file of the home that keeps it. They are no settings, so that they are never
+passed on."""
 _KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 _DATABASES = ("postgresql+psycopg://", "postgresql://")
 _PREFIX = "DIVISIONS_"
@@ -139,7 +157,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     values: dict[str, object] = {}
     for variable, text in environment.items():
-        if variable.startswith(_PREFIX):
+        if variable.startswith(_PREFIX) and variable not in _SECRETS:
             field = variable.removeprefix(_PREFIX).lower()
             values[field] = _parse(variable, field, text)
     home = _home(str(values.pop("home", "")))
@@ -177,9 +195,32 @@ def environment_for_child(settings: Settings) -> dict[str, str]:
     return kept | environment_of(settings)
 
 
+def shared_environment(settings: Settings) -> dict[str, str]:
+    """The variables that give these settings on another machine: without what each machine has of its own."""
+    own = {_PREFIX + field.upper() for field in _OF_ONE_MACHINE}
+    shared = {name: text for name, text in environment_of(settings).items() if name not in own}
+    return shared | {
+        variable: text for variable, field in _S3_VARIABLES.items() if (text := getattr(settings.s3, field))
+    }
+
+
+def is_given(field: str) -> bool:
+    """Whether this process's environment sets a setting."""
+    return bool(os.environ.get(_PREFIX + field.upper()))
+
+
 def node_home(otherwise: Path) -> Path:
     """The home of this machine: ``DIVISIONS_HOME`` of this process, which Ray's processes have from ``ray start``."""
-    return load_settings().home if os.environ.get(f"{_PREFIX}HOME") else otherwise
+    return load_settings().home if is_given("home") else otherwise
+
+
+def take_environment(shared: Mapping[str, str], home: Path) -> Settings:
+    """Gives this process, and its children, the settings of a deployment, in the home of this machine."""
+    own = {_PREFIX + field.upper() for field in _OF_ONE_MACHINE}
+    for variable in [name for name in os.environ if name.startswith(_PREFIX) and name not in own]:
+        del os.environ[variable]
+    os.environ.update({**shared, f"{_PREFIX}HOME": str(home)})
+    return load_settings()
 
 
 def inherited_environment() -> dict[str, str]:
@@ -187,26 +228,53 @@ def inherited_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
-def ray_environment(home: Path) -> dict[str, str]:
-    """The variables that a process needs, before it imports Ray, to join the embedded cluster of ``home``.
+_LOOPBACK = {"", LOOPBACK, "localhost", "::1"}
+
+
+def ray_environment(home: Path, node_host: str = "", *, has_token: bool = True) -> dict[str, str]:
+    """The variables that a process needs, before it imports Ray, to join the Ray cluster of ``home``.
 
     The last variable keeps Ray on the loopback interface. Without it, Ray replaces 127.0.0.1 by the address of the
-    host's network interface; the cluster would listen there, or not be found.
+    host's network interface; the cluster would listen there, or not be found. With it, no other machine can join.
     """
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(home / "ray_token")}
     return {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(home / "ray_token"),
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+        **(token if has_token else {"RAY_AUTH_MODE": "disabled"}),
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": str(int(node_host not in _LOOPBACK)),
     }
 
 
-def join_embedded_cluster(home: Path) -> bool:
-    """Prepares this process for Ray, if an embedded cluster of ``home`` is up. Call it before Ray is imported."""
-    if not (home / "cluster.json").exists():
+def join_ray_cluster(home: Path) -> bool:
+    """Prepares this process for Ray, if ``home`` has a cluster. Call it before Ray is imported."""
+    try:
+        cluster = json.loads((home / "cluster.json").read_bytes())
+    except FileNotFoundError:
         return False
+    except (OSError, ValueError):
+        cluster = {}
+    environment = ray_environment(home, cluster.get("node_host", ""), has_token=cluster.get("has_token", True))
     os.environ.pop("RAY_AUTH_TOKEN", None)  # it would take precedence over the path
-    os.environ.update(ray_environment(home))
+    os.environ.update(environment)
     return True
+
+
+def token_of_environment() -> str:
+    """The control API's token, of ``DIVISIONS_TOKEN``; empty if it is not set."""
+    return os.environ.get("DIVISIONS_TOKEN", "").strip()
+
+
+def take_secrets() -> dict[str, str]:
+    """Takes tokens out of this process's environment, so that no child inherits them: texts by the file's name.
+
+    Ray's token may also be in the file that ``RAY_AUTH_TOKEN_PATH`` names, or in Ray's own in the user's folder.
+    """
+    found = {file: os.environ.pop(variable, "").strip() for variable, file in _SECRETS.items()}
+    if not found["ray_token"] and os.environ.get("RAY_AUTH_MODE", "token").lower() != "disabled":
+        named = os.environ.get("RAY_AUTH_TOKEN_PATH")
+        for path in [Path(named)] if named else [Path.home() / ".ray" / "auth_token"]:
+            with contextlib.suppress(OSError, RuntimeError, UnicodeDecodeError):
+                found["ray_token"] = path.read_text().strip()
+    return {file: text for file, text in found.items() if text}
 
 
 def set_default_environment(values: Mapping[str, str]) -> None:
@@ -269,6 +337,15 @@ def _integer(variable: str, text: str, least: int, greatest: int) -> int:
             remedy=f"unset {variable}, or set another",
         )
     return value
+
+
+_S3_VARIABLES = {
+    "AWS_ENDPOINT_URL_S3": "endpoint_url",
+    "AWS_REGION": "region",
+    "AWS_ACCESS_KEY_ID": "access_key",
+    "AWS_SECRET_ACCESS_KEY": "secret_key",
+    "AWS_SESSION_TOKEN": "session_token",
+}
 
 
 def _s3(environment: Mapping[str, str]) -> S3Settings:

@@ -57,7 +57,7 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
 
     gateway_url = ""
     if options.is_deployed:
-        gateway_url = options.gateway_url or cluster_gateway(settings.home)
+        gateway_url = options.gateway_url or settings.gateway or cluster_gateway(settings.home)
         if not gateway_url:
             progress.notice(f"no gateway of {settings.home} is up: the version will be registered, but not served")
     clock = SystemClock()

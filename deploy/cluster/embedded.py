@@ -46,33 +46,33 @@ def run(
     settings = request.settings
     if request.bootstrap is not None:
         load_pipeline(request.bootstrap)  # report its mistakes now, not after the cluster has started
-    _signals_interrupt()
+    signals_interrupt()
     cluster = ray_cluster.start(settings, progress, clock, ends_with_us=request.is_foreground)
     is_announced = False
     failures: Mapping[str, str] = {}
     try:
         if request.bootstrap is not None:
             serve_something(settings, cluster, request.bootstrap, progress, clock)
-            _signals_interrupt()  # Ray, which training may use, has set its own handlers
+            signals_interrupt()  # Ray, which training may use, has set its own handlers
         else:
             failures = warm_up(settings, cluster, progress, clock)
         is_announced = True
         announce(cluster, failures)
         if request.is_foreground:
-            _wait_for_end(settings, cluster, progress)
+            wait_for_end(settings, cluster, progress)
     except KeyboardInterrupt:
         if request.is_foreground:
             progress.notice("stopping")
-        _stop(settings, progress, clock)
+        stop(settings, progress, clock)
         if not (request.is_foreground and is_announced):
             raise
     except BaseException:
-        _stop(settings, progress, clock)
+        stop(settings, progress, clock)
         raise
     return failures
 
 
-def _wait_for_end(settings: Settings, cluster: Cluster, progress: Progress) -> None:
+def wait_for_end(settings: Settings, cluster: Cluster, progress: Progress) -> None:
     """Returns when the cluster was stopped elsewhere; reports its restarts until then.
 
     Raises:
@@ -105,14 +105,14 @@ def _report_restart(home: Path, last: Cluster, progress: Progress) -> Cluster:
     return last
 
 
-def _signals_interrupt() -> None:
+def signals_interrupt() -> None:
     """Makes every stop signal raise `KeyboardInterrupt`. SIGHUP stays ignored where ``nohup`` ignores it."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler)
 
 
-def _stop(settings: Settings, progress: Progress, clock: Clock) -> None:
+def stop(settings: Settings, progress: Progress, clock: Clock) -> None:
     with shutdown.uninterrupted():
         try:
             shutdown.stop(settings.home, progress, clock)

@@ -12,9 +12,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from deploy.cluster import shutdown
 from deploy.supervision import cluster_file, ports, ray_head
@@ -24,9 +26,10 @@ from deploy.supervision.launch import HEAD_STEP
 from deploy.supervision.processes import start_ticks
 from deploy.supervision.secret_files import create_private_folder, create_tokens, make_private
 from divisions.clock import Clock
-from divisions.errors import AlreadyRunningError, ClusterError
+from divisions.deployment import write_private
+from divisions.errors import AlreadyRunningError, ClusterError, SettingsError
 from divisions.progress import Progress, step
-from divisions.settings import Settings, environment_for_child, runtime_dir
+from divisions.settings import Settings, environment_for_child, runtime_dir, take_secrets
 
 _POLL_S = 0.1
 
@@ -46,23 +49,75 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
     """
     ray_head.require_short(runtime_dir(settings.home))
     create_private_folder(settings.home)
-    with _starting_alone(settings.home):
+    with starting_alone(settings.home):
         cluster_file.require_down(settings.home)
         shutdown.clean_up(settings.home)
         _require_free_ports(settings)
         create_tokens(settings.home)
         make_private(settings.home)
-        try:
-            cluster = _start_supervisor(settings, clock, ends_with_us)
-            cluster = _follow_start(settings.home, cluster, progress, clock)
-        except BaseException:
-            shutdown.kill(settings.home)
-            raise
-    return cluster
+        host = ray_head.node_host(settings)
+        plan = _plan(settings, clock, f"{host}:{settings.gcs_port}", cluster_file.EMBEDDED)
+        plan = msgspec.structs.replace(plan, dashboard_url=f"http://{host}:{settings.dashboard_port}")
+        return _supervised(settings, plan, progress, clock, ends_with_us)
+
+
+def join(settings: Settings, head: str, progress: Progress, clock: Clock, *, ends_with_us: bool) -> Cluster:
+    """Makes this machine a node of the cluster whose head is at ``head``; returns when it has its gateways.
+
+    Args:
+        settings: of this machine; ``node_host`` is its address. What the cluster shares comes from its controller.
+        head: ``HOST:PORT``.
+        ends_with_us: whether the node ends when this process does, even by ``kill -9``.
+
+    Raises:
+        DivisionsError: as `start`; or the controller refuses this node.
+    """
+    ray_head.require_short(runtime_dir(settings.home))
+    create_private_folder(settings.home)
+    with starting_alone(settings.home):
+        cluster_file.require_down(settings.home)
+        shutdown.clean_up(settings.home)
+        for name, text in take_secrets().items():
+            write_private(settings.home / name, text.encode())
+        make_private(settings.home)
+        plan = _plan(settings, clock, head, cluster_file.JOINED)
+        plan = msgspec.structs.replace(plan, has_token=(settings.home / "ray_token").exists())
+        return _supervised(settings, plan, progress, clock, ends_with_us, head)
+
+
+def _supervised(
+    settings: Settings, plan: Cluster, progress: Progress, clock: Clock, ends_with_us: bool, *arguments: str
+) -> Cluster:
+    try:
+        cluster = _start_supervisor(settings, plan, ends_with_us, arguments)
+        return _follow_start(settings.home, cluster, progress, clock)
+    except BaseException:
+        shutdown.kill(settings.home)
+        raise
+
+
+def _plan(settings: Settings, clock: Clock, ray_address: str, kind: str) -> Cluster:
+    """What `cluster.json` says of a cluster that is about to start."""
+    return Cluster(
+        pid=0,
+        start_ticks=0,
+        phase=cluster_file.STARTING,
+        ray_address=ray_address,
+        dashboard_url="",
+        gateway_url=gateway_url(settings),
+        gateways=settings.gateways,
+        runtime=str(runtime_dir(settings.home)),
+        started_at_s=clock.wall_s(),
+        allow_faults=settings.allow_faults,
+        step=HEAD_STEP,
+        kind=kind,
+        node_host=settings.node_host,
+    )
 
 
 @contextlib.contextmanager
-def _starting_alone(home: Path) -> Iterator[None]:
+def starting_alone(home: Path) -> Iterator[None]:
+    """Raises: AlreadyRunningError: another `up` of this home is at work."""
     with (home / "up.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,44 +136,34 @@ def _require_free_ports(settings: Settings) -> None:
             "Ray's head": settings.gcs_port,
         }
     )
-    ports.require_free(settings.host, settings.port, "the gateway", "choose another with --port or DIVISIONS_PORT")
+    if not settings.gateways:
+        raise SettingsError("the head needs a gateway, got DIVISIONS_GATEWAYS=0", remedy="set it to 1 or more")
+    for host in {*settings.hosts, *([] if settings.host else [ray_head.node_host(settings)])}:
+        ports.require_free(host, settings.port, "the gateway", "choose another with --port or DIVISIONS_PORT")
+    host = ray_head.node_host(settings)
     ports.require_free(
-        ray_head.HOST,
+        host,
         settings.dashboard_port,
         "Ray's dashboard",
         "choose another with --dashboard-port or DIVISIONS_DASHBOARD_PORT",
     )
-    ports.require_free(
-        ray_head.HOST, settings.gcs_port, "Ray's head", "choose another with --gcs-port or DIVISIONS_GCS_PORT"
-    )
+    ports.require_free(host, settings.gcs_port, "Ray's head", "choose another with --gcs-port or DIVISIONS_GCS_PORT")
 
 
-def _start_supervisor(settings: Settings, clock: Clock, ends_with_us: bool) -> Cluster:
+def _start_supervisor(settings: Settings, plan: Cluster, ends_with_us: bool, arguments: Sequence[str]) -> Cluster:
     log_path = _log_path(settings.home)
     log_path.parent.mkdir(mode=0o700, exist_ok=True)
     parent = os.getpid() if ends_with_us else 0
     with _open_private(log_path) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "deploy.supervision.supervisor", str(parent)],
+            [sys.executable, "-m", "deploy.supervision.supervisor", str(parent), *arguments],
             env=environment_for_child(settings),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # a Ctrl-C in the terminal must reach us only
         )
-    cluster = Cluster(
-        pid=process.pid,
-        start_ticks=start_ticks(process.pid) or 0,
-        phase=cluster_file.STARTING,
-        ray_address=f"{ray_head.HOST}:{settings.gcs_port}",
-        dashboard_url=f"http://{ray_head.HOST}:{settings.dashboard_port}",
-        gateway_url=gateway_url(settings),
-        gateways=settings.gateways,
-        runtime=str(runtime_dir(settings.home)),
-        started_at_s=clock.wall_s(),
-        allow_faults=settings.allow_faults,
-        step=HEAD_STEP,
-    )
+    cluster = msgspec.structs.replace(plan, pid=process.pid, start_ticks=start_ticks(process.pid) or 0)
     cluster_file.write_cluster(settings.home, cluster)
     return cluster
 

@@ -65,11 +65,14 @@ def was_stopped(home: Path, cluster: Cluster) -> bool:
 
 def drain(home: Path, cluster: Cluster) -> str:
     """Lets replicas and gateways finish; returns a note when they did not finish in time."""
-    command = [sys.executable, "-m", "deploy.cluster.ray_drain", cluster.ray_address]
+    module = "ray_leave" if cluster.kind == cluster_file.JOINED else "ray_drain"
+    command = [sys.executable, "-m", f"deploy.cluster.{module}", cluster.ray_address, cluster.node_host]
     log_path = home / "logs" / "drain.log"
     try:
         with log_path.open("wb") as log:
-            environment = inherited_environment() | ray_environment(home)
+            environment = inherited_environment() | ray_environment(
+                home, cluster.node_host, has_token=cluster.has_token
+            )
             environment.pop("RAY_AUTH_TOKEN", None)
             status = subprocess.run(
                 command,

@@ -26,6 +26,8 @@ from divisions.errors import AlreadyRunningError, ClusterError
 NAME = "cluster.json"
 LOCK = "cluster.lock"
 STARTING, UP, RESTARTING, STOPPING, FAILED = "starting", "up", "restarting", "stopping", "failed"
+EMBEDDED, ATTACHED, JOINED = "embedded", "attached", "joined"
+"""A cluster of our own; one that was there before, which we use; a machine of our own in a cluster of others."""
 
 
 class Cluster(msgspec.Struct, frozen=True):
@@ -34,6 +36,9 @@ class Cluster(msgspec.Struct, frozen=True):
     ``pid`` and ``start_ticks`` identify its supervisor (`deploy.supervision.supervisor`). ``phase`` is one of those
     above. ``runtime`` is the folder of its sockets and Ray's files. ``step`` is the step of a start in progress.
     ``restarts`` counts restarts after a crash; ``message`` is the reason of the last one, or of a failed start.
+    ``kind`` is one of those above. An attached cluster has no supervisor: ``pid`` is of the `up` that makes it.
+    ``node_host`` is the address of this machine in the cluster, empty for loopback; ``has_token`` says whether Ray
+    asks for one.
     """
 
     pid: int
@@ -49,10 +54,14 @@ class Cluster(msgspec.Struct, frozen=True):
     step: str = ""
     restarts: int = 0
     message: str = ""
+    kind: str = EMBEDDED
+    node_host: str = ""
+    has_token: bool = True
 
     @property
     def is_alive(self) -> bool:
-        return is_alive(self.pid, self.start_ticks)
+        """Whether it is ours to stop. Of an attached one only Ray knows whether it runs."""
+        return (self.kind == ATTACHED and self.phase == UP) or is_alive(self.pid, self.start_ticks)
 
 
 def read_cluster(home: Path) -> Cluster | None:

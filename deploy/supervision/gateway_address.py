@@ -13,7 +13,7 @@ _ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 
 def _host(settings: Settings) -> str:
     """The address at which processes on this machine reach the gateways."""
-    return _ANY.get(settings.host, settings.host)
+    return _ANY.get(settings.hosts[0], settings.hosts[0])
 
 
 def gateway_url(settings: Settings) -> str:

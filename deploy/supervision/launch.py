@@ -73,11 +73,32 @@ def ray_launch(settings: Settings) -> Launch:
         service = [sys.executable, "-m", "deploy.supervision.service", str(os.getpid())]
         return Command(head, environment), Command(service, environment)
 
+    return _launch(settings, commands, VITAL)
+
+
+def member_launch(settings: Settings, head: str) -> Launch:
+    """A node for the cluster whose head is at ``head``. ``settings.node_host`` is this machine's address."""
+    runtime = runtime_dir(settings.home)
+
+    def commands() -> tuple[Command, Command]:
+        free_ports = ports.choose_free(ray_head.NUM_FREE_PORTS)
+        has_token = (settings.home / "ray_token").exists()
+        environment = ray_head.head_environment(settings, inherited_environment(), free_ports, has_token=has_token)
+        member = ray_head.member_command(settings, head, runtime, free_ports, os.cpu_count() or 1)
+        service = [sys.executable, "-m", "deploy.supervision.membership", head]
+        return Command(member, environment), Command(service, environment)
+
+    return _launch(settings, commands, frozenset({"raylet"}))
+
+
+def _launch(settings: Settings, commands: Callable[[], tuple[Command, Command]], vital: frozenset[str]) -> Launch:
+    runtime = runtime_dir(settings.home)
     return Launch(
         commands=commands,
         runtime=runtime,
-        ready=ray_head.temp_dir(runtime) / "ray_current_cluster",  # Ray writes it when its head is complete
+        ready=ray_head.temp_dir(runtime) / "ray_current_cluster",  # Ray writes it when its node is complete
         log=settings.home / "logs" / "ray.log",
         session_logs=session_logs(runtime),
         kept_logs=settings.home / "logs" / "ray-crashed",
+        vital=vital,
     )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from divisions.errors import ClusterError
-from divisions.settings import Settings, environment_of, ray_environment
+from divisions.settings import LOOPBACK, Settings, environment_of, ray_environment
+from router.control.nodes import GATEWAY_RESOURCE
 
-HOST = "127.0.0.1"
 NUM_FREE_PORTS = 7
 _LONGEST_SOCKET = 107
 """Bytes of the path of a Unix socket, without its end: `sockaddr_un` in linux/un.h."""
@@ -18,6 +19,11 @@ _SOCKET_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_
 """The longest that Ray appends to its folder; 4194304 is the largest pid."""
 _FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 """Variables of the caller that would connect the new cluster to another one."""
+
+
+def node_host(settings: Settings) -> str:
+    """The address that Ray listens on: loopback, unless other machines are to join."""
+    return settings.node_host or LOOPBACK
 
 
 def temp_dir(runtime: Path) -> Path:
@@ -40,30 +46,47 @@ def require_short(runtime: Path) -> None:
 
 
 def head_command(settings: Settings, runtime: Path, free_ports: Sequence[int], num_cores: int) -> list[str]:
-    """The command line of the head. Every port is on the loopback interface and belongs to this cluster only.
+    """The command line of the head. Every port is on one interface, loopback by default, and belongs to this cluster
+    only.
 
     Ray's CPUs are bookkeeping, not a limit. We declare more CPUs than the machine has cores, so that replicas of a
     stable and a canary version, the gateways and a training run fit on a small machine. Training limits its own
     threads.
     """
-    agent, agent_grpc, runtime_env, metrics, client, *_ = free_ports
+    *_, client, _, _ = free_ports
+    host = node_host(settings)
+    return [
+        *_node_command(settings, host, runtime, free_ports, num_cores),
+        "--head",
+        f"--port={settings.gcs_port}",
+        f"--dashboard-host={host}",
+        f"--dashboard-port={settings.dashboard_port}",
+        f"--ray-client-server-port={client}",
+    ]
+
+
+def member_command(
+    settings: Settings, head: str, runtime: Path, free_ports: Sequence[int], num_cores: int
+) -> list[str]:
+    """The command line of a node that joins the cluster whose head is ``head``."""
+    return [*_node_command(settings, node_host(settings), runtime, free_ports, num_cores), f"--address={head}"]
+
+
+def _node_command(settings: Settings, host: str, runtime: Path, free_ports: Sequence[int], num_cores: int) -> list[str]:
+    agent, agent_grpc, runtime_env, metrics, *_ = free_ports
     return [
         str(Path(sys.executable).with_name("ray")),
         "start",
-        "--head",
         "--block",
         "--disable-usage-stats",
-        f"--node-ip-address={HOST}",
-        f"--port={settings.gcs_port}",
-        f"--dashboard-host={HOST}",
-        f"--dashboard-port={settings.dashboard_port}",
+        f"--node-ip-address={host}",
         f"--temp-dir={temp_dir(runtime)}",
         f"--num-cpus={max(8, 2 * num_cores)}",
+        f"--resources={json.dumps({GATEWAY_RESOURCE: settings.gateways})}",
         f"--dashboard-agent-listen-port={agent}",
         f"--dashboard-agent-grpc-port={agent_grpc}",
         f"--runtime-env-agent-port={runtime_env}",
         f"--metrics-export-port={metrics}",
-        f"--ray-client-server-port={client}",
         "--min-worker-port=0",  # any free port; the default range is shared with other clusters of this machine
         "--max-worker-port=0",
         "--log-style=record",
@@ -71,8 +94,10 @@ def head_command(settings: Settings, runtime: Path, free_ports: Sequence[int], n
     ]
 
 
-def head_environment(settings: Settings, inherited: Mapping[str, str], free_ports: Sequence[int]) -> dict[str, str]:
-    """The environment that every process of the cluster inherits."""
+def head_environment(
+    settings: Settings, inherited: Mapping[str, str], free_ports: Sequence[int], *, has_token: bool = True
+) -> dict[str, str]:
+    """The environment that every process of the cluster inherits, on a node that joins too."""
     kept = {
         name: value for name, value in inherited.items() if name not in _FOREIGN and not name.startswith("DIVISIONS_")
     }
@@ -80,7 +105,7 @@ def head_environment(settings: Settings, inherited: Mapping[str, str], free_port
     return {
         **kept,
         **environment_of(settings),
-        **ray_environment(settings.home),
+        **ray_environment(settings.home, settings.node_host, has_token=has_token),
         "AUTOSCALER_METRIC_PORT": str(autoscaler),
         "DASHBOARD_METRIC_PORT": str(dashboard),
         # `deploy.cluster.ray_drain` has drained already. Ray would wait 30 s for a proxy that we do not run.

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from divisions.errors import ClusterError
@@ -15,8 +16,8 @@ TOKENS = ("token", "channel_token", "ray_token")
 
 
 CONTENTS = (
-    "bundles", "cluster*", "demo", "engines", "features", "journal*", "logs", "mlartifacts", "mlflow*", "quarantine",
-    "training", "*.lock",
+    "bundles", "channel*", "cluster*", "demo", "deployment*", "engines", "features", "journal*", "logs", "mlartifacts",
+    "mlflow*", "quarantine", "training", "*.lock",
 )  # fmt: skip
 """What we write into a home. A user may have named a folder that has other files, too: those are left alone."""
 
@@ -38,9 +39,9 @@ def create_private_folder(folder: Path) -> None:
         ) from None
 
 
-def create_tokens(home: Path) -> None:
+def create_tokens(home: Path, names: Iterable[str] = TOKENS) -> None:
     """Creates the tokens that are missing, and sets the mode of all to 0600."""
-    for name in TOKENS:
+    for name in names:
         path = home / name
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

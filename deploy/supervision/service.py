@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from deploy.supervision import cluster_file
 from deploy.supervision.gateway_address import answers_ok, gateway_url
-from divisions.errors import DivisionsError
-from divisions.settings import Settings, join_embedded_cluster, load_settings
+from divisions.deployment import deployment_of, write_node
+from divisions.errors import ClusterError, DivisionsError
+from divisions.settings import LOOPBACK, Settings, join_ray_cluster, load_settings
 
 NAMESPACE = "divisions"
 SERVE_STEP, CONTROLLER_STEP, GATEWAYS_STEP = "Start Ray Serve", "Start the controller", "Start the gateways"
@@ -43,25 +44,27 @@ def start_service(settings: Settings, supervisor: int) -> None:
         cluster_file.change_cluster(settings.home, supervisor, step=step)
 
     begin(SERVE_STEP)
-    join_embedded_cluster(settings.home)
+    join_ray_cluster(settings.home)
     import ray
     from ray import serve
 
     for name in ("ray", "ray.serve", "serve"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    address = f"127.0.0.1:{settings.gcs_port}"
-    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False)
+    host = settings.node_host or LOOPBACK
+    address = f"{host}:{settings.gcs_port}"
+    ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False, _node_ip_address=host)
     serve.start(proxy_location="Disabled")
     begin(CONTROLLER_STEP)
-    from router.control.ray_controller import get_or_create_controller
+    from router.control.ray_controller import gateway_failure, get_or_create_controller
 
-    get_or_create_controller(settings)
+    deployment = deployment_of(settings, host)
+    write_node(settings.home, deployment, {})
+    controller = get_or_create_controller(settings, deployment)
     begin(GATEWAYS_STEP)
-    from router.gateway.ray_gateway import deploy_gateways
-
-    deploy_gateways(settings)
     url = gateway_url(settings)
     while not answers_ok(url, "/healthz"):
+        if why := gateway_failure(controller):
+            raise ClusterError(f"the gateways do not start: {why}", remedy="see the logs folder of the home")
         time.sleep(_POLL_S)
     ray.shutdown()
 

@@ -11,9 +11,10 @@ the rest at once and starts everything anew. The controller replays its journal,
 Crashes are counted (`deploy.supervision.restarts`). After too many the supervisor ends, and ``cluster.json`` says why.
 A first start that fails is not repeated, except when Ray ran out of its own time on a busy machine.
 
-    python -m deploy.supervision.supervisor PARENT_PID      0: live on without the parent
+    python -m deploy.supervision.supervisor PARENT_PID [HEAD:PORT]      0: live on without the parent
 
-The settings come from the environment.
+With the address of a head it runs a node of that cluster (``divisions join``), and never gives up: the head may be away
+for hours. The settings come from the environment.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ import psutil
 from deploy.supervision import cluster_file
 from deploy.supervision.crash import CrashError, is_out_of_time, reason_of_end
 from deploy.supervision.descendants import adopt_orphans, end_all, end_with_parent, reap
-from deploy.supervision.launch import HEAD_STEP, Command, Launch, ray_launch
+from deploy.supervision.launch import HEAD_STEP, Command, Launch, member_launch, ray_launch
 from deploy.supervision.patience import Patience, StartLimits
 from deploy.supervision.processes import is_alive, start_ticks, wait_until
 from deploy.supervision.restarts import RestartPolicy, next_pause_s
@@ -284,6 +285,9 @@ def main(arguments: Sequence[str]) -> int:
         if os.getppid() != parent:  # it died before we asked the kernel
             return 0
     settings = load_settings()
+    if arguments[1:]:
+        limits = Limits(RestartPolicy(most=sys.maxsize))
+        return Supervisor(settings.home, member_launch(settings, arguments[1]), limits).run()
     return Supervisor(settings.home, ray_launch(settings), Limits()).run()
 
 

@@ -16,11 +16,25 @@ if TYPE_CHECKING:
 
 
 def gateway_url(settings: Settings) -> str:
-    """The URL of the home's cluster; without a cluster, the URL that the settings give."""
+    """The URL that ``DIVISIONS_GATEWAY`` gives, else that of the home's cluster, else where one of this machine would
+    listen.
+
+    Raises:
+        NotRunningError: the home's cluster has no gateway.
+    """
+    if settings.gateway:
+        return settings.gateway
     from deploy.supervision import cluster_file, gateway_address
 
     cluster = cluster_file.read_cluster(settings.home)
-    return cluster.gateway_url if cluster is not None else gateway_address.gateway_url(settings)
+    if cluster is None:
+        return gateway_address.gateway_url(settings)
+    if not cluster.gateway_url:
+        raise NotRunningError(
+            f"the cluster at {cluster.ray_address} has no gateway",
+            remedy="mark a node for one with Ray's resource divisions_gateway, then repeat `divisions up`",
+        )
+    return cluster.gateway_url
 
 
 @contextlib.contextmanager
@@ -37,7 +51,7 @@ def connect(url: str = "") -> Iterator[Client]:
         try:
             yield client
         except NotRunningError as error:
-            raise (error if url else _explained(settings, error)) from None
+            raise (error if url or settings.gateway else _explained(settings, error)) from None
 
 
 def _explained(settings: Settings, error: NotRunningError) -> ClusterError:

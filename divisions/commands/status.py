@@ -11,11 +11,12 @@ from divisions.commands.connection import connect, warn_of_restarts
 from divisions.commands.output import Format, Output, age, percent, print_json, print_json_line, redraw, table
 
 if TYPE_CHECKING:
-    from divisions.control import RolloutStatus
+    from divisions.control import NodeStatus, RolloutStatus
     from divisions.scaling import VersionScale
     from divisions.sdk.client import ServiceStatus
 
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
+NODE_HEADER = ("NODE", "HOST", "ADDRESS", "STATE", "GATEWAYS", "GATEWAY", "REPLICAS", "CONTROLLER")
 WATCH_S = 2.0
 NODE_CHARACTERS = 12
 """Ray's node ids have 56 hexadecimal characters; these are enough to distinguish nodes. JSON shows all."""
@@ -42,7 +43,7 @@ def status(
 
 
 def render_status(answer: ServiceStatus) -> str:
-    """A table of replicas, and a line for each rollout."""
+    """A table of replicas, a line for each rollout, and the nodes if there are several."""
     rows = [
         (
             replica.name,
@@ -78,6 +79,9 @@ def render_status(answer: ServiceStatus) -> str:
     ]
     if scales:
         lines += ["", table(("VERSION", "REPLICAS", "LIMITS", "IN USE", "WHY"), scales)]
+    if len(answer.nodes) > 1 or any(node.reason for node in answer.nodes):
+        lines += ["", table(NODE_HEADER, [_node_row(node) for node in answer.nodes])]
+        lines += [f"{node.address or node.node_id}: {node.reason}" for node in answer.nodes if node.reason]
     reasons = [(one.name, one.reason) for one in answer.replicas if one.reason]
     if reasons:
         lines += ["", table(("NOT READY", "REASON"), reasons)]
@@ -95,6 +99,20 @@ def _limits(scale: VersionScale) -> str:
 
 def _share(utilization: float | None) -> str:
     return "-" if utilization is None else f"{utilization:.0%}"
+
+
+def _node_row(node: NodeStatus) -> tuple[str, ...]:
+    gateways = f"{node.gateways}/{node.wanted_gateways}" if node.wanted_gateways else "-"
+    return (
+        node.node_id[:NODE_CHARACTERS],
+        node.hostname or "<none>",
+        node.address,
+        node.state,
+        gateways,
+        node.gateway or "<none>",
+        str(node.replicas),
+        "yes" if node.has_controller else "-",
+    )
 
 
 def _canary(rollout: RolloutStatus) -> str:

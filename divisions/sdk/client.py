@@ -8,7 +8,8 @@
             print(status.phase, status.actual_weight_bp / 100, "%")
 
 Every failure is a `divisions.errors.DivisionsError`. Calls that control rollouts carry the token that is given. If
-none is given and the gateway is on this machine, they carry the token in the cluster's home folder.
+none is given, and the gateway is on this machine, the home's own or that of ``DIVISIONS_GATEWAY``, they carry
+``DIVISIONS_TOKEN`` or the token in the home folder.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Client:
 
     Args:
         base_url: of the gateway.
-        token: of the control API. None reads it from ``home`` if the gateway is on this machine.
+        token: of the control API. None takes ``DIVISIONS_TOKEN`` or reads it from ``home``, if the gateway
+            is on this machine, the home's own or that of ``DIVISIONS_GATEWAY``.
         home: the cluster's home folder; None means that of the settings (``DIVISIONS_HOME``).
         entity: the name of the entity column. None means ``customer_id``; if that is refused, the gateway is asked.
         timeout_s: longest wait for the connection and for each part of an answer.

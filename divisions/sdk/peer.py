@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -48,10 +49,19 @@ class Peer:
 
     def _read_token(self) -> str:
         # Read it for each call: the cluster may start, or start again, after the client was made.
-        token = _token_of(self._home) if self._token is None and self.is_loopback else self._token or ""
+        token = self._own_token() if self._token is None else self._token
         if not token.isascii() or not token.isprintable():
             raise AccessDeniedError("the token contains characters that are never part of one", remedy="copy it again")
         return token
+
+    def _own_token(self) -> str:
+        """``DIVISIONS_TOKEN``, else the token of the home; neither for a gateway that is not named as ours."""
+        from divisions.settings import load_settings, token_of_environment
+
+        settings = load_settings()
+        home = self._home or settings.home
+        is_ours = self.is_loopback or self.base_url in {settings.gateway, _gateway_of(home)}
+        return (token_of_environment() or _token_of(home)) if is_ours else ""
 
     def failure(self, error: Exception) -> DivisionsError:
         """The error of a failed exchange. ``error`` is httpx's."""
@@ -75,10 +85,16 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _token_of(home: Path | None) -> str:
-    from divisions.settings import load_settings
+def _gateway_of(home: Path) -> str:
+    """The URL that the home's cluster had when it started; empty without one."""
+    try:
+        return str(json.loads((home / "cluster.json").read_bytes()).get("gateway_url", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
 
-    path = (home or load_settings().home) / "token"
+
+def _token_of(home: Path) -> str:
+    path = home / "token"
     try:
         return path.read_text().strip()
     except FileNotFoundError:

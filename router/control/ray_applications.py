@@ -16,6 +16,8 @@ from divisions.cause import cause_in
 from divisions.control import VersionSpec
 from divisions.errors import ClusterError
 from router.control.applications import ApplicationState
+from router.control.nodes import GATEWAY_APP
+from router.control.ray_ownership import Ledger
 
 RESIZE_TIMEOUT_S = 10.0
 
@@ -25,13 +27,16 @@ class RayApplications:
 
     Args:
         builder: the function that builds an application, ``package.module:function``. It is called with the version
-            as JSON and the home folder. It is named by text, because the router does not import serving.
-        home: the cluster's home folder.
+            as JSON, the home folder and the stamp. It is named by text, because the router does not import serving.
+        home: the deployer's home folder.
+        stamp: of the deployment that a replica's node must have.
     """
 
-    def __init__(self, builder: str, home: str) -> None:
+    def __init__(self, builder: str, home: str, stamp: str = "") -> None:
         self._builder = builder
         self._home = home
+        self._stamp = stamp
+        self._ledger = Ledger(lambda name: not name.startswith(GATEWAY_APP))
 
     def start(self, version: VersionSpec) -> None:
         """Hands the application to Serve and returns; Serve starts its replicas.
@@ -39,7 +44,8 @@ class RayApplications:
         A second call would replace the replicas, so callers start only what does not exist.
         """
         self._connect()
-        application = _resolve(self._builder)(msgspec.json.encode(version), self._home)
+        self._ledger.starts(version.app_name)
+        application = resolve(self._builder)(msgspec.json.encode(version), self._home, self._stamp)
         serve.run_many(
             # "External" is what lets `resize` change the number; nothing else in Serve then does.
             [
@@ -63,12 +69,14 @@ class RayApplications:
         ray.get(call, timeout=RESIZE_TIMEOUT_S)
 
     def running(self) -> Mapping[str, ApplicationState]:
+        applications = serve.status().applications
+        self._ledger.sees(applications)
         return {
             name: ApplicationState(
                 str(overview.status.value),
                 cause_in([overview.message, *(part.message for part in overview.deployments.values())]),
             )
-            for name, overview in serve.status().applications.items()
+            for name, overview in applications.items()
         }
 
     def _connect(self) -> None:
@@ -76,7 +84,7 @@ class RayApplications:
         serve.start(proxy_location="Disabled")
 
 
-def _resolve(path: str) -> Any:
+def resolve(path: str) -> Any:
     module, _, function = path.partition(":")
     try:
         return getattr(importlib.import_module(module), function)

@@ -22,7 +22,8 @@ import ray
 
 from divisions.artifacts.references import References
 from divisions.clock import SystemClock
-from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
+from divisions.control import NodeStatus, ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
+from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment
 from divisions.errors import DivisionsError, JournalFencedError, JournalUnavailableError, MalformedRequestError
 from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable
@@ -30,7 +31,9 @@ from router.control.applications import Reconciler
 from router.control.certificates import CertificateDesk
 from router.control.controller import Controller
 from router.control.event_log import EventFile
+from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
+from router.control.ray_members import RayNodes
 from router.control.ray_nodes import see_cluster
 from router.control.registry_projection import Projector
 from router.evidence.drift import InputBins, parse_bins
@@ -44,12 +47,14 @@ log = logging.getLogger(__name__)
 CONTROLLER_NAME = "divisions-controller"
 NAMESPACE = "divisions"
 APPLICATION_BUILDER = "serving.replica.ray_app:build_application"
+GATEWAY_BUILDER = "router.gateway.ray_gateway:build_application"
 TICK_S = 1.0
 COMPARE_S = 3.0
 """How often Serve is asked what runs while nothing has changed. A new version is started at once."""
 WAKE_S = 0.2
 RETRY_S = 1.0
 """How often a controller that was started again looks whether the journal answers."""
+ANSWER_S = 15.0
 MAX_CONCURRENCY = 1_000
 """Every gateway keeps one long poll open, and Ray counts it as a running call."""
 
@@ -76,17 +81,24 @@ class MlflowProjection:
 class ControllerActor:
     """`router.control.controller.Controller` behind Ray calls, with the loops that drive it."""
 
-    async def __init__(self, settings: Settings, builder: str, authority: bytes = b"") -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(self, home: str, builder: str, authority: bytes = b"") -> None:  # type: ignore[misc]  # Ray awaits it
         logging.getLogger("router").setLevel(logging.INFO)
+        settings = enter_node(home)
         self._clock = SystemClock()
         self._certificates = CertificateDesk(authority, self._clock)
         self._settings = settings
         self._references = References(settings, self._clock)
         journal, self._controller = await self._opened()
-        applications = RayApplications(builder, str(settings.home))
+        deployed = read_deployment(settings.home)
+        stamp = deployed.stamp if deployed else ""
+        self._deployment = deployed or deployment_of(settings)
+        applications = RayApplications(builder, home, stamp)
+        node_id = ray.get_runtime_context().get_node_id()
+        self._keeper = NodeKeeper(settings, self._deployment, RayNodes(self._deployment, GATEWAY_BUILDER), node_id)
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
-        self._tasks = [asyncio.create_task(work()) for work in (self._tick, self._reconcile, self._project, self._copy)]
+        loops = (self._tick, self._reconcile, self._project, self._copy, self._keeper.run)
+        self._tasks = [asyncio.create_task(work()) for work in loops]
 
     async def _opened(self) -> tuple[Journal, Controller]:
         """The journal and the controller on it.
@@ -155,7 +167,20 @@ class ControllerActor:
         return b""
 
     async def status(self) -> bytes:
-        return msgspec.json.encode(self._controller.status())
+        status = self._controller.status()
+        return msgspec.json.encode(msgspec.structs.replace(status, nodes=self._keeper.rows(status.replicas)))
+
+    async def nodes(self) -> bytes:
+        """The nodes of the status, for `up`: it asks before there is a gateway."""
+        return msgspec.json.encode(self._keeper.rows(self._controller.status().replicas))
+
+    async def leave_node(self, node_id: str) -> None:
+        """A node is about to leave: its gateways finish, and it gets no others."""
+        self._keeper.leave(node_id)
+
+    async def deployment(self) -> bytes:
+        """What is deployed, and the secrets that all nodes share: for another `up` onto this cluster."""
+        return msgspec.msgpack.encode((self._deployment, self._keeper.secrets()))
 
     async def command(self, command: bytes) -> bytes:
         parsed = _parsed(command, RolloutCommand)
@@ -242,11 +267,8 @@ def _check_journal(settings: Settings) -> None:
 
     A journal on a server is checked where controllers run: the command's machine may not reach the server.
     """
-    try:
-        ray.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
+    if find_controller() is not None:
         return
-    except ValueError:
-        pass
     if not settings.database:
         database_of(settings).check()
         return
@@ -272,13 +294,36 @@ def _authority(settings: Settings) -> bytes:
     return obtain_authority(settings.home, settings.channel_ca, SystemClock().wall_s()).pem
 
 
-def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUILDER) -> Any:
+def find_controller() -> Any:
+    """The controller's actor handle; None when there is none."""
+    try:
+        return ray.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+
+def nodes_of(controller: Any) -> tuple[NodeStatus, ...]:
+    """The nodes, as the controller knows them."""
+    data = ray.get(controller.nodes.remote(), timeout=ANSWER_S)
+    return msgspec.json.decode(data, type=tuple[NodeStatus, ...])
+
+
+def gateway_failure(controller: Any) -> str:
+    """Why the gateways beside the controller do not start; empty while they may."""
+    return next((node.reason for node in nodes_of(controller) if node.has_controller), "")
+
+
+def get_or_create_controller(
+    settings: Settings, deployment: Deployment | None = None, builder: str = APPLICATION_BUILDER
+) -> Any:
     """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
 
     It runs on the head node, because its journal is there; on any node if the journal is on a server.
 
     Args:
-        settings: the cluster's settings.
+        settings: the deployer's.
+        deployment: what was written onto the controller's node. None: nothing was, and it has this process's settings
+            and runs on the head.
         builder: the function that builds a version's application, ``package.module:function``.
     """
     _check_journal(settings)
@@ -290,8 +335,15 @@ def get_or_create_controller(settings: Settings, builder: str = APPLICATION_BUIL
         max_restarts=-1,
         max_concurrency=MAX_CONCURRENCY,
         num_cpus=0,
-        resources={} if settings.database else {"node:__internal_head__": 0.001},
+        resources=_place(deployment, is_anywhere=bool(settings.database)),
     )
-    handle = actor.remote(settings, builder, _authority(settings))
+    handle = actor.remote(deployment.home if deployment else str(settings.home), builder, _authority(settings))
     ray.get(handle.ping.remote())
     return handle
+
+
+def _place(deployment: Deployment | None, *, is_anywhere: bool) -> dict[str, float]:
+    """Ray's resources that say where the controller runs: where its journal is, or anywhere if all nodes reach it."""
+    if deployment is None:
+        return {} if is_anywhere else {"node:__internal_head__": 0.001}
+    return {f"node:{deployment.pin}": 0.001} if deployment.pin else {}

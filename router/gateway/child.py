@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from divisions.clock import SystemClock
 from divisions.errors import ClusterError, DivisionsError
@@ -49,12 +49,14 @@ class GatewayChild(threading.Thread):
     Args:
         node_id: the node that the gateway prefers replicas of.
         call: reaches the controller; used on this thread's loop.
+        environment: of the gateway's process; None is this process's own.
     """
 
-    def __init__(self, node_id: str, call: CallController) -> None:
+    def __init__(self, node_id: str, call: CallController, environment: Mapping[str, str] | None = None) -> None:
         super().__init__(name="gateway-child", daemon=True)
         self._node_id = node_id
         self._call = call
+        self._environment = environment
         self._clock = SystemClock()
         self._listening = threading.Event()
         self._failure: Exception | None = None
@@ -93,7 +95,9 @@ class GatewayChild(threading.Thread):
         command += [str(theirs.fileno()), uuid.uuid4().hex[:8], self._node_id]
         # A session of its own: where nothing else groups processes, Linux shares processors by session (autogroup).
         # In Ray's session the gateway would share one session's part with all of Ray's processes.
-        process = self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
+        process = self._process = subprocess.Popen(
+            command, pass_fds=[theirs.fileno()], start_new_session=True, env=self._environment
+        )
         theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours)
         self._writer = writer

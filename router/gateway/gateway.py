@@ -159,7 +159,7 @@ class Gateway:
         """
         loop = asyncio.get_running_loop()
         await self._take_first_table()
-        port = await self._listen(self._settings.port, is_shared=True)
+        port = await self._listen(self._settings.hosts, self._settings.port, is_shared=True)
         works = (self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified)
         for work in works:
             self._tasks.append(loop.create_task(work()))
@@ -168,12 +168,13 @@ class Gateway:
     async def listen_alone(self) -> int:
         """Listens on a port of this gateway's own too, for scrapes; returns it."""
         base = self._settings.metrics_port
-        return await self._listen(base + self._identity.number if base else 0, is_shared=False)
+        port = base + self._identity.number if base else 0
+        return await self._listen(self._settings.hosts[-1:], port, is_shared=False)
 
-    async def _listen(self, port: int, *, is_shared: bool) -> int:
+    async def _listen(self, hosts: tuple[str, ...], port: int, *, is_shared: bool) -> int:
         protocol = cast(Callable[[], asyncio.Protocol], self._http.protocol)
         server = await asyncio.get_running_loop().create_server(
-            protocol, self._settings.host, port, reuse_port=is_shared, backlog=2_048 if is_shared else 16
+            protocol, hosts, port, reuse_port=is_shared, backlog=2_048 if is_shared else 16
         )
         self._servers.append(server)
         found: int = server.sockets[0].getsockname()[1]
@@ -296,6 +297,6 @@ def allowed_hosts(settings: Settings) -> frozenset[bytes]:
                     remedy="write names or addresses, separated by commas, such as gateway.example,[fd00::1]",
                 )
     else:
-        usual = ("127.0.0.1", "localhost", "::1", settings.host, socket.gethostname())
+        usual = ("127.0.0.1", "localhost", "::1", *settings.hosts, socket.gethostname())
         named = {text: canonical(text.encode()) for text in usual}
     return frozenset(host for host in named.values() if host)

@@ -55,7 +55,7 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
         await writer.drain()
         return
     try:
-        slot.advertise(address(settings.host, await gateway.listen_alone()))
+        slot.advertise(address(settings.hosts[-1], await gateway.listen_alone()))
     except OSError as error:
         log.error("this gateway's metrics have no address of their own: %s", error)  # It serves all the same.
     gc.collect()

@@ -1,4 +1,4 @@
-"""The gateway as a Ray Serve deployment. Ray places, counts and restarts it; it serves HTTP by itself.
+"""The gateways of a node as a Ray Serve application. Ray watches and restarts them; each serves HTTP by itself.
 
 The gateway is a process of its own, a child of Ray Serve's replica. The replica calls the controller for it, see
 `router.gateway.child`.
@@ -8,21 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import Any
 
 import ray
 from ray import serve
 
-from divisions.cause import cause_in, ours_in
+from divisions.cause import ours_in
+from divisions.deployment import enter_node
 from divisions.errors import ClusterError, DivisionsError, NotRunningError
-from divisions.settings import Settings
+from divisions.settings import LOOPBACK, environment_for_child
 from router.gateway.bridge import Argument
 from router.gateway.child import STOP_S, GatewayChild
 from router.gateway.credentials import CredentialCalls
 
-APP_NAME = "divisions-gateway"
 CONTROLLER_NAME = "divisions-controller"
 NAMESPACE = "divisions"
+NODE_ID_LABEL = "ray.io/node-id"
 
 
 class RayController:
@@ -66,20 +68,17 @@ def _find_controller() -> Any:
     return ray.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
 
 
-@serve.deployment(
-    name="gateway",
-    health_check_period_s=2.0,
-    health_check_timeout_s=10.0,
-    graceful_shutdown_timeout_s=8.0,
-    max_constructor_retry_count=3,
-)
-class GatewayDeployment:
-    """Stands in for one gateway process."""
+class NodeGateways:
+    """Stands in for one gateway process on its node."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: str, stamp: str) -> None:
         logging.getLogger("router").setLevel(logging.INFO)
+        settings = enter_node(home, stamp)
+        if not settings.host:
+            settings = replace(settings, host=",".join(own_hosts(ray.util.get_node_ip_address())))
         calls = CredentialCalls(RayController().call)
-        self._child = GatewayChild(ray.get_runtime_context().get_node_id(), calls.call)
+        node_id = ray.get_runtime_context().get_node_id()
+        self._child = GatewayChild(node_id, calls.call, environment_for_child(settings))
         self._child.start_and_wait()
 
     def check_health(self) -> None:
@@ -87,20 +86,38 @@ class GatewayDeployment:
             raise ClusterError("the gateway's process is silent")
 
     async def __del__(self) -> None:
-        self._child.stop()
-        await asyncio.to_thread(self._child.join, STOP_S)
+        if hasattr(self, "_child"):
+            self._child.stop()
+            await asyncio.to_thread(self._child.join, STOP_S)
 
 
-def deploy_gateways(settings: Settings) -> None:
-    """Starts (or resizes) the gateways; returns when they run.
+def own_hosts(node_address: str) -> tuple[str, ...]:
+    """Where a gateway listens if nothing else is set: on the loopback interface and, if it has one, its node's address.
 
-    Raises:
-        ClusterError: they do not come up.
+    >>> own_hosts("10.0.0.7"), own_hosts("127.0.0.1")
+    (('127.0.0.1', '10.0.0.7'), ('127.0.0.1',))
     """
-    deployment: Any = GatewayDeployment  # the decorator's type is lost on a type checker
-    application = deployment.options(num_replicas=settings.gateways, ray_actor_options={"num_cpus": 0.1}).bind()
-    try:
-        serve.run(application, name=APP_NAME, route_prefix=None)
-    except RuntimeError as error:
-        reason = cause_in([str(error)])
-        raise ClusterError(f"the gateways do not start: {reason}", remedy="see the logs folder of the home") from None
+    return tuple(dict.fromkeys((LOOPBACK, node_address)))
+
+
+def build_application(node_id: str, gateways: int, home: str, stamp: str) -> serve.Application:
+    """Builds the application of one node's gateways.
+
+    Args:
+        node_id: Ray's id of the node. They run there or nowhere.
+        gateways: how many, sharing the port.
+        home: the deployer's home folder.
+        stamp: of the deployment that the node must have.
+    """
+    deployment = serve.deployment(
+        name="gateway",
+        num_replicas=gateways,
+        # No CPUs: the mark on the node decides, and the head of a large cluster often offers none.
+        ray_actor_options={"num_cpus": 0, "label_selector": {NODE_ID_LABEL: node_id}},
+        health_check_period_s=2.0,
+        health_check_timeout_s=10.0,
+        graceful_shutdown_timeout_s=8.0,
+        max_constructor_retry_count=3,
+    )(NodeGateways)
+    application: serve.Application = deployment.bind(home, stamp)
+    return application

@@ -10,7 +10,6 @@ import dataclasses
 import logging
 import os
 import random
-from pathlib import Path
 
 import msgspec
 import ray
@@ -18,6 +17,7 @@ from ray import serve
 
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, VersionSpec
+from divisions.deployment import enter_node
 from divisions.settings import is_routable, load_settings
 from serving.replica.certification import Certification
 from serving.replica.faults import check_allowed
@@ -38,7 +38,7 @@ is cut off from the controller still has the old one, and is told by a refusal t
 class VersionReplica:
     """What Ray Serve instantiates in each replica's process."""
 
-    def __init__(self, version_spec_json: bytes, home: str) -> None:
+    def __init__(self, version_spec_json: bytes, home: str, stamp: str = "") -> None:
         """Loads, warms, listens, and only then registers.
 
         Raises:
@@ -48,7 +48,7 @@ class VersionReplica:
         """
         _configure_logging()
         spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
-        settings = dataclasses.replace(load_settings(), home=Path(home))
+        settings = enter_node(home, stamp)
         host = channel_host(settings.channel_host, ray.util.get_node_ip_address())
         settings = dataclasses.replace(settings, channel_host=host)
         clock = SystemClock()
@@ -112,12 +112,13 @@ def _reachable(tcp: str) -> str:
     return f"{ray.util.get_node_ip_address()}:{port}" if host in {"0.0.0.0", "::"} else tcp
 
 
-def build_application(version_spec_json: bytes, home: str) -> serve.Application:
+def build_application(version_spec_json: bytes, home: str, stamp: str = "") -> serve.Application:
     """Builds the application of one version. Start it with ``name=spec.app_name`` and ``route_prefix=None``.
 
     Args:
         version_spec_json: a `VersionSpec` as JSON.
-        home: the cluster's home folder.
+        home: the deployer's home folder.
+        stamp: of the deployment that a replica's node must have.
 
     Raises:
         FaultsRefusedError: the version asks for faults, and this process's settings do not allow them.
@@ -142,5 +143,5 @@ def build_application(version_spec_json: bytes, home: str) -> serve.Application:
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=LEAVE_S + DRAIN_S + max(5.0, settings.request_timeout_ms / 1e3),
     )(VersionReplica)
-    application: serve.Application = deployment.bind(version_spec_json, home)
+    application: serve.Application = deployment.bind(version_spec_json, home, stamp)
     return application

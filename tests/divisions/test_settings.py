@@ -14,7 +14,7 @@ from divisions.settings import (
     Settings,
     account_environment,
     environment_for_child,
-    join_embedded_cluster,
+    join_ray_cluster,
     load_settings,
     runtime_dir,
 )
@@ -184,7 +184,7 @@ def test_a_child_process_reads_the_same_settings(monkeypatch):
         ("PORT", 1, 65_535),
         ("DASHBOARD_PORT", 1, 65_535),
         ("GCS_PORT", 1, 65_535),
-        ("GATEWAYS", 1, 64),
+        ("GATEWAYS", 0, 64),
         ("MAX_BODY_BYTES", 1, 1_073_741_824),
         ("REQUEST_TIMEOUT_MS", 1, 600_000),
     ],
@@ -215,10 +215,10 @@ def test_a_process_joins_the_embedded_cluster_only_if_it_is_up(tmp_path, monkeyp
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
         monkeypatch.setenv(name, "before")
     monkeypatch.setenv("RAY_AUTH_TOKEN", "of another cluster")
-    assert not join_embedded_cluster(tmp_path)
+    assert not join_ray_cluster(tmp_path)
     assert os.environ["RAY_AUTH_TOKEN"] == "of another cluster"
     (tmp_path / "cluster.json").write_text("{}")
-    assert join_embedded_cluster(tmp_path)
+    assert join_ray_cluster(tmp_path)
     assert "RAY_AUTH_TOKEN" not in os.environ, "it would take precedence over the path"
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(tmp_path / "ray_token")

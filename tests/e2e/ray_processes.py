@@ -27,3 +27,11 @@ def end_all(process: subprocess.Popen) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait(timeout=10)
+
+
+def kill_all(process: subprocess.Popen) -> None:
+    """Kills a process and all that it has started, as a machine dies."""
+    for pid in [process.pid, *descendants(process.pid)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait(timeout=10)

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from divisions.errors import NotRunningError
-from divisions.settings import Settings, join_embedded_cluster, set_default_environment
+from divisions.settings import Settings, join_ray_cluster, set_default_environment
 
 
 def cluster_address(settings: Settings, given: str = "") -> str:
@@ -26,7 +26,7 @@ def prepare_environment(settings: Settings) -> None:
     """Sets the path of the home's token for Ray. Call it before any import of Ray. Variables that are set stay."""
     # Ray Train accepts a checkpoint at its next check of the workers. With the default of 2 s, short runs mostly wait.
     set_default_environment({"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"})
-    if join_embedded_cluster(settings.home):
+    if join_ray_cluster(settings.home):
         return
     token = settings.home / "ray_token"
     if token.exists():

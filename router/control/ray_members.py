@@ -1,0 +1,154 @@
+"""What `router.control.nodes` decides, done with Ray: nodes are listed and prepared, gateways started and stopped.
+
+Every call here blocks; the controller makes them in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray import serve
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from divisions.cause import cause_in
+from divisions.deployment import Deployment
+from router.control.nodes import GATEWAY_APP, GATEWAY_RESOURCE, GatewayState, SeenNode
+from router.control.ray_applications import resolve
+from router.control.ray_ownership import Ledger
+
+PREPARE_S = 45.0
+"""How long a node may take. Ray starts a process there for it."""
+
+
+class RayNodes:
+    """See the module.
+
+    Args:
+        deployment: in force.
+        builder: the function that builds an application of gateways, ``package.module:function``, by name because the
+            controller does not import the gateway.
+    """
+
+    def __init__(self, deployment: Deployment, builder: str) -> None:
+        self._deployment = deployment
+        self._builder = builder
+        self._ledger = Ledger(lambda name: name.startswith(GATEWAY_APP))
+
+    def list_nodes(self) -> tuple[SeenNode, ...]:
+        return list_nodes()
+
+    def prepare(self, nodes: Sequence[SeenNode], secrets: Mapping[str, bytes]) -> Mapping[str, str]:
+        return prepare_nodes(nodes, self._deployment, secrets)
+
+    def gateways(self) -> Mapping[str, GatewayState]:
+        """All applications of gateways, also those of earlier deployments."""
+        applications = serve.status().applications
+        self._ledger.sees(applications)
+        return {
+            name: GatewayState(
+                str(overview.status.value),
+                sum(part.replica_states.get("RUNNING", 0) for part in overview.deployments.values()),
+                cause_in([overview.message, *(part.message for part in overview.deployments.values())]),
+            )
+            for name, overview in applications.items()
+            if name.startswith(GATEWAY_APP)
+        }
+
+    def start(self, app_name: str, node: SeenNode) -> None:
+        """Hands a node's gateways to Serve, which starts them and watches them, and returns."""
+        self._ledger.starts(app_name)
+        serve.start(proxy_location="Disabled")
+        deployment = self._deployment
+        application = resolve(self._builder)(node.node_id, node.gateways, deployment.home, deployment.stamp)
+        serve.run_many(
+            [serve.RunTarget(target=application, name=app_name, route_prefix=None)],
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
+
+    def stop(self, app_name: str) -> None:
+        serve.delete(app_name, _blocking=False)
+
+
+def list_nodes() -> tuple[SeenNode, ...]:
+    """All nodes that Ray knows, also those that have left."""
+    return tuple(
+        SeenNode(
+            node_id=node["NodeID"],
+            address=node["NodeManagerAddress"],
+            hostname=node.get("NodeManagerHostname", ""),
+            is_alive=bool(node["Alive"]),
+            gateways=_num_gateways(node),
+        )
+        for node in ray.nodes()
+    )
+
+
+def _num_gateways(node: Mapping[str, Any]) -> int:
+    label = str((node.get("Labels") or {}).get(GATEWAY_RESOURCE, ""))
+    marked = node.get("Resources", {}).get(GATEWAY_RESOURCE, 0.0)
+    return int(marked) or (int(label) if label.isdigit() else 0)
+
+
+def prepare_nodes(
+    nodes: Sequence[SeenNode], deployment: Deployment, secrets: Mapping[str, bytes], timeout_s: float = PREPARE_S
+) -> dict[str, str]:
+    """Checks the code of nodes, and writes settings and tokens into their homes.
+
+    Returns:
+        Why a node was refused, by its id; an empty text for one that is ready.
+    """
+    prepare = _preparation()
+    calls = {
+        prepare.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
+            deployment.code, deployment.encoded(), dict(secrets)
+        ): node
+        for node in nodes
+    }
+    done, late = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s) if calls else ([], [])
+    outcomes = {calls[call].node_id: _outcome(call, calls[call]) for call in done}
+    for call in late:
+        ray.cancel(call, force=True)
+        outcomes[calls[call].node_id] = f"{calls[call].address} did not answer within {timeout_s:g} s"
+    return outcomes
+
+
+def _outcome(call: Any, node: SeenNode) -> str:
+    try:
+        why = ray.get(call)
+    except ray.exceptions.RayError as error:
+        return f"{node.address} ({node.hostname}) could not be prepared: {cause_in([str(error)])}"
+    return f"{node.address} ({node.hostname}) {why}" if why else ""
+
+
+def _preparation() -> Any:
+    """The task that prepares a node. It is made here, because only then does Ray send the function itself: the node may
+    have no code of ours, or other code."""
+
+    def prepare_node(code: str, encoded: bytes, secrets: dict[str, bytes]) -> str:
+        install = "install the same wheel on every node, then start its Ray again"
+        try:
+            from divisions.code_identity import code_identity
+        except ImportError:
+            return f"has no divisions installed, or one that is too old; the cluster has {code}. {install}"
+        code_identity.cache_clear()
+        if code_identity() != code:
+            return f"has divisions {code_identity()}, the cluster has {code}. {install}"
+        from pathlib import Path
+
+        import msgspec
+
+        from divisions.deployment import Deployment, write_node
+        from divisions.errors import DivisionsError
+        from divisions.settings import node_home
+
+        deployment = msgspec.json.decode(encoded, type=Deployment)
+        try:
+            write_node(node_home(Path(deployment.home)), deployment, secrets)
+        except DivisionsError as error:
+            return f"refused: {error}"
+        return ""
+
+    return ray.remote(num_cpus=0, max_retries=0)(prepare_node)
