@@ -9,9 +9,8 @@ from contextlib import closing
 import msgspec
 
 from divisions.artifacts.cache import Bundles
-from divisions.deletions import Deletions, deletions_path
 from divisions.errors import OnlineStoreError, StaleFeaturesError, UnknownVersionError
-from divisions.online_store import OnlineStoreReader, online_store_path
+from divisions.online_stores import open_store
 from divisions.registry import Registry
 from divisions.sdk.client import Client
 from divisions.sdk.predict import Prediction
@@ -81,9 +80,9 @@ def check_features(
         )
     _, manifest = Bundles.of(settings).open(version.bundle_path, version.bundle_sha256)
     schema, home = manifest.schema, settings.home
-    path = online_store_path(home)
-    deleted = Deletions(deletions_path(path)).of(endpoint)
-    with closing(OnlineStoreReader(path, endpoint)) as reader:
+    store = open_store(settings)
+    deleted = store.deletions().of(endpoint)
+    with closing(store.reader(endpoint)) as reader:
         values = compare(stored_rows(home / place, schema), reader.get_many, schema, deleted, num_sampled)
     scores = list(_compare_scores(client, endpoint, version.version, values.sample))
     wrong = [each for each in scores if isinstance(each, Difference)]

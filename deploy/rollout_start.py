@@ -55,7 +55,7 @@ def start_version(
     if faults is not None:
         spec = msgspec.structs.replace(spec, version=msgspec.structs.replace(spec.version, faults=faults))
     status = client.start_rollout(spec, force=force)
-    return status, (*notices, fill_from_offline(settings.home, spec.endpoint, version, manifest.schema))
+    return status, (*notices, fill_from_offline(settings, spec.endpoint, version, manifest.schema))
 
 
 def _nodes(settings: Settings) -> tuple[NodeCapacity, ...]:

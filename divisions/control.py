@@ -57,12 +57,14 @@ class OnlinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What becomes of a request that names a customer only; ``serving.online`` of the pipeline file.
 
     Stored features are stale if they are older than ``max_age_s``; None means that they never are. ``on_missing`` is
-    ``error`` or ``default`` (predict with every feature missing), ``on_stale`` also ``serve``.
+    ``error`` or ``default`` (predict with every feature missing), ``on_stale`` also ``serve``. ``on_unavailable`` is as
+    ``on_missing``, for customers that a shared store could not be asked for.
     """
 
     max_age_s: float | None = None
     on_missing: str = "error"
     on_stale: str = "serve"
+    on_unavailable: str = "error"
 
 
 class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

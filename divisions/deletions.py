@@ -9,7 +9,7 @@ is one table:
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -52,6 +52,13 @@ class Deletions:
         with self._open() as connection:
             query = "SELECT entity_id, deleted_at_s FROM deleted WHERE endpoint = ?"
             return dict(connection.execute(query, (endpoint,)).fetchall())
+
+    def replace(self, endpoint: str, deleted: Mapping[str, float]) -> None:
+        """Makes these the deleted customers of an endpoint."""
+        with self._open() as connection:
+            connection.execute("DELETE FROM deleted WHERE endpoint = ?", (endpoint,))
+            rows = [(endpoint, entity_id, at_s) for entity_id, at_s in deleted.items()]
+            connection.executemany("INSERT INTO deleted VALUES (?, ?, ?)", rows)
 
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:

@@ -19,6 +19,7 @@
     │   ├── EngineUnavailableError  the engine that the version requires is not available here
     │   └── OverCommitError         the request exceeds the GPUs of the cluster
     ├── OnlineStoreError        the online feature store is damaged or locked
+    │   └── StoreUnavailableError   a shared online store does not answer, or refuses
     ├── ClusterError            the cluster is not in the state the command needs
     │   ├── AlreadyRunningError
     │   ├── NotRunningError
@@ -186,6 +187,10 @@ class OverCommitError(EngineError):
 
 class OnlineStoreError(DivisionsError):
     """The online feature store cannot be read or written."""
+
+
+class StoreUnavailableError(OnlineStoreError):
+    """A shared online store does not answer, or refuses; nobody knows what it has."""
 
 
 class ClusterError(DivisionsError):

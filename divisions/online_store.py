@@ -76,20 +76,20 @@ class OnlineStoreReader:
             self.close()  # the file was replaced; the open one would be read for ever
         connection = self._connection or self._open()
         if connection is None:
-            raise _empty()
+            raise empty_store()
         try:
             # fetchall finishes the statement. An unfinished one would keep reading an old state of the store.
             places = ",".join("?" * len(entity_ids))
             rows = connection.execute(f"{self._query} IN ({places})", tuple(entity_ids)).fetchall()
             found: dict[str, StoredRow] = {row[0]: row for row in rows}
             if not found and not connection.execute(f"{self._query} IS NOT NULL LIMIT 1").fetchall():
-                raise _empty()
+                raise empty_store()
             return found
         except UnicodeEncodeError:
             return self._get_encodable(entity_ids)
         except sqlite3.OperationalError as error:
             if "no such table" in str(error):
-                raise _empty() from None
+                raise empty_store() from None
             self.close()
             raise self._unreadable("read", error) from None
         except sqlite3.Error as error:
@@ -162,7 +162,8 @@ def stored_endpoints(path: Path) -> tuple[str, ...]:
     return tuple(sorted(name.removeprefix(_PREFIX) for (name,) in names if name.startswith(_PREFIX)))
 
 
-def _empty() -> OnlineStoreError:
+def empty_store() -> OnlineStoreError:
+    """Nobody of an endpoint is stored: it was never filled, or it was emptied."""
     return OnlineStoreError(
         "the online store has no customers of this endpoint",
         remedy="send `features`; a run with a rollout fills the store, and so does `divisions rollout start`",

@@ -98,6 +98,9 @@ class OnlineStoreWriter:
             self._create(connection)
             return connection.execute(f"DELETE FROM {self._table} WHERE event_time_s < ?", (before_s,)).rowcount
 
+    def close(self) -> None:
+        """Nothing is open between two calls."""
+
     def _create(self, connection: sqlite3.Connection) -> None:
         connection.execute(
             f"CREATE TABLE IF NOT EXISTS {self._table} (entity_id TEXT PRIMARY KEY,"

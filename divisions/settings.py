@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divisions.errors import SettingsError
+from divisions.store_url import parse_store_url
 
 LOOPBACK = "127.0.0.1"
 PRIVATE_UMASK = 0o077
@@ -92,6 +93,9 @@ class Settings:
     the folder of ``home``."""
     artifact_cache_mb: int = 10_000
     """How much of a shared store's bundles a machine keeps in ``home/bundles``."""
+    online_store: str = dataclasses.field(default="", repr=False)
+    """Where machines share stored features: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` with TLS.
+    Empty means a file of ``home``. Never shown: it may have a password."""
     ray_address: str = ""
     """Address of the Ray cluster to use when no cluster of this home is up; read from ``RAY_ADDRESS``, which Ray
     sets inside its jobs."""
@@ -137,7 +141,17 @@ _INTEGERS = {  # the least and the greatest value of each
 }
 _BOOLEANS = {"allow_faults", "channel_tls", "compiled"}
 _LISTS = {"allow_buckets", "allowed_hosts"}
-_TEXTS = {"artifacts", "channel_ca", "channel_host", "database", "gateway", "host", "node_host", "tracking_uri"}
+_TEXTS = {
+    "artifacts",
+    "channel_ca",
+    "channel_host",
+    "database",
+    "gateway",
+    "host",
+    "node_host",
+    "online_store",
+    "tracking_uri",
+}
 _OF_ONE_MACHINE = {"home", "node_host", "gateway"}
 """What the settings of other machines are not taken from."""
 _SECRETS = {"DIVISIONS_TOKEN": "token", "RAY_AUTH_TOKEN": "ray_token"}
@@ -321,6 +335,8 @@ def _parse(variable: str, field: str, text: str) -> object:
         return text.lower() in {"1", "true"}
     if field == "database" and text and not text.startswith(_DATABASES):
         raise SettingsError(f"{variable} must begin with {_DATABASES[0]}", remedy="write the URL, or leave it empty")
+    if field == "online_store" and text:
+        parse_store_url(text)
     if field in _LISTS:
         return tuple(item.strip() for item in text.split(",") if item.strip())
     return text

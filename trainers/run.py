@@ -23,6 +23,7 @@ from divisions.artifacts.local import bundles_folder, local_bundle
 from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT
 from divisions.clock import Clock
 from divisions.errors import BundleError, GateRefusedError, TrainingError
+from divisions.online_stores import open_store
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
 from divisions.progress import Progress, step
@@ -331,7 +332,7 @@ class PipelineRun:
             status = start_rollout(request.gateway_url, self.settings.home, spec)
             current.detail = f"{version.version} to {spec.endpoint}"
         with step(self.progress, self.clock, "Fill the online store") as current:
-            filled = fill_online_store(self.settings.home, endpoint, newest, schema)
+            filled = fill_online_store(open_store(self.settings), endpoint, newest, schema)
             current.detail = f"{filled.num_changed:,} customers"
         if filled.num_left_out:
             self.progress.notice(left_out(filled))

@@ -17,6 +17,7 @@ from divisions.online_store import OnlineStoreReader
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.gateway.gateway import Gateway, GatewayIdentity
+from router.predict.stored_features import StoredFeatures
 from serving.replica.in_process import HostedEngine, open_hosted
 
 _READY_S = 30.0
@@ -69,8 +70,10 @@ async def serve(settings: Settings, table: RoutingTable, *, has_bookkeeping: boo
     def store(endpoint: str) -> OnlineStoreReader:
         return OnlineStoreReader(settings.home / "online.db", endpoint)
 
+    stored = StoredFeatures(store)
+
     identity = GatewayIdentity(f"lab{os.getpid()}", "here", "token", b"")
-    gateway = Gateway(settings, identity, TableLink(table), store, SystemClock(), load, has_bookkeeping)
+    gateway = Gateway(settings, identity, TableLink(table), stored, SystemClock(), load, has_bookkeeping)
     await gateway.start()
     try:
         async with asyncio.timeout(_READY_S):

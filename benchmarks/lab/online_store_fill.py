@@ -11,6 +11,7 @@ import msgspec
 
 from benchmarks.lab.online_store import ENDPOINT, Spent
 from divisions.online_store import OnlineRow, online_store_path
+from divisions.online_stores import SqliteStore
 from divisions.online_writer import OnlineStoreWriter
 from divisions.schema import FeatureSchema
 
@@ -20,7 +21,7 @@ NO_FEATURES = FeatureSchema(())
 def fill_with_duckdb(offline: Path, home: Path) -> None:
     from trainers.data.online_features import fill_online_store
 
-    fill_online_store(home, ENDPOINT, offline, NO_FEATURES)
+    fill_online_store(SqliteStore(online_store_path(home)), ENDPOINT, offline, NO_FEATURES)
 
 
 def fill_with_pandas(offline: Path, home: Path) -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import json
 import shlex
 from contextlib import closing, suppress
-from pathlib import Path
 
 from deploy.supervision.gateway_address import answers_ok, fetch
 from divisions.errors import OnlineStoreError
-from divisions.online_store import OnlineStoreReader, online_store_path
+from divisions.online_stores import OnlineStore
 
 
-def example_calls(home: Path, gateway_url: str) -> list[str]:
+def example_calls(store: OnlineStore, gateway_url: str) -> list[str]:
     """Two calls for each endpoint that answers: a customer by id, and the same customer by features."""
     lines: list[str] = []
     for endpoint, names in _served(gateway_url).items():
         if not answers_ok(gateway_url, f"/v2/models/{endpoint}/ready"):
             continue
-        found = _known_customer(home, endpoint)
+        found = _known_customer(store, endpoint)
         if found is None:
             lines += ["", f"The online store has no customers of {endpoint}: send `features`, or run a pipeline."]
             continue
@@ -47,8 +46,8 @@ def _served(gateway_url: str) -> dict[str, set[str]]:
     return {}
 
 
-def _known_customer(home: Path, endpoint: str) -> tuple[str, dict[str, object]] | None:
-    with suppress(OnlineStoreError), closing(OnlineStoreReader(online_store_path(home), endpoint)) as reader:
+def _known_customer(store: OnlineStore, endpoint: str) -> tuple[str, dict[str, object]] | None:
+    with suppress(OnlineStoreError), closing(store.reader(endpoint)) as reader:
         found = reader.first()
         if found is not None:
             return found[0], json.loads(found[1])

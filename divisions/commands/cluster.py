@@ -182,13 +182,14 @@ def _attached(settings: Settings, cluster: Cluster) -> str:
 
 def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
     from deploy.cluster.examples import example_calls
+    from divisions.online_stores import open_store
 
     lines = [
         "",
         f"Gateway    {cluster.gateway_url}",
         f"Page       {cluster.gateway_url}/  (asks for the token in {settings.home / 'token'})",
         f"Dashboard  {cluster.dashboard_url}  (asks for the token in {settings.home / 'ray_token'})",
-        *example_calls(settings.home, cluster.gateway_url),
+        *example_calls(open_store(settings), cluster.gateway_url),
         "",
         "Ctrl-C stops everything." if is_foreground else "Stop it with: divisions down",
     ]

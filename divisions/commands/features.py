@@ -1,12 +1,11 @@
 """``divisions features …``: looks at the online store, removes customers from it, and compares it with offline data.
 
-All but ``check`` work on the home's files and need no cluster. Gateways see a change at their next look-up.
+All but ``check`` need the store only, and no cluster. Gateways see a change at their next look-up.
 """
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,7 +15,7 @@ from divisions.errors import OnlineStoreError, PipelineError, UnknownEntityError
 
 if TYPE_CHECKING:
     from deploy.feature_check import FeatureCheck
-    from divisions.online_writer import OnlineStoreWriter
+    from divisions.online_stores import OnlineStore
 
 EXIT_SKEW = 1
 _SHOWN = 20
@@ -38,14 +37,16 @@ def get(endpoint: Endpoint, entity_id: Entity, output: Output = Format.TEXT) -> 
     from contextlib import closing
 
     from divisions.clock import SystemClock
-    from divisions.online_store import OnlineStoreReader
 
-    path = _store_of(endpoint)
-    with closing(OnlineStoreReader(path, endpoint)) as reader:
+    store = _store_of(endpoint)
+    with closing(store.reader(endpoint)) as reader:
         row = reader.get_many((_checked(entity_id),)).get(entity_id)
     if row is None:
-        raise _unknown(path, endpoint, entity_id)
-    features = json.loads(row[1])
+        raise _unknown(store, endpoint, entity_id)
+    try:
+        features = json.loads(row[1])
+    except ValueError:
+        raise OnlineStoreError("the stored features of this customer are damaged", remedy="run the pipeline") from None
     as_of = dt.datetime.fromtimestamp(row[2], dt.UTC).isoformat().replace("+00:00", "Z")
     age_s = SystemClock().wall_s() - row[2]
     if output is Format.JSON:
@@ -65,12 +66,11 @@ def delete(
 ) -> None:
     """Delete a customer for good: no run stores it again."""
     from divisions.clock import SystemClock
-    from divisions.deletions import Deletions, deletions_path
 
-    path = _store_of(endpoint)
+    store = _store_of(endpoint)
     _checked(entity_id)
     if undo:
-        was_deleted = Deletions(deletions_path(path)).remove(endpoint, entity_id)
+        was_deleted = store.deletions().remove(endpoint, entity_id)
         if output is Format.JSON:
             print_json({"endpoint": endpoint, "entity_id": entity_id, "was_deleted": was_deleted})
         elif was_deleted:
@@ -78,7 +78,7 @@ def delete(
         else:
             print(f"{_readable(entity_id)} was not deleted")
         return
-    was_stored = _writer(path, endpoint).delete(entity_id, SystemClock().wall_s())
+    was_stored = store.writer(endpoint, _tell).delete(entity_id, SystemClock().wall_s())
     if output is Format.JSON:
         print_json({"endpoint": endpoint, "entity_id": entity_id, "was_stored": was_stored})
         return
@@ -96,16 +96,15 @@ def expire(
     from contextlib import closing
 
     from divisions.clock import SystemClock
-    from divisions.online_store import OnlineStoreReader
     from divisions.pipeline.resources import parse_duration_s
 
-    path = _store_of(endpoint)
+    store = _store_of(endpoint)
     try:
         age_s = parse_duration_s(older_than.strip())
     except PipelineError:
         raise UsageError(f"--older-than {older_than[:60]!r} is no age", remedy="write it like 90d or 12h") from None
-    num_expired = _writer(path, endpoint).expire(SystemClock().wall_s() - age_s)
-    with closing(OnlineStoreReader(path, endpoint)) as reader:
+    num_expired = store.writer(endpoint, _tell).expire(SystemClock().wall_s() - age_s)
+    with closing(store.reader(endpoint)) as reader:
         is_empty = reader.first() is None
     if output is Format.JSON:
         print_json({"endpoint": endpoint, "expired": num_expired, "is_empty": is_empty})
@@ -161,32 +160,27 @@ def render_check(found: FeatureCheck) -> str:
     return "\n".join(lines)
 
 
-def _store_of(endpoint: str) -> Path:
-    """The store's file.
+def _store_of(endpoint: str) -> OnlineStore:
+    """The store.
 
     Raises:
-        OnlineStoreError: it has no table of the endpoint.
+        OnlineStoreError: it has nothing of the endpoint.
     """
-    from divisions.online_store import online_store_path, stored_endpoints
+    from divisions.online_stores import open_store
     from divisions.settings import load_settings
 
-    path = online_store_path(load_settings().home)
-    known = stored_endpoints(path)
+    store = open_store(load_settings())
+    known = store.endpoints()
     if endpoint not in known:
         raise OnlineStoreError(
-            f"the online store {path} has nothing of an endpoint {endpoint[:64]!r}",
+            f"the online store {store} has nothing of an endpoint {endpoint[:64]!r}",
             remedy=f"it has {', '.join(known)}" if known else "a run with a rollout fills it",
         )
-    return path
+    return store
 
 
-def _writer(path: Path, endpoint: str) -> OnlineStoreWriter:
-    from divisions.online_writer import OnlineStoreWriter
-
-    def tell() -> None:
-        typer.echo("note: another process writes the online store; waiting for it", err=True)
-
-    return OnlineStoreWriter(path, endpoint, tell)
+def _tell() -> None:
+    typer.echo("note: another process writes the online store; waiting for it", err=True)
 
 
 def _checked(entity_id: str) -> str:
@@ -197,10 +191,8 @@ def _checked(entity_id: str) -> str:
     return entity_id
 
 
-def _unknown(path: Path, endpoint: str, entity_id: str) -> UnknownEntityError:
-    from divisions.deletions import Deletions, deletions_path
-
-    if entity_id in Deletions(deletions_path(path)).of(endpoint):
+def _unknown(store: OnlineStore, endpoint: str, entity_id: str) -> UnknownEntityError:
+    if entity_id in store.deletions().of(endpoint):
         remedy = "it was deleted; `divisions features delete --undo` lets runs store it again"
     else:
         remedy = "ids are text, as in the data; a run stores every customer that it reads"

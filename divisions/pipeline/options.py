@@ -274,6 +274,7 @@ def _online(section: Section) -> OnlinePolicy:
             max_age_s=section.take("max_age", _duration_s(_LONGEST_AGE_S, is_low_open=True), default.max_age_s),
             on_missing=section.take("on_missing", _one_of("error", "default"), default.on_missing),
             on_stale=section.take("on_stale", _one_of("serve", "error", "default"), default.on_stale),
+            on_unavailable=section.take("on_unavailable", _one_of("error", "default"), default.on_unavailable),
         )
         if section.has("on_stale") and not section.has("max_age"):
             section.report("without max_age nothing is stale", "add max_age, such as '45d', or remove this", "on_stale")

@@ -35,6 +35,7 @@ from router.http.methods import needs_post, options
 from router.oip import routes
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
+from router.predict.stored_features import StoreHealth
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class ControlApi:
         metrics: Callable[[], bytes],
         gateway_id: str,
         clock: Clock,
+        store_health: Callable[[], StoreHealth | None],
     ) -> None:
         self._dispatcher = dispatcher
         self._link = link
@@ -69,6 +71,7 @@ class ControlApi:
         self._scrape = Scrape(self._document, clock.monotonic_s)
         self._gateway_id = gateway_id
         self._clock = clock
+        self._store_health = store_health
         self._page = static_files.read_page()
         self.feed = StatusFeed(self._read_status)
 
@@ -131,9 +134,15 @@ class ControlApi:
 
     def _readiness(self) -> Response:
         if self._dispatcher.is_ready:
-            return Response("ready\n", media_type="text/plain")
+            # Requests with features are answered without it, so a load balancer must go on sending.
+            text = "ready\n" if self._is_store_reachable() else "ready; the online store is not reachable\n"
+            return Response(text, media_type="text/plain")
         reason = "a version has no warm replica" if self._dispatcher.endpoints else "nothing is deployed yet"
         return _problem(503, reason)
+
+    def _is_store_reachable(self) -> bool:
+        health = self._store_health()
+        return health is None or health.is_reachable
 
     async def _read_metrics(self, request: Request) -> Response:
         return Response(await self._scrape.read(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -161,6 +170,7 @@ class ControlApi:
             "epoch": self._dispatcher.epoch,
             "version": __version__,
             "now_s": self._clock.wall_s(),
+            "is_store_reachable": self._is_store_reachable(),
         }
         return status
 

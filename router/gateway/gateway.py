@@ -17,7 +17,6 @@ from typing import cast
 from divisions.clock import Clock
 from divisions.control import RoutingTable
 from divisions.errors import DivisionsError, SettingsError
-from divisions.online_store import OnlineStoreReader
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.gateway import telemetry
@@ -41,7 +40,7 @@ from router.predict.in_process import InProcessEngines, LoadedEngines, Loader
 from router.predict.loads import LoadMeter
 from router.predict.predict_handler import PredictHandler
 from router.predict.remote_channels import RemoteChannels
-from router.predict.stored_features import StoredFeatures
+from router.predict.stored_features import FeatureSource
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +75,7 @@ class Gateway:
         settings: Settings,
         identity: GatewayIdentity,
         link: ControllerLink,
-        store: Callable[[str], OnlineStoreReader],
+        stored: FeatureSource,
         clock: Clock,
         load: Loader,
         has_bookkeeping: bool = True,
@@ -105,7 +104,7 @@ class Gateway:
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
         )
         refusals = Refusals(self._now_s)
-        stored = StoredFeatures(store)
+        self._stored = stored
         self._predict = PredictHandler(
             self.dispatcher,
             stored,
@@ -135,6 +134,7 @@ class Gateway:
             lambda: telemetry.render(collector),
             identity.gateway_id,
             clock,
+            stored.health,
         )
         self._feed = api.feed
         oip = OipApi(directory, clock)
@@ -158,6 +158,7 @@ class Gateway:
         answer, or that itself can answer a moment later, after a crash.
         """
         loop = asyncio.get_running_loop()
+        self._stored.start()
         await self._take_first_table()
         port = await self._listen(self._settings.hosts, self._settings.port, is_shared=True)
         works = (self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified)
@@ -193,6 +194,7 @@ class Gateway:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.dispatcher.close()
+        self._stored.close()
         self._hosting.close()
 
     @property
@@ -205,6 +207,7 @@ class Gateway:
             connections=len(self._http.connections),
             event_streams=self._feed.num_watchers,
             controller_silent_s=self._now_s() - self._heard_s,
+            store=self._stored.health(),
         )
 
     async def _take_first_table(self) -> None:
@@ -277,6 +280,7 @@ class Gateway:
             try:
                 self.dispatcher.expire()
                 self.dispatcher.sweep()
+                self._stored.sweep()
                 turns += 1
                 if turns % 100 == 0:
                     self._http.sweep()

@@ -12,15 +12,17 @@ import socket
 
 import msgspec
 
-from divisions.clock import SystemClock
+from divisions.clock import Clock, SystemClock
 from divisions.control import VersionSpec
 from divisions.errors import ClusterError
-from divisions.online_store import OnlineStoreReader
+from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.settings import Settings
+from divisions.store_url import parse_store_url
 from router.gateway.bridge import Beat, BridgeLink, Listening, failure, send
 from router.gateway.gateway import Gateway, GatewayIdentity
 from router.gateway.slot import Slot, address
 from router.predict.in_process_channel import InProcessEngine
+from router.predict.stored_features import FeatureSource, StoredFeatures
 
 log = logging.getLogger(__name__)
 
@@ -39,13 +41,25 @@ def _load(settings: Settings, spec: VersionSpec) -> InProcessEngine:
     return hosted
 
 
+def feature_source(settings: Settings, clock: Clock) -> FeatureSource:
+    """Where stored features are: in the server that the settings name, or in a file of the home."""
+    if settings.online_store:
+        from router.predict.shared_features import SharedFeatures
+        from router.predict.store_link import StoreLink
+
+        address = parse_store_url(settings.online_store)
+        return SharedFeatures(functools.partial(StoreLink, address), clock.monotonic_s)
+    path = online_store_path(settings.home)
+    return StoredFeatures(functools.lru_cache(lambda endpoint: OnlineStoreReader(path, endpoint)))
+
+
 async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdentity, slot: Slot) -> None:
     """Runs a gateway until the other end of ``bridge`` goes, or SIGTERM comes."""
     reader, writer = await asyncio.open_unix_connection(sock=bridge)
     link = BridgeLink(reader, writer)
-    path = settings.home / "features" / "online.db"
-    store = functools.lru_cache(lambda endpoint: OnlineStoreReader(path, endpoint))
-    gateway = Gateway(settings, identity, link, store, SystemClock(), functools.partial(_load, settings))
+    clock = SystemClock()
+    stored = feature_source(settings, clock)
+    gateway = Gateway(settings, identity, link, stored, clock, functools.partial(_load, settings))
     calls = asyncio.ensure_future(link.run())  # The gateway asks for its table before it listens.
     try:
         await gateway.start()

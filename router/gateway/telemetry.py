@@ -21,6 +21,7 @@ from router.evidence import histogram
 from router.gateway import native
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import StoredCounts
+from router.predict.stored_features import StoreHealth
 
 BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -32,6 +33,7 @@ class Vitals:
     connections: int
     event_streams: int
     controller_silent_s: float
+    store: StoreHealth | None = None
 
 
 class GatewayCollector(Collector):
@@ -98,6 +100,8 @@ class GatewayCollector(Collector):
         yield GaugeMetricFamily(
             "divisions_controller_silent_seconds", "Since the controller last answered", vitals.controller_silent_s
         )
+        if vitals.store is not None:
+            yield from _shared_store(vitals.store)
 
     def _stored(self) -> Metric:
         labels = ["endpoint", "features", "answer"]
@@ -122,6 +126,19 @@ class GatewayCollector(Collector):
         return engines
 
 
+def _shared_store(store: StoreHealth) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "divisions_online_store_reachable", "Whether the shared online store answers", store.is_reachable
+    )
+    yield GaugeMetricFamily("divisions_online_store_waiting", "Customers being looked up there", store.waiting_keys)
+    failures = CounterMetricFamily(
+        "divisions_online_store_failures", "Requests that it did not answer", labels=["reason"]
+    )
+    for reason, count in store.failures.items():
+        failures.add_metric([reason], count)
+    yield failures
+
+
 def _stored_counts(counts: StoredCounts) -> dict[tuple[str, str], int]:
     """By how the features were, and what the row was answered from."""
     return {
@@ -131,6 +148,8 @@ def _stored_counts(counts: StoredCounts) -> dict[tuple[str, str], int]:
         ("stale", "refused"): counts.stale_refused,
         ("missing", "default"): counts.missing_default,
         ("missing", "refused"): counts.missing_refused,
+        ("unavailable", "default"): counts.unavailable_default,
+        ("unavailable", "refused"): counts.unavailable_refused,
     }
 
 

@@ -23,13 +23,13 @@ from router.oip.entities import StoredRows, entity_ids, freshness
 from router.oip.models import Directory, ServedModel, ServedVersion
 from router.oip.replies import TensorAnswer
 from router.oip.rows import ROWS, EncodedRows
-from router.predict.customer_look_up import CustomerLookUp
+from router.predict.customer_look_up import WAIT_SHARE, CustomerLookUp
 from router.predict.decode import Values
 from router.predict.dispatcher import Dispatcher
 from router.predict.front import Front, Options, Refusals, nothing_deployed
 from router.predict.jobs import CancelAll, RowSource
 from router.predict.pool import Pool
-from router.predict.stored_features import StoredFeatures
+from router.predict.stored_features import FeatureSource
 
 _TARGET: Final = re.compile(rb"/v2/models/([^/?]+)(?:/versions/([^/?]+))?/infer(?:\?.*)?")
 _MEDIA: Final = frozenset({b"application/json", b"application/octet-stream"})
@@ -58,7 +58,7 @@ class InferHandler(Front):
         self,
         dispatcher: Dispatcher,
         directory: Directory,
-        stored: StoredFeatures,
+        stored: FeatureSource,
         timeout_s: float,
         id_prefix: str,
         now_s: Callable[[], float],
@@ -197,7 +197,9 @@ class _Entities(CustomerLookUp):
         wall_s: Callable[[], float],
     ) -> None:
         self.ids = entity_ids(body.tensors[0])
-        super().__init__(model.endpoint, list(dict.fromkeys(self.ids)), wall_s)
+        self.timeout_s = _timeout_s(body.parameters, options.timeout_s)
+        give_up_s = request.received_s + self.timeout_s * WAIT_SHARE
+        super().__init__(model.endpoint, list(dict.fromkeys(self.ids)), wall_s, give_up_s)
         self._handler = handler
         self.model = model
         self.named = named
@@ -206,7 +208,6 @@ class _Entities(CustomerLookUp):
         self.request = request
         self.options = options
         self.request_id = request_id
-        self.timeout_s = _timeout_s(body.parameters, options.timeout_s)
         self.results: dict[str, tuple[Values, float, int]] = {}
 
     def accept(self, key: str, values: Values, as_of_s: float, status: int) -> None:

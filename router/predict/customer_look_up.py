@@ -9,6 +9,7 @@ stale        ``on_stale: default``     no features at all: every one is missing
 stale        ``on_stale: error``       nothing: the request is refused
 missing      ``on_missing: default``   no features at all: every one is missing
 missing      ``on_missing: error``     nothing: the request is refused
+unavailable  ``on_unavailable: ...``   the same two ways, if a shared store does not answer
 ===========  ========================  ======================================================
 
 Features are stale if their event time is more than ``max_age`` ago. The stable version's policy holds for both
@@ -25,10 +26,13 @@ from typing import Final
 
 from mypy_extensions import mypyc_attr
 
-from divisions.errors import StaleFeaturesError, UnknownEntityError
+from divisions.errors import DivisionsError, StaleFeaturesError, UnknownEntityError
 from router.predict.decode import Values
 from router.predict.endpoint import Endpoint
 from router.predict.stored_features import LookUp
+
+WAIT_SHARE: Final = 0.5
+"""Share of a request's time that a shared store is waited for. The rest is for the replica, or for another replica."""
 
 FRESH: Final = 0
 STALE: Final = 1
@@ -47,10 +51,13 @@ class CustomerLookUp(LookUp):
         endpoint: the endpoint.
         keys: distinct customers.
         wall_s: the time, in seconds since the Unix epoch. It is asked only if features can be stale.
+        give_up_s: see `LookUp`.
     """
 
-    def __init__(self, endpoint: Endpoint, keys: Sequence[str], wall_s: Callable[[], float]) -> None:
-        super().__init__(endpoint.name, keys)
+    def __init__(
+        self, endpoint: Endpoint, keys: Sequence[str], wall_s: Callable[[], float], give_up_s: float = math.inf
+    ) -> None:
+        super().__init__(endpoint.name, keys, give_up_s)
         self.served_by = endpoint
         policy = endpoint.online
         self._stale_before_s = -math.inf if policy.max_age_s is None else wall_s() - policy.max_age_s
@@ -99,6 +106,18 @@ class CustomerLookUp(LookUp):
                 f" {utc_text(as_of_s)}, which is more than {max_age_days:g} days ago",
                 remedy="send `features`, or run the pipeline on newer data",
             )
+
+    def unavailable(self, error: DivisionsError) -> None:
+        endpoint = self.served_by
+        left = self._keys[self.num_found :]
+        if endpoint.online.on_unavailable != "default":
+            endpoint.state.stored.unavailable_refused += len(left)
+            self.failed(error)
+            return
+        endpoint.state.stored.unavailable_default += len(left)
+        for key in left:
+            self.accept(key, endpoint.decoder.nothing, math.nan, DEFAULT)
+        self.complete()
 
 
 class Notes:

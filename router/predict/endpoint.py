@@ -29,7 +29,16 @@ def canary_of(route: EndpointRoute) -> VersionRoute | None:
 class StoredCounts:
     """Look-ups of customers in the online store, by how their features were and what the row was answered from."""
 
-    __slots__ = ("fresh", "missing_default", "missing_refused", "stale_default", "stale_refused", "stale_served")
+    __slots__ = (
+        "fresh",
+        "missing_default",
+        "missing_refused",
+        "stale_default",
+        "stale_refused",
+        "stale_served",
+        "unavailable_default",
+        "unavailable_refused",
+    )
 
     def __init__(self) -> None:
         self.fresh = 0
@@ -38,6 +47,8 @@ class StoredCounts:
         self.stale_refused = 0
         self.missing_default = 0
         self.missing_refused = 0
+        self.unavailable_default = 0
+        self.unavailable_refused = 0
 
 
 class EndpointState:

@@ -21,14 +21,14 @@ from divisions.errors import (
 from divisions.names import NAME_RULE, is_name
 from router.http.request import Head, Request
 from router.predict.answers import BatchAnswer, SingleAnswer
-from router.predict.customer_look_up import CustomerLookUp, Notes
+from router.predict.customer_look_up import WAIT_SHARE, CustomerLookUp, Notes
 from router.predict.decode import MAX_ROWS, Row, Values
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import Endpoint
 from router.predict.front import Front, Options, Refusals, nothing_deployed
 from router.predict.jobs import Answer, CancelAll
 from router.predict.pool import Pool
-from router.predict.stored_features import StoredFeatures
+from router.predict.stored_features import FeatureSource
 
 PREFIX: Final = b"/api/v2/predict/"
 
@@ -50,7 +50,7 @@ class PredictHandler(Front):
     def __init__(
         self,
         dispatcher: Dispatcher,
-        stored: StoredFeatures,
+        stored: FeatureSource,
         timeout_s: float,
         id_prefix: str,
         now_s: Callable[[], float],
@@ -180,7 +180,7 @@ class _Customers(CustomerLookUp):
         self._by_key: dict[str, list[Row]] = {}
         for row in without:
             self._by_key.setdefault(row.key or "", []).append(row)
-        super().__init__(endpoint, list(self._by_key), wall_s)
+        super().__init__(endpoint, list(self._by_key), wall_s, request.received_s + options.timeout_s * WAIT_SHARE)
         self._handler = handler
         self._endpoint = endpoint
         self._rows = rows

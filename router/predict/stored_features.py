@@ -1,17 +1,20 @@
 """Looks up stored features for requests that name customers only: each customer of a request once, many in one query.
 
-Look-ups run on the event loop, so they are bounded: `KEYS_PER_TURN` customers in one turn of the loop, in slices of
-`SLICE_KEYS` that requests take in turns. What is left waits for the next turn, and other connections are served
-between. So one request of thousands of customers does not hold up a request of one.
+`router.predict.shared_features` does it over the network. Here the store is a file, and look-ups run on the event loop,
+so they are bounded: `KEYS_PER_TURN` customers in one turn of the loop, in slices of `SLICE_KEYS` that requests take in
+turns. What is left waits for the next turn, and other connections are served between. So one request of thousands of
+customers does not hold up a request of one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from abc import abstractmethod
+import math
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from mypy_extensions import mypyc_attr
@@ -28,18 +31,28 @@ SLICE_KEYS: Final = 32
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class LookUp(Cancellable):
-    """One request's customers. Exactly one of `complete` and `failed` is called, unless it is cancelled.
+    """One request's customers. Exactly one of `complete`, `failed` and `unavailable` is called, unless it is cancelled.
 
     Args:
         endpoint: the endpoint's name.
         keys: distinct customers.
+        give_up_s: when a store that does not answer is waited for no longer, by the monotonic clock.
     """
 
-    def __init__(self, endpoint: str, keys: Sequence[str]) -> None:
+    def __init__(self, endpoint: str, keys: Sequence[str], give_up_s: float = math.inf) -> None:
         self.endpoint = endpoint
+        self.give_up_s = give_up_s
         self.is_cancelled = False
+        self.is_over = False
+        """Whether it has ended in another way, for a store that answers later."""
+        self.num_found = 0
+        """How many customers `found` was called for, in the order of the keys."""
         self._keys = keys
         self._position = 0
+
+    @property
+    def num_keys(self) -> int:
+        return len(self._keys)
 
     def cancel(self) -> None:
         """The caller has gone."""
@@ -70,9 +83,50 @@ class LookUp(Cancellable):
     def failed(self, error: DivisionsError) -> None:
         """A customer could not be looked up; no more will be."""
 
+    def unavailable(self, error: DivisionsError) -> None:
+        """The store does not answer. The customers after the first ``num_found`` were not looked up."""
+        self.failed(error)
 
-class StoredFeatures:
-    """See the module. Lives on one event loop.
+
+@dataclass(frozen=True)
+class StoreHealth:
+    """How a store that is not in this process is doing.
+
+    ``failures`` counts look-ups of requests that it did not answer, by reason.
+    """
+
+    is_reachable: bool
+    waiting_keys: int
+    failures: dict[str, int]
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class FeatureSource(ABC):
+    """Where the gateway finds stored features. Lives on one event loop."""
+
+    @abstractmethod
+    def look_up(self, look_up: LookUp) -> None:
+        """Begins a look-up. It may end before this returns."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Connects to what it needs."""
+
+    @abstractmethod
+    def sweep(self) -> None:
+        """Gives up what has waited too long. Call it every few milliseconds."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends every connection."""
+
+    @abstractmethod
+    def health(self) -> StoreHealth | None:
+        """How the store is doing; None for a file, which each look-up finds anew."""
+
+
+class StoredFeatures(FeatureSource):
+    """See the module: look-ups in a file, on the event loop.
 
     Args:
         store: opens the store of an endpoint.
@@ -83,6 +137,18 @@ class StoredFeatures:
         self._waiting: deque[LookUp] = deque()
         self._left = KEYS_PER_TURN
         self._is_scheduled = False
+
+    def start(self) -> None:
+        """A file needs no connection."""
+
+    def sweep(self) -> None:
+        """Nothing waits for a file."""
+
+    def close(self) -> None:
+        """See `start`."""
+
+    def health(self) -> StoreHealth | None:
+        return None
 
     def look_up(self, look_up: LookUp) -> None:
         """Looks up at once, as far as this turn of the loop allows, or in later turns."""

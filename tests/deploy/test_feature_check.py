@@ -14,6 +14,7 @@ from deploy.feature_check import check_features
 from divisions.control import ControllerStatus, OnlinePolicy
 from divisions.errors import OnlineStoreError, UnknownVersionError
 from divisions.online_store import OnlineRow, online_store_path
+from divisions.online_stores import SqliteStore
 from divisions.online_writer import OnlineStoreWriter
 from divisions.sdk.client import Client
 from divisions.settings import Settings
@@ -61,7 +62,7 @@ def fill(home, number=300):
         }
     )
     frame.to_parquet(path, index=False)
-    fill_online_store(home, "churn", path, SCHEMA)
+    fill_online_store(SqliteStore(online_store_path(home)), "churn", path, SCHEMA)
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@ import json
 import sqlite3
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from divisions.errors import OnlineStoreError
 from divisions.online_store import OnlineRow, OnlineStoreReader, online_store_path
@@ -27,21 +25,6 @@ def is_empty(reader):
     return True
 
 
-def test_a_reader_may_come_before_the_store_and_finds_it_later(path):
-    reader = OnlineStoreReader(path, "churn")
-    assert is_empty(reader)
-    OnlineStoreWriter(path, "other").upsert([row("c-1")])
-    assert is_empty(reader)
-    OnlineStoreWriter(path, "churn").upsert([])
-    assert is_empty(reader)
-    OnlineStoreWriter(path, "churn").upsert([row("c-1", minutes=None, plan="é")])
-    found = reader.get("c-1")
-    assert isinstance(found, bytes)
-    assert json.loads(found) == {"minutes": None, "plan": "é"}
-    assert reader.get("c-2") is None
-    reader.close()
-
-
 def test_a_reader_sees_each_new_transaction(path):
     writer, reader = OnlineStoreWriter(path, "churn"), OnlineStoreReader(path, "churn")
     for at_s in range(5):
@@ -60,53 +43,6 @@ def test_a_reader_sees_nothing_of_an_unfinished_transaction(path):
     other.execute("ROLLBACK")
     other.close()
     reader.close()
-
-
-def test_a_late_event_does_not_replace_a_newer_one(path):
-    writer, reader = OnlineStoreWriter(path, "churn"), OnlineStoreReader(path, "churn")
-    assert writer.upsert([row("c-1", 5.0), row("c-2", 5.0)]) == 2
-    assert writer.upsert([row("c-1", 4.0), row("c-2", 6.0)]) == 1
-    assert json.loads(reader.get("c-1")) == {"minutes": 5.0}
-    assert json.loads(reader.get("c-2")) == {"minutes": 6.0}
-    reader.close()
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    batches=st.lists(
-        st.lists(st.tuples(st.sampled_from(["", "a", "é", "a'; --"]), st.integers(0, 9)), max_size=6), max_size=4
-    )
-)
-def test_the_store_holds_the_newest_row_of_each_customer(tmp_path_factory, batches):
-    path = online_store_path(tmp_path_factory.mktemp("store"))
-    writer, reader = OnlineStoreWriter(path, "churn"), OnlineStoreReader(path, "churn")
-    newest = {}
-    writer.upsert([row("somebody", 0.0)])
-    for batch in batches:
-        writer.upsert([row(name, float(at_s)) for name, at_s in batch])
-        for name, at_s in batch:
-            newest[name] = max(newest.get(name, 0), at_s)
-    for name in ["", "a", "é", "a'; --"]:
-        found = reader.get(name)
-        assert (None if found is None else json.loads(found)["minutes"]) == newest.get(name)
-    reader.close()
-
-
-def test_endpoints_do_not_see_one_another(path):
-    OnlineStoreWriter(path, "churn").upsert([row("c-1")])
-    OnlineStoreWriter(path, "churn.v2-x_y").upsert([row("c-2")])
-    reader = OnlineStoreReader(path, "churn.v2-x_y")
-    assert reader.get("c-1") is None
-    assert reader.get("c-2") is not None
-    reader.close()
-
-
-@pytest.mark.parametrize("endpoint", ["", "Churn", 'x"; DROP TABLE y; --', "../x", "x" * 65, "churn\n"])
-def test_a_name_that_no_endpoint_can_have_is_refused(path, endpoint):
-    with pytest.raises(OnlineStoreError, match="not an endpoint's name"):
-        OnlineStoreReader(path, endpoint)
-    with pytest.raises(OnlineStoreError, match="not an endpoint's name"):
-        OnlineStoreWriter(path, endpoint)
 
 
 def test_a_reader_cannot_write(path):

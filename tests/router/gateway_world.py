@@ -25,6 +25,8 @@ from divisions.reports import EndpointReport, GatewayReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from router.gateway.gateway import Gateway, GatewayIdentity
+from router.gateway.lifecycle import feature_source
+from router.predict.stored_features import FeatureSource, StoredFeatures
 from serving.replica.channel_server import ChannelConfig, ChannelServer
 from serving.replica.in_process import HostedEngine
 from tests.serving.function_engine import FunctionEngine
@@ -294,7 +296,11 @@ async def world(channel_token: bytes = b"", **changes: object) -> AsyncIterator[
             engine = FunctionEngine(spec.schema.num_columns, it.hosted_score)
             return HostedEngine(engine, spec.max_batch, SystemClock().monotonic_s)
 
-        it.build = lambda: Gateway(settings, identity, it.link, reader, SystemClock(), load)
+        def source() -> FeatureSource:
+            shared = settings.online_store
+            return feature_source(settings, SystemClock()) if shared else StoredFeatures(reader)
+
+        it.build = lambda: Gateway(settings, identity, it.link, source(), SystemClock(), load)
         it.gateway = it.build()
         it.port = await it.gateway.start()
         try:

@@ -178,7 +178,7 @@ def test_a_run_without_a_rollout_does_not_touch_the_online_store(tmp_path):
     assert not online_store_path(place.settings.home).exists()
     version = place.registry.get_version("churn-predictor", outcome.version)
     schema = read_bundle(place.folder_of(version)).schema
-    assert "1,600 customers" in fill_from_offline(place.settings.home, "elsewhere", version, schema)
+    assert "1,600 customers" in fill_from_offline(place.settings, "elsewhere", version, schema)
     stored = OnlineStoreReader(online_store_path(place.settings.home), "elsewhere").get("c-0-7")
     assert b'"plan"' in stored
 

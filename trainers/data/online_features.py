@@ -7,12 +7,14 @@ fill it from the same file of the offline store.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 from divisions.errors import InputError
-from divisions.online_store import online_store_path
-from divisions.online_writer import Filled, OnlineStoreWriter
+from divisions.online_stores import OnlineStore, open_store
+from divisions.online_writer import Filled
 from divisions.schema import FeatureSchema
+from divisions.settings import Settings
 from divisions.versions import RegisteredVersion
 from trainers.data.online_rows import stored_rows
 
@@ -22,11 +24,11 @@ NEWEST_FEATURES = "newest_features"
 """The file of the newest rows of all customers, likewise. Versions of older releases have none."""
 
 
-def fill_online_store(home: Path, endpoint: str, path: Path, schema: FeatureSchema) -> Filled:
+def fill_online_store(store: OnlineStore, endpoint: str, path: Path, schema: FeatureSchema) -> Filled:
     """Stores the newest features of every customer.
 
     Args:
-        home: the home folder.
+        store: the online store.
         endpoint: the endpoint's name.
         path: a version's newest rows in the offline store; its training rows if an older release made it.
         schema: of that version.
@@ -35,21 +37,22 @@ def fill_online_store(home: Path, endpoint: str, path: Path, schema: FeatureSche
         InputError: the file cannot be read.
         OnlineStoreError: the store cannot be written.
     """
-    rows = stored_rows(path, schema)
-    return OnlineStoreWriter(online_store_path(home), endpoint).fill(rows)
+    with closing(store.writer(endpoint)) as writer:
+        return writer.fill(stored_rows(path, schema))
 
 
-def fill_from_offline(home: Path, endpoint: str, version: RegisteredVersion, schema: FeatureSchema) -> str:
+def fill_from_offline(settings: Settings, endpoint: str, version: RegisteredVersion, schema: FeatureSchema) -> str:
     """Fills the online store from the newest rows that a version's run has read; returns a notice about the outcome.
 
     Raises:
         OnlineStoreError: the store cannot be written.
     """
+    home = settings.home
     place = version.lineage.get(NEWEST_FEATURES) or version.lineage.get(OFFLINE_FEATURES)
     if place is None:
         return f"version {version.version} does not name its features: the online store of {endpoint} is unchanged"
     try:
-        filled = fill_online_store(home, endpoint, home / place, schema)
+        filled = fill_online_store(open_store(settings), endpoint, home / place, schema)
     except InputError as error:
         reason = error.message
         return f"{endpoint}'s online store is unchanged: features of version {version.version} are unreadable: {reason}"

@@ -26,7 +26,7 @@ def test_every_metric_of_rollouts_is_documented_and_every_documented_one_exists(
 
 def test_every_metric_of_a_gateway_is_documented_and_every_documented_one_exists(run):
     async def scenario():
-        async with world() as it:
+        async with world(online_store="redis://127.0.0.1:1") as it:  # it is away
             (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert names(reply.body.decode()) - told("rollouts") == told("this gateway")
 

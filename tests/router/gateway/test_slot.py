@@ -12,6 +12,7 @@ from divisions.clock import SystemClock
 from divisions.online_store import OnlineStoreReader
 from router.gateway.gateway import Gateway, GatewayIdentity
 from router.gateway.slot import FOLDER, address, claim
+from router.predict.stored_features import StoredFeatures
 from tests.router.gateway_world import features, minutes_score, world
 
 
@@ -68,7 +69,7 @@ def test_every_series_of_a_gateway_names_it_and_its_own_port_answers_only_for_it
                 return OnlineStoreReader(it.folder / "online.db", endpoint)
 
             identity = GatewayIdentity("other", "here", "secret", b"", number=1)
-            other = Gateway(settings, identity, it.link, store, SystemClock(), lambda spec: None)
+            other = Gateway(settings, identity, it.link, StoredFeatures(store), SystemClock(), lambda spec: None)
             await other.start()
             ports = [await it.gateway.listen_alone(), await other.listen_alone()]
             try:

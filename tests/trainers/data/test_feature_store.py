@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from divisions.online_store import OnlineStoreReader, online_store_path
+from divisions.online_stores import SqliteStore
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from tests.trainers.data.rows import column_of, events_of
@@ -48,7 +49,7 @@ def rows_of(path, schema):
 def test_stored_rows_are_encoded_as_in_training(tmp_path):
     made = table()
     path = write_offline(tmp_path, "customer-churn-v3", "2025-01-14", made)
-    assert fill_online_store(tmp_path, "churn", path, made.schema).num_changed == 3
+    assert fill_online_store(SqliteStore(online_store_path(tmp_path)), "churn", path, made.schema).num_changed == 3
     reader = OnlineStoreReader(online_store_path(tmp_path), "churn")
     for entity, x_F in zip(made.entities, made.x, strict=True):
         stored = json.loads(reader.get(entity))
