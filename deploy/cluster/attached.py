@@ -6,7 +6,6 @@ of this home find it. What needs Ray is in `deploy.cluster.ray_attach` and `depl
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -172,17 +171,19 @@ def require_listener(address: str) -> None:
 
 def _require_same(settings: Settings, raylet: LocalRaylet) -> None:
     """Raises: AlreadyRunningError: this home has another cluster."""
-    with contextlib.suppress(ClusterError):  # a damaged file is replaced
+    try:
         cluster = cluster_file.read_cluster(settings.home)
-        if cluster is None or not cluster.is_alive:
-            return
-        if cluster.kind != ATTACHED:
-            cluster_file.require_down(settings.home)
-        if not is_same_address(cluster.ray_address, raylet.gcs_address):
-            raise AlreadyRunningError(
-                f"{settings.home} is deployed on the Ray cluster at {cluster.ray_address}",
-                remedy="remove it there with `divisions down`, or choose another DIVISIONS_HOME",
-            )
+    except ClusterError:  # a damaged file is replaced
+        return
+    if cluster is None or not cluster.is_alive:
+        return
+    if cluster.kind != ATTACHED:
+        cluster_file.require_down(settings.home)
+    if not is_same_address(cluster.ray_address, raylet.gcs_address):
+        raise AlreadyRunningError(
+            f"{settings.home} is deployed on the Ray cluster at {cluster.ray_address}",
+            remedy="remove it there with `divisions down`, or choose another DIVISIONS_HOME",
+        )
 
 
 def _starting(settings: Settings, raylet: LocalRaylet, clock: Clock, *, has_token: bool) -> Cluster:
