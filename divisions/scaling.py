@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 MAX_REPLICAS = 1_000
+MAX_SCALE_DOWN_S = 86_400.0
 
 
 class Scaling(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -28,7 +28,7 @@ DAY_S = 86_400
 PEAK_ROWS_PER_S = 2_400.0
 REPLICA_ROWS_PER_S = 200.0
 MAX_BATCH = 4
-LIMITS = Scaling(min=2, max=60, target_utilization=0.6, scale_down_after_s=300.0)
+LIMITS = Scaling(min=2, max=100, target_utilization=0.6, scale_down_after_s=300.0)
 START_S = (6, 20)
 """A replica is warm after so long: between these, by chance."""
 DEADLINE_S = 1.0
@@ -69,6 +69,8 @@ class AutoscaleResult(msgspec.Struct, frozen=True, tag="autoscale"):
     days: int
     peak_rows_per_s: float
     replica_rows_per_s: float
+    limits: Scaling
+    crowds: int
     rules: list[Played]
 
 
@@ -223,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def measure(work: Path, say: Say) -> AutoscaleResult:
         rules = measure_days(options.seed, options.days, say)
         return AutoscaleResult(
-            describe_machine(), options.seed, options.days, PEAK_ROWS_PER_S, REPLICA_ROWS_PER_S, rules
+            describe_machine(), options.seed, options.days, PEAK_ROWS_PER_S, REPLICA_ROWS_PER_S, LIMITS, CROWDS, rules
         )
 
     return run_benchmark(options, measure, render_autoscale)

@@ -6,6 +6,7 @@ import statistics
 
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import markdown_table
+from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult, render_online_store
@@ -169,6 +170,30 @@ def steady_section(found: SteadyResult) -> str:
         for peak_rps, spell in zip(found.peak_rps, found.rounds, strict=True)
     ]
     return f"{intro}\n\n{markdown_table(('req/s', 'p50 ms', 'p99 ms', 'p99 to p50', 'not answered'), rows)}"
+
+
+def autoscale_section(found: AutoscaleResult) -> str:
+    limits = found.limits
+    intro = (
+        f"{found.days} simulated days, means per day: a peak of {found.peak_rows_per_s:,.0f} rows/s, {found.crowds} "
+        f"crowds of four times the load within 10 s, {found.replica_rows_per_s:g} rows/s per replica; limits "
+        f"{limits.min} and {limits.max}, target {limits.target_utilization:.0%}; replicas start in 6 to 20 s; 1 % of "
+        f"the reports is lost; seed {found.seed}."
+    )
+    rows = [
+        [
+            each.rule,
+            f"{each.refused / each.rows:.3%}",
+            f"{each.late_refused / each.rows:.3%}",
+            f"{each.replica_hours:,.0f}",
+            f"{each.replica_hours / each.ideal_hours:.2f}",
+            f"{each.changes:,}",
+            str(each.most),
+        ]
+        for each in found.rules
+    ]
+    header = ("rule", "refused", "later than 20 s", "replica-hours", "of the ideal", "changes", "most replicas")
+    return f"{intro}\n\n{markdown_table(header, rows)}"
 
 
 def binary_section(found: BinaryResult) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult
@@ -25,6 +26,7 @@ from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
 from benchmarks.preparation.growth import PreparationResult
 from benchmarks.reports.doc_tables import (
+    autoscale_section,
     binary_section,
     bookkeeping_section,
     chaos_section,
@@ -67,6 +69,9 @@ SECTIONS: dict[str, Section] = {
         ScaleResult,
         scale_section,
         "python -m benchmarks.scale --micro docs/benchmarks/micro.json --out docs/benchmarks/scale.json",
+    ),
+    "autoscale": Section(
+        AutoscaleResult, autoscale_section, "python -m benchmarks.autoscale --out docs/benchmarks/autoscale.json"
     ),
     "steady": Section(SteadyResult, steady_section, "python -m benchmarks.steady --out docs/benchmarks/steady.json"),
     "overload": Section(

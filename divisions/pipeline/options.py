@@ -14,7 +14,7 @@ from divisions.pipeline.definition import DataFormat, Model, Resources, Serving
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
 from divisions.pipeline.yaml_nodes import Mapping, Node, Scalar
 from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, placed, text
-from divisions.scaling import MAX_REPLICAS, Scaling
+from divisions.scaling import MAX_REPLICAS, MAX_SCALE_DOWN_S, Scaling
 
 DECIMAL_MARKS = (".", ",")
 THOUSANDS_MARKS = (",", ".", "'", "_", " ")
@@ -227,7 +227,7 @@ def serving(section: Section, trained_on: Resources) -> Serving:
 def _scaling(section: Section) -> Scaling:
     count, default = integer(1, MAX_REPLICAS), Scaling(1, 1)
     share = number(0, 1, is_low_open=True)
-    longest = _duration_s(_DAY_S, is_low_open=True)
+    longest = _duration_s(MAX_SCALE_DOWN_S, is_low_open=True)
     with section:
         scaling = Scaling(
             min=section.require("min", count, 1),

@@ -45,6 +45,7 @@ class ReplicaRegister:
         if entry is None or entry.is_leaving:
             return False
         entry.is_leaving = True
+        self._replica_ids.get(entry.address.app_name, set()).discard(replica_id)  # Nothing has replaced it.
         return True
 
     def tick(self, now_s: float) -> bool:

@@ -13,6 +13,7 @@ from divisions.errors import (
     MalformedRequestError,
     SchemaMismatchError,
 )
+from divisions.scaling import MAX_REPLICAS, MAX_SCALE_DOWN_S
 from router.rollouts import canary
 from router.rollouts.records import EndpointRecord, spec_sha256, stable_version
 
@@ -102,9 +103,31 @@ def check_spec(spec: RolloutSpec) -> None:
         )
     if spec.rollback_policy not in {"auto", "hold"}:
         raise MalformedRequestError(f"rollback_policy must be auto or hold, got {spec.rollback_policy!r}")
-    if spec.version.replicas < 1:
-        raise MalformedRequestError(f"a version needs at least one replica, got {spec.version.replicas}")
+    if not 1 <= spec.version.replicas <= MAX_REPLICAS:
+        raise MalformedRequestError(
+            f"a version needs at least one replica and at most {MAX_REPLICAS:,}, got {spec.version.replicas}"
+        )
+    _check_scaling(spec.version)
     _check_analysis(spec.analysis)
+
+
+def _check_scaling(version: VersionSpec) -> None:
+    limits = version.scaling
+    if limits is None:
+        return
+    if not 1 <= limits.min <= limits.max <= MAX_REPLICAS:
+        raise MalformedRequestError(
+            f"scaling needs 1 <= min <= max <= {MAX_REPLICAS:,}, got min {limits.min} and max {limits.max}"
+        )
+    if not 0.0 < limits.target_utilization <= 1.0:
+        raise MalformedRequestError(
+            f"scaling.target_utilization must be above 0 and at most 1, got {limits.target_utilization}"
+        )
+    if not 0.0 < limits.scale_down_after_s <= MAX_SCALE_DOWN_S:
+        raise MalformedRequestError(
+            f"scaling.scale_down_after_s must be above 0 and at most {MAX_SCALE_DOWN_S:,.0f}, "
+            f"got {limits.scale_down_after_s}"
+        )
 
 
 def _check_analysis(analysis: AnalysisSpec) -> None:

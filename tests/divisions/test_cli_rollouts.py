@@ -220,3 +220,13 @@ def test_predict_prints_a_table_or_the_prediction_itself(api, divisions):
     assert out.splitlines()[1].split() == ["c-1", "0.2500", "m", "3.1", "-", "r"]
     _, out, _ = divisions("predict", "churn", "--json", '{"instances": ["c-1", "c-2"]}', "-o", "json")
     assert [one["probability"] for one in json.loads(out)] == [0.25, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "version", "is_forced"), [((), None, False), (("--version", "3.2", "--force"), "3.2", True)]
+)
+def test_scale_names_the_number_and_perhaps_the_version(api, divisions, arguments, version, is_forced):
+    assert divisions("scale", "churn-predictor", "--replicas", "4", *arguments)[0] == 0
+    body = {"replicas": 4, "version": version, "force": is_forced}
+    assert api.asked == [("/api/v2/rollouts/churn/scale", body, "Bearer secret")]
+    assert divisions("scale", "churn")[0] == 2

@@ -3,6 +3,7 @@
 import pytest
 
 from divisions.commands.status import render_status
+from divisions.scaling import Scaling, VersionScale
 from divisions.sdk.client import ServiceStatus
 from tests.builders import rollout_status
 
@@ -37,3 +38,18 @@ def test_a_journal_that_cannot_be_written_is_told():
 )
 def test_a_promoted_version_is_no_longer_a_canary(stable, canary, weight_bp, shown):
     assert line_of(stable, canary, weight_bp) == shown
+
+
+def test_versions_that_follow_the_load_or_lack_room_have_a_row_with_the_reason():
+    scales = (
+        VersionScale("m-v1", "churn", "1", "stable", 3, 4, Scaling(2, 9), 0.523, "400 rows/s need 4"),
+        VersionScale("m-v2", "churn", "2", "canary", 1, 2, lacks="the cluster has room for 0 of 1 more replicas"),
+        VersionScale("m-v3", "", "3", "warm", 2, 2),
+    )
+    lines = render_status(ServiceStatus(epoch=1, scales=scales)).splitlines()
+    assert [" ".join(line.split()) for line in lines[-3:]] == [
+        "VERSION REPLICAS LIMITS IN USE WHY",
+        "m-v1 3/4 2 to 9 52% 400 rows/s need 4",
+        "m-v2 1/2 - - the cluster has room for 0 of 1 more replicas",
+    ]
+    assert "REPLICAS" not in render_status(ServiceStatus(epoch=1, scales=scales[2:]))

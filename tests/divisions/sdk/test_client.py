@@ -319,6 +319,10 @@ def test_rollout_calls_carry_the_token(client, gateway):
     client.rollout("churn").rollback("3.1")
     assert asked(gateway)[1:3] == ("/api/v2/rollouts/churn/rollback", {"to": "3.1"})
     assert "if-match" not in asked(gateway)[3]
+    gateway.will_answer(status)
+    assert client.rollout("churn").scale(4, version="3.2", force=True, generation=4) == status
+    body = {"replicas": 4, "version": "3.2", "force": True}
+    assert asked(gateway)[:3] == ("POST", "/api/v2/rollouts/churn/scale", body)
 
 
 def test_a_rollout_is_started_from_its_spec(client, gateway):
@@ -427,6 +431,7 @@ def test_the_async_client_sends_the_same(gateway, tmp_path):
     gateway.will_refuse(503)
     gateway.will_answer(rollout_status(phase="ROLLED_BACK", actual_weight_bp=0))
     gateway.will_refuse(409, "somebody was first")
+    gateway.will_answer(rollout_status(phase="PROMOTED"))
 
     async def talk():
         async with AsyncClient(gateway.url, home=tmp_path) as client:
@@ -439,6 +444,7 @@ def test_the_async_client_sends_the_same(gateway, tmp_path):
             assert [status.phase async for status in rollout.watch(poll_s=0)] == ["STEP", "ROLLED_BACK"]
             with pytest.raises(errors.ConflictError, match="somebody was first"):
                 await rollout.rollback(generation=1)
+            assert (await rollout.scale(4)).phase == "PROMOTED"
 
     asyncio.run(talk())
     assert asked(gateway)[3]["authorization"] == "Bearer secret"

@@ -104,3 +104,29 @@ def test_the_last_replica_is_routed_to_even_if_it_was_lost(register):
     assert register.lose("a")
     assert register.lose("b")
     assert register.routable("m-v1") == (A, B)
+
+
+def address(number):
+    return ReplicaAddress(f"m-v1#{number}", "m-v1", "n", f"/{number}", "", 8)
+
+
+def test_a_replica_that_leaves_is_neither_ready_nor_routed_to_whatever_it_still_sends():
+    register = ReplicaRegister()
+    for number in (1, 2):
+        register.heartbeat(address(number))
+    assert register.leave("m-v1#1")
+    assert not register.leave("m-v1#1")
+    assert not register.leave("m-v1#9")
+    assert not register.heartbeat(address(1))
+    assert register.ready("m-v1") == register.routable("m-v1") == (address(2),)
+    assert register.is_leaving("m-v1#1")
+    register.leave("m-v1#2")
+    assert register.routable("m-v1") == ()
+
+
+def test_a_replica_that_left_counts_as_no_restart():
+    register = ReplicaRegister()
+    for number in (1, 2, 3):
+        register.heartbeat(address(number))
+    register.leave("m-v1#3")
+    assert register.num_ever("m-v1") == 2

@@ -69,6 +69,16 @@ def test_a_command_carries_its_generation_and_target(run):
     run(scenario())
 
 
+def test_scale_carries_number_and_version(run):
+    async def scenario():
+        async with world() as it:
+            body = {"replicas": 4, "version": "3.2", "force": True}
+            (reply,) = await it.raw(post(body, "Authorization: Bearer secret", path="/api/v2/rollouts/churn/scale"))
+            assert reply.json == {"endpoint": "churn", "command": "scale", **body}
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -76,6 +86,8 @@ def test_a_command_carries_its_generation_and_target(run):
         ("/churn/abort", b'{"to":', 400),
         ("/churn/rollback", b'{"to":"3.1","to":"3.2"}', 400),
         ("/churn/rollback", b'{"too":"3.1"}', 422),
+        ("/churn/rollback", b'{"replicas":2}', 422),
+        ("/churn/scale", b'{"replicas":2,"to":"3.1"}', 422),
         ("", b'{"endpoint":"churn","version":{"model":"a","model":"b"}}', 400),
         ("", b'{"weight":NaN}', 400),
         ("", b'{"a":' * 5_000, 400),

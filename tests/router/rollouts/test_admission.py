@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divisions.errors import InvalidFeaturesError, SchemaMismatchError
+from divisions.errors import InvalidFeaturesError, MalformedRequestError, SchemaMismatchError
+from divisions.scaling import Scaling
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from router.http import problem
 from router.predict.decode import EndpointDecoder
-from router.rollouts.admission import check_schemas
+from router.rollouts.admission import check_schemas, check_spec
 from tests.router.rollout_world import World, spec, version
 
 KINDS = st.dictionaries(st.sampled_from("abcde"), st.sampled_from(FeatureKind), max_size=5)
@@ -69,3 +70,22 @@ def test_the_controller_refuses_it_and_starts_nothing(tmp_path):
 
 def rollout(label, kinds):
     return msgspec.structs.replace(spec(label), version=with_schema(label, kinds))
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        (Scaling(0, 2), "1 <= min <= max"),
+        (Scaling(3, 2), "got min 3 and max 2"),
+        (Scaling(1, 1_001), "<= 1,000"),
+        (Scaling(1, 2, 0.0), "target_utilization must be above 0"),
+        (Scaling(1, 2, 1.1), "target_utilization must be above 0"),
+        (Scaling(1, 2, float("nan")), "target_utilization must be above 0"),
+        (Scaling(1, 2, 0.5, 0.0), "scale_down_after_s must be above 0"),
+        (Scaling(1, 2, 0.5, 86_401.0), "scale_down_after_s must be above 0"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(limits, words):
+    with pytest.raises(MalformedRequestError, match=words):
+        check_spec(msgspec.structs.replace(spec("3.1"), version=version("3.1", scaling=limits)))
+    check_spec(msgspec.structs.replace(spec("3.1"), version=version("3.1", scaling=Scaling(1, 1_000, 1.0, 86_400.0))))
