@@ -20,7 +20,20 @@ from collections.abc import Sequence
 import typer
 from typer._click.exceptions import ClickException
 
-from divisions.commands import bench, cluster, compile, data, features, journal, models, predict, rollout, run, status
+from divisions.commands import (
+    bench,
+    cluster,
+    compile,
+    data,
+    deploy,
+    features,
+    journal,
+    models,
+    predict,
+    rollout,
+    run,
+    status,
+)
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
 from divisions.errors import DivisionsError, PipelineError, UsageError
 from divisions.settings import PRIVATE_UMASK, account_environment, set_default_environment
@@ -58,6 +71,8 @@ app.command("status")(status.status)
 app.add_typer(rollout.app, name="rollout")
 app.command("rollback")(rollout.rollback)
 app.command("scale")(rollout.scale)
+app.command("deploy")(deploy.deploy)
+app.command("deployments")(deploy.deployments)
 app.add_typer(models.app, name="models")
 app.add_typer(journal.app, name="journal")
 app.add_typer(features.app, name="features")

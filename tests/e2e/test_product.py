@@ -113,6 +113,51 @@ def test_a_rollout_survives_the_death_of_replicas_and_of_the_controller_without_
     wait(lambda: Registry(product.home).get_version(MODEL, "production").version == version)
 
 
+def test_a_deployment_that_is_killed_goes_on_and_a_second_one_changes_nothing(product, tmp_path):
+    registered = product.divisions("models", "register", MODEL, "--from", "3.1", "--output", "json")
+    version = json.loads(registered.stdout)["version"]
+    deploy = [
+        sys.executable,
+        "-m",
+        "divisions.cli",
+        "deploy",
+        "--pipeline",
+        str(product.pipeline),
+        "--version",
+        version,
+    ]
+    planned = product.run(*deploy, "--dry-run")
+    assert f"Start the rollout of {MODEL} {version} (canary 20 % → 50 % → 100 %)" in planned.stdout, planned.stderr
+    url = f"{product.cluster.url}/api/v2/predict/churn"
+    load = LoadProcess(url, product.holdout, 80.0, 200.0, tmp_path / "samples.npz", tmp_path / "load.log")
+    try:
+        load.wait_until_running()
+        with subprocess.Popen(
+            deploy, env=product.cluster.environment, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        ) as first:
+            assert first.stdout is not None
+            told = next(line for line in first.stdout if "STEP" in line)
+            assert f"20 % of churn to {version}" in told
+            second = product.run(*deploy)
+            assert second.returncode == 1
+            assert f"another deployment to local is under way (process {first.pid})" in second.stderr
+            first.kill()
+        done = product.run(*deploy, "--output", "json")
+    finally:
+        result = load.stop()
+    assert (result.failed, result.timed_out, result.refused) == (0, 0, 0), result.reasons
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events][:2] == ["planned", "resumed"]
+    assert [event["step"] for event in events if event["event"] == "done"] == ["check", "watch"]
+    assert events[-1]["ending"] == "promoted"
+    again = product.run(*deploy)
+    assert (again.returncode, again.stdout.count("\n")) == (0, 1)
+    assert f"local serves {MODEL} {version} already: nothing was changed" in again.stdout
+    shown = json.loads(product.divisions("deployments", "--output", "json").stdout)["deployments"]
+    assert [(one["version"], one["ending"]) for one in shown][:2] == [(version, "unchanged"), (version, "promoted")]
+
+
 def _restarts(product: Product) -> int:
     from divisions.errors import DivisionsError
 

@@ -1,0 +1,172 @@
+"""The journal of deployments, ``deployments.db`` in the home: each step is on disk before it is done, and after it.
+
+A deployment is of one release to one target. It is under way while the process that works on it holds a lock, so a
+process that was killed leaves an unfinished deployment, never a running one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deploy.shipping.release import Ending, Release, Step
+from divisions.clock import Clock
+from divisions.errors import ClusterError, ConflictError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS deployment (
+    number INTEGER PRIMARY KEY, target TEXT NOT NULL, release TEXT NOT NULL, model TEXT NOT NULL, version TEXT NOT NULL,
+    endpoint TEXT NOT NULL, who TEXT NOT NULL, began_s REAL NOT NULL, ended_s REAL, ending TEXT);
+CREATE TABLE IF NOT EXISTS step (
+    deployment INTEGER NOT NULL REFERENCES deployment, name TEXT NOT NULL, title TEXT NOT NULL, began_s REAL NOT NULL,
+    ended_s REAL, detail TEXT, error TEXT);
+"""
+_KEPT = 1_000
+"""Deployments that are kept; older ones go."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step as it was done. ``ended_s`` is None if the process ended in it; times are seconds since the Unix epoch."""
+
+    name: str
+    title: str
+    began_s: float
+    ended_s: float | None = None
+    detail: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment. ``ending`` is empty while it is unfinished."""
+
+    number: int
+    target: str
+    model: str
+    version: str
+    endpoint: str
+    who: str
+    began_s: float
+    ended_s: float | None
+    ending: str
+    steps: tuple[StepRecord, ...] = ()
+
+    @property
+    def last_step(self) -> StepRecord | None:
+        return self.steps[-1] if self.steps else None
+
+
+class DeploymentJournal:
+    """See the module.
+
+    Raises:
+        ClusterError: the file cannot be opened or written.
+    """
+
+    def __init__(self, home: Path, clock: Clock) -> None:
+        self._home = home
+        self._clock = clock
+        self._path = home / "deployments.db"
+        with self._connected() as db:
+            db.executescript(_SCHEMA)
+
+    @contextlib.contextmanager
+    def locked(self, target: str) -> Iterator[None]:
+        """Keeps others from deploying to this target from this home.
+
+        Raises:
+            ConflictError: another process does.
+        """
+        with (self._home / f"deploy-{target}.lock").open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise ConflictError(
+                    f"another deployment to {target} is under way (process {file.read(20).strip() or 'unknown'})",
+                    remedy="wait for its end, or stop it; a deployment that was stopped is resumed by the next one",
+                ) from None
+            file.truncate(0)
+            file.write(str(os.getpid()))
+            file.flush()
+            yield
+
+    def begin(self, target: str, release: Release, who: str) -> tuple[int, Deployment | None]:
+        """The number of the deployment, and the unfinished one that it goes on with, if there is one."""
+        with self._connected() as db:
+            row = db.execute(
+                "SELECT number FROM deployment WHERE target = ? AND release = ? AND ending IS NULL"
+                " ORDER BY number DESC LIMIT 1",
+                (target, release.key),
+            ).fetchone()
+            if row is not None:
+                return row[0], self._read(db, row[0])
+            cursor = db.execute(
+                "INSERT INTO deployment (target, release, model, version, endpoint, who, began_s)"
+                " VALUES (?,?,?,?,?,?,?)",
+                (target, release.key, release.model, release.version, release.endpoint, who, self._clock.wall_s()),
+            )
+            number = int(cursor.lastrowid or 0)
+            db.execute("DELETE FROM step WHERE deployment <= ?", (number - _KEPT,))
+            db.execute("DELETE FROM deployment WHERE number <= ?", (number - _KEPT,))
+            return number, None
+
+    def step_began(self, number: int, step: Step) -> None:
+        with self._connected() as db:
+            db.execute(
+                "INSERT INTO step (deployment, name, title, began_s) VALUES (?,?,?,?)",
+                (number, step.name, step.title, self._clock.wall_s()),
+            )
+
+    def step_ended(self, number: int, step: Step, *, detail: str = "", error: str = "") -> None:
+        with self._connected() as db:
+            db.execute(
+                "UPDATE step SET ended_s = ?, detail = ?, error = ? WHERE rowid ="
+                " (SELECT max(rowid) FROM step WHERE deployment = ? AND name = ?)",
+                (self._clock.wall_s(), detail, error, number, step.name),
+            )
+
+    def end(self, number: int, ending: Ending) -> None:
+        with self._connected() as db:
+            db.execute(
+                "UPDATE deployment SET ended_s = ?, ending = ? WHERE number = ?", (self._clock.wall_s(), ending, number)
+            )
+
+    def latest(self, limit: int) -> list[Deployment]:
+        """The latest deployments, newest first."""
+        with self._connected() as db:
+            rows = db.execute("SELECT number FROM deployment ORDER BY number DESC LIMIT ?", (limit,)).fetchall()
+            return [found for (number,) in rows if (found := self._read(db, number)) is not None]
+
+    def _read(self, db: sqlite3.Connection, number: int) -> Deployment | None:
+        row = db.execute(
+            "SELECT number, target, model, version, endpoint, who, began_s, ended_s, coalesce(ending, '')"
+            " FROM deployment WHERE number = ?",
+            (number,),
+        ).fetchone()
+        if row is None:
+            return None
+        steps = db.execute(
+            "SELECT name, title, began_s, ended_s, coalesce(detail, ''), coalesce(error, '')"
+            " FROM step WHERE deployment = ? ORDER BY rowid",
+            (number,),
+        )
+        return replace(Deployment(*row), steps=tuple(StepRecord(*each) for each in steps))
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[sqlite3.Connection]:
+        try:
+            with closing(sqlite3.connect(self._path, timeout=10.0)) as db, db:
+                db.execute("PRAGMA synchronous = FULL")
+                yield db
+        except sqlite3.Error as error:
+            raise ClusterError(
+                f"{self._path} cannot be used: {error}", remedy="check the disk's space and permissions"
+            ) from None

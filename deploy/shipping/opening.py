@@ -1,0 +1,90 @@
+"""From names on a command line to a release and a target that is connected."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import hashlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from deploy.rollout_start import start_version
+from deploy.shipping.local import LocalTarget
+from deploy.shipping.release import Release
+from deploy.shipping.target import Target
+from deploy.shipping.target_file import TargetSpec
+from deploy.supervision import cluster_file
+from deploy.supervision.gateway_address import gateway_url
+from divisions.artifacts.cache import Bundles
+from divisions.artifacts.local import address_of
+from divisions.errors import GateRefusedError, UnknownVersionError
+from divisions.pipeline.definition import Pipeline
+from divisions.pipeline.file import load_pipeline
+from divisions.registry import Registry
+from divisions.sdk.client import Client
+from divisions.settings import Settings
+from divisions.versions import RegisteredVersion, ValidationStatus
+
+
+def release_of(settings: Settings, path: Path, version: str) -> tuple[Release, Pipeline, RegisteredVersion]:
+    """The release that a pipeline file and a version make.
+
+    Args:
+        version: a version, a registry number or an alias. ``staging``, the newest that passed, falls back to
+            ``production``: it may be in production already.
+
+    Raises:
+        PipelineError: the file is malformed.
+        UnknownVersionError: there is no such version.
+        GateRefusedError: it did not pass its gates.
+    """
+    pipeline = load_pipeline(path)
+    registry = Registry(settings.home, settings.tracking_uri)
+    try:
+        found = registry.get_version(pipeline.model_name, version)
+    except UnknownVersionError:
+        if version != "staging":
+            raise
+        found = registry.get_version(pipeline.model_name, "production")
+    if found.validation_status is not ValidationStatus.PASSED:
+        raise GateRefusedError(
+            f"{found.model} {found.version} is {found.validation_status}", remedy="name a version that passed its gates"
+        )
+    release = Release(
+        model=found.model,
+        version=found.version,
+        endpoint=pipeline.deployment.endpoint,
+        bundle=address_of(found.bundle_path),
+        bundle_sha256=found.bundle_sha256,
+        pipeline=pipeline.name,
+        pipeline_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+    return release, pipeline, found
+
+
+@contextlib.contextmanager
+def opened_target(
+    spec: TargetSpec, settings: Settings, pipeline: Pipeline, version: RegisteredVersion, *, is_forced: bool
+) -> Iterator[Target]:
+    """The target, connected."""
+    cluster = cluster_file.read_cluster(settings.home)
+    url = spec.gateway or (gateway_url(settings) if cluster is None else cluster.gateway_url)
+    with Client(url, home=settings.home) as client:
+        yield LocalTarget(
+            spec.name,
+            client,
+            pipeline,
+            Bundles.of(settings),
+            lambda: start_version(client, settings, pipeline, version, force=is_forced),
+            is_forced=is_forced,
+        )
+
+
+def caller() -> str:
+    """Who deploys, as the machine knows it."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container with a user that the system does not know
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,95 @@
+"""``.divisions/targets.yaml``: where ``divisions deploy`` may ship to. Errors have a line and a column."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from divisions.errors import PipelineError, UsageError
+from divisions.names import NAME_RULE, is_name
+from divisions.pipeline.yaml_nodes import MAX_BYTES, read_nodes
+from divisions.pipeline.yaml_nodes import Mapping as YamlMapping
+from divisions.pipeline.yaml_sections import Problems, Section, choice, parsed
+
+TARGETS = Path(".divisions/targets.yaml")
+LOCAL = "local"
+"""The target that needs no file: the cluster of this home."""
+
+
+class Kind(enum.StrEnum):
+    """The kinds of targets that this release can ship to."""
+
+    LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSpec:
+    """One target. An empty ``gateway`` is that of the home's cluster."""
+
+    name: str
+    kind: Kind = Kind.LOCAL
+    gateway: str = ""
+
+
+def load_target(path: Path, name: str) -> TargetSpec:
+    """The target of this name. Without the file there is ``local`` only.
+
+    Raises:
+        PipelineError: the file cannot be read, or is malformed. The error lists all problems of the file.
+        UsageError: there is no such target.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1).decode()
+    except FileNotFoundError:
+        content = ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise PipelineError(
+            f"the file of targets cannot be read: {error}",
+            remedy="check the path, and save it as UTF-8",
+            path=str(path),
+        ) from None
+    found = parse_targets(content, str(path)) if content else {LOCAL: TargetSpec(LOCAL)}
+    if name not in found:
+        raise UsageError(
+            f"there is no target {name!r}", remedy=f"{path} and the defaults have {', '.join(sorted(found))}"
+        )
+    return found[name]
+
+
+def parse_targets(content: str, path: str = "") -> Mapping[str, TargetSpec]:
+    """The targets of a file's text by name. ``local`` is always among them.
+
+    Raises:
+        PipelineError: the text is malformed.
+    """
+    root = read_nodes(content, path)
+    if not isinstance(root, YamlMapping):
+        raise PipelineError(
+            "the file must be a section with the key 'targets'", path=path, line=root.place.line, column=1
+        )
+    problems = Problems(path)
+    found = {LOCAL: TargetSpec(LOCAL)}
+    with Section(root, "", problems) as top:
+        targets = top.section("targets", is_required=True)
+        with targets:
+            for name in targets.names:
+                section = targets.section(name)
+                if not is_name(name):
+                    targets.report("a target's name is malformed", f"use {NAME_RULE}", name)
+                with section:
+                    kind = section.require("kind", choice(Kind), Kind.LOCAL)
+                    gateway = section.take("gateway", parsed(_url), "")
+                found[name] = TargetSpec(name, kind, gateway)
+    problems.raise_any()
+    return found
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise PipelineError("it is no URL of a gateway", remedy="write http://host:port, without credentials")
+    return value.rstrip("/")

@@ -1,0 +1,114 @@
+"""``divisions deploy`` and ``divisions deployments``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from divisions.commands.default_pipeline import PIPELINE, require_pipeline
+from divisions.commands.output import Format, Output, print_json, print_json_line, table
+from divisions.settings import load_settings
+
+if TYPE_CHECKING:
+    from deploy.shipping.console import Console
+    from deploy.shipping.deployments import Deployment
+    from deploy.shipping.release import Plan, Release
+
+EXIT_ROLLED_BACK = 1
+TARGETS = Path(".divisions/targets.yaml")
+
+
+def deploy(
+    pipeline: Annotated[Path, typer.Option(help="The pipeline file: what to serve, where, and how.")] = PIPELINE,
+    target: Annotated[str, typer.Option(help="A target of the file of targets, or `local`.")] = "local",
+    targets: Annotated[Path, typer.Option(help="The file of targets.")] = TARGETS,
+    version: Annotated[
+        str, typer.Option(help="A version, a registry number or an alias; the default is the newest that passed.")
+    ] = "staging",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if this very rollout was rolled back before.")] = False,
+    no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not wait for the rollout's end.")] = False,
+    output: Output = Format.TEXT,
+) -> int:
+    """Ship a registered version to a target, step by step; run it again to go on after a failure.
+
+    The exit status is 1 when the version was rolled back.
+    """
+    from deploy.shipping.deployments import DeploymentJournal
+    from deploy.shipping.opening import caller, opened_target, release_of
+    from deploy.shipping.release import Ending
+    from deploy.shipping.run import deploy as run_deployment
+    from deploy.shipping.target_file import load_target
+    from divisions.clock import SystemClock
+
+    settings, clock = load_settings(), SystemClock()
+    spec = load_target(targets, target)
+    release, definition, registered = release_of(settings, require_pipeline(pipeline), version)
+    with opened_target(spec, settings, definition, registered, is_forced=force) as place:
+        if dry_run:
+            _show_plan(release, target, place.plan(release, is_watched=not no_watch), output)
+            return 0
+        journal = DeploymentJournal(settings.home, clock)
+        ending = run_deployment(place, release, journal, _console(output), clock, who=caller(), is_watched=not no_watch)
+    return EXIT_ROLLED_BACK if ending is Ending.ROLLED_BACK else 0
+
+
+def deployments(
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many.")] = 20, output: Output = Format.TEXT
+) -> None:
+    """List the latest deployments from this home, newest first."""
+    from deploy.shipping.deployments import DeploymentJournal
+    from divisions.clock import SystemClock
+
+    found = DeploymentJournal(load_settings().home, SystemClock()).latest(limit)
+    if output is Format.JSON:
+        print_json({"deployments": [msgspec.to_builtins(each) for each in found]})
+    elif found:
+        print(table(("NUMBER", "TARGET", "MODEL", "VERSION", "BEGAN", "WHO", "ENDING"), [_row(each) for each in found]))
+    else:
+        print("No deployments: nothing was deployed from this home yet.")
+
+
+def _console(output: Format) -> Console:
+    from deploy.shipping.console import EventConsole, LineConsole
+    from divisions.clock import SystemClock
+
+    if output is Format.JSON:
+        return EventConsole(SystemClock(), print_json_line)
+    return LineConsole(SystemClock(), lambda line: print(line, flush=True))
+
+
+def _show_plan(release: Release, target: str, plan: Plan, output: Format) -> None:
+    if output is Format.JSON:
+        steps = [{"name": step.name, "title": step.title} for step in plan.steps]
+        print_json(
+            {"target": target, "release": str(release), "steps": steps, "changes": plan.changes, "costs": plan.costs}
+        )
+        return
+    if not plan.steps:
+        print(f"{target} serves {release} already: nothing would be changed")
+        return
+    lines = [*plan.changes, *(f"costs {cost}" for cost in plan.costs), "", "steps:"]
+    lines += [f"  {number}. {step.title}" for number, step in enumerate(plan.steps, 1)]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def _row(deployment: Deployment) -> tuple[str, ...]:
+    from datetime import UTC, datetime
+
+    began = datetime.fromtimestamp(deployment.began_s, UTC)
+    last = deployment.last_step
+    where = f"unfinished, in {last.name!r}" if last is not None else "unfinished"
+    return (
+        str(deployment.number),
+        deployment.target,
+        deployment.model,
+        deployment.version,
+        f"{began:%Y-%m-%d %H:%M}",
+        deployment.who,
+        deployment.ending or where,
+    )

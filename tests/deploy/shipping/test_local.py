@@ -1,0 +1,98 @@
+"""The plan for a cluster that runs: from what it serves to the release, and no step more."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.shipping.local import ENDED, Observed, make_plan, status_line
+from deploy.shipping.release import Release
+from divisions.control import Evidence
+from divisions.pipeline.file import parse_pipeline
+from tests.builders import rollout_status
+
+RELEASE = Release("churn-predictor", "3.2", "churn", "churn-predictor/0123", "0" * 64, "churn-v3", "1" * 64)
+PIPELINE = parse_pipeline(
+    "pipeline: churn-v3\nstages:\n  data_prep:\n    input: d\n  deployment:\n    endpoint: /api/v2/predict/churn\n"
+    "    strategy: 'canary: 20% → 50% → 100%'\n"
+)
+PHASES = ["PENDING", "WARMING", "SHADOW", "STEP", "BAKE", "HOLD", "ROLLING_BACK", "DRAINING", "PROMOTED", "ROLLED_BACK"]
+
+
+def plan(rollout=None, is_stored=None, is_watched=True, is_forced=False):
+    return make_plan(
+        RELEASE, PIPELINE, Observed(rollout, is_stored), "s3://models", is_watched=is_watched, is_forced=is_forced
+    )
+
+
+def names(found):
+    return [step.name for step in found.steps]
+
+
+def test_the_first_version_gets_all_traffic_at_once():
+    found = plan()
+    assert names(found) == ["check", "start", "watch"]
+    assert (
+        found.steps[1].title == "Start the rollout of churn-predictor 3.2 (all traffic at once: nothing is served yet)"
+    )
+    assert found.changes[0] == "- churn: nothing"
+
+
+def test_a_version_beside_another_is_a_canary_in_the_pipelines_steps():
+    found = plan(rollout_status(phase="PROMOTED", stable_version="3.1", canary_version=None))
+    assert found.steps[1].title == "Start the rollout of churn-predictor 3.2 (canary 20 % → 50 % → 100 %)"
+    assert found.changes == (
+        "- churn: churn-predictor 3.1",
+        "+ churn: churn-predictor 3.2, 2 replicas beside the present ones until it is promoted",
+    )
+    assert found.costs == ("1 CPUs",)
+
+
+@pytest.mark.parametrize(("is_stored", "expected"), [(None, False), (True, False), (False, True)])
+def test_the_bundle_is_pushed_only_to_a_store_that_lacks_it(is_stored, expected):
+    assert ("push" in names(plan(is_stored=is_stored))) is expected
+
+
+def test_a_rollout_of_the_release_that_is_under_way_is_only_watched():
+    assert names(plan(rollout_status())) == ["check", "watch"]
+    assert names(plan(rollout_status(), is_watched=False)) == ["check"]
+
+
+def test_what_is_served_already_changes_nothing():
+    for ending in (
+        rollout_status(phase="PROMOTED", stable_version="3.2", canary_version=None),
+        rollout_status(phase="ROLLED_BACK", stable_version="3.2", canary_version="3.3"),
+    ):
+        assert plan(ending).steps == ()
+
+
+def test_one_that_was_rolled_back_is_started_again_and_the_controller_asks_for_force():
+    found = plan(rollout_status(phase="ROLLED_BACK"), is_forced=True)
+    assert names(found) == ["check", "start", "watch"]
+    assert "by force" in found.steps[1].title
+
+
+@given(
+    phase=st.sampled_from(PHASES),
+    stable=st.sampled_from([None, "3.1", "3.2"]),
+    canary=st.sampled_from([None, "3.1", "3.2", "3.3"]),
+    model=st.sampled_from(["churn-predictor", "other"]),
+    is_watched=st.booleans(),
+)
+def test_it_is_started_unless_it_is_served_or_on_its_way(phase, stable, canary, model, is_watched):
+    rollout = rollout_status(phase=phase, stable_version=stable, canary_version=canary, model=model)
+    found = names(plan(rollout, is_watched=is_watched))
+    is_rolling = phase not in ENDED and canary == "3.2" and model == "churn-predictor"
+    is_served = phase in ENDED and stable == "3.2" and model == "churn-predictor"
+    assert ("start" in found) is not (is_rolling or is_served)
+    assert (found == []) is is_served
+    assert ("watch" in found) is (is_watched and not is_served)
+
+
+def test_a_line_of_the_watch_has_weight_phase_message_and_evidence():
+    status = rollout_status(
+        message="step 1/3", evidence=Evidence(canary_requests=2_000, canary_errors=1, input_drift=0.02)
+    )
+    assert status_line(status) == (
+        "STEP 20 % of churn to 3.2: step 1/3 | canary: 2,000 requests, errors 0.05%, drift 0.02"
+    )
+    assert status_line(rollout_status(rollback_reason="slow")) == "STEP 20 % of churn to 3.2: slow"
