@@ -99,6 +99,7 @@ class PostgresDatabase:
         self._search: threading.Thread | None = None
         self._is_closed = threading.Event()
         self._lost = "it is not open"
+        self._has_warned = False
 
     # ---- What a journal asks for ---------------------------------------------------------------------------------
 
@@ -185,6 +186,7 @@ class PostgresDatabase:
         restored = SqliteDatabase(aside / "restored.db")
         try:
             copy_file(copy, restored.path)
+            restored.trust()
             restored.open()  # Copies of earlier releases are brought up to date here.
             restored.close()
             with self._explained(), self._renewed() as connection:
@@ -263,7 +265,8 @@ class PostgresDatabase:
                 durable = connection.execute(text("SHOW synchronous_commit")).scalar_one()
                 if durable not in _DURABLE:
                     connection.execute(text("SET synchronous_commit TO on"))
-                if connection.execute(text("SHOW fsync")).scalar_one() != "on":
+                if not self._has_warned and connection.execute(text("SHOW fsync")).scalar_one() != "on":
+                    self._has_warned = True
                     log.warning("%s: the server has fsync off; a crash of its machine may lose decisions", self.name)
         except BaseException:
             _discard(connection)
@@ -307,22 +310,17 @@ class PostgresDatabase:
     # ---- Checks --------------------------------------------------------------------------------------------------
 
     def _verified(self, connection: Connection, *, with_head: bool = True) -> Seal:
-        try:
-            contents, seal = verify(connection)
-            head = self.head_of(contents)
-            if not with_head:
-                return seal
-            if head.exists:
-                head.check(seal, is_shared=True)
-            elif any(self.place.glob("*.head")):
-                raise JournalDamagedError(f"the heads in {self.place} are of another journal")
-        except JournalDamagedError as error:
-            raise JournalDamagedError(f"{self.name} is damaged: {error.message}", remedy=self._damage_remedy) from None
+        contents, seal = verify(connection)
+        head = self.head_of(contents)
+        if with_head and head.exists:
+            head.check(seal, is_shared=True)
+        elif with_head and any(self.place.glob("*.head")):
+            raise JournalDamagedError(f"the heads in {self.place} are of another journal")
         return seal
 
     def _refuse_lost(self) -> None:
         if any(self.place.glob("*.head")) or any(self.place.glob(f"{COPIES}/*.db")):
-            raise JournalDamagedError(f"{self.name} is missing, but there was one", remedy=self._damage_remedy)
+            raise JournalDamagedError("it is missing, but there was one")
         embedded = self._home / "journal.db"
         if embedded.exists():
             raise ClusterError(
@@ -339,6 +337,8 @@ class PostgresDatabase:
     def _explained(self) -> Iterator[None]:
         try:
             yield
+        except JournalDamagedError as error:
+            raise JournalDamagedError(f"{self.name} is damaged: {error.message}", remedy=self._damage_remedy) from None
         except (DBAPIError, psycopg.Error, OSError) as error:
             if isinstance(getattr(error, "orig", error), psycopg.OperationalError | OSError):
                 raise JournalUnavailableError(
