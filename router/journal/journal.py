@@ -124,7 +124,7 @@ class Journal:
             row = (contents.last_seq + 1, at_s, record.endpoint, kind.value, record.generation, epoch, note, body)
             return pruning.append(connection, contents, row)
 
-        self._transactions.write(kind.value, (kind, record.endpoint, at_s, epoch, note, body), change, is_entry=True)
+        self._transactions.write(kind.value, change, is_entry=True)
 
     def save_snapshot(self, endpoint: str, number: int, snapshot: AnalysisSnapshot) -> None:
         body = msgspec.msgpack.encode(snapshot)
@@ -137,7 +137,7 @@ class Journal:
             )
             return replace(contents, snapshots={**contents.snapshots, endpoint: checksum})
 
-        self._transactions.write("SNAPSHOT", ("SNAPSHOT", endpoint, number, body), change)
+        self._transactions.write("SNAPSHOT", change)
 
     def save_version(self, endpoint: str, version: VersionSpec) -> None:
         body = msgspec.json.encode(version)
@@ -152,7 +152,7 @@ class Journal:
             )
             return replace(contents, versions={**contents.versions, (endpoint, name): (number, checksum)})
 
-        self._transactions.write("VERSION", ("VERSION", endpoint, body), change)
+        self._transactions.write("VERSION", change)
 
     def reserve_epoch(self, epoch: int) -> None:
         """Notes an epoch *before* it is published, so that a restarted controller publishes only higher ones."""
@@ -169,7 +169,7 @@ class Journal:
         plan = pruning.plan(self._contents)
         if plan is None:
             return False
-        self._transactions.write("PRUNE", ("PRUNE", plan), plan.carry_out)
+        self._transactions.write("PRUNE", plan.carry_out)
         return True
 
     def beat(self) -> None:
@@ -253,7 +253,7 @@ class Journal:
         def change(connection: Connection, contents: Contents) -> Contents:
             return pruning.set_meta(connection, contents, name, value)
 
-        self._transactions.write(kind, (kind, name, value), change)
+        self._transactions.write(kind, change)
 
     def _body(self, statement: Select[Any]) -> bytes | None:
         with self._transactions.reading() as connection:

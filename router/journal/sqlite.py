@@ -118,6 +118,7 @@ class SqliteDatabase:
 
     def trust(self) -> None:
         seal = verify_alone(self.path)
+        self.path.with_suffix(".head").unlink(missing_ok=True)
         if seal is not None:
             self._head.write(seal)
 

@@ -1,8 +1,9 @@
 """The transactions of the one controller that writes: fenced, sealed, and made once whatever the connection does.
 
 A write can end in three ways: it was written, it was not, or nobody knows, because the connection was lost between
-COMMIT and its answer. In the last case the next transaction finds out by the seal. If the write is there after all, the
-same write is not made again; and an entry that its caller has given up meanwhile is taken back.
+COMMIT and its answer. In the last case the next transaction finds out by the seal. Its caller was told that the write
+failed. So an entry that is there after all is taken back, in the transaction of the next write, which may be the same
+entry again. Other writes stay: they only repeat what is true.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from router.journal.verify import load
 class _Unknown:
     """A write of which it is not known whether it is in the database."""
 
-    key: tuple[object, ...]
     contents: Contents
     seal: Seal
     seq: int
@@ -111,7 +111,6 @@ class Transactions:
     def write(
         self,
         kind: str,
-        key: tuple[object, ...],
         change: Callable[[Connection, Contents], Contents],
         *,
         is_entry: bool = False,
@@ -120,7 +119,6 @@ class Transactions:
 
         Args:
             kind: for the tests.
-            key: equal for the same write, when it is tried again.
             change: makes it; returns the contents after it.
             is_entry: whether it appends an entry, which a caller that gives up must not find later.
         """
@@ -128,33 +126,26 @@ class Transactions:
             self._before_write(kind)
             self._catch_up()
             with self._database.write() as connection:
-                held = self._check(connection, key)
-                if self._unknown is None:
-                    if self._orphan_seq:
-                        connection.execute(delete(tables.journal).where(tables.journal.c.seq == self._orphan_seq))
-                    contents = change(connection, self.contents)
-                    seal = Seal(self._seal.writes + 1, contents.state(), self._seal.state)
-                    connection.execute(
-                        update(tables.seal).values(writes=seal.writes, state=seal.state, before=seal.before)
-                    )
-                    written = _Unknown(key, contents, seal, contents.last_seq if is_entry else 0)
-                    self._unknown = written  # until the commit is answered
-                else:
-                    written = self._unknown
+                held = self._check(connection)
+                if self._orphan_seq:
+                    connection.execute(delete(tables.journal).where(tables.journal.c.seq == self._orphan_seq))
+                contents = change(connection, self.contents)
+                seal = Seal(self._seal.writes + 1, contents.state(), self._seal.state)
+                connection.execute(update(tables.seal).values(writes=seal.writes, state=seal.state, before=seal.before))
+                written = self._unknown = _Unknown(contents, seal, contents.last_seq if is_entry else 0)
         self.contents, self._seal, self._held, self._is_mine = written.contents, written.seal, held, True
         self._unknown, self._orphan_seq = None, 0
         self._after_write(kind)
         with contextlib.suppress(OSError):  # The head may be one write behind; the next write catches up first.
             self._head.write(self._seal)
 
-    def _check(self, connection: Connection, key: tuple[object, ...] = ()) -> Held:
+    def _check(self, connection: Connection) -> Held:
         """Whether this controller may write, and whether the journal is as it left it; inside of a transaction.
 
         Finds out what became of the last write, if that is unknown, and takes the term if that was not possible yet.
 
         Args:
             connection: in the transaction.
-            key: of the write that follows.
 
         Raises:
             JournalFencedError: another controller has a later term.
@@ -170,13 +161,9 @@ class Transactions:
         writes, state = connection.execute(select(tables.seal.c.writes, tables.seal.c.state)).one()
         unknown = self._unknown
         if unknown is not None and (writes, state) == (unknown.seal.writes, unknown.seal.state):
-            self._orphan_seq = 0
-            if unknown.key != key:
-                self._seal, self._unknown = unknown.seal, None
-                if unknown.seq:
-                    self._orphan_seq = unknown.seq  # Its caller was told that it failed: the entry goes away again.
-                else:
-                    self.contents = unknown.contents
+            self._seal, self._unknown, self._orphan_seq = unknown.seal, None, unknown.seq
+            if not unknown.seq:
+                self.contents = unknown.contents
         elif (writes, state) == (self._seal.writes, self._seal.state):
             self._unknown = None
         else:

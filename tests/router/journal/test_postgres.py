@@ -28,7 +28,7 @@ from router.journal.sqlite import SqliteDatabase
 from tests.router.rollout_world import World, spec
 from tests.servers import PASSWORD
 
-WRITE_S = 0.5
+WRITE_S = 1.5
 
 
 @pytest.fixture
