@@ -73,8 +73,8 @@ class TwoNodes:
         from ray import serve
         from ray.cluster_utils import Cluster
 
+        from divisions.deployment import deployment_of, write_node
         from router.control.ray_controller import get_or_create_controller
-        from router.gateway.ray_gateway import deploy_gateways
 
         self.home = folder / "home"
         self.nodes = Cluster(
@@ -84,6 +84,7 @@ class TwoNodes:
                 "include_dashboard": False,
                 "temp_dir": str(folder / "ray"),
                 "labels": {LABEL: "slow"},
+                "resources": {"divisions_gateway": 1},
             },
         )
         self.nodes.add_node(num_cpus=2, labels={LABEL: "fast"})
@@ -92,8 +93,9 @@ class TwoNodes:
         serve.start(proxy_location="Disabled")
         settings = load_settings()
         self.url = f"http://127.0.0.1:{settings.port}"
-        self.actor: Any = get_or_create_controller(settings)
-        deploy_gateways(settings)
+        deployment = deployment_of(settings, str(self.address).rpartition(":")[0])
+        write_node(settings.home, deployment, {})
+        self.actor: Any = get_or_create_controller(settings, deployment)
 
     def command(self, name: str, **changes: Any) -> None:
         ray.get(self.actor.command.remote(msgspec.json.encode(RolloutCommand("sum", name, **changes))), timeout=20)
@@ -103,6 +105,12 @@ class TwoNodes:
 
     def running(self) -> list[ReplicaStatus]:
         return [replica for replica in self.status().replicas if replica.ready]
+
+    def is_serving(self) -> bool:
+        try:
+            return answer(f"{self.url}/readyz")[0] == 200
+        except OSError:
+            return False
 
     def by_node(self) -> dict[str, int]:
         """How many ready replicas each node has, by its label."""
@@ -157,7 +165,7 @@ def test_replicas_come_go_and_move_without_a_failed_request(cluster: TwoNodes) -
     spec = RolloutSpec("sum", version, analysis=AnalysisSpec(deploy_deadline_s=90))
     ray.get(cluster.actor.start_rollout.remote(msgspec.json.encode(spec)))
     cluster.until(lambda: len(cluster.running()) == 2)
-    cluster.until(lambda: answer(f"{cluster.url}/readyz")[0] == 200)
+    cluster.until(cluster.is_serving)
     assert cluster.by_node() == {"slow": 1, "fast": 1}
 
     with Load(cluster.url) as load:
@@ -168,7 +176,7 @@ def test_replicas_come_go_and_move_without_a_failed_request(cluster: TwoNodes) -
         cluster.command("scale", replicas=2)
         cluster.until(lambda: len(cluster.status().replicas) == 2)
 
-        with pytest.raises(NoRoomError, match="room for 7 of 18 more replicas"):
+        with pytest.raises(NoRoomError, match="room for 8 of 18 more replicas"):
             cluster.command("scale", replicas=20)
 
         # A node is drained, as an autoscaler does it. Its replicas get successors first.
