@@ -23,6 +23,8 @@ from divisions.settings import PRIVATE_UMASK, Settings, load_settings, node_home
 NAME = "deployment.json"
 NODE_SECRETS = ("token", "channel_token")
 """Files of the home that every node needs."""
+AUTHORITY = "channel_ca.pem"
+"""One more, where nodes have a channel between them: the controller may start on any node, and signs with it."""
 _WAIT_S = 60.0
 _POLL_S = 0.1
 
@@ -61,9 +63,9 @@ def read_deployment(home: Path) -> Deployment | None:
 
 
 def read_secrets(home: Path) -> dict[str, bytes]:
-    """The contents of `NODE_SECRETS` that exist, by name."""
+    """The contents of `NODE_SECRETS` and of `AUTHORITY`, if they exist, by name."""
     found = {}
-    for name in NODE_SECRETS:
+    for name in (*NODE_SECRETS, AUTHORITY):
         with contextlib.suppress(FileNotFoundError):
             found[name] = (home / name).read_bytes()
     return found

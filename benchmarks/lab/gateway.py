@@ -1,6 +1,6 @@
 """A gateway process of the lab.
 
-    python -m benchmarks.lab.gateway TABLE.json [no-bookkeeping]
+    python -m benchmarks.lab.gateway TABLE.json [node=NAME] [authority=PATH] [no-bookkeeping]
 
 Settings come from ``DIVISIONS_*``. It prints ``ready`` when every endpoint can answer; it ends when its standard input
 does. Like the product's, it runs the compiled hot path where there is one.
@@ -27,12 +27,14 @@ def main() -> int:
     import msgspec
     import uvloop
 
-    from benchmarks.lab.gateway_lifecycle import serve
+    from benchmarks.lab.gateway_lifecycle import Place, serve
     from divisions.control import RoutingTable
 
     table = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RoutingTable)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(settings, table, has_bookkeeping=NO_BOOKKEEPING not in sys.argv[2:]))
+        options = dict(argument.split("=", 1) for argument in sys.argv[2:] if "=" in argument)
+        place = Place(options.get("node", "here"), Path(options.get("authority", "")))
+        runner.run(serve(settings, table, place, has_bookkeeping=NO_BOOKKEEPING not in sys.argv[2:]))
     return 0
 
 

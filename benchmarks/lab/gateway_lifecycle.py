@@ -6,10 +6,12 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 
-from divisions.certificates.names import Credentials
+from divisions.certificates.names import Credentials, Role
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import NotRunningError
@@ -26,8 +28,9 @@ _READY_S = 30.0
 class TableLink:
     """A controller in memory with one fixed routing table. Reports are encoded, as for the controller, and dropped."""
 
-    def __init__(self, table: RoutingTable) -> None:
+    def __init__(self, table: RoutingTable, authority: Path) -> None:
         self._table = table
+        self._authority = authority
         self._never = asyncio.Event()
 
     async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
@@ -49,7 +52,9 @@ class TableLink:
         del replica_ids
 
     async def credentials(self, gateway_id: str) -> Credentials:
-        raise NotRunningError("the lab has no controller")
+        from benchmarks.lab.certificates import self_signed  # only where there is a network
+
+        return self_signed(Role.GATEWAY, gateway_id, self._authority)
 
     async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
         raise NotRunningError("the lab has no controller")
@@ -61,7 +66,15 @@ class TableLink:
         raise NotRunningError("the lab has no controller")
 
 
-async def serve(settings: Settings, table: RoutingTable, *, has_bookkeeping: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The gateway's node, and the file of the authority that signs for it."""
+
+    node: str
+    authority: Path
+
+
+async def serve(settings: Settings, table: RoutingTable, place: Place, *, has_bookkeeping: bool) -> None:
     """Prints ``ready`` when every endpoint can answer; ends when standard input does."""
 
     def load(spec: VersionSpec) -> HostedEngine:
@@ -71,15 +84,25 @@ async def serve(settings: Settings, table: RoutingTable, *, has_bookkeeping: boo
         return OnlineStoreReader(settings.home / "online.db", endpoint)
 
     stored = StoredFeatures(store)
-
-    identity = GatewayIdentity(f"lab{os.getpid()}", "here", "token", b"")
-    gateway = Gateway(settings, identity, TableLink(table), stored, SystemClock(), load, has_bookkeeping)
+    token = (settings.home / "channel_token").read_bytes()
+    identity = GatewayIdentity(f"lab{os.getpid()}", place.node, "token", token)
+    gateway = Gateway(
+        settings, identity, TableLink(table, place.authority), stored, SystemClock(), load, has_bookkeeping
+    )
     await gateway.start()
     try:
         async with asyncio.timeout(_READY_S):
-            while not gateway.dispatcher.is_ready:
+            while not _is_connected(gateway, table):
                 await asyncio.sleep(0.01)
         print("ready", flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     finally:
         await gateway.stop(0.5)
+
+
+def _is_connected(gateway: Gateway, table: RoutingTable) -> bool:
+    """Whether all replicas are connected, not only one of each version."""
+    dispatcher = gateway.dispatcher
+    expected = sum(len(version.replicas) for route in table.endpoints for version in route.versions)
+    connected = sum(pool.ready_channels for endpoint in dispatcher.endpoints.values() for pool in endpoint.pools)
+    return dispatcher.is_ready and connected >= expected

@@ -1,13 +1,14 @@
 """The lab: gateways and replicas as plain processes, without Ray. They start in a second, and every setting can be
 chosen.
 
-The code is the product's, and so is the arrangement: HTTP to a gateway process, a Unix socket to a replica process. The
-routing table is fixed. What Ray adds (restarts, heartbeats every two seconds) is not on a request's way.
+The code is the product's, and so is the arrangement: HTTP to a gateway process, a Unix socket, TCP or TLS to a replica
+process. The routing table is fixed. What Ray adds (restarts, heartbeats every two seconds) is not on a request's way.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import select
 import shutil
@@ -25,6 +26,7 @@ from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
 from benchmarks.harness.peer import Served
 from benchmarks.harness.ports import free_ports
 from benchmarks.lab.gateway import NO_BOOKKEEPING
+from divisions.certificates.authority import new_authority
 from divisions.control import (
     FULL_BP,
     EndpointRoute,
@@ -36,9 +38,20 @@ from divisions.control import (
 )
 from divisions.settings import runtime_dir
 
+HERE, ELSEWHERE = "here", "elsewhere"
+"""The replicas' node, and another one for a gateway that shall reach them over the network."""
+TOKEN = "lab"
 _ROOT = str(Path(divisions.__file__).parents[1])
 _START_S = 60.0
 _STOP_S = 10.0
+
+
+class Transport(enum.StrEnum):
+    """How a gateway reaches its replicas."""
+
+    UNIX = "unix"
+    TCP = "tcp"
+    TLS = "tls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +65,7 @@ class Arrangement:
     has_bookkeeping: bool = True
     """Whether the gateways count and observe requests for the rollout."""
     placement: Placement = Placement.REPLICAS
+    transport: Transport = Transport.UNIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,9 @@ class Lab:
     served: Served
     gateway_pids: tuple[int, ...]
     replica_pids: tuple[int, ...]
+    replicas: tuple[ReplicaAddress, ...] = ()
+    authority: Path = Path()
+    """Of the certificates, where the transport is TLS."""
 
 
 @contextlib.contextmanager
@@ -71,20 +88,28 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         RuntimeError: a process did not start; its output is quoted.
     """
     (port,) = free_ports(1)
-    with _starter(work, DIVISIONS_PORT=str(port)) as start:
+    over_tcp = arrangement.transport is not Transport.UNIX
+    network = channel_environment("127.0.0.1", arrangement.transport) if over_tcp else {}
+    authority = write_authority(work)
+    with starter(work, DIVISIONS_PORT=str(port), **network) as start:
         routes = []
-        replica_pids: list[int] = []
+        replicas: list[ReplicaAddress] = []
         labels = ("1.1", "1.2") if arrangement.canary_bp else ("1.1",)
         for label in labels:
-            spec = _spec(workload, label, arrangement)
-            addresses = _start_replicas(start, spec, work, arrangement) if _has_processes(arrangement) else ()
-            replica_pids += [address.pid for address in addresses]
+            spec = version_spec(workload, label, arrangement)
+            addresses = (
+                start_replicas(start, spec, work, arrangement.replicas, HERE, authority)
+                if _has_processes(arrangement)
+                else ()
+            )
+            replicas += addresses
             weight_bp = arrangement.canary_bp if label == "1.2" else FULL_BP - arrangement.canary_bp
             routes.append(VersionRoute(spec, weight_bp, label == "1.2", tuple(addresses)))
         hosted = () if _has_processes(arrangement) else tuple(route.version for route in routes)
         table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted)
         (work / "table.json").write_bytes(msgspec.json.encode(table))
-        switches = [] if arrangement.has_bookkeeping else [NO_BOOKKEEPING]
+        switches = [f"node={ELSEWHERE if over_tcp else HERE}", f"authority={authority}"]
+        switches += [] if arrangement.has_bookkeeping else [NO_BOOKKEEPING]
         gateways = [
             start(f"gateway-{number}", "benchmarks.lab.gateway", str(work / "table.json"), *switches)
             for number in range(arrangement.gateways)
@@ -92,7 +117,8 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         for gateway in gateways:
             gateway.first_line()
         served = Served(f"http://127.0.0.1:{port}/api/v2/predict/{ENDPOINT}", workload.body)
-        yield Lab(served, tuple(gateway.pid for gateway in gateways), tuple(replica_pids))
+        pids = tuple(gateway.pid for gateway in gateways), tuple(replica.pid for replica in replicas)
+        yield Lab(served, *pids, tuple(replicas), authority)
 
 
 @contextlib.contextmanager
@@ -102,29 +128,49 @@ def lone_replica(workload: Workload, work: Path) -> Iterator[ReplicaAddress]:
     Raises:
         RuntimeError: it did not start; its output is quoted.
     """
-    usual = Arrangement()
-    with _starter(work) as start:
-        (address,) = _start_replicas(start, _spec(workload, "1.1", usual), work, usual)
+    spec = version_spec(workload, "1.1", Arrangement())
+    with starter(work) as start:
+        (address,) = start_replicas(start, spec, work, 1, HERE, write_authority(work))
         yield address
 
 
 @contextlib.contextmanager
-def _starter(work: Path, **further: str) -> Iterator[_Starter]:
-    """Starts processes with a home of their own in ``work`` and these variables; in the end stops them all."""
+def starter(work: Path, prefix: Sequence[str] = (), **further: str) -> Iterator[Starter]:
+    """Starts processes with a home of their own in ``work`` and these variables; in the end stops them all.
+
+    Args:
+        work: an empty folder.
+        prefix: the command that runs another one where it shall run, such as in a network of its own.
+        further: variables.
+    """
     home = work / "home"
     home.mkdir()
+    (home / "channel_token").write_text(TOKEN)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
     environment = kept | {"PYTHONPATH": _ROOT, "DIVISIONS_HOME": str(home)} | further
     with contextlib.ExitStack() as stack:
         stack.callback(shutil.rmtree, runtime_dir(home), ignore_errors=True)
-        yield _Starter(stack, work, environment)
+        yield Starter(stack, work, environment, prefix)
+
+
+def channel_environment(host: str, transport: Transport) -> dict[str, str]:
+    """Variables that make a replica listen on an address as well."""
+    return {"DIVISIONS_CHANNEL_HOST": host, "DIVISIONS_CHANNEL_TLS": str(int(transport is Transport.TLS))}
+
+
+def write_authority(work: Path) -> Path:
+    """A new authority, in a file for the processes of one lab."""
+    path = work / "authority.pem"
+    path.touch(0o600)
+    path.write_bytes(new_authority(time.time()).pem)
+    return path
 
 
 def _has_processes(arrangement: Arrangement) -> bool:
     return arrangement.placement is Placement.REPLICAS
 
 
-def _spec(workload: Workload, label: str, arrangement: Arrangement) -> VersionSpec:
+def version_spec(workload: Workload, label: str, arrangement: Arrangement) -> VersionSpec:
     return VersionSpec(
         model=MODEL,
         version=label,
@@ -136,13 +182,15 @@ def _spec(workload: Workload, label: str, arrangement: Arrangement) -> VersionSp
     )
 
 
-def _start_replicas(
-    start: _Starter, spec: VersionSpec, work: Path, arrangement: Arrangement
+def start_replicas(
+    start: Starter, spec: VersionSpec, work: Path, count: int, node: str, authority: Path
 ) -> Sequence[ReplicaAddress]:
+    """Starts replicas of a version on a node; returns when they are warm."""
     path = work / f"spec-{spec.version}.json"
     path.write_bytes(msgspec.json.encode(spec))
-    names = [f"{spec.version}-{number}" for number in range(arrangement.replicas)]
-    processes = [start(f"replica-{name}", "benchmarks.lab.replica", str(path), name) for name in names]
+    names = [f"{spec.version}-{node}{number}" for number in range(count)]
+    further = (node, str(authority))
+    processes = [start(f"replica-{name}", "benchmarks.lab.replica", str(path), name, *further) for name in names]
     return [msgspec.json.decode(process.first_line(), type=ReplicaAddress) for process in processes]
 
 
@@ -181,11 +229,14 @@ class _Process:
             self._process.stdout.close()
 
 
-class _Starter:
+class Starter:
     """Starts modules as processes; the stack stops them."""
 
-    def __init__(self, stack: contextlib.ExitStack, work: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, stack: contextlib.ExitStack, work: Path, environment: dict[str, str], prefix: Sequence[str] = ()
+    ) -> None:
         self._stack = stack
+        self._prefix = prefix
         self._work = work
         self.environment = environment
 
@@ -193,7 +244,7 @@ class _Starter:
         log = self._work / f"{name}.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", module, *arguments],
+                [*self._prefix, sys.executable, "-P", "-m", module, *arguments],
                 env=self.environment,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

@@ -100,21 +100,35 @@ def channel_cases(columns: int) -> Iterator[Case]:
         yield Case(f"channel: decode reply of {rows}", read_reply, "batch")
 
 
+def _latencies_s(seed: int) -> list[float]:
+    found: list[float] = np.random.default_rng(seed).lognormal(-7.0, 0.5, LATENCIES).tolist()
+    return found
+
+
+def _flush(latencies_s: list[float]) -> VersionReport:
+    second = tally.TickTally(1)
+    second.requests = LATENCIES
+    for start in range(0, LATENCIES, tally.FOLD_ANSWERS):
+        second.latencies_s = latencies_s[start : start + tally.FOLD_ANSWERS]
+        second.fold()
+    return tally.report("bench-v1", second, 1.0)
+
+
+def sample_report(seed: int) -> GatewayReport:
+    """One busy gateway's report of a second, of two versions."""
+    summed = _flush(_latencies_s(seed))
+    return GatewayReport("gateway", 1, 1, (EndpointReport("bench", (summed, summed)),))
+
+
 def counting_cases(seed: int) -> Iterator[Case]:
     """The flush of one second, at the gateway and at the controller."""
-    latencies_s = np.random.default_rng(seed).lognormal(-7.0, 0.5, LATENCIES).tolist()
+    latencies_s = _latencies_s(seed)
 
     def flush() -> VersionReport:
-        second = tally.TickTally(1)
-        second.requests = LATENCIES
-        for start in range(0, LATENCIES, tally.FOLD_ANSWERS):
-            second.latencies_s = latencies_s[start : start + tally.FOLD_ANSWERS]
-            second.fold()
-        return tally.report("bench-v1", second, 1.0)
+        return _flush(latencies_s)
 
-    summed = flush()
     sink: list[float] = []
-    report = GatewayReport("gateway", 1, 1, (EndpointReport("bench", (summed, summed)),))
+    report = sample_report(seed)
     encoded = msgspec.msgpack.encode(report)
     decoder = msgspec.msgpack.Decoder(GatewayReport)
 

@@ -4,6 +4,8 @@ It has two halves. Measured on this machine: throughput against gateway processe
 and placement, each with the others at their usual values, in interleaved rounds. Simulated: clusters of many nodes
 (`benchmarks.lab.simulation`), calibrated by micro-benchmarks of this machine.
 
+With ``--hosts N`` it measures something else: several hosts, and the ways between them (`benchmarks.lab.hosts`).
+
 The driver needs a core, too. So on a small machine more processes do not mean more throughput. The CPU time of one
 request at the gateway and at the replica, which is reported beside it, says more.
 """
@@ -23,6 +25,7 @@ from benchmarks.harness.command import Say, benchmark_parser, parse_counts, run_
 from benchmarks.harness.machine import Machine, describe_machine
 from benchmarks.harness.process_stats import cpu_s
 from benchmarks.lab.calibration import calibrate_costs
+from benchmarks.lab.hosts import HostsResult, measure_hosts, render_hosts
 from benchmarks.lab.lab import Arrangement, Lab, lab
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.saturation import Saturation, sweep_nodes
@@ -157,6 +160,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--requests", type=int, default=8_000, help="simulated requests for each gateway and step (default 8000)"
     )
     parser.add_argument("--micro", type=Path, help="result of benchmarks.micro, in place of a short run of its own")
+    parser.add_argument(
+        "--hosts", type=int, metavar="N", help="measure over N hosts and the ways between them, nothing else"
+    )
     parser.add_argument("--only-simulation", action="store_true", help="measure nothing but the short micro run")
     options = parser.parse_args(arguments)
 
@@ -176,6 +182,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             machine, options.seed, options.connections, options.seconds, options.rounds, rows, costs, simulated
         )
 
+    def measure_over_hosts(work: Path, say: Say) -> HostsResult:
+        from benchmarks.lab.ray_controller_calls import controller_calls  # Ray, only where it is needed
+
+        calls = controller_calls(options.seed, say)
+        return measure_hosts(
+            work, options.hosts, options.seed, options.connections, options.seconds, options.rounds, calls, say
+        )
+
+    if options.hosts:
+        return run_benchmark(options, measure_over_hosts, render_hosts)
     return run_benchmark(options, measure, lambda found: render_scale(found.rows, found.simulated))
 
 

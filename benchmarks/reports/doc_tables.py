@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Sequence
 
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import markdown_table
 from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
+from benchmarks.lab.capacity import NODES
+from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult, render_online_store
 from benchmarks.lab.scale import ScaleResult
+from benchmarks.lab.scaling import ScaleRow
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
 from benchmarks.peers.divisions_gateway import NAME
@@ -75,20 +79,7 @@ def scale_section(found: ScaleResult) -> str:
         f"interleaved rounds of {found.seconds:g} s; seed {found.seed}. The driver takes a core as well."
     ]
     if found.rows:
-        rows = [
-            [
-                f"{row.axis}: {row.value}",
-                f"{row.rps:,.0f}",
-                f"{row.p50_ms:.2f}",
-                f"{row.p99_ms:.2f}",
-                f"{row.errors:,}",
-                f"{row.gateway_us:.1f}",
-                f"{row.replica_us:.1f}",
-            ]
-            for row in found.rows
-        ]
-        head = ("measured", "req/s", "p50 ms", "p99 ms", "errors", "gateway CPU us/req", "replica CPU us/req")
-        parts.append(markdown_table(head, rows))
+        parts.append(_scale_table(found.rows))
     costs = found.costs
     parts.append(
         f"**Simulated, not measured.** Costs from the micro-benchmarks: gateway {costs.request_s * 1e6:.1f} us per "
@@ -112,6 +103,53 @@ def scale_section(found: ScaleResult) -> str:
         ]
         columns = (f"nodes: {name}", "req/s", "per node", "efficiency", "p99 ms", "batch", "remote", "at its limit")
         parts.append(markdown_table(columns, lines))
+    return "\n\n".join(parts)
+
+
+def _scale_table(found: Sequence[ScaleRow]) -> str:
+    rows = [
+        [
+            f"{row.axis}: {row.value}",
+            f"{row.rps:,.0f}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p99_ms:.2f}",
+            f"{row.errors:,}",
+            f"{row.gateway_us:.1f}",
+            f"{row.replica_us:.1f}",
+        ]
+        for row in found
+    ]
+    head = ("measured", "req/s", "p50 ms", "p99 ms", "errors", "gateway CPU us/req", "replica CPU us/req")
+    return markdown_table(head, rows)
+
+
+def hosts_section(found: HostsResult) -> str:
+    network = "network namespaces at one bridge" if found.has_namespaces else "processes on the loopback interface"
+    calls = found.calls
+    parts = [
+        f"{machine_line(found.machine)} wrk, one thread for each gateway that is driven, {found.connections} "
+        f"connections in all; medians of {found.rounds} interleaved rounds of {found.seconds:g} s; seed {found.seed}; "
+        f"hosts are {network}. All share these cores with the drivers, so more hosts do not mean more requests here: "
+        "compare the CPU time.",
+        _scale_table(found.rows),
+        f"A connection costs the replica {found.handshake_us:,.0f} us of CPU for the handshake and keeps "
+        f"{found.connection_kb:,.0f} KiB. The controller's process takes {calls.report_s * 1e6:,.0f} us for a report "
+        f"of a gateway, {calls.heartbeat_s * 1e6:,.0f} us for a heartbeat of a replica and "
+        f"{calls.poll_s * 1e6:,.0f} us for a poll, Ray's share included. A replica takes {calls.replica_bytes:,.0f} "
+        "bytes of a table.",
+        "**Computed, not measured**, from the costs above: what does not scale with the nodes, and how many nodes "
+        "reach its limit.",
+    ]
+    for name, limits in found.limits.items():
+        rows = [
+            [
+                limit.name,
+                f"{limit.max_nodes:,}",
+                *(f"{share:.1%}" if share < 10 else "> 1,000%" for share in limit.shares),
+            ]
+            for limit in limits
+        ]
+        parts.append(markdown_table((name, "limit at nodes", *(f"{nodes:,}" for nodes in NODES)), rows))
     return "\n\n".join(parts)
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
+from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult
 from benchmarks.lab.scale import ScaleResult
@@ -31,6 +32,7 @@ from benchmarks.reports.doc_tables import (
     bookkeeping_section,
     chaos_section,
     comparison_section,
+    hosts_section,
     micro_section,
     online_store_section,
     overload_section,
@@ -72,6 +74,9 @@ SECTIONS: dict[str, Section] = {
     ),
     "autoscale": Section(
         AutoscaleResult, autoscale_section, "python -m benchmarks.autoscale --out docs/benchmarks/autoscale.json"
+    ),
+    "hosts": Section(
+        HostsResult, hosts_section, "python -m benchmarks.scale --hosts 3 --out docs/benchmarks/hosts.json"
     ),
     "steady": Section(SteadyResult, steady_section, "python -m benchmarks.steady --out docs/benchmarks/steady.json"),
     "overload": Section(

@@ -28,7 +28,13 @@ from divisions.errors import ClusterError, NotRunningError
 from divisions.settings import LOOPBACK, Settings, join_ray_cluster, load_settings
 from router.control import ray_ownership
 from router.control.nodes import GATEWAY_RESOURCE
-from router.control.ray_controller import ANSWER_S, find_controller, get_or_create_controller, nodes_of
+from router.control.ray_controller import (
+    ANSWER_S,
+    ensure_authority,
+    find_controller,
+    get_or_create_controller,
+    nodes_of,
+)
 from router.control.ray_members import list_nodes, prepare_nodes
 
 NAMESPACE = "divisions"
@@ -167,6 +173,7 @@ def _wanted(settings: Settings, node_address: str, deployed: Deployment | None) 
 
 def _prepare(settings: Settings, deployment: Deployment) -> None:
     living = [node for node in list_nodes() if node.is_alive]
+    ensure_authority(settings)
     outcomes = prepare_nodes(living, deployment, read_secrets(settings.home))
     still = {node.node_id for node in list_nodes() if node.is_alive}
     refused = [reason for node_id, reason in outcomes.items() if reason and node_id in still]

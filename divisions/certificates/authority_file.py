@@ -1,14 +1,15 @@
-"""Where the authority is kept: ``<home>/channel_ca.pem`` of the machine that brings the cluster up, or a given file."""
+"""Where the authority is kept: ``<home>/channel_ca.pem``. `up` makes it, or copies a given file.
+
+It goes to each node, because the controller may start on any of them. Every node may ask for any certificate anyway.
+"""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from divisions.certificates.authority import MIN_REST_S, Authority, new_authority, read_authority
+from divisions.deployment import AUTHORITY, write_private
 from divisions.errors import SettingsError
-
-NAME = "channel_ca.pem"
 
 
 def obtain_authority(home: Path, given: str, now_s: float) -> Authority:
@@ -26,8 +27,9 @@ def obtain_authority(home: Path, given: str, now_s: float) -> Authority:
         authority = _read(Path(given))
         if authority.rest_s(now_s) <= 0:
             raise SettingsError(f"the authority in {given} has expired", remedy="renew it")
+        _write(home / AUTHORITY, authority.pem)
         return authority
-    path = home / NAME
+    path = home / AUTHORITY
     if path.is_file():
         authority = _read(path)
         path.chmod(0o600)
@@ -46,16 +48,7 @@ def _read(path: Path) -> Authority:
 
 
 def _write(path: Path, secret: bytes) -> None:
-    """Whole or not at all, readable by its owner alone from its first byte."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.unlink(missing_ok=True)
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(secret)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_private(path, secret)
     except OSError as error:
-        draft.unlink(missing_ok=True)
         raise SettingsError(f"{path} cannot be written: {error.strerror}", remedy="make room in the home") from None

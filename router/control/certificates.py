@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import msgspec
 
@@ -17,11 +18,11 @@ class CertificateDesk:
     """Signs for gateways and replicas. Whoever may call the controller may ask: Ray's token is the proof.
 
     Args:
-        authority: key and certificate in PEM; empty for a cluster without a channel between nodes.
+        authority: the file with its key and certificate. A cluster without a channel between nodes has none.
         clock: the time that certificates begin at.
     """
 
-    def __init__(self, authority: bytes, clock: Clock) -> None:
+    def __init__(self, authority: Path, clock: Clock) -> None:
         self._authority = authority
         self._clock = clock
 
@@ -31,17 +32,19 @@ class CertificateDesk:
         Raises:
             ChannelError: the request is malformed, or the cluster has no authority.
         """
-        if not self._authority:
+        try:
+            pem = self._authority.read_bytes()
+        except OSError:
             raise ChannelError(
-                "this cluster has no certificate authority, because all of it listens on the loopback interface",
+                "this cluster has no certificate authority: all of it listens on the loopback interface",
                 remedy="set DIVISIONS_CHANNEL_HOST for `divisions up`",
-            )
+            ) from None
         try:
             request = msgspec.msgpack.decode(message, type=CertificateRequest)
         except msgspec.MsgspecError as error:
             raise ChannelError(f"the request for a certificate is malformed: {error}") from None
         from divisions.certificates.authority import read_authority  # a cluster on one machine never needs it
 
-        answer = read_authority(self._authority, "the controller").issue(request, self._clock.wall_s())
+        answer = read_authority(pem, self._authority).issue(request, self._clock.wall_s())
         log.info("issued a certificate for %s %s", request.role, request.identity)
         return msgspec.msgpack.encode(answer)

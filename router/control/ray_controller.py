@@ -22,8 +22,8 @@ import ray
 
 from divisions.artifacts.references import References
 from divisions.clock import SystemClock
-from divisions.control import NodeStatus, ReplicaAddress, RolloutCommand, RolloutSpec, VersionSpec
-from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment
+from divisions.control import NodeStatus, ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
+from divisions.deployment import AUTHORITY, Deployment, deployment_of, enter_node, read_deployment
 from divisions.errors import DivisionsError, JournalFencedError, JournalUnavailableError, MalformedRequestError
 from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable
@@ -55,7 +55,7 @@ WAKE_S = 0.2
 RETRY_S = 1.0
 """How often a controller that was started again looks whether the journal answers."""
 ANSWER_S = 15.0
-MAX_CONCURRENCY = 1_000
+MAX_CONCURRENCY = 10_000
 """Every gateway keeps one long poll open, and Ray counts it as a running call."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
@@ -81,11 +81,12 @@ class MlflowProjection:
 class ControllerActor:
     """`router.control.controller.Controller` behind Ray calls, with the loops that drive it."""
 
-    async def __init__(self, home: str, builder: str, authority: bytes = b"") -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(self, home: str, builder: str) -> None:  # type: ignore[misc]  # Ray awaits it
         logging.getLogger("router").setLevel(logging.INFO)
         settings = enter_node(home)
         self._clock = SystemClock()
-        self._certificates = CertificateDesk(authority, self._clock)
+        self._certificates = CertificateDesk(settings.home / AUTHORITY, self._clock)
+        self._encoded: tuple[RoutingTable | None, bytes] = (None, b"")
         self._settings = settings
         self._references = References(settings, self._clock)
         journal, self._controller = await self._opened()
@@ -156,7 +157,10 @@ class ControllerActor:
         self._controller.report(msgspec.msgpack.decode(report, type=GatewayReport))
 
     async def poll_table(self, known_epoch: int, timeout_s: float) -> bytes:
-        return msgspec.msgpack.encode(await self._controller.poll_table(known_epoch, timeout_s))
+        table = await self._controller.poll_table(known_epoch, timeout_s)
+        if table is not self._encoded[0]:  # All gateways wait for the same table, so it is encoded once.
+            self._encoded = (table, msgspec.msgpack.encode(table))
+        return self._encoded[1]
 
     async def reference(self, bundle_sha256: bytes) -> bytes:
         """The ``reference.json`` of a wanted version, for gateways without its bundle; empty until it is here."""
@@ -284,14 +288,18 @@ def _take_journal(settings: Settings, cluster: str) -> None:
     Journal(database_of(settings), holder=_this_process(cluster)).close()
 
 
-def _authority(settings: Settings) -> bytes:
-    """The authority for the channel between nodes; nothing for a cluster on the loopback interface."""
+def ensure_authority(settings: Settings) -> None:
+    """Puts the authority for the channel between nodes into the home; none for a cluster on the loopback interface.
+
+    Raises:
+        SettingsError: the given one cannot be used.
+    """
     addresses = {node["NodeManagerAddress"] for node in ray.nodes()}
     if not settings.channel_tls or not (settings.channel_host or any(is_routable(each) for each in addresses)):
-        return b""
+        return
     from divisions.certificates.authority_file import obtain_authority  # a cluster on one machine needs none
 
-    return obtain_authority(settings.home, settings.channel_ca, SystemClock().wall_s()).pem
+    obtain_authority(settings.home, settings.channel_ca, SystemClock().wall_s())
 
 
 def find_controller() -> Any:
@@ -327,6 +335,7 @@ def get_or_create_controller(
         builder: the function that builds a version's application, ``package.module:function``.
     """
     _check_journal(settings)
+    ensure_authority(settings)
     actor = ray.remote(ControllerActor).options(
         name=CONTROLLER_NAME,
         namespace=NAMESPACE,
@@ -337,7 +346,7 @@ def get_or_create_controller(
         num_cpus=0,
         resources=_place(deployment, is_anywhere=bool(settings.database)),
     )
-    handle = actor.remote(deployment.home if deployment else str(settings.home), builder, _authority(settings))
+    handle = actor.remote(deployment.home if deployment else str(settings.home), builder)
     ray.get(handle.ping.remote())
     return handle
 

@@ -87,6 +87,8 @@ class Gateway:
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
         self._servers: list[asyncio.Server] = []
+        self._is_back = asyncio.Event()
+        """Set when the controller takes a report again, after it did not."""
         self._bins = ReferenceBins(settings.home, link, self._now_s)
         loaded: LoadedEngines = {}
         remote = RemoteChannels(settings.channel_tls)
@@ -228,7 +230,7 @@ class Gateway:
     async def _follow_table(self) -> None:
         while True:
             try:
-                self._take(await self._link.poll_table(self.dispatcher.epoch, POLL_S))
+                await self._take_next()
             except DivisionsError as error:
                 log.warning("the controller does not answer; going on by table %d: %s", self.dispatcher.epoch, error)
                 await asyncio.sleep(0.25)
@@ -236,7 +238,21 @@ class Gateway:
                 log.exception("routing table could not be applied")
                 await asyncio.sleep(1.0)
 
+    async def _take_next(self) -> None:
+        """Waits for the next table. A poll that was begun before we were cut off may never end, so another follows."""
+        self._is_back.clear()
+        poll = asyncio.ensure_future(self._link.poll_table(self.dispatcher.epoch, POLL_S))
+        back = asyncio.ensure_future(self._is_back.wait())
+        try:
+            await asyncio.wait((poll, back), return_when=asyncio.FIRST_COMPLETED)
+            if poll.done():
+                self._take(poll.result())
+        finally:
+            poll.cancel()
+            back.cancel()
+
     async def _report(self) -> None:
+        is_cut_off = False
         while True:
             now_s = self._now_s()
             await asyncio.sleep(1.0 - now_s % 1.0 + 0.005)
@@ -244,9 +260,13 @@ class Gateway:
             try:
                 await self._hosting.beat()
                 await self._send_reports(before_tick)
+                if is_cut_off:
+                    is_cut_off = False
+                    self._is_back.set()
                 self.dispatcher.seek_bins()
                 await self._bins.ask()
             except DivisionsError as error:
+                is_cut_off = True
                 log.warning("a report was lost: %s", error)
             except Exception:  # The edge of a loop: one bad report must not end the reporting.
                 log.exception("a report failed")

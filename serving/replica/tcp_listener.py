@@ -111,6 +111,7 @@ class TcpListener:
         if self._context is not None:
             options = {"ssl_handshake_timeout": HANDSHAKE_TIMEOUT_S, "ssl_shutdown_timeout": HANDSHAKE_TIMEOUT_S}
         try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             give_up_after(connection, PEER_LOST_AFTER_S)
             await loop.connect_accepted_socket(self._protocol, connection, ssl=self._context, **options)
         except (OSError, EOFError) as error:  # SSLError and TimeoutError among them

@@ -62,8 +62,9 @@ def start_controller() -> Any:
             from divisions.clock import SystemClock
             from router.control.certificates import CertificateDesk
 
-            clock = SystemClock()
-            return CertificateDesk(new_authority(clock.wall_s()).pem, clock).issue(request)
+            clock, path = SystemClock(), Path(os.environ["DIVISIONS_HOME"]) / "ca.pem"
+            path.write_bytes(new_authority(clock.wall_s()).pem)
+            return CertificateDesk(path, clock).issue(request)
 
         async def seen(self) -> tuple[int, list[bytes]]:
             return os.getpid(), self._payloads

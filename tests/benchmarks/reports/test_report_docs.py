@@ -4,9 +4,12 @@ import pytest
 from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import markdown_table
 from benchmarks.harness.results import encode_result
+from benchmarks.lab.capacity import Calls, NodeShape, limits
+from benchmarks.lab.hosts import HostsResult
+from benchmarks.lab.scaling import ScaleRow
 from benchmarks.peers.binary import BinaryRow, best_ratio
 from benchmarks.peers.comparison import Comparison, Ratio, Row
-from benchmarks.reports.doc_tables import comparison_section, steady_section
+from benchmarks.reports.doc_tables import comparison_section, hosts_section, steady_section
 from benchmarks.reports.report_docs import PAGE, RESULTS, SECTIONS, fill_page, main, read_sections
 from benchmarks.stress.recovery import Spell
 from benchmarks.stress.steady import SteadyResult, tail_ratio
@@ -38,8 +41,21 @@ def test_the_page_shows_what_its_results_say():
 def test_without_a_result_the_section_says_how_to_make_it(tmp_path):
     for name, text in read_sections(tmp_path).items():
         assert text.startswith("Not measured yet:")
-        assert f"benchmarks.{name.replace('-', '_')}" in text
+        assert SECTIONS[name].command in text
+        assert "python -m benchmarks." in text
         assert f"docs/benchmarks/{name}.json" in text
+
+
+def test_over_hosts_the_first_limit_stands_on_top():
+    calls = Calls(report_s=465e-6, heartbeat_s=395e-6, poll_s=545e-6, replica_bytes=300.0, copy_byte_s=1e-10)
+    rows = [ScaleRow("64 connections", "tls", 14_000, 2.0, 4.0, 0, 31.5, 20.25)]
+    found = {"a node": limits(NodeShape(1, 2), calls, 60.0)}
+    text = hosts_section(HostsResult(MACHINE, 0, 3.0, 3, 64, True, rows, 700.0, 60.0, calls, found))
+    assert "| 64 connections: tls | 14,000 | 2.00 | 4.00 | 0 | 31.5 | 20.2 |" in text
+    assert "465 us for a report" in text
+    assert "network namespaces" in text
+    (first,) = [line for line in text.splitlines() if line.startswith("| controller: reports")]
+    assert f"| {found['a node'][0].max_nodes:,} |" in first
 
 
 def test_a_section_is_replaced_and_the_rest_stays():

@@ -7,7 +7,8 @@ import os
 import pytest
 
 from divisions.certificates.authority import AUTHORITY_LIFETIME_S, MIN_REST_S, new_authority
-from divisions.certificates.authority_file import NAME, obtain_authority
+from divisions.certificates.authority_file import obtain_authority
+from divisions.deployment import AUTHORITY as NAME
 from divisions.errors import SettingsError
 
 NOW_S = 1_800_000_000.0
@@ -27,12 +28,13 @@ def test_one_that_expires_soon_is_replaced(tmp_path):
     assert obtain_authority(tmp_path, "", late_s).pem != first.pem
 
 
-def test_a_given_one_is_used_and_not_copied(tmp_path):
+def test_a_given_one_is_used_and_copied_into_the_home(tmp_path):
     given = new_authority(NOW_S)
     path = tmp_path / "given.pem"
     path.write_bytes(given.pem)
     assert obtain_authority(tmp_path, str(path), NOW_S).pem == given.pem
-    assert not (tmp_path / NAME).exists()
+    assert (tmp_path / NAME).read_bytes() == given.pem
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
     with pytest.raises(SettingsError, match="expired"):
         obtain_authority(tmp_path, str(path), NOW_S + AUTHORITY_LIFETIME_S)
 

@@ -15,8 +15,9 @@ from router.gateway.bridge import CREDENTIALS
 from router.gateway.credentials import CredentialCalls
 
 
-def test_a_gateway_gets_a_key_that_the_controller_never_sees():
-    desk = CertificateDesk(new_authority(SystemClock().wall_s()).pem, SystemClock())
+def test_a_gateway_gets_a_key_that_the_controller_never_sees(tmp_path):
+    (tmp_path / "ca.pem").write_bytes(new_authority(SystemClock().wall_s()).pem)
+    desk = CertificateDesk(tmp_path / "ca.pem", SystemClock())
     seen = []
 
     async def controller(method, arguments, timeout_s):

@@ -180,3 +180,29 @@ def test_one_that_refuses_us_each_time_is_asked_ever_more_slowly(run, monkeypatc
             assert pauses[:5] == [0.05, 0.1, 0.2, 0.4, 0.8]
 
     run(scenario())
+
+
+def test_after_a_cut_the_table_is_asked_for_again_and_not_waited_for(run):
+    """The answer to a poll that was under way when the network was cut may never come."""
+
+    async def scenario():
+        async with world(channel_token=TOKEN) as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            polls = []
+
+            async def silent(known_epoch, timeout_s):
+                polls.append(known_epoch)
+                await asyncio.Event().wait()
+
+            answers, it.link.poll_table = it.link.poll_table, silent
+            it.link.publish(it.link.table)
+            it.gateway._is_back.set()
+            await until(lambda: polls)
+            told, it.link.report = it.link.report, lambda report: it.link.status()
+            it.link.is_away = True
+            await until(lambda: it.link.status_calls)
+            it.link.is_away, it.link.report, it.link.poll_table = False, told, answers
+            await it.route([await it.replica("3.1", minutes_score), await it.replica("3.1", minutes_score)])
+            assert await is_answered(it)
+
+    run(scenario())
