@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.certificates.names import AUTHORITY
 from divisions.code_identity import code_identity
 from divisions.errors import ClusterError
 from divisions.settings import PRIVATE_UMASK, Settings, load_settings, node_home, shared_environment, take_environment
@@ -23,8 +24,6 @@ from divisions.settings import PRIVATE_UMASK, Settings, load_settings, node_home
 NAME = "deployment.json"
 NODE_SECRETS = ("token", "channel_token")
 """Files of the home that every node needs."""
-AUTHORITY = "channel_ca.pem"
-"""One more, where nodes have a channel between them: the controller may start on any node, and signs with it."""
 _WAIT_S = 60.0
 _POLL_S = 0.1
 

@@ -5,10 +5,11 @@ It goes to each node, because the controller may start on any of them. Every nod
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from divisions.certificates.authority import MIN_REST_S, Authority, new_authority, read_authority
-from divisions.deployment import AUTHORITY, write_private
+from divisions.certificates.names import AUTHORITY
 from divisions.errors import SettingsError
 
 
@@ -48,7 +49,16 @@ def _read(path: Path) -> Authority:
 
 
 def _write(path: Path, secret: bytes) -> None:
+    """Whole or not at all, readable by its owner alone from its first byte."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        write_private(path, secret)
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secret)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
     except OSError as error:
+        draft.unlink(missing_ok=True)
         raise SettingsError(f"{path} cannot be written: {error.strerror}", remedy="make room in the home") from None

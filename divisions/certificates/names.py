@@ -13,6 +13,9 @@ from typing import Any
 
 import msgspec
 
+AUTHORITY = "channel_ca.pem"
+"""The authority's file in the home of each node: the controller may start on any of them, and signs with it."""
+
 
 class Role(enum.StrEnum):
     GATEWAY = "gateway"

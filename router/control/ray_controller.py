@@ -21,9 +21,10 @@ import msgspec
 import ray
 
 from divisions.artifacts.references import References
+from divisions.certificates.names import AUTHORITY
 from divisions.clock import SystemClock
 from divisions.control import NodeStatus, ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
-from divisions.deployment import AUTHORITY, Deployment, deployment_of, enter_node, read_deployment
+from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment
 from divisions.errors import DivisionsError, JournalFencedError, JournalUnavailableError, MalformedRequestError
 from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable

@@ -8,7 +8,7 @@ import pytest
 
 from divisions.certificates.authority import AUTHORITY_LIFETIME_S, MIN_REST_S, new_authority
 from divisions.certificates.authority_file import obtain_authority
-from divisions.deployment import AUTHORITY as NAME
+from divisions.certificates.names import AUTHORITY as NAME
 from divisions.errors import SettingsError
 
 NOW_S = 1_800_000_000.0
