@@ -32,7 +32,7 @@ from divisions.schema import FeatureSchema
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.data.engine import limits_for
-from trainers.data.feature_store import features_of_others, newest_draft, write_offline
+from trainers.data.feature_store import features_of_others, newest_draft, quarantine_draft, write_offline
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.newest_rows import write_newest
 from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES, fill_online_store, left_out
@@ -131,6 +131,7 @@ class PipelineRun:
                 stored = self._write_features(pipeline, prepared, previous)
             finally:
                 draft.unlink(missing_ok=True)
+                quarantine_draft(draft).unlink(missing_ok=True)
             model = self._train(pipeline, prepared, registry_run)
             exported = self._export(pipeline, prepared, model, registry_run.run_id)
             validated = self._validate(pipeline, prepared, exported.model_onnx, previous.version)
@@ -184,7 +185,11 @@ class PipelineRun:
             allow_buckets=self.settings.allow_buckets,
             known=previous.known_kinds,
             distributed=pipeline.data_prep.distributed,
-            reading=replace(reading_of(pipeline.data_prep, request.today, self.clock.wall_s()), newest=newest),
+            reading=replace(
+                reading_of(pipeline.data_prep, request.today, self.clock.wall_s()),
+                newest=newest,
+                quarantine=quarantine_draft(newest),
+            ),
         )
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
             prepared = self.compute.prepare(pipeline.name, task, pipeline.data_prep.resources)

@@ -18,7 +18,8 @@ from trainers.cluster_data.choice import Part
 from trainers.data.engine import Engine, text_literal
 from trainers.data.file_formats import BadRow, FileKind
 from trainers.data.raw_columns import Form, RawColumn, list_literal
-from trainers.data.staging import ROW_BITS, RowGroup, Staging
+from trainers.data.row_groups import ROW_BITS, RowGroup
+from trainers.data.staging import Staging
 
 Block = tuple[tuple[int, NDArray[np.uint8]], ...]
 """The rows of one bucket that one task read: for each of its groups that has some, its number and a Parquet file."""
@@ -69,7 +70,7 @@ def staged_part(staging: Staging, part: Part) -> StagedPart:
             present = group.present if part.first == 1 else dict.fromkeys(group.present, 0)
             group = replace(group, num_rows=part.last - part.first + 1, present=present)  # noqa: PLW2901
         found.append(StagedGroup(group, physical, staging.sources.index(group.example)))
-    return StagedPart(tuple(found), tuple(staging.bad), tuple(staging.notes), staging.formats)
+    return StagedPart(tuple(found), tuple(staging.bad.read()), tuple(staging.notes), staging.formats)
 
 
 def write_rows(staging: Staging, part: Part, entity: str, num_buckets: int, folder: Path) -> None:
@@ -141,7 +142,10 @@ def _gather(relation: str, places: Sequence[tuple[int, int]], parts: Sequence[St
         name: sum(one.present[name] for one in groups) for name in columns if all(name in one.present for one in groups)
     }
     rows = sum(one.num_rows for one in groups)
-    return Gathered(RowGroup(relation, columns, groups[0].kind, rows, groups[0].example, present), views)
+    return Gathered(
+        RowGroup(relation, columns, groups[0].kind, rows, groups[0].example, present, delimiter=groups[0].delimiter),
+        views,
+    )
 
 
 def part_notes(gathered: Sequence[Gathered], parts: Sequence[StagedPart]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,14 @@ class Bucket:
     def call(self, call: Call) -> Any:
         checks = RowChecks(connection=self._engine.connection, **call.fields)
         return getattr(checks, call.method)(*call.arguments, **call.keywords)
+
+    def flawed(self, call: Call) -> NDArray[np.uint8]:
+        """The flawed rows as a Parquet file. The call writes it, to the path that it is given."""
+        path = self._engine.folder / "flawed.parquet"
+        self.call(replace(call, arguments=(path,)))
+        data = np.fromfile(path, dtype=np.uint8)
+        path.unlink()
+        return data
 
     def chosen(self) -> NDArray[np.uint8]:
         """The table ``chosen`` as a Parquet file."""

@@ -10,6 +10,7 @@ import datetime as dt
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +20,7 @@ from divisions.schema import FeatureKind
 from trainers.cluster_data.bucket import Call
 from trainers.data.engine import text_literal
 from trainers.data.labels import LabelCounts
+from trainers.data.raw_columns import list_literal
 from trainers.data.row_checks import FlawedRow, Picked, RowChecks
 
 
@@ -27,6 +29,10 @@ class Buckets(Protocol):
 
     def call(self, call: Call) -> list[Any]:
         """Each bucket's answer."""
+        ...
+
+    def flawed(self, call: Call) -> list[NDArray[np.uint8]]:
+        """Each bucket's flawed rows as a Parquet file; the call writes it."""
         ...
 
     def chosen(self) -> list[NDArray[np.uint8]]:
@@ -50,8 +56,15 @@ class ClusterChecks(RowChecks):
     def first_flawed(self) -> FlawedRow | None:
         return min((row for row in self._ask("first_flawed") if row is not None), key=lambda row: row.id, default=None)
 
-    def flawed(self, where: str = "") -> list[FlawedRow]:
-        return sorted((row for rows in self._ask("flawed", where) for row in rows), key=lambda row: row.id)
+    def write_flawed(self, path: Path) -> None:
+        assert self.buckets is not None
+        files = []
+        for index, data in enumerate(self.buckets.flawed(self._call("write_flawed"))):
+            files.append(f"{self.folder}/flawed-{index}.parquet")
+            data.tofile(files[-1])
+        self.connection.execute(
+            f"COPY (SELECT * FROM read_parquet({list_literal(files)})) TO {text_literal(str(path))} (FORMAT parquet)"
+        )
 
     def pick(self, as_of: dt.datetime | None, *, is_latest_only: bool) -> Picked:
         found: list[Picked] = self._ask("pick", as_of, is_latest_only=is_latest_only)
@@ -74,8 +87,11 @@ class ClusterChecks(RowChecks):
 
     def _ask(self, method: str, *arguments: Any, **keywords: Any) -> list[Any]:
         assert self.buckets is not None
+        return self.buckets.call(self._call(method, *arguments, **keywords))
+
+    def _call(self, method: str, *arguments: Any, **keywords: Any) -> Call:
         own = {item.name: getattr(self, item.name) for item in fields(RowChecks) if item.name != "connection"}
-        return self.buckets.call(Call(method, own, arguments, keywords))
+        return Call(method, own, arguments, keywords)
 
 
 def _sums(found: Sequence[Any], kind: type) -> list[int]:

@@ -166,6 +166,9 @@ class _BucketActor:
     def call(self, call: Call) -> Any:
         return self._bucket.call(call)
 
+    def flawed(self, call: Call) -> Any:
+        return self._bucket.flawed(call)
+
     def chosen(self) -> Any:
         return self._bucket.chosen()
 
@@ -205,6 +208,9 @@ class RayBuckets:
 
     def call(self, call: Call) -> list[Any]:
         return self._all("call", (call,))
+
+    def flawed(self, call: Call) -> list[Any]:
+        return self._all("flawed", (call,))
 
     def chosen(self) -> list[Any]:
         return self._all("chosen", ())

@@ -172,11 +172,12 @@ def _gather(
             location,
             reading.format.null or MISSING_WORDS,
             groups=[one.group for one in gathered if one.group.num_rows],
-            bad=[row for part in parts for row in part.bad],
             notes=list(dict.fromkeys([*notes, *part_notes(gathered, parts)])),
             formats={index: text for part in parts for index, text in part.formats.items()},
             sources=list(tasks[0].paths),
         )
+        for part in parts:
+            staging.bad.extend(part.bad)
         with workers.open_buckets(reading.limits, gathered, parts, [blocks for _, blocks in read]) as buckets:
             make_checks = partial(ClusterChecks, buckets=buckets, folder=str(engine.folder))
             events = events_of(staging, features, label, reading, known, make_checks)

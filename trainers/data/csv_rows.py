@@ -9,8 +9,9 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,14 +59,13 @@ class _Marked(Filter):
 
 @dataclass(slots=True)
 class CsvRows:
-    """One file. ``bad`` grows while `batches` is read.
+    """One file.
 
     Attributes:
         names: the header.
         delimiter: as found or declared.
         header_row: the header's record; 2 after a line ``sep=;``, which Excel writes.
         has_backslashes: quotes within a field are escaped by a backslash, as Spark and MySQL do, and not doubled.
-        bad: the records that cannot be told apart into fields.
     """
 
     file: RawFile
@@ -73,10 +73,15 @@ class CsvRows:
     delimiter: str
     header_row: int = 1
     has_backslashes: bool = False
-    bad: list[BadRow] = field(default_factory=list)
+    _taken: set[int] = field(default_factory=set)
+    """Numbers of records that cannot be told apart into fields, and that no block has passed yet."""
 
-    def batches(self, filesystem: FileSystem) -> Iterator[pa.RecordBatch]:
+    def batches(self, filesystem: FileSystem, keep: Callable[[BadRow], None]) -> Iterator[pa.RecordBatch]:
         """Blocks with the columns ``row``, ``flaw`` (null for a row without one), ``v0``, ``v1``, ...
+
+        Args:
+            filesystem: has the file.
+            keep: takes the records that cannot be told apart into fields.
 
         Raises:
             InputError: the file is not CSV.
@@ -92,7 +97,7 @@ class CsvRows:
             "parse_options": csv.ParseOptions(
                 delimiter=self.delimiter,
                 escape_char="\\" if self.has_backslashes else False,
-                invalid_row_handler=self._keep,
+                invalid_row_handler=partial(self._keep, keep),
                 newlines_in_values=True,
             ),
             "convert_options": csv.ConvertOptions(
@@ -112,17 +117,19 @@ class CsvRows:
             what = "CSV (a quote that is never closed?)" if "straddl" in str(error) else "CSV"
             raise damaged(self.file.path, what, error) from None
 
-    def _keep(self, row: csv.InvalidRow) -> str:
+    def _keep(self, keep: Callable[[BadRow], None], row: csv.InvalidRow) -> str:
         if row.number is not None and row.number < self.header_row:
             return "skip"
         detail = f"{row.actual_columns} fields, expected {row.expected_columns}"
         for line in row.text.replace(_MARK, "\ufffd").split("\n"):
-            self.bad.append(BadRow(self.file.path, row.number or 0, "unparsable line", detail, line))
+            keep(BadRow(self.file.path, row.number or 0, "unparsable line", detail, line))
+        self._taken.add(row.number or 0)
         return "skip"
 
     def _numbers(self, first: int, count: int) -> np.ndarray:
         """The record numbers of the next ``count`` rows; those of bad rows are taken."""
-        taken = np.array(sorted({row.row for row in self.bad if row.row >= first}), dtype=np.int64)
+        self._taken = {number for number in self._taken if number >= first}
+        taken = np.array(sorted(self._taken), dtype=np.int64)
         numbers = np.arange(first, first + count + len(taken), dtype=np.int64)
         return numbers[~np.isin(numbers, taken)][:count]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from divisions.errors import InputError
 from trainers.data.engine import first_row, text_literal
 from trainers.data.raw_columns import Form
-from trainers.data.staging import RowGroup
+from trainers.data.row_groups import RowGroup
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

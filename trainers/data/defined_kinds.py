@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
     from divisions.pipeline.definition import Features
-    from trainers.data.staging import RowGroup
+    from trainers.data.row_groups import RowGroup
     from trainers.features.aggregation import DefinedFeature
     from trainers.features.event_columns import ColumnSql
 

@@ -25,8 +25,9 @@ from trainers.data.feature_columns import ROW_NUMBER, FeatureColumns, choose_col
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.labels import label_value
 from trainers.data.raw_columns import Form, RawColumn
+from trainers.data.row_groups import RowGroup
 from trainers.data.staged_input import read_staged
-from trainers.data.staging import RowGroup, Staging
+from trainers.data.staging import Staging
 
 if TYPE_CHECKING:
     from divisions.settings import S3Settings

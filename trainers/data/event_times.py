@@ -12,11 +12,16 @@ it looks like instead.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from trainers.data.engine import text_literal
 from trainers.data.raw_columns import Form, RawColumn, list_literal
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
 
 EARLIEST_S = 631_152_000  # 1990-01-01: earlier numbers are rather years, months or day numbers than seconds
 LATEST_S = 7_258_118_400  # 2200-01-01
@@ -123,7 +128,16 @@ def hint(value: str) -> str:
     return "neither a day such as 20250114 nor seconds since 1970, from 1990 to 2200"
 
 
+HINT = "divisions_hint"
 _DECLARE = "declare data_prep.format.event_time_format"
+
+
+def register_hint(connection: DuckDBPyConnection) -> None:
+    """Makes `hint` a function of the engine, by the name `HINT`."""
+    import duckdb
+
+    with contextlib.suppress(duckdb.Error):  # it is known already
+        connection.create_function(HINT, hint, ["VARCHAR"], "VARCHAR")
 
 
 def _parsed(text: str, formats: Sequence[str]) -> str:

@@ -12,10 +12,10 @@ from divisions.schema import FeatureKind
 from trainers.data.declared_columns import excluded
 from trainers.data.kind_inference import count_values, kind_of, why_kind
 from trainers.data.known_kinds import KnownKinds, declared_note, first_misfit, settled_kind
+from trainers.data.row_groups import RowGroup
 from trainers.data.row_numbers import find_row_numbers
 from trainers.data.spelled_numbers import Spelling
 from trainers.data.spelling_inference import infer_spellings
-from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -57,14 +57,19 @@ def write_offline(home: Path, pipeline: str, partition: str, table: FeatureTable
 def newest_draft(home: Path, pipeline: str, run_id: str, now_s: float) -> Path:
     """Where a run's newest rows wait until its model's features are known.
 
-    A run that is killed leaves its draft there. It holds customers' data, so one that is a day old is removed.
+    A run that is killed leaves its drafts there. They hold customers' data, so those that are a day old are removed.
     """
     folder = _partition_folder(home, pipeline)
-    for draft in folder.glob(".newest-*.draft"):
+    for draft in [*folder.glob(".newest-*.draft"), *folder.glob(".quarantine-*.draft")]:
         with contextlib.suppress(FileNotFoundError):  # its own run, or another one, has just removed it
             if draft.stat().st_mtime < now_s - _DAY_S:
                 draft.unlink()
     return folder / f".newest-{run_id}.draft"
+
+
+def quarantine_draft(newest: Path) -> Path:
+    """Where the same run's unusable rows wait: beside its newest rows."""
+    return newest.with_name(newest.name.replace(".newest-", ".quarantine-", 1))
 
 
 def _partition_folder(home: Path, pipeline: str) -> Path:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,17 +34,19 @@ from trainers.data.defined_kinds import text_columns
 from trainers.data.defined_rows import choose_defined
 from trainers.data.engine import Engine, Limits
 from trainers.data.feature_columns import choose_columns, spell_numbers
-from trainers.data.file_formats import BadRow, FileKind
+from trainers.data.file_formats import FileKind
 from trainers.data.file_text import format_lines
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.labels import has_words_of_its_own, word_counts, words_error, words_note
 from trainers.data.newest_rows import NewestRows, copy_newest
 from trainers.data.picked_rows import fetch
-from trainers.data.quarantine import Quarantine
+from trainers.data.quarantine import Quarantine, gather
 from trainers.data.raw_columns import LABEL_WORDS
 from trainers.data.row_checks import Picked, RowChecks
+from trainers.data.row_groups import RowGroup
 from trainers.data.staged_input import read_staged
-from trainers.data.staging import RowGroup, Staging
+from trainers.data.staging import Staging
+from trainers.data.trimmed_values import trimmed_note
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +105,7 @@ class RawEvents:
         return len(self.unusable)
 
     @property
-    def reasons(self) -> dict[str, int]:
+    def reasons(self) -> Mapping[str, int]:
         """Quarantined rows by reason, most frequent first."""
         return self.unusable.reasons
 
@@ -124,6 +126,7 @@ class Reading:
         now: event times after it are unreadable; None takes all.
         is_latest_only: only the latest event with a label of each customer becomes a row of the frame.
         newest: a file for the newest rows; None writes none.
+        quarantine: a file for the rows that cannot be used; None keeps them in memory.
     """
 
     format: DataFormat = field(default_factory=DataFormat)
@@ -132,6 +135,7 @@ class Reading:
     now: dt.datetime | None = None
     is_latest_only: bool = False
     newest: Path | None = None
+    quarantine: Path | None = None
 
 
 ALL_EVENTS = Reading()
@@ -211,19 +215,17 @@ def events_of(
     is_log = bool(features.define)
     column = "" if features.label.absence else label
     checks = make_checks(engine.connection, groups, features, column, order.formats, is_log)
-    bad = list(staging.bad)
     if not groups:  # so every row is bad
         _refuse_if_mostly_bad(uri, num_read, None, staging)
     names = list(dict.fromkeys(name for group in groups for name in group.columns))
     require_columns(uri, names, features, label)
     checks.judge(reading.now)
     staging.notes += _label_words(uri, checks)
-    num_flawed = _refuse_if_mostly_bad(uri, num_read, checks, staging)
-    for row in checks.flawed() if num_flawed else ():
-        source, number = staging.place(row.id)
-        bad.append(BadRow(source, number, row.reason, row.detail, row.raw))
+    flawed = _refuse_if_mostly_bad(uri, num_read, checks, staging)
+    unusable = _quarantine(checks, flawed, staging, reading.quarantine)
     picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only or is_log)
     shift = _label_shift(uri, checks)
+    texts: list[str] = []
     if is_log:
         numbers = dict.fromkeys(one.column for one in features.define if one.aggregate.is_of_numbers)
         notes = spell_numbers(engine.connection, groups, list(numbers), reading.format)
@@ -235,7 +237,9 @@ def events_of(
         chosen = choose_columns(engine.connection, groups, features, label, known, reading.format, uri)
         kinds, whys, notes = chosen.kinds, chosen.whys, list(chosen.notes)
         columns = {**chosen.left_out, **kinds}
+        texts = [name for name, kind in kinds.items() if kind is FeatureKind.CATEGORICAL]
         checks.choose(columns)
+    notes += trimmed_note(engine.connection, groups, [features.entity, *texts])
     notes += _picked_notes(picked, label, reading.as_of) + shift
     rows, misfits = fetch(engine.connection, columns, features, is_by_entity=reading.is_latest_only)
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
@@ -245,7 +249,7 @@ def events_of(
         partition,
         rows,
         kinds,
-        Quarantine.of(bad),
+        unusable,
         num_read,
         tuple(notes),
         picked.num_newest,
@@ -305,16 +309,27 @@ def _refuse_different_columns(groups: list[RowGroup], label: str) -> None:
             )
 
 
-def _refuse_if_mostly_bad(uri: str, num_read: int, checks: RowChecks | None, staging: Staging) -> int:
+def _quarantine(checks: RowChecks, flawed: dict[str, int], staging: Staging, path: Path | None) -> Quarantine:
+    """The rows that cannot be used. Where there are none, nothing is asked."""
+    engine = staging.engine
+    files = []
+    if flawed:
+        files.append(engine.folder / "flawed.parquet")
+        checks.write_flawed(files[0])
+    reasons = Counter(flawed) + staging.bad.reasons
+    return gather(engine.connection, reasons, staging.bad.flush(), files, staging.sources, path)
+
+
+def _refuse_if_mostly_bad(uri: str, num_read: int, checks: RowChecks | None, staging: Staging) -> dict[str, int]:
     """Before the bad rows are fetched, since they may be very many. Returns how many the checks have found."""
-    counts = Counter(f"{row.reason} ({row.detail})" if row.detail else row.reason for row in staging.bad)
     found = checks.count() if checks is not None else {}
-    counts.update(found)
-    num_bad = sum(counts.values())
+    counts = staging.bad.details + Counter(found)
+    num_bad = counts.total()
     if num_bad <= MAX_QUARANTINED_SHARE * num_read:
-        return sum(found.values())
+        return found
     listed = "; ".join(f"{count} x {reason}" for reason, count in counts.most_common(3))
-    first = min(((row.source, row.row, row.detail, row.raw) for row in staging.bad), default=None)
+    bad = staging.bad.first
+    first = (bad.source, bad.row, bad.detail, bad.raw) if bad is not None else None
     if checks is not None and (flawed := checks.first_flawed()) is not None:
         own = (*staging.place(flawed.id), flawed.detail, flawed.raw)
         first = own if first is None else min(first, own)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trainers.data.bad_rows import BadRows
 from trainers.data.file_formats import BadRow, RawFile, open_text
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ SUSPICIOUS = r"(?i)([:\[,]\s*-?(nan|inf))|,\s*[}\]]"
 """DuckDB takes NaN, Infinity and trailing commas, which are no JSON. Lines that match may hold one of them."""
 
 
-def line_batches(filesystem: FileSystem, file: RawFile, bad: list[BadRow]) -> Iterator[pa.RecordBatch]:
+def line_batches(filesystem: FileSystem, file: RawFile, bad: BadRows) -> Iterator[pa.RecordBatch]:
     """Blocks with the columns ``row`` and ``line``. Lines that are not UTF-8 are added to ``bad``."""
     import pyarrow as pa
 
@@ -34,7 +35,7 @@ def line_batches(filesystem: FileSystem, file: RawFile, bad: list[BadRow]) -> It
         yield pa.record_batch([pa.array([], pa.int64()), pa.array([], pa.string())], names=["row", "line"])
 
 
-def _batch(source: str, first: int, lines: list[bytes], bad: list[BadRow]) -> pa.RecordBatch:
+def _batch(source: str, first: int, lines: list[bytes], bad: BadRows) -> pa.RecordBatch:
     import pyarrow as pa
 
     numbered = [(number, line) for number, line in enumerate(lines, start=first) if line.strip()]

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from divisions.schema import FeatureKind
 from trainers.data.engine import first_row, text_literal
 from trainers.data.raw_columns import Form, RawColumn
+from trainers.data.row_groups import RowGroup
 from trainers.data.spelled_numbers import is_plain
-from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from divisions.errors import InputError
 from divisions.schema import FeatureKind, FeatureSchema
 from trainers.data.engine import text_literal
-from trainers.data.staging import RowGroup
+from trainers.data.row_groups import RowGroup
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -16,7 +16,7 @@ from divisions.errors import InputError
 from divisions.pipeline.definition import Label
 from trainers.data.engine import text_literal
 from trainers.data.raw_columns import LABEL_WORDS, RawColumn
-from trainers.data.staging import RowGroup
+from trainers.data.row_groups import RowGroup
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

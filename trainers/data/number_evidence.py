@@ -87,6 +87,21 @@ def with_digits(
     return [name for name, share in zip(names, found, strict=True) if share is not None and share >= MAJORITY]
 
 
+def with_groups_of_three(
+    connection: DuckDBPyConnection, relation: str, columns: Mapping[str, RawColumn], names: Sequence[str]
+) -> list[str]:
+    """Those of ``names`` that have points, and each with three digits after it, as in ``1.200``."""
+    if not names:
+        return []
+    pattern = text_literal("[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+")
+    facts = ", ".join(
+        f"bool_and(regexp_full_match({columns[name].sql}, {pattern})) FILTER (WHERE contains({columns[name].sql}, '.'))"
+        for name in names
+    )
+    found = first_row(connection, f"SELECT {facts} FROM {relation} WHERE flaw IS NULL")
+    return [name for name, is_grouped in zip(names, found, strict=True) if is_grouped]
+
+
 def number_like(connection: DuckDBPyConnection, relation: str, column: RawColumn) -> str:
     """One of a text column's values, if nearly all of a sample are numbers in some spelling; else empty.
 

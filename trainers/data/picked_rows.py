@@ -18,7 +18,7 @@ from trainers.data.arrow_arrays import values_of
 from trainers.data.customer_rows import Column, CustomerRows, Flags, Numbers, Texts
 from trainers.data.engine import first_row
 from trainers.data.raw_columns import MISFIT_FLAG, MISFIT_TEXT, absent
-from trainers.data.staging import RowGroup
+from trainers.data.row_groups import RowGroup
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -11,7 +11,7 @@ none, the file is read once more, as text.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,8 @@ _LOOKS_NUMERIC = (
 _FIRST_RECORD = 2
 """The header is record 1."""
 _PATTERN = frozenset("*?[")
+_NO_TEXT = "\ufdd1"
+"""Unicode reserves it: no text may contain it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class PlainCsv:
         names: the header.
         delimiter: between fields.
         newline: between records.
-        missing: the words that mean a missing value.
+        missing: the words that mean a missing value; without any, all texts stay as they are spelled.
     """
 
     path: str
@@ -79,15 +81,12 @@ class PlainCsv:
         """
         import duckdb
 
-        connection.execute("SET preserve_insertion_order = true")
         try:
-            connection.execute(f"CREATE TEMP TABLE {table} AS FROM {self._scan(numbers)}")
+            self._create(connection, table, self._scan(numbers))
         except duckdb.Error as error:
             if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
                 raise
             return None
-        finally:
-            connection.execute("SET preserve_insertion_order = false")
         is_nan = " OR ".join(f"isnan(v{index})" for index in numbers) or "false"
         rows, num_nans = first_row(connection, f"SELECT count(*), count(*) FILTER (WHERE {is_nan}) FROM {table}")
         bytes_of = count_bytes(Path(self.path), self.delimiter)
@@ -96,6 +95,18 @@ class PlainCsv:
             connection.execute(f"DROP TABLE {table}")
             return None
         return int(rows)
+
+    def load_text(self, connection: DuckDBPyConnection, path: Path, table: str) -> None:
+        """Writes a table of the texts of another file with the same header, each as it is spelled."""
+        self._create(connection, table, replace(self, path=str(path), missing=())._scan(()))
+
+    def _create(self, connection: DuckDBPyConnection, table: str, scan: str) -> None:
+        """A table whose ``rowid`` counts the rows of a file."""
+        connection.execute("SET preserve_insertion_order = true")
+        try:
+            connection.execute(f"CREATE TEMP TABLE {table} AS FROM {scan}")
+        finally:
+            connection.execute("SET preserve_insertion_order = false")
 
     def _is_regular(
         self,
@@ -148,7 +159,7 @@ class PlainCsv:
             f" skip = 0, delim = {text_literal(self.delimiter)}, new_line = '{self.newline}', quote = '\"',"
             " escape = '\"', comment = '', strict_mode = true, null_padding = false, allow_quoted_nulls = true,"
             " hive_partitioning = false, compression = 'none',"
-            f" nullstr = {list_literal(('', *self.missing))})"
+            f" nullstr = {list_literal(('', *self.missing) if self.missing else (_NO_TEXT,))})"
         )
 
 
@@ -159,6 +170,7 @@ class PlainTable:
     name: str
     numbers: frozenset[int]
     num_rows: int
+    csv: PlainCsv
 
     def select(self, file_id: str) -> str:
         """The rows as other relations of staging have them. A row's place in the table is its place in the file."""
@@ -204,7 +216,7 @@ def load_plain(
         file: what is known of it.
         table: the table's name.
         missing: the words that mean a missing value.
-        texts: columns that stay text, even if they hold numbers; None means all.
+        texts: columns that stay text, even if they hold numbers; None means all, each as it is spelled.
     """
     head, names = file.file.head, file.names
     # A row of one column without a value looks like an empty line. The engine would take some paths for patterns.
@@ -212,7 +224,8 @@ def load_plain(
     is_candidate = is_candidate and file.header_row == 1 and not file.has_backslashes
     if not is_candidate or head.startswith((b"\n", b"\r")) or not _PATTERN.isdisjoint(file.file.path):
         return None
-    csv = PlainCsv(file.file.path, names, file.delimiter, r"\r\n" if b"\r\n" in head else r"\n", missing)
+    newline = r"\r\n" if b"\r\n" in head else r"\n"
+    csv = PlainCsv(file.file.path, names, file.delimiter, newline, missing if texts is not None else ())
     numbers: frozenset[int] = frozenset()
     if texts is not None:
         stay = {index for index, name in enumerate(names) if name in texts or name.strip() in texts}
@@ -220,7 +233,7 @@ def load_plain(
     for guess in dict.fromkeys((numbers, frozenset[int]())):
         rows = csv.load(connection, table, guess)
         if rows is not None:
-            return PlainTable(table, guess, rows)
+            return PlainTable(table, guess, rows, csv)
     return None
 
 

@@ -23,15 +23,17 @@ from trainers.data.quarantine import Quarantine
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROWS, QUARANTINE, TABLE, NEWEST = "rows.arrow", "quarantine.arrow", "table.npy", "newest.parquet"
+ROWS, TABLE = "rows.arrow", "table.npy"
+NEWEST, QUARANTINE = "newest.parquet", "quarantine.parquet"
 
 
 def write_prepared(prepared: Prepared, folder: Path) -> Prepared:
-    """Writes the tables into a folder; returns the rest. The newest rows are to be there already, as `NEWEST`."""
+    """Writes the tables into a folder; returns the rest.
+
+    The newest rows are to be there already, as `NEWEST`, and those that cannot be used, as `QUARANTINE`.
+    """
     table, events = prepared.table, prepared.events
     _write_arrow(_rows_to_arrow(table), folder / ROWS)
-    if events.unusable.table is not None:
-        _write_arrow(events.unusable.table, folder / QUARANTINE)
     np.save(folder / TABLE, np.concatenate([table.x, table.y[:, None]], axis=1, dtype=np.float32), allow_pickle=False)
     empty = FeatureTable(
         table.x[:0], table.y[:0], table.schema, _kinds_of(table.rows), table.is_held_N[:0], table.notes
@@ -53,7 +55,7 @@ def read_prepared(rest: Prepared, folder: Path) -> Prepared:
     table = replace(rest.table, x=x, y=y, rows=rows, is_held_N=is_held_N)
     split, unusable = split_holdout(table), rest.events.unusable
     if (folder / QUARANTINE).exists():
-        unusable = Quarantine(unusable.reasons, _read_arrow(folder / QUARANTINE))
+        unusable = Quarantine(unusable.reasons, table=_read_parquet(folder / QUARANTINE))
     events = replace(rest.events, unusable=unusable)
     return replace(rest, events=events, table=table, train=split.train, holdout=split.holdout)
 
@@ -142,6 +144,12 @@ def _write_arrow(table: pa.Table, path: Path) -> None:
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema, options=options) as writer:
         writer.write_table(table)
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(path)
 
 
 def _read_arrow(path: Path) -> pa.Table:

@@ -16,8 +16,10 @@ Labels choose what is learned from, not who is served. So two sets of rows are p
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,12 +28,14 @@ from divisions.pipeline.feature_options import parse_constant
 from trainers.data.arrow_arrays import array_of
 from trainers.data.engine import first_row, text_literal
 from trainers.data.event_copies import find_copies
-from trainers.data.event_times import event_time, hint
+from trainers.data.event_times import HINT, event_time, register_hint
 from trainers.data.file_formats import FileKind
 from trainers.data.labels import LabelCounts, label_value
+from trainers.data.original_rows import load_originals
 from trainers.data.picked_rows import choose
-from trainers.data.raw_columns import Form, RawColumn
-from trainers.data.staging import RowGroup
+from trainers.data.raw_columns import Form, RawColumn, list_literal
+from trainers.data.row_groups import RowGroup
+from trainers.data.working_folder import working_folder
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -183,25 +187,46 @@ class RowChecks:
             "SELECT min(id) FROM (SELECT id FROM judged WHERE reason > 0"
             " UNION ALL SELECT id FROM clashes WHERE reason > 0)",
         )
-        return None if number is None else self.flawed(f"WHERE id = {number}")[0]
+        if number is None:
+            return None
+        with self._flawed(f"SELECT bad_id, reason FROM bad WHERE bad_id = {number}") as rows:
+            return FlawedRow(*first_row(self.connection, rows))
 
-    def flawed(self, where: str = "") -> list[FlawedRow]:
-        """All flawed rows, or some of them, in order."""
-        found: list[FlawedRow] = []
-        for group in self.groups:
-            raw = ", ".join(f"{text_literal(name)}, {column.raw}" for name, column in group.columns.items())
-            time = _column(group, self.features.event_time).text
-            rows = self.connection.execute(
-                "WITH bad AS (SELECT id AS bad_id, reason FROM judged WHERE reason > 0"
-                " UNION ALL SELECT id, reason FROM clashes WHERE reason > 0)"
-                f" SELECT id, reason, coalesce(flaw, ''), {time}, json_object({raw})::VARCHAR"
-                f" FROM {group.relation} JOIN bad ON {group.is_row('bad_id')} {where} ORDER BY id"
-            ).fetchall()
-            found += [
-                FlawedRow(number, self.reasons[reason], self._detail(reason, flaw, time), raw)
-                for number, reason, flaw, time, raw in rows
-            ]
-        return sorted(found, key=lambda row: row.id)
+    def write_flawed(self, path: Path) -> None:
+        """Writes all flawed rows to a Parquet file of ``id, reason, detail, raw``."""
+        with self._flawed("SELECT bad_id, reason FROM bad") as rows:
+            self.connection.execute(f"COPY ({rows}) TO {text_literal(str(path))} (FORMAT parquet)")
+
+    @contextmanager
+    def _flawed(self, where: str) -> Iterator[str]:
+        """The query of some flawed rows; it holds within the context. ``where`` selects from ``bad``."""
+        connection = self.connection
+        connection.execute(
+            "CREATE OR REPLACE TEMP TABLE asked_rows AS WITH bad AS ("
+            "SELECT id AS bad_id, reason FROM judged WHERE reason > 0"
+            f" UNION ALL SELECT id, reason FROM clashes WHERE reason > 0) {where}"
+        )
+        register_hint(connection)
+        with working_folder() as folder:
+            yield " UNION ALL ".join(self._flawed_of(group, folder) for group in self.groups)
+        connection.execute("DROP TABLE asked_rows")
+
+    def _flawed_of(self, group: RowGroup, folder: Path) -> str:
+        relation, flaw, columns, is_row = group.relation, "flaw", group.columns, group.is_row("bad_id")
+        if group.originals:
+            ids = self.connection.execute("SELECT bad_id FROM asked_rows").fetchnumpy()["bad_id"]
+            tables = load_originals(self.connection, group.originals, np.asarray(ids), folder)
+            selects = " UNION ALL ".join(f"SELECT * FROM {table}" for table in tables)
+            relation = f"({selects or f'SELECT * FROM {group.relation} LIMIT 0'})"
+            flaw, is_row = "NULL", "id = bad_id"
+            columns = {name: replace(column, form=Form.UNTYPED) for name, column in columns.items()}
+        raw = ", ".join(f"{text_literal(name)}, {column.raw}" for name, column in columns.items())
+        time = columns.get(self.features.event_time) or _NO_COLUMN
+        reasons = list_literal(self.reasons)
+        return (
+            f"SELECT id, {reasons}[reason + 1] AS reason, {self._detail('reason', flaw, time.text)} AS detail,"
+            f" json_object({raw})::VARCHAR AS raw FROM {relation} JOIN asked_rows ON {is_row}"
+        )
 
     def pick(self, as_of: dt.datetime | None, *, is_latest_only: bool) -> Picked:
         """Writes the table ``picked``: the training rows and the newest rows. Most rows are both.
@@ -345,23 +370,22 @@ class RowChecks:
             f" FROM {group.relation})"
         )
 
-    def _detail(self, reason: int, flaw: str, time: str | None) -> str:
-        match reason:
-            case 1:
-                return flaw
-            case 3:
-                return hint(time or "")
-            case 4:
-                return "a time in the future"
-            case 5:
-                declared = self.features.label
-                return "neither positive nor negative" if declared.positive else "neither yes/no, true/false nor 1/0"
-        return ""
+    def _detail(self, reason: str, flaw: str, time: str) -> str:
+        """What is known beyond the reason."""
+        declared = self.features.label
+        words = "neither positive nor negative" if declared.positive else "neither yes/no, true/false nor 1/0"
+        return (
+            f"(CASE {reason} WHEN 1 THEN coalesce({flaw}, '') WHEN 3 THEN {HINT}(coalesce({time}, ''))"
+            f" WHEN 4 THEN 'a time in the future' WHEN {_UNKNOWN_LABEL} THEN {text_literal(words)} ELSE '' END)"
+        )
+
+
+_NO_COLUMN = RawColumn("NULL::VARCHAR", Form.TEXT)
 
 
 def _column(group: RowGroup, name: str) -> RawColumn:
     """A group may lack a column that others have; then it has no value there."""
-    return group.columns.get(name) or RawColumn("NULL::VARCHAR", Form.TEXT)
+    return group.columns.get(name) or _NO_COLUMN
 
 
 def _timestamp(moment: dt.datetime) -> str:

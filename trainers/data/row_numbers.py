@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from trainers.data.engine import first_row
 from trainers.data.raw_columns import Form, RawColumn
-from trainers.data.staging import ROW_BITS, RowGroup
+from trainers.data.row_groups import ROW_BITS, RowGroup
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -21,10 +21,11 @@ from trainers.data.number_evidence import (
     has_spelled_numbers,
     number_like,
     with_digits,
+    with_groups_of_three,
 )
 from trainers.data.raw_columns import Form
+from trainers.data.row_groups import RowGroup
 from trainers.data.spelled_numbers import COMMA, POINT, Spelling
-from trainers.data.staging import RowGroup
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -119,6 +120,11 @@ def infer_spellings(
                 if decision.doubt:
                     doubts.setdefault(name, _doubt_note(name, evidence, decision.doubt))
                 readable[name] = readable.get(name, 0) + max(evidence.point, evidence.comma)
+            elif declared is None and _may_be_thousands(group, evidence) and decision.spelling == POINT:
+                notes.append(
+                    f"column {name!r}: numbers such as {evidence.example[:40]!r} are read with a decimal point, but"
+                    f" fields end with ';', as where it separates thousands: if so, {_DECLARE}: ','"
+                )
             elif _is_spelled(evidence, decision.spelling):
                 key = (decision.spelling.decimal, " ".join(evidence.units))
                 spelled.setdefault(key, {}).setdefault(name, evidence.example)
@@ -162,11 +168,23 @@ def _decisions(
     if any(each.only_comma or each.open_comma for each in found.values()):
         # What plain columns show matters now: 1.5 in one of them, or 1.200, which is 1200 beside 29,85 elsewhere.
         found |= {name: gather(connection, group.relation, group.columns[name], None) for name in plain}
+    elif group.delimiter == ";":
+        # Where a comma is the decimal mark, fields end so. Then 1.200 may be 1200, and nothing in the file shows it.
+        found |= {
+            name: gather(connection, group.relation, group.columns[name], None)
+            for name in with_groups_of_three(connection, group.relation, group.columns, plain)
+        }
     of_file = _spelling_of_file(list(found.values()))
     for name, evidence in found.items():
         decision = decide(evidence, declared, of_file)
-        if declared is not None or decision.spelling is None or _is_spelled(evidence, decision.spelling):
+        is_told = decision.spelling is None or _is_spelled(evidence, decision.spelling)
+        if declared is not None or is_told or _may_be_thousands(group, evidence):
             yield name, evidence, decision
+
+
+def _may_be_thousands(group: RowGroup, evidence: Evidence) -> bool:
+    """Whether all numbers with a point are written as thousands are where fields end with a semicolon."""
+    return group.delimiter == ";" and evidence.open_point > 0 and not evidence.only_point and not evidence.only_comma
 
 
 def _is_spelled(evidence: Evidence, spelling: Spelling) -> bool:

@@ -6,69 +6,39 @@ CSV             a table of text, or of numbers where plain files have them; othe
 JSON lines      a table of JSON values, likewise; a JSON array is read element by element
 ==============  ================================================================================
 
-Files of the same format and columns make one `RowGroup`. Rows are named by ``id``: the file's index times 2**40 plus
-the row's number. Tables larger than the memory limit are spilled to disk by DuckDB.
+Files of the same format and columns make one `trainers.data.row_groups.RowGroup`. Tables larger than the memory limit
+are spilled to disk by DuckDB.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from divisions.errors import InputError
 from trainers.data import csv_rows, json_rows
+from trainers.data.bad_rows import BadRows
 from trainers.data.engine import Engine, first_row, text_literal
 from trainers.data.file_facts import count_present, empty_note, folder_values, json_pointer, refuse_repeated
 from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
 from trainers.data.file_text import csv_notes, format_text
 from trainers.data.locations import Location, copy_object
+from trainers.data.original_rows import OriginalFile
 from trainers.data.plain_csv import PlainTable, load_plain_files
 from trainers.data.raw_columns import MISSING_WORDS, Form, RawColumn, form_of_type, list_literal
+from trainers.data.row_groups import ROW_BITS, RowGroup
 
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+    from duckdb import DuckDBPyConnection
 
-ROW_BITS = 40
 MAX_COLUMNS = 5_000
 _COPY_BYTES = 8 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class RowGroup:
-    """Rows of files of one format and the same columns.
-
-    Attributes:
-        relation: the table or view; it has ``id`` and ``flaw`` (why the row cannot be read, or null) besides columns.
-        columns: by name, in the order of the data.
-        present: how many values of a column are not null, where the file's statistics say so.
-        example: one of the files.
-        has_row_number: the relation reads Parquet files, and has their ``file_row_number``.
-        only_file: the file's number, where it is the only one.
-    """
-
-    relation: str
-    columns: dict[str, RawColumn]
-    kind: FileKind
-    num_rows: int
-    example: str
-    present: dict[str, int] = field(default_factory=dict)
-    has_row_number: bool = False
-    only_file: int | None = None
-
-    def is_row(self, number: str) -> str:
-        """BOOLEAN, to join by: the row has the id ``number``. Parquet is then read only where such rows may be."""
-        place = f"file_row_number = ({number} & {(1 << ROW_BITS) - 1}) - 1"
-        if self.only_file is not None:
-            return f"{number} >> {ROW_BITS} = {self.only_file} AND {place}"
-        return f"id = {number} AND {place}" if self.has_row_number else f"id = {number}"
-
-    @property
-    def is_untyped(self) -> bool:
-        return self.kind is FileKind.CSV
+_FLAWED_ROWS = 10_000
 
 
 @dataclass(slots=True)
@@ -80,12 +50,15 @@ class Staging:
     missing: tuple[str, ...] = MISSING_WORDS
     texts: frozenset[str] | None = None
     groups: list[RowGroup] = field(default_factory=list)
-    bad: list[BadRow] = field(default_factory=list)
+    bad: BadRows = field(init=False)
     notes: list[str] = field(default_factory=list)
     formats: dict[int, str] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
     _parquet: list[tuple[str, str]] = field(default_factory=list)
     _created: int = 0
+
+    def __post_init__(self) -> None:
+        self.bad = BadRows(self.engine.folder)
 
     def read(
         self, paths: Iterable[str], delimiter: str = "", encoding: str = "", only: Collection[int] | None = None
@@ -213,11 +186,12 @@ class Staging:
         rows = 0
         for index, file in others:
             picked = ", ".join(f"v{position}" for position in range(len(names)))
-            batches = file.batches(self.location.filesystem)
+            batches = file.batches(self.location.filesystem, self.bad.append)
             rows += self._fill(relation, batches, f'"row", ({index}::BIGINT << {ROW_BITS}) + "row", flaw, {picked}')
-            self.bad += file.bad
         columns = {name: RawColumn(f"v{index}", Form.UNTYPED, self.missing) for index, name in enumerate(names)}
         self._add(relation, columns, FileKind.CSV, rows, others[0][0], folders)
+        if rows and len({file.delimiter for _, file in others}) == 1:
+            self.groups[-1] = replace(self.groups[-1], delimiter=others[0][1].delimiter)
 
     def _stage_plain(
         self, names: list[str], tables: list[tuple[int, PlainTable]], folders: dict[str, list[str | None]]
@@ -238,6 +212,11 @@ class Staging:
         }
         rows = sum(table.num_rows for _, table in tables)
         self._add(relation, columns, FileKind.CSV, rows, first, folders)
+        if rows:
+            originals = tuple(OriginalFile(index, table.csv) for index, table in tables if table.csv.missing)
+            delimiters = {table.csv.delimiter for _, table in tables}
+            delimiter = delimiters.pop() if len(delimiters) == 1 else ""
+            self.groups[-1] = replace(self.groups[-1], originals=originals, delimiter=delimiter)
 
     def _stage_json(self, files: list[tuple[int, RawFile]], folders: dict[str, list[str | None]]) -> None:
         lines = self._create("TABLE", "id BIGINT, line VARCHAR")
@@ -251,8 +230,8 @@ class Staging:
         found = connection.execute(f"SELECT json_keys(line), min(id) FROM {lines} GROUP BY 1 ORDER BY 2").fetchall()
         if any(len(set(keys)) < len(keys) for keys, _ in found):
             twice = "len(json_keys(line)) <> len(list_distinct(json_keys(line)))"
-            rows = connection.execute(f"SELECT id, line FROM {lines} WHERE {twice}").fetchall()
-            self._quarantine(lines, {number: (line, "a member stands there twice") for number, line in rows})
+            rows = connection.execute(f"SELECT id, line FROM {lines} WHERE {twice}")
+            self._quarantine(lines, rows, lambda _: "a member stands there twice")
         names = list(dict.fromkeys(name for keys, _ in found for name in keys))
         if len(names) > MAX_COLUMNS:
             raise InputError(
@@ -301,20 +280,18 @@ class Staging:
             f" WHERE NOT coalesce(TRY({is_object}), false)"
             f" OR regexp_matches(line, {text_literal(json_rows.SUSPICIOUS)})"
         )
-        flawed: dict[int, tuple[str, str]] = {}
-        while rows := suspects.fetchmany(10_000):
-            for number, line, is_readable in rows:
-                flaw = json_rows.flaw_of(line) or ("" if is_readable else "not JSON")
-                if flaw:
-                    flawed[number] = (line, flaw)
-        self._quarantine(lines, flawed)
+        self._quarantine(lines, suspects, lambda row: json_rows.flaw_of(row[1]) or ("" if row[2] else "not JSON"))
 
-    def _quarantine(self, lines: str, flawed: dict[int, tuple[str, str]]) -> None:
-        """Takes lines out of the table: by their number, the line and its flaw."""
-        for number, (line, flaw) in flawed.items():
-            self.bad.append(BadRow(*self.place(number), "unparsable line", flaw, line))
+    def _quarantine(self, lines: str, rows: DuckDBPyConnection, flaw_of: Callable[[tuple[Any, ...]], str]) -> None:
+        """Takes those lines out of the table that have a flaw. A row begins with the line's number and the line."""
+        flawed: list[int] = []
+        while found := rows.fetchmany(_FLAWED_ROWS):
+            for row in found:
+                if flaw := flaw_of(row):
+                    flawed.append(row[0])
+                    self.bad.append(BadRow(*self.place(row[0]), "unparsable line", flaw, row[1]))
         if flawed:
-            self.engine.connection.execute(f"DELETE FROM {lines} WHERE id IN (SELECT unnest(?))", [list(flawed)])
+            self.engine.connection.execute(f"DELETE FROM {lines} WHERE id IN (SELECT unnest(?))", [flawed])
 
     def place(self, number: int) -> tuple[str, int]:
         """The file and the row's number that an ``id`` stands for."""

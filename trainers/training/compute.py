@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from divisions.pipeline.definition import Hyperparams, Resources
+from divisions.pipeline.definition import Distribution, Hyperparams, Resources
 from divisions.schema import FeatureSchema
 from trainers.data.preparation import PreparationTask, Prepared, StoredRows, prepare
 from trainers.training.capacity import NodeCapacity
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
 """Takes the epoch's number, counted from 1, and its metrics."""
+
+
+ONE_PROCESS = "read on one node, though data_prep.distributed is always: --no-ray runs every stage in one process"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,11 @@ class InProcess:
         return (NodeCapacity(num_cpus=float(os.cpu_count() or 1), memory_gb=0.0),)
 
     def prepare(self, pipeline: str, task: PreparationTask, resources: Resources) -> Prepared:
-        return prepare(task)
+        prepared = prepare(task)
+        if task.distributed is not Distribution.ALWAYS:
+            return prepared
+        table = replace(prepared.table, notes=(*prepared.table.notes, ONE_PROCESS))
+        return replace(prepared, table=table)
 
     def train(
         self,

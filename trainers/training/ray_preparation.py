@@ -24,7 +24,8 @@ from trainers.cluster_data.ray_workers import placed_workers
 from trainers.cluster_data.reading import read_by_size
 from trainers.data.newest_rows import NewestRows
 from trainers.data.preparation import PreparationTask, Prepared, prepare
-from trainers.data.prepared_files import NEWEST, hashes, read_prepared, write_prepared
+from trainers.data.prepared_files import NEWEST, QUARANTINE, hashes, read_prepared, write_prepared
+from trainers.data.quarantine import Quarantine
 from trainers.data.working_folder import working_folder
 from trainers.training.priority import lower_priority
 from trainers.training.training_rows import store_rows, training_data
@@ -65,6 +66,7 @@ def prepare_there(task: PreparationTask, room: Room, settings: Settings, pipelin
         reading = task.reading
         if reading.newest is not None:
             reading = replace(reading, newest=files / NEWEST)
+        reading = replace(reading, quarantine=files / QUARANTINE)
         prepared = _prepare(replace(task, reading=reading), room)
         rows = store_rows(training_data(prepared, task.seed), store, pipeline, folder / "rows")
         rest = write_prepared(replace(prepared, rows=rows), files)
@@ -75,7 +77,8 @@ def prepare_there(task: PreparationTask, room: Room, settings: Settings, pipelin
 
 
 def take_here(result: TaskResult, task: PreparationTask, store: WorkStore, notice: Callable[[str], None]) -> Prepared:
-    """The prepared data in the process of the run. The newest rows are then where ``task`` wants them.
+    """The prepared data in the process of the run. The newest rows, and those that cannot be used, are then where
+    ``task`` wants them.
 
     Raises:
         ArtifactStoreError: the store does not answer, or refuses.
@@ -83,12 +86,11 @@ def take_here(result: TaskResult, task: PreparationTask, store: WorkStore, notic
     """
     if result.sha256 is None:
         return result.prepared
+    wanted = {NEWEST: task.reading.newest, QUARANTINE: task.reading.quarantine}
     with working_folder() as folder:
         for name, sha256 in result.sha256.items():
-            place = folder / name
-            if name == NEWEST and task.reading.newest is not None:
-                place = task.reading.newest
-                place.parent.mkdir(parents=True, exist_ok=True)
+            place = wanted.get(name) or folder / name
+            place.parent.mkdir(parents=True, exist_ok=True)
             if store.fetch(result.folder, name, place) != sha256:
                 raise TrainingError(
                     f"{name} of the prepared data in {store.name} is not as it was written",
@@ -102,7 +104,10 @@ def take_here(result: TaskResult, task: PreparationTask, store: WorkStore, notic
     newest = prepared.events.newest
     if newest is not None and task.reading.newest is not None:
         newest = NewestRows(task.reading.newest, newest.columns)
-    return replace(prepared, events=replace(prepared.events, newest=newest))
+    unusable = prepared.events.unusable
+    if unusable.reasons and task.reading.quarantine is not None:
+        unusable = Quarantine(unusable.reasons, task.reading.quarantine)
+    return replace(prepared, events=replace(prepared.events, newest=newest, unusable=unusable))
 
 
 def _prepare(task: PreparationTask, room: Room) -> Prepared:

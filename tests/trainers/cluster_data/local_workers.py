@@ -19,6 +19,9 @@ class LocalBuckets:
     def call(self, call):
         return [bucket.call(call) for bucket in self.buckets]
 
+    def flawed(self, call):
+        return [bucket.flawed(call) for bucket in self.buckets]
+
     def chosen(self):
         return [bucket.chosen() for bucket in self.buckets]
 

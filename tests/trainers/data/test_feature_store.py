@@ -12,7 +12,7 @@ from divisions.online_stores import SqliteStore
 from divisions.pipeline.definition import Features
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from tests.trainers.data.rows import column_of, events_of
-from trainers.data.feature_store import features_of_others, newest_draft, write_offline
+from trainers.data.feature_store import features_of_others, newest_draft, quarantine_draft, write_offline
 from trainers.data.feature_table import build_feature_table
 from trainers.data.online_features import fill_online_store
 from trainers.data.online_rows import stored_rows
@@ -101,9 +101,15 @@ def test_features_of_the_previous_version_are_stored_too(tmp_path):
 def test_drafts_of_killed_runs_are_removed_after_a_day(tmp_path):
     folder = tmp_path / "features" / "churn"
     folder.mkdir(parents=True)
-    for name, age_s in ((".newest-old.draft", 86_500), (".newest-young.draft", 86_300), ("part.parquet", 86_500)):
+    for name, age_s in (
+        (".newest-old.draft", 86_500),
+        (".newest-young.draft", 86_300),
+        (".quarantine-old.draft", 86_500),
+        ("part.parquet", 86_500),
+    ):
         (folder / name).touch()
         os.utime(folder / name, (1e9 - age_s, 1e9 - age_s))
-    assert newest_draft(tmp_path, "churn", "r", 1e9) == folder / ".newest-r.draft"
+    draft = newest_draft(tmp_path, "churn", "r", 1e9)
+    assert (draft, quarantine_draft(draft)) == (folder / ".newest-r.draft", folder / ".quarantine-r.draft")
     assert sorted(one.name for one in folder.iterdir()) == [".newest-young.draft", "part.parquet"]
     assert newest_draft(tmp_path, "other", "r", 1e9).parent.name == "other"

@@ -16,7 +16,7 @@ from trainers.data.file_formats import FileKind
 from trainers.data.ingest import read_events
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds, first_misfit, settled_kind
 from trainers.data.raw_columns import Form, RawColumn
-from trainers.data.staging import RowGroup
+from trainers.data.row_groups import RowGroup
 
 NUMERIC, CATEGORICAL, BOOLEAN = FeatureKind.NUMERIC, FeatureKind.CATEGORICAL, FeatureKind.BOOLEAN
 

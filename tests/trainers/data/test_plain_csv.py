@@ -22,7 +22,7 @@ HEADER = ["customer_id", "event_time", "churn", "a", "b_1", "c"]
 def read(path, **features):
     chosen = Features(**features)
     events = read_events(str(path), s3=S3Settings(), allow_buckets=(), features=chosen, label="churn")
-    quarantine = events.quarantine.drop(columns="raw").to_dict("records")
+    quarantine = events.quarantine.to_dict("records")
     rows = events.frame.astype(object).where(events.frame.notna(), None).to_dict("records")
     return rows, quarantine, events.kinds, events.num_read, events.notes
 

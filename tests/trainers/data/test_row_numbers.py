@@ -5,8 +5,8 @@ import pytest
 
 from trainers.data.file_formats import FileKind
 from trainers.data.raw_columns import Form, RawColumn
+from trainers.data.row_groups import ROW_BITS, RowGroup
 from trainers.data.row_numbers import MIN_ROWS, find_row_numbers
-from trainers.data.staging import ROW_BITS, RowGroup
 
 
 def group_of(connection, relation, names, files):

@@ -42,9 +42,10 @@ def task_of(tmp_path, kind):
         frame.loc[3, "customer_id"] = None
         frame.to_parquet(raw / "events.parquet")
     newest = tmp_path / "run" / "features" / "churn" / ".newest-r.draft"
-    return PreparationTask(
-        str(raw), Features(), "churn", 0, S3Settings(), (), reading=Reading(is_latest_only=True, newest=newest)
-    )
+    # A run has a place for the rows that cannot be used; without one they are in memory.
+    quarantine = newest.with_name(".quarantine-r.draft") if kind == "plain" else None
+    reading = Reading(is_latest_only=True, newest=newest, quarantine=quarantine)
+    return PreparationTask(str(raw), Features(), "churn", 0, S3Settings(), (), reading=reading)
 
 
 def newest_rows(task):
@@ -60,7 +61,9 @@ def test_a_run_gets_what_it_would_have_made_itself(tmp_path, there, kind):
     result = there(task, ROOM, settings, "churn")
     assert len(result.prepared.table) == 0, "no table goes through Ray"
     taken = take_here(result, task, store, notices.append)
-    newest = newest_rows(task)
+    newest, quarantine = newest_rows(task), taken.events.quarantine
+    assert taken.events.unusable.path == task.reading.quarantine
+    assert len(quarantine) == taken.events.num_quarantined > 0
     alone = prepare(task)
 
     assert taken.data_sha256 == alone.data_sha256 == table_sha256(taken.table)
@@ -74,7 +77,7 @@ def test_a_run_gets_what_it_would_have_made_itself(tmp_path, there, kind):
         for column in other.rows.columns:
             assert type(one.rows.columns[column]) is type(other.rows.columns[column])
             assert one.rows.columns[column].to_arrow().equals(other.rows.columns[column].to_arrow())
-    pd.testing.assert_frame_equal(taken.events.quarantine, alone.events.quarantine)
+    pd.testing.assert_frame_equal(quarantine, alone.events.quarantine)
     assert taken.events.newest == alone.events.newest
     pd.testing.assert_frame_equal(newest, newest_rows(task))
     assert (taken.columns, taken.events.reasons, taken.events.num_read) == (

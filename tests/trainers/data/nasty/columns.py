@@ -23,6 +23,11 @@ def filtered() -> pd.DataFrame:
     return table(12).iloc[[0, 2, 3, 5, 7, 8, 9, 11]]
 
 
+def blanks() -> pd.DataFrame:
+    names = [f"c-{i}{' ' * (i % 3 == 0)}" for i in range(12)]
+    return table(customer_id=names, plan=["gold", " pro"] * 6)
+
+
 def named_index() -> pd.DataFrame:
     frame = table(12)
     frame.index = pd.Index([i * i % 7 for i in range(12)], name="visits")
@@ -92,5 +97,16 @@ CASES = [
         "a feature",
         csv(table(12, index=[100, 101, 101, 102, 103, 103] * 2)),
         kinds={"index": NUMERIC},
+    ),
+    *(
+        Nasty(
+            f"customers and plans with blanks at their ends, `c-1 `, as {name}",
+            "trimmed; told with counts",
+            write(blanks()),
+            {"plan": ["gold", "pro"] * 6},
+            {"plan": TEXT},
+            notes=(r"in the columns 'customer_id' \(4\), 'plan' \(6\): such as 'c-0 '",),
+        )
+        for name, write in (("CSV", csv), ("JSON", json_lines), ("Parquet", parquet))
     ),
 ]

@@ -77,6 +77,25 @@ CASES = [
         {"x": [1.2, 0.123] * 6, "y": [29.85, 7.1] * 6},
         {"x": NUMERIC, "y": NUMERIC},
     ),
+    Nasty(
+        "`1.200` and `900` where fields end with semicolons, and nothing else",
+        "numbers, 1.2 and 900, with a note: `.` may separate thousands",
+        csv(column("1.200", "900"), sep=";"),
+        {"x": [1.2, 900.0] * 6},
+        {"x": NUMERIC},
+        notes=(
+            "'1.200' are read with a decimal point, but fields end with ';'.*declare data_prep.format.decimal: ','",
+        ),
+        by="Excel in Europe",
+    ),
+    Nasty(
+        'the same with `decimal: ","`',
+        "numbers, 1200 and 900",
+        csv(column("1.200", "900"), sep=";"),
+        {"x": [1200.0, 900.0] * 6},
+        {"x": NUMERIC},
+        format=DataFormat(decimal=","),
+    ),
     stays_text(
         "only `1,200` and `1,500`",
         ["1,200", "1,500"],
