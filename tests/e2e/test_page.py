@@ -22,6 +22,7 @@ from divisions.control import (
     RolloutStatus,
 )
 from divisions.errors import ConflictError, DivisionsError, StaleGenerationError
+from divisions.scaling import Scaling, VersionScale
 from tests.builders import rollout_status
 from tests.e2e.browser import Browser, open_browser
 from tests.router.gateway_world import World, minutes_score, world
@@ -307,6 +308,23 @@ def test_replicas_are_shown_as_divisions_status_does(browser, stage):
     assert second[8] == "onnxruntime-cpu\nbetter ones passed over: tensorrt: no NVIDIA driver"
     age = browser.all("[data-age]")[1].text
     browser.wait_for(lambda: browser.all("[data-age]")[1].text != age, "the age that grows")
+
+
+def test_the_number_of_replicas_is_shown_with_its_reason(browser, stage):
+    watch(browser, stage, rollout())
+    assert not browser.all("[data-scale]")
+    limits = Scaling(2, 9)
+    scales = (
+        VersionScale("m-v1", "churn", "1", "stable", 3, 4, limits, 0.523, "400 rows/s need 4"),
+        VersionScale("m-v2", "churn", "2", "canary", 1, 2, lacks="room for 0 of 1 more"),
+        VersionScale("m-v3", "churn", "3", "warm", 1, 1),
+    )
+    stage.say(rollout(), scales=scales)
+    browser.wait_for(lambda: len(browser.all("[data-scale]")) == 2, "a row for each version with something to tell")
+    first, second = ([cell.text for cell in row.find_elements("css selector", "th, td")] for row in
+                     browser.all("[data-scale]"))  # fmt: skip
+    assert first == ["m-v1", "3 of 4", "2 to 9", "52 %", "400 rows/s need 4"]
+    assert second == ["m-v2", "1 of 2", "none", "unknown", "room for 0 of 1 more"]
 
 
 def test_the_explanation_is_shown_field_by_field(browser, stage):

@@ -144,3 +144,13 @@ def test_the_status_says_what_waiting_replicas_lack(world):
 def test_versions_in_gateways_have_no_row():
     hosted = version("3.1", placement=Placement.IN_PROCESS)
     assert rows((), {hosted.app_name: hosted}, None, None) == ()
+
+
+@pytest.mark.parametrize(("is_written", "count"), [(False, 2), (True, 5)])
+def test_a_controller_killed_at_the_write_has_scaled_wholly_or_not_at_all(world, is_written, count):
+    world.dies_at = lambda kind, is_written, at=is_written: kind == "SCALED" and is_written is at
+    with pytest.raises(KeyboardInterrupt):
+        scale(world, 5)
+    world.dies_at = None
+    world.restart_controller()
+    assert wanted(world) == {"3.1": count}
