@@ -28,7 +28,7 @@ import msgspec
 from divisions.bundle import bundle_address
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
-from divisions.registry_home import artifact_root, follow_home, is_server
+from divisions.registry_home import artifact_root, follow_home, is_server, shared_client, store_uri
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
@@ -90,14 +90,18 @@ class Registry:
     """The registry of one home, or of a tracking server."""
 
     def __init__(self, home: Path, tracking_uri: str = "", clock: Clock | None = None, artifacts: str = "") -> None:
-        """Args:
+        """Opens no connection.
 
-        tracking_uri: empty means SQLite and a folder inside ``home``.
-        artifacts: the store that machines share, where a database's new experiments keep their artifacts.
+        Args:
+            home: the home folder.
+            tracking_uri: empty means SQLite and a folder inside ``home``.
+            clock: for the times of metrics.
+            artifacts: the store that machines share, which has the bundles. Versions in a database that machines share
+                name their bundle there, and MLflow gets no copy of it.
         """
         self._home = home
-        self._artifacts = artifacts
         self._is_embedded = not tracking_uri
+        self._bundle_store = "" if self._is_embedded or is_server(tracking_uri) else store_uri(artifacts)
         self._database = home / "mlflow.db"
         self._embedded = SqliteReads(self._database)
         self._uri = tracking_uri or f"sqlite:///{self._database}"
@@ -140,9 +144,11 @@ class Registry:
         address = bundle_address(model, bundle_sha256)
         tags = pending_tags(major, address, bundle_sha256, metrics, message, lineage or {})
         with _registry_errors(f"register a version of {model!r}"):
-            self._client.log_artifacts(run.run_id, str(bundle_path), _ARTIFACT_FOLDER)
+            source = f"{self._bundle_store}/{address}"
+            if not self._bundle_store:
+                self._client.log_artifacts(run.run_id, str(bundle_path), _ARTIFACT_FOLDER)
+                source = f"{run.artifact_uri}/{_ARTIFACT_FOLDER}"
             self._ensure_model(model)
-            source = f"{run.artifact_uri}/{_ARTIFACT_FOLDER}"
             created = self._client.create_model_version(model, source, run.run_id, tags=tags)
             number = str(created.version)
             try:
@@ -290,7 +296,7 @@ class Registry:
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         if not self._is_embedded:
-            return MlflowClient(self._uri, self._uri)
+            return shared_client(MlflowClient, self._uri)
         self._require_not_lost()
         self._home.mkdir(parents=True, exist_ok=True)
         # With an empty database, two processes would both create its tables, and one of them would fail.
@@ -323,8 +329,8 @@ class Registry:
 
     def _create_experiment(self, pipeline: str) -> str:
         location = None if is_server(self._uri) else artifact_root(self._home)
-        if self._artifacts and location and not self._is_embedded:
-            location = f"{self._artifacts.rstrip('/')}/mlflow"
+        if self._bundle_store:
+            location = f"{self._bundle_store}/mlflow"
         experiment_id: str = self._client.create_experiment(pipeline, artifact_location=location)
         return experiment_id
 

@@ -1,4 +1,4 @@
-"""MLflow's embedded database in a home that was moved or copied.
+"""Where MLflow keeps what belongs to a registry, and its embedded database in a home that was moved or copied.
 
 MLflow writes absolute locations of artifacts into its database. In another place, a new run would write into the old
 one, or fail. So the locations follow the home.
@@ -6,10 +6,19 @@ one, or fail. So the locations follow the home.
 
 from __future__ import annotations
 
+import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_TABLE_ATTEMPTS = 8
+_TABLE_PAUSE_S = 1.0
+_TABLES_EXIST = re.compile("already exists|UniqueViolation|duplicate key|alembic_version|does not exist|out-of-date")
 _DATABASES = ("postgresql", "mysql", "sqlite", "mssql")
 _LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -23,6 +32,16 @@ _LOCATIONS = (
 def artifact_root(home: Path) -> str:
     """Where the embedded registry keeps artifacts, as a URI."""
     return (home / "mlartifacts").as_uri()
+
+
+def store_uri(artifacts: str) -> str:
+    """The address of the store of bundles as a URI; empty without one.
+
+    >>> store_uri("s3://models/team/"), store_uri("/shared/models")
+    ('s3://models/team', 'file:///shared/models')
+    """
+    uri = artifacts if not artifacts or "://" in artifacts else Path(artifacts).as_uri()
+    return uri.rstrip("/")
 
 
 def is_server(tracking_uri: str) -> bool:
@@ -60,3 +79,22 @@ def follow_home(database: Path, home: Path) -> int:
                         (root, len(old) + 1, old, len(old) + 1, f"{old}/"),
                     )
         return connection.total_changes - before
+
+
+def shared_client(kind: type[MlflowClient], uri: str) -> MlflowClient:
+    """A client of a server or a shared database. MLflow creates the tables of an empty database.
+
+    Of two machines that create them together, one fails; it finds them a moment later.
+    """
+    for attempt in range(_TABLE_ATTEMPTS):
+        try:
+            client = kind(uri, uri)
+            if not is_server(uri):
+                client.search_experiments(max_results=1)
+        except Exception as error:
+            if attempt + 1 == _TABLE_ATTEMPTS or not _TABLES_EXIST.search(str(error)):
+                raise
+            time.sleep(_TABLE_PAUSE_S)
+        else:
+            return client
+    raise AssertionError("unreachable")

@@ -251,7 +251,9 @@ def test_machines_that_share_a_database_share_the_place_of_its_artifacts(tmp_pat
     database, shared = f"sqlite:///{tmp_path / 'shared.db'}", tmp_path / "shared"
     version = register(Registry(tmp_path / "one", database, artifacts=str(shared)), tmp_path, model)
     assert Registry(tmp_path / "two", database, artifacts=str(shared)).get_version(model, "3.1") == version
-    assert list(shared.glob("mlflow/*/artifacts/bundle/manifest.json")), "not in the home, nor in the current folder"
+    registered = Registry(tmp_path / "two", database)._client.get_model_version(model, "1")
+    assert registered.source == f"{shared.as_uri()}/{version.bundle_path}", "the store has it; MLflow gets no copy"
+    assert not shared.exists()
 
 
 def test_without_a_shared_place_artifacts_are_in_the_home_and_not_in_the_current_folder(tmp_path, model, monkeypatch):

@@ -114,8 +114,8 @@ class RayCompute:
         if not self._is_told:
             self._is_told = True
             self._progress.notice(
-                f"the cluster has {num_nodes} nodes, but DIVISIONS_ARTIFACTS is empty: data preparation and training"
-                " stay on this one"
+                f"the cluster has {num_nodes} nodes, but DIVISIONS_ARTIFACTS names no bucket or folder that they reach:"
+                " data preparation and training stay on this one"
             )
         return ray_session.this_node()
 
