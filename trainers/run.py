@@ -35,7 +35,13 @@ from trainers.data.engine import limits_for
 from trainers.data.feature_store import features_of_others, newest_draft, quarantine_draft, write_offline
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.newest_rows import write_newest
-from trainers.data.online_features import NEWEST_FEATURES, OFFLINE_FEATURES, fill_online_store, left_out
+from trainers.data.online_features import (
+    NEWEST_FEATURES,
+    OFFLINE_FEATURES,
+    fill_online_store,
+    left_out,
+    unreached_store,
+)
 from trainers.data.preparation import PreparationTask, Prepared, features_section, reading_of
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
@@ -52,13 +58,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What to run. ``input_uri`` replaces the file's input. With an empty ``gateway_url`` nothing is deployed."""
+    """What to run. ``input_uri`` replaces the file's input. With an empty ``gateway_url`` nothing is deployed.
+    ``is_own_gateway``: it is that of this home's cluster, and so reads this home's online store."""
 
     pipeline: Pipeline
     pipeline_text: str
     today: dt.date
     input_uri: str = ""
     gateway_url: str = ""
+    is_own_gateway: bool = True
     git_commit: str | None = None
 
 
@@ -336,6 +344,17 @@ class PipelineRun:
                 self.progress.notice(notice)
             status = start_rollout(request.gateway_url, self.settings.home, spec)
             current.detail = f"{version.version} to {spec.endpoint}"
+        gateways = [node for node in nodes if node.has_gateway]
+        unreached = unreached_store(
+            is_shared=bool(self.settings.online_store),
+            is_own_gateway=request.is_own_gateway,
+            gateways_here=sum(node.is_here for node in gateways),
+            gateways_elsewhere=sum(not node.is_here for node in gateways),
+        )
+        if unreached:
+            self.progress.notice(unreached)
+            if not any(node.is_here for node in gateways):
+                return str(status.phase)
         with step(self.progress, self.clock, "Fill the online store") as current:
             filled = fill_online_store(open_store(self.settings), endpoint, newest, schema)
             current.detail = f"{filled.num_changed:,} customers"

@@ -67,6 +67,7 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
         today=options.today or dt.datetime.fromtimestamp(clock.wall_s(), dt.UTC).date(),
         input_uri=options.input_uri,
         gateway_url=gateway_url,
+        is_own_gateway=gateway_url == cluster_gateway(settings.home),
         git_commit=git_commit_of(options.pipeline_path.absolute().parent),
     )
     registry = Registry(settings.home, settings.tracking_uri, clock, settings.artifacts)

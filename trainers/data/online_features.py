@@ -63,3 +63,23 @@ def fill_from_offline(settings: Settings, endpoint: str, version: RegisteredVers
 def left_out(filled: Filled) -> str:
     """Says who was not stored."""
     return f"{filled.num_left_out:,} customers were left out, who were deleted by `divisions features delete`"
+
+
+def unreached_store(*, is_shared: bool, is_own_gateway: bool, gateways_here: int, gateways_elsewhere: int) -> str:
+    """Why filling the store of this home would not reach all gateways; empty if it does.
+
+    Args:
+        is_shared: whether all machines share one store.
+        is_own_gateway: whether the gateway that was asked is that of this home's cluster.
+        gateways_here: whether this run's node is marked for gateways, as a count.
+        gateways_elsewhere: how many other nodes are. A cluster of one machine may mark none.
+    """
+    if is_shared:
+        return ""
+    remedy = "set DIVISIONS_ONLINE_STORE to a Redis that all nodes reach; requests that send `features` are answered"
+    if gateways_elsewhere:
+        which = f"{gateways_elsewhere} other node{'s' * (gateways_elsewhere != 1)}"
+        return f"gateways of {which} do not see the online store, a file of this home: {remedy}"
+    if not is_own_gateway and not gateways_here:
+        return f"the gateway belongs to another home, whose online store a run cannot fill from here: {remedy}"
+    return ""

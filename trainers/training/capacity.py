@@ -18,12 +18,15 @@ BYTES_PER_GB = 1024**3
 
 @dataclass(frozen=True, slots=True)
 class NodeCapacity:
-    """One node's total resources, as Ray counts them."""
+    """One node's total resources, as Ray counts them. ``has_gateway``: it is marked for gateways. ``is_here``: this
+    process runs there."""
 
     num_cpus: float
     memory_gb: float
     num_gpus: float = 0.0
     accelerator_types: frozenset[str] = frozenset()
+    has_gateway: bool = False
+    is_here: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,9 @@ SHRINK_AFTER_S = 5.0
 NODE_LABEL = "ray.io/node-id"
 """Ray labels each node with its id."""
 
+GATEWAY_RESOURCE = "divisions_gateway"
+"""Nodes that are to have gateways have this resource."""
+
 RESOURCE_DEADLINE_S = 120.0
 """How long to wait for any resources. Replicas hold their CPUs for weeks, so longer waiting would rarely help."""
 
@@ -68,7 +71,7 @@ def this_node() -> str:
 
 def nodes(only_node: str = "") -> tuple[NodeCapacity, ...]:
     """The living nodes of the cluster; with ``only_node``, the one of this id."""
-    found = []
+    found, here = [], this_node()
     for node in ray.nodes():
         resources = node["Resources"]
         if node["Alive"] and only_node in {"", node["NodeID"]}:
@@ -81,6 +84,8 @@ def nodes(only_node: str = "") -> tuple[NodeCapacity, ...]:
                     memory_gb=resources.get("memory", 0.0) / BYTES_PER_GB,
                     num_gpus=resources.get("GPU", 0.0),
                     accelerator_types=frozenset(types),
+                    has_gateway=resources.get(GATEWAY_RESOURCE, 0.0) > 0,
+                    is_here=node["NodeID"] == here,
                 )
             )
     return tuple(found)
