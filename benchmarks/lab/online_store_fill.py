@@ -11,9 +11,10 @@ import msgspec
 
 from benchmarks.lab.online_store import ENDPOINT, Spent
 from divisions.online_store import OnlineRow, online_store_path
-from divisions.online_stores import SqliteStore
+from divisions.online_stores import open_store
 from divisions.online_writer import OnlineStoreWriter
 from divisions.schema import FeatureSchema
+from divisions.settings import load_settings
 
 NO_FEATURES = FeatureSchema(())
 
@@ -21,7 +22,8 @@ NO_FEATURES = FeatureSchema(())
 def fill_with_duckdb(offline: Path, home: Path) -> None:
     from trainers.data.online_features import fill_online_store
 
-    fill_online_store(SqliteStore(online_store_path(home)), ENDPOINT, offline, NO_FEATURES)
+    del home  # The settings name it, or a server.
+    fill_online_store(open_store(load_settings()), ENDPOINT, offline, NO_FEATURES)
 
 
 def fill_with_pandas(offline: Path, home: Path) -> None:
@@ -46,7 +48,7 @@ def fill_with_pandas(offline: Path, home: Path) -> None:
 def main() -> None:
     method, offline, home = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     began_s = time.perf_counter()
-    {"divisions": fill_with_duckdb, "pandas": fill_with_pandas}[method](offline, home)
+    {"divisions": fill_with_duckdb, "redis": fill_with_duckdb, "pandas": fill_with_pandas}[method](offline, home)
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     spent = Spent(time.process_time(), time.perf_counter() - began_s, peak_kib / 1024)
     sys.stdout.write(msgspec.json.encode(spent).decode())

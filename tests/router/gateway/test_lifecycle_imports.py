@@ -1,0 +1,22 @@
+"""A gateway that serves stored features from its home loads no client of a server."""
+
+import subprocess
+import sys
+
+SCRIPT = """
+import sys
+import router.gateway.gateway, router.gateway.lifecycle
+from pathlib import Path
+from divisions.clock import SystemClock
+from divisions.settings import Settings
+def loaded():
+    return sorted(name for name in sys.modules if name.partition(".")[0] == "redis" or "redis_store" in name)
+router.gateway.lifecycle.feature_source(Settings(home=Path("home")), SystemClock())
+import divisions.cli, divisions.commands.features, divisions.online_stores
+print(loaded())
+"""
+
+
+def test_redis_is_loaded_only_where_it_is_used():
+    done = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
