@@ -277,6 +277,20 @@ def token_of_environment() -> str:
     return os.environ.get("DIVISIONS_TOKEN", "").strip()
 
 
+def ray_token_of(home: Path, given: str = "") -> str:
+    """Ray's token: the given one, else what the home keeps; empty if ``RAY_AUTH_MODE`` says that there is none."""
+    if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        return ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return given or (home / "ray_token").read_text().strip()
+    return given
+
+
+def ray_uses_tls() -> bool:
+    """Whether Ray's own calls are encrypted, by certificates that Ray reads."""
+    return os.environ.get("RAY_USE_TLS", "").lower() in {"1", "true"}
+
+
 def take_secrets() -> dict[str, str]:
     """Takes tokens out of this process's environment, so that no child inherits them: texts by the file's name.
 

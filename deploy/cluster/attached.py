@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import msgspec
 
@@ -24,7 +25,7 @@ from divisions.clock import Clock
 from divisions.deployment import NODE_SECRETS, write_private
 from divisions.errors import AlreadyRunningError, ClusterError, NotRunningError, UsageError
 from divisions.progress import Progress
-from divisions.settings import Settings, environment_for_child, is_given, take_secrets
+from divisions.settings import Settings, environment_for_child, is_given, ray_token_of, take_secrets
 
 RAY_PORT = 6379
 AUTO = "auto"
@@ -49,12 +50,10 @@ def up(settings: Settings, address: str, progress: Progress, clock: Clock) -> Cl
     create_private_folder(settings.home)
     with starting_alone(settings.home):
         _require_same(settings, raylet)
-        secrets = take_secrets()
-        for name, text in secrets.items():
-            write_private(settings.home / name, text.encode())
+        has_token = keep_tokens(settings.home, raylet.gcs_address)
         create_tokens(settings.home, NODE_SECRETS)
         make_private(settings.home)
-        cluster = _starting(settings, raylet, clock, has_token="ray_token" in secrets)
+        cluster = _starting(settings, raylet, clock, has_token=has_token)
         cluster_file.write_cluster(settings.home, cluster)
         values = _run("ray_attach", settings, cluster, progress, clock)
         cluster = msgspec.structs.replace(
@@ -94,12 +93,32 @@ def down_at(settings: Settings, address: str, progress: Progress, clock: Clock) 
     create_private_folder(settings.home)
     with starting_alone(settings.home):
         _require_same(settings, raylet)
-        secrets = take_secrets()
-        for name, text in secrets.items():
-            write_private(settings.home / name, text.encode())
-        cluster = _starting(settings, raylet, clock, has_token="ray_token" in secrets)
+        has_token = keep_tokens(settings.home, raylet.gcs_address)
+        cluster = _starting(settings, raylet, clock, has_token=has_token)
         cluster_file.write_cluster(settings.home, cluster)
     return down(settings, cluster, progress, clock)
+
+
+def keep_tokens(home: Path, head: str, ray_token: str = "") -> bool:
+    """Writes the tokens of the environment into the home, once Ray's head has taken its own; whether it has one.
+
+    Args:
+        home: exists.
+        head: ``HOST:PORT``.
+        ray_token: in place of that of the environment.
+
+    Raises:
+        DivisionsError: no head answers, or it refuses the token. The home keeps what it had.
+    """
+    from deploy.supervision.head_check import require_head  # gRPC
+
+    given = take_secrets() | ({"ray_token": ray_token} if ray_token else {})
+    given["ray_token"] = ray_token_of(home, given.get("ray_token", ""))
+    require_head(head, given["ray_token"])
+    for name, text in given.items():
+        if text:
+            write_private(home / name, text.encode())
+    return bool(given["ray_token"])
 
 
 def node_here(address: str) -> LocalRaylet:
@@ -200,7 +219,7 @@ def _starting(settings: Settings, raylet: LocalRaylet, clock: Clock, *, has_toke
         allow_faults=settings.allow_faults,
         kind=ATTACHED,
         node_host=raylet.address,
-        has_token=has_token or (settings.home / "ray_token").exists(),
+        has_token=has_token,
     )
 
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.cluster import ray_cluster
-from deploy.cluster.attached import canonical, require_listener
+from deploy.cluster.attached import canonical, keep_tokens, require_listener
 from deploy.cluster.embedded import signals_interrupt, stop, wait_for_end
-from deploy.supervision.cluster_file import Cluster
+from deploy.supervision.cluster_file import Cluster, require_down
+from deploy.supervision.secret_files import create_private_folder
 from divisions.clock import Clock
-from divisions.deployment import write_private
 from divisions.errors import ClusterError, UsageError
 from divisions.progress import Progress
 from divisions.settings import Settings
@@ -41,10 +41,11 @@ def run(request: JoinRequest, progress: Progress, clock: Clock, announce: Callab
     require_listener(head)
     host = request.host or request.settings.node_host or own_address(head)
     settings = replace(request.settings, node_host=host)
-    if request.token_file is not None:
-        _keep_token(settings.home, request.token_file)
+    create_private_folder(settings.home)
+    require_down(settings.home)  # the tokens that it has are of another cluster
+    has_token = keep_tokens(settings.home, head, _read_token(request.token_file) if request.token_file else "")
     signals_interrupt()
-    cluster = ray_cluster.join(settings, head, progress, clock, ends_with_us=request.is_foreground)
+    cluster = ray_cluster.join(settings, head, progress, clock, has_token=has_token, ends_with_us=request.is_foreground)
     announce(cluster)
     if not request.is_foreground:
         return
@@ -76,10 +77,8 @@ def own_address(head: str) -> str:
         return str(probe.getsockname()[0])
 
 
-def _keep_token(home: Path, file: Path) -> None:
+def _read_token(file: Path) -> str:
     try:
-        token = file.read_bytes().strip()
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(home / "ray_token", token)
-    except OSError as error:
-        raise UsageError(f"the token in {file} cannot be taken: {error.strerror}", remedy="name another file") from None
+        return file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the token in {file} cannot be read: {error}", remedy="name another file") from None

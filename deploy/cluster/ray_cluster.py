@@ -26,10 +26,9 @@ from deploy.supervision.launch import HEAD_STEP
 from deploy.supervision.processes import start_ticks
 from deploy.supervision.secret_files import create_private_folder, create_tokens, make_private
 from divisions.clock import Clock
-from divisions.deployment import write_private
 from divisions.errors import AlreadyRunningError, ClusterError, SettingsError
 from divisions.progress import Progress, step
-from divisions.settings import Settings, environment_for_child, runtime_dir, take_secrets
+from divisions.settings import Settings, environment_for_child, runtime_dir
 
 _POLL_S = 0.1
 
@@ -61,12 +60,15 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
         return _supervised(settings, plan, progress, clock, ends_with_us)
 
 
-def join(settings: Settings, head: str, progress: Progress, clock: Clock, *, ends_with_us: bool) -> Cluster:
+def join(
+    settings: Settings, head: str, progress: Progress, clock: Clock, *, has_token: bool, ends_with_us: bool
+) -> Cluster:
     """Makes this machine a node of the cluster whose head is at ``head``; returns when it has its gateways.
 
     Args:
         settings: of this machine; ``node_host`` is its address. What the cluster shares comes from its controller.
         head: ``HOST:PORT``.
+        has_token: whether it asks for the token that the home keeps.
         ends_with_us: whether the node ends when this process does, even by ``kill -9``.
 
     Raises:
@@ -77,11 +79,8 @@ def join(settings: Settings, head: str, progress: Progress, clock: Clock, *, end
     with starting_alone(settings.home):
         cluster_file.require_down(settings.home)
         shutdown.clean_up(settings.home)
-        for name, text in take_secrets().items():
-            write_private(settings.home / name, text.encode())
         make_private(settings.home)
-        plan = _plan(settings, clock, head, cluster_file.JOINED)
-        plan = msgspec.structs.replace(plan, has_token=(settings.home / "ray_token").exists())
+        plan = msgspec.structs.replace(_plan(settings, clock, head, cluster_file.JOINED), has_token=has_token)
         return _supervised(settings, plan, progress, clock, ends_with_us, head)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.supervision import ports, ray_head
 from deploy.supervision.secret_files import close_to_others, create_private_folder
-from divisions.settings import Settings, inherited_environment, runtime_dir
+from divisions.settings import Settings, inherited_environment, ray_token_of, runtime_dir
 
 HEAD_STEP = "Start Ray"
 VITAL = frozenset({"gcs_server", "raylet"})
@@ -82,7 +82,7 @@ def member_launch(settings: Settings, head: str) -> Launch:
 
     def commands() -> tuple[Command, Command]:
         free_ports = ports.choose_free(ray_head.NUM_FREE_PORTS)
-        has_token = (settings.home / "ray_token").exists()
+        has_token = bool(ray_token_of(settings.home))
         environment = ray_head.head_environment(settings, inherited_environment(), free_ports, has_token=has_token)
         member = ray_head.member_command(settings, head, runtime, free_ports, os.cpu_count() or 1)
         service = [sys.executable, "-m", "deploy.supervision.membership", head]

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 RUNNING = "RUNNING"
 FAILED = "DEPLOY_FAILED"
 STOPPING = "DELETING"
+FOREIGN = "FOREIGN"
+"""Of an application that somebody else has started on this cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Reconciler:
         for name, version in wanted.items():
             if name not in states:
                 await self._start(version)
+            elif states[name].status == FOREIGN:
+                self.failures[name] = f"deploy: somebody else runs an application {name} on this Ray cluster"
             elif states[name].status != STOPPING and self._must_stop_first(version, states[name]):
                 await asyncio.to_thread(self._applications.stop, name)
             elif states[name].status == FAILED:
@@ -97,7 +101,7 @@ class Reconciler:
         for name in sorted((self._known | set(self._started)) - set(wanted)):
             self._started.pop(name, None)
             self._sizes.pop(name, None)
-            if name in states and states[name].status != STOPPING:
+            if name in states and states[name].status not in {STOPPING, FOREIGN}:
                 await asyncio.to_thread(self._applications.stop, name)
                 stopped.append(name)
         return stopped

@@ -15,7 +15,7 @@ from ray.serve.context import _get_global_client
 from divisions.cause import cause_in
 from divisions.control import VersionSpec
 from divisions.errors import ClusterError
-from router.control.applications import ApplicationState
+from router.control.applications import FOREIGN, ApplicationState
 from router.control.nodes import GATEWAY_APP
 from router.control.ray_ownership import Ledger
 
@@ -73,7 +73,7 @@ class RayApplications:
         self._ledger.sees(applications)
         return {
             name: ApplicationState(
-                str(overview.status.value),
+                str(overview.status.value) if self._ledger.owns(name) else FOREIGN,
                 cause_in([overview.message, *(part.message for part in overview.deployments.values())]),
             )
             for name, overview in applications.items()

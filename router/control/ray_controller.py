@@ -24,7 +24,7 @@ from divisions.artifacts.references import References
 from divisions.certificates.names import AUTHORITY
 from divisions.clock import SystemClock
 from divisions.control import NodeStatus, ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
-from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment
+from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment, write_node
 from divisions.errors import DivisionsError, JournalFencedError, JournalUnavailableError, MalformedRequestError
 from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable
@@ -91,10 +91,9 @@ class ControllerActor:
         self._settings = settings
         self._references = References(settings, self._clock)
         journal, self._controller = await self._opened()
-        deployed = read_deployment(settings.home)
-        stamp = deployed.stamp if deployed else ""
-        self._deployment = deployed or deployment_of(settings)
-        applications = RayApplications(builder, home, stamp)
+        self._deployment = read_deployment(settings.home) or deployment_of(settings)
+        write_node(settings.home, self._deployment, {})  # if nobody did: gateways and replicas wait for it
+        applications = RayApplications(builder, home, self._deployment.stamp)
         node_id = ray.get_runtime_context().get_node_id()
         self._keeper = NodeKeeper(settings, self._deployment, RayNodes(self._deployment, GATEWAY_BUILDER), node_id)
         self._reconciler = Reconciler(applications, journal.app_names())

@@ -35,6 +35,10 @@ class Ledger:
             kv._internal_kv_del(_key(gone), namespace=_NAMESPACE)
         self._names &= set(running)
 
+    def owns(self, app_name: str) -> bool:
+        """Whether it was started by this starter, or by one before. `sees` comes first."""
+        return app_name in (self._names or ())
+
 
 def owned() -> set[str]:
     """Every application that is ours."""

@@ -3,6 +3,7 @@
 import pytest
 
 from divisions.commands.status import render_status
+from divisions.control import NodeStatus
 from divisions.scaling import Scaling, VersionScale
 from divisions.sdk.client import ServiceStatus
 from tests.builders import rollout_status
@@ -53,3 +54,13 @@ def test_versions_that_follow_the_load_or_lack_room_have_a_row_with_the_reason()
         "m-v2 1/2 - - the cluster has room for 0 of 1 more replicas",
     ]
     assert "REPLICAS" not in render_status(ServiceStatus(epoch=1, scales=scales[2:]))
+
+
+def test_nodes_are_shown_where_there_are_several_or_one_has_a_reason():
+    head = NodeStatus("a" * 56, "10.0.0.1", "one", "alive", "http://10.0.0.1:8000", 1, 1, 2, True)
+    worker = NodeStatus("b" * 56, "10.0.0.2", "two", "refused", reason="has another version")
+    assert "10.0.0.1" not in render_status(ServiceStatus(epoch=1, nodes=(head,)))
+    lines = render_status(ServiceStatus(epoch=1, nodes=(head, worker))).splitlines()
+    assert lines[-3].split() == ["a" * 12, "one", "10.0.0.1", "alive", "1/1", "http://10.0.0.1:8000", "2", "yes"]
+    assert lines[-2].split() == ["b" * 12, "two", "10.0.0.2", "refused", "-", "<none>", "0", "-"]
+    assert lines[-1] == "10.0.0.2: has another version"

@@ -40,6 +40,12 @@ class RayHost:
             check=False,
         )
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [*DIVISIONS, *arguments],
+            env=self.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
 
 @dataclass
 class RayHosts:

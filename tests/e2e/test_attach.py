@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -103,3 +104,21 @@ def test_a_node_that_joins_gets_a_gateway_and_one_that_leaves_loses_it(cluster):
     assert wait_until(lambda: nodes(worker)[gone.address]["state"] == "lost", 60), nodes(worker)
     assert answer(f"{cluster.url(head)}/healthz")[0] == 200
     assert worker.divisions("down").returncode == 0
+
+
+def test_a_wrong_token_is_refused_and_an_up_that_was_killed_is_finished_by_the_next(cluster):
+    head = cluster.hosts[0]
+    refused = head.divisions("up", "--address", cluster.head, RAY_AUTH_TOKEN="0" * 64)
+    assert refused.returncode == 1
+    assert re.search(r"error: the Ray cluster at .* refuses our token.*RAY_AUTH_TOKEN", refused.stderr), refused.stderr
+    for step in ("Prepare the nodes", "Start the controller", "Start the gateways"):
+        starting = head.start("up", "--address", cluster.head)
+        assert any(line.startswith(step) for line in starting.stdout)
+        starting.kill()
+        starting.wait()
+    done = head.divisions("up", "--address", cluster.head)
+    assert done.returncode == 0, done.stderr
+    assert {node["gateways"] for node in nodes(head).values() if node["state"] == "alive"} == {1}
+    removed = head.divisions("down")
+    assert removed.returncode == 0, removed.stderr
+    assert others(cluster, "look").splitlines() == ["theirs 42", "['theirs']"]

@@ -414,6 +414,22 @@ def test_the_token_of_this_machine_is_sent_to_this_machine_only(tmp_path):
         assert token_sent(url, home=tmp_path, token="given") == "Bearer given"
 
 
+def test_a_gateway_elsewhere_gets_a_token_only_if_it_is_named_as_ours(tmp_path, monkeypatch):
+    url = "http://10.0.0.1:8000"
+    (tmp_path / "token").write_text("kept")
+    (tmp_path / "cluster.json").write_text(f'{{"gateway_url": "{url}"}}')
+    assert token_sent(url, home=tmp_path) == "Bearer kept"
+    (tmp_path / "cluster.json").write_text("[]")
+    assert token_sent(url, home=tmp_path) is None
+    monkeypatch.setenv("DIVISIONS_TOKEN", "given")
+    assert token_sent(url, home=tmp_path) is None
+    monkeypatch.setenv("DIVISIONS_GATEWAY", url)
+    assert token_sent(url, home=tmp_path) == "Bearer given"
+    assert token_sent("http://10.0.0.2:8000", home=tmp_path) is None
+    monkeypatch.delenv("DIVISIONS_TOKEN")
+    assert token_sent(url, home=tmp_path) == "Bearer kept"
+
+
 def test_a_token_cannot_smuggle_headers():
     with pytest.raises(errors.AccessDeniedError):
         token_sent("http://example.com", token="a\r\nx-admin: 1")

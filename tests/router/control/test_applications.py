@@ -6,7 +6,7 @@ import msgspec
 
 from divisions.control import ReplicaAddress
 from divisions.errors import BundleError
-from router.control.applications import ApplicationState, Reconciler
+from router.control.applications import FOREIGN, ApplicationState, Reconciler
 from router.control.registry_projection import Projector
 from router.control.replica_register import FORGOTTEN_AFTER_S, LOST_AFTER_S, ReplicaRegister
 from tests.router.control_doubles import FakeApplications, FakeProjection
@@ -34,6 +34,16 @@ def test_what_is_no_longer_wanted_is_stopped_and_strangers_are_left_alone():
     reconcile(reconciler, V1, V2)
     assert reconcile(reconciler, V2) == [V1.app_name]
     assert set(applications.states) == {"divisions-gateway", V2.app_name}
+
+
+def test_an_application_of_others_with_the_name_of_ours_is_neither_used_nor_stopped():
+    applications = FakeApplications()
+    applications.states[V1.app_name] = ApplicationState(FOREIGN)
+    reconciler = Reconciler(applications, {V1.app_name})
+    assert reconcile(reconciler, V1) == []
+    assert "somebody else runs an application" in reconciler.failures[V1.app_name]
+    assert reconcile(reconciler) == []
+    assert applications.started == applications.stopped == []
 
 
 def test_after_a_restart_running_versions_are_taken_over_and_leftovers_stopped():
