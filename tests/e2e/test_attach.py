@@ -62,7 +62,8 @@ def others(cluster: RayHosts, what: str) -> str:
 def nodes(host: RayHost) -> dict[str, dict]:
     done = host.divisions("status", "--output", "json")
     assert done.returncode == 0, done.stderr
-    return {node["address"]: node for node in json.loads(done.stdout)["nodes"]}
+    rows = sorted(json.loads(done.stdout)["nodes"], key=lambda node: node["state"] != "lost")
+    return {node["address"]: node for node in rows}
 
 
 def test_it_is_deployed_on_every_marked_node_and_removed_without_harm_to_others(cluster):
