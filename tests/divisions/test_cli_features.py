@@ -10,7 +10,10 @@ from divisions import cli
 from divisions.clock import SystemClock
 from divisions.commands.features import render_check
 from divisions.online_store import OnlineRow, OnlineStoreReader, online_store_path
+from divisions.online_stores import open_store
 from divisions.online_writer import OnlineStoreWriter
+from divisions.settings import load_settings
+from tests.servers import PASSWORD
 from trainers.data.online_check import Difference
 
 DAY_S = 86_400.0
@@ -212,3 +215,32 @@ def test_the_exit_status_tells_skew(home, monkeypatch, capsys, found, status):
     assert run("check", "churn", "--sample", "7", "-o", "json") == status
     assert asked == [(home, "churn", 7)]
     assert json.loads(capsys.readouterr().out)["num_value_differences"] == status
+
+
+def test_the_commands_work_on_a_shared_store_and_show_no_password(tmp_path, redis_server, monkeypatch, capsys, now_s):
+    redis_server.flush()
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path))
+    monkeypatch.setenv("DIVISIONS_ONLINE_STORE", redis_server.url)
+    assert run("get", "churn", "c-1") == 1
+    assert f"the online store redis://127.0.0.1:{redis_server.port}/0 has nothing of an endpoint" in (
+        capsys.readouterr().err
+    )
+    writer = open_store(load_settings()).writer("churn")
+    writer.upsert([OnlineRow(each, now_s - DAY_S, {"minutes": 1.5}) for each in ("c-1", "c-2")])
+    assert run("get", "churn", "c-1", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["features"] == {"minutes": 1.5}
+    assert run("delete", "churn", "c-1", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["was_stored"] is True
+    assert run("get", "churn", "c-1") == 1
+    assert "it was deleted; `divisions features delete --undo`" in capsys.readouterr().err
+    assert run("delete", "churn", "c-1", "--undo", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["was_deleted"] is True
+    assert run("expire", "churn", "--older-than", "1h", "-o", "json") == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out) == {"endpoint": "churn", "expired": 1, "is_empty": True}
+    assert "the store of churn is empty" in told.err
+    monkeypatch.setenv("DIVISIONS_ONLINE_STORE", redis_server.url.replace(str(redis_server.port), "1"))
+    assert run("get", "churn", "c-1") == 1
+    told = capsys.readouterr()
+    assert "check that Redis or Valkey runs" in told.err
+    assert PASSWORD not in told.err + told.out
