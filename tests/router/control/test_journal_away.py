@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import sqlite3
+import subprocess
 
 import pytest
 
@@ -210,3 +211,58 @@ def test_an_abort_before_the_first_weight_is_not_forgotten_either(tmp_path):
         world.second()
         assert world.weights().get("3.2", 0) == 0
     assert world.status().phase == "ROLLED_BACK"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of 2 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=False).returncode != 0:
+        pytest.skip("mounting needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(folder):
+    with (folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_slow_canary_on_a_full_disk_has_no_traffic_after_15_s_and_that_is_written_later(
+    small_disk,
+):
+    world = World(small_disk)
+    world.deploy_first()
+    world.controller.start_rollout(spec("3.2"))
+    world.until("STEP")
+    fill(small_disk)
+    world.latency_s["3.2"] = 0.02
+    for _ in range(15):
+        world.second()
+    assert world.weights() == {"3.1": 10_000, "3.2": 0}
+    status = world.controller.status()
+    assert FULL in status.journal_fault
+    assert status.unwritten
+    (small_disk / "filler").unlink()
+    world.seconds(2)
+    assert world.controller.status().journal_fault == ""
+    world.restart_controller()
+    world.until("ROLLED_BACK")
+    assert "ROLLBACK_INTENT" in entries(world)
+
+
+def test_a_controller_starts_again_on_a_disk_that_is_full(small_disk):
+    world = World(small_disk)
+    world.deploy_first()
+    world.controller.start_rollout(spec("3.2"))
+    world.until("STEP")
+    fill(small_disk)
+    world.restart_controller()
+    world.controller.command(RolloutCommand("churn", "abort"))
+    world.seconds(20)
+    assert world.weights()["3.2"] == 0
+    (small_disk / "filler").unlink()
+    world.seconds(2)
+    world.until("ROLLED_BACK")
