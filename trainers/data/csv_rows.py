@@ -75,6 +75,8 @@ class CsvRows:
     has_backslashes: bool = False
     _taken: set[int] = field(default_factory=set)
     """Numbers of records that cannot be told apart into fields, and that no block has passed yet."""
+    _failures: list[OSError] = field(default_factory=list, repr=False)
+    """pyarrow does not pass on what is raised while it parses."""
 
     def batches(self, filesystem: FileSystem, keep: Callable[[BadRow], None]) -> Iterator[pa.RecordBatch]:
         """Blocks with the columns ``row``, ``flaw`` (null for a row without one), ``v0``, ``v1``, ...
@@ -114,6 +116,8 @@ class CsvRows:
                     first = int(rows[-1]) + 1 if len(rows) else first
                     yield self._checked(batch, rows).slice(int((rows <= self.header_row).sum()))
         except pa.ArrowInvalid as error:
+            if self._failures:
+                raise self._failures[0] from None
             what = "CSV (a quote that is never closed?)" if "straddl" in str(error) else "CSV"
             raise damaged(self.file.path, what, error) from None
 
@@ -121,8 +125,12 @@ class CsvRows:
         if row.number is not None and row.number < self.header_row:
             return "skip"
         detail = f"{row.actual_columns} fields, expected {row.expected_columns}"
-        for line in row.text.replace(_MARK, "\ufffd").split("\n"):
-            keep(BadRow(self.file.path, row.number or 0, "unparsable line", detail, line))
+        try:
+            for line in row.text.replace(_MARK, "\ufffd").split("\n"):
+                keep(BadRow(self.file.path, row.number or 0, "unparsable line", detail, line))
+        except OSError as error:
+            self._failures.append(error)
+            return "error"
         self._taken.add(row.number or 0)
         return "skip"
 

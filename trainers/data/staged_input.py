@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -71,6 +72,11 @@ def _read(
             staging.read(paths, form.delimiter, form.encoding, files.only if files is not None else None)
             return use(staging)
         except OSError as error:
+            if error.errno == errno.ENOSPC:  # what is written is ours: copies, and rows that cannot be read
+                raise InputError(
+                    f"reading {location.uri} failed: no space left in {engine.folder.parent}",
+                    remedy="give TMPDIR a larger disk",
+                ) from None
             raise_unreachable(location, error)
         except duckdb.Error as error:
             staging.raise_culprit(error)

@@ -1,5 +1,6 @@
 """Unusable rows go to a file, in their order, as they are spelled, and are not kept in memory."""
 
+import errno
 import json
 
 import pandas as pd
@@ -66,6 +67,19 @@ def test_a_file_that_another_node_has_is_an_error_that_says_so(tmp_path):
     lost = Quarantine({"unparsable line": 1}, tmp_path / "lost.draft")
     with pytest.raises(InputError, match=r"does not find it.*share the home"):
         lost.write(tmp_path / "quarantine")
+
+
+@pytest.mark.parametrize("batch", [1, 100])
+def test_a_full_disk_is_named_as_one(tmp_path, monkeypatch, batch):
+    monkeypatch.setattr(bad_rows, "_BATCH_ROWS", batch)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    (tmp_path / "a.csv").write_text("\n".join([HEADER, *GOOD, "c-9"]))
+    monkeypatch.setattr(BadRows, "_write", full)
+    with pytest.raises(InputError, match=r"no space left in .*give TMPDIR a larger disk"):
+        read(tmp_path)
 
 
 def test_bad_rows_keep_few_in_memory_and_their_order(tmp_path, monkeypatch):
