@@ -129,8 +129,8 @@ class Host:
         assert self.init is not None, f"{self.name} is off"
         variables = {**_kept(), **self.environment, **(environment or {})}
         given = [f"{name}={value}" for name, value in variables.items()]
-        enter = ("nsenter", "-t", str(_child(self.init.pid)), "-m", "-n", "-p", "-u", "-i", "--wd=/root")
-        return [*enter, "env", "-i", *given, *arguments]
+        enter = ("nsenter", "-t", str(_child(self.init.pid)), "-m", "-n", "-p", "-u", "-i")
+        return [*enter, "env", "--chdir=/root", "-i", *given, *arguments]
 
     def run(
         self,

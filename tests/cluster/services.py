@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 
+import psycopg
+
 from tests import servers
 from tests.cluster.network import Host, Network, wait_until
 from tests.e2e import s3_server
 
 REDIS_PORT, POSTGRES_PORT, S3_PORT = 6379, 5432, 5000
 BUCKET = "divisions-bundles"
+DATABASES = ("divisions", "bare")
+"""One for each cluster."""
 S3_KEYS = {"AWS_ACCESS_KEY_ID": "any", "AWS_SECRET_ACCESS_KEY": "any", "AWS_REGION": "us-east-1"}
 _IN_FOLDER = ("env", "--chdir=/tmp/postgres")  # its user may not enter /root
 
@@ -69,16 +73,22 @@ class Services:
     @property
     def environment(self) -> dict[str, str]:
         """What every host of the cluster has in its environment."""
-        database = servers.postgres_dsn(self.postgres.address, POSTGRES_PORT).replace(
-            "postgresql:", "postgresql+psycopg:"
-        )
+        return self.environment_of("divisions")
+
+    def environment_of(self, name: str) -> dict[str, str]:
+        """The same for another cluster, which shares nothing with the first but the servers."""
         return S3_KEYS | {
             "AWS_ENDPOINT_URL": f"http://{self.s3.address}:{S3_PORT}",
-            "DIVISIONS_ARTIFACTS": f"s3://{BUCKET}/bundles",
-            "DIVISIONS_DATABASE": database,
-            "DIVISIONS_ONLINE_STORE": f"redis://:{servers.PASSWORD}@{self.redis.address}:{REDIS_PORT}/0",
-            "DIVISIONS_TRACKING_URI": database,
+            "DIVISIONS_ARTIFACTS": f"s3://{BUCKET}/{name}",
+            "DIVISIONS_DATABASE": self.database(name),
+            "DIVISIONS_ONLINE_STORE": f"redis://:{servers.PASSWORD}@{self.redis.address}:{REDIS_PORT}/{DATABASES.index(name)}",
+            "DIVISIONS_TRACKING_URI": self.database(f"{name}-mlflow"),
         }
+
+    def database(self, name: str) -> str:
+        """The URL of one of the server's databases."""
+        dsn = servers.postgres_dsn(self.postgres.address, POSTGRES_PORT, name)
+        return dsn.replace("postgresql:", "postgresql+psycopg:")
 
 
 def start_services(network: Network) -> Services:
@@ -90,5 +100,9 @@ def start_services(network: Network) -> Services:
     services = Services(network.host("redis"), network.host("postgres"), network.host("s3"))
     start_redis(services.redis)
     start_postgres(services.postgres)
+    with psycopg.connect(servers.postgres_dsn(services.postgres.address, POSTGRES_PORT), autocommit=True) as database:
+        for name in DATABASES:
+            database.execute(f'CREATE DATABASE "{name}"')
+            database.execute(f'CREATE DATABASE "{name}-mlflow"')
     start_s3(services.s3)
     return services

@@ -31,6 +31,7 @@ class Watch:
     token: str
     endpoint: str
     answered_s: list[float] = field(default_factory=list)
+    full: list[tuple[float, bool]] = field(default_factory=list)
     latest: ServiceStatus | None = None
     clients: dict[str, Client] = field(default_factory=dict)
     first: int = 0
@@ -47,6 +48,7 @@ class Watch:
             with contextlib.suppress(DivisionsError):
                 self.latest = self.client(self.hosts[number]).status()
                 self.answered_s.append(time.time())
+                self.full.append((time.time(), self.is_at_full_strength()))
                 self.first = number
                 return
 
@@ -65,6 +67,13 @@ class Watch:
             and now.stable_replicas >= now.wanted_stable_replicas
             and now.canary_replicas >= now.wanted_canary_replicas
         )
+
+    def full_since_s(self, since_s: float) -> float | None:
+        """When every version had all its replicas again, for good, after ``since_s``; that itself if it always had."""
+        lacking = [at_s for at_s, is_full in self.full if at_s >= since_s and not is_full]
+        if not lacking:
+            return since_s
+        return next((at_s for at_s, is_full in self.full if at_s > lacking[-1]), None)
 
     def is_fresh(self) -> bool:
         return bool(self.answered_s) and time.time() - self.answered_s[-1] < 1.0
