@@ -31,6 +31,12 @@ def nodes(host) -> dict[str, dict]:
     return {node["address"]: node for node in rows}
 
 
+def rays(host) -> list[str]:
+    """The names of Ray's processes on a host."""
+    names = host.run("sh", "-c", "cat /proc/[0-9]*/comm", check=False).stdout.split()
+    return [name for name in names if name.startswith(("ray", "gcs_server"))]
+
+
 def test_a_machine_joins_serves_and_leaves(hosts):
     head, worker = hosts
     head.divisions("up", "--host", head.address)
@@ -68,8 +74,9 @@ def test_a_machine_joins_serves_and_leaves(hosts):
         healthy = client.run("curl", "-sf", f"{GATEWAY.format(server.address)}/healthz", check=False)
         assert healthy.returncode == 0, healthy.stderr
 
+    assert {"raylet", "ray"} <= set(rays(worker))
     worker.divisions("down")
-    assert worker.processes() == 0
+    assert rays(worker) == []
     assert wait_until(lambda: nodes(head)[worker.address]["state"] == "lost", "the worker is lost") < 60
     head.divisions("down")
-    assert head.processes() == 0
+    assert rays(head) == []
