@@ -147,6 +147,7 @@ def start(cluster: Cluster, spec: VersionSpec) -> dict[str, ReplicaAddress]:
     before = set(cluster.registered()[1])
     application = build_application(msgspec.json.encode(spec), str(cluster.home))
     serve.run(application, name=spec.app_name, route_prefix=None)
+    cluster.wait_for(lambda: set(cluster.registered()[1]) - before)  # It asks for its certificate first.
     return {name: address for name, address in cluster.registered()[1].items() if name not in before}
 
 
