@@ -34,7 +34,7 @@ from router.control.controller import Controller
 from router.control.event_log import EventFile
 from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
-from router.control.ray_members import RayNodes
+from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
 from router.control.registry_projection import Projector
 from router.evidence.drift import InputBins, parse_bins
@@ -82,8 +82,10 @@ class MlflowProjection:
 class ControllerActor:
     """`router.control.controller.Controller` behind Ray calls, with the loops that drive it."""
 
-    async def __init__(self, home: str, builder: str) -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(self, home: str, builder: str, stamp: str = "") -> None:  # type: ignore[misc]  # Ray awaits it
         logging.getLogger("router").setLevel(logging.INFO)
+        if stamp:
+            await asyncio.to_thread(obtain_deployment, home, stamp)
         settings = enter_node(home)
         self._clock = SystemClock()
         self._certificates = CertificateDesk(settings.home / AUTHORITY, self._clock)
@@ -346,7 +348,8 @@ def get_or_create_controller(
         num_cpus=0,
         resources=_place(deployment, is_anywhere=bool(settings.database)),
     )
-    handle = actor.remote(deployment.home if deployment else str(settings.home), builder)
+    stamp = deployment.stamp if deployment else ""
+    handle = actor.remote(deployment.home if deployment else str(settings.home), builder, stamp)
     ray.get(handle.ping.remote())
     return handle
 

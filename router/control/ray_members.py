@@ -5,15 +5,22 @@ Every call here blocks; the controller makes them in a thread.
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import ray
 from ray import serve
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from divisions.cause import cause_in
-from divisions.deployment import Deployment
+from divisions.code_identity import code_identity
+from divisions.deployment import Deployment, read_deployment, write_node
+from divisions.errors import ClusterError
+from divisions.settings import node_home
 from router.control.nodes import GATEWAY_APP, GATEWAY_RESOURCE, GatewayState, SeenNode
 from router.control.ray_applications import resolve
 from router.control.ray_ownership import Ledger
@@ -113,6 +120,74 @@ def prepare_nodes(
         ray.cancel(call, force=True)
         outcomes[calls[call].node_id] = f"{calls[call].address} did not answer within {timeout_s:g} s"
     return outcomes
+
+
+def obtain_deployment(home: str, stamp: str, timeout_s: float = PREPARE_S) -> None:
+    """Gives this node what other nodes have, if nobody has prepared it: settings and secrets.
+
+    The controller prepares nodes. When it starts itself on a node that has just joined, it must do that one first.
+
+    Args:
+        home: the deployer's home, for nodes that have none of their own.
+        stamp: the deployment that is wanted.
+
+    Raises:
+        ClusterError: this node has other code, or its home cannot be written.
+    """
+    folder = node_home(Path(home))
+    if read_deployment(folder) is not None:
+        return
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in list_nodes() if node.is_alive and node.node_id != here]
+    read = _reading()
+    calls = [
+        read.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(home)
+        for node in others
+    ]
+    done, late = ray.wait(calls, num_returns=len(calls), timeout=timeout_s) if calls else ([], [])
+    for call in late:
+        ray.cancel(call, force=True)
+    found = []
+    for call in done:
+        with contextlib.suppress(ray.exceptions.RayError):
+            found.append(ray.get(call))
+    chosen = choose_deployment([each for each in found if each is not None], stamp)
+    if chosen is None:
+        return
+    deployment, secrets = chosen
+    if deployment.code != code_identity():
+        raise ClusterError(
+            f"this node has divisions {code_identity()}, the cluster has {deployment.code}",
+            remedy="install the same wheel on every node, then start its Ray again",
+        )
+    write_node(folder, deployment, secrets)
+
+
+def choose_deployment(
+    found: Sequence[tuple[bytes, dict[str, bytes]]], stamp: str
+) -> tuple[Deployment, dict[str, bytes]] | None:
+    """The wanted deployment, else the one that most nodes have: an `up` with other settings may have come since."""
+    known = [(msgspec.json.decode(encoded, type=Deployment), secrets) for encoded, secrets in found]
+    votes = Counter(deployment.stamp for deployment, _ in known)
+    return max(known, key=lambda one: (one[0].stamp == stamp, votes[one[0].stamp]), default=None)
+
+
+def _reading() -> Any:
+    """The task that reads what a node has; made here for the same reason as `_preparation`."""
+
+    def read_node(home: str) -> tuple[bytes, dict[str, bytes]] | None:
+        try:
+            from divisions.deployment import read_deployment, read_secrets
+            from divisions.settings import node_home
+        except ImportError:
+            return None
+        from pathlib import Path
+
+        folder = node_home(Path(home))
+        found = read_deployment(folder)
+        return None if found is None else (found.encoded(), read_secrets(folder))
+
+    return ray.remote(num_cpus=0, max_retries=0)(read_node)
 
 
 def _outcome(call: Any, node: SeenNode) -> str:
