@@ -70,7 +70,7 @@ class Registration:
             if done:
                 ray.get(call)
             return bool(done)
-        except (RayError, ValueError) as error:
+        except (RayError, ValueError, AttributeError) as error:  # AttributeError: a controller of an earlier release
             log.info("cannot tell the controller that this replica stops: %s", error)
             return False
 

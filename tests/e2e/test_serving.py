@@ -53,9 +53,16 @@ def start_controller() -> Any:
 
         def __init__(self) -> None:
             self._payloads: list[bytes] = []
+            self._left: list[str] = []
 
         async def register_replica(self, payload: bytes) -> None:
             self._payloads.append(payload)
+
+        async def leave_replica(self, replica_id: str) -> None:
+            self._left.append(replica_id)
+
+        async def left(self) -> list[str]:
+            return self._left
 
         async def issue_certificate(self, request: bytes) -> bytes:
             from divisions.certificates.authority import new_authority
@@ -177,6 +184,7 @@ def test_a_version_serves_survives_a_kill_and_outlives_the_controller(cluster: C
 
     serve.delete(spec.app_name)
     cluster.wait_for(lambda: not Path(successor.unix_path).exists())
+    assert ray.get(cluster.controller.left.remote(), timeout=10) == [successor.replica_id]
 
 
 def test_a_version_with_faults_is_slow_on_purpose(cluster: Cluster) -> None:
