@@ -75,7 +75,7 @@ def test_a_version_has_at_least_one_replica(replicas, is_good):
     if is_good:
         check_spec(made)
         return
-    with pytest.raises(MalformedRequestError, match="at least one replica, got 0"):
+    with pytest.raises(MalformedRequestError, match="at least one replica and at most 1,000, got 0"):
         check_spec(made)
 
 

@@ -13,7 +13,6 @@ from divisions.control import FULL_BP
 from router.rollouts import canary, verdict
 from router.rollouts.canary import (
     ACKNOWLEDGE_S,
-    MAX_MIRROR_BP,
     NO_REPLICAS_S,
     Abort,
     Baking,
@@ -36,6 +35,7 @@ from router.rollouts.canary import (
     Timer,
     Warming,
 )
+from router.rollouts.weights import MAX_MIRROR_BP
 from tests.router.rollouts.test_canary import ANALYSIS, FULL, NONE, POLICY, passing, tick
 
 SHADOWED = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, shadow_s=0.5))
