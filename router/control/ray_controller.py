@@ -25,7 +25,13 @@ from divisions.certificates.names import AUTHORITY
 from divisions.clock import SystemClock
 from divisions.control import NodeStatus, ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
 from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment, write_node
-from divisions.errors import DivisionsError, JournalFencedError, JournalUnavailableError, MalformedRequestError
+from divisions.errors import (
+    ClusterError,
+    DivisionsError,
+    JournalFencedError,
+    JournalUnavailableError,
+    MalformedRequestError,
+)
 from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable
 from router.control.applications import Reconciler
@@ -55,6 +61,8 @@ COMPARE_S = 3.0
 WAKE_S = 0.2
 RETRY_S = 1.0
 """How often a controller that was started again looks whether the journal answers."""
+ENTER_S = 3.0
+"""How long a controller that may run anywhere waits on a node that was not prepared."""
 ANSWER_S = 15.0
 MAX_CONCURRENCY = 10_000
 """Every gateway keeps one long poll open, and Ray counts it as a running call."""
@@ -82,11 +90,11 @@ class MlflowProjection:
 class ControllerActor:
     """`router.control.controller.Controller` behind Ray calls, with the loops that drive it."""
 
-    async def __init__(self, home: str, builder: str, stamp: str = "") -> None:  # type: ignore[misc]  # Ray awaits it
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, home: str, builder: str, stamp: str, *, is_anywhere: bool
+    ) -> None:
         logging.getLogger("router").setLevel(logging.INFO)
-        if stamp:
-            await asyncio.to_thread(obtain_deployment, home, stamp)
-        settings = enter_node(home)
+        settings = await asyncio.to_thread(_entered, home, stamp, is_anywhere=is_anywhere)
         self._clock = SystemClock()
         self._certificates = CertificateDesk(settings.home / AUTHORITY, self._clock)
         self._encoded: tuple[RoutingTable | None, bytes] = (None, b"")
@@ -264,6 +272,23 @@ def end_process() -> None:
     os._exit(1)
 
 
+def _entered(home: str, stamp: str, *, is_anywhere: bool) -> Settings:
+    """The settings of this node, from other nodes if nobody has prepared it.
+
+    Ray may start a controller again on a node that has just joined, while no other node answers. It must not go on
+    there: without the settings it would not know the database, and begin an empty journal. It ends, and Ray starts it
+    again, in time on another node.
+    """
+    try:
+        obtain_deployment(home, stamp)
+        return enter_node(home, stamp if is_anywhere else "", ENTER_S)
+    except ClusterError as error:
+        if ray.get_runtime_context().was_current_actor_reconstructed:
+            log.error("%s; this controller ends, and Ray starts it again", error)
+            end_process()
+        raise
+
+
 def _this_process(cluster: str) -> Holder:
     return Holder(cluster, f"process {os.getpid()} on {socket.gethostname()}")
 
@@ -323,17 +348,14 @@ def gateway_failure(controller: Any) -> str:
     return next((node.reason for node in nodes_of(controller) if node.has_controller), "")
 
 
-def get_or_create_controller(
-    settings: Settings, deployment: Deployment | None = None, builder: str = APPLICATION_BUILDER
-) -> Any:
+def get_or_create_controller(settings: Settings, deployment: Deployment, builder: str = APPLICATION_BUILDER) -> Any:
     """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
 
-    It runs on the head node, because its journal is there; on any node if the journal is on a server.
+    It runs on the deployer's node, because its journal is there; on any node if the journal is on a server.
 
     Args:
         settings: the deployer's.
-        deployment: what was written onto the controller's node. None: nothing was, and it has this process's settings
-            and runs on the head.
+        deployment: what was made of them, and written onto the nodes on which the controller may run.
         builder: the function that builds a version's application, ``package.module:function``.
     """
     _check_journal(settings)
@@ -346,16 +368,8 @@ def get_or_create_controller(
         max_restarts=-1,
         max_concurrency=MAX_CONCURRENCY,
         num_cpus=0,
-        resources=_place(deployment, is_anywhere=bool(settings.database)),
+        resources={f"node:{deployment.pin}": 0.001} if deployment.pin else {},
     )
-    stamp = deployment.stamp if deployment else ""
-    handle = actor.remote(deployment.home if deployment else str(settings.home), builder, stamp)
+    handle = actor.remote(deployment.home, builder, deployment.stamp, is_anywhere=not deployment.pin)
     ray.get(handle.ping.remote())
     return handle
-
-
-def _place(deployment: Deployment | None, *, is_anywhere: bool) -> dict[str, float]:
-    """Ray's resources that say where the controller runs: where its journal is, or anywhere if all nodes reach it."""
-    if deployment is None:
-        return {} if is_anywhere else {"node:__internal_head__": 0.001}
-    return {f"node:{deployment.pin}": 0.001} if deployment.pin else {}

@@ -33,6 +33,7 @@ from divisions.control import (
     RoutingTable,
     VersionSpec,
 )
+from divisions.deployment import deployment_of, write_node
 from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequestError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
@@ -66,7 +67,10 @@ class Cluster:
         from router.control.ray_controller import get_or_create_controller
 
         self.home = home
-        self.actor: Any = get_or_create_controller(Settings(home=home))
+        settings = Settings(home=home)
+        deployment = deployment_of(settings, ray.util.get_node_ip_address())
+        write_node(home, deployment, {"channel_token": b"shared"})
+        self.actor: Any = get_or_create_controller(settings, deployment)
 
     def start(self, spec: RolloutSpec) -> RolloutStatus:
         reply = ray.get(self.actor.start_rollout.remote(msgspec.json.encode(spec)))
@@ -107,7 +111,6 @@ def cluster() -> Iterator[Cluster]:
     patch.setenv("TMPDIR", str(folder))
     patch.setattr(tempfile, "tempdir", None)
     (folder / "home").mkdir()
-    (folder / "home" / "channel_token").write_text("shared")
     try:
         ray.init(
             address="local", num_cpus=4, include_dashboard=False, _temp_dir=str(folder / "ray"), namespace="divisions"
