@@ -18,6 +18,7 @@ from divisions.control import (
     VersionSpec,
 )
 from divisions.reports import ArmSample, GatewayReport, VersionReport
+from divisions.scaling import Scaling
 from divisions.schema import FeatureSchema
 from tests.builders import rollout_status
 
@@ -87,6 +88,8 @@ SPECIAL = {
     ("VersionSpec", "num_cpus"),
     ("VersionSpec", "max_batch"),
     ("RolloutStatus", "is_compared"),
+    ("Scaling", "target_utilization"),
+    ("Scaling", "scale_down_after_s"),
 }
 """Defaults that are no zeros; other tests hold them to the documents."""
 
@@ -103,6 +106,11 @@ def test_numbers_that_nobody_set_are_zero(module):
                 assert value == 0, f"{struct.__name__}.{name}"
                 checked += 1
     assert checked > 1
+
+
+def test_the_number_of_replicas_follows_the_load_as_the_documents_say():
+    scaling = Scaling(1, 2)
+    assert (scaling.target_utilization, scaling.scale_down_after_s) == (0.6, 300)
 
 
 def test_the_status_of_a_rollout_counts_nothing_by_itself():
