@@ -14,7 +14,7 @@ STATUSES = {
     401: ["MissingTokenError"],
     403: ["AccessDeniedError", "FaultsRefusedError"],
     404: ["UnknownEndpointError", "UnknownEntityError", "UnknownVersionError"],
-    409: ["LatchedSpecError", "ConflictError", "IllegalEventError"],
+    409: ["LatchedSpecError", "ConflictError", "IllegalEventError", "NoRoomError"],
     412: ["StaleGenerationError"],
     415: ["UnsupportedMediaTypeError"],
     422: ["InvalidFeaturesError", "SchemaMismatchError", "PipelineError", "BundleError"],
