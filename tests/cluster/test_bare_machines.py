@@ -26,8 +26,8 @@ def hosts(network: Network):
 
 def nodes(host) -> dict[str, dict]:
     answer = json.loads(host.divisions("status", "--output", "json").stdout)
-    # A node that has left and come again has two rows; the living one counts.
-    rows = sorted(answer["nodes"], key=lambda node: node["state"] != "lost")
+    # A node that was refused or has left, and has come again, has two rows for a while; the one in use counts.
+    rows = sorted(answer["nodes"], key=lambda node: node["state"] == "alive")
     return {node["address"]: node for node in rows}
 
 
