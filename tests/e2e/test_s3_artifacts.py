@@ -10,6 +10,8 @@ from divisions.settings import S3Settings, Settings
 from tests.e2e import s3_server
 
 pytestmark = pytest.mark.e2e
+BUCKET = "bundles-of-two-machines"
+"""Of its own: all servers of one process share what they hold."""
 SCHEMA = FeatureSchema((Feature("minutes", FeatureKind.NUMERIC),))
 
 
@@ -22,11 +24,11 @@ def endpoint():
 @pytest.fixture(scope="module")
 def client(endpoint):
     made = s3_server.client_of(endpoint)
-    made.create_bucket(Bucket="models")
+    made.create_bucket(Bucket=BUCKET)
     return made
 
 
-def machine(home, endpoint, bucket="models"):
+def machine(home, endpoint, bucket=BUCKET):
     s3 = S3Settings(endpoint_url=endpoint, access_key="any", secret_key="any")
     return Bundles.of(Settings(home=home, artifacts=f"s3://{bucket}/team/churn", s3=s3))
 
@@ -44,13 +46,13 @@ def test_a_bundle_reaches_another_machine_through_a_bucket(tmp_path, endpoint, c
     folder, sha256 = make(tmp_path / "one")
     machine(tmp_path / "one", endpoint).publish(folder, sha256)
     address = bundle_address("churn-predictor", sha256)
-    stored = client.list_objects_v2(Bucket="models")["Contents"]
+    stored = client.list_objects_v2(Bucket=BUCKET)["Contents"]
     assert sorted(one["Key"] for one in stored) == [f"team/churn/{address}/{name}" for name in ("manifest.json", ONNX)]
     there, manifest = machine(tmp_path / "two", endpoint).open(address, sha256)
     assert (there / ONNX).read_bytes() == (folder / ONNX).read_bytes()
     assert manifest.sha256 == sha256
 
-    client.put_object(Bucket="models", Key=f"team/churn/{address}/{ONNX}", Body=b"another model")
+    client.put_object(Bucket=BUCKET, Key=f"team/churn/{address}/{ONNX}", Body=b"another model")
     with pytest.raises(BundleError, match="was changed"):
         machine(tmp_path / "three", endpoint).open(address, sha256)
     assert machine(tmp_path / "two", endpoint).open(address, sha256) == (there, manifest)
