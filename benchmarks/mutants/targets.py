@@ -33,6 +33,7 @@ NEIGHBOURS = {
                          "tests/router/control/test_controller_guards.py"),
     "router/control/": ("tests/router/control",),
     "router/journal/": ("tests/router/journal", "tests/router/control/test_journal_away.py"),
+    "router/scaling/": ("tests/router/scaling", "tests/router/control/test_sizing.py"),
     "router/http/": ("tests/router/http", "tests/router/gateway/test_events.py"),
     "router/predict/": ("tests/router/predict", "tests/router/gateway/test_gateway.py",
                         "tests/router/gateway/test_gateway_rollouts.py"),
