@@ -18,7 +18,7 @@ from deploy.supervision import cluster_file
 from deploy.supervision.gateway_address import gateway_url
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import address_of
-from divisions.errors import GateRefusedError, UnknownVersionError
+from divisions.errors import GateRefusedError, RegistryError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.registry import Registry
@@ -36,14 +36,14 @@ def release_of(settings: Settings, path: Path, version: str) -> tuple[Release, P
 
     Raises:
         PipelineError: the file is malformed.
-        UnknownVersionError: there is no such version.
+        RegistryError: there is no such version.
         GateRefusedError: it did not pass its gates.
     """
     pipeline = load_pipeline(path)
     registry = Registry(settings.home, settings.tracking_uri)
     try:
         found = registry.get_version(pipeline.model_name, version)
-    except UnknownVersionError:
+    except RegistryError:
         if version != "staging":
             raise
         found = registry.get_version(pipeline.model_name, "production")
