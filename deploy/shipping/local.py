@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from deploy.shipping.release import Ending, Plan, Receipt, Release, Step
 from deploy.shipping.target import Say
 from divisions.artifacts.cache import Bundles
+from divisions.artifacts.local import local_bundle
 from divisions.bundle import MANIFEST
 from divisions.control import RolloutStatus
 from divisions.errors import ClusterError
@@ -121,8 +122,8 @@ class LocalTarget:
                 size = sum(path.stat().st_size for path in folder.iterdir())
                 return Receipt(f"{len(manifest.files)} files, {size:,} bytes, as registered")
             case "push":
-                folder, _ = self._bundles.open(release.bundle, release.bundle_sha256)
-                self._bundles.publish(folder, release.bundle_sha256)
+                # The check before has fetched it, and publishing checks each byte again.
+                self._bundles.publish(local_bundle(self._bundles.home, release.bundle), release.bundle_sha256)
                 return Receipt(f"as {release.bundle}")
             case "start":
                 status, notices = self._start()

@@ -14,7 +14,6 @@ from divisions.pipeline.yaml_nodes import MAX_BYTES, read_nodes
 from divisions.pipeline.yaml_nodes import Mapping as YamlMapping
 from divisions.pipeline.yaml_sections import Problems, Section, choice, parsed
 
-TARGETS = Path(".divisions/targets.yaml")
 LOCAL = "local"
 """The target that needs no file: the cluster of this home."""
 

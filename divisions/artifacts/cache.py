@@ -26,7 +26,7 @@ from divisions.artifacts.store import ArtifactStore, open_store
 from divisions.bundle import MANIFEST, REFERENCE, Manifest, read_bundle
 from divisions.clock import Clock, SystemClock
 from divisions.errors import ArtifactStoreError, BundleError
-from divisions.oci.reference import SCHEMES
+from divisions.oci.reference import names_repository
 from divisions.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Bundles:
         """Raises: SettingsError: ``DIVISIONS_ARTIFACTS`` names no store."""
         limit_bytes = settings.artifact_cache_mb * 1_000_000
         store: ArtifactStore | None
-        if settings.artifacts.partition("://")[0] in SCHEMES:
+        if names_repository(settings.artifacts):
             from divisions.artifacts.oci_store import open_oci_store
 
             store = open_oci_store(settings.artifacts, settings.docker_config, limit_bytes)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.artifacts.store import FileSystemStore, open_store
-from divisions.oci.reference import SCHEMES
+from divisions.oci.reference import names_repository
 
 if TYPE_CHECKING:
     from divisions.settings import Settings
@@ -150,8 +150,7 @@ def open_work_store(settings: Settings) -> WorkStore:
     Raises:
         SettingsError: ``DIVISIONS_ARTIFACTS`` names no store.
     """
-    is_registry = settings.artifacts.partition("://")[0] in SCHEMES
-    shared = None if is_registry else open_store(settings.artifacts, settings.s3)
+    shared = None if names_repository(settings.artifacts) else open_store(settings.artifacts, settings.s3)
     if shared is not None:
         return WorkStore(shared, is_shared=True)
     from pyarrow.fs import LocalFileSystem

@@ -49,6 +49,15 @@ class Repository:
         return Repository(self.scheme, self.host, path)
 
 
+def names_repository(text: str) -> bool:
+    """Whether a setting is meant to name a repository of a registry, well-formed or not.
+
+    >>> names_repository("oci://registry.example/models"), names_repository("s3://bucket/models")
+    (True, False)
+    """
+    return text.partition("://")[0] in SCHEMES
+
+
 def parse_repository(text: str) -> Repository:
     """The repository that ``oci://host[:port][/path]`` names. ``oci+http`` speaks plain HTTP.
 
