@@ -48,31 +48,28 @@ class Verdict:
 
 
 class Baselines:
-    """Whether tests pass without a mutation, and how long they take; shared by all runners."""
+    """Whether tests pass without a mutation, and how long they take then; shared by all runners.
+
+    They are measured before the first mutation that they are to notice. So a mutant that loops for ever costs a few
+    times as long as its tests, and not `_LONGEST_S`.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._locks: dict[tuple[str, ...], threading.Lock] = {}
-        self._took_s: dict[tuple[str, ...], float] = {}
-        self._broken: set[tuple[str, ...]] = set()
+        self._took_s: dict[tuple[str, ...], float | None] = {}
 
-    def limit_s(self, tests: tuple[str, ...]) -> float:
-        """How long the tests may take with a mutation."""
-        took_s = self._took_s.get(tests)
-        return _LONGEST_S if took_s is None else took_s * SLOWER + SPARE_S
-
-    def are_sound(self, tests: tuple[str, ...], run: Callable[[], bool | None]) -> bool:
-        """Whether the tests pass without a mutation; runs them the first time."""
+    def limit_s(self, tests: tuple[str, ...], run: Callable[[], bool | None]) -> float | None:
+        """How long the tests may take with a mutation; None if they fail without one. Runs them the first time."""
         with self._lock:
             lock = self._locks.setdefault(tests, threading.Lock())
         with lock:
-            if tests not in self._took_s and tests not in self._broken:
+            if tests not in self._took_s:
                 began_s = time.monotonic()
-                if run() is True:
-                    self._took_s[tests] = time.monotonic() - began_s
-                else:
-                    self._broken.add(tests)
-            return tests in self._took_s
+                is_sound = run() is True
+                self._took_s[tests] = time.monotonic() - began_s if is_sound else None
+            took_s = self._took_s[tests]
+        return None if took_s is None else took_s * SLOWER + SPARE_S
 
 
 class Runner:
@@ -81,6 +78,7 @@ class Runner:
     def __init__(self, root: Path, work: Path, baselines: Baselines) -> None:
         self._tree = work / "tree"
         self._baselines = baselines
+        self._second = 0
         for name in COPIED:
             source = root / name
             if source.is_dir():
@@ -97,22 +95,27 @@ class Runner:
         for tests in (own_tests(self._tree, mutant.module), neighbouring_tests(self._tree, mutant.module)):
             if not tests:
                 continue
-            path.write_bytes(mutant.mutation.applied(original))
+            limit_s = self._baselines.limit_s(tests, functools.partial(self._run, tests, _LONGEST_S))
+            if limit_s is None:
+                return Verdict(mutant, Fate.UNKNOWN, tests)
             try:
-                passed = self._run(tests, self._baselines.limit_s(tests))
+                self._write(path, mutant.mutation.applied(original))
+                passed = self._run(tests, limit_s)
             finally:
-                path.write_bytes(original)
+                self._write(path, original)
             if passed is not True:
-                # Only now: tests that pass with a mutation would pass without it.
-                if not self._baselines.are_sound(tests, functools.partial(self._run, tests, _LONGEST_S)):
-                    return Verdict(mutant, Fate.UNKNOWN, tests)
                 return Verdict(mutant, Fate.TIMED_OUT if passed is None else Fate.KILLED, tests)
         return Verdict(mutant, Fate.SURVIVED, ())
 
+    def _write(self, path: Path, source: bytes) -> None:
+        """Python knows byte code by the size and the second of its source, so each source gets a second of its own."""
+        path.write_bytes(source)
+        self._second += 1
+        os.utime(path, (self._second, self._second))
+
     def _run(self, tests: Sequence[str], limit_s: float) -> bool | None:
         """Whether all tests passed; None if they took too long."""
-        # No byte code is written: two mutants of one file may have the same size within the same second.
-        environment = os.environ | {"PYTHONPATH": str(self._tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = os.environ | {"PYTHONPATH": str(self._tree)}
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *_OPTIONS, *(f"--ignore={each}" for each in SLOW), *tests],
             cwd=self._tree,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mutants import runner as runners
 from benchmarks.mutants import targets
 from benchmarks.mutants.__main__ import equivalents, identity, report
 from benchmarks.mutants.operators import mutations
@@ -80,6 +81,28 @@ def test_verdicts(root, tmp_path):
     (root / "tests/router/evidence/test_toy.py").write_text("def test_it():\n    pass\n")
     assert Runner(root, tmp_path / "other", Baselines()).verdict(mutant(root, "+ -> -")).fate is Fate.SURVIVED
     assert (root / "router/evidence/toy.py").read_text() == SOURCE
+
+
+def test_a_mutant_that_loops_for_ever_costs_a_few_times_as_long_as_its_tests(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(runners, "SPARE_S", 1.0)
+    (root / "router/evidence/toy.py").write_text(
+        "def counted():\n    x = 0\n    while x < 9:\n        x += 1\n    return x\n"
+    )
+    (root / "tests/router/evidence/test_toy.py").write_text(
+        "from router.evidence.toy import counted\n\n\ndef test_it():\n    assert counted() == 9\n"
+    )
+    (root / "tests/router/evidence/test_neighbour.py").unlink()
+    verdict = Runner(root, tmp_path / "work", Baselines()).verdict(mutant(root, "+= -> -="))
+    assert verdict.fate is Fate.TIMED_OUT
+
+
+@pytest.mark.parametrize(
+    ("passes", "limit_s"), [(True, pytest.approx(runners.SPARE_S, abs=0.1)), (False, None), (None, None)]
+)
+def test_tests_are_measured_once(passes, limit_s):
+    baselines, runs = Baselines(), []
+    limits = [baselines.limit_s(("a",), lambda: runs.append("a") or passes) for _ in range(2)]
+    assert (limits, runs) == ([limit_s, limit_s], ["a"])
 
 
 def test_tests_that_fail_by_themselves_say_nothing(root, tmp_path):
