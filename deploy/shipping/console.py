@@ -44,7 +44,7 @@ class LineConsole:
 
     def resumed(self, before: Deployment) -> None:
         last = before.last_step
-        where = f", which ended in {last.title!r}" if last is not None and last.ended_s is None else ""
+        where = f", which ended in {last.title!r}" if last is not None and (last.ended_s is None or last.error) else ""
         self._line(f"Going on with deployment {before.number}{where}")
 
     def began(self, step: Step) -> None:
@@ -73,6 +73,8 @@ class LineConsole:
                 self._line(f"✓ {release} was started on {target}; watch it: divisions rollout watch {release.endpoint}")
             case Ending.ROLLED_BACK:
                 self._line(f"✗ {release} was rolled back; {target} serves what it served before")
+            case Ending.REGRESSED:
+                raise AssertionError("a release that regressed is rolled back")
 
     def _line(self, text: str) -> None:
         now = dt.datetime.fromtimestamp(self._clock.wall_s()).astimezone()

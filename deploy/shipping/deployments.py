@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS deployment (
 CREATE TABLE IF NOT EXISTS step (
     deployment INTEGER NOT NULL REFERENCES deployment, name TEXT NOT NULL, title TEXT NOT NULL, began_s REAL NOT NULL,
     ended_s REAL, detail TEXT, error TEXT);
+CREATE TABLE IF NOT EXISTS fact (
+    deployment INTEGER NOT NULL REFERENCES deployment, key TEXT NOT NULL, value TEXT NOT NULL,
+    PRIMARY KEY (deployment, key));
 """
 _KEPT = 1_000
 """Deployments that are kept; older ones go."""
@@ -115,6 +118,7 @@ class DeploymentJournal:
             )
             number = int(cursor.lastrowid or 0)
             db.execute("DELETE FROM step WHERE deployment <= ?", (number - _KEPT,))
+            db.execute("DELETE FROM fact WHERE deployment <= ?", (number - _KEPT,))
             db.execute("DELETE FROM deployment WHERE number <= ?", (number - _KEPT,))
             return number, None
 
@@ -132,6 +136,15 @@ class DeploymentJournal:
                 " (SELECT max(rowid) FROM step WHERE deployment = ? AND name = ?)",
                 (self._clock.wall_s(), detail, error, number, step.name),
             )
+
+    def note(self, number: int, key: str, value: str) -> None:
+        """Keeps a fact of a deployment; a later one of the same key replaces it."""
+        with self._connected() as db:
+            db.execute("INSERT OR REPLACE INTO fact (deployment, key, value) VALUES (?,?,?)", (number, key, value))
+
+    def facts(self, number: int) -> dict[str, str]:
+        with self._connected() as db:
+            return dict(db.execute("SELECT key, value FROM fact WHERE deployment = ?", (number,)).fetchall())
 
     def end(self, number: int, ending: Ending) -> None:
         with self._connected() as db:

@@ -7,22 +7,19 @@ import getpass
 import hashlib
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from deploy.rollout_start import start_version
-from deploy.shipping.local import LocalTarget
+from deploy.shipping.artifact import WithArtifact
 from deploy.shipping.release import Release
-from deploy.shipping.target import Target
+from deploy.shipping.target import Opening, Target
 from deploy.shipping.target_file import TargetSpec
-from deploy.supervision import cluster_file
-from deploy.supervision.gateway_address import gateway_url
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import address_of
 from divisions.errors import GateRefusedError, RegistryError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.registry import Registry
-from divisions.sdk.client import Client
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 
@@ -64,21 +61,11 @@ def release_of(settings: Settings, path: Path, version: str) -> tuple[Release, P
 
 
 @contextlib.contextmanager
-def opened_target(
-    spec: TargetSpec, settings: Settings, pipeline: Pipeline, version: RegisteredVersion, *, is_forced: bool
-) -> Iterator[Target]:
-    """The target, connected."""
-    cluster = cluster_file.read_cluster(settings.home)
-    url = spec.gateway or (gateway_url(settings) if cluster is None else cluster.gateway_url)
-    with Client(url, home=settings.home) as client:
-        yield LocalTarget(
-            spec.name,
-            client,
-            pipeline,
-            Bundles.of(settings),
-            lambda: start_version(client, settings, pipeline, version, force=is_forced),
-            is_forced=is_forced,
-        )
+def opened_target(spec: TargetSpec, opening: Opening) -> Iterator[Target]:
+    """The target, connected; its plans begin with the artifact."""
+    settings = replace(opening.settings, artifacts=spec.artifacts or opening.settings.artifacts)
+    with spec.settings.open(replace(opening, settings=settings)) as target:
+        yield WithArtifact(target, Bundles.of(settings))
 
 
 def caller() -> str:

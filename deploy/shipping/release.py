@@ -36,12 +36,22 @@ class Release:
         return f"{self.model} {self.version}"
 
 
+class Act(enum.StrEnum):
+    """Which of a target's methods does a step."""
+
+    AUTHENTICATE = "authenticate"
+    APPLY = "apply"
+    WATCH = "watch"
+    ROLLBACK = "rollback"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a plan. ``name`` is the same in each plan of a target; ``title`` says what is done."""
 
     name: str
     title: str
+    act: Act = Act.APPLY
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +68,11 @@ class Plan:
     changes: tuple[str, ...] = ()
     costs: tuple[str, ...] = ()
 
+    @property
+    def applies(self) -> bool:
+        """Whether it changes the target."""
+        return any(step.act is Act.APPLY for step in self.steps)
+
 
 class Ending(enum.StrEnum):
     """How a deployment ended."""
@@ -67,6 +82,8 @@ class Ending(enum.StrEnum):
     STARTED = "started"
     """The rollout goes on by itself."""
     ROLLED_BACK = "rolled back"
+    REGRESSED = "regressed"
+    """Of a watched rollout only: the release must be taken back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,40 @@
-"""What a target must be able to do. ``deploy`` knows no more of it."""
+"""What a target must be able to do. ``deploy`` knows no more of it.
+
+A kind of target is a package of its own: ``settings.py`` reads its part of ``targets.yaml`` and opens the target, and
+`deploy.shipping.kinds` names it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from deploy.shipping.release import Plan, Receipt, Release, Step
+from divisions.clock import Clock
+from divisions.pipeline.definition import Pipeline
+from divisions.settings import Settings
+from divisions.versions import RegisteredVersion
 
-Say = Callable[[str], None]
-"""Tells people a line while a step is done."""
+
+def _ignore(*_: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a step gets.
+
+    Attributes:
+        say: tells people a line while the step is done.
+        note: keeps a fact in the journal at once, so that a deployment that goes on after a crash finds it.
+        facts: what the steps of this deployment have noted, also before a crash.
+    """
+
+    release: Release
+    say: Callable[[str], None] = _ignore
+    note: Callable[[str, str], None] = _ignore
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 class Target(Protocol):
@@ -21,8 +47,49 @@ class Target(Protocol):
     @property
     def name(self) -> str: ...
 
+    @property
+    def login(self) -> Step:
+        """The first step of every deployment, also of one that changes nothing."""
+
+    def authenticate(self) -> Receipt:
+        """Does `login`. The receipt's detail says who one is there."""
+
     def plan(self, release: Release, *, is_watched: bool) -> Plan:
         """What is to be done, from what the target has now. Changes nothing."""
 
-    def apply(self, step: Step, release: Release, say: Say) -> Receipt:
+    def apply(self, step: Step, work: Work) -> Receipt:
         """Does a step of the plan."""
+
+    def watch(self, work: Work) -> Receipt:
+        """Waits for the rollout's end. The receipt's ending is ``PROMOTED``, ``ROLLED_BACK`` if the target has taken
+        the release back by itself, or ``REGRESSED`` if that is still to be done: `rollback` is called next."""
+
+    def rollback(self, work: Work) -> Receipt:
+        """Brings back what was served before the release. It is called again if it was cut off."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a target is opened with.
+
+    Attributes:
+        name: the target's.
+        settings: of this home. ``artifacts`` is the target's store.
+        is_forced: whether a rollout that was rolled back before is repeated.
+        overrides_others: whether fields that others have changed meanwhile are taken back.
+    """
+
+    name: str
+    settings: Settings
+    pipeline: Pipeline
+    version: RegisteredVersion
+    clock: Clock
+    is_forced: bool = False
+    overrides_others: bool = False
+
+
+class TargetSettings(Protocol):
+    """What the file of targets says of one target."""
+
+    def open(self, opening: Opening) -> AbstractContextManager[Target]:
+        """The target. Heavy modules are imported here, not with the module of the settings."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from divisions.errors import PipelineError, UsageError
+from deploy.shipping.kinds import Kind, settings_reader
+from deploy.shipping.target import TargetSettings
+from divisions.errors import PipelineError, SettingsError, UsageError
 from divisions.names import NAME_RULE, is_name
+from divisions.oci.reference import names_repository, parse_repository
 from divisions.pipeline.yaml_nodes import MAX_BYTES, read_nodes
 from divisions.pipeline.yaml_nodes import Mapping as YamlMapping
 from divisions.pipeline.yaml_sections import Problems, Section, choice, parsed
@@ -18,19 +19,14 @@ LOCAL = "local"
 """The target that needs no file: the cluster of this home."""
 
 
-class Kind(enum.StrEnum):
-    """The kinds of targets that this release can ship to."""
-
-    LOCAL = "local"
-
-
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """One target. An empty ``gateway`` is that of the home's cluster."""
+    """One target. An empty ``artifacts`` is that of ``DIVISIONS_ARTIFACTS``."""
 
     name: str
-    kind: Kind = Kind.LOCAL
-    gateway: str = ""
+    kind: Kind
+    settings: TargetSettings
+    artifacts: str = ""
 
 
 def load_target(path: Path, name: str) -> TargetSpec:
@@ -51,7 +47,7 @@ def load_target(path: Path, name: str) -> TargetSpec:
             remedy="check the path, and save it as UTF-8",
             path=str(path),
         ) from None
-    found = parse_targets(content, str(path)) if content else {LOCAL: TargetSpec(LOCAL)}
+    found = parse_targets(content, str(path)) if content else {LOCAL: _local()}
     if name not in found:
         raise UsageError(
             f"there is no target {name!r}", remedy=f"{path} and the defaults have {', '.join(sorted(found))}"
@@ -71,7 +67,7 @@ def parse_targets(content: str, path: str = "") -> Mapping[str, TargetSpec]:
             "the file must be a section with the key 'targets'", path=path, line=root.place.line, column=1
         )
     problems = Problems(path)
-    found = {LOCAL: TargetSpec(LOCAL)}
+    found = {LOCAL: _local()}
     with Section(root, "", problems) as top:
         targets = top.section("targets", is_required=True)
         with targets:
@@ -81,14 +77,25 @@ def parse_targets(content: str, path: str = "") -> Mapping[str, TargetSpec]:
                     targets.report("a target's name is malformed", f"use {NAME_RULE}", name)
                 with section:
                     kind = section.require("kind", choice(Kind), Kind.LOCAL)
-                    gateway = section.take("gateway", parsed(_url), "")
-                found[name] = TargetSpec(name, kind, gateway)
+                    artifacts = section.take("artifacts", parsed(_store), "")
+                    settings = settings_reader(kind)(section)
+                found[name] = TargetSpec(name, kind, settings, artifacts)
     problems.raise_any()
     return found
 
 
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
-        raise PipelineError("it is no URL of a gateway", remedy="write http://host:port, without credentials")
-    return value.rstrip("/")
+def _local() -> TargetSpec:
+    return TargetSpec(LOCAL, Kind.LOCAL, settings_reader(Kind.LOCAL)(Section(None, "", Problems(""))))
+
+
+def _store(value: str) -> str:
+    if names_repository(value):
+        try:
+            parse_repository(value)
+        except SettingsError as error:
+            raise PipelineError(error.message, remedy=error.remedy) from None
+    elif not value.startswith(("s3://", "/")):
+        raise PipelineError(
+            f"{value[:80]!r} names no store", remedy="write s3://bucket/prefix, oci://registry/path or an absolute path"
+        )
+    return value

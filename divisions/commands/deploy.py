@@ -31,6 +31,9 @@ def deploy(
     ] = "staging",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even if this very rollout was rolled back before.")] = False,
+    force_conflicts: Annotated[
+        bool, typer.Option("--force-conflicts", help="Take back what others have changed on the target.")
+    ] = False,
     no_watch: Annotated[bool, typer.Option("--no-watch", help="Do not wait for the rollout's end.")] = False,
     output: Output = Format.TEXT,
 ) -> int:
@@ -42,14 +45,17 @@ def deploy(
     from deploy.shipping.opening import caller, opened_target, release_of
     from deploy.shipping.release import Ending
     from deploy.shipping.run import deploy as run_deployment
+    from deploy.shipping.target import Opening
     from deploy.shipping.target_file import load_target
     from divisions.clock import SystemClock
 
     settings, clock = load_settings(), SystemClock()
     spec = load_target(targets, target)
     release, definition, registered = release_of(settings, require_pipeline(pipeline), version)
-    with opened_target(spec, settings, definition, registered, is_forced=force) as place:
+    opening = Opening(target, settings, definition, registered, clock, is_forced=force, overrides_others=force_conflicts)
+    with opened_target(spec, opening) as place:
         if dry_run:
+            place.authenticate()
             _show_plan(release, target, place.plan(release, is_watched=not no_watch), output)
             return 0
         journal = DeploymentJournal(settings.home, clock)

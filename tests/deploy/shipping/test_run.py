@@ -10,13 +10,21 @@ import pytest
 
 from deploy.shipping.console import EventConsole, LineConsole
 from deploy.shipping.deployments import DeploymentJournal
-from deploy.shipping.release import Ending, Plan, Receipt, Release, Step
+from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
 from deploy.shipping.run import deploy
+from deploy.shipping.target import Work
 from divisions.clock import ManualClock
 from divisions.errors import ClusterError, ConflictError
 
 RELEASE = Release("churn-predictor", "3.2", "churn", "churn-predictor/0123", "0" * 64, "churn-v3", "1" * 64)
-STEPS = (Step("check", "Check it"), Step("push", "Push it"), Step("start", "Start it"))
+LOGIN = Step("authenticate", "Log in", Act.AUTHENTICATE)
+STEPS = (
+    Step("check", "Check it"),
+    Step("push", "Push it"),
+    Step("start", "Start it"),
+    Step("watch", "Watch it", Act.WATCH),
+)
+NAMES = [step.name for step in STEPS]
 
 
 @dataclass
@@ -27,19 +35,40 @@ class MemoryTarget:
     done: list[str] = field(default_factory=list)
     breaks_at: str = ""
     kills_at: str = ""
+    verdict: Ending = Ending.PROMOTED
+    login: Step = LOGIN
+
+    def authenticate(self) -> Receipt:
+        self.fail_at("authenticate")
+        return Receipt("as me")
 
     def plan(self, release: Release, *, is_watched: bool) -> Plan:
         left = tuple(step for step in STEPS if step.name not in self.done)
         return Plan(left, ("- churn: 3.1", "+ churn: 3.2"), ("1 CPU",))
 
-    def apply(self, step: Step, release: Release, say) -> Receipt:
-        if step.name == self.kills_at:
-            os._exit(9)
-        if step.name == self.breaks_at:
-            raise ClusterError("it broke", remedy="mend it")
-        say(f"doing {step.name}")
+    def apply(self, step: Step, work: Work) -> Receipt:
+        self.fail_at(step.name)
+        work.say(f"doing {step.name}")
+        work.note("latest", step.name)
         self.done.append(step.name)
-        return Receipt(f"{step.name} is done", Ending.PROMOTED if step.name == "start" else None)
+        return Receipt(f"{step.name} is done", Ending.STARTED if step.name == "start" else None)
+
+    def watch(self, work: Work) -> Receipt:
+        self.fail_at("watch")
+        work.say("doing watch")
+        self.done.append("watch")
+        return Receipt("watch is done", self.verdict)
+
+    def rollback(self, work: Work) -> Receipt:
+        self.fail_at("rollback")
+        self.done.append(f"rollback of what {work.facts['latest']} did")
+        return Receipt("as before")
+
+    def fail_at(self, name: str) -> None:
+        if name == self.kills_at:
+            os._exit(9)
+        if name == self.breaks_at:
+            raise ClusterError("it broke", remedy="mend it")
 
 
 @pytest.fixture
@@ -63,38 +92,70 @@ def ship(tmp_path, clock):
     return run
 
 
-def told(name):
-    return [("began", name), ("said", name), ("done", name)]
+def told(*names):
+    return [(event, name) for name in names for event in ("began", "said", "done")]
+
+
+LOGGED_IN = [("began", "authenticate"), ("done", "authenticate")]
 
 
 def test_every_step_is_told_and_the_last_decides_the_ending(ship):
-    events = [("planned",), *told("check"), *told("push"), *told("start"), ("ended",)]
+    events = [*LOGGED_IN, ("planned",), *told(*NAMES), ("ended",)]
     assert ship(MemoryTarget()) == (Ending.PROMOTED, events)
 
 
 def test_a_release_that_is_there_changes_nothing(ship):
-    target = MemoryTarget(done=["check", "push", "start"])
-    assert ship(target) == (Ending.UNCHANGED, [("planned",), ("ended",)])
-    assert target.done == ["check", "push", "start"]
+    target = MemoryTarget(done=list(NAMES))
+    assert ship(target) == (Ending.UNCHANGED, [*LOGGED_IN, ("planned",), ("ended",)])
+    assert target.done == NAMES
 
 
 def test_a_step_that_fails_ends_it_and_the_next_call_goes_on_with_the_same_deployment(ship, tmp_path, clock):
     target = MemoryTarget(breaks_at="push")
-    assert ship(target) == (None, [("planned",), *told("check"), ("began", "push"), ("failed", "push")])
+    assert ship(target) == (None, [*LOGGED_IN, ("planned",), *told("check"), ("began", "push"), ("failed", "push")])
     target.breaks_at = ""
-    assert ship(target)[1] == [("planned",), ("resumed",), *told("push"), *told("start"), ("ended",)]
+    assert ship(target)[1] == [("resumed",), *LOGGED_IN, ("planned",), *told("push", "start", "watch"), ("ended",)]
     (found,) = DeploymentJournal(tmp_path, clock).latest(10)
     assert (found.number, found.target, found.version, found.who) == (1, "memory", "3.2", "me@here")
     assert found.ending == "promoted"
     assert [(step.name, step.detail, step.error) for step in found.steps] == [
+        ("authenticate", "as me", ""),
         ("check", "check is done", ""),
         ("push", "", "it broke. mend it"),
+        ("authenticate", "as me", ""),
         ("push", "push is done", ""),
         ("start", "start is done", ""),
+        ("watch", "watch is done", ""),
     ]
 
 
-@pytest.mark.parametrize("name", ["check", "push", "start"])
+def test_who_is_not_let_in_plans_nothing(ship):
+    assert ship(MemoryTarget(breaks_at="authenticate")) == (
+        None,
+        [("began", "authenticate"), ("failed", "authenticate")],
+    )
+
+
+def test_a_release_that_regressed_is_rolled_back_with_what_the_steps_have_noted(ship, tmp_path, clock):
+    target = MemoryTarget(verdict=Ending.REGRESSED)
+    ending, events = ship(target)
+    assert ending is Ending.ROLLED_BACK
+    assert events[-4:] == [("done", "watch"), ("began", "rollback"), ("done", "rollback"), ("ended",)]
+    assert target.done[-1] == "rollback of what start did"
+    (found,) = DeploymentJournal(tmp_path, clock).latest(10)
+    assert (found.ending, found.last_step.detail) == ("rolled back", "as before")
+
+
+def test_a_rollback_that_was_cut_off_goes_on_and_is_never_planned_anew(ship):
+    target = MemoryTarget(verdict=Ending.REGRESSED, breaks_at="rollback")
+    assert ship(target)[0] is None
+    target.done.remove("start")  # A plan would start it again.
+    target.breaks_at = ""
+    rolled_back = [("began", "rollback"), ("done", "rollback")]
+    assert ship(target) == (Ending.ROLLED_BACK, [("resumed",), *LOGGED_IN, *rolled_back, ("ended",)])
+
+
+@pytest.mark.parametrize("name", ["authenticate", *NAMES])
 def test_a_process_that_was_killed_in_a_step_leaves_a_deployment_that_is_resumed(ship, tmp_path, clock, name):
     child = multiprocessing.get_context("fork").Process(target=ship, args=(MemoryTarget(kills_at=name),))
     child.start()
@@ -103,7 +164,7 @@ def test_a_process_that_was_killed_in_a_step_leaves_a_deployment_that_is_resumed
     (before,) = DeploymentJournal(tmp_path, clock).latest(10)
     assert (before.ending, before.last_step.name, before.last_step.ended_s) == ("", name, None)
     ending, events = ship(MemoryTarget())
-    assert (ending, events[1]) == (Ending.PROMOTED, ("resumed",))
+    assert (ending, events[0]) == (Ending.PROMOTED, ("resumed",))
     (after,) = DeploymentJournal(tmp_path, clock).latest(10)
     assert (after.number, after.ending) == (before.number, "promoted")
 
@@ -152,25 +213,32 @@ def test_people_see_the_time_what_is_not_done_and_how_to_go_on(tmp_path, clock):
     deploy(target, RELEASE, journal, console, clock, who="me")
     deploy(target, RELEASE, journal, console, clock, who="me")
     assert all((line[0], line[9:11]) == ("[", "] ") for line in lines)
+    login = ["Log in ...", "✓ Log in (0.0 s: as me)"]
     plan = ["  - churn: 3.1", "  + churn: 3.2", "  costs: 1 CPU"]
     assert [line[11:] for line in lines] == [
+        *login,
         *plan,
         "Check it ...",
         "  doing check",
         "✓ Check it (0.0 s: check is done)",
         "Push it ...",
         "✗ Push it (0.0 s)",
-        "  not done: Start it",
+        "  not done: Start it; Watch it",
         "  to go on, run the same command again",
+        "Going on with deployment 1, which ended in 'Push it'",
+        *login,
         *plan,
-        "Going on with deployment 1",
         "Push it ...",
         "  doing push",
         "✓ Push it (0.0 s: push is done)",
         "Start it ...",
         "  doing start",
         "✓ Start it (0.0 s: start is done)",
+        "Watch it ...",
+        "  doing watch",
+        "✓ Watch it (0.0 s: watch is done)",
         "✓ churn-predictor 3.2 serves all traffic of memory",
+        *login,
         *plan,
         "✓ memory serves churn-predictor 3.2 already: nothing was changed",
     ]

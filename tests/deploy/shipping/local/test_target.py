@@ -1,10 +1,9 @@
 """The plan for a cluster that runs: from what it serves to the release, and no step more."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.shipping.local import ENDED, Observed, make_plan, status_line
+from deploy.shipping.local.target import ENDED, make_plan, status_line
 from deploy.shipping.release import Release
 from divisions.control import Evidence
 from divisions.pipeline.file import parse_pipeline
@@ -18,10 +17,8 @@ PIPELINE = parse_pipeline(
 PHASES = ["PENDING", "WARMING", "SHADOW", "STEP", "BAKE", "HOLD", "ROLLING_BACK", "DRAINING", "PROMOTED", "ROLLED_BACK"]
 
 
-def plan(rollout=None, is_stored=None, is_watched=True, is_forced=False):
-    return make_plan(
-        RELEASE, PIPELINE, Observed(rollout, is_stored), "s3://models", is_watched=is_watched, is_forced=is_forced
-    )
+def plan(rollout=None, is_watched=True, is_forced=False):
+    return make_plan(RELEASE, PIPELINE, rollout, is_watched=is_watched, is_forced=is_forced)
 
 
 def names(found):
@@ -30,16 +27,16 @@ def names(found):
 
 def test_the_first_version_gets_all_traffic_at_once():
     found = plan()
-    assert names(found) == ["check", "start", "watch"]
+    assert names(found) == ["start", "watch"]
     assert (
-        found.steps[1].title == "Start the rollout of churn-predictor 3.2 (all traffic at once: nothing is served yet)"
+        found.steps[0].title == "Start the rollout of churn-predictor 3.2 (all traffic at once: nothing is served yet)"
     )
     assert found.changes[0] == "- churn: nothing"
 
 
 def test_a_version_beside_another_is_a_canary_in_the_pipelines_steps():
     found = plan(rollout_status(phase="PROMOTED", stable_version="3.1", canary_version=None))
-    assert found.steps[1].title == "Start the rollout of churn-predictor 3.2 (canary 20 % → 50 % → 100 %)"
+    assert found.steps[0].title == "Start the rollout of churn-predictor 3.2 (canary 20 % → 50 % → 100 %)"
     assert found.changes == (
         "- churn: churn-predictor 3.1",
         "+ churn: churn-predictor 3.2, 2 replicas beside the present ones until it is promoted",
@@ -47,14 +44,9 @@ def test_a_version_beside_another_is_a_canary_in_the_pipelines_steps():
     assert found.costs == ("1 CPUs",)
 
 
-@pytest.mark.parametrize(("is_stored", "expected"), [(None, False), (True, False), (False, True)])
-def test_the_bundle_is_pushed_only_to_a_store_that_lacks_it(is_stored, expected):
-    assert ("push" in names(plan(is_stored=is_stored))) is expected
-
-
 def test_a_rollout_of_the_release_that_is_under_way_is_only_watched():
-    assert names(plan(rollout_status())) == ["check", "watch"]
-    assert names(plan(rollout_status(), is_watched=False)) == ["check"]
+    assert names(plan(rollout_status())) == ["watch"]
+    assert names(plan(rollout_status(), is_watched=False)) == []
 
 
 def test_what_is_served_already_changes_nothing():
@@ -67,8 +59,8 @@ def test_what_is_served_already_changes_nothing():
 
 def test_one_that_was_rolled_back_is_started_again_and_the_controller_asks_for_force():
     found = plan(rollout_status(phase="ROLLED_BACK"), is_forced=True)
-    assert names(found) == ["check", "start", "watch"]
-    assert "by force" in found.steps[1].title
+    assert names(found) == ["start", "watch"]
+    assert "by force" in found.steps[0].title
 
 
 @given(
@@ -84,7 +76,6 @@ def test_it_is_started_unless_it_is_served_or_on_its_way(phase, stable, canary, 
     is_rolling = phase not in ENDED and canary == "3.2" and model == "churn-predictor"
     is_served = phase in ENDED and stable == "3.2" and model == "churn-predictor"
     assert ("start" in found) is not (is_rolling or is_served)
-    assert (found == []) is is_served
     assert ("watch" in found) is (is_watched and not is_served)
 
 

@@ -1,0 +1,1 @@
+"""The kind ``local``: a Divisions cluster that runs, through its control API."""
