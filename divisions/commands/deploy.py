@@ -52,7 +52,9 @@ def deploy(
     settings, clock = load_settings(), SystemClock()
     spec = load_target(targets, target)
     release, definition, registered = release_of(settings, require_pipeline(pipeline), version)
-    opening = Opening(target, settings, definition, registered, clock, is_forced=force, overrides_others=force_conflicts)
+    opening = Opening(
+        target, settings, definition, registered, clock, is_forced=force, overrides_others=force_conflicts
+    )
     with opened_target(spec, opening) as place:
         if dry_run:
             place.authenticate()
