@@ -18,7 +18,9 @@ from benchmarks.harness.process_stats import cpu_s
 from benchmarks.lab.capacity import Calls
 from benchmarks.lab.micro_cases import sample_report
 from divisions.control import FULL_BP, EndpointRoute, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
+from divisions.deployment import deployment_of, write_node
 from divisions.schema import FeatureSchema
+from divisions.settings import Settings
 
 CALLS = 2_000
 AT_ONCE = 100
@@ -46,12 +48,12 @@ def controller_calls(seed: int, say: Say) -> Calls:
 
 
 def _measure(home: Path, seed: int, say: Say) -> Calls:
-    from router.control.ray_controller import MAX_CONCURRENCY, ControllerActor
+    from router.control.ray_controller import get_or_create_controller
 
-    actor: Any = (
-        ray.remote(ControllerActor).options(num_cpus=0, max_concurrency=MAX_CONCURRENCY).remote(str(home), "none:none")
-    )
-    ray.get(actor.ping.remote())
+    settings = Settings(home=home)
+    deployment = deployment_of(settings)
+    write_node(home, deployment, {})
+    actor = get_or_create_controller(settings, deployment, "none:none")
     pid = ray.get(actor.__ray_call__.remote(_pid))
     sample = sample_report(seed)
     # Each second's report counts once, so each call has another tick.
