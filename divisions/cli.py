@@ -32,6 +32,7 @@ from divisions.commands import (
     predict,
     rollout,
     run,
+    serve,
     status,
 )
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
@@ -77,6 +78,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(journal.app, name="journal")
 app.add_typer(features.app, name="features")
 app.command("predict")(predict.predict)
+app.command("serve")(serve.serve)
 app.command("compile")(compile.compile_model)
 app.add_typer(bench.app, name="bench")
 

@@ -96,6 +96,12 @@ class Settings:
     online_store: str = dataclasses.field(default="", repr=False)
     """Where machines share stored features: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` with TLS.
     Empty means a file of ``home``. Never shown: it may have a password."""
+    serve_endpoint: str = ""
+    """What `divisions serve` calls its endpoint; empty means the bundle's label."""
+    serve_version: str = ""
+    """What `divisions serve` calls its version; empty means the first digits of the bundle's hash."""
+    serve_sha256: str = ""
+    """The only bundle that `divisions serve` takes, by its SHA-256; empty means any."""
     ray_address: str = ""
     """Address of the Ray cluster to use when no cluster of this home is up; read from ``RAY_ADDRESS``, which Ray
     sets inside its jobs."""
@@ -150,6 +156,9 @@ _TEXTS = {
     "host",
     "node_host",
     "online_store",
+    "serve_endpoint",
+    "serve_sha256",
+    "serve_version",
     "tracking_uri",
 }
 _OF_ONE_MACHINE = {"home", "node_host", "gateway"}

@@ -31,18 +31,19 @@ from router.gateway.scrape import Scrape
 from router.gateway.status_feed import StatusFeed
 from router.http import problem, static_files
 from router.http.authentication import BearerAuthentication
-from router.http.methods import needs_post, options
+from router.http.methods import NOT_POST, needs_post, options
 from router.oip import routes
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
 from router.predict.stored_features import StoreHealth
+from router.sagemaker import invocations as sagemaker
 
 log = logging.getLogger(__name__)
 
 METRICS = "/metrics"
 SERVER = "*"
 """The target of ``OPTIONS *``, which asks about the server and no resource (RFC 9110, 9.3.7)."""
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, SERVER})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, SERVER, *sagemaker.PATHS})
 SCRAPE_S = 1.0
 """How long a scrape waits for the controller."""
 _GENERATION = re.compile("[0-9]{1,18}")
@@ -63,6 +64,7 @@ class ControlApi:
         gateway_id: str,
         clock: Clock,
         store_health: Callable[[], StoreHealth | None],
+        max_body_bytes: int,
     ) -> None:
         self._dispatcher = dispatcher
         self._link = link
@@ -72,12 +74,18 @@ class ControlApi:
         self._gateway_id = gateway_id
         self._clock = clock
         self._store_health = store_health
+        self._max_body_bytes = max_body_bytes
         self._page = static_files.read_page()
         self.feed = StatusFeed(self._read_status)
 
     def checks(self) -> dict[str, Callable[[], Response]]:
         """The health checks by path."""
-        return {"/healthz": _alive, "/readyz": self._readiness}
+        return {
+            "/healthz": _alive,
+            "/readyz": self._readiness,
+            sagemaker.PING: self._readiness,
+            sagemaker.EXECUTION_PARAMETERS: sagemaker.execution_parameters(self._max_body_bytes),
+        }
 
     def application(self, further: Sequence[Route] = ()) -> Starlette:
         """The routes here and ``further`` ones. `_is_open` decides which of them need no token."""
@@ -98,6 +106,7 @@ class ControlApi:
                 self._predict_needs_post,
                 methods=["GET", "PUT", "DELETE", "PATCH", "OPTIONS"],
             ),
+            Route(sagemaker.INVOCATIONS, self._invocations_need_post, methods=NOT_POST),
             *further,
         ]
         return Starlette(
@@ -210,6 +219,9 @@ class ControlApi:
 
     async def _predict_needs_post(self, request: Request) -> Response:
         return needs_post(request, "predict")
+
+    async def _invocations_need_post(self, request: Request) -> Response:
+        return needs_post(request, "an invocation")
 
 
 def _is_open(path: str) -> bool:

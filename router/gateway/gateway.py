@@ -41,6 +41,7 @@ from router.predict.loads import LoadMeter
 from router.predict.predict_handler import PredictHandler
 from router.predict.remote_channels import RemoteChannels
 from router.predict.stored_features import FeatureSource
+from router.sagemaker.invocations import INVOCATIONS, Invocations
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,7 @@ class Gateway:
             identity.gateway_id,
             clock,
             stored.health,
+            settings.max_body_bytes,
         )
         self._feed = api.feed
         oip = OipApi(directory, clock)
@@ -151,7 +153,15 @@ class Gateway:
             any_host_targets=frozenset({*probes, METRICS.encode()}),
         )
         self._loads = LoadMeter(self._now_s())
-        self._http = HttpServer(HotRoutes(self._predict, infer, probes, self._asgi), limits, self._now_s)
+        invocations = Invocations(
+            self.dispatcher,
+            self._predict,
+            settings.request_timeout_ms / 1000,
+            f"{identity.gateway_id}-s",
+            self._now_s,
+        )
+        posts: dict[bytes, Handler] = {INVOCATIONS.encode(): invocations}
+        self._http = HttpServer(HotRoutes(self._predict, infer, probes, posts, self._asgi), limits, self._now_s)
 
     async def start(self) -> int:
         """Begins to follow the controller, and listens; returns the port.

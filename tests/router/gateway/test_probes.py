@@ -8,7 +8,7 @@ import pytest
 
 from tests.router.gateway_world import minutes_score, read_reply, world
 
-PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
+PROBES = ("/healthz", "/readyz", "/ping", "/execution-parameters", "/v2/health/live", "/v2/health/ready")
 
 
 def get(path: str, method: str = "GET") -> bytes:
