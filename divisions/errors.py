@@ -15,6 +15,8 @@
     ├── RegistryError           the model registry is unreachable or lacks the version
     ├── BundleError             a bundle is damaged, or was changed after it was written
     ├── ArtifactStoreError      the artifact store does not answer, or refuses
+    ├── CloudError              AWS does not answer, or refuses
+    │   └── ExpiredCredentialsError  the credentials have ended
     ├── EngineError             an engine cannot be opened, or its answers differ from the others'
     │   ├── EngineUnavailableError  the engine that the version requires is not available here
     │   └── OverCommitError         the request exceeds the GPUs of the cluster
@@ -171,6 +173,14 @@ class BundleError(DivisionsError):
 
 class ArtifactStoreError(DivisionsError):
     """The artifact store does not answer, or refuses."""
+
+
+class CloudError(DivisionsError):
+    """AWS does not answer, or refuses."""
+
+
+class ExpiredCredentialsError(CloudError):
+    """The credentials for AWS have ended; the same call may work with new ones."""
 
 
 class EngineError(DivisionsError):
