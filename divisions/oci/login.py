@@ -18,10 +18,10 @@ from typing import Any, Final
 import msgspec
 
 from divisions.errors import ArtifactStoreError
+from divisions.oci.ecr import ecr_host, password
 
 _SCHEME: Final = re.compile(r"\s*(?:,\s*)*([A-Za-z][A-Za-z0-9-]*)(?=[\s,]|$)")
 _PARAMETER: Final = re.compile(r'\s*,?\s*([A-Za-z_]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
-_ECR: Final = re.compile(r"[0-9]{12}\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 _HELPER: Final = re.compile(r"[A-Za-z0-9_.-]+")
 _HELPER_TIMEOUT_S: Final = 30.0
 
@@ -76,8 +76,8 @@ def find_credentials(host: str, config: Path) -> Credentials | None:
         ArtifactStoreError: the file cannot be read, or a credential helper or AWS refuses.
     """
     found = _configured(host, _read_config(config), config)
-    if found is None and (ecr := _ECR.fullmatch(host)) is not None:
-        return _of_aws(host, ecr[1])
+    if found is None and (place := ecr_host(host)) is not None:
+        return Credentials(*password(host, place.region))
     return found
 
 
@@ -136,23 +136,6 @@ def _of_helper(helper: str, host: str) -> Credentials | None:
         return Credentials(str(found["Username"]), str(found["Secret"]))
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
         raise _helper_failed(command, "its answer has no Username and Secret") from None
-
-
-def _of_aws(host: str, region: str) -> Credentials:
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        client = boto3.client("ecr", region_name=region)
-        found = client.get_authorization_token()["authorizationData"][0]["authorizationToken"]
-        user, _, password = base64.b64decode(found).decode().partition(":")
-    except (BotoCoreError, ClientError, LookupError, binascii.Error, UnicodeDecodeError) as error:
-        text = " ".join(str(error).split())[:200]
-        raise ArtifactStoreError(
-            f"AWS gives no credentials for {host}: {text}",
-            remedy="log in to AWS, and allow ecr:GetAuthorizationToken",
-        ) from None
-    return Credentials(user, password)
 
 
 def _unusable(config: Path, why: str) -> ArtifactStoreError:

@@ -43,6 +43,7 @@ class RegistryClient:
         repository: where.
         credentials: gives those for this registry, or None; asked only when the registry wants some.
         transport: of httpx; tests put theirs here.
+        create: makes the repository, where the registry does not do that by itself.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class RegistryClient:
         repository: Repository,
         credentials: Callable[[], Credentials | None],
         transport: httpx.BaseTransport | None = None,
+        create: Callable[[], None] | None = None,
     ) -> None:
         self.repository = repository
         self._credentials = credentials
         self._client = httpx.Client(timeout=_TIMEOUT, transport=transport, trust_env=True)
+        self._create = create
         self._authorization = ""
 
     def __enter__(self) -> RegistryClient:
@@ -74,14 +77,21 @@ class RegistryClient:
         """
         if self.has_blob(digest):
             return False
-        with self._sent("POST", self._url("blobs/uploads/"), headers={"Content-Length": "0"}) as reply:
-            self._require(reply, {202}, "starting an upload")
-            place = self._place(str(reply.url), reply)
+        place = self._begin_upload(self._create)
         target = f"{place}{'&' if '?' in place else '?'}digest={quote(digest)}"  # It may have a query already.
         headers = {"Content-Type": "application/octet-stream", "Content-Length": str(size)}
         with self._sent("PUT", target, headers=headers, opened=opened) as reply:
             self._require(reply, {201}, f"pushing {digest}")
         return True
+
+    def _begin_upload(self, create: Callable[[], None] | None) -> str:
+        """Where a blob is to be sent. A repository that is missing is made, if we can, and asked once more."""
+        with self._sent("POST", self._url("blobs/uploads/"), headers={"Content-Length": "0"}) as reply:
+            if reply.status_code != httpx.codes.NOT_FOUND or create is None:
+                self._require(reply, {202}, "starting an upload")
+                return self._place(str(reply.url), reply)
+        create()
+        return self._begin_upload(None)
 
     def pull_blob(self, digest: str, size: int, path: Path) -> None:
         """Writes a blob to ``path``, which exists afterwards only if size and digest are right."""
@@ -161,7 +171,8 @@ class RegistryClient:
         """Sends a request, once more after a login if the registry wants one."""
         try:
             reply = self._follow(method, url, headers or {}, opened)
-            if reply.status_code == httpx.codes.UNAUTHORIZED and self._log_in(reply):
+            is_new = reply.status_code == httpx.codes.UNAUTHORIZED and self._log_in(reply)
+            if is_new or (reply.status_code == httpx.codes.FORBIDDEN and self._renew(reply)):
                 reply.close()
                 reply = self._follow(method, url, headers or {}, opened)
             try:
@@ -223,6 +234,14 @@ class RegistryClient:
             self._authorization = f"Bearer {self._token(bearer, credentials)}"
         elif wants_basic and credentials is not None:
             self._authorization = credentials.basic
+        return self._authorization != before
+
+    def _renew(self, reply: httpx.Response) -> bool:
+        """Takes another password, if there is one: Amazon's answers one that has expired with 403, and no challenge."""
+        before = self._authorization
+        if before.startswith("Basic ") and self._is_own(str(reply.url)):
+            credentials = self._credentials()
+            self._authorization = before if credentials is None else credentials.basic
         return self._authorization != before
 
     def _token(self, challenge: Challenge, credentials: Credentials | None) -> str:
