@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from deploy.feature_check import FeatureCheck
     from divisions.online_stores import OnlineStore
 
-EXIT_SKEW = 1
+EXIT_SKEW, EXIT_NOTHING_COMPARED = 1, 3
 _SHOWN = 20
 
 app = typer.Typer(
@@ -120,7 +120,10 @@ def check(
     sample: Annotated[int, typer.Option(min=0, help="Customers whose scores are compared, too.")] = 1_000,
     output: Output = Format.TEXT,
 ) -> int:
-    """Compare what is served with the offline features of the version that serves; exit status 1 if they differ."""
+    """Compare what is served with the offline features of the version that serves.
+
+    The exit status is 1 if they differ, and 3 if there was nothing to compare.
+    """
     from deploy.feature_check import check_features
     from divisions.commands.connection import connect
     from divisions.registry import Registry
@@ -133,7 +136,9 @@ def check(
         print_json(found)
     else:
         print(render_check(found))
-    return EXIT_SKEW if found.num_differences else 0
+    if found.num_differences:
+        return EXIT_SKEW
+    return 0 if found.num_compared else EXIT_NOTHING_COMPARED
 
 
 def render_check(found: FeatureCheck) -> str:
@@ -149,6 +154,8 @@ def render_check(found: FeatureCheck) -> str:
         (found.num_by_policy, "are stale and were not answered from their features, as serving.online says"),
     ]
     lines += [f"{count:,} customers {what}" for count, what in explained if count]
+    if not found.num_compared and not found.num_differences:
+        lines.append(f"nothing was compared, so nothing is known about skew. {_why_nothing(found)}")
     if found.differences:
         rows = [
             (_readable(one.entity_id), _readable(one.what), _value(one.offline), _value(one.online))
@@ -158,6 +165,14 @@ def render_check(found: FeatureCheck) -> str:
     if found.num_differences > _SHOWN:
         lines.append(f"and {found.num_differences - _SHOWN:,} more")
     return "\n".join(lines)
+
+
+def _why_nothing(found: FeatureCheck) -> str:
+    if found.num_newer:
+        return f"A later run has filled the store: check again when its version serves {found.endpoint}"
+    if found.num_deleted:
+        return "Every customer of this version's data was deleted"
+    return "This version's data have no customers: run the pipeline again"
 
 
 def _store_of(endpoint: str) -> OnlineStore:

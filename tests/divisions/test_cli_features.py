@@ -203,7 +203,31 @@ def test_differences_are_named_with_both_values_and_the_rest_counted():
         assert count in text
 
 
-@pytest.mark.parametrize(("found", "status"), [(check_of(), 0), (check_of(Difference("c", "x", 1, 2)), 1)])
+NOTHING = {"num_compared": 0, "num_scored": 0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"num_newer": 300}, "A later run has filled the store: check again when its version serves churn"),
+        ({"num_deleted": 2}, "Every customer of this version's data was deleted"),
+        ({}, "This version's data have no customers"),
+    ],
+)
+def test_a_check_of_nothing_says_so_and_why(changes, why):
+    last = render_check(check_of(**NOTHING, **changes)).splitlines()[-1]
+    assert last.startswith(f"nothing was compared, so nothing is known about skew. {why}")
+
+
+@pytest.mark.parametrize(
+    ("found", "status"),
+    [
+        (check_of(), 0),
+        (check_of(Difference("c", "x", 1, 2)), 1),
+        (check_of(Difference("c", "(customer)", "present", None), **NOTHING), 1),
+        (check_of(**NOTHING, num_newer=1), 3),
+    ],
+)
 def test_the_exit_status_tells_skew(home, monkeypatch, capsys, found, status):
     asked = []
 
@@ -214,7 +238,7 @@ def test_the_exit_status_tells_skew(home, monkeypatch, capsys, found, status):
     monkeypatch.setattr("deploy.feature_check.check_features", check_features)
     assert run("check", "churn", "--sample", "7", "-o", "json") == status
     assert asked == [(home, "churn", 7)]
-    assert json.loads(capsys.readouterr().out)["num_value_differences"] == status
+    assert json.loads(capsys.readouterr().out)["num_value_differences"] == (status == 1)
 
 
 def test_the_commands_work_on_a_shared_store_and_show_no_password(tmp_path, redis_server, monkeypatch, capsys, now_s):
