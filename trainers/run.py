@@ -33,6 +33,7 @@ from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.data.engine import limits_for
 from trainers.data.feature_store import features_of_others, newest_draft, quarantine_draft, write_offline
+from trainers.data.full_disks import full_disk_told
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 from trainers.data.newest_rows import write_newest
 from trainers.data.online_features import (
@@ -206,7 +207,9 @@ class PipelineRun:
             current.detail = f"{counts}; {', '.join(events.formats)}"
         if events.num_quarantined:
             partition = f"partition={events.partition or table.last_day}"
-            place = events.unusable.write(self.settings.home / "quarantine" / pipeline.name / partition)
+            folder = self.settings.home / "quarantine" / pipeline.name / partition
+            with full_disk_told("writing the quarantine", folder):
+                place = events.unusable.write(folder)
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in events.reasons.items())
             self.progress.notice(f"{events.num_quarantined:,} rows quarantined in {place}: {reasons}")
         for note in table.notes:
@@ -218,11 +221,12 @@ class PipelineRun:
         """Writes the offline store; returns its files for the lineage, relative to the home."""
         home, table, resources = self.settings.home, prepared.table, pipeline.data_prep.resources
         also = features_of_others(table, previous.schema)
-        path = write_offline(home, pipeline.name, prepared.events.partition, table, also)
+        with full_disk_told("writing the offline features", home / "features"):
+            path = write_offline(home, pipeline.name, prepared.events.partition, table, also)
+            assert prepared.events.newest is not None  # `_prepare` asks for them
+            newest, limits = path.with_name("newest.parquet"), limits_for(resources.num_cpus, resources.memory_gb)
+            write_newest(prepared.events.newest, newest, table.schema, also, limits)
         facts = {OFFLINE_FEATURES: str(path.relative_to(home))}
-        assert prepared.events.newest is not None  # `_prepare` asks for them
-        newest, limits = path.with_name("newest.parquet"), limits_for(resources.num_cpus, resources.memory_gb)
-        write_newest(prepared.events.newest, newest, table.schema, also, limits)
         return {**facts, NEWEST_FEATURES: str(newest.relative_to(home))}
 
     def _train(self, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:

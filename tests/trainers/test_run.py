@@ -18,7 +18,14 @@ from divisions.artifacts.local import local_bundle
 from divisions.bundle import bundle_address, read_bundle
 from divisions.clock import ManualClock
 from divisions.control import RolloutSpec
-from divisions.errors import EmptyInputError, GateRefusedError, MissingColumnError, OnlineStoreError, RolloutError
+from divisions.errors import (
+    EmptyInputError,
+    GateRefusedError,
+    InputError,
+    MissingColumnError,
+    OnlineStoreError,
+    RolloutError,
+)
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import (
     DRIFT_GATE,
@@ -279,6 +286,16 @@ def test_input_that_cannot_be_used_leaves_a_failed_run_and_no_version(place, fir
     assert run.status == "FAILED"
     assert run.tags["error"].startswith(error.__name__)
     assert place.progress.failed == ["Prepare the data"]
+
+
+def test_a_full_home_is_named_as_one(place, first):
+    partition = place.settings.home / "features" / "customer-churn-v3" / "partition=2025-01-14"
+    partition.mkdir(parents=True)
+    (partition / ".part.parquet.draft").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"writing the offline features failed: no space left in .*move the home"):
+        place.run("2025-01-14")
+    assert newest_run(place.registry).status == "FAILED"
+    shutil.rmtree(partition)
 
 
 def test_a_version_that_passed_is_rolled_out(place, first, monkeypatch):

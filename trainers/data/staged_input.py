@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,6 +11,7 @@ from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import DataFormat
 from trainers.data.engine import Limits, open_engine
 from trainers.data.file_formats import format_of
+from trainers.data.full_disks import full_disk_error
 from trainers.data.locations import Location, list_files, locate, raise_unreachable, signed_if_refused
 from trainers.data.raw_columns import MISSING_WORDS
 from trainers.data.staging import Staging
@@ -72,13 +72,14 @@ def _read(
             staging.read(paths, form.delimiter, form.encoding, files.only if files is not None else None)
             return use(staging)
         except OSError as error:
-            if error.errno == errno.ENOSPC:  # what is written is ours: copies, and rows that cannot be read
-                raise InputError(
-                    f"reading {location.uri} failed: no space left in {engine.folder.parent}",
-                    remedy="give TMPDIR a larger disk",
-                ) from None
+            full = full_disk_error(f"reading {location.uri}", error, engine.folder)
+            if full is not None:
+                raise full from None
             raise_unreachable(location, error)
         except duckdb.Error as error:
+            full = full_disk_error(f"reading {location.uri}", error, engine.folder)
+            if full is not None:
+                raise full from None
             staging.raise_culprit(error)
             if isinstance(error, duckdb.OutOfMemoryException | duckdb.IOException):
                 raise InputError(

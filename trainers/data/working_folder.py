@@ -31,6 +31,11 @@ def working_folder() -> Iterator[Path]:
         yield Path(name)
 
 
+def is_working_folder(place: Path) -> bool:
+    """Whether a place is a working folder, or within one."""
+    return any(part.startswith(_PREFIX) for part in place.parts)
+
+
 def remove_abandoned() -> int:
     """Removes this user's folders whose processes have ended; returns how many there were."""
     removed, now_s = 0, SystemClock().wall_s()

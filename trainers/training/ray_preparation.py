@@ -22,6 +22,7 @@ from divisions.pipeline.definition import Distribution
 from divisions.settings import PRIVATE_UMASK, Settings
 from trainers.cluster_data.ray_workers import placed_workers
 from trainers.cluster_data.reading import read_by_size
+from trainers.data.full_disks import full_disk_told
 from trainers.data.newest_rows import NewestRows
 from trainers.data.preparation import PreparationTask, Prepared, prepare
 from trainers.data.prepared_files import NEWEST, QUARANTINE, hashes, read_prepared, write_prepared
@@ -69,7 +70,8 @@ def prepare_there(task: PreparationTask, room: Room, settings: Settings, pipelin
         reading = replace(reading, quarantine=files / QUARANTINE)
         prepared = _prepare(replace(task, reading=reading), room)
         rows = store_rows(training_data(prepared, task.seed), store, pipeline, folder / "rows")
-        rest = write_prepared(replace(prepared, rows=rows), files)
+        with full_disk_told("writing prepared rows", folder):
+            rest = write_prepared(replace(prepared, rows=rows), files)
         result = TaskResult(rest, f"{pipeline}/prepared-{uuid.uuid4().hex[:16]}", hashes(files))
         for path in files.iterdir():
             store.put(result.folder, path.name, path)
@@ -90,8 +92,10 @@ def take_here(result: TaskResult, task: PreparationTask, store: WorkStore, notic
     with working_folder() as folder:
         for name, sha256 in result.sha256.items():
             place = wanted.get(name) or folder / name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if store.fetch(result.folder, name, place) != sha256:
+            with full_disk_told("fetching prepared rows", place.parent):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                found = store.fetch(result.folder, name, place)
+            if found != sha256:
                 raise TrainingError(
                     f"{name} of the prepared data in {store.name} is not as it was written",
                     remedy="run the pipeline again",

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from divisions.artifacts.work_store import WorkStore
 from divisions.errors import TrainingError
+from trainers.data.full_disks import full_disk_told
 from trainers.data.preparation import Prepared, StoredRows, validation_mask
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,9 @@ def write_rows(data: TrainingData, path: Path) -> str:
     num_train, num_columns = data.train_rows_NF.shape
     shape = (num_train + len(data.valid_rows_NF), num_columns + 1)
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    with path.open("r+b") as file:
+        # A full disk is an error here. Once a page is written that has no place, it is SIGBUS, which ends the process.
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     first = 0
     for rows_NF, labels_N in (
         (data.train_rows_NF, data.train_labels_N),
@@ -92,8 +96,10 @@ def store_rows(data: TrainingData, store: WorkStore, pipeline: str, draft: Path)
 
     Raises:
         ArtifactStoreError: the store does not answer, or refuses.
+        InputError: the disk of the draft is full.
     """
-    sha256 = write_rows(data, draft)
+    with full_disk_told("writing training rows", draft.parent):
+        sha256 = write_rows(data, draft)
     stored = StoredRows(f"{pipeline}/{sha256[:16]}", sha256, len(data.train_rows_NF))
     # Again, if an earlier run has left it: that file may be there in part.
     store.put(stored.folder, FILE, draft)
