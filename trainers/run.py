@@ -203,7 +203,10 @@ class PipelineRun:
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
             prepared = self.compute.prepare(pipeline.name, task, pipeline.data_prep.resources)
             events, table = prepared.events, prepared.table
-            counts = f"{events.num_read:,} rows, {len(table):,} customers, {table.schema.num_columns} features"
+            counts = f"{events.num_read:,} rows, {table.rows.num_customers:,} customers,"
+            if table.rows.is_repeated:
+                counts += f" {len(table):,} rows of them to learn from,"
+            counts += f" {table.schema.num_columns} features"
             current.detail = f"{counts}; {', '.join(events.formats)}"
         if events.num_quarantined:
             partition = f"partition={events.partition or table.last_day}"
@@ -214,7 +217,7 @@ class PipelineRun:
             self.progress.notice(f"{events.num_quarantined:,} rows quarantined in {place}: {reasons}")
         for note in table.notes:
             self.progress.notice(note)
-        registry_run.log_metrics({"customers": len(table), "rows_quarantined": events.num_quarantined})
+        registry_run.log_metrics({"customers": table.rows.num_customers, "rows_quarantined": events.num_quarantined})
         return prepared
 
     def _write_features(self, pipeline: Pipeline, prepared: Prepared, previous: Previous) -> dict[str, str]:
@@ -240,7 +243,8 @@ class PipelineRun:
         task = TrainingTask(pipeline.name, prepared.table.schema, data, hyperparams)
         with step(self.progress, self.clock, "Train") as current:
             model = self.compute.train(task, pipeline.training.resources, pipeline.training.workers, on_epoch)
-            current.detail = f"{hyperparams.epochs} epochs over {num_train(data):,} customers"
+            rows = "rows" if prepared.table.rows.is_repeated else "customers"
+            current.detail = f"{hyperparams.epochs} epochs over {num_train(data):,} {rows}"
         return model
 
     def _export(self, pipeline: Pipeline, prepared: Prepared, model: TabularModel, run_id: str) -> Exported:

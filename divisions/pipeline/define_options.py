@@ -27,12 +27,14 @@ from divisions.pipeline.feature_definition import (
     Window,
 )
 from divisions.pipeline.yaml_nodes import Mapping, Node, Scalar, Sequence
-from divisions.pipeline.yaml_sections import Section, items, placed, text
+from divisions.pipeline.yaml_sections import Section, integer, items, placed, text
 
 MAX_FEATURES = 1_000
 MAX_WINDOWS = 20
 MAX_VALUES = 100
 MAX_NAME_CHARS = 128
+MAX_TIMES = 100
+"""Times of a label. Each costs a query over all events."""
 _WINDOW = re.compile(r"([1-9][0-9]{0,4})([hdw])")
 _AGGREGATES = tuple(aggregate.value for aggregate in Aggregate)
 _OPERATORS = tuple(operator.value for operator in Operator if operator is not Operator.IN)
@@ -65,11 +67,15 @@ def definitions(section: Section) -> tuple[FeatureDefinition, ...]:
 
 
 def absence(label: Section) -> Absence:
-    """Reads the open section ``label: {absent: {event: purchase}, for: 30d}``."""
+    """Reads the open section ``label: {absent: {event: purchase}, for: 30d, every: 30d, times: 6}``."""
     no_conditions: tuple[Condition, ...] = ()
     where = label.require("absent", conditions, no_conditions)
     horizon = label.require("for", bounded_window, Window(1, "d"))
-    return Absence(where, horizon, label.take("active_within", bounded_window, horizon))
+    active_within = label.take("active_within", bounded_window, horizon)
+    times = label.take("times", integer(1, MAX_TIMES), 1)
+    if label.has("every") and times == 1:
+        label.report("every says nothing about a single label", "add how many, such as times: 6", "every")
+    return Absence(where, horizon, active_within, label.take("every", bounded_window, horizon), times)
 
 
 def column_name(node: Node) -> str:

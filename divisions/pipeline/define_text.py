@@ -36,6 +36,8 @@ def absence_yaml(absence: Absence) -> str:
     parts = [f"absent: {_conditions(absence.where)}", f"for: {absence.horizon}"]
     if absence.active_within != absence.horizon:
         parts.append(f"active_within: {absence.active_within}")
+    if absence.times > 1:
+        parts += [f"every: {absence.every}", f"times: {absence.times}"]
     return "{" + ", ".join(parts) + "}"
 
 

@@ -123,8 +123,12 @@ class Absence:
         where: conditions of the events that must not happen, all of them.
         horizon: how long they must not happen: the label of time T looks at (T, T + horizon].
         active_within: only entities with an event of any kind in (T - active_within, T] have a label.
+        every: how far apart the times T are, if there are several.
+        times: how many of them are learned from: the latest one, and those before it.
     """
 
     where: tuple[Condition, ...]
     horizon: Window
     active_within: Window
+    every: Window
+    times: int = 1

@@ -107,6 +107,7 @@ class CustomerRows:
         labels_N: int8, 0 or 1.
         columns: everything else, by name.
         is_latest: each customer has one row, and they are in the order of the customers.
+        is_repeated: each customer has a row for every time of a label, in the order of the customers, then of time.
     """
 
     entities: tuple[str, ...]
@@ -114,6 +115,7 @@ class CustomerRows:
     labels_N: NDArray[np.int8]
     columns: Mapping[str, Column]
     is_latest: bool = False
+    is_repeated: bool = False
 
     def __len__(self) -> int:
         return len(self.entities)
@@ -140,8 +142,23 @@ class CustomerRows:
             columns={name: column.take(places) for name, column in self.columns.items()},
         )
 
+    @property
+    def is_last_N(self) -> NDArray[np.bool_]:
+        """Whether a row is the last one of its customer, in the order of the customers."""
+        if self.is_latest:
+            return np.ones(len(self), dtype=bool)
+        pairs = itertools.pairwise((*self.entities, None))
+        return np.fromiter((one != other for one, other in pairs), dtype=bool, count=len(self))
+
+    @property
+    def num_customers(self) -> int:
+        return len(self) if self.is_latest else len(set(self.entities))
+
     def latest(self, as_of: dt.datetime | None = None) -> CustomerRows:
-        """The last row of each customer up to ``as_of``, in the order of the customers."""
+        """The last row of each customer up to ``as_of``, in the order of the customers; all, if that is how they are
+        repeated."""
+        if self.is_repeated:
+            return self
         is_seen_N = np.ones(len(self), dtype=bool)
         if as_of is not None:
             is_seen_N = self.times_N <= np.datetime64(as_of.astimezone(dt.UTC).replace(tzinfo=None), "us")

@@ -1,7 +1,7 @@
 """Features that the pipeline file defines over events: from staged rows to the table ``chosen``.
 
-    rows -> events -> the time of each entity's label  --+
-                   -> the time of the newest event     --+-> features at these times -> chosen
+    rows -> events -> the times of each entity's labels --+
+                   -> the time of the newest event      --+-> features at these times -> chosen
 
 `trainers.features` has the SQL, and this runs it. Each query reads the events once and keeps one row for each entity,
 so memory grows with the entities, not with the events.
@@ -22,7 +22,7 @@ from trainers.data.event_times import event_time
 from trainers.data.row_checks import Picked, RowChecks
 from trainers.features.aggregation import Aggregation, defined_features
 from trainers.features.event_columns import EventColumns
-from trainers.features.labels import absence_sql, label_time, newest_sql
+from trainers.features.labels import absence_sql, label_times, newest_sql
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -72,6 +72,7 @@ class DefinedRows:
         notes: for the run's report.
         whys: why each feature has its kind, for the column report.
         last_day: the day of the newest event, such as ``2025-01-14``.
+        is_repeated: an entity may have several training rows, each as of another time.
     """
 
     kinds: dict[str, FeatureKind]
@@ -79,6 +80,7 @@ class DefinedRows:
     notes: tuple[str, ...]
     whys: dict[str, str]
     last_day: str
+    is_repeated: bool
 
 
 def choose_defined(
@@ -113,21 +115,29 @@ def choose_defined(
     checks.write_events(columns, groups, as_of)
     span = _span(connection, uri)
     notes += _stale_note(span, as_of)
-    at = _write_training_times(connection, absence, columns, span, uri)
-    notes += _window_notes(define, span, at)
+    labels = _write_label_times(connection, absence, columns, span, uri)
+    notes += _window_notes(define, span, labels.times[-1])
     connection.execute(f"CREATE TEMP TABLE newest_times AS {newest_sql('events', span.newest)}")
-    _choose(connection, aggregation, "CREATE TEMP TABLE chosen AS", "training_times", "label, true", "false")
-    _choose(connection, aggregation, "INSERT INTO chosen", "newest_times", "NULL::UTINYINT, false", "true")
+    _choose(
+        connection, aggregation, "CREATE TEMP TABLE chosen AS", "newest_times", "NULL::UTINYINT AS label, false", "true"
+    )
+    for table in labels.tables:
+        _choose(connection, aggregation, "INSERT INTO chosen", table, "label, true", "false")
     whys = {one.name: why_defined(one, features) for one in computed}
-    (num_training,) = first_row(connection, "SELECT count(*) FROM training_times")
-    num_others = picked.num_newest - num_training
+    rows = " UNION ALL ".join(f"SELECT entity FROM {table}" for table in labels.tables)
+    num_training, num_customers = first_row(connection, f"SELECT count(*), count(DISTINCT entity) FROM ({rows})")
+    num_others = picked.num_newest - num_customers
     if absence is not None:
-        notes.append(
-            f"labels look at the {absence.horizon} after {at:%Y-%m-%d %H:%M} UTC: {num_training:,} customers were"
-            f" active in the {absence.active_within} before; {num_others:,} others are served, but not learned from"
-        )
+        notes.append(_label_note(absence, labels.times, span, num_training, num_customers, num_others))
     counted = replace(picked, num_training=num_training, num_unlabelled=0 if absence else num_others)
-    return DefinedRows({one.name: one.kind for one in computed}, counted, tuple(notes), whys, f"{span.newest:%Y-%m-%d}")
+    return DefinedRows(
+        {one.name: one.kind for one in computed},
+        counted,
+        tuple(notes),
+        whys,
+        f"{span.newest:%Y-%m-%d}",
+        is_repeated=len(labels.tables) > 1,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,25 +157,59 @@ def _span(connection: DuckDBPyConnection, uri: str) -> _Span:
     return _Span(first.replace(tzinfo=dt.UTC), newest.replace(tzinfo=dt.UTC))
 
 
-def _write_training_times(
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """The tables ``(entity, cutoff, label)``, in each of which an entity stands once at most.
+
+    ``times`` are those of all labels, the latest first; only the latest of them where each entity has its own.
+    """
+
+    tables: tuple[str, ...]
+    times: tuple[dt.datetime, ...]
+
+
+def _write_label_times(
     connection: DuckDBPyConnection, absence: Absence | None, columns: EventColumns, span: _Span, uri: str
-) -> dt.datetime:
-    """Writes ``training_times(entity, cutoff, label)``; returns the latest time of a label."""
+) -> _Labels:
     if absence is None:
-        query = "SELECT entity, happened AS cutoff, label FROM picked WHERE is_training"
-    else:
-        at = label_time(absence, span.newest)
-        if at < span.first:
-            days = (span.newest - span.first) / _DAY
-            raise InputError(
-                f"the events of {uri} span {days:.1f} days, from {span.first:%Y-%m-%d %H:%M} to"
-                f" {span.newest:%Y-%m-%d %H:%M}: too few to see who did nothing for {absence.horizon}",
-                remedy="read a longer period, or make features.label.for shorter",
-            )
+        connection.execute(
+            "CREATE TEMP TABLE training_times AS SELECT entity, happened AS cutoff, label FROM picked WHERE is_training"
+        )
+        (latest,) = first_row(connection, "SELECT max(cutoff) FROM training_times")
+        return _Labels(("training_times",), (span.newest if latest is None else latest.replace(tzinfo=dt.UTC),))
+    times = label_times(absence, span.first, span.newest)
+    if not times:
+        days = (span.newest - span.first) / _DAY
+        raise InputError(
+            f"the events of {uri} span {days:.1f} days, from {span.first:%Y-%m-%d %H:%M} to"
+            f" {span.newest:%Y-%m-%d %H:%M}: too few to see who did nothing for {absence.horizon}",
+            remedy="read a longer period, or make features.label.for shorter",
+        )
+    tables = tuple(f"training_times_{number}" for number in range(len(times)))
+    for table, at in zip(tables, times, strict=True):
         query = absence_sql(absence, columns.filter(absence.where), "events", at)
-    connection.execute(f"CREATE TEMP TABLE training_times AS {query}")
-    (latest,) = first_row(connection, "SELECT max(cutoff) FROM training_times")
-    return span.newest if latest is None else latest.replace(tzinfo=dt.UTC)
+        connection.execute(f"CREATE TEMP TABLE {table} AS {query}")
+    return _Labels(tables, tuple(times))
+
+
+def _label_note(
+    absence: Absence, times: Sequence[dt.datetime], span: _Span, num_rows: int, num_customers: int, num_others: int
+) -> str:
+    others = f"{num_others:,} others are served, but not learned from"
+    latest = f"{times[0]:%Y-%m-%d %H:%M} UTC"
+    if absence.times == 1:
+        return (
+            f"labels look at the {absence.horizon} after {latest}: {num_customers:,} customers were"
+            f" active in the {absence.active_within} before; {others}"
+        )
+    missing = ""
+    if len(times) < absence.times:
+        missing = f" of {absence.times}, since the events begin on {span.first:%Y-%m-%d %H:%M} UTC"
+    return (
+        f"labels look at the {absence.horizon} after each of {len(times)} times{missing}, every {absence.every} up to"
+        f" {latest}: {num_customers:,} customers were active in the {absence.active_within} before one of them, and"
+        f" are learned from by {num_rows:,} rows; {others}"
+    )
 
 
 def _choose(

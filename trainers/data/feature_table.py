@@ -1,4 +1,4 @@
-"""Features and labels of customers: one row each, as of the time of the label.
+"""Features and labels of customers: one row each, as of the time of the label; or one for each time of a label.
 
     events --(latest per customer, up to ``as_of``)--> rows --(schema fitted on training customers)--> FeatureTable
 
@@ -37,7 +37,7 @@ _HASH_SPAN = 2.0**64
 
 @dataclass(frozen=True, slots=True)
 class FeatureTable:
-    """One row per customer.
+    """One row per customer, or several, as of different times (`CustomerRows.is_repeated`).
 
     Attributes:
         x: ``float32[N, F]``, encoded as `FeatureSchema.encode_row` does.
@@ -138,14 +138,17 @@ def is_holdout(entities: Sequence[str], fraction: float, seed: int) -> NDArray[n
 
 
 def split_holdout(table: FeatureTable) -> HoldoutSplit:
-    """Splits by customer.
+    """Splits by customer. The hold-out has one row of each: the newest, which is most like what will be served.
+
+    Several rows of a customer are alike, so metrics of them would seem more certain than they are.
 
     Raises:
         InputError: one side has no customers, or only one label, so training or measuring is impossible.
     """
     # What is trained and measured on is encoded. The raw columns stay in the whole table.
     table = replace(table, rows=replace(table.rows, columns={}))
-    split = HoldoutSplit(train=table.take(~table.is_held_N), holdout=table.take(table.is_held_N))
+    is_measured_N = table.is_held_N & table.rows.is_last_N if table.rows.is_repeated else table.is_held_N
+    split = HoldoutSplit(train=table.take(~table.is_held_N), holdout=table.take(is_measured_N))
     for name, part in (("training set", split.train), ("hold-out", split.holdout)):
         if len(np.unique(part.y)) < 2:
             raise InputError(

@@ -226,11 +226,12 @@ def events_of(
     picked = checks.pick(reading.as_of, is_latest_only=reading.is_latest_only or is_log)
     shift = _label_shift(uri, checks)
     texts: list[str] = []
+    is_repeated = False
     if is_log:
         numbers = dict.fromkeys(one.column for one in features.define if one.aggregate.is_of_numbers)
         notes = spell_numbers(engine.connection, groups, list(numbers), reading.format)
         defined = choose_defined(checks, picked, reading.as_of, known, uri)
-        kinds, picked, whys = defined.kinds, defined.picked, defined.whys
+        kinds, picked, whys, is_repeated = defined.kinds, defined.picked, defined.whys, defined.is_repeated
         notes += defined.notes
         columns, partition = kinds, partition or defined.last_day
     else:
@@ -241,7 +242,9 @@ def events_of(
         checks.choose(columns)
     notes += trimmed_note(engine.connection, groups, [features.entity, *texts])
     notes += _picked_notes(picked, label, reading.as_of) + shift
-    rows, misfits = fetch(engine.connection, columns, features, is_by_entity=reading.is_latest_only)
+    rows, misfits = fetch(
+        engine.connection, columns, features, is_by_entity=reading.is_latest_only, is_repeated=is_repeated
+    )
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
     notes = [*staging.notes, *notes, *misfits]
     return RawEvents(

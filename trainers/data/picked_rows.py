@@ -59,8 +59,16 @@ def fetch(
     features: Features,
     *,
     is_by_entity: bool = False,
+    is_repeated: bool = False,
 ) -> tuple[CustomerRows, tuple[str, ...]]:
-    """The training rows of the table ``chosen``, ordered by event time, then entity; or by entity alone.
+    """The training rows of the table ``chosen``, ordered by event time, then entity; or by entity, then event time.
+
+    Args:
+        connection: the engine.
+        kinds: of the columns.
+        features: what is declared of them.
+        is_by_entity: the order. Each entity has one row then, unless
+        is_repeated: it may have several, each as of another time.
 
     Returns:
         the rows, and a note for each column with values that do not fit.
@@ -68,9 +76,11 @@ def fetch(
     Raises:
         InputError: more than half of a declared column's values do not fit its kind.
     """
+    order = "entity" if is_by_entity else "happened, entity, picked_id"
+    if is_repeated:
+        order = "entity, happened"
     table: pa.Table = connection.sql(
-        "SELECT * EXCLUDE (picked_id, is_training, is_newest) FROM chosen WHERE is_training ORDER BY "
-        + ("entity" if is_by_entity else "happened, entity, picked_id")
+        "SELECT * EXCLUDE (picked_id, is_training, is_newest) FROM chosen WHERE is_training ORDER BY " + order
     ).to_arrow_table()
     columns: dict[str, Column] = {}
     notes = []
@@ -94,7 +104,8 @@ def fetch(
         times_N=values_of(table["happened"], "datetime64[us]")[0],
         labels_N=values_of(table["label"], np.int8)[0],
         columns=columns,
-        is_latest=is_by_entity,
+        is_latest=is_by_entity and not is_repeated,
+        is_repeated=is_repeated,
     )
     return rows, tuple(notes)
 

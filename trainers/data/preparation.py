@@ -149,6 +149,8 @@ def table_sha256(table: FeatureTable) -> str:
 def validation_mask(table: FeatureTable, seed: int) -> NDArray[np.bool_]:
     """The training customers that select the best epoch: a tenth of each label, at least one, by their hash.
 
+    All rows of a customer are on one side.
+
     **Shape**: ``bool[N]``.
     """
     hashes_N = np.array(
@@ -159,4 +161,7 @@ def validation_mask(table: FeatureTable, seed: int) -> NDArray[np.bool_]:
         rows = np.flatnonzero(table.y == label)
         count = max(1, round(len(rows) * VALIDATION_FRACTION)) if len(rows) > 1 else 0
         mask_N[rows[np.argsort(hashes_N[rows], kind="stable")[:count]]] = True
-    return mask_N
+    if not table.rows.is_repeated:
+        return mask_N
+    mask_N = np.isin(hashes_N, hashes_N[mask_N])
+    return mask_N & ~mask_N.all()  # a single customer is learned from

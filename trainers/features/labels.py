@@ -2,7 +2,7 @@
 
 The features of such a label end at T, and the label begins after it, so neither sees into the other. T is as late as it
 can be: the label's last moment is the last moment that was observed. A later T would call customers gone because the
-data end.
+data end. Several T lie before that one, at equal distances; a customer then has a row for each at which it was active.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from divisions.pipeline.feature_definition import Absence, Window
 from trainers.features.sql_text import timestamp_literal
 
 
-def label_time(absence: Absence, observed: dt.datetime) -> dt.datetime:
-    """The latest T whose label was observed to its end.
+def label_times(absence: Absence, first: dt.datetime, observed: dt.datetime) -> list[dt.datetime]:
+    """The times T, the latest first. Each label was observed to its end, and events before it, too.
 
     Args:
         absence: the label.
+        first: the time of the first event: no customer was active before it.
         observed: the time of the newest event: what came after it is not known.
     """
-    return observed - _span(absence.horizon)
+    latest = observed - _span(absence.horizon)
+    times = [latest - number * _span(absence.every) for number in range(absence.times)]
+    return [at for at in times if at >= first]
 
 
 def absence_sql(absence: Absence, condition: str, events: str, cutoff: dt.datetime) -> str:

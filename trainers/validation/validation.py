@@ -91,7 +91,7 @@ def validate_model(
     """Judges a model by ``scores_N``, its scores for the hold-out's rows."""
     drift = measure_drift(prepared, previous)
     metrics = {**evaluate(prepared.holdout.y, scores_N), "drift_score": drift.score}
-    fraction = len(prepared.holdout) / (len(prepared.train) + len(prepared.holdout))
+    fraction = len(prepared.holdout) / (prepared.train.rows.num_customers + len(prepared.holdout))
     return Validated(metrics, drift, judge(validation.gates, metrics, validation.on_unknown), fraction)
 
 
@@ -156,7 +156,7 @@ def report_json(
             "rows_read": prepared.events.num_read,
             "rows_quarantined": prepared.events.num_quarantined,
             "quarantine_reasons": prepared.events.reasons,
-            "customers_training": len(prepared.train),
+            "customers_training": prepared.train.rows.num_customers,
             "customers_holdout": len(prepared.holdout),
             "features": features,
             "notes": list(prepared.table.notes),

@@ -186,10 +186,15 @@ def label(text):
 def test_a_label_is_a_column_or_the_absence_of_events():
     assert parse_pipeline(label("left")).features.label == Label("left")
     short = parse_pipeline(label("{absent: {event: purchase}, for: 30d}"))
-    assert short.features.label.absence == Absence(BOUGHT, Window(30, "d"), Window(30, "d"))
+    assert short.features.label.absence == Absence(BOUGHT, Window(30, "d"), Window(30, "d"), Window(30, "d"))
     assert short.label == "churn"
     long = parse_pipeline(label("{absent: {event: purchase}, for: 4w, active_within: 12h}"))
-    assert long.features.label.absence == Absence(BOUGHT, Window(4, "w"), Window(12, "h"))
+    assert long.features.label.absence == Absence(BOUGHT, Window(4, "w"), Window(12, "h"), Window(4, "w"))
+    often = parse_pipeline(label("{absent: {event: purchase}, for: 30d, every: 1w, times: 6}"))
+    assert often.features.label.absence == Absence(BOUGHT, Window(30, "d"), Window(30, "d"), Window(1, "w"), 6)
+    assert parse_pipeline(label("{absent: {event: purchase}, for: 4w, times: 2}")).features.label.absence.every == (
+        Window(4, "w")
+    )
 
 
 @pytest.mark.parametrize(
@@ -200,6 +205,9 @@ def test_a_label_is_a_column_or_the_absence_of_events():
         ("{absent: purchase, for: 30d}", "must be conditions"),
         ("{absent: {event: purchase}, for: all}", "must have an end, got all"),
         ("{absent: {event: purchase}, for: 30d, active_withn: 7d}", "did you mean 'active_within'?"),
+        ("{absent: {event: purchase}, for: 30d, every: 30d}", "every says nothing about a single label"),
+        ("{absent: {event: purchase}, for: 30d, every: all, times: 2}", "must have an end, got all"),
+        ("{absent: {event: purchase}, for: 30d, times: 0}", "from 1 to 100"),
     ],
 )
 def test_a_wrong_label_is_told(text, told):

@@ -60,7 +60,9 @@ def sections(draw):
         aggregate = draw(st.sampled_from(list(Aggregate)))
         define.append(FeatureDefinition(name, aggregate, column, draw(conditions()), tuple(windows), is_listed))
     if (where := draw(conditions())) and draw(st.booleans()):
-        absent = Absence(where, draw(WINDOWS.filter(lambda one: one != ALL_TIME)), Window(30, "d"))
+        horizon, every = (draw(WINDOWS.filter(lambda one: one != ALL_TIME)) for _ in range(2))
+        times = draw(st.integers(1, 100))
+        absent = Absence(where, horizon, Window(30, "d"), every if times > 1 else horizon, times)
         return Features(entity, Label(absence=absent), event_time, define=tuple(define))
     return Features(entity, Label(label), event_time, holdout_fraction=0.25, define=tuple(define))
 

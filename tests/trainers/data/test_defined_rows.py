@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -208,7 +209,7 @@ def test_hostile_names_and_values_are_only_names_and_values(tmp_path):
             FeatureDefinition(column, Aggregate.LAST, column),
             FeatureDefinition("n", Aggregate.COUNT, column, naive_where(column, value)),
         ),
-        label=Label(absence=Absence(naive_where(column, value), Window(1, "d"), Window(9, "d"))),
+        label=Label(absence=Absence(naive_where(column, value), Window(1, "d"), Window(9, "d"), Window(1, "d"))),
     )
     events = read(write(tmp_path / "in", rows), spec)
     assert newest_of(events)[0] == {"a": ["z", 2]}
@@ -266,6 +267,39 @@ def test_no_event_up_to_the_day_of_the_run_is_told(tmp_path):
         read(write(tmp_path / "in", EVENTS), SHOP, as_of=START - DAY)
 
 
+OFTEN = features("""
+event_time: happened
+label: {absent: {event: buy}, for: 2d, active_within: 3d, every: 2d, times: 3}
+define:
+  spend: {sum: amount, over: 30d}
+""")
+
+
+def test_several_labels_give_a_customer_several_rows_each_as_of_its_time(tmp_path):
+    rows = [event("a", day, "buy", 1.0) for day in range(8)] + [event("b", 3, "buy", 8.0), event("c", 0, "view", 2.0)]
+    events = read(write(tmp_path / "in", rows), OFTEN)
+    found = [(row.customer_id, (row.happened - START).days, row.spend, row.churn) for row in events.frame.itertuples()]
+    # Labels of the days 5, 3 and 1, in the order of customers and times.
+    assert found == [
+        ("a", 1, 2.0, 0),
+        ("a", 3, 4.0, 0),
+        ("a", 5, 6.0, 0),
+        ("b", 3, 8.0, 1),
+        ("b", 5, 8.0, 1),
+        ("c", 1, 2.0, 1),
+    ]
+    assert newest_of(events)[0] == {"a": [8.0], "b": [8.0], "c": [2.0]}
+    told = "labels look at the 2d after each of 3 times, every 2d up to 2025-01-06 00:00 UTC: 3 customers were active"
+    assert any(note.startswith(told) and "by 6 rows; 0 others" in note for note in events.notes)
+    fewer = read(write(tmp_path / "few", rows[1:]), OFTEN)
+    (note,) = (note for note in fewer.notes if note.startswith("labels look"))
+    assert "3 times" in note
+    shorter = [one for one in rows if one["happened"] >= START + 3 * DAY]
+    (note,) = (note for note in read(write(tmp_path / "short", shorter), OFTEN).notes if note.startswith("labels look"))
+    assert "each of 2 times of 3, since the events begin on 2025-01-04 00:00 UTC, every 2d" in note
+    assert any(note.startswith("windows of 30d are longer than the 1.0 days of events before") for note in events.notes)
+
+
 def test_windows_longer_than_the_data_and_old_data_are_told(tmp_path):
     spec = features(
         "event_time: happened\nlabel: {absent: {event: buy}, for: 7d}\n"
@@ -296,18 +330,25 @@ def test_kinds_of_last_values_are_declared_known_or_inferred(tmp_path):
 
 
 ABSENCES = st.builds(
-    Absence, st.tuples(naive.CONDITIONS), st.sampled_from([Window(1, "h"), Window(1, "d")]), st.just(Window(7, "d"))
+    Absence,
+    st.tuples(naive.CONDITIONS),
+    st.sampled_from([Window(1, "h"), Window(1, "d")]),
+    st.just(Window(7, "d")),
+    st.sampled_from([Window(1, "h"), Window(6, "h"), Window(1, "d"), Window(2, "d")]),
+    st.integers(1, 5),
 )
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=naive.definitions(), events=naive.EVENTS.filter(bool), absence=ABSENCES)
 def test_both_sets_of_rows_are_those_of_a_plain_loop(tmp_path, found, events, absence):
-    """Through a file: training rows at the label's time, newest rows at the newest event, copies counted once."""
+    """Through a file: training rows at each label's time, newest rows at the newest event, copies counted once."""
     rows = list(dict.fromkeys(events))
-    newest = max(one.happened for one in rows)
-    at = newest - dt.timedelta(microseconds=absence.horizon.microseconds)
-    if at < min(one.happened for one in rows):
+    newest, first = max(one.happened for one in rows), min(one.happened for one in rows)
+    horizon, every = (dt.timedelta(microseconds=one.microseconds) for one in (absence.horizon, absence.every))
+    times = [newest - horizon - number * every for number in range(absence.times)]
+    times = [at for at in times if at >= first]
+    if not times:
         return
     spec = Features("customer", Label(absence=absence), naive.TIME, define=tuple(found), **declared(found))
     folder = tmp_path / "in"
@@ -342,16 +383,16 @@ def test_both_sets_of_rows_are_those_of_a_plain_loop(tmp_path, found, events, ab
         values = [row[f"f{index}"] for index in range(len(features))]
         assert plain(values) == approximately(expected(row["entity"], newest))
     wanted = {}
-    for entity in {one.entity for one in rows}:
+    for entity, at in itertools.product({one.entity for one in rows}, times):
         own = [one for one in rows if one.entity == entity]
         if any(at - 7 * DAY < one.happened <= at for one in own):
-            wanted[entity] = int(
-                not any(
-                    at < one.happened and all(naive.holds(condition, one) for condition in absence.where) for one in own
-                )
-            )
-    assert dict(zip(got.frame["customer"], got.frame["churn"], strict=True)) == wanted
+            meant = [one for one in own if all(naive.holds(condition, one) for condition in absence.where)]
+            wanted[entity, pd.Timestamp(at)] = int(not any(at < one.happened <= at + horizon for one in meant))
+    keys = list(zip(got.frame["customer"], got.frame[naive.TIME], strict=True))
+    assert dict(zip(keys, got.frame["churn"], strict=True)) == wanted
+    assert len(keys) == len(wanted)
     for row in got.frame.to_dict("records"):
+        at = row[naive.TIME].to_pydatetime()
         assert plain([row[name] for name, _, _ in features]) == approximately(expected(row["customer"], at))
 
 

@@ -1,15 +1,22 @@
 import datetime as dt
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from divisions.pipeline.definition import DataPrep, Features, Resources
 from divisions.pipeline.file import parse_pipeline
+from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
 from tests.trainers.churn import FEATURES, raw_frame
-from trainers.data.ingest import read_events
+from tests.trainers.data.rows import rows_of
+from trainers.data.feature_table import build_feature_table, split_holdout
+from trainers.data.ingest import RawEvents, read_events
 from trainers.data.preparation import PreparationTask, prepare, reading_of, validation_mask
+from trainers.data.quarantine import Quarantine
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,40 @@ def test_one_customer_of_a_label_is_learnt_from_and_not_kept_back(prepared):
     few = table.take(np.cumsum(table.y == 1.0) <= 1)
     assert few.y.sum() == 1.0
     assert not validation_mask(few, seed=0)[few.y == 1.0].any()
+
+
+def repeated(customers, num_times):
+    """A table with rows of several times of each customer; labels change from one time to the next."""
+    keys = [(f"c-{customer:03}", time) for customer in range(customers) for time in range(num_times)]
+    frame = pd.DataFrame(keys, columns=["customer_id", "time"])
+    frame["event_time"] = pd.Timestamp("2025-01-01", tz="UTC") + frame["time"] * pd.Timedelta(days=30)
+    frame["churn"] = [(int(name[2:]) + time) % 3 % 2 for name, time in keys]
+    frame["spend"] = np.arange(len(frame)) % 7 + 0.5
+    rows = replace(rows_of(frame.drop(columns="time")), is_repeated=True)
+    events = RawEvents("test://events", "", rows, {"spend": FeatureKind.NUMERIC}, Quarantine(), len(frame))
+    return build_feature_table(events, Features(), "churn")
+
+
+def test_of_several_rows_of_a_customer_all_are_learned_from_and_the_newest_is_measured():
+    table = repeated(200, 4)
+    split = split_holdout(table)
+    assert len(table) == 800
+    learned, measured = set(split.train.entities), set(split.holdout.entities)
+    assert len(split.train) == 4 * len(learned)
+    assert len(split.holdout) == len(measured)
+    assert not learned & measured
+    assert len(learned | measured) == table.rows.num_customers == 200
+    assert set(split.holdout.rows.times_N) == {table.rows.times_N.max()}
+
+
+@given(customers=st.integers(2, 60), num_times=st.integers(1, 5), seed=st.integers(0, 9))
+def test_no_customer_of_several_rows_is_on_both_sides_of_the_validation(customers, num_times, seed):
+    table = repeated(customers, num_times)
+    mask = validation_mask(table, seed)
+    names = np.array(table.entities)
+    assert not set(names[mask]) & set(names[~mask])
+    assert not mask.all()
+    assert set(table.y[mask]) == {0.0, 1.0} or customers < 10
 
 
 def test_the_hash_of_the_data_depends_on_all_of_it(prepared, tmp_path):

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from divisions.pipeline.feature_definition import Absence, Window
 from tests.trainers.features.naive import ENTITIES, MOMENTS, START
-from trainers.features.labels import absence_sql, label_time, newest_sql
+from trainers.features.labels import absence_sql, label_times, newest_sql
 
 DAY, TICK = dt.timedelta(days=1), dt.timedelta(microseconds=1)
-WEEKLY = Absence((), Window(7, "d"), Window(2, "d"))
+WEEKLY = Absence((), Window(7, "d"), Window(2, "d"), Window(7, "d"))
 T = START + 10 * DAY
 
 
@@ -49,7 +49,7 @@ def test_labels_are_those_of_a_plain_loop(connection, events, cutoff, horizon, a
         if any(since < moment <= cutoff for moment, _ in own):
             wanted[entity] = int(not any(is_meant and cutoff < moment <= end for moment, is_meant in own))
     load(connection, events)
-    assert labels(connection, Absence((), horizon, active), cutoff) == wanted
+    assert labels(connection, Absence((), horizon, active, horizon), cutoff) == wanted
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,24 @@ def test_only_entities_that_were_active_have_a_label(connection, moment, has_lab
 
 def test_a_label_ends_with_what_was_observed():
     observed = START + 30 * DAY
-    assert label_time(WEEKLY, observed) == observed - 7 * DAY
+    assert label_times(WEEKLY, START, observed) == [observed - 7 * DAY]
+
+
+@given(
+    days=st.integers(0, 200),
+    horizon=st.integers(1, 60),
+    every=st.integers(1, 60),
+    times=st.integers(1, 12),
+)
+def test_several_labels_are_equally_far_apart_within_what_was_observed(days, horizon, every, times):
+    absence = Absence((), Window(horizon, "d"), Window(7, "d"), Window(every, "d"), times)
+    observed = START + days * DAY
+    found = label_times(absence, START, observed)
+    assert found == [observed - (horizon + number * every) * DAY for number in range(len(found))]
+    assert len(found) <= times
+    assert all(at >= START for at in found)
+    before = observed - (horizon + len(found) * every) * DAY
+    assert len(found) == times or before < START
 
 
 def test_every_entity_that_was_seen_is_served(connection):
