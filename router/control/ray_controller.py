@@ -42,6 +42,7 @@ from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
 from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
+from router.control.ray_portable import portable
 from router.control.registry_projection import Projector
 from router.evidence.drift import InputBins, parse_bins
 from router.journal.copies import COPY_S, make_copy
@@ -360,7 +361,7 @@ def get_or_create_controller(settings: Settings, deployment: Deployment, builder
     """
     _check_journal(settings)
     ensure_authority(settings)
-    actor = ray.remote(ControllerActor).options(
+    actor = ray.remote(portable(ControllerActor)).options(
         name=CONTROLLER_NAME,
         namespace=NAMESPACE,
         lifetime="detached",
