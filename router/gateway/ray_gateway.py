@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -28,10 +29,19 @@ NODE_ID_LABEL = "ray.io/node-id"
 
 
 class RayController:
-    """The controller's actor. It is looked up by name, and again after each call that it does not answer."""
+    """The controller's actor. It is looked up by name, and again after a call that it does not answer.
 
-    def __init__(self) -> None:
+    Ray's head answers look-ups, and may be away while the controller lives on another node. So the actor that is known
+    stays in use until it is dead for good or another one is found, and one look-up at a time may wait for the head.
+
+    Args:
+        find: looks the actor up, and blocks.
+    """
+
+    def __init__(self, find: Callable[[], Any] | None = None) -> None:
+        self._find = find or _find_controller
         self._actor: Any = None
+        self._search: asyncio.Future[Any] | None = None
 
     async def call(self, method: str, arguments: tuple[Argument, ...], timeout_s: float) -> bytes:
         """Calls a method of the controller; one that returns nothing returns no bytes.
@@ -41,17 +51,29 @@ class RayController:
             DivisionsError: the controller's own error.
         """
         try:
-            if self._actor is None:
-                loop = asyncio.get_running_loop()
-                self._actor = await loop.run_in_executor(None, _find_controller)
-            reference = getattr(self._actor, method).remote(*arguments)
-            return await asyncio.wait_for(asyncio.wrap_future(reference.future()), timeout_s) or b""
+            async with asyncio.timeout(timeout_s):
+                actor = self._actor or await asyncio.shield(self._look_up())
+                reference = getattr(actor, method).remote(*arguments)
+                return await asyncio.wrap_future(reference.future()) or b""
         except (ray.exceptions.RayActorError, ValueError, TimeoutError) as error:
-            self._actor = None
+            if isinstance(error, ray.exceptions.ActorDiedError):
+                self._actor = None
+            self._look_up()
             raise not_running(error) from None
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             raise cause if isinstance(cause, DivisionsError) else error from None
+
+    def _look_up(self) -> asyncio.Future[Any]:
+        """The look-up that is under way, or a new one; it takes what it finds into use."""
+        if self._search is None or self._search.done():
+            self._search = asyncio.get_running_loop().run_in_executor(None, self._find)
+            self._search.add_done_callback(self._found)
+        return self._search
+
+    def _found(self, search: asyncio.Future[Any]) -> None:
+        if not search.cancelled() and search.exception() is None:
+            self._actor = search.result()
 
 
 def not_running(error: Exception) -> NotRunningError:
