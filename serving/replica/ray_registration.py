@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from divisions.cause import cause_in
 from divisions.control import ReplicaAddress
@@ -59,7 +59,10 @@ class Registration:
             return self._certify() and self._register()
         except (RayError, ValueError) as error:  # ValueError: no actor has this name, or not yet
             log.debug("cannot register: %s", error)
-            self._forget()
+            if isinstance(error, ActorUnavailableError):
+                self._drop_call()  # the actor is the same; looking it up would wait for Ray's head, which may be away
+            else:
+                self._forget()
             return False
 
     def leave(self) -> bool:
@@ -107,5 +110,9 @@ class Registration:
         return True
 
     def _forget(self) -> None:
-        self._controller = self._call = None
+        self._controller = None
+        self._drop_call()
+
+    def _drop_call(self) -> None:
+        self._call = None
         self._unanswered = 0
