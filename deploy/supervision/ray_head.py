@@ -20,6 +20,19 @@ _SOCKET_BYTES = len("/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_
 _FOREIGN = ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_JOB_CONFIG_JSON_ENV_VAR", "RAY_RUNTIME_ENV_HOOK")
 """Variables of the caller that would connect the new cluster to another one."""
 
+NODE_LOSS = {
+    # Ray's head gives a node up after this many failed checks. Each takes its timeout and the period if nothing comes
+    # back, and only the period if the machine says that the process is gone.
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "6000",
+    "RAY_health_check_failure_threshold": "6",
+    # A node that was given up while it was cut off ends once it learns that, and is started again. It asks so often.
+    "RAY_raylet_liveness_self_check_interval_ms": "5000",
+}
+"""How a cluster of several machines finds out that one is lost: after 48 s without an answer, 12 s after Ray's
+processes there have ended. A cable that is out for 20 s costs no node: TCP tries again at doubled intervals, and so at
+the latest another 20 s after the cable is back."""
+
 
 def node_host(settings: Settings) -> str:
     """The address that Ray listens on: loopback, unless other machines are to join."""
@@ -103,6 +116,7 @@ def head_environment(
     }
     *_, autoscaler, dashboard = free_ports
     return {
+        **(NODE_LOSS if settings.node_host else {}),  # a machine that is alone has no other to lose
         **kept,
         **environment_of(settings),
         **ray_environment(settings.home, settings.node_host, has_token=has_token),

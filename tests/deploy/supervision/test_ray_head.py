@@ -1,8 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from deploy.supervision.ray_head import NUM_FREE_PORTS, head_command, head_environment, require_short
+from deploy.supervision.ray_head import NODE_LOSS, NUM_FREE_PORTS, head_command, head_environment, require_short
 from divisions.errors import ClusterError
 from divisions.settings import Settings, load_settings
 
@@ -54,6 +55,22 @@ def test_variables_of_another_cluster_are_not_inherited():
     assert environment["RAY_AUTH_MODE"] == "token"
     assert environment["RAY_AUTH_TOKEN_PATH"] == "/srv/home/ray_token"
     assert environment["LANG"] == "C"
+
+
+def test_a_cluster_of_several_machines_notices_losses_as_its_settings_or_its_user_say():
+    routable = replace(SETTINGS, node_host="10.0.0.1")
+    environment = head_environment(routable, {"RAY_health_check_period_ms": "500"}, FREE)
+    assert environment["RAY_health_check_period_ms"] == "500"
+    assert environment["RAY_health_check_timeout_ms"] == "6000"
+    assert not set(NODE_LOSS) & set(head_environment(SETTINGS, {}, FREE))
+
+
+def test_a_cable_that_is_out_for_20_s_costs_no_node():
+    """TCP repeats what was lost after 0.2 s, 0.4 s, 0.8 s …: at the latest when the cable was out once more as long."""
+    period, timeout, threshold = (
+        int(NODE_LOSS[f"RAY_health_check_{name}"]) for name in ("period_ms", "timeout_ms", "failure_threshold")
+    )
+    assert (period + timeout) * threshold >= 2 * 20_000 + period + timeout
 
 
 def test_a_runtime_folder_must_leave_room_for_rays_sockets():
