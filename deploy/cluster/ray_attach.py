@@ -87,6 +87,10 @@ def attach(settings: Settings, address: str, node_address: str) -> Mapping[str, 
         deployment = _wanted(settings, node_address, deployed[0] if deployed else None)
         for name, content in (deployed[1] if deployed else {}).items():
             write_private(settings.home / name, content)
+        if deployed is not None and settings.channel_ca:
+            from divisions.certificates.authority_file import require_same_authority  # loads cryptography
+
+            require_same_authority(settings.home, settings.channel_ca)
         say(Step("Prepare the nodes"))
         _prepare(settings, deployment)
         say(Step("Start Ray Serve"))

@@ -51,6 +51,11 @@ class Authority:
         """How much longer it is valid."""
         return self._certificate.not_valid_after_utc.timestamp() - now_s
 
+    def is_same_as(self, other: Authority) -> bool:
+        """Whether each takes the other's certificates: a renewed one keeps its key and its name."""
+        mine, its = self._certificate, other._certificate
+        return mine.public_key() == its.public_key() and mine.subject == its.subject
+
     def issue(self, request: CertificateRequest, now_s: float) -> Certificate:
         """Signs a certificate for a role and an identity.
 

@@ -41,6 +41,24 @@ def obtain_authority(home: Path, given: str, now_s: float) -> Authority:
     return authority
 
 
+def require_same_authority(home: Path, given: str) -> None:
+    """Checks that a given file has the home's authority, if perhaps renewed: what runs takes no other's certificates.
+
+    Args:
+        home: of a cluster that runs; one without an authority may get any.
+        given: path of a file with key and certificate; empty for none.
+
+    Raises:
+        SettingsError: it has another one.
+    """
+    path = home / AUTHORITY
+    if given and path.is_file() and not _read(Path(given)).is_same_as(_read(path)):
+        raise SettingsError(
+            f"the authority in {given} is not the one of the cluster that runs",
+            remedy="run `divisions down` first: gateways and replicas change their authority only when they start anew",
+        )
+
+
 def _read(path: Path) -> Authority:
     try:
         return read_authority(path.read_bytes(), path)

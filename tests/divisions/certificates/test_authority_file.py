@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
-from divisions.certificates.authority import AUTHORITY_LIFETIME_S, MIN_REST_S, new_authority
-from divisions.certificates.authority_file import obtain_authority
+from divisions.certificates.authority import AUTHORITY_LIFETIME_S, MIN_REST_S, Authority, new_authority
+from divisions.certificates.authority_file import obtain_authority, require_same_authority
 from divisions.certificates.names import AUTHORITY as NAME
 from divisions.errors import SettingsError
 
@@ -55,3 +58,32 @@ def test_a_home_without_room_leaves_nothing_behind(tmp_path):
     with pytest.raises(SettingsError, match="cannot be written"):
         obtain_authority(tmp_path / "absent", "", NOW_S)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_cluster_that_runs_gets_no_other_authority(tmp_path):
+    given, other = tmp_path / "given.pem", tmp_path / "other.pem"
+    given.write_bytes(new_authority(NOW_S).pem)
+    other.write_bytes(new_authority(NOW_S).pem)
+    require_same_authority(tmp_path, str(other))  # it has none yet
+    obtain_authority(tmp_path, str(given), NOW_S)
+    require_same_authority(tmp_path, "")
+    require_same_authority(tmp_path, str(given))
+    with pytest.raises(SettingsError, match=r"other\.pem is not the one of the cluster.*`divisions down` first"):
+        require_same_authority(tmp_path, str(other))
+
+
+def test_a_renewed_authority_is_the_same(tmp_path):
+    given = tmp_path / "given.pem"
+    first = new_authority(NOW_S)
+    given.write_bytes(first.pem)
+    obtain_authority(tmp_path, str(given), NOW_S)
+    key, old = first._key, first._certificate
+    renewed = (
+        x509.CertificateBuilder(old.issuer, old.subject, old.public_key(), x509.random_serial_number())
+        .not_valid_before(old.not_valid_before_utc)
+        .not_valid_after(old.not_valid_after_utc + datetime.timedelta(days=365))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    given.write_bytes(Authority(renewed, key).pem)
+    require_same_authority(tmp_path, str(given))
