@@ -17,7 +17,7 @@ import msgspec
 from deploy.cluster.ray_cluster import starting_alone
 from deploy.cluster.steps import follow
 from deploy.supervision import cluster_file
-from deploy.supervision.cluster_file import ATTACHED, STARTING, UP, Cluster
+from deploy.supervision.cluster_file import ATTACHED, JOINED, STARTING, UP, Cluster
 from deploy.supervision.local_raylets import LocalRaylet, find_local_raylets, is_same_address
 from deploy.supervision.processes import start_ticks
 from deploy.supervision.secret_files import create_private_folder, create_tokens, make_private
@@ -196,6 +196,12 @@ def _require_same(settings: Settings, raylet: LocalRaylet) -> None:
         return
     if cluster is None or not cluster.is_alive:
         return
+    if cluster.kind == JOINED and is_same_address(cluster.ray_address, raylet.gcs_address):
+        raise AlreadyRunningError(
+            f"{settings.home} keeps this machine's node of the Ray cluster at {cluster.ray_address}",
+            remedy="deploy from another folder: set DIVISIONS_HOME to it, and RAY_AUTH_TOKEN_PATH to"
+            f" {settings.home / 'ray_token'}",
+        )
     if cluster.kind != ATTACHED:
         cluster_file.require_down(settings.home)
     if not is_same_address(cluster.ray_address, raylet.gcs_address):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 
 import pytest
 
 from deploy.cluster import attached
-from deploy.supervision.cluster_file import ATTACHED, UP, Cluster, read_cluster, write_cluster
+from deploy.supervision.cluster_file import ATTACHED, JOINED, UP, Cluster, read_cluster, write_cluster
 from deploy.supervision.local_raylets import LocalRaylet
+from deploy.supervision.processes import start_ticks
 from divisions.clock import ManualClock
 from divisions.errors import AlreadyRunningError, NotRunningError, UsageError
 from divisions.progress import LineProgress
@@ -70,6 +72,18 @@ def test_a_home_that_is_deployed_elsewhere_is_refused(monkeypatch, tmp_path, hea
     with pytest.raises(AlreadyRunningError, match=r"is deployed on the Ray cluster at 10\.0\.0\.1:6379"):
         attached.up(Settings(home=tmp_path), head, LineProgress(io.StringIO()), ManualClock())
     assert read_cluster(tmp_path).ray_address == "10.0.0.1:6379"
+
+
+def test_the_home_of_a_machine_that_has_joined_is_refused_with_what_to_do(monkeypatch, tmp_path, head):
+    raylets(monkeypatch, LocalRaylet(1, head, "127.0.0.1"))
+    ticks = start_ticks(os.getpid())
+    write_cluster(
+        tmp_path, Cluster(os.getpid(), ticks, UP, head, "", "http://gateway", 1, "", 0.0, kind=JOINED, node_host="h")
+    )
+    with pytest.raises(AlreadyRunningError, match="keeps this machine's node of the Ray cluster at") as caught:
+        attached.up(Settings(home=tmp_path), head, LineProgress(io.StringIO()), ManualClock())
+    assert f"RAY_AUTH_TOKEN_PATH to {tmp_path / 'ray_token'}" in caught.value.remedy
+    assert read_cluster(tmp_path).kind == JOINED
 
 
 def test_a_cluster_that_has_gone_is_forgotten_with_what_to_do_if_it_comes_back(tmp_path):
