@@ -35,7 +35,8 @@ from router.control.ray_controller import (
     get_or_create_controller,
     nodes_of,
 )
-from router.control.ray_members import list_nodes, prepare_nodes
+from router.control.ray_members import prepare_nodes
+from router.control.ray_nodes import list_nodes
 
 NAMESPACE = "divisions"
 LOCK = "divisions-up"

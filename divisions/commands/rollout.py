@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from divisions.sdk.client import Client
 
 EXIT_ROLLED_BACK = 1
-WATCH_PATIENCE = 60
-"""Failed requests in a row, one a second: a cluster that crashed serves again within this time."""
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -135,11 +133,12 @@ def scale(
 def watch_to_end(name: str, output: Format) -> int:
     """Shows a rollout until it ends; returns the exit status."""
     from divisions.clock import SystemClock
+    from divisions.sdk.calls import RESTART_PATIENCE
 
     clock = SystemClock()
     last, line = None, ""
     with connect() as client:
-        for last in client.rollout(_find(client, name).endpoint).watch(patience=WATCH_PATIENCE):
+        for last in client.rollout(_find(client, name).endpoint).watch(patience=RESTART_PATIENCE):
             if output is Format.JSON:
                 print_json_line(last)
             elif is_terminal():

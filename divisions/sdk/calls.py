@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 FINAL_PHASES = frozenset({"PROMOTED", "ROLLED_BACK"})
 """Phases in which a rollout no longer changes by itself."""
+RESTART_PATIENCE = 60
+"""Failed requests in a row, one a second: a cluster that crashed serves again within this time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What `router.control.nodes` decides, done with Ray: nodes are listed and prepared, gateways started and stopped.
+"""What `router.control.nodes` decides, done with Ray: nodes are prepared, gateways started and stopped.
 
 Every call here blocks; the controller makes them in a thread.
 """
@@ -21,8 +21,9 @@ from divisions.code_identity import code_identity
 from divisions.deployment import Deployment, read_deployment, write_node
 from divisions.errors import ClusterError
 from divisions.settings import node_home
-from router.control.nodes import GATEWAY_APP, GATEWAY_RESOURCE, GatewayState, SeenNode
+from router.control.nodes import GATEWAY_APP, GatewayState, SeenNode
 from router.control.ray_applications import resolve
+from router.control.ray_nodes import list_nodes
 from router.control.ray_ownership import Ledger
 
 PREPARE_S = 45.0
@@ -77,26 +78,6 @@ class RayNodes:
 
     def stop(self, app_name: str) -> None:
         serve.delete(app_name, _blocking=False)
-
-
-def list_nodes() -> tuple[SeenNode, ...]:
-    """All nodes that Ray knows, also those that have left."""
-    return tuple(
-        SeenNode(
-            node_id=node["NodeID"],
-            address=node["NodeManagerAddress"],
-            hostname=node.get("NodeManagerHostname", ""),
-            is_alive=bool(node["Alive"]),
-            gateways=_num_gateways(node),
-        )
-        for node in ray.nodes()
-    )
-
-
-def _num_gateways(node: Mapping[str, Any]) -> int:
-    label = str((node.get("Labels") or {}).get(GATEWAY_RESOURCE, ""))
-    marked = node.get("Resources", {}).get(GATEWAY_RESOURCE, 0.0)
-    return int(marked) or (int(label) if label.isdigit() else 0)
 
 
 def prepare_nodes(

@@ -1,12 +1,37 @@
-"""The cluster's nodes as `router.scaling.placement` sees them. Every call here blocks; it is made in a thread."""
+"""Ray's nodes, as `router.control.nodes` and as `router.scaling.placement` see them. Every call here blocks; it is made
+in a thread."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import ray
 
+from router.control.nodes import GATEWAY_RESOURCE, SeenNode
 from router.scaling.placement import Cluster, Node
 
 GCS_TIMEOUT_S = 5.0
+
+
+def list_nodes() -> tuple[SeenNode, ...]:
+    """All nodes that Ray knows, also those that have left."""
+    return tuple(
+        SeenNode(
+            node_id=node["NodeID"],
+            address=node["NodeManagerAddress"],
+            hostname=node.get("NodeManagerHostname", ""),
+            is_alive=bool(node["Alive"]),
+            gateways=_num_gateways(node),
+        )
+        for node in ray.nodes()
+    )
+
+
+def _num_gateways(node: Mapping[str, Any]) -> int:
+    label = str((node.get("Labels") or {}).get(GATEWAY_RESOURCE, ""))
+    marked = node.get("Resources", {}).get(GATEWAY_RESOURCE, 0.0)
+    return int(marked) or (int(label) if label.isdigit() else 0)
 
 
 def see_cluster() -> Cluster:

@@ -9,11 +9,10 @@ from deploy.shipping.target import Work
 from divisions.control import RolloutStatus
 from divisions.errors import ClusterError
 from divisions.pipeline.definition import Pipeline
+from divisions.sdk.calls import RESTART_PATIENCE
 from divisions.sdk.client import Client
 
 START, WATCH = "start", "watch"
-WATCH_PATIENCE = 60
-"""Failed requests in a row, one a second: a cluster that crashed serves again within this time."""
 ENDED = frozenset({"PROMOTED", "ROLLED_BACK"})
 
 
@@ -109,7 +108,7 @@ class LocalTarget:
         """The controller judges the release, and takes it back by itself."""
         release, said = work.release, ""
         last: RolloutStatus | None = None
-        for last in self._client.rollout(release.endpoint).watch(patience=WATCH_PATIENCE):
+        for last in self._client.rollout(release.endpoint).watch(patience=RESTART_PATIENCE):
             line = f"{last.phase} {last.actual_weight_bp}"
             if line != said:  # Counts change each second; people want to see what is new.
                 said = line
