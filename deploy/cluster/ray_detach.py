@@ -21,7 +21,7 @@ from divisions.errors import ClusterError
 from divisions.settings import join_ray_cluster, load_settings
 from router.control import ray_ownership
 from router.control.nodes import GATEWAY_APP
-from router.control.ray_controller import find_controller
+from router.control.ray_handle import find_controller
 
 STOP_S = 90.0
 

@@ -11,7 +11,7 @@ import time
 
 import ray
 
-from router.control.ray_controller import find_controller, nodes_of
+from router.control.ray_handle import find_controller, nodes_of
 
 NAMESPACE = "divisions"
 POLL_S = 0.2

@@ -48,7 +48,7 @@ def wait_for_membership(head: str) -> None:
         configure_logging=False,
         _node_ip_address=settings.node_host,
     )
-    from router.control.ray_controller import find_controller, nodes_of
+    from router.control.ray_handle import find_controller, nodes_of
 
     own = ray.get_runtime_context().get_node_id()
     while (controller := find_controller()) is not None:

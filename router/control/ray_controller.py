@@ -5,6 +5,8 @@ no call depends on pickled classes, and callers of another release fail with a c
 
 Ray retries no call here. Replicas and gateways repeat theirs anyway. A command that was carried out just before the
 actor died must not be carried out twice.
+
+What needs the journal's database is imported where it runs: a process that only starts the actor does without.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import os
 import secrets
 import socket
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import ray
@@ -23,7 +25,7 @@ import ray
 from divisions.artifacts.references import References
 from divisions.certificates.names import AUTHORITY
 from divisions.clock import SystemClock
-from divisions.control import NodeStatus, ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
+from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
 from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment, write_node
 from divisions.errors import (
     ClusterError,
@@ -36,24 +38,24 @@ from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable
 from router.control.applications import Reconciler
 from router.control.certificates import CertificateDesk
-from router.control.controller import Controller
 from router.control.event_log import EventFile
 from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
+from router.control.ray_handle import CONTROLLER_NAME, NAMESPACE, find_controller
 from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
 from router.control.ray_portable import portable
 from router.control.registry_projection import Projector
 from router.evidence.drift import InputBins, parse_bins
-from router.journal.copies import COPY_S, make_copy
-from router.journal.fence import Holder
-from router.journal.journal import Journal
-from router.journal.opening import database_of
+from router.journal.place import NAME, is_begun
+
+if TYPE_CHECKING:
+    from router.control.controller import Controller
+    from router.journal.fence import Holder
+    from router.journal.journal import Journal
 
 log = logging.getLogger(__name__)
 
-CONTROLLER_NAME = "divisions-controller"
-NAMESPACE = "divisions"
 APPLICATION_BUILDER = "serving.replica.ray_app:build_application"
 GATEWAY_BUILDER = "router.gateway.ray_gateway:build_application"
 TICK_S = 1.0
@@ -64,7 +66,6 @@ RETRY_S = 1.0
 """How often a controller that was started again looks whether the journal answers."""
 ENTER_S = 3.0
 """How long a controller that may run anywhere waits on a node that was not prepared."""
-ANSWER_S = 15.0
 MAX_CONCURRENCY = 10_000
 """Every gateway keeps one long poll open, and Ray counts it as a running call."""
 
@@ -118,6 +119,9 @@ class ControllerActor:
         Ray gives an actor up whose first steps fail. A controller that was started again waits instead, until the
         journal answers; meanwhile gateways serve by the table that they have.
         """
+        from router.journal.journal import Journal
+        from router.journal.opening import database_of
+
         holder = _this_process(ray.get_runtime_context().get_session_name())
         last = ""
         while True:
@@ -137,6 +141,8 @@ class ControllerActor:
             await asyncio.sleep(RETRY_S)
 
     def _started(self, journal: Journal) -> Controller:
+        from router.control.controller import Controller
+
         controller = Controller(
             journal,
             self._clock,
@@ -247,6 +253,9 @@ class ControllerActor:
             self._controller.cluster_seen(None)
 
     async def _copy(self) -> None:
+        from router.journal.copies import COPY_S, make_copy
+        from router.journal.opening import database_of
+
         database = database_of(self._settings)
         while True:
             try:
@@ -291,6 +300,8 @@ def _entered(home: str, stamp: str, *, is_anywhere: bool) -> Settings:
 
 
 def _this_process(cluster: str) -> Holder:
+    from router.journal.fence import Holder
+
     return Holder(cluster, f"process {os.getpid()} on {socket.gethostname()}")
 
 
@@ -302,7 +313,10 @@ def _check_journal(settings: Settings) -> None:
     if find_controller() is not None:
         return
     if not settings.database:
-        database_of(settings).check()
+        if is_begun(settings.home / NAME):
+            from router.journal.opening import database_of
+
+            database_of(settings).check()
         return
     check = ray.remote(_take_journal).options(num_cpus=0, max_retries=0)
     try:
@@ -313,6 +327,9 @@ def _check_journal(settings: Settings) -> None:
 
 def _take_journal(settings: Settings, cluster: str) -> None:
     """Opens a journal for this cluster: makes it if there is none, refuses one that is damaged or in use."""
+    from router.journal.journal import Journal
+    from router.journal.opening import database_of
+
     Journal(database_of(settings), holder=_this_process(cluster)).close()
 
 
@@ -328,25 +345,6 @@ def ensure_authority(settings: Settings) -> None:
     from divisions.certificates.authority_file import obtain_authority  # a cluster on one machine needs none
 
     obtain_authority(settings.home, settings.channel_ca, SystemClock().wall_s())
-
-
-def find_controller() -> Any:
-    """The controller's actor handle; None when there is none."""
-    try:
-        return ray.get_actor(CONTROLLER_NAME, namespace=NAMESPACE)
-    except ValueError:
-        return None
-
-
-def nodes_of(controller: Any) -> tuple[NodeStatus, ...]:
-    """The nodes, as the controller knows them."""
-    data = ray.get(controller.nodes.remote(), timeout=ANSWER_S)
-    return msgspec.json.decode(data, type=tuple[NodeStatus, ...])
-
-
-def gateway_failure(controller: Any) -> str:
-    """Why the gateways beside the controller do not start; empty while they may."""
-    return next((node.reason for node in nodes_of(controller) if node.has_controller), "")
 
 
 def get_or_create_controller(settings: Settings, deployment: Deployment, builder: str = APPLICATION_BUILDER) -> Any:

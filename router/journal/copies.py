@@ -16,7 +16,8 @@ from sqlalchemy import select
 from divisions.errors import ClusterError, DivisionsError, JournalDamagedError
 from router.journal import tables
 from router.journal.database import ERRORS, Database
-from router.journal.sqlite import COPIES, SqliteDatabase, connect_to_read, verify_alone
+from router.journal.place import COPIES
+from router.journal.sqlite import SqliteDatabase, connect_to_read, verify_alone
 
 COPY_S = 30.0
 """How often the controller looks whether there are new entries."""

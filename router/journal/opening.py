@@ -5,6 +5,7 @@ from __future__ import annotations
 from divisions.errors import SettingsError
 from divisions.settings import Settings
 from router.journal.database import Database
+from router.journal.place import NAME
 from router.journal.sqlite import SqliteDatabase
 
 
@@ -15,7 +16,7 @@ def database_of(settings: Settings) -> Database:
         SettingsError: it is on a server, and the URL makes no sense or the client for it is not installed.
     """
     if not settings.database:
-        return SqliteDatabase(settings.home / "journal.db")
+        return SqliteDatabase(settings.home / NAME)
     try:
         from router.journal.postgres import PostgresDatabase
     except ImportError as error:

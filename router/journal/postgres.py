@@ -33,9 +33,10 @@ from divisions.clock import SystemClock
 from divisions.errors import ClusterError, DivisionsError, JournalDamagedError, JournalUnavailableError
 from router.journal import fence, schema, tables, transfer
 from router.journal.database import reason
+from router.journal.place import NAME, has_copies
 from router.journal.postgres_url import ServerUrl
 from router.journal.seal import Contents, Head, Seal
-from router.journal.sqlite import COPIES, SqliteDatabase, copy_file
+from router.journal.sqlite import SqliteDatabase, copy_file
 from router.journal.verify import NOBODY, load, verify
 
 log = logging.getLogger(__name__)
@@ -182,7 +183,7 @@ class PostgresDatabase:
         term = self._last_term(sleep)
         aside.mkdir(mode=0o700)
         with contextlib.suppress(SQLAlchemyError, psycopg.Error, sqlite3.Error, DivisionsError):
-            self.copy_to(aside / "journal.db")  # It may be too damaged for that; a server keeps more than we do.
+            self.copy_to(aside / NAME)  # It may be too damaged for that; a server keeps more than we do.
         restored = SqliteDatabase(aside / "restored.db")
         try:
             copy_file(copy, restored.path)
@@ -319,9 +320,9 @@ class PostgresDatabase:
         return seal
 
     def _refuse_lost(self) -> None:
-        if any(self.place.glob("*.head")) or any(self.place.glob(f"{COPIES}/*.db")):
+        if any(self.place.glob("*.head")) or has_copies(self.place):
             raise JournalDamagedError("it is missing, but there was one")
-        embedded = self._home / "journal.db"
+        embedded = self._home / NAME
         if embedded.exists():
             raise ClusterError(
                 f"{self.name} is new, but this home has the journal {embedded}",

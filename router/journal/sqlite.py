@@ -19,12 +19,12 @@ from sqlalchemy.pool import NullPool
 from divisions.errors import ClusterError, JournalDamagedError, JournalUnavailableError
 from router.journal import past, schema, tables
 from router.journal.database import ERRORS, reason
+from router.journal.place import has_copies, head_path
 from router.journal.seal import REMEDY, Contents, Head, Seal
 from router.journal.verify import load, verify
 
 BUSY_S = 1.0
 """How long a write waits for another process that locks the file. A rollback must not wait longer."""
-COPIES = "journal-copies"
 
 
 class SqliteDatabase:
@@ -107,7 +107,7 @@ class SqliteDatabase:
             self.path.name,
             f"{self.path.name}-wal",
             f"{self.path.name}-shm",
-            self.path.with_suffix(".head").name,
+            head_path(self.path).name,
         ):
             with contextlib.suppress(FileNotFoundError):
                 (self.place / name).rename(aside / name)
@@ -118,7 +118,7 @@ class SqliteDatabase:
 
     def trust(self) -> None:
         seal = verify_alone(self.path)
-        self.path.with_suffix(".head").unlink(missing_ok=True)
+        head_path(self.path).unlink(missing_ok=True)
         if seal is not None:
             self._head.write(seal)
 
@@ -175,7 +175,7 @@ def copy_file(source: Path, target: Path) -> None:
 
 def head_of(path: Path, *, is_synchronous: bool = True) -> Head:
     """The head of a journal's file."""
-    return Head(path.with_suffix(".head"), is_synchronous=is_synchronous)
+    return Head(head_path(path), is_synchronous=is_synchronous)
 
 
 def check_before_start(path: Path) -> Seal | None:
@@ -187,7 +187,7 @@ def check_before_start(path: Path) -> Seal | None:
     """
     if path.exists() and path.stat().st_size > 0:
         return verify_file(path)
-    if head_of(path).exists or any(path.parent.glob(f"{COPIES}/*.db")):
+    if head_of(path).exists or has_copies(path.parent):
         what = "is empty" if path.exists() else "is missing"
         raise JournalDamagedError(f"the journal {path} {what}, but there was one", remedy=REMEDY)
     return None
