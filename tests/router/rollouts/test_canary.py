@@ -1,55 +1,35 @@
-"""The rollout state machine: the table of transitions, and its invariants under arbitrary events."""
+"""The rollout state machine: what each event changes."""
 
 import math
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from divisions.control import FULL_BP, AnalysisSpec
-from divisions.errors import IllegalEventError
+from divisions.control import FULL_BP
 from router.rollouts import canary
 from router.rollouts.canary import (
-    Abort,
     Capacity,
     Judgement,
     Pause,
     Phase,
     Policy,
-    Promote,
-    Resume,
     RetireReplicas,
     Role,
     SetWeights,
     StartReplicas,
     StopReplicas,
-    Ticked,
     Timer,
 )
-from router.rollouts.verdict import is_overdue
-
-ANALYSIS = AnalysisSpec(min_dwell_s=3, max_dwell_s=20, min_samples=(10, 20), bake_s=4, deploy_deadline_s=15, drain_s=2)
-POLICY = Policy((2_000, 5_000, FULL_BP), ANALYSIS)
-FULL = Capacity(2, 2)
-NONE = Capacity(0, 2)
-LATENCY_THRESHOLD = -math.log(ANALYSIS.alpha)
-
-
-def passing(index: int) -> Judgement:
-    return Judgement(step_index=index, step_requests=1_000, step_s=100.0, is_fresh=True)
-
-
-SILENCE = Judgement()
-
-
-def tick(now_s: float, judgement: Judgement = SILENCE, **changes) -> Ticked:
-    return msgspec.structs.replace(Ticked(now_s, FULL, FULL, judgement), **changes)
-
-
-def at_step(index: int = 0) -> canary.State:
-    return canary.Stepping(index, Timer(0.0))
+from tests.router.rollouts.canary_steps import (
+    ANALYSIS,
+    LATENCY_THRESHOLD,
+    NONE,
+    POLICY,
+    SHADOWED,
+    at_step,
+    passing,
+    tick,
+)
 
 
 def test_replicas_are_started_before_anything_else():
@@ -211,36 +191,6 @@ def test_a_clock_that_jumps_ends_no_deadline():
     assert canary.phase(state) is Phase.WARMING
 
 
-ILLEGAL = [
-    (canary.start(0.0), Promote(1.0, canary=FULL)),
-    (canary.start(0.0), Resume(1.0)),
-    (canary.Warming(Timer(0.0)), Promote(1.0, canary=FULL)),
-    (at_step(), Promote(1.0, canary=NONE)),
-    (at_step(), Resume(1.0)),
-    (canary.Held(at_step(), "paused"), Pause(1.0)),
-    (canary.Held(canary.Warming(Timer(0.0)), "paused"), Promote(1.0, canary=FULL)),
-    *[
-        (state, event)
-        for state in (
-            canary.Promoted(),
-            canary.RolledBack("slow"),
-            canary.RollingBack("slow", 0, Timer(0.0)),
-            canary.Draining("slow", Timer(0.0)),
-        )
-        for event in (Pause(1.0), Resume(1.0), Promote(1.0, canary=FULL), Abort(1.0))
-    ],
-]
-
-
-@pytest.mark.parametrize(("state", "event"), ILLEGAL)
-def test_what_the_diagram_does_not_know_is_refused_by_name(state, event):
-    with pytest.raises(IllegalEventError, match=rf"cannot {type(event).__name__.lower()} .* {canary.phase(state)}"):
-        canary.advance(state, event, POLICY)
-
-
-# ---- the further guards ------------------------------------------------------------------------------------------
-
-SHADOWED = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, shadow_s=5))
 JUDGED = [at_step(0), at_step(1), canary.Baking(Timer(0.0)), canary.Shadowing(Timer(0.0))]
 
 
@@ -290,205 +240,12 @@ def test_an_undecided_rollout_goes_back_if_the_pipeline_says_so():
     assert after.reason.startswith("undecided:")
 
 
-def test_the_table_knows_no_way_twice_and_none_out_of_the_end():
-    ways = [(each.source, each.cause, each.target) for each in canary.TRANSITIONS]
-    assert len(ways) == len(set(ways))
-    assert not {each.source for each in canary.TRANSITIONS} & {Phase.PROMOTED, Phase.ROLLED_BACK}
-
-
-def test_every_way_of_the_table_is_taken():
-    """Breadth first over what may happen in each state."""
-    events = [
-        *[tick(1.0, judgement) for judgement in (SILENCE, *map(passing, (-1, 0, 1, 2)), Judgement(latency_ln_e=9.0))],
-        tick(1.0, Judgement(sample_ratio_ln_e=9.0)),
-        tick(1.0, canary=NONE, deploy_failure="deploy: no"),
-        tick(1.0, stable=NONE, judgement=Judgement(latency_ln_e=9.0)),
-        tick(1.0, is_acknowledged=True),
-        *[tick(float(second)) for second in range(2, 5)],
-        *[event(1.0) for event in (Pause, Resume)],
-        Promote(1.0, canary=FULL),
-        Abort(1.0, "no", FULL),
-    ]
-    taken = set()
-    for steps in ((2_000, 5_000, FULL_BP), (FULL_BP,)):
-        for analysis in (ANALYSIS, SHADOWED.analysis):
-            for is_direct in (False, True):
-                policy = Policy(steps, analysis, is_direct=is_direct)
-                found, queue = set(), [canary.start(0.0)]
-                while queue:
-                    state = queue.pop()
-                    for event in events:
-                        try:
-                            after, commands = canary.advance(state, event, policy)
-                        except IllegalEventError:
-                            continue
-                        if commands or canary.phase(after) is not canary.phase(state):
-                            taken.add((canary.phase(state), canary.phase(after)))
-                        inner = getattr(after, "inner", after)
-                        weight_bp = canary.canary_bp(after, policy)
-                        kind = (canary.phase(after), canary.phase(inner), canary.step_index(after, policy), weight_bp)
-                        if kind not in found:
-                            found.add(kind)
-                            queue.append(after)
-    assert taken == {(each.source, each.target) for each in canary.TRANSITIONS}
-
-
-@given(st.sampled_from([state for state, _ in ILLEGAL]))
-def test_states_survive_the_journal(state):
-    assert msgspec.json.decode(msgspec.json.encode(state), type=canary.State) == state
-
-
-judgements = st.builds(
-    Judgement,
-    latency_ln_e=st.sampled_from([-1.0, 0.0, 2.0, 2.5, 4.0, 4.7, math.nan]),
-    error_ln_e=st.sampled_from([0.0, 0.0, 2.0, 3.0, 5.4, math.nan]),
-    step_index=st.integers(-1, 2),
-    step_requests=st.integers(0, 100),
-    step_s=st.floats(0, 100),
-    is_fresh=st.booleans(),
-    is_tripped=st.sampled_from([False] * 9 + [True]),
-    sample_ratio_ln_e=st.sampled_from([0.0, 0.0, 0.0, 3.0, 7.0, math.nan]),
-    input_drift=st.sampled_from([0.0, 0.0, 0.0, 0.1, 0.2, math.nan]),
-    prediction_drift=st.sampled_from([0.0, 0.0, 0.15, 0.22, 0.3, math.nan]),
-)
-capacities = st.sampled_from([NONE, Capacity(1, 2), FULL, FULL])
-
-
-class RolloutMachine(RuleBasedStateMachine):
-    """One rollout under arbitrary events; what is routed follows its commands."""
-
-    @initialize(
-        steps=st.sampled_from([(2_000, 5_000, FULL_BP), (FULL_BP,), (9_900, FULL_BP), (1, 2, 3, FULL_BP)]),
-        has_stable=st.booleans(),
-        is_direct=st.booleans(),
-        holds=st.booleans(),
-        shadow_s=st.sampled_from([0, 0, 5]),
-        on_inconclusive=st.sampled_from(["hold", "rollback"]),
-        guards=st.sampled_from([("latency", "errors"), ("latency", "errors", "predictions")]),
-    )
-    def begin(self, steps, has_stable, is_direct, holds, shadow_s, on_inconclusive, guards):
-        analysis = msgspec.structs.replace(ANALYSIS, shadow_s=shadow_s, on_inconclusive=on_inconclusive, guards=guards)
-        self.policy = Policy(steps, analysis, has_stable, is_direct, holds)
-        self.now_s = 0.0
-        self.state = canary.start(0.0)
-        self.weights = (FULL_BP, 0) if has_stable else (0, 0)
-        self.started, self.stopped = set(), set()
-
-    @rule(
-        judgement=judgements,
-        stable=capacities,
-        ready=capacities,
-        gap_s=st.sampled_from([-5.0, 0.0, 1.0, 1.0, 1.0, 3.0, 1e6]),
-        is_acknowledged=st.booleans(),
-        failure=st.sampled_from(["", "", "", "deploy: no"]),
-    )
-    def tick(self, judgement, stable, ready, gap_s, is_acknowledged, failure):
-        self.now_s += gap_s
-        stable = stable if self.policy.has_stable else Capacity()
-        before_bp, was_direct = self.weights[1], self.policy.is_direct or not self.policy.has_stable
-        index = canary.step_index(self.state, self.policy)
-        was_baking, was_shadowed = (canary.phase(self.state) is phase for phase in (Phase.BAKE, Phase.SHADOW))
-        timer = getattr(self.state, "timer", Timer(0.0))
-        self.apply(Ticked(self.now_s, stable, ready, judgement, is_acknowledged, failure))
-        if self.weights[1] > before_bp > 0:
-            verdict = canary.judge(judgement, timer, index, self.policy, is_baking=was_baking)
-            assert verdict is canary.Verdict.PASS
-            assert ready.is_full
-            assert stable.is_full
-        if self.weights[1] > before_bp == 0:
-            assert ready.is_full, "the first weight needs all replicas"
-            assert stable.ready or was_direct
-            assert not self.policy.analysis.shadow_s or was_direct or was_shadowed
-
-    @rule(who=st.sampled_from(["ann", "bob"]))
-    def pause(self, who):
-        self.try_to(Pause(self.now_s, who))
-
-    @rule()
-    def resume(self):
-        before = self.weights
-        self.try_to(Resume(self.now_s))
-        assert self.weights == before
-
-    @precondition(lambda self: canary.phase(self.state) in {Phase.STEP, Phase.BAKE, Phase.HOLD})
-    @rule(ready=capacities)
-    def promote(self, ready):
-        self.try_to(Promote(self.now_s, canary=ready))
-
-    @precondition(lambda self: not canary.is_finished(self.state))
-    @rule(stable=capacities)
-    def abort(self, stable):
-        self.try_to(Abort(self.now_s, "no", stable if self.policy.has_stable else Capacity()))
-
-    def try_to(self, event):
-        before = self.state
-        try:
-            self.apply(event)
-        except IllegalEventError:
-            assert self.state == before
-
-    def apply(self, event):
-        self.state, commands = canary.advance(self.state, event, self.policy)
-        for command in commands:
-            match command:
-                case SetWeights(stable_bp=stable_bp, canary_bp=canary_bp):
-                    self.weights = (stable_bp, canary_bp)
-                case StartReplicas(role=role):
-                    self.started.add(role)
-                case StopReplicas(role=role):
-                    self.stopped.add(role)
-
-    @invariant()
-    def weights_sum_to_all_traffic(self):
-        assert sum(self.weights) == FULL_BP or (self.weights == (0, 0) and not self.policy.has_stable)
-
-    @invariant()
-    def the_state_knows_the_weight_that_is_routed(self):
-        assert canary.canary_bp(self.state, self.policy) == self.weights[1]
-
-    @invariant()
-    def rolled_back_means_zero(self):
-        if canary.phase(self.state) in {Phase.DRAINING, Phase.ROLLED_BACK}:
-            assert self.weights[1] == 0
-
-    @invariant()
-    def no_judged_state_lasts_for_ever(self):
-        if isinstance(self.state, canary.Shadowing | canary.Stepping | canary.Baking):
-            is_baking, index = isinstance(self.state, canary.Baking), canary.judged_step(self.state, self.policy)
-            assert not is_overdue(self.state.timer, index, self.policy, is_baking=is_baking)
-
-    @invariant()
-    def nobody_is_routed_to_what_was_stopped(self):
-        assert Role.CANARY not in self.stopped or self.weights[1] == 0
-        assert Role.STABLE not in self.stopped
-
-    @invariant()
-    def replay_gives_the_same_state(self):
-        assert msgspec.json.decode(msgspec.json.encode(self.state), type=canary.State) == self.state
-
-
-RolloutMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
-TestRollout = RolloutMachine.TestCase
-
-
 @pytest.mark.parametrize(("first_bp", "mirrored_bp"), [(500, 500), (2_000, 2_000), (5_000, 2_000), (FULL_BP, 2_000)])
 def test_a_mirror_is_as_wide_as_the_first_step_and_at_most_a_fifth(first_bp, mirrored_bp):
     policy = Policy((first_bp, FULL_BP) if first_bp < FULL_BP else (FULL_BP,), SHADOWED.analysis)
     for state in (canary.Shadowing(Timer(0.0)), canary.Held(canary.Shadowing(Timer(0.0)), "paused")):
         assert canary.mirror_bp(state, policy) == mirrored_bp
     assert canary.mirror_bp(canary.Stepping(0, Timer(0.0)), policy) == 0
-
-
-def test_a_way_that_is_not_in_the_table_is_refused(monkeypatch):
-    """Also one that leads back into the same phase, if it has commands."""
-    same = (canary.Stepping(0, Timer(1.0)), (SetWeights(8_000, 2_000),))
-    other = (canary.Draining("slow", Timer(1.0)), ())
-    for refused in ((canary.Warming(Timer(1.0)), (StartReplicas(Role.CANARY),)), other):
-        monkeypatch.setattr(canary, "_advance", lambda state, event, policy, refused=refused: refused)
-        with pytest.raises(IllegalEventError, match="no transition leads from"):
-            canary.advance(canary.Warming(Timer(0.0)) if refused is not other else at_step(), tick(1.0), POLICY)
-    monkeypatch.setattr(canary, "_advance", lambda state, event, policy: same)
-    assert canary.advance(at_step(), tick(1.0), POLICY) == same, "a step leads to a step"
 
 
 @pytest.mark.parametrize(

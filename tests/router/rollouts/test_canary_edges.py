@@ -36,7 +36,7 @@ from router.rollouts.canary import (
     Warming,
 )
 from router.rollouts.weights import MAX_MIRROR_BP
-from tests.router.rollouts.test_canary import ANALYSIS, FULL, NONE, POLICY, passing, tick
+from tests.router.rollouts.canary_steps import ANALYSIS, FULL, NONE, POLICY, passing, tick
 
 SHADOWED = msgspec.structs.replace(POLICY, analysis=msgspec.structs.replace(ANALYSIS, shadow_s=0.5))
 DOCS = " ".join((Path(__file__).parents[3] / "docs" / "rollouts.md").read_text().split())

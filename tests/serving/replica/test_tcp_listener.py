@@ -25,7 +25,7 @@ from divisions.wire import Status, encode_hello
 from serving.replica import channel_server, tcp_listener
 from serving.replica.channel_server import ChannelConfig, ChannelServer
 from tests.serving.function_engine import FunctionEngine
-from tests.serving.replica.test_channel_server import ONE_ROW, Peer, add_up, scores
+from tests.serving.replica.channel_peer import ONE_ROW, Peer, add_up, scores
 
 NOW_S = SystemClock().wall_s()
 OURS = new_authority(NOW_S)
