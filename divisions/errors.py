@@ -176,7 +176,11 @@ class ArtifactStoreError(DivisionsError):
 
 
 class CloudError(DivisionsError):
-    """AWS does not answer, or refuses."""
+    """AWS does not answer, or refuses; ``code`` is its name of the error, if it gave one."""
+
+    def __init__(self, message: str, *, remedy: str = "", code: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.code = code
 
 
 class ExpiredCredentialsError(CloudError):

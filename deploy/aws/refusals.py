@@ -66,6 +66,12 @@ def refusal(doing: str, code: str, message: str, place: Place) -> CloudError:
     >>> print(refusal("creating the model", "AccessDeniedException", said, Place("eu-central-1")).message)
     creating the model: arn:aws:iam::1:user/ann may not sagemaker:CreateModel on arn:m
     """
+    error = _refusal(doing, code, message, place)
+    error.code = code
+    return error
+
+
+def _refusal(doing: str, code: str, message: str, place: Place) -> CloudError:
     text = short(message)
     if code in _EXPIRED:
         return ExpiredCredentialsError(

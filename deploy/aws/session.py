@@ -80,7 +80,7 @@ class AwsSession:
         """
 
         def once() -> dict[str, Any]:
-            return self._call(service, operation, doing, arguments)
+            return self.once(service, operation, doing, **arguments)
 
         return self.renewing(once)
 
@@ -92,6 +92,16 @@ class AwsSession:
             self._clients.clear()
             self._session = self._opened()
             return call()
+
+    def once(self, service: str, operation: str, doing: str, **arguments: Any) -> dict[str, Any]:
+        """As `call`, but credentials that have expired are an error. For `renewing`."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            reply: dict[str, Any] = getattr(self.client(service), operation)(**arguments)
+        except (BotoCoreError, ClientError, OSError) as error:  # OSError: the file of a web identity's token
+            raise self.explained(doing, error) from None
+        return reply
 
     def client(self, service: str) -> Any:
         """A client of boto3. Its errors are boto3's own; see `explained`."""
@@ -130,15 +140,6 @@ class AwsSession:
                 return self._unreachable(doing, error)
             case _:
                 return CloudError(f"{doing}: {short(str(error))}", remedy="check the target's settings")
-
-    def _call(self, service: str, operation: str, doing: str, arguments: dict[str, Any]) -> dict[str, Any]:
-        from botocore.exceptions import BotoCoreError, ClientError
-
-        try:
-            reply: dict[str, Any] = getattr(self.client(service), operation)(**arguments)
-        except (BotoCoreError, ClientError, OSError) as error:  # OSError: the file of a web identity's token
-            raise self.explained(doing, error) from None
-        return reply
 
     def _opened(self) -> Any:
         session = self._base()

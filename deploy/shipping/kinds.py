@@ -14,6 +14,7 @@ class Kind(enum.StrEnum):
     """The kinds of targets that this release can ship to."""
 
     LOCAL = "local"
+    SAGEMAKER = "sagemaker"
 
 
 def settings_reader(kind: Kind) -> Callable[[Section], TargetSettings]:
@@ -23,5 +24,9 @@ def settings_reader(kind: Kind) -> Callable[[Section], TargetSettings]:
             from deploy.shipping.local.settings import read_settings
 
             return read_settings
+        case Kind.SAGEMAKER:
+            from deploy.shipping.sagemaker.settings import read_settings as read_sagemaker
+
+            return read_sagemaker
         case _:
             assert_never(kind)
