@@ -28,6 +28,7 @@ from divisions.commands import (
     deploy,
     features,
     journal,
+    keys,
     models,
     predict,
     rollout,
@@ -75,6 +76,7 @@ app.command("scale")(rollout.scale)
 app.command("deploy")(deploy.deploy)
 app.command("deployments")(deploy.deployments)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 app.add_typer(journal.app, name="journal")
 app.add_typer(features.app, name="features")
 app.command("predict")(predict.predict)

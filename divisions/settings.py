@@ -93,6 +93,8 @@ class Settings:
     the folder of ``home``."""
     artifact_cache_mb: int = 10_000
     """How much of a shared store's bundles a machine keeps in ``home/bundles``."""
+    trusted_keys: tuple[str, ...] = ()
+    """Public keys, ``ed25519:…``, of which one must have signed a bundle before it is used; empty means none must."""
     online_store: str = dataclasses.field(default="", repr=False)
     """Where machines share stored features: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` with TLS.
     Empty means a file of ``home``. Never shown: it may have a password."""
@@ -146,7 +148,7 @@ _INTEGERS = {  # the least and the greatest value of each
     "artifact_cache_mb": (1, 1_000_000_000),
 }
 _BOOLEANS = {"allow_faults", "channel_tls", "compiled"}
-_LISTS = {"allow_buckets", "allowed_hosts"}
+_LISTS = {"allow_buckets", "allowed_hosts", "trusted_keys"}
 _TEXTS = {
     "artifacts",
     "channel_ca",
@@ -166,6 +168,7 @@ _OF_ONE_MACHINE = {"home", "node_host", "gateway"}
 _SECRETS = {"DIVISIONS_TOKEN": "token", "RAY_AUTH_TOKEN": "ray_token"}
 """Variables that hold a secret, and the file of the home that keeps it. They are no settings, so that they are never
 passed on."""
+_SIGNING_KEY = "DIVISIONS_SIGNING_KEY"
 _KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 _DATABASES = ("postgresql+psycopg://", "postgresql://")
 _PREFIX = "DIVISIONS_"
@@ -180,7 +183,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     values: dict[str, object] = {}
     for variable, text in environment.items():
-        if variable.startswith(_PREFIX) and variable not in _SECRETS:
+        if variable.startswith(_PREFIX) and variable not in {*_SECRETS, _SIGNING_KEY}:
             field = variable.removeprefix(_PREFIX).lower()
             values[field] = _parse(variable, field, text)
     home = _home(str(values.pop("home", "")))
@@ -284,6 +287,11 @@ def join_ray_cluster(home: Path) -> bool:
 def token_of_environment() -> str:
     """The control API's token, of ``DIVISIONS_TOKEN``; empty if it is not set."""
     return os.environ.get("DIVISIONS_TOKEN", "").strip()
+
+
+def signing_key_of_environment() -> str:
+    """``DIVISIONS_SIGNING_KEY``, a key or the path of its file; empty if it is not set. No child inherits it."""
+    return os.environ.get(_SIGNING_KEY, "").strip()
 
 
 def ray_token_of(home: Path, given: str = "") -> str:

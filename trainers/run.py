@@ -48,7 +48,8 @@ from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.export.half_precision import HalfParity, check_half, half_precision
-from trainers.export.lineage import lineage, run_params
+from trainers.export.lineage import environment, lineage, run_params
+from trainers.export.signature import sign_registered
 from trainers.training.compute import Compute, TrainingTask
 from trainers.training.training_rows import num_train, training_data
 from trainers.validation.validation import Validated, report_json, validate_model
@@ -146,8 +147,9 @@ class PipelineRun:
             validated = self._validate(pipeline, prepared, exported.model_onnx, previous.version)
             bundle = self._write_bundle(pipeline, prepared, validated, exported, registry_run)
             facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
-            facts |= stored
+            facts |= stored | environment()
             version = self._register(pipeline, validated, bundle, facts, registry_run)
+            sign_registered(self.settings, self.registry, version, self.progress, self.clock)
         self.compute.finish()
         if not validated.is_passed:
             raise GateRefusedError(

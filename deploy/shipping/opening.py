@@ -16,6 +16,8 @@ from deploy.shipping.target import Opening, Target
 from deploy.shipping.target_file import TargetSpec
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import address_of
+from divisions.artifacts.signing import facts_of, statements_of
+from divisions.attestation.keys import find_signing_key
 from divisions.errors import GateRefusedError, RegistryError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
@@ -65,7 +67,13 @@ def opened_target(spec: TargetSpec, opening: Opening) -> Iterator[Target]:
     """The target, connected; its plans begin with the artifact."""
     settings = replace(opening.settings, artifacts=spec.artifacts or opening.settings.artifacts)
     with spec.settings.open(replace(opening, settings=settings)) as target:
-        yield WithArtifact(target, Bundles.of(settings))
+        registry, key = Registry(settings.home, settings.tracking_uri), find_signing_key(settings.home)
+        yield WithArtifact(
+            target,
+            Bundles.of(settings),
+            key,
+            lambda manifest: statements_of(facts_of(registry, opening.version, manifest)),
+        )
 
 
 def caller() -> str:

@@ -4,6 +4,7 @@ Without a store, ``<home>/bundles`` is the only place, and nothing in it is ever
 
 - A bundle is fetched into a draft folder, checked byte by byte, and renamed. A lock lets two replicas fetch it once.
 - A bundle that is damaged here is fetched anew. A store that is away stops nobody who has the bundle.
+- With trusted keys, a bundle that none of them has signed is not opened (`divisions.artifacts.attestations`).
 - The least recently opened bundles go when the folder outgrows its limit, but only if the store has them.
 """
 
@@ -21,8 +22,10 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.artifacts.attestations import Attestations
 from divisions.artifacts.local import address_of, bundles_folder, local_bundle
 from divisions.artifacts.store import ArtifactStore, open_store
+from divisions.attestation.keys import PublicKey, parse_trusted_keys
 from divisions.bundle import MANIFEST, REFERENCE, Manifest, read_bundle
 from divisions.clock import Clock, SystemClock
 from divisions.errors import ArtifactStoreError, BundleError
@@ -40,16 +43,20 @@ _RESTORE = "train again, or restore the bundle from the registry's artifacts"
 
 @dataclass(frozen=True, slots=True)
 class Bundles:
-    """The bundles of one machine. ``store`` is None without ``DIVISIONS_ARTIFACTS``."""
+    """The bundles of one machine. ``store`` is None without ``DIVISIONS_ARTIFACTS``.
+
+    ``trusted`` are the keys of which one must have signed a bundle; without any, signatures do not matter.
+    """
 
     home: Path
     store: ArtifactStore | None = None
     limit_bytes: int = 10_000_000_000
     clock: Clock = field(default_factory=SystemClock)
+    trusted: tuple[PublicKey, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> Bundles:
-        """Raises: SettingsError: ``DIVISIONS_ARTIFACTS`` names no store."""
+        """Raises: SettingsError: ``DIVISIONS_ARTIFACTS`` names no store, or a trusted key is none."""
         limit_bytes = settings.artifact_cache_mb * 1_000_000
         store: ArtifactStore | None
         if names_repository(settings.artifacts):
@@ -58,7 +65,7 @@ class Bundles:
             store = open_oci_store(settings.artifacts, settings.docker_config, limit_bytes)
         else:
             store = open_store(settings.artifacts, settings.s3)
-        return cls(settings.home, store, limit_bytes)
+        return cls(settings.home, store, limit_bytes, trusted=parse_trusted_keys(settings.trusted_keys))
 
     def open(self, recorded: str | Path, sha256: str) -> tuple[Path, Manifest]:
         """The folder and the manifest of a bundle. Every byte was checked.
@@ -68,8 +75,18 @@ class Bundles:
             sha256: the recorded SHA-256.
 
         Raises:
-            BundleError: the bundle is neither here nor in the store, or it is damaged.
+            BundleError: the bundle is neither here nor in the store, it is damaged, or no trusted key has signed it.
         """
+        opened = self._open(recorded, sha256)
+        if self.trusted:
+            self.attestations.verify(address_of(recorded), sha256, self.trusted)
+        return opened
+
+    @property
+    def attestations(self) -> Attestations:
+        return Attestations(self.home, self.store)
+
+    def _open(self, recorded: str | Path, sha256: str) -> tuple[Path, Manifest]:
         folder = local_bundle(self.home, recorded)
         if self.store is None:
             return folder, read_bundle(folder, sha256)

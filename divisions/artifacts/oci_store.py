@@ -8,7 +8,6 @@ moved, or a registry that lies, cannot put a wrong model into service.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -17,7 +16,9 @@ from typing import Final
 
 import httpx
 
-from divisions.artifacts.tarball import unpack_tarball, write_tarball
+from divisions.artifacts.oci_attestations import pull_attestations, push_attestation
+from divisions.artifacts.tarball import inner_sha256, unpack_tarball, write_tarball
+from divisions.bundle import file_sha256
 from divisions.errors import ArtifactStoreError, BundleError
 from divisions.oci.ecr import creator
 from divisions.oci.login import Credentials, find_credentials
@@ -78,32 +79,49 @@ class OciStore:
             raise ArtifactStoreError(f"{self._path(file)} cannot be read: {error.strerror}") from None
 
     def write(self, address: str, files: Sequence[Path]) -> None:
-        self._forget()
-        client, tag = self._open(address)
-        with client, tempfile.TemporaryDirectory(prefix="divisions-push-") as workspace:
+        with tempfile.TemporaryDirectory(prefix="divisions-push-") as workspace:
             try:
                 content = Path(workspace) / "content"
                 content.mkdir()
                 for file in files:
                     shutil.copyfile(file, content / file.name)
                 tar = Path(workspace) / f"{address.replace('/', '-')}.tar.gz"
-                tar_sha256 = write_tarball(content, tar)
-                with tar.open("rb") as packed:
-                    digest = f"sha256:{hashlib.file_digest(packed, 'sha256').hexdigest()}"
-                size = tar.stat().st_size
+                write_tarball(content, tar)
             except (OSError, BundleError) as error:
                 raise ArtifactStoreError(
                     f"bundle {address} cannot be packed in {tempfile.gettempdir()}: {error}",
                     remedy="check the disk's space, or set TMPDIR",
                 ) from None
+            self.write_packed(address, tar)
+
+    def write_packed(self, address: str, tar: Path) -> None:
+        """Pushes a bundle that is packed already (`divisions.artifacts.tarball.write_tarball`)."""
+        self._forget()
+        try:
+            digest, size, tar_sha256 = f"sha256:{file_sha256(tar)}", tar.stat().st_size, inner_sha256(tar)
+        except (OSError, BundleError) as error:
+            raise ArtifactStoreError(f"{tar} cannot be read: {error}", remedy="package the bundle again") from None
+        client, tag = self._open(address)
+        with client:
             client.push_blob(digest, size, lambda: tar.open("rb"))
-            layer = Descriptor(LAYER_TYPE, digest, size, {TITLE: tar.name, TAR_DIGEST: f"sha256:{tar_sha256}"})
+            title = f"{address.replace('/', '-')}.tar.gz"  # The same for the same bundle, whatever the file's name.
+            layer = Descriptor(LAYER_TYPE, digest, size, {TITLE: title, TAR_DIGEST: f"sha256:{tar_sha256}"})
             try:
                 client.push_artifact(ArtifactManifest(ARTIFACT_TYPE, (layer,)), tag)
             except ArtifactStoreError:
                 # A tag that cannot be moved may name the same tar, packed with another release of zlib.
                 if not _holds(client, tag, f"sha256:{tar_sha256}"):
                     raise
+
+    def read_attestations(self, address: str, name: str) -> list[bytes]:
+        client, tag = self._open(address)
+        with client:
+            return pull_attestations(client, tag, name)
+
+    def write_attestation(self, address: str, name: str, content: bytes) -> None:
+        client, tag = self._open(address)
+        with client:
+            push_attestation(client, tag, name, content)
 
     def close(self) -> None:
         """Removes what is unpacked."""

@@ -8,6 +8,7 @@ against the SHA-256 of the record. So neither a killed writer nor a bad disk can
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,12 @@ class ArtifactStore(Protocol):
 
     def write(self, address: str, files: Sequence[Path]) -> None:
         """Copies files, in this order. What is there already is replaced."""
+
+    def read_attestations(self, address: str, name: str) -> list[bytes]:
+        """The signed statements of a name about a bundle. A store may keep several."""
+
+    def write_attestation(self, address: str, name: str, content: bytes) -> None:
+        """Puts a statement beside a bundle that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,24 @@ class FileSystemStore:
             for file in files:
                 with self.filesystem.open_output_stream(self.path(address, file.name), compression=None) as sink:
                     sink.write(file.read_bytes())
+        except OSError as error:
+            raise self.broken(error) from None
+
+    def read_attestations(self, address: str, name: str) -> list[bytes]:
+        found = self.read(address, f"{name}.dsse.json")
+        return [] if found is None else [found]
+
+    def write_attestation(self, address: str, name: str, content: bytes) -> None:
+        path = self.path(address, f"{name}.dsse.json")
+        # Elsewhere, such as in S3, a file appears when it is whole.
+        draft = f"{path}.{uuid.uuid4().hex[:8]}.draft" if self.filesystem.type_name == "local" else path
+        try:
+            if draft != path:
+                self.filesystem.create_dir(self.path(address), recursive=True)
+            with self.filesystem.open_output_stream(draft, compression=None) as sink:
+                sink.write(content)
+            if draft != path:
+                self.filesystem.move(draft, path)
         except OSError as error:
             raise self.broken(error) from None
 

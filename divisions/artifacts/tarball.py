@@ -6,6 +6,7 @@ the bundle's own SHA-256. The compressed bytes depend on the version of zlib, so
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import os
@@ -46,7 +47,8 @@ def write_tarball(folder: Path, target: Path) -> str:
             remedy="check the disk's space, the folder and its permissions",
         ) from None
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
     return sink.digest.hexdigest()
 
 
@@ -77,6 +79,22 @@ def unpack_tarball(source: Path, folder: Path, max_bytes: int) -> None:
             f"{source.name} cannot be unpacked into {folder}: {error.strerror or error}",
             remedy="check the disk's space and permissions",
         ) from None
+
+
+def inner_sha256(source: Path) -> str:
+    """The SHA-256 of the uncompressed tar, which does not depend on zlib.
+
+    Raises:
+        BundleError: it is no whole file.
+    """
+    digest = hashlib.sha256()
+    try:
+        with gzip.open(source) as unpacked:
+            while chunk := unpacked.read(_COPY_BYTES):
+                digest.update(chunk)
+    except (gzip.BadGzipFile, zlib.error, EOFError) as error:
+        raise BundleError(f"{source.name} is no whole .tar.gz: {error}", remedy="package the bundle again") from None
+    return digest.hexdigest()
 
 
 def _add(tar: tarfile.TarFile, path: Path) -> None:

@@ -81,19 +81,82 @@ def package(
     ] = Path("."),
     output: Output = Format.TEXT,
 ) -> None:
-    """Write a version's bundle as one file, such as churn-predictor-v3.2.tar.gz: the same bytes each time."""
+    """Write a version's bundle as one file, such as churn-predictor-v3.2.tar.gz: the same bytes each time.
+
+    Beside it: what is in it (.cdx.json) and where it comes from (.provenance.json); with a key also both signed
+    (.intoto.jsonl).
+    """
     from divisions.artifacts.cache import Bundles
-    from divisions.artifacts.tarball import tarball_name, write_tarball
+    from divisions.artifacts.packages import write_package
+    from divisions.artifacts.signing import facts_of, statements_of
+    from divisions.attestation.keys import find_signing_key
     from divisions.settings import load_settings
 
-    found = _registry().get_version(model, version)
-    bundle, _ = Bundles.of(load_settings()).open(found.bundle_path, found.bundle_sha256)
-    target = folder / tarball_name(found.model, found.version)
-    tar_sha256 = write_tarball(bundle, target)
+    registry, settings = _registry(), load_settings()
+    found = registry.get_version(model, version)
+    bundle, manifest = Bundles.of(settings).open(found.bundle_path, found.bundle_sha256)
+    statements = statements_of(facts_of(registry, found, manifest))
+    written = write_package(bundle, statements, found, folder, find_signing_key(settings.home))
     if output is Format.JSON:
-        print_json({"file": str(target), "bundle_sha256": found.bundle_sha256, "tar_sha256": tar_sha256})
+        print_json(
+            {
+                "file": str(written.tar),
+                "beside": [str(path) for path in written.beside],
+                "bundle_sha256": found.bundle_sha256,
+                "tar_sha256": written.tar_sha256,
+            }
+        )
+        return
+    beside = [("Beside it", str(path)) for path in written.beside]
+    _print_facts([("File", str(written.tar)), *beside, ("Bundle", found.bundle_sha256), ("Tar", written.tar_sha256)])
+
+
+@app.command("sign")
+def sign(model: Model, version: Version, output: Output = Format.TEXT) -> None:
+    """Sign what a version's bundle is and where it comes from, for machines that load only what is signed."""
+    from dataclasses import replace
+
+    from divisions.artifacts.cache import Bundles
+    from divisions.artifacts.signing import sign_version
+    from divisions.attestation.keys import signing_key
+    from divisions.settings import load_settings
+
+    registry, settings = _registry(), load_settings()
+    key, found = signing_key(settings.home), registry.get_version(model, version)
+    is_new = sign_version(replace(Bundles.of(settings), trusted=()), registry, found, key)
+    if output is Format.JSON:
+        print_json({"bundle_sha256": found.bundle_sha256, "public_key": str(key.public), "is_new": is_new})
     else:
-        _print_facts([("File", str(target)), ("Bundle", found.bundle_sha256), ("Tar", tar_sha256)])
+        _print_facts([("Bundle", found.bundle_sha256), ("Signed by", str(key.public))])
+
+
+@app.command("verify")
+def verify(model: Model, version: Version, output: Output = Format.TEXT) -> None:
+    """Check a version's bundle, every byte, and its statements against the trusted keys, or one's own."""
+    from divisions.artifacts.attestations import PREDICATES
+    from divisions.artifacts.cache import Bundles
+    from divisions.artifacts.local import address_of
+    from divisions.attestation.keys import parse_trusted_keys, signing_key
+    from divisions.settings import load_settings
+
+    settings = load_settings()
+    found = _registry().get_version(model, version)
+    bundles = Bundles.of(settings)
+    trusted = parse_trusted_keys(settings.trusted_keys) or (signing_key(settings.home).public,)
+    _, manifest = bundles.open(found.bundle_path, found.bundle_sha256)
+    address = address_of(found.bundle_path)
+    signers = {
+        kind: str(bundles.attestations.verify(address, found.bundle_sha256, trusted, kind)[0]) for kind in PREDICATES
+    }
+    if output is Format.JSON:
+        print_json({"bundle_sha256": found.bundle_sha256, "num_files": len(manifest.files), "signed_by": signers})
+        return
+    _print_facts(
+        [
+            ("Bundle", f"{found.bundle_sha256}, {len(manifest.files)} files"),
+            *((f"{kind.capitalize()} signed by", signer) for kind, signer in signers.items()),
+        ]
+    )
 
 
 def _nothing_of(model: str | None) -> str:

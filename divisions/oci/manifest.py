@@ -10,6 +10,7 @@ from divisions.errors import ArtifactStoreError
 from divisions.oci.reference import digest_of, is_digest
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
 EMPTY_TYPE: Final = "application/vnd.oci.empty.v1+json"
 EMPTY: Final = b"{}"
 """The config of an artifact that needs none."""
@@ -25,6 +26,8 @@ class Descriptor(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     digest: str
     size: int
     annotations: dict[str, str] = {}
+    artifact_type: str = ""
+    """Of the entries of an index only."""
 
     def __post_init__(self) -> None:
         if not is_digest(self.digest) or self.size < 0:
@@ -35,7 +38,7 @@ EMPTY_CONFIG: Final = Descriptor(EMPTY_TYPE, digest_of(EMPTY), len(EMPTY))
 
 
 class ArtifactManifest(msgspec.Struct, frozen=True, rename="camel"):
-    """One artifact: its type and its blobs."""
+    """One artifact: its type and its blobs. ``subject`` is the manifest that it says something about."""
 
     artifact_type: str
     layers: tuple[Descriptor, ...]
@@ -43,6 +46,7 @@ class ArtifactManifest(msgspec.Struct, frozen=True, rename="camel"):
     config: Descriptor = EMPTY_CONFIG
     schema_version: int = 2
     media_type: str = MANIFEST_TYPE
+    subject: Descriptor | msgspec.UnsetType = msgspec.UNSET
 
     def to_json(self) -> bytes:
         """The bytes that are pushed, and whose digest names the artifact."""
@@ -60,4 +64,29 @@ def read_manifest(content: bytes, where: str) -> ArtifactManifest:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ArtifactStoreError(
             f"{where} is no artifact: {error}", remedy="check that nothing else was pushed to this tag"
+        ) from None
+
+
+class Index(msgspec.Struct, frozen=True, rename="camel"):
+    """A list of manifests: what a registry answers when it is asked for referrers."""
+
+    manifests: tuple[Descriptor, ...] = ()
+    schema_version: int = 2
+    media_type: str = INDEX_TYPE
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self, order="deterministic")
+
+
+def read_index(content: bytes, where: str) -> Index:
+    """Reads a list of manifests.
+
+    Raises:
+        ArtifactStoreError: it is none.
+    """
+    try:
+        return msgspec.json.decode(content, type=Index)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ArtifactStoreError(
+            f"{where} is no list of manifests: {error}", remedy="check that the registry speaks OCI 1.1"
         ) from None

@@ -13,7 +13,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
@@ -23,14 +23,21 @@ import httpx
 
 from divisions.errors import ArtifactStoreError
 from divisions.oci.login import Challenge, Credentials, parse_challenges
-from divisions.oci.manifest import EMPTY, EMPTY_CONFIG, MANIFEST_TYPE, MAX_MANIFEST_BYTES, ArtifactManifest
+from divisions.oci.manifest import (
+    EMPTY,
+    EMPTY_CONFIG,
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    MAX_MANIFEST_BYTES,
+    ArtifactManifest,
+)
 from divisions.oci.reference import Repository, digest_of, is_digest, is_loopback
 
 _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_REPLY_BYTES: Final = 1 << 20
 _MAX_REDIRECTS: Final = 5
-_ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, application/vnd.oci.image.index.v1+json"}
+_ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
 
 
 class RegistryClient:
@@ -118,41 +125,56 @@ class RegistryClient:
                 remedy="check the disk's space and permissions",
             ) from None
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
 
     def push_artifact(self, manifest: ArtifactManifest, tag: str = "") -> str:
         """Pushes a manifest, whose blobs are there already, under a tag or only its digest; returns the digest."""
         self.push_blob(EMPTY_CONFIG.digest, EMPTY_CONFIG.size, lambda: io.BytesIO(EMPTY))
         content = manifest.to_json()
         digest = digest_of(content)
-        url = self._url(f"manifests/{tag or digest}")
-        headers = {"Content-Type": MANIFEST_TYPE, "Content-Length": str(len(content))}
-        with self._sent("PUT", url, headers=headers, opened=lambda: io.BytesIO(content)) as reply:
-            self._require(reply, {201}, f"pushing the manifest of {tag or digest}")
+        self.push_manifest(content, MANIFEST_TYPE, tag or digest)
         return digest
+
+    def push_manifest(self, content: bytes, media_type: str, reference: str) -> None:
+        """Pushes a manifest or an index under a tag or its digest."""
+        headers = {"Content-Type": media_type, "Content-Length": str(len(content))}
+        url = self._url(f"manifests/{reference}")
+        with self._sent("PUT", url, headers=headers, opened=lambda: io.BytesIO(content)) as reply:
+            self._require(reply, {201}, f"pushing the manifest of {reference}")
 
     def pull_manifest(self, reference: str) -> bytes | None:
         """A manifest's bytes by its tag or digest; None if there is none. By digest, they are checked."""
-        with self._sent("GET", self._url(f"manifests/{reference}"), headers=_ACCEPT) as reply:
-            if not self._is_there(reply, f"looking for {reference}"):
-                return None
-            content = b""
-            for chunk in _read(reply, self.repository):
-                content += chunk
-                if len(content) > MAX_MANIFEST_BYTES:
-                    raise ArtifactStoreError(
-                        f"the manifest {reference} of {self.repository} is over {MAX_MANIFEST_BYTES} bytes",
-                        remedy="push the artifact again",
-                    )
+        content = self._pull(f"manifests/{reference}", reference)
+        if content is None:
+            return None
         if is_digest(reference) and digest_of(content) != reference:
             raise ArtifactStoreError(
                 f"{self.repository} sends another manifest than {reference}", remedy="push the artifact again"
             )
         return content
 
+    def pull_referrers(self, digest: str) -> bytes | None:
+        """The list of manifests whose subject has this digest; None if the registry cannot be asked for it."""
+        return self._pull(f"referrers/{digest}", f"referrers of {digest}")
+
     def has_manifest(self, reference: str) -> bool:
         with self._sent("HEAD", self._url(f"manifests/{reference}"), headers=_ACCEPT) as reply:
             return self._is_there(reply, f"looking for {reference}")
+
+    def _pull(self, path: str, what: str) -> bytes | None:
+        with self._sent("GET", self._url(path), headers=_ACCEPT) as reply:
+            if not self._is_there(reply, f"looking for {what}"):
+                return None
+            content = b""
+            for chunk in _read(reply, self.repository):
+                content += chunk
+                if len(content) > MAX_MANIFEST_BYTES:
+                    raise ArtifactStoreError(
+                        f"the manifest {what} of {self.repository} is over {MAX_MANIFEST_BYTES} bytes",
+                        remedy="push the artifact again",
+                    )
+        return content
 
     # -- sending ------------------------------------------------------------------------------------------------
 

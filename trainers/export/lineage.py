@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import platform
+import re
 import subprocess
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 
+from divisions.code_identity import code_identity
 from divisions.pipeline.definition import Pipeline
 from divisions.versions import RegisteredVersion
 from trainers.data.preparation import Prepared
@@ -33,6 +38,17 @@ def lineage(
         "git_commit": git_commit or "",
     }
     return {name: value for name, value in facts.items() if value}
+
+
+def environment() -> dict[str, str]:
+    """What this process runs: our code, Python, and the libraries that we require, as ``name==version name==…``."""
+    versions = {}
+    for requirement in metadata.requires("divisions") or ():
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    packages = " ".join(f"{name}=={version}" for name, version in sorted(versions.items()))
+    return {"code": code_identity(), "python": platform.python_version(), "packages": packages}
 
 
 def run_params(pipeline: Pipeline) -> dict[str, object]:

@@ -2,12 +2,22 @@
 
 import pytest
 
-from deploy.shipping.artifact import WithArtifact
-from deploy.shipping.release import Act, Plan, Release, Step
+from deploy.shipping.artifact import Stored, WithArtifact, artifact_steps
+from deploy.shipping.release import Act, Plan, Receipt, Release, Step
+from deploy.shipping.target import Work
 from divisions.artifacts.cache import Bundles
+from divisions.artifacts.signing import statements_of
+from divisions.artifacts.store import open_store
+from divisions.attestation.facts import BundleFacts
+from divisions.attestation.keys import new_signing_key
+from divisions.bundle import bundle_address
+from divisions.errors import BundleError
+from divisions.settings import S3Settings
+from tests.divisions.artifacts.test_cache import make
 
 RELEASE = Release("churn-predictor", "3.2", "churn", "churn-predictor/0123", "0" * 64, "churn-v3", "1" * 64)
 START, WATCH = Step("start", "Start it"), Step("watch", "Watch it", Act.WATCH)
+KEY, OTHER = new_signing_key(), new_signing_key()
 
 
 class PlannedTarget:
@@ -16,6 +26,9 @@ class PlannedTarget:
 
     def plan(self, release, *, is_watched):
         return Plan(self._steps, ("+ it",), ("1 CPU",))
+
+    def apply(self, step, work):
+        return Receipt(f"{step.name} by the target")
 
 
 class MemoryStore:
@@ -47,3 +60,63 @@ def test_the_bundle_is_pushed_only_to_a_store_that_lacks_it(tmp_path, store, exp
 def test_nothing_is_shipped_for_what_is_served_or_on_its_way(tmp_path, steps):
     target = WithArtifact(PlannedTarget(*steps), Bundles(tmp_path, MemoryStore(has=False)))
     assert target.plan(RELEASE, is_watched=True).steps == steps
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        (Stored(), ["check"]),
+        (Stored("s3://m", has_bundle=False), ["check", "push"]),
+        (Stored("oci://m", has_bundle=False, is_packed=True), ["check", "package", "push"]),
+        (Stored("oci://m", has_bundle=True, is_packed=True), ["check"]),
+        (Stored("oci://m", False, True, "ed25519:k"), ["check", "package", "push", "sign"]),
+        (Stored(signer="ed25519:k"), ["check", "sign"]),
+    ],
+)
+def test_only_what_the_store_lacks_is_a_step(stored, expected):
+    assert [step.name for step in artifact_steps(RELEASE, stored)] == expected
+
+
+@pytest.fixture
+def ship(tmp_path):
+    """Plans and applies the steps before those of the target; returns what each has said."""
+    _, sha256 = make(tmp_path / "home")
+    release = Release(
+        "churn-predictor", "3.2", "churn", bundle_address("churn-predictor", sha256), sha256, "p", "1" * 64
+    )
+
+    def run(store=None, key=None, trusted=()):
+        bundles = Bundles(tmp_path / "home", store, trusted=tuple(each.public for each in trusted))
+        target = WithArtifact(PlannedTarget(START), bundles, key, lambda manifest: statements_of(BundleFacts(manifest)))
+        steps = target.plan(release, is_watched=False).steps
+        return {step.name: target.apply(step, Work(release)).detail for step in steps}
+
+    run.release = release
+    return run
+
+
+def test_a_bundle_is_signed_once_and_then_taken_by_who_trusts_the_key(ship, tmp_path):
+    store = open_store(str(tmp_path / "shared"), S3Settings())
+    assert ship(store, KEY) == {
+        "check": "1 files, 379 bytes, as registered",
+        "push": f"as {ship.release.bundle}",
+        "sign": f"provenance and sbom of sha256:{ship.release.bundle_sha256[:16]}",
+        "start": "start by the target",
+    }
+    assert list(ship(store, KEY)) == ["check", "start"]
+    assert ship(store, trusted=[KEY])["check"].endswith("as registered, signed by a trusted key")
+    Bundles(tmp_path / "two", store, trusted=(KEY.public,)).open(ship.release.bundle, ship.release.bundle_sha256)
+
+
+def test_who_cannot_sign_ships_nothing_unsigned_to_machines_that_demand_it(ship):
+    with pytest.raises(BundleError, match="signed by a trusted key"):
+        ship(trusted=[KEY])
+    assert "sign" in ship(key=KEY, trusted=[KEY])
+    assert list(ship(trusted=[KEY])) == ["check", "start"]
+
+
+def test_a_damaged_bundle_is_told_by_the_first_step(ship, tmp_path):
+    next((tmp_path / "home" / "bundles").rglob("model.onnx")).unlink()
+    for key in (None, KEY):
+        with pytest.raises(BundleError, match="missing"):
+            ship(key=key)

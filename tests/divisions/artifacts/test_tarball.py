@@ -163,6 +163,10 @@ def test_a_target_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path):
     folder = folder_of(tmp_path / "in", FILES)
     with pytest.raises(BundleError, match=r"cannot be written: No such file"):
         write_tarball(folder, tmp_path / "absent" / "a.tar.gz")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"cannot be written: Not a directory"):
+        write_tarball(folder, tmp_path / "file" / "a.tar.gz")
+    (tmp_path / "file").unlink()
     (tmp_path / "a.tar.gz").mkdir()
     with pytest.raises(BundleError, match=r"a\.tar\.gz cannot be written"):
         write_tarball(folder, tmp_path / "a.tar.gz")
