@@ -33,12 +33,13 @@ from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
 from divisions.settings import set_default_environment
+from divisions.version_names import parse_version
 from divisions.versions import PRODUCTION, STAGING, RegisteredVersion, RunRecord, ValidationStatus
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-_ARTIFACT_FOLDER = "bundle"
+ARTIFACT_FOLDER = "bundle"
 
 
 class RegistryRun:
@@ -146,8 +147,8 @@ class Registry:
         with _registry_errors(f"register a version of {model!r}"):
             source = f"{self._bundle_store}/{address}"
             if not self._bundle_store:
-                self._client.log_artifacts(run.run_id, str(bundle_path), _ARTIFACT_FOLDER)
-                source = f"{run.artifact_uri}/{_ARTIFACT_FOLDER}"
+                self._client.log_artifacts(run.run_id, str(bundle_path), ARTIFACT_FOLDER)
+                source = f"{run.artifact_uri}/{ARTIFACT_FOLDER}"
             self._ensure_model(model)
             created = self._client.create_model_version(model, source, run.run_id, tags=tags)
             number = str(created.version)
@@ -173,15 +174,14 @@ class Registry:
         return sorted(versions, key=lambda version: (version.model, -version.registry_version))
 
     def get_version(self, model: str, version: str | int) -> RegisteredVersion:
-        """Finds a version by its label (``"3.2"``), its registry number (``2``) or its alias (``"production"``).
+        """Finds a version by its label, its number, its alias, or as MLflow writes them (`divisions.version_names`).
 
         Raises:
             RegistryError: there is no such version.
         """
+        name = parse_version(str(version), model)
         for candidate in self.list_versions(model):
-            if version in {candidate.version, candidate.registry_version, *candidate.aliases}:
-                return candidate
-            if str(version) == str(candidate.registry_version):
+            if name.names(candidate):
                 return candidate
         raise RegistryError(
             f"the registry has no version {version} of {model!r}", remedy="see `divisions models list` for what it has"
@@ -260,6 +260,17 @@ class Registry:
         """Raises: RegistryError: there is no such run."""
         with _registry_errors(f"find run {run_id}"):
             return self._reads.run(run_id)
+
+    def artifact_sizes(self, run_id: str, folder: str) -> dict[str, int]:
+        """The files that a run has left in a folder, with their sizes in bytes."""
+        with _registry_errors(f"list the artifacts of run {run_id}"):
+            found = self._client.list_artifacts(run_id, folder)
+            return {each.path.rpartition("/")[2]: each.file_size or 0 for each in found if not each.is_dir}
+
+    def download_artifact(self, run_id: str, path: str, folder: Path) -> None:
+        """Writes a run's file to the same path below ``folder``."""
+        with _registry_errors(f"fetch {path} of run {run_id}"):
+            self._client.download_artifacts(run_id, path, str(folder))
 
     def best_epoch(self, run_id: str) -> int | None:
         """The epoch whose weights a run has kept: the first with the lowest validation loss. None without epochs."""

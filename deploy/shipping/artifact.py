@@ -16,7 +16,7 @@ from divisions.artifacts.signing import Statements, is_signed, sign
 from divisions.artifacts.tarball import tarball_name, write_tarball
 from divisions.attestation.keys import SigningKey
 from divisions.bundle import MANIFEST, Manifest
-from divisions.errors import BundleError
+from divisions.errors import BundleError, RegistryError
 
 CHECK, PACKAGE, PUSH, SIGN = "check", "package", "push", "sign"
 
@@ -57,6 +57,7 @@ class WithArtifact:
         bundles: of this machine, with the target's store.
         key: signs the bundle; None if nobody signs here.
         statements: makes what is signed, from the bundle's manifest.
+        fetch: brings the bundle from elsewhere if neither this machine nor the store has it.
     """
 
     def __init__(
@@ -65,12 +66,14 @@ class WithArtifact:
         bundles: Bundles,
         key: SigningKey | None = None,
         statements: Callable[[Manifest], Statements] | None = None,
+        fetch: Callable[[], None] | None = None,
     ) -> None:
         self._target = target
         # Who signs need not have signed yet.
         self._bundles = bundles if key is None else replace(bundles, trusted=())
         self._key = key
         self._statements = statements
+        self._fetch = fetch
 
     @property
     def name(self) -> str:
@@ -92,7 +95,7 @@ class WithArtifact:
     def apply(self, step: Step, work: Work) -> Receipt:
         match step.name:
             case "check":
-                return self._check(work.release)
+                return self._check(work)
             case "package":
                 return self._package(work.release)
             case "push":
@@ -123,11 +126,26 @@ class WithArtifact:
             return False
         return is_signed(self._bundles.attestations, self._statements_of(manifest), key)
 
-    def _check(self, release: Release) -> Receipt:
-        folder, manifest = self._bundles.open(release.bundle, release.bundle_sha256)
+    def _check(self, work: Work) -> Receipt:
+        release, unsigned = work.release, replace(self._bundles, trusted=())
+        try:
+            folder, manifest = unsigned.open(release.bundle, release.bundle_sha256)
+        except BundleError as error:
+            if self._fetch is None:
+                raise
+            self._bring(self._fetch, error)
+            work.say("fetched from the model registry")
+            folder, manifest = unsigned.open(release.bundle, release.bundle_sha256)
+        self._bundles.require_signed(release.bundle, release.bundle_sha256)
         size = sum(path.stat().st_size for path in folder.iterdir())
         signed = ", signed by a trusted key" if self._bundles.trusted else ""
         return Receipt(f"{len(manifest.files)} files, {size:,} bytes, as registered{signed}")
+
+    def _bring(self, fetch: Callable[[], None], cause: BundleError) -> None:
+        try:
+            fetch()
+        except (BundleError, RegistryError) as error:
+            raise BundleError(f"{cause.message}, and {error.message}", remedy=error.remedy) from None
 
     def _package(self, release: Release) -> Receipt:
         tar = self._tar(release)

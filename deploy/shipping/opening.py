@@ -15,6 +15,7 @@ from deploy.shipping.release import Release
 from deploy.shipping.target import Opening, Target
 from deploy.shipping.target_file import TargetSpec
 from divisions.artifacts.cache import Bundles
+from divisions.artifacts.from_registry import fetch_from_registry
 from divisions.artifacts.local import address_of
 from divisions.artifacts.signing import facts_of, statements_of
 from divisions.attestation.keys import find_signing_key
@@ -30,8 +31,8 @@ def release_of(settings: Settings, path: Path, version: str) -> tuple[Release, P
     """The release that a pipeline file and a version make.
 
     Args:
-        version: a version, a registry number or an alias. ``staging``, the newest that passed, falls back to
-            ``production``: it may be in production already.
+        version: a version, a registry number, an alias, or MLflow's ``runs:/…`` or ``models:/…``. ``staging``, the
+            newest that passed, falls back to ``production``: it may be in production already.
 
     Raises:
         PipelineError: the file is malformed.
@@ -67,12 +68,14 @@ def opened_target(spec: TargetSpec, opening: Opening) -> Iterator[Target]:
     """The target, connected; its plans begin with the artifact."""
     settings = replace(opening.settings, artifacts=spec.artifacts or opening.settings.artifacts)
     with spec.settings.open(replace(opening, settings=settings)) as target:
+        bundles = Bundles.of(settings)
         registry, key = Registry(settings.home, settings.tracking_uri), find_signing_key(settings.home)
         yield WithArtifact(
             target,
-            Bundles.of(settings),
+            bundles,
             key,
             lambda manifest: statements_of(facts_of(registry, opening.version, manifest)),
+            lambda: fetch_from_registry(bundles, registry, opening.version),
         )
 
 

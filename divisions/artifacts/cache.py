@@ -78,9 +78,13 @@ class Bundles:
             BundleError: the bundle is neither here nor in the store, it is damaged, or no trusted key has signed it.
         """
         opened = self._open(recorded, sha256)
+        self.require_signed(recorded, sha256)
+        return opened
+
+    def require_signed(self, recorded: str | Path, sha256: str) -> None:
+        """Raises: BundleError: there are trusted keys, and none has signed the bundle."""
         if self.trusted:
             self.attestations.verify(address_of(recorded), sha256, self.trusted)
-        return opened
 
     @property
     def attestations(self) -> Attestations:

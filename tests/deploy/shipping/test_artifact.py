@@ -11,7 +11,7 @@ from divisions.artifacts.store import open_store
 from divisions.attestation.facts import BundleFacts
 from divisions.attestation.keys import new_signing_key
 from divisions.bundle import bundle_address
-from divisions.errors import BundleError
+from divisions.errors import BundleError, RegistryError
 from divisions.settings import S3Settings
 from tests.divisions.artifacts.test_cache import make
 
@@ -85,9 +85,11 @@ def ship(tmp_path):
         "churn-predictor", "3.2", "churn", bundle_address("churn-predictor", sha256), sha256, "p", "1" * 64
     )
 
-    def run(store=None, key=None, trusted=()):
+    def run(store=None, key=None, trusted=(), fetch=None):
         bundles = Bundles(tmp_path / "home", store, trusted=tuple(each.public for each in trusted))
-        target = WithArtifact(PlannedTarget(START), bundles, key, lambda manifest: statements_of(BundleFacts(manifest)))
+        target = WithArtifact(
+            PlannedTarget(START), bundles, key, lambda manifest: statements_of(BundleFacts(manifest)), fetch
+        )
         steps = target.plan(release, is_watched=False).steps
         return {step.name: target.apply(step, Work(release)).detail for step in steps}
 
@@ -120,3 +122,22 @@ def test_a_damaged_bundle_is_told_by_the_first_step(ship, tmp_path):
     for key in (None, KEY):
         with pytest.raises(BundleError, match="missing"):
             ship(key=key)
+
+
+def test_a_bundle_that_is_nowhere_else_comes_from_the_model_registry(ship, tmp_path):
+    bundles = tmp_path / "home" / "bundles"
+    bundles.rename(tmp_path / "elsewhere")
+    assert ship(fetch=lambda: (tmp_path / "elsewhere").rename(bundles))["check"].endswith("as registered")
+    bundles.rename(tmp_path / "elsewhere")
+
+    def away():
+        raise RegistryError("the model registry does not answer", remedy="check it")
+
+    with pytest.raises(BundleError, match=r"there is no bundle .*, and the model registry does not answer\. check it"):
+        ship(fetch=away)
+    bundles.mkdir()
+
+
+def test_one_that_nobody_signed_is_not_fetched_again(ship):
+    with pytest.raises(BundleError, match="signed by a trusted key"):
+        ship(trusted=[KEY], fetch=lambda: pytest.fail("it is here"))
