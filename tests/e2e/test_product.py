@@ -148,11 +148,11 @@ def test_a_deployment_that_is_killed_goes_on_and_a_second_one_changes_nothing(pr
     assert (result.failed, result.timed_out, result.refused) == (0, 0, 0), result.reasons
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [event["event"] for event in events][:2] == ["planned", "resumed"]
-    assert [event["step"] for event in events if event["event"] == "done"] == ["check", "watch"]
+    assert [event["event"] for event in events][:2] == ["resumed", "began"]
+    assert [event["step"] for event in events if event["event"] == "done"] == ["authenticate", "watch"]
     assert events[-1]["ending"] == "promoted"
     again = product.run(*deploy)
-    assert (again.returncode, again.stdout.count("\n")) == (0, 1)
+    assert (again.returncode, again.stdout.count("\n")) == (0, 3), again.stdout
     assert f"local serves {MODEL} {version} already: nothing was changed" in again.stdout
     shown = json.loads(product.divisions("deployments", "--output", "json").stdout)["deployments"]
     assert [(one["version"], one["ending"]) for one in shown][:2] == [(version, "unchanged"), (version, "promoted")]
