@@ -168,7 +168,6 @@ _OF_ONE_MACHINE = {"home", "node_host", "gateway"}
 _SECRETS = {"DIVISIONS_TOKEN": "token", "RAY_AUTH_TOKEN": "ray_token"}
 """Variables that hold a secret, and the file of the home that keeps it. They are no settings, so that they are never
 passed on."""
-_SIGNING_KEY = "DIVISIONS_SIGNING_KEY"
 _KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 _DATABASES = ("postgresql+psycopg://", "postgresql://")
 _PREFIX = "DIVISIONS_"
@@ -183,7 +182,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     values: dict[str, object] = {}
     for variable, text in environment.items():
-        if variable.startswith(_PREFIX) and variable not in {*_SECRETS, _SIGNING_KEY}:
+        if variable.startswith(_PREFIX) and variable not in {*_SECRETS, "DIVISIONS_SIGNING_KEY"}:
             field = variable.removeprefix(_PREFIX).lower()
             values[field] = _parse(variable, field, text)
     home = _home(str(values.pop("home", "")))
@@ -284,14 +283,9 @@ def join_ray_cluster(home: Path) -> bool:
     return True
 
 
-def token_of_environment() -> str:
-    """The control API's token, of ``DIVISIONS_TOKEN``; empty if it is not set."""
-    return os.environ.get("DIVISIONS_TOKEN", "").strip()
-
-
-def signing_key_of_environment() -> str:
-    """``DIVISIONS_SIGNING_KEY``, a key or the path of its file; empty if it is not set. No child inherits it."""
-    return os.environ.get(_SIGNING_KEY, "").strip()
+def secret_of_environment(variable: str) -> str:
+    """``DIVISIONS_TOKEN``, or ``DIVISIONS_SIGNING_KEY`` (a key, or the path of its file); empty if it is not set."""
+    return os.environ.get(variable, "").strip()
 
 
 def ray_token_of(home: Path, given: str = "") -> str:

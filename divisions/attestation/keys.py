@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from divisions.errors import ConflictError, SettingsError
-from divisions.settings import signing_key_of_environment
+from divisions.settings import secret_of_environment
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -117,7 +117,7 @@ def find_signing_key(home: Path) -> SigningKey | None:
     Raises:
         SettingsError: there is one that cannot be used.
     """
-    given = signing_key_of_environment()
+    given = secret_of_environment(_VARIABLE)
     if given.startswith("-----BEGIN"):
         return _read(given.encode(), _VARIABLE)
     path = Path(given) if given else home / SIGNING_KEY

@@ -56,12 +56,12 @@ class Peer:
 
     def _own_token(self) -> str:
         """``DIVISIONS_TOKEN``, else the token of the home; neither for a gateway that is not named as ours."""
-        from divisions.settings import load_settings, token_of_environment
+        from divisions.settings import load_settings, secret_of_environment
 
         settings = load_settings()
         home = self._home or settings.home
         is_ours = self.is_loopback or self.base_url in {settings.gateway, _gateway_of(home)}
-        return (token_of_environment() or _token_of(home)) if is_ours else ""
+        return (secret_of_environment("DIVISIONS_TOKEN") or _token_of(home)) if is_ours else ""
 
     def failure(self, error: Exception) -> DivisionsError:
         """The error of a failed exchange. ``error`` is httpx's."""
