@@ -16,6 +16,7 @@
     ├── BundleError             a bundle is damaged, or was changed after it was written
     ├── ArtifactStoreError      the artifact store does not answer, or refuses
     ├── CloudError              AWS does not answer, or refuses
+    │   ├── CloudUnreachableError   it does not answer now, or limits requests
     │   └── ExpiredCredentialsError  the credentials have ended
     ├── EngineError             an engine cannot be opened, or its answers differ from the others'
     │   ├── EngineUnavailableError  the engine that the version requires is not available here
@@ -181,6 +182,10 @@ class CloudError(DivisionsError):
     def __init__(self, message: str, *, remedy: str = "", code: str = "") -> None:
         super().__init__(message, remedy=remedy)
         self.code = code
+
+
+class CloudUnreachableError(CloudError):
+    """AWS does not answer now, fails, or limits requests; the same call may work later."""
 
 
 class ExpiredCredentialsError(CloudError):

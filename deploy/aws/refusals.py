@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from divisions.errors import CloudError, ExpiredCredentialsError
+from divisions.errors import CloudError, CloudUnreachableError, ExpiredCredentialsError
 
 _DENIED: Final = re.compile(
     r"(?:User:? )?(?P<who>arn:\S+) is not authorized to perform:? (?P<action>[\w:*-]+)(?: on resource:? (?P<what>\S+))?"
@@ -30,6 +30,9 @@ _FORBIDDEN: Final = frozenset(
 _QUOTA: Final = frozenset({"LimitExceeded", "LimitExceededException", "ResourceLimitExceeded", "ServiceQuotaExceeded"})
 _BUSY: Final = frozenset(
     {"RequestLimitExceeded", "SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException"}
+)
+_FAILING: Final = frozenset(
+    {"500", "502", "503", "504", "InternalFailure", "InternalServerError", "InternalServiceFault", "ServiceUnavailable"}
 )
 GO_ON: Final = "then run the same command again: it goes on where it ended"
 
@@ -92,7 +95,9 @@ def _refusal(doing: str, code: str, message: str, place: Place) -> CloudError:
             remedy="ask for more in Service Quotas, or use fewer or other instances",
         )
     if code in _BUSY:
-        return CloudError(f"{doing}: AWS limits requests ({code})", remedy="wait a minute, and try again")
+        return CloudUnreachableError(f"{doing}: AWS limits requests ({code})", remedy="wait a minute, and try again")
+    if code in _FAILING:
+        return CloudUnreachableError(f"{doing}: AWS fails: {text or code} ({code})", remedy=f"wait a minute, {GO_ON}")
     return CloudError(f"{doing}: {text or code} ({code})", remedy=f"mend that, {GO_ON}")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from deploy.aws.identity import Caller, session_name
 from deploy.aws.refusals import GO_ON, Place, refusal, short
-from divisions.errors import CloudError, ExpiredCredentialsError, SettingsError
+from divisions.errors import CloudError, CloudUnreachableError, ExpiredCredentialsError, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -187,7 +187,7 @@ class AwsSession:
             near = difflib.get_close_matches(self.region, known, n=1)
             hint = f"did you mean {near[0]}?" if near else f"there are, among others, {', '.join(sorted(known)[:4])}"
             return CloudError(f"{doing}: AWS has no region {self.region!r} that is known here", remedy=hint)
-        return CloudError(
+        return CloudUnreachableError(
             f"{doing}: AWS does not answer in {self.region}: {short(str(error))}",
             remedy="check the network, a proxy (HTTPS_PROXY) and AWS_ENDPOINT_URL",
         )

@@ -22,7 +22,7 @@ from deploy.shipping.sagemaker.observed import Endpoint, Situation, Variant, sit
 from deploy.shipping.target import Work
 from divisions.clock import Clock
 from divisions.control import FULL_BP, AnalysisSpec
-from divisions.errors import ConflictError, RolloutError
+from divisions.errors import CloudUnreachableError, ConflictError, ExpiredCredentialsError, RolloutError
 from router.rollouts import canary
 from router.rollouts.canary import Baking, Capacity, Held, Judgement, Policy, State, Stepping, Ticked, Warming
 from router.rollouts.states import Timer
@@ -33,8 +33,12 @@ READ_S: Final = 30.0
 """How often CloudWatch is asked."""
 LATE_S: Final = evidence.MINUTE_S + evidence.LATE_S + 60.0
 """What a step's longest time is prolonged by: no minute of it is known before."""
+PATIENCE_S: Final = 900.0
+"""How long AWS may be away, or our credentials expired, before the rollout is left alone."""
 _TIMES: Final = "weights since"
 _PROMOTED: Final = "promoted at"
+REGRESSION: Final = "regression"
+"""The fact why a release must be taken back."""
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -123,34 +127,66 @@ class Rollout:
     def run(self, work: Work) -> Receipt:
         """Raises:
         RolloutError: it holds, and asks what to do.
+        ConflictError: somebody else has changed the endpoint.
         """
         endpoint = self._hosting.wait(work.say)
         if situation(endpoint, self._name) is Situation.SERVED:  # A call before was cut off in its last change.
             return _promoted(work)
-        pair = Pair.of(endpoint, self._name)
-        weight_bp = endpoint.share_bp(pair.canary)
+        weight_bp = endpoint.share_bp(Pair.of(endpoint, self._name).canary)
         state = state_of(weight_bp, self._policy, self._clock.monotonic_s())
+        noted_s = work.facts.get(_PROMOTED, "") if canary.is_finished(state) else ""
         times = self._times(work, endpoint, weight_bp)
         while not canary.is_finished(state):
-            endpoint = self._hosting.wait(work.say)
+            endpoint, judgement = self._look_patiently(state, times, work)
             pair = Pair.of(endpoint, self._name)
-            judgement = self._judge(pair, state, times, work)
             after, commands = canary.advance(state, self._tick(pair, judgement), self._policy)
             if isinstance(after, canary.RollingBack):
+                work.note(REGRESSION, after.reason)
                 return Receipt(after.reason, Ending.REGRESSED)
             for command in commands:
                 if isinstance(command, canary.SetWeights):
                     times = self._shift(endpoint, pair, command, times, work)
             if isinstance(after, Held):
                 raise RolloutError(
-                    f"the rollout holds at {endpoint.share_bp(pair.canary) / 100:g} %: {after.reason}",
+                    f"the rollout holds at {times.weight_bp / 100:g} %: {after.reason}",
                     remedy="run the same command to go on watching, or deploy the version before to go back",
                 )
             state = after
             if not canary.is_finished(state):
                 self._pause(TICK_S)
-        self._retire(work)
+        self._retire(work, float(noted_s or self._clock.wall_s()))
         return _promoted(work)
+
+    def _look(self, state: State, times: Times, work: Work) -> tuple[Endpoint, Judgement]:
+        """What there is, and what it means.
+
+        Raises:
+            ConflictError: the canary has another weight than this rollout gave it.
+        """
+        endpoint = self._hosting.wait(work.say)
+        pair = Pair.of(endpoint, self._name)
+        found_bp, given_bp = endpoint.share_bp(pair.canary), canary.canary_bp(state, self._policy)
+        if found_bp != given_bp:
+            raise ConflictError(
+                f"somebody else has given the canary {found_bp / 100:g} % of the traffic, it had {given_bp / 100:g} %",
+                remedy="see whether another deployment is under way, and run the same command again",
+            )
+        return endpoint, self._judge(pair, state, times, work)
+
+    def _look_patiently(self, state: State, times: Times, work: Work) -> tuple[Endpoint, Judgement]:
+        """Looks, again and again while AWS is away or our credentials have expired. No weight is raised meanwhile."""
+        began_s = self._clock.monotonic_s()
+        said = ""
+        while True:
+            try:
+                return self._look(state, times, work)
+            except (CloudUnreachableError, ExpiredCredentialsError) as error:
+                if self._clock.monotonic_s() - began_s >= PATIENCE_S:
+                    raise
+                if error.message != said:
+                    said = error.message
+                    work.say(f"{error}; until then nothing is judged, and it is tried for {PATIENCE_S / 60:g} min")
+                self._pause(READ_S)
 
     def _tick(self, pair: Pair, judgement: Judgement) -> Ticked:
         return Ticked(
@@ -165,9 +201,9 @@ class Rollout:
             return Judgement()
         now_s = self._clock.wall_s()
         if now_s - self._read_s >= READ_S:
-            self._read_s = now_s
             names = pair.stable.name, pair.canary.name
             self._minutes = read_minutes(self._hosting.session, self._hosting.endpoint, *names, times.begun_s, now_s)
+            self._read_s = now_s
         step = StepTime(canary.step_index(state, self._policy), times.since_s)
         judgement = evidence.judge(self._minutes, step, self._policy.analysis, now_s)
         line = _line(self._minutes, times, judgement, now_s)
@@ -193,11 +229,10 @@ class Rollout:
             return times
         return Times(weight_bp, endpoint.changed_at_s, endpoint.changed_at_s)
 
-    def _retire(self, work: Work) -> None:
+    def _retire(self, work: Work, promoted_s: float) -> None:
         """Keeps the version before for a while, then leaves the new one alone."""
         endpoint = self._hosting.wait(work.say)
         pair = Pair.of(endpoint, self._name)
-        promoted_s = float(work.facts.get(_PROMOTED) or self._clock.wall_s())
         work.note(_PROMOTED, str(promoted_s))
         kept_s = self._policy.analysis.keep_stable_s
         until_s = promoted_s + kept_s

@@ -14,7 +14,7 @@ from deploy.shipping.sagemaker import plan as plans
 from deploy.shipping.sagemaker.hosting import Hosting, all_to, kept, new_variant
 from deploy.shipping.sagemaker.names import model_name
 from deploy.shipping.sagemaker.observed import Endpoint, Observed, Situation, Variant, serving_variant, situation
-from deploy.shipping.sagemaker.rollout import Rollout, policy_of
+from deploy.shipping.sagemaker.rollout import REGRESSION, Rollout, policy_of
 from deploy.shipping.sagemaker.settings import SageMakerSettings
 from deploy.shipping.target import Opening, Work
 from divisions.artifacts.cache import Bundles
@@ -105,8 +105,7 @@ class SageMakerTarget:
             self._take_all_weight(endpoint, stable, work.say)
             model = self._hosting.model(name)
             if model is not None:
-                reason = work.facts.get("rollback is due", "")
-                self._hosting.tag_rolled_back(model["ModelArn"], reason)
+                self._hosting.tag_rolled_back(model["ModelArn"], work.facts.get(REGRESSION, ""))
             self._hosting.change_variants(endpoint, (kept(stable),), work.say)
         return Receipt(f"{endpoint.variants[0].name} has all traffic")
 

@@ -25,6 +25,7 @@ def world(moto_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Wor
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s")
     httpx.post(f"{moto_url}/moto-api/reset").raise_for_status()
     extend_moto(monkeypatch)
+    monkeypatch.setattr("deploy.aws.session.MAX_ATTEMPTS", 1)  # botocore would sleep
     home = tmp_path / "home"
     home.mkdir()
     return World(home)

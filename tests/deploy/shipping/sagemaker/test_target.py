@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import boto3
 import pytest
+from moto.cloudwatch.models import CloudWatchBackend
 from moto.sagemaker.exceptions import SagemakerClientError
 from moto.sagemaker.models import SageMakerModelBackend
 
 from deploy.shipping.release import Ending
-from divisions.errors import CloudError, ClusterError, ConflictError, LatchedSpecError, RolloutError
+from deploy.shipping.sagemaker import rollout
+from divisions.errors import (
+    CloudError,
+    ClusterError,
+    ConflictError,
+    ExpiredCredentialsError,
+    LatchedSpecError,
+    RolloutError,
+)
 from tests.deploy.shipping.sagemaker.world import BUCKET, Behaviour, KilledError
 
 QUICK = "    analysis: {bake_s: 60, keep_stable_s: 60}\n"
@@ -156,6 +165,42 @@ def test_a_weight_that_somebody_has_set_is_told(served):
         variant["CurrentWeight"] = variant["DesiredWeight"] = weight
     with pytest.raises(ConflictError, match="has 33 % of the traffic"):
         served.deploy("3.2")
+
+
+def test_a_weight_that_changes_in_mid_way_is_not_overwritten(served):
+    def set_by_hand():
+        if any("20 %: 1 min" in line for line in served.said):
+            for variant, weight in zip(served.endpoint.production_variants, (90.0, 10.0), strict=True):
+                variant["CurrentWeight"] = variant["DesiredWeight"] = weight
+
+    served.on_pause = set_by_hand
+    with pytest.raises(ConflictError, match="somebody else has given the canary 10 % of the traffic, it had 20 %"):
+        served.deploy("3.2")
+    assert served.weights == {"bench-model-v3-1": 90.0, "bench-model-v3-2": 10.0}
+
+
+def test_the_rollout_outlasts_credentials_and_an_absence_of_cloudwatch(served, monkeypatch):
+    """Somebody logs in again within a quarter of an hour, and the network comes back."""
+    read, failing = CloudWatchBackend.get_metric_data, {"left": 3}
+
+    def sometimes(*arguments, **options):
+        if failing["left"]:
+            failing["left"] -= 1
+            error = SagemakerClientError("The security token included in the request is expired")
+            error.code = "ExpiredToken"
+            raise error
+        return read(*arguments, **options)
+
+    monkeypatch.setattr(CloudWatchBackend, "get_metric_data", sometimes)
+    assert served.deploy("3.2") is Ending.PROMOTED
+    assert served.shares == WHOLE
+    (told,) = [line for line in served.said if "have expired" in line]
+    assert "reading the metrics of endpoint churn: the credentials for AWS have expired" in told
+    failing["left"] = 10_000
+    monkeypatch.setattr(rollout, "PATIENCE_S", 90.0)
+    with pytest.raises(ExpiredCredentialsError, match="run the same command again"):
+        served.deploy("3.3")
+    assert served.weights == {"bench-model-v3-2": 80.0, "bench-model-v3-3": 20.0}
 
 
 def test_an_update_that_fails_leaves_what_served(served):
