@@ -25,8 +25,8 @@ class Demand:
     None if no batch has shown it. ``is_pressed``: requests are refused, or more waits than the next batches can take.
     """
 
-    rows_per_s: float = 0.0
-    replica_rows_per_s: float | None = None
+    rows_per_s: float
+    replica_rows_per_s: float | None
     is_pressed: bool = False
 
 

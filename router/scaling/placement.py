@@ -100,7 +100,7 @@ def lack(nodes: Sequence[Node], version: VersionSpec, more: int) -> str:
         return f"{start}: no node {_wanted(version)}"
     free = "; ".join(_free(node, version) for node in eligible[:MAX_NAMED])
     others = len(eligible) - MAX_NAMED
-    more_nodes = f"; and {others} other nodes" if others > 0 else ""
+    more_nodes = f"; and {others} more" if others > 0 else ""
     return f"{start}: each takes {each}; free: {free}{more_nodes}"
 
 

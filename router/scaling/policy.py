@@ -27,7 +27,7 @@ MEAN_S = 3.0
 PRESSED_S = 2
 """Seconds in a row with refused or piled-up requests before half is added."""
 PRESS_PAUSE_S = 10.0
-"""How long replicas that were added under pressure may take to help before more are added."""
+"""How long replicas that were added may take to help before pressure adds more."""
 DOWN_PAUSE_S = 10.0
 """Between two removals. While the window slides over the edge of a peak, every second would remove one more."""
 DOWN_MARGIN = 0.85
@@ -59,7 +59,6 @@ class Sizer:
         self._rates: deque[float] = deque(maxlen=RATE_MEMORY_S)
         self._num_pressed = 0
         self._raised_s = -math.inf
-        self._pressed_s = -math.inf
         self._lowered_s = -math.inf
         self._first_s: float | None = None
 
@@ -111,7 +110,7 @@ class Sizer:
     def need_for(self, rows_per_s: float) -> int:
         """How many replicas another demand would need, within the limits; the minimum while nothing is known."""
         rate = self.replica_rows_per_s
-        need = needed(rows_per_s, rate, self.scaling.target_utilization) if rate and rows_per_s > 0 else 1
+        need = needed(rows_per_s, rate, self.scaling.target_utilization) if rate else 1
         return self._limited(need)
 
     def decide(self, present: int, now_s: float) -> Decision:
@@ -126,7 +125,7 @@ class Sizer:
         if inside != present:
             return Decision(inside, f"its limits are {scaling.min} and {scaling.max}")
         need = self._need(scaling.target_utilization)
-        wanted, why = (need or 0), self._words(need)
+        wanted, why = present if need is None else need, self._words(need)
         if self._is_pressed(now_s) and wanted <= present:
             wanted = present + math.ceil(present / 2)
             why = "requests are refused or pile up: half is added"
@@ -134,19 +133,17 @@ class Sizer:
             if now_s - self._raised_s < UP_PAUSE_S:
                 return Decision(present)
             self._raised_s = now_s
-            if self._num_pressed:
-                self._pressed_s = now_s
             return Decision(self._limited(min(wanted, max(2 * present, present + 2))), why)
         most = self._most(now_s)
-        if most is not None and self._limited(most) < present and (need is not None and need < present):
-            lower = max(self._limited(most), self._limited(need))
+        if most is not None and need is not None:
+            lower = self._limited(max(most, need))
             if lower < present and now_s - self._lowered_s >= min(DOWN_PAUSE_S, scaling.scale_down_after_s / 4):
                 self._lowered_s = now_s
                 return Decision(lower, f"no more was needed for {scaling.scale_down_after_s:g} s")
         return Decision(present)
 
     def _is_pressed(self, now_s: float) -> bool:
-        return self._num_pressed >= PRESSED_S and now_s - max(self._pressed_s, self._raised_s) >= PRESS_PAUSE_S
+        return self._num_pressed >= PRESSED_S and now_s - self._raised_s >= PRESS_PAUSE_S
 
     def _most(self, now_s: float) -> int | None:
         """The most that any second of the window needed; None unless nearly all of its seconds are known."""

@@ -52,13 +52,24 @@ def test_a_lack_names_the_need_and_every_node():
 
 def test_many_nodes_are_counted_and_not_all_named():
     nodes = [Node(f"n{number}", {"CPU": 1.0}, {}) for number in range(40)]
-    assert lack(nodes, version("1"), 1).endswith("; and 34 other nodes")
+    assert lack(nodes, version("1"), 1).endswith("; n5 0 of 1 CPUs; and 34 more")
+    assert lack(nodes[:7], version("1"), 1).endswith("; n5 0 of 1 CPUs; and 1 more")
+    assert lack(nodes[:6], version("1"), 1).endswith("; n5 0 of 1 CPUs")
 
 
 def test_what_waits_is_known_by_its_size():
-    waiting = (({"CPU": 0.5}, 3), ({"CPU": 0.5, "GPU": 1.0}, 2), ({"CPU": 0.5, "node:x": 0.001}, 1))
+    waiting = (({"CPU": 0.5}, 3), ({"CPU": 0.5, "GPU": 1.0}, 2), ({"CPU": 0.5, "GPU": 0.0, "node:x": 0.001}, 1))
     assert Cluster((), waiting).num_waiting(version("1", num_cpus=0.5)) == 4
     assert Cluster((), waiting).num_waiting(version("1", num_cpus=0.5, num_gpus=1.0)) == 2
+
+
+def test_no_replica_is_put_on_a_node_that_may_not_hold_it():
+    assert with_replicas([BIG, SMALL], version("1", nodes={"zone": "eu"}, num_cpus=0.5), 5)[0].free == BIG.free
+
+
+def test_replicas_take_nothing_of_what_they_do_not_need():
+    (left,) = with_replicas([Node("n", {}, {"CPU": 2.0, "memory": 7.0})], version("1", num_cpus=0.5), 3)
+    assert left.free == {"CPU": 0.5, "memory": 7.0}
 
 
 amounts = st.integers(0, 80).map(lambda tenths: tenths / 10)

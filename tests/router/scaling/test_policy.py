@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from divisions.scaling import Scaling
 from router.scaling.load import Demand
-from router.scaling.policy import DOWN_MARGIN, UP_PAUSE_S, Sizer, needed
+from router.scaling.policy import DOWN_MARGIN, Decision, Sizer, needed
 
 WINDOW_S = 20
 RATE = 100.0
@@ -65,11 +66,75 @@ def test_pressure_adds_half_where_the_measured_rate_is_wrong_but_not_at_once_aga
     assert changes == [(1, 6), (11, 9)]
 
 
-def test_one_second_of_pressure_is_chance():
+def test_replicas_that_were_just_added_may_help_before_pressure_adds_more():
+    sizer, present, changes = Sizer(scaling()), 2, []
+    for second in range(12):
+        sizer.observe(Demand(200.0, RATE, is_pressed=second > 0), float(second))
+        after = sizer.decide(present, float(second)).replicas
+        if after != present:
+            changes.append((second, after))
+        present = after
+    assert changes == [(0, 4), (10, 6)]
+
+
+@pytest.mark.parametrize("between", [Demand(50.0, RATE), None])
+def test_one_second_of_pressure_is_chance(between):
     sizer = Sizer(scaling())
-    for second, is_pressed in enumerate([True, False, True, False]):
-        sizer.observe(Demand(50.0, RATE, is_pressed), float(second))
+    for second, each in enumerate([Demand(50.0, RATE, is_pressed=True), between] * 2):
+        sizer.observe(each, float(second))
         assert sizer.decide(4, float(second)).replicas == 4
+
+
+def test_what_a_replica_can_do_is_the_median_of_twenty_seconds():
+    sizer = Sizer(scaling())
+    for second in range(40):
+        sizer.observe(Demand(1.0, float(second)), float(second))
+    assert sizer.replica_rows_per_s == 30.0
+
+
+def test_where_nothing_changes_no_reason_is_given():
+    sizer = Sizer(scaling())
+    sizer.observe(Demand(200.0, RATE), 0.0)
+    assert sizer.decide(4, 0.0) == Decision(4)
+
+
+def test_it_waits_for_nine_tenths_of_the_window():
+    for num_unknown, counts in ((2, {5, 1}), (3, {5})):
+        loads = [40] * 10 + [None] * num_unknown + [40] * (11 - num_unknown)
+        assert set(play(Sizer(scaling()), loads, 5)) == counts
+
+
+@pytest.mark.parametrize(("after_s", "pause_s"), [(20, 5), (100, 10)])
+def test_between_two_removals_is_a_quarter_of_the_window_at_most_ten_seconds(after_s, pause_s):
+    falling = [40 * need for need in range(60, 20, -1)]
+    counts = play(Sizer(scaling(high=100, after_s=after_s)), [2400] * after_s + falling + [40] * after_s, 80)
+    removed = [second for second, (one, other) in enumerate(zip([80, *counts], counts, strict=False)) if other < one]
+    pauses = [later - earlier for earlier, later in itertools.pairwise(removed)]
+    assert pauses[1:4] == [pause_s] * 3
+
+
+def test_two_reports_of_one_second_are_one_second_that_is_known():
+    sizer = Sizer(scaling())
+    for half in range(80):
+        if half % 4 < 2:
+            sizer.observe(Demand(40.0, RATE), half / 2)
+        assert sizer.decide(5, half / 2).replicas == 5
+
+
+def test_a_load_that_ends_leaves_one_replica():
+    sizer = Sizer(scaling())
+    assert play(sizer, [400] * 5 + [0] * (WINDOW_S + 5), 8)[-1] == 1
+    assert sizer.rows_per_s == 0.0
+
+
+def test_another_load_needs_as_many_as_it_would_take_within_the_limits():
+    sizer = Sizer(scaling(low=2, high=5))
+    assert sizer.need_for(1_000.0) == 2
+    sizer.observe(Demand(1.0, RATE), 0.0)
+    assert [sizer.need_for(rows) for rows in (0.0, 0.5, 150.0, 151.0, 1_000.0)] == [2, 2, 3, 4, 5]
+    sizer = Sizer(scaling())
+    sizer.observe(Demand(1.0, RATE), 0.0)
+    assert [sizer.need_for(rows) for rows in (0.0, 50.0, 51.0)] == [1, 1, 2]
 
 
 def test_without_a_known_rate_a_load_changes_nothing():
@@ -176,5 +241,5 @@ def test_up_has_a_pause():
     sizer = Sizer(scaling())
     sizer.observe(Demand(500.0, RATE), 0.0)
     assert sizer.decide(1, 0.0).replicas == 3
-    assert sizer.decide(3, UP_PAUSE_S - 0.1).replicas == 3
-    assert sizer.decide(3, UP_PAUSE_S).replicas == 6
+    assert sizer.decide(3, 2.9).replicas == 3
+    assert sizer.decide(3, 3.0).replicas == 6
