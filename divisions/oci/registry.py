@@ -37,6 +37,7 @@ _TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_REPLY_BYTES: Final = 1 << 20
 _MAX_REDIRECTS: Final = 5
+_MAX_PORT: Final = 65_535
 _ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
 
 
@@ -62,7 +63,7 @@ class RegistryClient:
     ) -> None:
         self.repository = repository
         self._credentials = credentials
-        self._client = httpx.Client(timeout=_TIMEOUT, transport=transport, trust_env=True)
+        self._client = httpx.Client(timeout=_TIMEOUT, transport=transport)
         self._create = create
         self._authorization = ""
 
@@ -193,11 +194,11 @@ class RegistryClient:
         """Sends a request, once more after a login if the registry wants one."""
         try:
             reply = self._follow(method, url, headers or {}, opened)
-            is_new = reply.status_code == httpx.codes.UNAUTHORIZED and self._log_in(reply)
-            if is_new or (reply.status_code == httpx.codes.FORBIDDEN and self._renew(reply)):
-                reply.close()
-                reply = self._follow(method, url, headers or {}, opened)
             try:
+                is_new = reply.status_code == httpx.codes.UNAUTHORIZED and self._log_in(reply)
+                if is_new or (reply.status_code == httpx.codes.FORBIDDEN and self._renew(reply)):
+                    reply.close()
+                    reply = self._follow(method, url, headers or {}, opened)
                 yield reply
             finally:
                 reply.close()
@@ -229,7 +230,8 @@ class RegistryClient:
             place = httpx.URL(urljoin(url, named))
         except (httpx.InvalidURL, ValueError):
             place = httpx.URL("")
-        if not named or place.scheme not in {"http", "https"} or not place.host or (place.port or 0) > 65_535:
+        is_port = place.port is None or place.port <= _MAX_PORT
+        if not named or place.scheme not in {"http", "https"} or not place.host or not is_port:
             raise self._away(f"it sends to {named[:80]!r}, which is no URL")
         if self.repository.scheme == "https" and place.scheme != "https":
             raise self._away(f"it sends to {place.host} without TLS")
@@ -325,12 +327,7 @@ def _read(reply: httpx.Response, repository: Repository) -> Iterator[bytes]:
 
 
 def _head(reply: httpx.Response) -> bytes:
-    content = b""
-    for chunk in reply.iter_raw(_CHUNK_BYTES):
-        content += chunk
-        if len(content) > _MAX_REPLY_BYTES:
-            break
-    return content
+    return next(reply.iter_raw(_MAX_REPLY_BYTES), b"")
 
 
 def _error_text(content: bytes) -> str:

@@ -9,12 +9,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from divisions.certificates.authority import AUTHORITY_LIFETIME_S, MIN_REST_S, Authority, new_authority
+from divisions.certificates.authority import Authority, new_authority
 from divisions.certificates.authority_file import obtain_authority, require_same_authority
 from divisions.certificates.names import AUTHORITY as NAME
 from divisions.errors import SettingsError
 
 NOW_S = 1_800_000_000.0
+DAY_S = 86_400.0
+TEN_YEARS_S = 10 * 365 * DAY_S
 
 
 def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path):
@@ -25,10 +27,11 @@ def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path):
     assert sorted(os.listdir(tmp_path)) == [NAME]
 
 
-def test_one_that_expires_soon_is_replaced(tmp_path):
+def test_one_that_is_valid_for_less_than_thirty_days_is_replaced(tmp_path):
     first = obtain_authority(tmp_path, "", NOW_S)
-    late_s = NOW_S + AUTHORITY_LIFETIME_S - MIN_REST_S + 60
-    assert obtain_authority(tmp_path, "", late_s).pem != first.pem
+    last_s = NOW_S + TEN_YEARS_S - 30 * DAY_S
+    assert obtain_authority(tmp_path, "", last_s).pem == first.pem
+    assert obtain_authority(tmp_path, "", last_s + 1).pem != first.pem
 
 
 def test_a_given_one_is_used_and_copied_into_the_home(tmp_path):
@@ -38,8 +41,9 @@ def test_a_given_one_is_used_and_copied_into_the_home(tmp_path):
     assert obtain_authority(tmp_path, str(path), NOW_S).pem == given.pem
     assert (tmp_path / NAME).read_bytes() == given.pem
     assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    assert obtain_authority(tmp_path, str(path), NOW_S + TEN_YEARS_S - 1).pem == given.pem
     with pytest.raises(SettingsError, match="expired"):
-        obtain_authority(tmp_path, str(path), NOW_S + AUTHORITY_LIFETIME_S)
+        obtain_authority(tmp_path, str(path), NOW_S + TEN_YEARS_S)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
@@ -87,3 +91,29 @@ def test_a_renewed_authority_is_the_same(tmp_path):
     )
     given.write_bytes(Authority(renewed, key).pem)
     require_same_authority(tmp_path, str(given))
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    authority = obtain_authority(tmp_path, "", NOW_S)
+    assert synced == [len(authority.pem)]
+
+
+def test_a_disk_that_is_full_is_told_and_keeps_what_was_there(tmp_path, monkeypatch):
+    before = obtain_authority(tmp_path, "", NOW_S).pem
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(SettingsError, match="cannot be written: No space left"):
+        obtain_authority(tmp_path, "", NOW_S + TEN_YEARS_S)
+    assert (tmp_path / NAME).read_bytes() == before
+    assert os.listdir(tmp_path) == [NAME]
+
+
+def test_a_draft_of_an_earlier_process_with_our_number_is_no_obstacle(tmp_path):
+    (tmp_path / f".{NAME}.{os.getpid()}").write_text("half")
+    obtain_authority(tmp_path, "", NOW_S)
+    assert os.listdir(tmp_path) == [NAME]

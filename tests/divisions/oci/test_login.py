@@ -4,7 +4,10 @@ import base64
 import json
 import os
 import stat
+import subprocess
 
+import boto3
+import botocore.exceptions
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,7 +57,7 @@ def test_basic_credentials_are_those_of_the_standard(user, password):
 
 
 def test_credentials_are_never_shown():
-    assert "secret" not in repr(Credentials("user", "secret"))
+    assert repr(Credentials("user", "secret")) == "Credentials()"
 
 
 def test_the_entry_of_the_host_is_taken_and_a_password_may_have_a_colon(tmp_path):
@@ -72,14 +75,15 @@ def test_a_file_that_is_no_object_is_told(tmp_path, text):
         find_credentials(HOST, tmp_path / "config.json")
 
 
-@pytest.mark.parametrize("auth", ["?", "bm9jb2xvbg==", "/w=="])
+@pytest.mark.parametrize("auth", ["?", "bm9jb2xvbg==", "/w==", "bWU6?cGFzcw=="])
 def test_an_entry_that_is_malformed_is_told_without_it(tmp_path, auth):
     with pytest.raises(ArtifactStoreError, match=f"its entry for {HOST} is no base64 text") as caught:
         find_credentials(HOST, config(tmp_path, auths={HOST: {"auth": auth}}))
     assert auth not in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [{"auths": []}, {"auths": {HOST: []}}, {"credHelpers": "x"}, {"auths": {HOST: {}}}])
+@pytest.mark.parametrize("content", [{"auths": []}, {"auths": {HOST: []}}, {"credHelpers": "x"}, {"auths": {HOST: {}}},
+                                     {"credHelpers": {HOST: ""}}, {"credHelpers": {HOST: 3}}])  # fmt: skip
 def test_a_file_of_another_shape_has_no_credentials(tmp_path, content):
     assert find_credentials(HOST, config(tmp_path, **content)) is None
 
@@ -101,6 +105,7 @@ def test_a_credential_helper_is_asked(tmp_path, monkeypatch, content):
     ("script", "message"),
     [
         ("echo out of order >&2; exit 3", "gives no credentials: out of order"),
+        ("printf '%0999d' 0; exit 3", "gives no credentials: 0{200}[^0]"),
         ("exit 3", "it ended with status 3"),
         ("echo '{}'", "its answer has no Username and Secret"),
         ("echo '<'", "its answer has no Username and Secret"),
@@ -111,6 +116,30 @@ def test_a_helper_that_fails_is_told(tmp_path, monkeypatch, script, message):
     helper(tmp_path, script)
     with pytest.raises(ArtifactStoreError, match=message):
         find_credentials(HOST, config(tmp_path, credHelpers={HOST: "mine"}))
+
+
+def test_a_helper_has_thirty_seconds(tmp_path, monkeypatch):
+    def hang(*_, timeout: float, **__) -> None:
+        raise subprocess.TimeoutExpired("docker-credential-mine", timeout)
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    with pytest.raises(ArtifactStoreError, match="it did not answer within 30 s"):
+        find_credentials(HOST, config(tmp_path, credHelpers={HOST: "mine"}))
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path):
+    with pytest.raises(ArtifactStoreError, match="cannot be used: Is a directory"):
+        find_credentials(HOST, tmp_path)
+
+
+def test_aws_that_refuses_is_told_in_short(tmp_path, monkeypatch):
+    def refuse(*_, **__) -> None:
+        raise botocore.exceptions.ProfileNotFound(profile="p" * 999)
+
+    monkeypatch.setattr(boto3, "client", refuse)
+    with pytest.raises(ArtifactStoreError, match=r"AWS gives no credentials for 1.*: The config profile") as caught:
+        find_credentials("123456789012.dkr.ecr.eu-west-1.amazonaws.com", tmp_path / "absent")
+    assert str(caught.value).count("p" * 150) == 1
 
 
 def test_a_helper_without_credentials_is_no_error_and_one_that_is_absent_is(tmp_path, monkeypatch):

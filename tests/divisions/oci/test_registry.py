@@ -1,5 +1,6 @@
 """A registry that misbehaves: no byte is believed, no credential leaves its origin, and each fault is one line."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -20,22 +21,50 @@ DIGEST = digest_of(BLOB)
 ME = Credentials("me", "secret")
 
 
-class Registry:
+class Body(httpx.SyncByteStream):
+    """Counts what is read of it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+        self.num_read = 0
+        self.is_closed = False
+
+    def __iter__(self):
+        for start in range(0, len(self.content), 65_536):
+            part = self.content[start : start + 65_536]
+            self.num_read += len(part)
+            yield part
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+class Registry(httpx.MockTransport):
     """Answers by a table of (method, start of the path); keeps what it was asked."""
 
     def __init__(self, **replies) -> None:
+        super().__init__(self.answer)
         self.replies = replies
         self.requests: list[httpx.Request] = []
         self.bodies: list[bytes] = []
+        self.sent: list[Body] = []
+        self.is_closed = False
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
+    def answer(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         self.bodies.append(request.read())
         key = request.method if request.url.host == "registry.example" else request.url.host.replace(".", "_")
-        return self.replies[key](request)
+        answer = self.replies[key](request)
+        self.sent.append(answer.stream)
+        return answer
+
+    def close(self) -> None:
+        """The client closes what it has opened, and every reply before."""
+        assert all(body.is_closed for body in self.sent if isinstance(body, Body))
+        self.is_closed = True
 
     def client(self, address: str = "oci://registry.example/team/m", credentials: Credentials | None = ME):
-        return RegistryClient(parse_repository(address), lambda: credentials, httpx.MockTransport(self))
+        return RegistryClient(parse_repository(address), lambda: credentials, self)
 
     def sent_to(self, host: str) -> list[httpx.Request]:
         return [request for request in self.requests if request.url.host == host]
@@ -44,17 +73,18 @@ class Registry:
 def reply(status: int = 200, content: bytes = b"", **headers: str):
     """Answers each request so."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return lambda request: httpx.Response(status, stream=httpx.ByteStream(content), headers=named)
+    return lambda request: httpx.Response(status, stream=Body(content), headers=named)
 
 
-def pull(registry: Registry, size: int = len(BLOB), **kinds) -> bytes:
+def pull(registry: Registry, content: bytes = BLOB, **kinds) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "blob"
         try:
             with registry.client(**kinds) as client:
-                client.pull_blob(DIGEST, size, target)
+                client.pull_blob(digest_of(content), len(content), target)
             return target.read_bytes()
         finally:
+            assert registry.is_closed
             left = sorted(path.name for path in Path(folder).iterdir())
             assert left in ([], ["blob"]), "nothing half is left"
 
@@ -70,8 +100,33 @@ def basic(status: int = 200, content: bytes = b"", **headers: str):
     return answer
 
 
-def test_a_blob_that_is_right_is_kept():
-    assert pull(Registry(GET=reply(200, BLOB))) == BLOB
+@pytest.mark.parametrize("content", [b"", BLOB, BLOB * 900])
+def test_a_blob_that_is_right_is_kept(content):
+    assert pull(Registry(GET=reply(200, content)), content) == content
+
+
+def test_a_blob_that_is_longer_than_asked_for_is_not_read_to_its_end():
+    registry = Registry(GET=reply(200, b"x" * 10_000_000))
+    with pytest.raises(ArtifactStoreError, match="sends other bytes"):
+        pull(registry)
+    assert registry.sent[0].num_read < 2_000_000
+
+
+def test_a_disk_that_takes_no_blob_is_told():
+    with (
+        Registry(GET=reply(200, BLOB)).client() as client,
+        pytest.raises(
+            ArtifactStoreError, match=r"/absent cannot take a blob of registry\.example/team/m: No such file"
+        ),
+    ):
+        client.pull_blob(DIGEST, len(BLOB), Path("/absent/blob"))
+
+
+def test_a_registry_has_five_seconds_to_be_reached_and_thirty_to_answer():
+    registry = Registry(GET=reply(200, BLOB))
+    pull(registry)
+    limits = registry.requests[0].extensions["timeout"]
+    assert limits == {"connect": 5.0, "read": 30.0, "write": 30.0, "pool": 30.0}
 
 
 @pytest.mark.parametrize("content", [b"", BLOB[:-1], BLOB + b"x", BLOB[:-1] + b"x", b"x" * 10_000_000])
@@ -101,6 +156,16 @@ def test_a_storage_that_asks_for_a_password_gets_none():
     assert [request.headers.get("Authorization") for request in registry.sent_to("storage.example")] == [None]
 
 
+def test_a_storage_is_not_logged_in_to():
+    registry = Registry(
+        GET=reply(307, Location="https://storage.example/x"),
+        storage_example=reply(401, WWW_Authenticate='Basic realm="please"'),
+    )
+    with pytest.raises(ArtifactStoreError, match="status 401"):
+        pull(registry)
+    assert len(registry.requests) == 2
+
+
 @pytest.mark.parametrize("place", ["http://storage.example/x", "http://registry.example/v2/"])
 def test_a_redirect_out_of_tls_is_not_followed(place):
     with pytest.raises(ArtifactStoreError, match=r"sends to .* without TLS"):
@@ -128,6 +193,7 @@ def push(registry: Registry, **kinds) -> bool:
     [
         ("/v2/team/m/blobs/uploads/1?state=x", "https://registry.example/v2/team/m/blobs/uploads/1?state=x&digest="),
         ("https://registry.example/u/1", "https://registry.example/u/1?digest="),
+        ("https://registry.example:65535/u", "https://registry.example:65535/u?digest="),
     ],
 )
 def test_a_blob_goes_where_the_registry_says_in_one_piece(place, target):
@@ -192,7 +258,7 @@ def test_a_token_is_asked_for_with_the_password_and_used_at_the_registry_only(na
     assert asked.headers.get("Authorization") == (credentials.basic if credentials else None)
 
 
-@pytest.mark.parametrize("realm", ["http://auth.example/token", "", "file:///etc/passwd"])
+@pytest.mark.parametrize("realm", ["http://auth.example/token", "", "file:///etc/passwd", "file://127.0.0.1/"])
 def test_a_token_service_without_tls_is_not_asked(realm):
     registry = Registry(GET=bearer(realm), auth_example=reply(200, b'{"token": "T"}'))
     with pytest.raises(ArtifactStoreError, match="does not speak HTTPS"):
@@ -219,6 +285,30 @@ def test_a_password_over_plain_http_stays_on_this_machine():
         pull(registry, address="oci+http://registry.example/team/m")
     assert "Authorization" not in registry.requests[0].headers
     assert pull(registry, address="oci+http://127.0.0.1:5000/team/m") == BLOB
+
+
+def test_a_token_service_of_this_machine_may_do_without_tls():
+    registry = Registry(GET=bearer("http://127.0.0.1:9/token"), **{"127_0_0_1": reply(200, b'{"token": "T"}')})
+    assert pull(registry) == BLOB
+
+
+@pytest.mark.parametrize(
+    ("challenge", "credentials", "num_requests"), [("Negotiate", ME, 1), ('Basic realm="r"', None, 1), ("", ME, 1)]
+)
+def test_a_login_of_a_kind_that_we_cannot_do_is_not_tried(challenge, credentials, num_requests):
+    registry = Registry(GET=reply(401, WWW_Authenticate=challenge))
+    with pytest.raises(ArtifactStoreError, match="status 401"):
+        pull(registry, credentials=credentials)
+    assert [request.headers.get("Authorization") for request in registry.requests] == [None] * num_requests
+
+
+def test_of_several_logins_the_one_that_we_can_do_is_taken():
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.headers.get("Authorization") != ME.basic:
+            return reply(401, WWW_Authenticate='Negotiate, Basic realm="r"')(request)
+        return reply(200, BLOB)(request)
+
+    assert pull(Registry(GET=answer)) == BLOB
 
 
 def test_a_login_that_does_not_help_is_tried_once():
@@ -248,6 +338,50 @@ def test_a_refusal_without_a_reason_is_told_as_well(content):
         push(Registry(HEAD=reply(404), POST=reply(500, content)))
 
 
+@pytest.mark.parametrize(("size", "is_shown"), [(1 << 20, True), ((1 << 20) + 1, False)])
+@pytest.mark.parametrize("replies", [{"POST": 500}, {"POST": 202, "PUT": 500}])
+def test_a_reason_is_read_up_to_a_mebibyte(size, is_shown, replies):
+    content = b'{"errors": [{"code": "CODE"}]' + b"}".rjust(size - 29)
+    kinds = {method: reply(status, content, Location="/up") for method, status in replies.items()}
+    with pytest.raises(ArtifactStoreError) as caught:
+        push(Registry(HEAD=reply(404), **kinds))
+    assert ("CODE" in str(caught.value)) is is_shown
+
+
+@pytest.mark.parametrize("replies", [{"POST": 500}, {"POST": 202, "PUT": 500}])
+def test_a_reason_that_never_ends_is_not_read_to_its_end(replies):
+    kinds = {method: reply(status, b"x" * 9_999_999, Location="/up") for method, status in replies.items()}
+    registry = Registry(HEAD=reply(404), **kinds)
+    with pytest.raises(ArtifactStoreError, match="status 500"):
+        push(registry)
+    assert registry.sent[-1].num_read < 2_000_000
+
+
+def test_of_a_long_reason_two_hundred_characters_are_told():
+    content = json.dumps({"errors": [{"code": "C", "message": "m" * 999}]}).encode()
+    with pytest.raises(ArtifactStoreError, match=r"\(C: m{197}\)"):
+        push(Registry(HEAD=reply(404), POST=reply(500, content)))
+
+
+@pytest.mark.parametrize("replies", [{"HEAD": 500}, {"HEAD": 404, "POST": 202, "PUT": 400}, {"HEAD": 200, "PUT": 400}])
+def test_an_artifact_is_pushed_only_if_every_step_succeeds(replies):
+    kinds = {method: reply(status, b"", Location="/up") for method, status in replies.items()}
+    with Registry(**kinds).client() as client, pytest.raises(ArtifactStoreError, match=r"status (400|500)"):
+        client.push_artifact(ArtifactManifest("a/b", ()))
+
+
+def test_a_blob_that_the_registry_does_not_take_is_told():
+    with pytest.raises(ArtifactStoreError, match=r"pushing sha256:.*status 400"):
+        push(Registry(HEAD=reply(404), POST=reply(202, Location="/up"), PUT=reply(400)))
+
+
+def test_the_config_of_an_artifact_is_pushed_with_it():
+    registry = uploads("/up")
+    with registry.client() as client:
+        client.push_artifact(ArtifactManifest("a/b", ()))
+    assert b"{}" in registry.bodies
+
+
 @pytest.mark.parametrize(
     "error",
     [httpx.ConnectError("refused"), httpx.ReadTimeout(""), httpx.RemoteProtocolError("what")],
@@ -272,6 +406,7 @@ def test_a_manifest_is_pushed_by_its_digest_or_a_tag_and_read_back():
     assert urls == [f"/v2/team/m/manifests/{digest}", "/v2/team/m/manifests/tag"]
     assert registry.requests[1].headers["Content-Type"] == MANIFEST_TYPE
     assert read_manifest(content, "it") == manifest
+    assert json.loads(content)["schemaVersion"] == 2
     assert json.loads(content)["layers"] == [
         {"mediaType": "a/c", "digest": DIGEST, "size": 5, "annotations": {"k": "v"}}
     ]
@@ -284,15 +419,28 @@ def test_another_manifest_than_the_digest_says_is_refused():
             client.pull_manifest(digest_of(b"{ }"))
 
 
-def test_a_manifest_that_is_not_there_is_none_and_one_that_never_ends_is_refused():
+def test_a_manifest_that_is_not_there_is_none():
     with Registry(GET=reply(404), HEAD=reply(404)).client() as client:
         assert client.pull_manifest("tag") is None
         assert not client.has_manifest("tag")
+
+
+def test_a_manifest_has_at_most_four_mebibytes():
+    most = b" " * (4 << 20)
+    with Registry(GET=reply(200, most)).client() as client:
+        assert client.pull_manifest("tag") == most
     with (
-        Registry(GET=reply(200, b" " * 5_000_000)).client() as client,
-        pytest.raises(ArtifactStoreError, match="is over"),
+        Registry(GET=reply(200, most + b" ")).client() as client,
+        pytest.raises(ArtifactStoreError, match="is over 4194304 bytes"),
     ):
         client.pull_manifest("tag")
+
+
+@pytest.mark.parametrize(("size", "is_right"), [(-1, False), (0, True), (1, True)])
+def test_a_blob_may_be_empty_but_not_shorter(size, is_right):
+    content = json.dumps({"artifactType": "a", "layers": [{"mediaType": "a", "digest": DIGEST, "size": size}]}).encode()
+    with contextlib.nullcontext() if is_right else pytest.raises(ArtifactStoreError, match="needs a sha256 digest"):
+        read_manifest(content, "it")
 
 
 @pytest.mark.parametrize(
@@ -316,7 +464,7 @@ def test_the_empty_config_is_that_of_the_specification():
     assert (config.media_type, config.size) == ("application/vnd.oci.empty.v1+json", 2)
 
 
-@pytest.mark.parametrize("place", ["", "http://[", "https://storage.example:99999/", "ftp://storage.example/x"])
+@pytest.mark.parametrize("place", ["", "http://[", "https://storage.example:65536/", "ftp://storage.example/x"])
 def test_a_place_that_is_no_url_is_told(place):
     registry = Registry(
         GET=reply(302, Location=place), HEAD=reply(404), POST=reply(202, Location=place), PUT=reply(201)
