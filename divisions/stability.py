@@ -28,8 +28,9 @@ def null_mean(num_bins: int, num_reference_rows: int, num_new_rows: int) -> floa
 def pool(reference: Sequence[int], new: Sequence[int]) -> list[tuple[int, int]]:
     """Pairs of counts by bin. Bins with few reference rows are summed into one; it is left out if empty on both
     sides."""
-    thick = [(p, q) for p, q in zip(reference, new, strict=True) if p >= MIN_BIN_ROWS]
-    thin = [(p, q) for p, q in zip(reference, new, strict=True) if p < MIN_BIN_ROWS]
+    bins = list(zip(reference, new, strict=True))
+    thick = [(p, q) for p, q in bins if p >= MIN_BIN_ROWS]
+    thin = [(p, q) for p, q in bins if p < MIN_BIN_ROWS]
     rest = (sum(p for p, _ in thin), sum(q for _, q in thin))
     return [*thick, rest] if any(rest) else thick
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from divisions.stability import MIN_BIN_ROWS, corrected_psi, null_mean, pool
+from divisions.stability import corrected_psi, null_mean, pool
 
 
 def test_the_index_is_the_formula_with_half_a_row_more_in_each_bin():
@@ -19,7 +19,7 @@ def test_the_index_is_the_formula_with_half_a_row_more_in_each_bin():
 
 
 def test_thin_bins_are_pooled_into_one():
-    assert pool((MIN_BIN_ROWS, MIN_BIN_ROWS - 1, 2, 0), (1, 2, 3, 4)) == [(5, 1), (6, 9)]
+    assert pool((5, 4, 2, 0), (1, 2, 3, 4)) == [(5, 1), (6, 9)]
     assert pool((5, 0), (3, 0)) == [(5, 3)], "an empty pool is no bin"
     assert pool((5, 0), (3, 1)) == [(5, 3), (0, 1)]
     assert pool((5, 4), (3, 0)) == [(5, 3), (4, 0)]
@@ -38,3 +38,8 @@ def test_without_drift_the_corrected_index_is_about_zero_on_average():
 def test_a_side_without_rows_cannot_be_compared(reference, new):
     with pytest.raises(ValueError, match="rows on both sides"):
         corrected_psi(reference, new)
+
+
+def test_counts_of_other_bins_cannot_be_compared():
+    with pytest.raises(ValueError, match="shorter"):
+        pool((1, 2), (3,))

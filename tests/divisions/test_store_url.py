@@ -43,7 +43,7 @@ def test_parts_may_be_left_out(url, address):
     [
         "s3cret", "http://s3cret@h", "redis://", "redis://:s3cret@", "redis://u:s3/cret@h:6379/0", "redis://u:s3#cret@h",
         "redis://u:s3?cret@h", "redis://u:s3cret@h:port", "redis://u:s3cret@h:70000", "redis://u:s3cret@h:0",
-        "redis://u:s3cret@h/x", "redis://u:s3cret@h/-1", "redis://u:s3cret@h/0?db=1", "redis://u:s3cret@[h/0",
+        "redis://u:s3cret@h/x", "redis://u:s3cret@h/-1", "redis://u:s3cret@h/0?db=1", "rediss://u:s3cret@h/0?db=1", "redis://u:s3cret@[h/0",
         "redis://u:s3cret@h?ssl_ca_certs=/ca", "rediss://u:s3cret@h?ssl_certfile=/ca", "rediss://u:s3cret@h?s3cret",
         "redis://u:s3cret@h/0#x", "unix:///s3cret", "redis://u:s3cret@h/²",
     ],

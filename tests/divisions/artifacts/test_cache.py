@@ -11,7 +11,16 @@ import pytest
 
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.store import open_store
-from divisions.bundle import MANIFEST, ONNX, Manifest, bundle_address, file_sha256, read_bundle, write_manifest
+from divisions.bundle import (
+    MANIFEST,
+    ONNX,
+    REFERENCE,
+    Manifest,
+    bundle_address,
+    file_sha256,
+    read_bundle,
+    write_manifest,
+)
 from divisions.clock import ManualClock
 from divisions.errors import ArtifactStoreError, BundleError, SettingsError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
@@ -48,11 +57,14 @@ class CountingStore:
             raise ArtifactStoreError("the store does not answer", remedy="check it")
 
 
-def make(home: Path, model: bytes = b"graph") -> tuple[Path, str]:
+def make(home: Path, model: bytes = b"graph", reference: bytes | None = None) -> tuple[Path, str]:
     draft = home / "bundles" / "churn-predictor" / "draft"
     draft.mkdir(parents=True)
     (draft / ONNX).write_bytes(model)
-    manifest = Manifest("churn-predictor", "p", "r", "2025-01-14", SCHEMA, {}, {ONNX: file_sha256(draft / ONNX)})
+    if reference is not None:
+        (draft / REFERENCE).write_bytes(reference)
+    hashes = {path.name: file_sha256(path) for path in draft.iterdir()}
+    manifest = Manifest("churn-predictor", "p", "r", "2025-01-14", SCHEMA, {}, hashes)
     sha256 = write_manifest(draft, manifest)
     return draft.rename(home / "bundles" / bundle_address("churn-predictor", sha256)), sha256
 
@@ -169,6 +181,51 @@ def test_the_least_recently_opened_bundles_go_if_the_store_has_them(tmp_path, st
         os.utime(folder, (number * HOUR_S, number * HOUR_S))
     bundles.open(*made[3])
     assert [folder.exists() for folder, _ in made] == [True, False, True, True], "only this machine has the first"
+
+
+@pytest.mark.parametrize(("age_s", "is_kept"), [(HOUR_S - 1, True), (HOUR_S, False)])
+def test_a_bundle_that_was_opened_within_the_hour_is_not_removed(tmp_path, store, age_s, is_kept):
+    folder, sha256 = make(tmp_path / "two")
+    bundles = Bundles(tmp_path / "two", store, limit_bytes=1, clock=ManualClock(wall_s=100 * HOUR_S))
+    bundles.publish(folder, sha256)
+    other = make(tmp_path / "two", b"other")
+    opened_s = 100 * HOUR_S - age_s
+    os.utime(folder, (opened_s, opened_s))
+    bundles.open(*other)
+    assert folder.exists() is is_kept
+
+
+def test_a_reference_is_fetched_alone_and_checked(tmp_path, store):
+    folder, sha256 = make(tmp_path / "one", reference=b"[1]")
+    bundles = Bundles(tmp_path / "one", store)
+    address = bundle_address("churn-predictor", sha256)
+    with pytest.raises(BundleError, match="the store has no bundle churn-predictor/"):
+        bundles.fetch_reference(address, sha256)
+    bundles.publish(folder, sha256)
+    store.reads.clear()
+    assert bundles.fetch_reference(address, sha256) == b"[1]"
+    assert store.reads == [MANIFEST, REFERENCE]
+    with pytest.raises(BundleError, match="the store has another bundle churn-predictor/"):
+        bundles.fetch_reference(address, "0" * 64)
+    for damage in (lambda path: path.write_bytes(b"[2]"), lambda path: path.unlink()):
+        damage(tmp_path / "shared" / address / REFERENCE)
+        with pytest.raises(BundleError, match=r"reference\.json of bundle churn-predictor/.* is damaged"):
+            bundles.fetch_reference(address, sha256)
+    assert Bundles(tmp_path / "one").fetch_reference(address, sha256) == b""
+
+
+def test_a_bundle_may_have_no_reference(store, tmp_path, published):
+    assert Bundles(tmp_path / "two", store).fetch_reference(*published) == b""
+
+
+def test_a_bundle_of_which_the_store_lacks_a_file_is_told(store, tmp_path, published):
+    (tmp_path / "shared" / published[0] / ONNX).unlink()
+    with pytest.raises(BundleError, match=f"the store lacks {ONNX} of bundle {published[0]}.*restore the bundle there"):
+        Bundles(tmp_path / "two", store).open(*published)
+
+
+def test_the_limit_is_that_of_the_settings(tmp_path):
+    assert Bundles(tmp_path).limit_bytes == Bundles.of(Settings(home=tmp_path)).limit_bytes
 
 
 def test_a_bundle_that_was_just_opened_is_not_removed(tmp_path, store):

@@ -175,3 +175,21 @@ def test_a_target_that_cannot_be_written_is_told_and_leaves_nothing(tmp_path):
 
 def test_the_file_is_named_by_model_and_version():
     assert tarball_name("churn-predictor", "3.2") == "churn-predictor-v3.2.tar.gz"
+
+
+def test_what_is_allowed_is_counted_without_the_heads_of_files(tmp_path):
+    source = packed(tmp_path / "a.tar.gz", *((member(str(number)), b"x" * 600) for number in range(1_000)))
+    assert len(unpacked(source, tmp_path / "out", room=600_000)) == 1_000
+
+
+def test_all_of_it_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    write_tarball(folder_of(tmp_path / "in", FILES), tmp_path / "a.tar.gz")
+    assert synced == [(tmp_path / "a.tar.gz").stat().st_size]
+
+
+def test_a_folder_that_takes_no_files_is_told(tmp_path):
+    write_tarball(folder_of(tmp_path / "in", FILES), tmp_path / "a.tar.gz")
+    with pytest.raises(BundleError, match=r"a\.tar\.gz cannot be unpacked into .*absent: No such file.*disk's space"):
+        unpack_tarball(tmp_path / "a.tar.gz", tmp_path / "absent", ROOM)
