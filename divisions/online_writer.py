@@ -108,9 +108,8 @@ class OnlineStoreWriter:
         )
 
     def _forget(self, connection: sqlite3.Connection, entity_ids: Iterable[str]) -> int:
-        before = connection.total_changes
-        connection.executemany(f"DELETE FROM {self._table} WHERE entity_id = ?", [(each,) for each in entity_ids])
-        return connection.total_changes - before
+        delete = f"DELETE FROM {self._table} WHERE entity_id = ?"
+        return connection.executemany(delete, [(each,) for each in entity_ids]).rowcount
 
     @contextmanager
     def _transaction(self, *, is_erasing: bool = False) -> Iterator[sqlite3.Connection]:

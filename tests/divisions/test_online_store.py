@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from divisions.errors import OnlineStoreError
-from divisions.online_store import OnlineRow, OnlineStoreReader, online_store_path
+from divisions.online_store import OnlineRow, OnlineStoreReader, online_store_path, stored_endpoints
 from divisions.online_writer import OnlineStoreWriter
 
 
@@ -51,6 +51,25 @@ def test_a_reader_cannot_write(path):
     reader.get("c-1")
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader._connection.execute('DELETE FROM "online:churn"')
+    reader.close()
+
+
+def test_a_request_waits_at_most_fifty_milliseconds(path):
+    OnlineStoreWriter(path, "churn").upsert([row("c-1")])
+    reader = OnlineStoreReader(path, "churn")
+    reader.get("c-1")
+    assert reader._connection.execute("PRAGMA busy_timeout").fetchall() == [(50,)]
+    reader.close()
+
+
+@pytest.mark.parametrize("folder", ["a b", "a?mode=rwc", "a#b", "a%20b", "é"])
+def test_a_home_may_have_any_name(tmp_path, folder):
+    path = online_store_path(tmp_path / folder)
+    assert stored_endpoints(path) == ()
+    OnlineStoreWriter(path, "churn").upsert([row("c-1")])
+    assert stored_endpoints(path) == ("churn",)
+    reader = OnlineStoreReader(path, "churn")
+    assert reader.get("c-1") is not None
     reader.close()
 
 

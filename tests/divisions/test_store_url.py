@@ -43,8 +43,10 @@ def test_parts_may_be_left_out(url, address):
     [
         "s3cret", "http://s3cret@h", "redis://", "redis://:s3cret@", "redis://u:s3/cret@h:6379/0", "redis://u:s3#cret@h",
         "redis://u:s3?cret@h", "redis://u:s3cret@h:port", "redis://u:s3cret@h:70000", "redis://u:s3cret@h:0",
-        "redis://u:s3cret@h/x", "redis://u:s3cret@h/-1", "redis://u:s3cret@h/0?db=1", "rediss://u:s3cret@h/0?db=1", "redis://u:s3cret@[h/0",
+        "redis://u:s3cret@h/x", "redis://u:s3cret@h/-1", "redis://u:s3cret@h/100000", "redis://u:s3cret@h/0?db=1",
+        "rediss://u:s3cret@h/0?db=1", "redis://u:s3cret@[h/0",
         "redis://u:s3cret@h?ssl_ca_certs=/ca", "rediss://u:s3cret@h?ssl_certfile=/ca", "rediss://u:s3cret@h?s3cret",
+        "rediss://u:s3cret@h?ssl_ca_certs=/ca&s3cret",
         "redis://u:s3cret@h/0#x", "unix:///s3cret", "redis://u:s3cret@h/²",
     ],
 )  # fmt: skip
@@ -60,5 +62,5 @@ def test_a_password_is_in_no_text_of_the_settings_but_reaches_child_processes(tm
     url = "redis://app:s3cret@h/1"
     settings = Settings(home=tmp_path, online_store=url)
     assert "s3cret" not in repr(settings)
-    assert "s3cret" not in repr(parse_store_url(url))
+    assert repr(parse_store_url(url)).count("app") == repr(parse_store_url(url)).count("s3cret") == 0
     assert load_settings(environment_for_child(settings)).online_store == url

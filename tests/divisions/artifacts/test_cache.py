@@ -180,6 +180,7 @@ def test_the_least_recently_opened_bundles_go_if_the_store_has_them(tmp_path, st
     for number, (folder, _) in enumerate(made):
         os.utime(folder, (number * HOUR_S, number * HOUR_S))
     bundles.open(*made[3])
+    assert made[3][0].stat().st_mtime > 3 * HOUR_S, "it was opened just now"
     assert [folder.exists() for folder, _ in made] == [True, False, True, True], "only this machine has the first"
 
 
@@ -216,6 +217,14 @@ def test_a_reference_is_fetched_alone_and_checked(tmp_path, store):
 
 def test_a_bundle_may_have_no_reference(store, tmp_path, published):
     assert Bundles(tmp_path / "two", store).fetch_reference(*published) == b""
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "/etc/passwd"])
+def test_a_manifest_that_names_a_file_elsewhere_is_refused(store, tmp_path, published, name):
+    path = tmp_path / "shared" / published[0] / MANIFEST
+    path.write_bytes(path.read_bytes().replace(ONNX.encode(), name.encode()))
+    with pytest.raises(BundleError, match=f"names a file {name!r}"):
+        Bundles(tmp_path / "two", store).open(published[0], file_sha256(path))
 
 
 def test_a_bundle_of_which_the_store_lacks_a_file_is_told(store, tmp_path, published):

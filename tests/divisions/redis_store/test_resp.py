@@ -69,7 +69,8 @@ def test_no_bytes_do_harm(data):
     "data",
     [
         b"HTTP/1.1 400 Bad Request\r\n", b"$17000000\r\n", b"$-2\r\n", b"$x\r\n", b"*1000001\r\n", b"*99999999999\r\n",
-        b":\r\n", b":1.5\r\n", b":" + b"9" * 30 + b"\r\n", b"\r\n", b"x" * 20_000, b"%1\r\n", "$²\r\n".encode(),
+        b"$0000000001\r\n", b":\r\n", b":1.5\r\n", b":" + b"9" * 30 + b"\r\n", b"\r\n",
+        b"x" * 20_000, b"%1\r\n", "$²\r\n".encode(),
     ],
 )  # fmt: skip
 def test_another_protocol_is_noticed(data):
