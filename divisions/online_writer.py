@@ -113,7 +113,7 @@ class OnlineStoreWriter:
 
     @contextmanager
     def _transaction(self, *, is_erasing: bool = False) -> Iterator[sqlite3.Connection]:
-        """Begins and commits; rolls back after an exception.
+        """Begins and commits. After an exception, closing rolls back.
 
         Args:
             is_erasing: whether deleted rows are overwritten in the file, too.
@@ -126,11 +126,7 @@ class OnlineStoreWriter:
                 connection.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
                 connection.execute(f"PRAGMA secure_delete={int(is_erasing)}")
                 self._begin(connection)
-                try:
-                    yield connection
-                except BaseException:
-                    _roll_back(connection)
-                    raise
+                yield connection
                 connection.execute("COMMIT")
                 # Into the file, and the log to length 0. It waits for nobody: what cannot be done now is done later.
                 connection.execute(f"PRAGMA busy_timeout={int(_PATIENCE_S * 1_000)}")
@@ -147,8 +143,3 @@ class OnlineStoreWriter:
             self._on_wait()
             connection.execute(f"PRAGMA busy_timeout={int(_WAIT_S * 1_000)}")
             connection.execute("BEGIN IMMEDIATE")
-
-
-def _roll_back(connection: sqlite3.Connection) -> None:
-    if connection.in_transaction:  # SQLite rolls back by itself when the disk is full.
-        connection.execute("ROLLBACK")

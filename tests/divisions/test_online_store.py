@@ -1,6 +1,7 @@
 """The online store: newest features win, readers wait for nobody and see whole transactions."""
 
 import json
+import os
 import sqlite3
 
 import pytest
@@ -89,11 +90,15 @@ def test_a_damaged_store_is_named_in_the_log_alone_and_recovers_when_it_is_repla
         with pytest.raises(OnlineStoreError, match="cannot be read") as caught:
             reader.get("c-1")
         assert "online.db" not in str(caught.value), "callers without a token read it"
+        opened = [os.path.realpath(f"/proc/self/fd/{each}") for each in os.listdir("/proc/self/fd")]
+        assert str(path) not in opened, "it would be read again, whatever takes its place"
     (line,) = caplog.messages
     assert "online.db cannot be read: file is not a database" in line
     assert "delete it" in line
     with pytest.raises(OnlineStoreError, match="cannot be written"):
         OnlineStoreWriter(path, "churn").upsert([row("c-1")])
+    with pytest.raises(OnlineStoreError, match=r"online\.db cannot be read: file is not a database"):
+        stored_endpoints(path)
     path.unlink()
     OnlineStoreWriter(path, "churn").upsert([row("c-1")])
     assert reader.get("c-1") is not None

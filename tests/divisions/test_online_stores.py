@@ -322,6 +322,11 @@ def test_customers_expire_by_their_event_time(store):
     assert is_empty(store.reader("churn"))
 
 
+def test_a_store_that_was_never_filled_has_nobody_to_remove(store):
+    assert store.writer("churn").delete("c-1", NOW_S) is False
+    assert store.writer("churn").expire(9.0) == 0
+
+
 def test_settings_choose_the_store(tmp_path):
     sqlite = open_store(Settings(home=tmp_path))
     assert str(sqlite) == str(online_store_path(tmp_path))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import pytest
 
 from divisions.errors import OnlineStoreError
 from divisions.redis_store.connection import Connection
-from divisions.redis_store.reader import filled_endpoints
+from divisions.redis_store.handshake import tls_context
+from divisions.redis_store.layout import pack_row
+from divisions.redis_store.reader import RedisReader, filled_endpoints
 from divisions.redis_store.resp import ReplyReader, encode
 from divisions.store_url import RedisAddress
 
@@ -159,3 +162,60 @@ def test_endpoints_of_another_kind_are_told(network, reply):
 def test_endpoints_are_sorted(network):
     network.append(PlayedSocket(PONG, b"*2\r\n$1\r\nb\r\n$1\r\na\r\n"))
     assert filled_endpoints(ADDRESS) == ("a", "b")
+
+
+ONE, TWO = b"0" * 16, b"1" * 16
+
+
+def bulk(text: bytes) -> bytes:
+    return b"$%d\r\n%b\r\n" % (len(text), text)
+
+
+def test_a_reader_asks_again_as_long_as_the_layers_change_but_not_for_ever(network):
+    network.append(PlayedSocket(PONG, bulk(ONE), *[b"*1\r\n$-1\r\n:1\r\n" + bulk(each) for each in [TWO, ONE] * 9]))
+    reader = RedisReader(ADDRESS, "churn")
+    with pytest.raises(OnlineStoreError, match=r"redis://features\.example:7000/0 changes all the time.*try again"):
+        reader.get("c-1")
+    assert len(network[0].chunks) == 9, "ten times"
+    reader.close()
+    assert network[0].is_closed
+
+
+def test_a_refused_look_up_names_the_server(network):
+    network.append(PlayedSocket(PONG, b"-NOPERM no\r\n"))
+    with pytest.raises(OnlineStoreError, match=r"redis://features\.example:7000/0 cannot be read: NOPERM"):
+        RedisReader(ADDRESS, "churn").get("c-1")
+
+
+def test_an_example_is_looked_for_in_every_part_of_every_layer(network):
+    row = bulk(pack_row(b"{}", 1.0))
+    empty, found = b"*2\r\n%b*0\r\n", b"*2\r\n%b*2\r\n%b%b" % (bulk(b"0"), bulk(b"c-1"), row)
+    network.append(
+        PlayedSocket(
+            PONG,
+            bulk(ONE + b" " + TWO),
+            empty % bulk(b"17"),
+            empty % bulk(b"0"),
+            found,
+            bulk(TWO),
+            b"*1\r\n" + row + b":1\r\n" + bulk(TWO),
+        )
+    )
+    assert RedisReader(ADDRESS, "churn").first() == ("c-1", b"{}")
+    scans = [(each[1][-16:], each[2]) for each in network[0].commands if each[0] == b"HSCAN"]
+    assert scans == [(ONE, b"0"), (ONE, b"17"), (TWO, b"0")]
+
+
+def test_without_a_row_there_is_no_example(network):
+    network.append(PlayedSocket(PONG, bulk(ONE), b"*2\r\n%b*0\r\n" % bulk(b"0")))
+    assert RedisReader(ADDRESS, "churn").first() is None
+
+
+def test_tls_is_that_of_the_address(tmp_path):
+    assert tls_context(ADDRESS) is None
+    context = tls_context(RedisAddress("h", has_tls=True))
+    assert (context.minimum_version, context.check_hostname) == (ssl.TLSVersion.TLSv1_2, True)
+    absent = str(tmp_path / "absent")
+    for files in ({"ca_file": absent}, {"certificate_file": absent, "key_file": absent}):
+        with pytest.raises(OnlineStoreError, match=r"the certificates of .* cannot be read.*correct ssl_ca_certs"):
+            tls_context(RedisAddress("h", has_tls=True, **files))

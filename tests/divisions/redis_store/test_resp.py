@@ -78,6 +78,19 @@ def test_another_protocol_is_noticed(data):
         ReplyReader().feed(data)
 
 
+@pytest.mark.parametrize("before", [b"", b":1\r\n"])
+def test_a_line_ends_within_sixteen_kibibytes(before):
+    ReplyReader().feed(before + b"+" * 16_384)
+    with pytest.raises(ProtocolError):
+        ReplyReader().feed(before + b"+" * 16_385)
+
+
+def test_a_number_may_be_negative():
+    assert ReplyReader().feed(b":-5\r\n:0\r\n") == [-5, 0]
+    with pytest.raises(ProtocolError):
+        ReplyReader().feed(b":--5\r\n")
+
+
 def test_an_error_has_a_code():
     (reply,) = ReplyReader().feed(b"-OOM command not allowed\r\n")
     assert reply.code == "OOM"

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import struct
 import subprocess
 import sys
 
@@ -109,6 +110,15 @@ def test_a_writer_that_dies_leaves_all_of_its_rows_or_none(
     assert len(layers(client)) == 1
     left = {key for key in client.scan_iter(PREFIX + "rows:*") if client.ttl(key) == -1}
     assert left == {f"{PREFIX}rows:{layers(client)[0]}"}, "what nobody reads ends by itself"
+
+
+def test_old_rows_are_removed_from_both_layers_of_a_writer_that_died(store, client):
+    store.writer("churn").fill([[row("c-1", 1.0), row("c-2", 5.0)]])
+    client.hset(PREFIX + "rows:" + "f" * 16, "c-3", struct.pack(">d", 1.0) + b"{}")
+    client.set(PREFIX + "layers", f"{'f' * 16} {layers(client)[0]}")
+    assert store.writer("churn").expire(2.0) == 2
+    assert values(store, "c-1", "c-2", "c-3") == [None, 0, None]
+    assert len(layers(client)) == 1
 
 
 def test_a_writer_that_lost_its_lock_changes_nothing(store, client, monkeypatch):
