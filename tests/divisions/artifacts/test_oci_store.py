@@ -50,7 +50,7 @@ class MemoryRegistry(httpx.MockTransport):
 def registry(monkeypatch):
     registry = MemoryRegistry()
     monkeypatch.setattr(
-        oci_store, "RegistryClient", lambda repository, login: RegistryClient(repository, login, registry)
+        oci_store, "RegistryClient", lambda repository, login, *_: RegistryClient(repository, login, registry)
     )
     return registry
 
