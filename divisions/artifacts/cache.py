@@ -64,7 +64,7 @@ class Bundles:
 
             store = open_oci_store(settings.artifacts, settings.docker_config, limit_bytes)
         else:
-            store = open_store(settings.artifacts, settings.s3)
+            store = open_store(settings.artifacts, settings.s3, limit_bytes)
         return cls(settings.home, store, limit_bytes, trusted=parse_trusted_keys(settings.trusted_keys))
 
     def open(self, recorded: str | Path, sha256: str) -> tuple[Path, Manifest]:

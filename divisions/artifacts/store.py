@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from divisions.attestation.envelope import MAX_BYTES
 from divisions.errors import ArtifactStoreError, DivisionsError, SettingsError
 from divisions.s3 import s3_filesystem
 
@@ -46,24 +47,41 @@ class ArtifactStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileSystemStore:
-    """A store in a file system of Arrow's. ``name`` is the value of ``DIVISIONS_ARTIFACTS``."""
+    """A store in a file system of Arrow's. ``name`` is the value of ``DIVISIONS_ARTIFACTS``.
+
+    Files over ``max_bytes`` are refused before they are read: they are checked only when they are in memory.
+    """
 
     name: str
     filesystem: FileSystem
     root: str
+    max_bytes: int = 10_000_000_000
 
     def has(self, address: str, file: str) -> bool:
+        return self._size(address, file) is not None
+
+    def read(self, address: str, file: str) -> bytes | None:
+        return self._read(address, file, self.max_bytes)
+
+    def _size(self, address: str, file: str) -> int | None:
+        """Of a file that is there."""
         from pyarrow.fs import FileType
 
         try:
             found = self.filesystem.get_file_info(self.path(address, file))
         except OSError as error:
             raise self.broken(error) from None
-        return bool(found.type == FileType.File)
+        return int(found.size) if found.type == FileType.File else None
 
-    def read(self, address: str, file: str) -> bytes | None:
-        if not self.has(address, file):
+    def _read(self, address: str, file: str, max_bytes: int) -> bytes | None:
+        size = self._size(address, file)
+        if size is None:
             return None
+        if size > max_bytes:
+            raise ArtifactStoreError(
+                f"{self.name}: {file} of {address} has {size:,} bytes, over the {max_bytes:,} that it may have",
+                remedy="put the right file there, or raise DIVISIONS_ARTIFACT_CACHE_MB",
+            )
         try:
             with self.filesystem.open_input_stream(self.path(address, file), compression=None) as source:
                 return bytes(source.read())
@@ -82,7 +100,7 @@ class FileSystemStore:
             raise self.broken(error) from None
 
     def read_attestations(self, address: str, name: str) -> list[bytes]:
-        found = self.read(address, f"{name}.dsse.json")
+        found = self._read(address, f"{name}.dsse.json", MAX_BYTES)
         return [] if found is None else [found]
 
     def write_attestation(self, address: str, name: str, content: bytes) -> None:
@@ -110,8 +128,11 @@ class FileSystemStore:
         )
 
 
-def open_store(artifacts: str, s3: S3Settings) -> FileSystemStore | None:
+def open_store(artifacts: str, s3: S3Settings, max_bytes: int = 10_000_000_000) -> FileSystemStore | None:
     """The store that ``DIVISIONS_ARTIFACTS`` names; None if it is empty. Opens no connection.
+
+    Args:
+        max_bytes: the largest file that is read.
 
     Raises:
         SettingsError: it is neither ``s3://bucket/prefix`` nor an absolute path, or the endpoint of S3 is no URL.
@@ -122,10 +143,10 @@ def open_store(artifacts: str, s3: S3Settings) -> FileSystemStore | None:
     if not separator and Path(artifacts).is_absolute():
         from pyarrow.fs import LocalFileSystem
 
-        return FileSystemStore(artifacts, LocalFileSystem(), artifacts.rstrip("/"))
+        return FileSystemStore(artifacts, LocalFileSystem(), artifacts.rstrip("/"), max_bytes)
     if scheme == "s3" and rest.strip("/") and "@" not in rest:
         try:
-            return FileSystemStore(artifacts, s3_filesystem(s3), rest.strip("/"))
+            return FileSystemStore(artifacts, s3_filesystem(s3), rest.strip("/"), max_bytes)
         except DivisionsError as error:
             raise SettingsError(error.message, remedy=error.remedy) from None
     raise SettingsError(

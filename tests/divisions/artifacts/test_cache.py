@@ -285,3 +285,16 @@ def test_the_settings_choose_store_and_limit(tmp_path):
     )
     with pytest.raises(SettingsError, match="is not a URL"):
         Bundles.of(Settings(home=tmp_path, artifacts="s3://models/churn", s3=S3Settings(endpoint_url="host:1")))
+
+
+def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, published):
+    settings = Settings(home=tmp_path / "two", artifacts=str(tmp_path / "shared"), artifact_cache_mb=1)
+    for name in (ONNX, MANIFEST):
+        path = tmp_path / "shared" / published[0] / name
+        good = path.read_bytes()
+        with path.open("r+b") as file:
+            file.truncate(1_000_000_000_000)  # a hole: no disk is taken, but memory would be
+        with pytest.raises(BundleError, match=rf"{name} of .* has 1,000,000,000,000 bytes, over the 1,000,000"):
+            Bundles.of(settings).open(*published)
+        path.write_bytes(good)
+    Bundles.of(settings).open(*published)
