@@ -47,6 +47,7 @@ class Hosting:
         self.endpoint = endpoint
         self._clock = clock
         self._pause = pause
+        self._configurations: dict[str, dict[str, Any]] = {}
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -61,12 +62,7 @@ class Hosting:
         found = self._found("describe_endpoint", doing, EndpointName=self.endpoint)
         if found is None:
             return None
-        config = self.session.call(
-            "sagemaker",
-            "describe_endpoint_config",
-            f"looking for the configuration of endpoint {self.endpoint}",
-            EndpointConfigName=found["EndpointConfigName"],
-        )
+        config = self._configuration(found["EndpointConfigName"])
         if "AsyncInferenceConfig" in config:
             raise ConflictError(
                 f"endpoint {self.endpoint} is asynchronous", remedy="name another endpoint in the target"
@@ -81,6 +77,14 @@ class Hosting:
             found["LastModifiedTime"].timestamp(),
             {key: config[key] for key in _COMMON if config.get(key)},
         )
+
+    def _configuration(self, name: str) -> dict[str, Any]:
+        """A configuration. It is read once: SageMaker cannot change one."""
+        if name not in self._configurations:
+            doing = f"looking for the configuration of endpoint {self.endpoint}"
+            found = self.session.call("sagemaker", "describe_endpoint_config", doing, EndpointConfigName=name)
+            self._configurations[name] = found
+        return self._configurations[name]
 
     def _variant(self, config: Mapping[str, Any], now: Mapping[str, Any]) -> Variant:
         if "InstanceType" not in config or "ModelName" not in config:

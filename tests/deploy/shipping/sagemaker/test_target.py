@@ -179,6 +179,13 @@ def test_a_weight_that_changes_in_mid_way_is_not_overwritten(served):
     assert served.weights == {"bench-model-v3-1": 90.0, "bench-model-v3-2": 10.0}
 
 
+class _Kept(dict):
+    """Clients that are as good after a log-in as before."""
+
+    def clear(self):
+        pass
+
+
 def test_the_rollout_outlasts_credentials_and_an_absence_of_cloudwatch(served, monkeypatch):
     """Somebody logs in again within a quarter of an hour, and the network comes back."""
     read, failing = CloudWatchBackend.get_metric_data, {"left": 3}
@@ -192,6 +199,8 @@ def test_the_rollout_outlasts_credentials_and_an_absence_of_cloudwatch(served, m
         return read(*arguments, **options)
 
     monkeypatch.setattr(CloudWatchBackend, "get_metric_data", sometimes)
+    monkeypatch.setattr(served.session, "_opened", lambda: served.session._session)
+    monkeypatch.setattr(served.session, "_clients", _Kept(served.session._clients))
     assert served.deploy("3.2") is Ending.PROMOTED
     assert served.shares == WHOLE
     (told,) = [line for line in served.said if "have expired" in line]

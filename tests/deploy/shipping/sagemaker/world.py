@@ -134,6 +134,7 @@ class World:
     """An account, two releases, and people who ask the endpoint."""
 
     home: Path
+    session: AwsSession
     clock: ManualClock = field(default_factory=ManualClock)
     requests_per_minute: int = 6_000
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
@@ -149,7 +150,6 @@ class World:
 
     def __post_init__(self) -> None:
         _CLOCKS.append(self.clock)
-        self.session = AwsSession(REGION)
         self.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def client(self, service: str) -> Any:
