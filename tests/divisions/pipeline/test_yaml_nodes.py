@@ -75,3 +75,17 @@ def test_any_text_is_nodes_or_a_pipeline_error(text):
         read_nodes(text)
     except PipelineError as error:
         str(error).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("a:\n\tb: 1", "indent with spaces, not with tabs"),
+        ("a: @b", "put quotes around the value"),
+        ("a: [1", "check indentation, quotes and colons of this line and the one before it"),
+    ],
+)
+def test_an_error_of_syntax_has_the_remedy_of_its_kind(text, remedy):
+    with pytest.raises(PipelineError) as caught:
+        read_nodes(text)
+    assert caught.value.remedy == remedy

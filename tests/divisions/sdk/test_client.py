@@ -213,3 +213,11 @@ def test_an_answer_of_another_form_is_a_cluster_error(client, gateway, reply):
     gateway.will_answer(reply, status=500)
     with pytest.raises(errors.ClusterError, match="no explanation"):
         client.predict("churn", customer_id="c-1")
+
+
+def test_a_client_is_closed_at_the_end_of_its_block(client, monkeypatch):
+    closed = []
+    monkeypatch.setattr(client, "close", lambda: closed.append(1))
+    with client as entered:
+        assert (entered, closed) == (client, [])
+    assert closed == [1]

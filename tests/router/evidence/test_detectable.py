@@ -47,3 +47,7 @@ def test_without_traffic_or_time_nothing_can_be_shown(nothing):
 
 def test_the_least_reference_is_enough():
     assert found(reference=count(np.full(MIN_REFERENCE, 0.002))) is not None
+
+
+def test_traffic_of_less_than_one_request_a_second_shows_something_in_time():
+    assert found(0.9, 0.9, within_s=1e6) is not None

@@ -7,9 +7,9 @@ import math
 import msgspec
 import pytest
 
-from divisions.control import FULL_BP, AnalysisSpec
-from divisions.errors import MalformedRequestError
-from router.rollouts.admission import check_spec
+from divisions.control import FULL_BP, AnalysisSpec, Faults
+from divisions.errors import FaultsRefusedError, MalformedRequestError
+from router.rollouts.admission import MAX_REPLICAS, check, check_spec
 from tests.router.rollout_world import spec, version
 
 DURATIONS = [
@@ -92,3 +92,18 @@ def test_words_are_those_that_are_known():
     ):
         with pytest.raises(MalformedRequestError, match=message):
             check_spec(bad)
+
+
+def test_faults_are_admitted_where_they_are_allowed_and_nowhere_else():
+    faulty = msgspec.structs.replace(spec("3.1"), version=version("3.1", faults=Faults()))
+    check(faulty, None, is_forced=False, allow_faults=True)
+    with pytest.raises(FaultsRefusedError, match="DIVISIONS_ALLOW_FAULTS=1"):
+        check(faulty, None, is_forced=False, allow_faults=False)
+
+
+def test_a_version_has_as_many_replicas_as_the_limit_at_most():
+    for replicas in (1, MAX_REPLICAS):
+        check_spec(msgspec.structs.replace(spec("3.1"), version=version("3.1", replicas=replicas)))
+    for replicas in (0, MAX_REPLICAS + 1):
+        with pytest.raises(MalformedRequestError, match=f"at most {MAX_REPLICAS:,}, got {replicas}"):
+            check_spec(msgspec.structs.replace(spec("3.1"), version=version("3.1", replicas=replicas)))

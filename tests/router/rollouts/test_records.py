@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 import pytest
 
@@ -224,3 +226,35 @@ def test_a_policy_is_that_of_the_spec():
     assert (policy.is_direct, policy.holds_on_failure) == (False, False)
     holding = msgspec.structs.replace(record(STEP).rollout, spec=spec("3.2", rollback_policy="hold"), stable=None)
     assert (holding.policy.holds_on_failure, holding.policy.has_stable) == (True, False)
+
+
+def test_a_spec_of_an_older_release_keeps_its_digest():
+    """What that release did not know is left out, so what was latched stays latched."""
+    document = msgspec.to_builtins(spec("3.2"))
+    for name in ("scaling", "nodes"):
+        del document["version"][name]
+    assert records.spec_sha256(spec("3.2")) == hashlib.sha256(msgspec.json.encode(document)).hexdigest()
+    placed = msgspec.structs.replace(spec("3.2"), version=version("3.2", nodes={"zone": "eu"}))
+    assert records.spec_sha256(placed) != records.spec_sha256(spec("3.2"))
+
+
+def test_a_size_is_kept_for_what_runs_and_told_only_with_a_message():
+    of = record(STEP)
+    name = spec("3.2").version.app_name
+    quiet = records.resized(of, {name: 4, "gone": 9}, at_s=9.0)
+    assert (dict(quiet.sizes), quiet.history) == ({name: 4}, of.history)
+    assert records.size(quiet, spec("3.2").version) == 4
+    told = records.resized(of, {name: 4}, at_s=9.0, message="more")
+    assert (told.history[-1].at_s, told.history[-1].message, len(told.history)) == (9.0, "more", len(of.history) + 1)
+
+
+@pytest.mark.parametrize(("stable_has", "new_has"), [(None, None), (1, None), (4, 4)])
+def test_a_canary_begins_with_as_many_replicas_as_stable_was_scaled_to(stable_has, new_has):
+    first = records.begun(None, spec("3.1"), salt="s", is_direct=False, at_s=1.0, now_s=1.0)
+    first = records.moved(first, canary.Promoted(), 2.0, "serves")
+    names = [spec(label).version.app_name for label in ("3.1", "3.2")]
+    sizes = {} if stable_has is None else {names[0]: stable_has}
+    begun = records.begun(
+        msgspec.structs.replace(first, sizes=sizes), spec("3.2"), salt="x", is_direct=False, at_s=5.0, now_s=50.0
+    )
+    assert [begun.sizes.get(name) for name in names] == [stable_has, new_has]

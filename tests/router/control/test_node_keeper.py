@@ -1,0 +1,105 @@
+"""Keeping the nodes against a cluster that is played: one look after another, each followed by its preparation."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from divisions.deployment import deployment_of
+from divisions.errors import ClusterError
+from divisions.settings import Settings
+from router.control.node_keeper import NodeKeeper
+from router.control.nodes import GatewayState
+from tests.router.control.test_nodes import OTHER, OWN
+
+
+@dataclass
+class PlayedCluster:
+    nodes: tuple = (OWN, OTHER)
+    reasons: dict[str, str] = field(default_factory=dict)
+    fault: Exception | None = None
+    is_full: bool = False
+    running: dict[str, GatewayState] = field(default_factory=dict)
+    prepared: list[tuple[str, dict]] = field(default_factory=list)
+
+    def list_nodes(self):
+        return self.nodes
+
+    def prepare(self, nodes, secrets):
+        self.prepared += [(node.address, dict(secrets)) for node in nodes]
+        if self.fault is not None:
+            raise self.fault
+        return {node.node_id: self.reasons.get(node.address, "") for node in nodes}
+
+    def gateways(self):
+        return dict(self.running)
+
+    def start(self, app_name, node):
+        if self.is_full:
+            raise ClusterError("Ray Serve is away")
+        self.running[app_name] = GatewayState("RUNNING", node.gateways)
+
+    def stop(self, app_name):
+        del self.running[app_name]
+
+
+@pytest.fixture
+def keep(run, tmp_path):
+    """Looks at a cluster so many times; returns what is shown of each node by its address."""
+    (tmp_path / "token").write_bytes(b"secret")
+    settings = Settings(home=tmp_path, port=8_123, host="")
+
+    def look(cluster, times=2):
+        async def scenario():
+            keeper = NodeKeeper(settings, deployment_of(settings), cluster, OWN.node_id)
+            for _ in range(times):
+                await keeper.keep()
+                if keeper._preparing is not None:
+                    await keeper._preparing
+            return {row.address: row for row in keeper.rows(())}
+
+        return run(scenario())
+
+    return look
+
+
+def test_a_node_that_joins_is_prepared_with_the_secrets_and_gets_its_gateways(keep):
+    cluster = PlayedCluster()
+    rows = keep(cluster)
+    assert cluster.prepared == [("10.0.0.2", {"token": b"secret"})], "once, and never the controller's own node"
+    assert sorted(state.running for state in cluster.running.values()) == [1, 2]
+    assert {address: row.state for address, row in rows.items()} == {"10.0.0.1": "alive", "10.0.0.2": "alive"}
+
+
+def test_a_node_that_refuses_is_shown_with_the_reason_and_gets_none(keep):
+    cluster = PlayedCluster(reasons={"10.0.0.2": "has another version"})
+    rows = keep(cluster)
+    assert (rows["10.0.0.2"].state, rows["10.0.0.2"].reason) == ("refused", "has another version")
+    assert len(cluster.running) == 1
+
+
+def test_a_preparation_that_fails_is_the_reason(keep):
+    rows = keep(PlayedCluster(fault=OSError("no route")))
+    assert rows["10.0.0.2"].reason == "10.0.0.2 could not be prepared: no route"
+
+
+def test_gateways_that_ray_does_not_take_are_told_and_tried_again(keep):
+    cluster = PlayedCluster(nodes=(OWN,), is_full=True)
+    assert "Ray Serve is away" in keep(cluster)["10.0.0.1"].reason
+    cluster.is_full = False
+    assert keep(cluster)["10.0.0.1"].reason == ""
+    assert len(cluster.running) == 1
+
+
+def test_a_preparation_that_hangs_holds_up_no_look(run, tmp_path):
+    async def scenario():
+        cluster = PlayedCluster()
+        keeper = NodeKeeper(Settings(home=tmp_path), deployment_of(Settings(home=tmp_path)), cluster, OWN.node_id)
+        hanging = keeper._preparing = asyncio.get_running_loop().create_task(asyncio.Event().wait())
+        await keeper.keep()
+        assert (keeper._preparing, cluster.prepared, len(cluster.running)) == (hanging, [], 1)
+        hanging.cancel()
+
+    run(scenario())
