@@ -36,15 +36,16 @@ run: $(VENV)/.run native
 demo: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.demo
 
-# Every test with a cluster runs the compiled hot path. The router's own tests run both forms.
+# Every test with a cluster runs the compiled hot path. The router's own tests run both forms. Two workers: one runs
+# clusters, which mostly wait, the other all else (tests/two_ends.py).
 test: $(VENV)/.dev native browser servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 	@$(MAKE) --no-print-directory test-compiled
 
 # The router's tests that import compiled modules.
 COMPILED_TESTS = $$(grep -rlE 'gateway_world|dispatch_world|router\.(http|predict|oip)[. ]|router\.evidence import .*split' --include='test_*.py' tests/router)
 test-compiled: $(VENV)/.dev native
-	@if $(BIN)/python -c 'from router.gateway import native; raise SystemExit(not native.folder().is_dir())'; then exec $(BIN)/python -m pytest --compiled $(COMPILED_TESTS); \
+	@if $(BIN)/python -c 'from router.gateway import native; raise SystemExit(not native.folder().is_dir())'; then exec $(BIN)/python -m pytest -n 2 --compiled $(COMPILED_TESTS); \
 	else echo "note: the compiled hot path is not tested, because it could not be compiled" >&2; fi
 
 # The page is tested in a real browser. Where it is absent and we may not install it, those tests are skipped with a note.
@@ -69,7 +70,7 @@ servers:
 		echo "note: these could not be installed: clusters of several hosts are not tested" >&2
 
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not e2e and not gpu"
+	$(BIN)/python -m pytest -n 2 -m "not e2e and not hosts and not gpu"
 
 # Needs an NVIDIA GPU. Uses those of TensorRT, ONNX Runtime with CUDA and PyTorch with CUDA that are installed. With
 # GPU_PYTHON=python3 it installs nothing and uses that Python; docs/gpu.md lists the packages it must have.

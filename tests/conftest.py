@@ -1,11 +1,12 @@
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from router.gateway import native
-from tests import servers
+from tests import servers, two_ends
 
 # A deadline per example is a timing asserted: on a busy machine it fails for no fault of the code.
 settings.register_profile("divisions", deadline=None)
@@ -22,6 +23,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--compiled") and not native.activate():
         raise pytest.UsageError("the hot path was not compiled for this code and Python; see `make native`")
+    two_ends.yield_to_first(config)
+
+
+@pytest.hookimpl(trylast=True)  # after the shuffle
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Clusters first, those that share one together."""
+    items.sort(key=lambda item: two_ends.turn_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    from tests.two_ends_scheduler import TwoEnds  # pytest-xdist is not needed for a single process
+
+    return TwoEnds(config, log)
 
 
 @pytest.fixture(scope="session")

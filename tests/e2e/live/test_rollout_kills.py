@@ -19,7 +19,7 @@ from tests.e2e.controllers import controller_pid, wait
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PAGE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
 ANALYSIS = """
     analysis:
