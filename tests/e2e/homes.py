@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import random
 import socket
 import subprocess
-import sys
+import tarfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
@@ -17,9 +16,8 @@ from pathlib import Path
 from deploy.supervision.cluster_file import Cluster, read_cluster
 from deploy.supervision.processes import find_owned
 from divisions.settings import runtime_dir
+from tests.e2e.command_line import ROOT, clean_environment, run_divisions, start_divisions
 
-ROOT = Path(__file__).parents[2]
-DIVISIONS = [sys.executable, "-m", "divisions.cli"]
 PIPELINE = """
 pipeline: "customer-churn-v3"
 stages:
@@ -55,9 +53,8 @@ class Home:
     def __init__(self, folder: Path) -> None:
         self.path = folder
         port, dashboard, gcs = choose_lasting(3)
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(("DIVISIONS_", "RAY_"))}
         self.environment = {
-            **kept,
+            **clean_environment(),
             "DIVISIONS_HOME": str(folder),
             "DIVISIONS_PORT": str(port),
             "DIVISIONS_DASHBOARD_PORT": str(dashboard),
@@ -66,25 +63,16 @@ class Home:
         self.url = f"http://127.0.0.1:{port}"
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*DIVISIONS, *arguments],
-            env=self.environment | environment,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
+        return run_divisions(self.environment | environment, *arguments)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*DIVISIONS, *arguments],
-            env=self.environment,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        return start_divisions(self.environment, *arguments)
+
+    def take_over_old(self) -> None:
+        """Fills it with the home of an earlier release, in which a version of the endpoint ``churn`` is served."""
+        self.path.mkdir(mode=0o700)
+        with tarfile.open(ROOT / "tests" / "fixtures" / "home-0.tar.xz") as archive:
+            archive.extractall(self.path, filter="data")
 
     def cluster(self) -> Cluster | None:
         return read_cluster(self.path)

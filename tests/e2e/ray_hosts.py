@@ -14,8 +14,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.e2e.homes import DIVISIONS, ROOT, choose_lasting
-from tests.e2e.ray_processes import end_all, kill_all
+from tests.e2e.command_line import ROOT, clean_environment, run_divisions, start_divisions
+from tests.e2e.homes import choose_lasting
+from tests.e2e.ray_processes import kill_all
 
 RAY = str(Path(sys.executable).with_name("ray"))
 
@@ -30,21 +31,10 @@ class RayHost:
     process: subprocess.Popen[bytes]
 
     def divisions(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*DIVISIONS, *arguments],
-            env=self.environment | changes,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=280,
-            check=False,
-        )
+        return run_divisions(self.environment | changes, *arguments, timeout_s=280.0)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*DIVISIONS, *arguments],
-            env=self.environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        return start_divisions(self.environment, *arguments)
 
 
 @dataclass
@@ -67,9 +57,8 @@ class RayHosts:
         number = self.count
         address = f"{self.base}.{number}"
         home = self.folder / f"home{number}"
-        kept = {name: text for name, text in os.environ.items() if not name.startswith(("DIVISIONS_", "RAY_"))}
         variables = {
-            **kept,
+            **clean_environment(),
             "PYTHONPATH": str(ROOT),
             "DIVISIONS_HOME": str(home),
             "DIVISIONS_PORT": str(self.gateway_port),
@@ -113,7 +102,7 @@ class RayHosts:
 
     def end(self) -> None:
         for host in reversed(self.hosts):
-            end_all(host.process)
+            kill_all(host.process)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from deploy.supervision.processes import wait_until
-from tests.e2e.homes import ROOT, answer
+from tests.e2e.command_line import ROOT
+from tests.e2e.homes import answer
 from tests.e2e.ray_hosts import RayHost, RayHosts
 
 pytestmark = pytest.mark.e2e

@@ -6,14 +6,13 @@ import os
 import re
 import shutil
 import signal
-import tarfile
 
 import psutil
 import pytest
 
 from deploy.supervision.processes import is_alive, wait_until
 from divisions.settings import runtime_dir
-from tests.e2e.homes import PIPELINE, ROOT, Home, answer
+from tests.e2e.homes import PIPELINE, Home, answer
 
 pytestmark = pytest.mark.e2e
 
@@ -36,14 +35,12 @@ def listeners(pids: list[int]) -> dict[int, bool]:
     return found
 
 
-def test_no_port_that_other_machines_reach_answers_without_the_token(home):
+def assert_no_open_port_answers_without_the_token(home):
     """Ray Serve's replicas accept pickled calls on all interfaces: such a call could run any code."""
     import grpc
     from ray.serve.generated.serve_pb2 import ASGIRequest
     from ray.serve.generated.serve_pb2_grpc import ASGIServiceStub
 
-    started = home.run("up")
-    assert started.returncode == 0, started.stderr
     ports = listeners(home.processes(home.cluster().pid))
     assert ports[int(home.environment["DIVISIONS_PORT"])]
     assert ports[int(home.environment["DIVISIONS_GCS_PORT"])]
@@ -55,6 +52,9 @@ def test_no_port_that_other_machines_reach_answers_without_the_token(home):
                 with pytest.raises(grpc.RpcError) as caught:
                     call(ASGIRequest(pickled_request_metadata=b"x"), timeout=10)
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def assert_no_secret_is_told(home):
     for name in ("token", "channel_token", "ray_token"):
         secret = (home.path / name).read_bytes()
         logs = [*(home.path / "logs").rglob("*"), *(runtime_dir(home.path) / "ray" / "session_latest").rglob("*")]
@@ -62,7 +62,7 @@ def test_no_port_that_other_machines_reach_answers_without_the_token(home):
         assert secret not in answer(f"{home.url}/metrics")[1]
 
 
-def test_up_starts_all_or_nothing_and_down_leaves_nothing(home, tmp_path):
+def test_up_starts_all_or_nothing_behind_its_token_and_down_leaves_nothing(home, tmp_path):
     started = home.run("up", "--output", "json")
     assert started.returncode == 0, started.stderr
     cluster = home.cluster()
@@ -70,6 +70,9 @@ def test_up_starts_all_or_nothing_and_down_leaves_nothing(home, tmp_path):
     assert answer(f"{home.url}/healthz")[0] == 200
     # Ray's job server runs any code, so it asks for the cluster's token.
     assert answer(f"{cluster.dashboard_url}/api/jobs/")[0] == 401
+
+    assert_no_open_port_answers_without_the_token(home)
+    assert_no_secret_is_told(home)
 
     second = home.run("up")
     assert second.returncode == 1
@@ -94,18 +97,6 @@ def test_up_starts_all_or_nothing_and_down_leaves_nothing(home, tmp_path):
     assert "divisions up" in again.stderr
 
 
-def test_down_cleans_up_after_a_killed_supervisor(home):
-    assert home.run("up").returncode == 0
-    cluster = home.cluster()
-    os.kill(cluster.pid, signal.SIGKILL)
-    assert wait_until(lambda: not cluster.is_alive, 10.0)
-    stopped = home.run("down")
-    assert stopped.returncode == 0
-    assert "had ended already" in stopped.stdout
-    assert home.processes(cluster.pid) == []
-    assert home.cluster() is None
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_starting_leaves_nothing(home, number):
     starting = home.start("up")
@@ -118,10 +109,12 @@ def test_an_interrupt_while_starting_leaves_nothing(home, number):
     assert home.cluster() is None
 
 
-def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_path):
+def test_the_first_run_trains_and_serves_and_the_next_serves_again_from_another_path(home, tmp_path):
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(PIPELINE)
     for turn in range(2):
+        if turn:
+            move(home)
         foreground = home.start("up", "--foreground", "--bootstrap", "--pipeline", str(pipeline))
         lines = []
         for line in foreground.stdout:
@@ -157,14 +150,7 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_pat
             foreground.communicate(timeout=10)
             assert wait_until(lambda session=session: not home.processes(session), 30.0)
             assert not is_alive(session, ticks)
-    moved = home.path.with_name("moved")
-    home.path.rename(moved)
-    home.environment["DIVISIONS_HOME"] = str(moved)
-    home.path = moved
-    assert home.run("up").returncode == 0
-    assert_serves(home)
-    assert home.run("down").returncode == 0
-    shutil.rmtree(moved / "bundles")
+    shutil.rmtree(home.path / "bundles")
     started = home.run("up")
     assert started.returncode == 1
     assert "curl" not in started.stdout
@@ -172,15 +158,29 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again(home, tmp_pat
     assert wait_until(lambda: re.search(r"Failing[\s\S]*there is no bundle", home.run("status").stdout), 60.0)
 
 
-def test_a_home_of_an_earlier_release_from_another_machine_serves(home):
-    home.path.mkdir(mode=0o700)
-    with tarfile.open(ROOT / "tests" / "fixtures" / "home-0.tar.xz") as archive:
-        archive.extractall(home.path, filter="data")
+def move(home):
+    moved = home.path.with_name("moved")
+    home.path.rename(moved)
+    home.environment["DIVISIONS_HOME"] = str(moved)
+    home.path = moved
+
+
+def test_a_home_of_an_earlier_release_serves_and_down_cleans_up_after_a_killed_supervisor(home):
+    home.take_over_old()
     started = home.run("up")
     assert started.returncode == 0, started.stderr
     assert_serves(home)
     version = json.loads(home.run("models", "show", "churn-predictor", "3.1", "--output", "json").stdout)
     assert version["bundle_path"].startswith("/tmp/oldhome/"), "the record is still the old one"
+
+    cluster = home.cluster()
+    os.kill(cluster.pid, signal.SIGKILL)
+    assert wait_until(lambda: not cluster.is_alive, 10.0)
+    stopped = home.run("down")
+    assert stopped.returncode == 0
+    assert "had ended already" in stopped.stdout
+    assert home.processes(cluster.pid) == []
+    assert home.cluster() is None
 
 
 def assert_serves(home):

@@ -53,6 +53,7 @@ def answers(url: str, body: object) -> bool:
 
 
 def test_a_killed_gcs_or_raylet_comes_back_with_the_version_and_ctrl_c_ends_a_restart(home, tmp_path):
+    home.take_over_old()  # it serves a version, so that none must be trained
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(PIPELINE)
     foreground = home.start("up", "--foreground", "--bootstrap", "--pipeline", str(pipeline))

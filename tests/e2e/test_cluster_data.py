@@ -13,6 +13,7 @@ import pytest
 
 from divisions.pipeline.definition import Features
 from divisions.settings import S3Settings
+from tests.e2e.command_line import clean_environment
 from tests.e2e.ray_processes import end_all
 from tests.trainers.cluster_data.dirty import assert_same, write_dirty
 from trainers.data.ingest import Reading, read_events
@@ -46,8 +47,7 @@ def address() -> Iterator[str]:
 
 
 def environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DIVISIONS_"))}
-    return {**kept, "PYTHONPATH": str(ROOT)}
+    return {**clean_environment(), "PYTHONPATH": str(ROOT)}
 
 
 DRIVER = """

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,6 +36,7 @@ from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequ
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from divisions.wire import HelloAck, Status, decode_frame, encode_hello
+from tests.e2e.ray_in_process import running_ray
 
 pytestmark = pytest.mark.e2e
 
@@ -103,29 +102,10 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    from ray import serve
-
-    folder = Path(tempfile.mkdtemp(prefix="dv"))  # pytest's long names leave no room for Ray's sockets
-    patch = pytest.MonkeyPatch()
-    patch.setenv("DIVISIONS_HOME", str(folder / "home"))
-    patch.setenv("TMPDIR", str(folder))
-    patch.setattr(tempfile, "tempdir", None)
-    (folder / "home").mkdir()
-    try:
-        ray.init(
-            address="local", num_cpus=4, include_dashboard=False, _temp_dir=str(folder / "ray"), namespace="divisions"
-        )
-        serve.start(proxy_location="Disabled")
-        cluster = Cluster(folder / "home")
+    with running_ray() as home:
+        cluster = Cluster(home)
         yield cluster
         ray.kill(cluster.actor)
-        serve.shutdown()
-    finally:
-        ray.shutdown()
-        patch.undo()
-        for path in folder.rglob("bundle*/*"):
-            path.chmod(0o600)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _answers_gateways_only(cluster: Cluster, replica: ReplicaAddress) -> bool:

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +24,7 @@ from router.journal.fence import Holder
 from router.journal.journal import Journal
 from router.journal.postgres import PostgresDatabase
 from tests.e2e.controllers import controller_pid
+from tests.e2e.ray_in_process import running_ray
 from tests.e2e.test_controller import write_version
 from tests.router.rollout_world import ANALYSIS, World
 from tests.servers import PostgresServer
@@ -121,29 +120,12 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(postgres_server: PostgresServer) -> Iterator[Cluster]:
-    from ray import serve
-
-    folder = Path(tempfile.mkdtemp(prefix="dv"))  # pytest's long names leave no room for Ray's sockets
-    patch = pytest.MonkeyPatch()
-    patch.setenv("DIVISIONS_HOME", str(folder / "home"))
-    patch.setenv("TMPDIR", str(folder))
-    patch.setattr(tempfile, "tempdir", None)
-    (folder / "home").mkdir()
-    try:
-        ray.init(
-            address="local", num_cpus=4, include_dashboard=False, _temp_dir=str(folder / "ray"), namespace="divisions"
-        )
-        serve.start(proxy_location="Disabled")
-        cluster = Cluster(folder / "home", postgres_server.new_database())
+    with running_ray() as home:
+        cluster = Cluster(home, postgres_server.new_database())
         cluster.start("1")
         cluster.until(lambda: cluster.rollout().phase == "PROMOTED")
         yield cluster
         cluster.close()
-        serve.shutdown()
-    finally:
-        ray.shutdown()
-        patch.undo()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def test_a_server_that_hangs_holds_up_no_rollback_and_is_told(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,6 +22,7 @@ from divisions.control import EngineChoice, Faults, ReplicaAddress, VersionSpec
 from divisions.errors import FaultsRefusedError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.wire import HelloAck, Reply, Status, decode_frame, encode_hello, encode_request
+from tests.e2e.ray_in_process import running_ray
 
 pytestmark = pytest.mark.e2e
 
@@ -104,34 +103,10 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    from ray import serve
-
-    folder = Path(tempfile.mkdtemp(prefix="dv"))  # pytest's long names leave no room for Ray's sockets
-    patch = pytest.MonkeyPatch()
-    patch.setenv("DIVISIONS_HOME", str(folder / "home"))
-    patch.setenv("DIVISIONS_ALLOW_FAULTS", "1")
-    patch.setenv("TMPDIR", str(folder))
-    patch.setattr(tempfile, "tempdir", None)
-    (folder / "home").mkdir()
-    (folder / "home" / "channel_token").write_text("shared")
-    try:
-        ray.init(
-            address="local",
-            num_cpus=4,
-            num_gpus=1,  # declared, not real: tests versions with GPU shares on a machine without a GPU
-            include_dashboard=False,
-            _temp_dir=str(folder / "ray"),
-            namespace="divisions",
-        )
-        serve.start(proxy_location="Disabled")
-        yield Cluster(folder / "home")
-        serve.shutdown()
-    finally:
-        ray.shutdown()
-        patch.undo()
-        for path in folder.rglob("bundle*/*"):
-            path.chmod(0o600)
-        shutil.rmtree(folder, ignore_errors=True)
+    # The GPU lets versions with a share of one start on a machine without one.
+    with running_ray(num_gpus=1, DIVISIONS_ALLOW_FAULTS="1") as home:
+        (home / "channel_token").write_text("shared")
+        yield Cluster(home)
 
 
 def score(address: ReplicaAddress, rows: np.ndarray) -> Reply:

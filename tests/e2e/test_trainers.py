@@ -6,6 +6,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,8 @@ import torch
 from divisions.bundle import read_bundle
 from divisions.pipeline.definition import Resources
 from divisions.registry import Registry
-from tests.e2e.ray_processes import descendants, end_all
+from tests.e2e.command_line import clean_environment
+from tests.e2e.ray_processes import descendants, kill_all
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, training_data
 
 pytestmark = pytest.mark.e2e
@@ -71,9 +73,9 @@ def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
     (home / "cluster.json").write_text(json.dumps({"ray_address": f"127.0.0.1:{gcs}"}))
     wait_for_start(log_path, process)
     yield process.pid
-    end_all(process)
+    kill_all(process)
     log.close()
-    subprocess.run(["rm", "-rf", f"/tmp/dt-{os.getpid()}"], check=True)
+    shutil.rmtree(f"/tmp/dt-{os.getpid()}", ignore_errors=True)
 
 
 def is_worker(pid: int) -> bool:
@@ -100,9 +102,8 @@ def wait_for_start(log: Path, process: subprocess.Popen[bytes], timeout_s: float
 
 
 def environment(home: Path) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "DIVISIONS_"))}
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(home / "ray_token")}
-    return {**kept, **token, "DIVISIONS_HOME": str(home)}
+    return {**clean_environment(), **token, "DIVISIONS_HOME": str(home)}
 
 
 def trainers(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

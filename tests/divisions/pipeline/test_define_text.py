@@ -73,7 +73,7 @@ def is_consistent(features):
     return len(set(names)) == len(names) and not roles & set(names)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(sections().filter(is_consistent))
 def test_what_is_written_is_read_back(features):
     assert parse_pipeline(REST + columns_yaml(features)).features == features
