@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from benchmarks.preparation.plain_duckdb import queries
+from benchmarks.preparation.plain_duckdb import queries, table_queries
 from benchmarks.preparation.raw_input import AS_OF
 
 LABEL = "churn"
@@ -72,14 +72,7 @@ def plain(work: Work) -> Callable[[], int]:
     target = Path(work.folder, "latest.parquet")
 
     def run() -> int:
-        options: dict[str, Any] = {
-            "threads": work.threads,
-            "memory_limit": f"{int(work.memory_gb * 1000)}MB",
-            "temp_directory": f"{work.folder}/spill",
-            # Only then do the numbers of a CSV file's rows say which came first.
-            "preserve_insertion_order": not work.source.endswith(".parquet"),
-        }
-        with duckdb.connect(config=options) as connection:
+        with duckdb.connect(config=_options(work)) as connection:
             for query in queries(Path(work.source), target, AS_OF):
                 connection.execute(query).fetchall()
         return int(pq.read_metadata(target).num_rows)
@@ -87,7 +80,38 @@ def plain(work: Work) -> Callable[[], int]:
     return run
 
 
-SYSTEMS = {"divisions": divisions, "duckdb": plain}
+def plain_table(work: Work) -> Callable[[], int]:
+    import duckdb
+    import numpy as np
+
+    statements, training = table_queries(Path(work.source), Path(work.folder, "latest.parquet"), AS_OF)
+
+    def run() -> int:
+        with duckdb.connect(config=_options(work)) as connection:
+            for query in statements:
+                connection.execute(query).fetchall()
+            found = connection.execute(training).fetchnumpy()
+        names = [name for name in found if name not in {"customer_id", "is_held", LABEL}]
+        x_NF = np.empty((len(found[LABEL]), len(names)), np.float32)
+        for index, name in enumerate(names):
+            x_NF[:, index] = np.ma.filled(found[name], np.nan)
+        is_held_N = found["is_held"]
+        return len(x_NF[~is_held_N]) + len(x_NF[is_held_N])
+
+    return run
+
+
+def _options(work: Work) -> dict[str, Any]:
+    return {
+        "threads": work.threads,
+        "memory_limit": f"{int(work.memory_gb * 1000)}MB",
+        "temp_directory": f"{work.folder}/spill",
+        # Only then do the numbers of a CSV file's rows say which came first.
+        "preserve_insertion_order": not work.source.endswith(".parquet"),
+    }
+
+
+SYSTEMS = {"divisions": divisions, "duckdb": plain, "duckdb table": plain_table}
 
 
 def measure(run: Callable[[], int]) -> Measured:

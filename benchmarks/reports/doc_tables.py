@@ -19,6 +19,7 @@ from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
 from benchmarks.peers.divisions_gateway import NAME
 from benchmarks.preparation.growth import PreparationResult
+from benchmarks.preparation.worker import Measured
 from benchmarks.stress.chaos_result import AFTER_KILL_S, ChaosResult, client_errors
 from benchmarks.stress.overload import OverloadResult
 from benchmarks.stress.steady import SteadyResult, tail_ratio
@@ -285,18 +286,21 @@ def preparation_section(found: PreparationResult) -> str:
             f"{row.divisions.cpu_s:.1f}",
             f"{row.divisions.peak_gb:.2f}",
             f"{row.rows_per_s:,.0f}",
-            f"{row.duckdb.wall_s:.1f}",
-            f"{row.duckdb.cpu_s:.1f}",
-            f"{row.duckdb.peak_gb:.2f}",
-            f"{row.wall_ratio:.2f} x",
-            f"{row.cpu_ratio:.2f} x",
+            *([] if row.table is None else _of_theirs(row.table, row.table_wall_ratio, row.table_cpu_ratio)),
+            *_of_theirs(row.duckdb, row.wall_ratio, row.cpu_ratio),
         ]
         for row in found.rows
     ]
-    ours, theirs = ("s", "CPU s", "peak GB"), ("DuckDB s", "DuckDB CPU s", "DuckDB peak GB")
-    head = ("events", *ours, "rows/s", *theirs, "time of DuckDB's", "CPU of DuckDB's")
+    kinds = ["rows"] if found.rows[0].table is None else ["table", "rows"]
+    theirs = [f"{kind}: {what}" for kind in kinds for what in ("DuckDB s", "CPU s", "peak GB", "our time", "our CPU")]
+    head = ("events", "s", "CPU s", "peak GB", "rows/s", *theirs)
     plot = "![Time and memory over the number of events](benchmarks/preparation.svg)"
     return f"{intro}\n\n{markdown_table(head, rows)}\n\n{plot}"
+
+
+def _of_theirs(theirs: Measured, wall_ratio: float, cpu_ratio: float) -> list[str]:
+    times = (f"{theirs.wall_s:.1f}", f"{theirs.cpu_s:.1f}", f"{theirs.peak_gb:.2f}")
+    return [*times, f"{wall_ratio:.2f} x", f"{cpu_ratio:.2f} x"]
 
 
 def chaos_section(found: ChaosResult) -> str:
