@@ -27,11 +27,10 @@ EARLIEST_S = 631_152_000  # 1990-01-01: earlier numbers are rather years, months
 LATEST_S = 7_258_118_400  # 2200-01-01
 EARLIEST_NS = 662_688_000 * 10**9  # 1991-01-01: .NET's ticks of 2000 to 2100 look like nanoseconds of 1990
 _UNITS = {"seconds": 1_000_000.0, "milliseconds": 1_000.0, "microseconds": 1.0, "nanoseconds": 0.001}
-_ISO = (
-    r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
-    r"([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
-    r"( ?(Z|UTC|GMT)|[+-][0-9]{2}(:?[0-9]{2})?| [A-Z][A-Za-z_]+/[A-Za-z_/]+)?)?"
-)
+_DAY, _CLOCK = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}", r"[T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?"
+_ZONE = r"( ?(Z|UTC|GMT)|[+-][0-9]{2}(:?[0-9]{2})?| [A-Z][A-Za-z_]+/[A-Za-z_/]+)?"
+_ISO = f"{_DAY}({_CLOCK}{_ZONE})?"
+_ISO_OF_UTC = f"{_DAY}({_CLOCK})?"
 # Each step brings one other spelling of ISO 8601 into the one that DuckDB reads.
 _REWRITES = (
     (r"\[[A-Za-z_/]+\]$", ""),  # Java: 2025-01-14T02:00+01:00[Europe/Berlin]
@@ -86,7 +85,14 @@ def event_time(column: RawColumn, formats: Sequence[str] = ()) -> str:
     number = f"TRY_CAST({text} AS DOUBLE)"
     if column.form is Form.JSON:
         number = f"(CASE WHEN {column.sql}[1] NOT IN ('t', 'f') THEN {number} END)"
-    return f"COALESCE({_parsed(text, formats) if formats else _from_text(text)}, {_from_number(number)})"
+    found = f"COALESCE({_parsed(text, formats) if formats else _from_text(text)}, {_from_number(number)})"
+    is_word = any(re.fullmatch(_ISO_OF_UTC, word) for word in column.missing)
+    if formats or is_word or column.form not in {Form.UNTYPED, Form.TEXT}:
+        return found
+    # Nearly all texts are so. Where no such day exists, no other reading finds one.
+    given = column.sql if column.form is Form.UNTYPED else f"({column.sql})::VARCHAR"
+    is_usual = f"regexp_full_match({given}, {text_literal(_ISO_OF_UTC)})"
+    return f"(CASE WHEN {is_usual} THEN TRY_CAST({given} AS TIMESTAMP) ELSE {found} END)"
 
 
 def hint(value: str) -> str:

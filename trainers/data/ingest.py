@@ -243,7 +243,12 @@ def events_of(
     notes += trimmed_note(engine.connection, groups, [features.entity, *texts])
     notes += _picked_notes(picked, label, reading.as_of) + shift
     rows, misfits = fetch(
-        engine.connection, columns, features, is_by_entity=reading.is_latest_only, is_repeated=is_repeated
+        engine.connection,
+        columns,
+        features,
+        is_by_entity=reading.is_latest_only,
+        is_repeated=is_repeated,
+        has_ids=not is_log,
     )
     newest = copy_newest(engine.connection, columns, reading.newest) if reading.newest is not None else None
     notes = [*staging.notes, *notes, *misfits]

@@ -27,6 +27,9 @@ SOFT_WORDS = (
     *("(null)", "[null]", "<na>", "not available", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"),
 )
 """In lower case. SAS writes a point, Oracle (null), pandas <NA>, spreadsheets the words with #."""
+_SAMPLE_ROWS = 2_000
+_REPEATING = 0.5
+"""Share of a sample's values that differ, above which all rows are asked, and not the different values."""
 _BY_FORM = {
     Form.WHOLE: "numbers",
     Form.FLOAT: "numbers",
@@ -112,7 +115,7 @@ def _percent(part: int, whole: int) -> str:
 
 
 def count_values(connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Sequence[str]) -> dict[str, Counts]:
-    """What the values of each column in ``names`` are."""
+    """What the values of each column in ``names`` are. Notes in ``groups`` which texts need no cleaning."""
     typed = _count(connection, [group for group in groups if not group.is_untyped], names)
     # An untyped file is asked only for columns without a value in any typed one.
     rest = [name for name in names if not typed[name].total]
@@ -138,17 +141,49 @@ def _count(connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Se
                 asked.append(name)
         if not asked:
             continue
-        columns = [group.columns[name] for name in asked]
-        # Each text is made once, and asked often.
-        texts = ", ".join(f"{column.text} AS t{index}" for index, column in enumerate(columns))
-        sums = ", ".join(_sums(column, f"t{index}") for index, column in enumerate(columns))
-        row = first_row(connection, f"SELECT {sums} FROM (SELECT *, {texts} FROM {group.relation} WHERE flaw IS NULL)")
-        for index, name in enumerate(asked):
-            totals[name] += Counts(*row[index * 5 : index * 5 + 5])
+        for name, counts in _count_texts(connection, group, asked).items():
+            totals[name] += counts
     return totals
 
 
-def _sums(column: RawColumn, text: str) -> str:
+def _count_texts(connection: DuckDBPyConnection, group: RowGroup, names: Sequence[str]) -> dict[str, Counts]:
+    """What the values of columns are whose type does not say it."""
+    found: dict[str, Counts] = {}
+    rest = []
+    for name, is_repeating in zip(names, _are_repeating(connection, group, names), strict=True):
+        column = group.columns[name]
+        if not is_repeating:
+            rest.append(name)
+            continue
+        # Each different value is asked once. To group a million values costs less than to ask a hundred thousand.
+        value = replace(column, sql="v")
+        values = f"SELECT {column.sql} AS v, count(*) AS n FROM {group.relation} WHERE flaw IS NULL GROUP BY v"
+        texts = f"SELECT v, n, {value.text} AS t FROM ({values})"
+        is_clean = "coalesce(bool_and(t IS NOT DISTINCT FROM v), true)"
+        *counts, all_clean = first_row(connection, f"SELECT {_sums(value, 't', 'sum(n)')}, {is_clean} FROM ({texts})")
+        found[name] = Counts(*counts)
+        if all_clean and column.form is Form.UNTYPED:
+            group.columns[name] = replace(column, is_clean=True)
+    if rest:
+        columns = [group.columns[name] for name in rest]
+        # Each text is made once, and asked often.
+        texts = ", ".join(f"{column.text} AS t{index}" for index, column in enumerate(columns))
+        sums = ", ".join(_sums(column, f"t{index}", "count(*)") for index, column in enumerate(columns))
+        row = first_row(connection, f"SELECT {sums} FROM (SELECT *, {texts} FROM {group.relation} WHERE flaw IS NULL)")
+        found |= {name: Counts(*row[index * 5 : index * 5 + 5]) for index, name in enumerate(rest)}
+    return found
+
+
+def _are_repeating(connection: DuckDBPyConnection, group: RowGroup, names: Sequence[str]) -> list[bool]:
+    """Whether columns have few different values, as far as a sample shows it."""
+    facts = ", ".join(f"count(DISTINCT {group.columns[name].sql})" for name in names)
+    sample = f"SELECT * FROM {group.relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
+    rows, *distinct = first_row(connection, f"SELECT count(*), {facts} FROM ({sample})")
+    return [count <= _REPEATING * rows for count in distinct]
+
+
+def _sums(column: RawColumn, text: str, count: str) -> str:
+    """The five counts. ``count`` is the aggregate that counts rows."""
     soft = ", ".join(text_literal(word) for word in SOFT_WORDS)
     is_soft = f"lower({text}) IN ({soft})"
     if column.form is Form.JSON:
@@ -171,4 +206,4 @@ def _sums(column: RawColumn, text: str) -> str:
             "false",
             is_soft,
         )
-    return ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions)
+    return ", ".join(f"coalesce({count} FILTER (WHERE {condition}), 0)::BIGINT" for condition in conditions)

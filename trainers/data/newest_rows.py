@@ -41,12 +41,15 @@ class NewestRows:
 
 
 def copy_newest(connection: DuckDBPyConnection, columns: dict[str, FeatureKind], path: Path) -> NewestRows:
-    """Copies the newest rows of the table ``chosen`` (see `trainers.data.picked_rows`) into a file."""
+    """Copies the newest rows of the table ``chosen`` (see `trainers.data.picked_rows`) into a file.
+
+    It is read once and then removed, so it is not compressed.
+    """
     values = "".join(f", {_value(f'f{index}', kind)} AS f{index}" for index, kind in enumerate(columns.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
     connection.execute(
         f"COPY (SELECT entity, happened{values} FROM chosen WHERE is_newest)"
-        f" TO {text_literal(str(path))} (FORMAT parquet)"
+        f" TO {text_literal(str(path))} (FORMAT parquet, COMPRESSION uncompressed)"
     )
     return NewestRows(path, columns)
 

@@ -60,6 +60,7 @@ def fetch(
     *,
     is_by_entity: bool = False,
     is_repeated: bool = False,
+    has_ids: bool = True,
 ) -> tuple[CustomerRows, tuple[str, ...]]:
     """The training rows of the table ``chosen``, ordered by event time, then entity; or by entity, then event time.
 
@@ -69,6 +70,7 @@ def fetch(
         features: what is declared of them.
         is_by_entity: the order. Each entity has one row then, unless
         is_repeated: it may have several, each as of another time.
+        has_ids: ``picked_id`` names a row, so that the engine needs to sort only that and not all columns.
 
     Returns:
         the rows, and a note for each column with values that do not fit.
@@ -77,15 +79,12 @@ def fetch(
         InputError: more than half of a declared column's values do not fit its kind.
     """
     order = "entity" if is_by_entity else "happened, entity, picked_id"
-    if is_repeated:
-        order = "entity, happened"
-    table: pa.Table = connection.sql(
-        "SELECT * EXCLUDE (picked_id, is_training, is_newest) FROM chosen WHERE is_training ORDER BY " + order
-    ).to_arrow_table()
+    table, places_N = _in_order(connection, "entity, happened" if is_repeated else order, has_ids=has_ids)
     columns: dict[str, Column] = {}
     notes = []
     for index, (name, kind) in enumerate(kinds.items()):
-        columns[name], num_misfits = _column(table[f"f{index}"], kind)
+        column, num_misfits = _column(table[f"f{index}"], kind)
+        columns[name] = _numbered(column.take(places_N)) if has_ids else column
         num_present = int(columns[name].is_present_N.sum()) + num_misfits if num_misfits else 0
         if num_misfits > MAX_MISFITS * num_present and name in getattr(features, kind.value):
             raise InputError(
@@ -101,13 +100,42 @@ def fetch(
             )
     rows = CustomerRows(
         entities=tuple(table["entity"].to_pylist()),
-        times_N=values_of(table["happened"], "datetime64[us]")[0],
-        labels_N=values_of(table["label"], np.int8)[0],
+        times_N=values_of(table["happened"], "datetime64[us]")[0][places_N],
+        labels_N=values_of(table["label"], np.int8)[0][places_N],
         columns=columns,
         is_latest=is_by_entity and not is_repeated,
         is_repeated=is_repeated,
     )
     return rows, tuple(notes)
+
+
+def _in_order(
+    connection: DuckDBPyConnection, order: str, *, has_ids: bool
+) -> tuple[pa.Table, NDArray[np.int64] | slice]:
+    """The training rows of the table ``chosen``, and their places in an order. Its column ``entity`` is in order."""
+    rows = "FROM chosen WHERE is_training"
+    if not has_ids:
+        sorted_rows = connection.sql(f"SELECT * EXCLUDE (picked_id, is_training, is_newest) {rows} ORDER BY {order}")
+        return sorted_rows.to_arrow_table(), slice(None)
+    keys = connection.sql(f"SELECT picked_id, entity {rows} ORDER BY {order}").to_arrow_table()
+    table = connection.sql(f"SELECT * EXCLUDE (entity, is_training, is_newest) {rows}").to_arrow_table()
+    places_N = np.empty(len(keys), np.int64)
+    ids_N, sorted_ids_N = (values_of(one["picked_id"], np.int64)[0] for one in (table, keys))
+    places_N[np.argsort(sorted_ids_N)] = np.argsort(ids_N)
+    return table.append_column("entity", keys["entity"]), places_N
+
+
+def _numbered(column: Column) -> Column:
+    """Texts in the order of their first rows, whatever order the engine gave them in."""
+    if not isinstance(column, Texts):
+        return column
+    codes_N, num_rows = column.codes_N, len(column.codes_N)
+    first_N = np.full(len(column.texts) + 1, num_rows)
+    first_N[codes_N[::-1]] = np.arange(num_rows)[::-1]  # the last assignment holds; a missing value's is the last place
+    order_N = np.argsort(first_N[:-1])
+    ranks_N = np.empty(len(first_N), np.int32)
+    ranks_N[order_N], ranks_N[-1] = np.arange(len(order_N)), -1
+    return Texts(ranks_N[codes_N], tuple(column.texts[place] for place in order_N.tolist()))
 
 
 _ROLES = "entity, happened, label, is_training, is_newest"

@@ -10,6 +10,7 @@ none, the file is read once more, as text.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from divisions.schema import FLOAT32_MAX
 from trainers.data.csv_rows import CsvRows
 from trainers.data.engine import first_row, text_literal
 from trainers.data.raw_columns import list_literal
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
     from numpy.typing import NDArray
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 18
+"""Looked at several times, so it is to stay in the processor's cache."""
 _SAMPLE_ROWS = 2_000
 _LOOKS_NUMERIC = (
     "(bool_and(TRY_CAST({v} AS DOUBLE) IS NOT NULL) FILTER (WHERE {v} IS NOT NULL) AND NOT"
@@ -47,14 +50,12 @@ class PlainCsv:
         path: on this disk.
         names: the header.
         delimiter: between fields.
-        newline: between records.
         missing: the words that mean a missing value; without any, all texts stay as they are spelled.
     """
 
     path: str
     names: Sequence[str]
     delimiter: str
-    newline: str
     missing: tuple[str, ...]
 
     def guess_numbers(self, connection: DuckDBPyConnection) -> frozenset[int]:
@@ -68,8 +69,8 @@ class PlainCsv:
             return frozenset()
         return frozenset(index for index, is_numeric in enumerate(found) if is_numeric)
 
-    def load(self, connection: DuckDBPyConnection, table: str, numbers: Collection[int]) -> int | None:
-        """Writes the table, its rows in the file's order, and returns their number.
+    def load(self, connection: DuckDBPyConnection, table: str, numbers: Collection[int]) -> PlainTable | None:
+        """Writes the table, its rows in the file's order.
 
         Args:
             connection: the engine's.
@@ -88,13 +89,17 @@ class PlainCsv:
                 raise
             return None
         is_nan = " OR ".join(f"isnan(v{index})" for index in numbers) or "false"
-        rows, num_nans = first_row(connection, f"SELECT count(*), count(*) FILTER (WHERE {is_nan}) FROM {table}")
+        is_large = " OR ".join(f"abs(v{index}) > {FLOAT32_MAX!r}" for index in numbers) or "false"  # so is NaN
+        rows, num_large = first_row(connection, f"SELECT count(*), count(*) FILTER (WHERE {is_large}) FROM {table}")
+        num_nans = 0
+        if num_large:
+            (num_nans,) = first_row(connection, f"SELECT count(*) FILTER (WHERE {is_nan}) FROM {table}")
         bytes_of = count_bytes(Path(self.path), self.delimiter)
         is_plain = bytes_of is not None and self._is_regular(connection, table, numbers, bytes_of, rows + 1)
         if bytes_of is None or not is_plain or num_nans or self._has_spelled(connection, table, numbers, bytes_of):
             connection.execute(f"DROP TABLE {table}")
             return None
-        return int(rows)
+        return PlainTable(table, frozenset(numbers), int(rows), self, has_large=num_large > 0)
 
     def load_text(self, connection: DuckDBPyConnection, path: Path, table: str) -> None:
         """Writes a table of the texts of another file with the same header, each as it is spelled."""
@@ -152,11 +157,12 @@ class PlainCsv:
         return any(first_row(connection, f"SELECT {', '.join(asked)} FROM {table}")) if asked else False
 
     def _scan(self, numbers: Collection[int]) -> str:
+        # The engine finds the line ends itself. Where they are declared as CR LF, its strict mode gives no rows at all.
         kinds = ["DOUBLE" if index in numbers else "VARCHAR" for index in range(len(self.names))]
         columns = ", ".join(f"'v{index}': '{kind}'" for index, kind in enumerate(kinds))
         return (
             f"read_csv({text_literal(self.path)}, auto_detect = false, columns = {{{columns}}}, header = true,"
-            f" skip = 0, delim = {text_literal(self.delimiter)}, new_line = '{self.newline}', quote = '\"',"
+            f" skip = 0, delim = {text_literal(self.delimiter)}, quote = '\"',"
             " escape = '\"', comment = '', strict_mode = true, null_padding = false, allow_quoted_nulls = true,"
             " hive_partitioning = false, compression = 'none',"
             f" nullstr = {list_literal(('', *self.missing) if self.missing else (_NO_TEXT,))})"
@@ -165,12 +171,13 @@ class PlainCsv:
 
 @dataclass(frozen=True, slots=True)
 class PlainTable:
-    """A file in a table, with the positions of its columns of numbers."""
+    """A file in a table, with the positions of its columns of numbers. ``has_large``: some do not fit 32 bits."""
 
     name: str
     numbers: frozenset[int]
     num_rows: int
     csv: PlainCsv
+    has_large: bool = False
 
     def select(self, file_id: str) -> str:
         """The rows as other relations of staging have them. A row's place in the table is its place in the file."""
@@ -206,6 +213,14 @@ def load_plain_files(
     return plain
 
 
+def may_be_plain(file: CsvRows) -> bool:
+    """Whether what is known of a file, which is how it begins, is plain."""
+    # A row of one column without a value looks like an empty line.
+    is_text = file.file.compression is None and file.file.encoding == "utf-8" and len(file.names) > 1
+    is_usual = file.header_row == 1 and not file.has_backslashes
+    return is_text and is_usual and not file.file.head.startswith((b"\n", b"\r"))
+
+
 def load_plain(
     connection: DuckDBPyConnection, file: CsvRows, table: str, missing: tuple[str, ...], texts: Collection[str] | None
 ) -> PlainTable | None:
@@ -218,22 +233,19 @@ def load_plain(
         missing: the words that mean a missing value.
         texts: columns that stay text, even if they hold numbers; None means all, each as it is spelled.
     """
-    head, names = file.file.head, file.names
-    # A row of one column without a value looks like an empty line. The engine would take some paths for patterns.
-    is_candidate = file.file.compression is None and file.file.encoding == "utf-8" and len(names) > 1
-    is_candidate = is_candidate and file.header_row == 1 and not file.has_backslashes
-    if not is_candidate or head.startswith((b"\n", b"\r")) or not _PATTERN.isdisjoint(file.file.path):
+    names = file.names
+    # The engine would take some paths for patterns.
+    if not may_be_plain(file) or not _PATTERN.isdisjoint(file.file.path):
         return None
-    newline = r"\r\n" if b"\r\n" in head else r"\n"
-    csv = PlainCsv(file.file.path, names, file.delimiter, newline, missing if texts is not None else ())
+    csv = PlainCsv(file.file.path, names, file.delimiter, missing if texts is not None else ())
     numbers: frozenset[int] = frozenset()
     if texts is not None:
         stay = {index for index, name in enumerate(names) if name in texts or name.strip() in texts}
         numbers = csv.guess_numbers(connection) - stay
     for guess in dict.fromkeys((numbers, frozenset[int]())):
-        rows = csv.load(connection, table, guess)
-        if rows is not None:
-            return PlainTable(table, guess, rows, csv)
+        loaded = csv.load(connection, table, guess)
+        if loaded is not None:
+            return loaded
     return None
 
 
@@ -254,30 +266,42 @@ def count_bytes(path: Path, delimiter: str) -> ByteCounts | None:
     It takes a delimiter at the end of a line, blanks before a quote, and zero bytes. Lines may end with a delimiter if
     no quote is in the file, since then counting tells.
     """
-    separator = delimiter.encode()
-    odd_beside_quotes = (separator + b"\n", separator + b"\r\n", b' "', b'\t"')
-    lines = returns = pairs = delimiters = underscores = commas = 0
-    has_quotes = has_odd_pair = False
-    rest = b""
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            bytes_N = np.frombuffer(block, np.uint8)
-            if not bytes_N.all():
-                return None
-            lines += _count(bytes_N, b"\n")
-            returns += _count(bytes_N, b"\r")
-            delimiters += _count(bytes_N, separator)
-            underscores += _count(bytes_N, b"_")
-            commas += _count(bytes_N, b",")
-            has_quotes = has_quotes or b'"' in block
-            # Pairs may lie across two blocks.
-            pairs += (rest[-1:] + block).count(b"\r\n") if returns else 0
-            has_odd_pair = has_odd_pair or any(pair in rest + block for pair in odd_beside_quotes)
-            rest = block[-2:]
-    if returns != pairs or pairs not in {0, lines} or (has_quotes and (has_odd_pair or rest.endswith(separator))):
+    counts = Counter[str]()
+    # The byte before a block is in front of it, since pairs may lie across two blocks.
+    bytes_N = np.full(_BLOCK_BYTES + 1, ord("x"), np.uint8)
+    with path.open("rb", buffering=0) as file:
+        while size := file.readinto(bytes_N.data[1:]):
+            _count_block(counts, bytes_N[: size + 1], ord(delimiter))
+            bytes_N[0] = bytes_N[size]
+    lines, returns, last = counts["lines"], counts["returns"], chr(bytes_N[0])
+    is_odd = counts["zeros"] or returns != counts["pairs"] or returns not in {0, lines}
+    if is_odd or (counts["quotes"] and (counts["odd pairs"] or last == delimiter)):
         return None
-    return ByteCounts(lines + (not rest.endswith(b"\n")), delimiters, underscores, commas, has_quotes)
+    return ByteCounts(
+        lines + (last != "\n"), counts["delimiters"], counts["underscores"], counts["commas"], counts["quotes"] > 0
+    )
 
 
-def _count(bytes_N: NDArray[np.uint8], character: bytes) -> int:
-    return int(np.count_nonzero(bytes_N == character[0]))
+def _count_block(counts: Counter[str], bytes_N: NDArray[np.uint8], delimiter: int) -> None:
+    """Adds the counts of a block after its first byte, which is the one before it."""
+    is_line_N, is_delimiter_N = bytes_N == ord("\n"), bytes_N == delimiter
+    counts["lines"] += _num(is_line_N[1:])
+    counts["delimiters"] += _num(is_delimiter_N[1:])
+    counts["commas"] += _num(bytes_N[1:] == ord(","))
+    counts["underscores"] += _num(bytes_N[1:] == ord("_"))
+    counts["zeros"] += not bytes_N.all()
+    counts["odd pairs"] += _num(is_delimiter_N[:-1] & is_line_N[1:])
+    is_return_N = bytes_N == ord("\r")
+    if is_return_N.any():
+        counts["returns"] += _num(is_return_N[1:])
+        counts["pairs"] += _num(is_return_N[:-1] & is_line_N[1:])
+        counts["odd pairs"] += _num(is_delimiter_N[:-1] & is_return_N[1:])
+    is_quote_N = bytes_N[1:] == ord('"')
+    if is_quote_N.any():
+        before_N = bytes_N[:-1]
+        counts["quotes"] += 1
+        counts["odd pairs"] += _num(is_quote_N & ((before_N == ord(" ")) | (before_N == ord("\t"))))
+
+
+def _num(mask_N: NDArray[np.bool_]) -> int:
+    return int(np.count_nonzero(mask_N))

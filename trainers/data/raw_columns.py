@@ -75,13 +75,15 @@ def form_of_type(name: str) -> Form:
 class RawColumn:
     """A column of one group of files. ``sql`` names it there.
 
-    ``spelling`` is how its texts spell numbers; None means as programs write them.
+    ``spelling`` is how its texts spell numbers; None means as programs write them. ``is_clean``: all values were looked
+    at, and each text is as it is to be read, trimmed and no word for missing; each float is null or fits 32 bits.
     """
 
     sql: str
     form: Form
     missing: tuple[str, ...] = MISSING_WORDS
     spelling: Spelling | None = None
+    is_clean: bool = False
 
     @property
     def text(self) -> str:
@@ -177,6 +179,8 @@ class RawColumn:
     def cast(self, kind: FeatureKind) -> str:
         """The value in the form of its kind; a value that does not fit becomes NaN, `MISFIT_FLAG` or `MISFIT_TEXT`."""
         match kind, self.form:
+            case FeatureKind.NUMERIC, Form.FLOAT if self.is_clean:
+                return f"({self.sql})::DOUBLE"
             case FeatureKind.NUMERIC, Form.FLOAT:
                 number = f"({self.sql})::DOUBLE"
                 return (
@@ -225,6 +229,8 @@ class RawColumn:
         return self._clean(f"json_extract_string({self.sql}, '$')")
 
     def _clean(self, sql: str) -> str:
+        if self.is_clean:
+            return f"({sql})"
         words = ", ".join(text_literal(word) for word in ("", *self.missing))
         trimmed = f"trim({sql}, {_BLANKS})"
         # Trimming costs ten times as much as these two comparisons, and few texts need it.

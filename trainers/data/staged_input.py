@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from divisions.errors import EmptyInputError, InputError
 from divisions.pipeline.definition import DataFormat
+from trainers.data.csv_ranges import ByteRange
 from trainers.data.engine import Limits, open_engine
 from trainers.data.file_formats import format_of
 from trainers.data.full_disks import full_disk_error
@@ -24,10 +25,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The files of an input, and the places in ``paths`` of those to read; None means all. Rows keep their ids."""
+    """The files of an input, and the places in ``paths`` of those to read; None means all. Rows keep their ids.
+
+    With ``lines``, that is one CSV file, of which only these are read. Their ids count from the first of them.
+    """
 
     paths: tuple[str, ...]
     only: frozenset[int] | None = None
+    lines: ByteRange | None = None
 
 
 def read_staged(
@@ -69,7 +74,8 @@ def _read(
     with open_engine(limits) as engine:
         staging = Staging(engine, location, form.null or MISSING_WORDS, texts, notes=notes)
         try:
-            staging.read(paths, form.delimiter, form.encoding, files.only if files is not None else None)
+            only, lines = (files.only, files.lines) if files is not None else (None, None)
+            staging.read(paths, form.delimiter, form.encoding, only, lines)
             return use(staging)
         except OSError as error:
             full = full_disk_error(f"reading {location.uri}", error, engine.folder)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from divisions.errors import InputError
 from trainers.data import csv_rows, json_rows
 from trainers.data.bad_rows import BadRows
+from trainers.data.csv_ranges import ByteRange, NotPlainError, copy_range
 from trainers.data.engine import Engine, first_row, text_literal
 from trainers.data.file_facts import count_present, empty_note, folder_values, json_pointer, refuse_repeated
 from trainers.data.file_formats import BadRow, FileKind, RawFile, damaged, inspect_file, open_text
@@ -61,11 +62,17 @@ class Staging:
         self.bad = BadRows(self.engine.folder)
 
     def read(
-        self, paths: Iterable[str], delimiter: str = "", encoding: str = "", only: Collection[int] | None = None
+        self,
+        paths: Iterable[str],
+        delimiter: str = "",
+        encoding: str = "",
+        only: Collection[int] | None = None,
+        of_file: ByteRange | None = None,
     ) -> None:
-        """Stages files: all, or ``only`` those at some places in ``paths``.
+        """Stages files: all, or ``only`` those at some places in ``paths``; ``of_file`` a range of the one CSV file.
 
         Raises:
+            NotPlainError: the lines are no plain CSV.
             InputError: a file as a whole is not what its extension says, or columns are named twice.
             OSError: a file cannot be opened or read.
         """
@@ -100,7 +107,7 @@ class Staging:
         for parquet_files in parquet.values():
             self._stage_parquet(parquet_files, folders)
         for csv_files in csv.values():
-            self._stage_csv(csv_files, folders, is_alone=len(csv_files) == len(self.sources))
+            self._stage_csv(csv_files, folders, of_file, is_alone=len(csv_files) == len(self.sources))
         if lines:
             self._stage_json(lines, folders)
 
@@ -169,12 +176,24 @@ class Staging:
         return names
 
     def _stage_csv(
-        self, files: list[tuple[int, csv_rows.CsvRows]], folders: dict[str, list[str | None]], is_alone: bool
+        self,
+        files: list[tuple[int, csv_rows.CsvRows]],
+        folders: dict[str, list[str | None]],
+        of_file: ByteRange | None,
+        *,
+        is_alone: bool,
     ) -> None:
         names = files[0][1].names
         refuse_repeated(files[0][1].file.path, names)
         plain = {}
-        if not self.location.bucket:
+        if of_file is not None:
+            target = self.engine.folder / "lines.csv"
+            copies = [(index, copy_range(self.location.filesystem, file, of_file, target)) for index, file in files]
+            plain = load_plain_files(self.engine.connection, copies, self.missing, None)
+            target.unlink()
+            if not plain:
+                raise NotPlainError(files[0][1].file.path)
+        elif not self.location.bucket:
             plain = load_plain_files(self.engine.connection, files, self.missing, self.texts if is_alone else None)
         if plain:
             self._stage_plain(names, list(plain.items()), folders)
@@ -206,8 +225,9 @@ class Staging:
                 self.engine.connection.execute(f"DROP TABLE {table.name}")
         first, plain = tables[0]
         forms = [Form.FLOAT if index in plain.numbers else Form.UNTYPED for index in range(len(names))]
+        are_small = not any(table.has_large for _, table in tables)
         columns = {
-            name: RawColumn(f"v{index}", form, self.missing)
+            name: RawColumn(f"v{index}", form, self.missing, is_clean=form is Form.FLOAT and are_small)
             for index, (name, form) in enumerate(zip(names, forms, strict=True))
         }
         rows = sum(table.num_rows for _, table in tables)

@@ -42,7 +42,7 @@ def trimmed_note(connection: DuckDBPyConnection, groups: Sequence[RowGroup], nam
 
 
 def _has_texts(column: RawColumn) -> bool:
-    return column.form in {Form.UNTYPED, Form.TEXT, Form.JSON} and column.sql.isidentifier()
+    return column.form in {Form.UNTYPED, Form.TEXT, Form.JSON} and column.sql.isidentifier() and not column.is_clean
 
 
 def _spelled(column: RawColumn) -> str:

@@ -96,6 +96,16 @@ def write(path, rows, header=HEADER):
     return path
 
 
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+def test_files_of_either_line_end_are_plain(tmp_path, monkeypatch, newline):
+    path = write(tmp_path / "events.csv", [record(number, "1.5", "x", '"a, b"') for number in range(9)])
+    path.write_bytes(path.read_bytes().replace(b"\n", newline.encode()))
+    by_engine, by_us, is_taken = both(path, monkeypatch)
+    assert is_taken
+    assert by_engine == by_us
+    assert len(by_engine[0]) == 9
+
+
 def test_rows_of_a_large_file_keep_their_numbers(tmp_path, monkeypatch):
     # More than the engine's threads read at once; the last row's label is unknown.
     rows = [record(number, str(number), "x", "y" * 40) for number in range(200_000)]
@@ -171,7 +181,7 @@ def test_hostile_names_and_words_are_only_text(tmp_path, monkeypatch):
 
 def test_a_full_disk_while_loading_is_not_taken_for_an_odd_file(tmp_path):
     path = write(tmp_path / "events.csv", [record(number, "1", "x", "y" * 60) for number in range(20_000)])
-    csv_file = plain_csv.PlainCsv(str(path), HEADER, ",", r"\n", ("NA",))
+    csv_file = plain_csv.PlainCsv(str(path), HEADER, ",", ("NA",))
     with duckdb.connect(config={"memory_limit": "1MB"}) as connection, pytest.raises(duckdb.OutOfMemoryException):
         csv_file.load(connection, "t", ())
 
@@ -185,3 +195,30 @@ def test_a_field_too_many_is_seen_though_it_holds_no_value(tmp_path, monkeypatch
     assert by_engine == by_us
     assert isinstance(by_engine, tuple), by_engine
     assert [row["reason"] for row in by_engine[1]] == ["unparsable line"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.lists(
+        st.sampled_from([b"a", b";", b'"', b" ", b"\t", b"\n", b"\r\n", b"\r", b"_", b",", b"\0"]), max_size=24
+    ),
+    size=st.integers(1, 9),
+)
+def test_bytes_are_counted_the_same_in_blocks_of_any_size(tmp_path_factory, data, size):
+    content = b"".join(data)
+    path = tmp_path_factory.getbasetemp() / "counted.csv"
+    path.write_bytes(content)
+    lines, pairs = content.count(b"\n"), content.count(b"\r\n")
+    odd = (b";\n", b";\r\n", b' "', b'\t"')
+    wanted = plain_csv.ByteCounts(
+        lines + (not content.endswith(b"\n")),
+        *(content.count(character) for character in (b";", b"_", b",")),
+        has_quotes=b'"' in content,
+    )
+    is_uneven = content.count(b"\r") != pairs or pairs not in {0, lines}
+    is_odd = b'"' in content and (any(pair in content for pair in odd) or content.endswith(b";"))
+    if b"\0" in content or is_uneven or is_odd:
+        wanted = None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plain_csv, "_BLOCK_BYTES", size)
+        assert plain_csv.count_bytes(path, ";") == wanted
