@@ -27,11 +27,15 @@ Block = tuple[tuple[int, NDArray[np.uint8]], ...]
 
 @dataclass(frozen=True, slots=True)
 class StagedGroup:
-    """A group as one task has staged it. ``physical`` are the names and types of its relation's columns."""
+    """A group as one task has staged it. ``physical`` are the names and types of its relation's columns.
+
+    ``rows_before`` are those of its file in earlier parts. The ids in its blocks do not count them.
+    """
 
     group: RowGroup
     physical: tuple[tuple[str, str], ...]
     first_file: int
+    rows_before: int = 0
 
     @property
     def key(self) -> object:
@@ -43,12 +47,13 @@ class StagedGroup:
 
 @dataclass(frozen=True, slots=True)
 class StagedPart:
-    """What one task has read, except its rows."""
+    """What one task has read, except its rows. ``is_refused``: its lines are no plain CSV, and it has read nothing."""
 
     groups: tuple[StagedGroup, ...]
     bad: tuple[BadRow, ...] = ()
     notes: tuple[str, ...] = ()
     formats: Mapping[int, str] = field(default_factory=dict)
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +132,7 @@ def _gather(relation: str, places: Sequence[tuple[int, int]], parts: Sequence[St
     views: dict[tuple[int, int], str] = {}
     if len({tuple(one.group.columns.items()) for one in staged.values()}) == 1:
         columns = dict(groups[0].columns)
-        views = dict.fromkeys(staged, "*")
+        views = {place: _counted_on(one.rows_before) for place, one in staged.items()}
     else:  # JSON lines: each task knows the members of its own lines only
         for one in groups:
             for name, column in one.columns.items():
@@ -146,6 +151,10 @@ def _gather(relation: str, places: Sequence[tuple[int, int]], parts: Sequence[St
         RowGroup(relation, columns, groups[0].kind, rows, groups[0].example, present, delimiter=groups[0].delimiter),
         views,
     )
+
+
+def _counted_on(rows_before: int) -> str:
+    return f"* REPLACE (id + {rows_before} AS id)" if rows_before else "*"
 
 
 def part_notes(gathered: Sequence[Gathered], parts: Sequence[StagedPart]) -> list[str]:

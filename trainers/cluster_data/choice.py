@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from divisions.pipeline.definition import Distribution
+from trainers.data.csv_ranges import ByteRange
 
 MEMORY_SHARE = 4.0
 """An input of more than this many times the engine's memory is read over several nodes. Up to there, one machine
@@ -54,35 +55,44 @@ def choose_nodes(num_bytes: int, memory_gb: float, num_nodes: int, wanted: Distr
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """A file of the input. ``num_rows`` is None where rows cannot be counted without reading it, as in CSV."""
+    """A file of the input. ``num_rows`` is None where rows cannot be counted without reading it, as in CSV.
+
+    ``has_lines``: ranges of its bytes can be read, as those of a CSV file that begins like a plain one.
+    """
 
     index: int
     num_bytes: int
     num_rows: int | None = None
+    has_lines: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one task reads: whole files, or rows ``first`` to ``last`` (counted from 1) of a single one."""
+    """What one task reads: whole files; or of a single one the rows ``first`` to ``last``, counted from 1, or the
+    ``lines`` that begin in a range of bytes."""
 
     indices: tuple[int, ...]
     first: int = 1
     last: int | None = None
+    lines: ByteRange | None = None
 
 
 def cut(files: Sequence[InputFile], num_parts: int) -> list[Part]:
     """Cuts an input into about ``num_parts`` parts of about the same size. Files stay in order.
 
-    >>> cut([InputFile(0, 10), InputFile(1, 10), InputFile(2, 100, 50)], 4)
-    [Part(indices=(0, 1), first=1, last=None), Part(indices=(2,), first=1, last=13), \
-Part(indices=(2,), first=14, last=26), Part(indices=(2,), first=27, last=39), Part(indices=(2,), first=40, last=50)]
+    >>> for part in cut([InputFile(0, 10), InputFile(1, 10), InputFile(2, 20, 50), InputFile(3, 40, None, True)], 4):
+    ...     print(part.indices, part.first, part.last, part.lines)
+    (0, 1) 1 None None
+    (2,) 1 50 None
+    (3,) 1 None ByteRange(first=0, end=20)
+    (3,) 1 None ByteRange(first=20, end=40)
     """
     target = max(1, sum(file.num_bytes for file in files) // max(1, num_parts))
     parts: list[Part] = []
     gathered: list[int] = []
     size = 0
     for file in files:
-        pieces = -(-file.num_bytes // target) if file.num_rows else 1
+        pieces = -(-file.num_bytes // target) if file.num_rows or file.has_lines else 1
         if gathered and (pieces > 1 or size + file.num_bytes > target):
             parts.append(Part(tuple(gathered)))
             gathered, size = [], 0
@@ -92,6 +102,10 @@ Part(indices=(2,), first=14, last=26), Part(indices=(2,), first=27, last=39), Pa
                 Part((file.index,), first, min(first + step - 1, file.num_rows))
                 for first in range(1, file.num_rows + 1, step)
             ]
+        elif pieces > 1:
+            step = -(-file.num_bytes // pieces)
+            starts = range(0, file.num_bytes, step)
+            parts += [Part((file.index,), lines=ByteRange(at, min(at + step, file.num_bytes))) for at in starts]
         else:
             gathered.append(file.index)
             size += file.num_bytes

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainers.cluster_data.blocks import Block, StagedPart, read_blocks, staged_part, write_rows
 from trainers.cluster_data.reading import PartTask
+from trainers.data.csv_ranges import NotPlainError
 from trainers.data.staged_input import Files, read_staged
 from trainers.data.staging import Staging
 from trainers.data.working_folder import working_folder
@@ -28,6 +29,13 @@ def read_part(task: PartTask) -> Iterator[Block | StagedPart]:
 
 
 def _stage(task: PartTask, folder: Path) -> StagedPart:
+    try:
+        return _read(task, folder)
+    except NotPlainError:
+        return StagedPart((), is_refused=True)
+
+
+def _read(task: PartTask, folder: Path) -> StagedPart:
     return read_staged(
         task.uri,
         s3=task.s3,
@@ -35,7 +43,7 @@ def _stage(task: PartTask, folder: Path) -> StagedPart:
         form=task.form,
         limits=task.limits,
         use=partial(_use, task, folder),
-        files=Files(task.paths, frozenset(task.part.indices)),
+        files=Files(task.paths, frozenset(task.part.indices), task.part.lines),
     )
 
 

@@ -12,11 +12,13 @@ spellings, the order of day and month) is decided by the process that drives, ov
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from divisions.errors import InputError
 from divisions.pipeline.definition import DataFormat, Distribution
 from trainers.cluster_data.blocks import (
     Block,
@@ -29,6 +31,8 @@ from trainers.cluster_data.blocks import (
 )
 from trainers.cluster_data.choice import Choice, InputFile, Part, choose_nodes, cut
 from trainers.cluster_data.cluster_checks import Buckets, ClusterChecks
+from trainers.data.csv_ranges import can_be_cut
+from trainers.data.csv_rows import open_csv
 from trainers.data.engine import Limits, open_engine
 from trainers.data.file_formats import FileKind, inspect_file
 from trainers.data.ingest import ALL_EVENTS, RawEvents, Reading, events_of, read_events
@@ -127,7 +131,7 @@ def read_by_size(
         events = read_here()
         return replace(events, notes=(*events.notes, choice.note)) if num_nodes > 1 else events
     files = [
-        InputFile(index, size, _num_rows(location, path, reading.format))
+        _input_file(index, size, location, path, reading.format)
         for index, (path, size) in enumerate(zip(paths, sizes, strict=True))
     ]
     task = PartTask(
@@ -158,7 +162,7 @@ def _gather(
     known: KnownKinds,
     workers: Workers,
 ) -> RawEvents:
-    read = workers.read(tasks)
+    read = _read(workers, tasks)
     parts = [staged for staged, _ in read]
     gathered = gather_groups(parts)
     with open_engine(reading.limits) as engine:
@@ -184,6 +188,28 @@ def _gather(
     return replace(events, notes=(*events.notes, choice.note))
 
 
+def _read(workers: Workers, tasks: Sequence[PartTask]) -> list[tuple[StagedPart, Sequence[BlockRef]]]:
+    """What all tasks have read. A file of which a range is not plain is read again, as a whole."""
+    found = list(zip(tasks, workers.read(tasks), strict=True))
+    refused = {task.part.indices[0] for task, (staged, _) in found if staged.is_refused}
+    if refused:
+        again = [replace(tasks[0], part=Part((index,))) for index in sorted(refused)]
+        found = [one for one in found if not (one[0].part.lines is not None and one[0].part.indices[0] in refused)]
+        found += zip(again, workers.read(again), strict=True)
+        found.sort(key=lambda one: one[0].part.indices)  # stable: the ranges of a file stay in their order
+    counted: Counter[int] = Counter()
+    read = []
+    for task, (staged, blocks) in found:
+        if task.part.lines is None:
+            read.append((staged, blocks))
+            continue
+        index = task.part.indices[0]
+        groups = tuple(replace(one, rows_before=counted[index]) for one in staged.groups)
+        counted[index] += sum(one.group.num_rows for one in groups)
+        read.append((replace(staged, groups=groups), blocks))
+    return read
+
+
 def _survey(location: Location) -> tuple[Location, list[str], list[int], list[str]]:
     """The files of an input, their sizes, and notes; the location is the one that answers."""
     paths, notes = data_files(location)
@@ -194,15 +220,20 @@ def _survey(location: Location) -> tuple[Location, list[str], list[int], list[st
     return location, paths, sizes, notes
 
 
-def _num_rows(location: Location, path: str, form: DataFormat) -> int | None:
-    """The rows of a Parquet file; None for files that can only be read as a whole, and for damaged ones."""
+def _input_file(index: int, num_bytes: int, location: Location, path: str, form: DataFormat) -> InputFile:
+    """What can be told of a file's rows. Damaged files can only be read as a whole: their tasks say what is wrong."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    whole = InputFile(index, num_bytes)
     try:
-        if inspect_file(location.filesystem, path, form.encoding).kind is not FileKind.PARQUET:
-            return None
-        with location.filesystem.open_input_file(path) as file:
-            return int(pq.ParquetFile(file).metadata.num_rows) or None
-    except (pa.ArrowInvalid, OSError):
-        return None  # its task says what is wrong with it
+        file = inspect_file(location.filesystem, path, form.encoding)
+        if file.kind is FileKind.CSV:
+            opened = open_csv(file, form.delimiter)
+            return replace(whole, has_lines=opened is not None and can_be_cut(opened))
+        if file.kind is not FileKind.PARQUET:
+            return whole
+        with location.filesystem.open_input_file(path) as source:
+            return replace(whole, num_rows=int(pq.ParquetFile(source).metadata.num_rows) or None)
+    except (pa.ArrowInvalid, OSError, InputError):
+        return whole

@@ -56,3 +56,11 @@ def test_parts_are_of_about_the_same_size(sizes, num_parts):
     for part in cut(files, num_parts):
         if len(part.indices) > 1:
             assert sum(files[index].num_bytes for index in part.indices) <= target
+
+
+@given(st.integers(1, 1_000), st.integers(1, 9), st.integers(0, 1_000))
+def test_every_byte_of_a_file_of_lines_is_in_one_range(size, num_parts, other):
+    parts = cut([InputFile(0, other), InputFile(1, size, None, has_lines=True)], num_parts)
+    ranges = [part.lines for part in parts if part.lines is not None]
+    assert not ranges or [byte for one in ranges for byte in range(one.first, one.end)] == list(range(size))
+    assert bool(ranges) == (size > max(1, (size + other) // num_parts))

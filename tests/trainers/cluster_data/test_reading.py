@@ -1,6 +1,7 @@
 """Reading over nodes gives the rows of one machine. Here the processes are objects; `tests/e2e` has those of Ray."""
 
 import datetime as dt
+from dataclasses import dataclass, field
 
 import pandas as pd
 import pytest
@@ -12,12 +13,13 @@ from divisions.schema import FeatureKind
 from divisions.settings import S3Settings
 from tests.trainers.cluster_data.dirty import assert_same, write_dirty
 from tests.trainers.cluster_data.local_workers import LocalWorkers, over_nodes
+from trainers.cluster_data import reading
 from trainers.data.engine import Limits
 from trainers.data.ingest import Reading, read_events
 from trainers.data.known_kinds import NOTHING_KNOWN, KnownKinds
 
 
-def both(path, tmp_path, known=NOTHING_KNOWN, num_buckets=3, **features):
+def both(path, tmp_path, known=NOTHING_KNOWN, num_buckets=3, workers=None, **features):
     """The same input, read in both ways."""
     found = []
     for way in ("one", "all"):
@@ -33,7 +35,7 @@ def both(path, tmp_path, known=NOTHING_KNOWN, num_buckets=3, **features):
         if way == "one":
             found.append(read_events(str(path), **given))
         else:
-            found.append(over_nodes(str(path), LocalWorkers(num_buckets), **given))
+            found.append(over_nodes(str(path), workers or LocalWorkers(num_buckets), **given))
     return found
 
 
@@ -45,6 +47,55 @@ def test_dirty_files_of_all_formats_give_the_same_rows_quarantine_kinds_and_note
     assert other.notes[-1] == "read over 2 nodes: data_prep.distributed is always"
     assert len(one.frame) > 100
     assert one.num_newest > 0
+
+
+@dataclass(frozen=True)
+class Recording(LocalWorkers):
+    """Workers that note which parts they have read."""
+
+    parts: list = field(default_factory=list)
+
+    def read(self, tasks):
+        self.parts.extend(task.part for task in tasks)
+        return super().read(tasks)
+
+
+def cut_file(path, tmp_path, lines, newline="\n", end="\n"):
+    """A CSV file of some lines, read in many ranges; whether it was read as a whole in the end."""
+    path.write_text(newline.join(["customer_id,event_time,plan,amount,churn", *lines]) + end, newline="")
+    workers = Recording()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reading, "PARTS_PER_BUCKET", 7)
+        assert_same(*both(path, tmp_path, workers=workers))
+    assert sum(part.lines is not None for part in workers.parts) >= 15
+    return any(part.lines is None for part in workers.parts)
+
+
+def plain_lines(number):
+    plans = ("gold", " pro ", "NA", '"a, b"')
+    return [
+        f"c-{i % 40},2025-01-{i % 9 + 1:02d}T00:00:{i % 60:02d}Z,{plans[i % 4]},{i}.50,{i % 2}" for i in range(number)
+    ]
+
+
+FLAWED = [",2025-01-05,gold,1,0", "c-2,soon,gold,1,1", "c-3,2025-01-05,gold,1,perhaps", "é" * 200 + ",2025-01-05,x,1,1"]
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("has_end", [True, False])
+def test_ranges_of_one_plain_file_give_its_rows_with_their_numbers(tmp_path, newline, has_end):
+    lines = [*plain_lines(150), *FLAWED, *plain_lines(50)]
+    assert not cut_file(tmp_path / "a.csv", tmp_path, lines, newline, newline if has_end else "")
+
+
+@pytest.mark.parametrize(
+    "odd", ['c-1,2025-01-05,"two\nlines",1,0', "c-1,2025-01-05", "", 'c-1,2025-01-05,"a\nb,c,d,e\nf",1,0', 'x","\n"']
+)
+def test_a_file_that_is_not_plain_is_read_as_a_whole(tmp_path, odd):
+    lines = plain_lines(200)
+    for place in (150, 3):
+        lines.insert(place, odd)
+    assert cut_file(tmp_path / "a.csv", tmp_path, lines)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
