@@ -28,6 +28,10 @@ NODE_LOSS = {
     "RAY_health_check_failure_threshold": "6",
     # A node that was given up while it was cut off ends once it learns that, and is started again. It asks so often.
     "RAY_raylet_liveness_self_check_interval_ms": "5000",
+    # A call that waits for a cable must not break, or Ray Serve takes what it calls for dead. By default after 20 s.
+    "RAY_grpc_keepalive_timeout_ms": "60000",
+    # So long may the head be away before the other machines end what they run; by Ray's default a minute.
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
 }
 """How a cluster of several machines finds out that one is lost: after 48 s without an answer, 12 s after Ray's
 processes there have ended. A cable that is out for 20 s costs no node: TCP tries again at doubled intervals, and so at

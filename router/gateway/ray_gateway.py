@@ -26,6 +26,9 @@ from router.gateway.credentials import CredentialCalls
 CONTROLLER_NAME = "divisions-controller"
 NAMESPACE = "divisions"
 NODE_ID_LABEL = "ray.io/node-id"
+HEALTH_TIMEOUT_S = 15.0
+"""Three in a row, as for replicas: a cable that is out for 20 s costs no gateway. One that hangs says so, and goes
+sooner."""
 
 
 class RayController:
@@ -137,7 +140,7 @@ def build_application(node_id: str, gateways: int, home: str, stamp: str) -> ser
         # No CPUs: the mark on the node decides, and the head of a large cluster often offers none.
         ray_actor_options={"num_cpus": 0, "label_selector": {NODE_ID_LABEL: node_id}},
         health_check_period_s=2.0,
-        health_check_timeout_s=10.0,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
         graceful_shutdown_timeout_s=8.0,
         max_constructor_retry_count=3,
     )(NodeGateways)

@@ -26,8 +26,9 @@ from serving.replica.ray_registration import Registration
 from serving.replica.replica import Replica, open_version
 
 HEALTH_PERIOD_S = 2.0
-HEALTH_TIMEOUT_S = 10.0
-"""Three in a row, so a cable that is out for 20 s costs no replica. One whose batch hangs says so, and goes sooner."""
+HEALTH_TIMEOUT_S = 15.0
+"""Three in a row, so a cable that is out for 20 s costs no replica: TCP may take as long again to notice that it is
+back. A replica whose batch hangs says so, and goes sooner."""
 CONSTRUCTOR_RETRIES = 3
 DRAIN_S = 5.0
 """How long a stopping replica may take to answer its batches. Must exceed a request's deadline."""
