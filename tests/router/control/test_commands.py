@@ -54,8 +54,17 @@ def test_who_commands_is_remembered(world):
 def test_an_unknown_command_or_endpoint_is_refused(world):
     with pytest.raises(MalformedRequestError, match="unknown command 'stop'"):
         command(world, "stop")
-    with pytest.raises(UnknownVersionError):
+    with pytest.raises(UnknownVersionError) as caught:
         world.controller.command(RolloutCommand("other", "pause"))
+    assert caught.value.remedy == "endpoints: churn"
+
+
+def test_a_rollback_to_another_version_than_stable_does_not_end_what_runs(world):
+    world.controller.start_rollout(spec("3.2"))
+    world.until("STEP")
+    with pytest.raises(UnknownVersionError, match=r"version 9\.9 was never deployed to churn"):
+        command(world, "rollback", to="9.9")
+    assert canary.phase(record(world).rollout.state) is Phase.STEP
 
 
 @pytest.mark.parametrize("to", [None, "3.1"])

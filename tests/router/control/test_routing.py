@@ -2,10 +2,11 @@
 
 import pytest
 
-from divisions.control import Placement, ReplicaAddress
+from divisions.control import AnalysisSpec, Placement, ReplicaAddress
 from router.control import routing
 from router.control.replica_register import LOST_AFTER_S, ReplicaRegister
-from tests.router.rollout_world import version
+from router.rollouts import canary, records
+from tests.router.rollout_world import spec, version
 
 V = version("3.1")
 
@@ -71,3 +72,15 @@ def test_a_replica_that_is_lost_says_why_as_far_as_it_is_known(reasons, told):
     assert lost.reason == told
     (ready,) = routing.replica_statuses([], {V.app_name: V}, registered("a"), 160.0, reasons)
     assert ready.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "is_compared"), [(canary.Stepping(0, canary.Timer(0.0)), True), (canary.Promoted(), False)]
+)
+def test_gateways_warm_replicas_up_as_long_as_versions_are_compared(state, is_compared):
+    analysis = AnalysisSpec(warmup_s=7.0, warmup_requests=11)
+    first = records.begun(None, spec("3.1"), salt="s", is_direct=False, at_s=1.0, now_s=1.0)
+    first = records.moved(first, canary.Promoted(), 2.0, "serves")
+    begun = records.begun(first, spec("3.2", analysis=analysis), salt="s", is_direct=False, at_s=5.0, now_s=5.0)
+    (route,) = routing.endpoints({"churn": records.moved(begun, state, 6.0, "")}, ReplicaRegister())
+    assert (route.warmup_s, route.warmup_requests) == ((7.0, 11) if is_compared else (0.0, 0))

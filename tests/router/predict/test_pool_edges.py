@@ -300,3 +300,22 @@ def test_scores_are_kept_of_what_the_split_sent_in_runs(run):
         assert len(pool.scores) == 2
 
     run(scenario())
+
+
+def test_a_second_attempt_is_not_counted_and_hides_no_job_behind_it(run):
+    async def scenario():
+        it = DispatchWorld(stable_s=(math.inf,), canary_s=(), canary_bp=1)
+        await settle()
+        pool = it.endpoint.stable
+        tally = pool.tally.at(it.now_s)
+        jobs = [a_job(pool) for _ in range(3)]
+        for number, job in enumerate(jobs):
+            if number != 1:
+                job.count_in(tally)
+            pool.submit(job, it.now_s)
+        await settle()
+        it.stable[0].answer()
+        await settle()
+        assert len(tally.latencies_s) == 2
+
+    run(scenario())
