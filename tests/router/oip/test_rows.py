@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from divisions.errors import InvalidFeaturesError
-from divisions.schema import Feature, FeatureKind
+from divisions.schema import FLOAT32_MAX, Feature, FeatureKind
 from router.oip.rows import RowBounds
 
 BOUNDS = RowBounds(
@@ -45,3 +45,8 @@ def test_the_ends_of_each_range_and_missing_values_pass(column, value):
 def test_what_is_out_of_range_is_refused_by_the_name_of_its_column(column, value, feature):
     with pytest.raises(InvalidFeaturesError, match=f"column {column} of `rows`, {feature}, is out of range"):
         BOUNDS.check(rows(column, value))
+
+
+def test_a_value_at_the_end_of_its_range_is_not_taken_for_the_one_that_is_beyond():
+    with pytest.raises(InvalidFeaturesError, match=r"column 2 .* boolean feature 'abroad'"):
+        BOUNDS.check(np.array([[-FLOAT32_MAX, 0.0, 2.0], [FLOAT32_MAX, 2.0, 1.0]], np.float32))

@@ -15,7 +15,7 @@ from router.oip import codec, descriptions
 from router.oip.codec import MAX_RANK, Tensor
 from router.oip.models import ServedModel
 from router.oip.rows import check_rows
-from router.oip.values import FLOATS, INTEGERS, booleans, finite, json_array, numbers, texts, to_float32
+from router.oip.values import FLOATS, INTEGERS, booleans, finite, json_array, numbers, texts, to_float32, whole_numbers
 from router.predict.decode import MAX_ROWS
 from tests.router.dispatch_world import DispatchWorld, settle
 
@@ -269,3 +269,10 @@ def test_a_configuration_names_limits_types_and_replicas(run):
         assert told["parameters"]["version"] == {"string_value": "3.1"}
 
     run(scenario())
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 7, b"\0" * 9, b"\0" * 16])
+def test_whole_numbers_have_as_many_bytes_as_their_shape_says(data):
+    assert whole_numbers(Tensor("t", "INT64", (1,), memoryview(b"\7" + b"\0" * 7), None)) == [7]
+    with pytest.raises(InvalidFeaturesError, match=rf"has {len(data)} raw bytes, but its shape needs 8"):
+        whole_numbers(Tensor("t", "INT64", (1,), memoryview(data), None))
