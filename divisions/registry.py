@@ -25,6 +25,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from divisions.artifacts.local import address_of
+from divisions.artifacts.release_folder import served_releases
 from divisions.bundle import bundle_address
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
@@ -331,7 +333,9 @@ class Registry:
             if not self._embedded.is_empty():
                 return
         folder = self._home / "bundles"
-        bundles = len(list(folder.glob("*/*/manifest.json")))
+        of_images = {each.address for each in served_releases(self._home)}
+        found = {address_of(path.parent) for path in folder.glob("*/*/manifest.json")}
+        bundles = len(found - of_images)
         if bundles:
             raise RegistryError(
                 f"the registry was lost: {self._database} has no runs, but {folder} has {bundles} bundles",

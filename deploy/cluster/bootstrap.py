@@ -54,7 +54,7 @@ def serve_something(
                 progress.notice(f"the registry has {version.model} {version.version}: serving it")
                 start_version(client, settings, pipeline, version, force=True)
         with step(progress, clock, f"Warm {endpoint} up") as current:
-            current.detail = _wait_until_warm(client, cluster, pipeline)
+            current.detail = wait_until_warm(client, cluster, pipeline)
 
 
 def _is_served(status: ServiceStatus, endpoint: str) -> bool:
@@ -82,7 +82,7 @@ def _train(settings: Settings, cluster: Cluster, pipeline_path: Path, progress: 
         leave_ray()
 
 
-def _wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> str:
+def wait_until_warm(client: Client, cluster: Cluster, pipeline: Pipeline) -> str:
     """Waits until the endpoint's stable version has a warm replica that a gateway knows; returns model and version."""
     endpoint = pipeline.deployment.endpoint
     latest: list[RolloutStatus] = []

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from deploy.cluster import ray_cluster, shutdown
 from deploy.cluster.bootstrap import serve_something
+from deploy.cluster.packaged import load_release, serve_release
 from deploy.cluster.warm import warm_up
 from deploy.supervision.cluster_file import FAILED, RESTARTING, UP, Cluster, read_cluster
 from divisions.clock import Clock
@@ -24,11 +25,13 @@ POLL_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class UpRequest:
-    """``bootstrap`` is the pipeline file to run when nothing is served. None starts an empty cluster."""
+    """``bootstrap`` is the pipeline file to run when nothing is served, ``release`` the folder of a version to serve.
+    Without both, the cluster serves what its journal has."""
 
     settings: Settings
     is_foreground: bool
     bootstrap: Path | None
+    release: Path | None = None
 
 
 def run(
@@ -46,6 +49,8 @@ def run(
     settings = request.settings
     if request.bootstrap is not None:
         load_pipeline(request.bootstrap)  # report its mistakes now, not after the cluster has started
+    if request.release is not None:
+        load_release(request.release)
     signals_interrupt()
     cluster = ray_cluster.start(settings, progress, clock, ends_with_us=request.is_foreground)
     is_announced = False
@@ -55,6 +60,9 @@ def run(
             serve_something(settings, cluster, request.bootstrap, progress, clock)
             signals_interrupt()  # Ray, which training may use, has set its own handlers
         else:
+            if request.release is not None:
+                serve_release(settings, cluster, request.release, progress, clock)
+                signals_interrupt()  # Ray, which is asked for GPUs, too
             failures = warm_up(settings, cluster, progress, clock)
         is_announced = True
         announce(cluster, failures)

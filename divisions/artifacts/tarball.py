@@ -12,6 +12,7 @@ import hashlib
 import os
 import tarfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final, cast
 
@@ -30,14 +31,26 @@ def write_tarball(folder: Path, target: Path) -> str:
     Raises:
         BundleError: ``target`` cannot be written, or the folder not be read.
     """
+    with packing(target) as (tar, sink):
+        for path in sorted(folder.iterdir(), key=lambda each: os.fsencode(each.name)):
+            _add(tar, path)
+    return sink.digest.hexdigest()
+
+
+@contextlib.contextmanager
+def packing(target: Path) -> Iterator[tuple[tarfile.TarFile, Hashed]]:
+    """A ``.tar.gz`` to add members to. It is there, whole, when this ends; the other value then has its SHA-256.
+
+    Raises:
+        BundleError: ``target`` cannot be written, or a member not be read.
+    """
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
             with gzip.GzipFile(filename="", mode="wb", compresslevel=_LEVEL, fileobj=file, mtime=0) as packed:
-                sink = _Hashed(packed)
+                sink = Hashed(packed)
                 with tarfile.open(fileobj=cast(IO[bytes], sink), mode="w|", format=tarfile.USTAR_FORMAT) as tar:
-                    for path in sorted(folder.iterdir(), key=lambda each: os.fsencode(each.name)):
-                        _add(tar, path)
+                    yield tar, sink
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, target)
@@ -49,7 +62,6 @@ def write_tarball(folder: Path, target: Path) -> str:
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
-    return sink.digest.hexdigest()
 
 
 def unpack_tarball(source: Path, folder: Path, max_bytes: int) -> None:
@@ -123,8 +135,8 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, source
     (folder / name).chmod(0o400)
 
 
-class _Hashed:
-    """Hashes what passes through it into a file."""
+class Hashed:
+    """Hashes what passes through it into a file: the tar before its compression."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         self._file = file

@@ -49,6 +49,10 @@ def up(
     bootstrap: Annotated[
         bool, typer.Option("--bootstrap", help="Train on demo data and serve, if nothing is served yet.")
     ] = False,
+    release: Annotated[
+        Path | None,
+        typer.Option(help="Serve the version in this folder, which `models package --image` made.", show_default=False),
+    ] = None,
     address: Address = "",
     host: Host = "",
     port: Port = None,
@@ -79,8 +83,11 @@ def up(
     )
     is_json = output is Format.JSON
     if address := address or settings.ray_address:
-        refuse({"--foreground": foreground, "--bootstrap": bootstrap, "--host": bool(host)}, "--address")
+        given = {"--foreground": foreground, "--bootstrap": bootstrap, "--release": bool(release), "--host": bool(host)}
+        refuse(given, "--address")
         return _attach(settings, address, is_json)
+    if release is not None:
+        refuse({"--bootstrap": bootstrap}, "--release")
     settings = reachable(settings, host)
 
     def announce(cluster: Cluster, failures: Mapping[str, str]) -> None:
@@ -92,7 +99,10 @@ def up(
             complain(f"{endpoint} is not served: {reason}")
 
     request = embedded.UpRequest(
-        settings, is_foreground=foreground, bootstrap=require_pipeline(pipeline) if bootstrap else None
+        settings,
+        is_foreground=foreground,
+        bootstrap=require_pipeline(pipeline) if bootstrap else None,
+        release=release,
     )
     with shown_progress(sys.stderr if is_json else sys.stdout) as progress:
         failures = embedded.run(request, progress, SystemClock(), announce)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from divisions.commands.output import Format, Output, print_json, table
+from divisions.commands.default_pipeline import PIPELINE
+from divisions.commands.output import Format, Output, print_facts, print_json, table
 
 if TYPE_CHECKING:
     from divisions.registry import Registry
@@ -79,12 +80,19 @@ def package(
     folder: Annotated[
         Path, typer.Option("--to", help="Where to write the file.", exists=True, file_okay=False, writable=True)
     ] = Path("."),
+    image: Annotated[
+        str,
+        typer.Option(metavar="REFERENCE", help="Make a runnable image in place of the file: the bundle on this base."),
+    ] = "",
+    push: Annotated[str, typer.Option(metavar="REFERENCE", help="Where that image goes.")] = "",
+    pipeline: Annotated[Path, typer.Option(help="The pipeline file that the image serves by.")] = PIPELINE,
+    platform: Annotated[str, typer.Option(help="Which image of a base for several.")] = "linux/amd64",
     output: Output = Format.TEXT,
 ) -> None:
-    """Write a version's bundle as one file, such as churn-predictor-v3.2.tar.gz: the same bytes each time.
+    """Write a version's bundle as one file, such as churn-predictor-v3.2.tar.gz, or make an image that serves it.
 
-    Beside it: what is in it (.cdx.json) and where it comes from (.provenance.json); with a key also both signed
-    (.intoto.jsonl).
+    The same bundle gives the same bytes each time. Beside the file: what is in it (.cdx.json) and where it comes from
+    (.provenance.json); with a key also both signed (.intoto.jsonl).
     """
     from divisions.artifacts.cache import Bundles
     from divisions.artifacts.packages import write_package
@@ -94,6 +102,11 @@ def package(
 
     registry, settings = _registry(), load_settings()
     found = registry.get_version(model, version)
+    if image or push:
+        from divisions.commands.image import push as push_image
+
+        push_image(settings, found, image=image, target=push, pipeline=pipeline, platform=platform, output=output)
+        return
     bundle, manifest = Bundles.of(settings).open(found.bundle_path, found.bundle_sha256)
     statements = statements_of(facts_of(registry, found, manifest))
     written = write_package(bundle, statements, found, folder, find_signing_key(settings.home))
@@ -108,7 +121,7 @@ def package(
         )
         return
     beside = [("Beside it", str(path)) for path in written.beside]
-    _print_facts([("File", str(written.tar)), *beside, ("Bundle", found.bundle_sha256), ("Tar", written.tar_sha256)])
+    print_facts([("File", str(written.tar)), *beside, ("Bundle", found.bundle_sha256), ("Tar", written.tar_sha256)])
 
 
 @app.command("sign")
@@ -127,7 +140,7 @@ def sign(model: Model, version: Version, output: Output = Format.TEXT) -> None:
     if output is Format.JSON:
         print_json({"bundle_sha256": found.bundle_sha256, "public_key": str(key.public), "is_new": is_new})
     else:
-        _print_facts([("Bundle", found.bundle_sha256), ("Signed by", str(key.public))])
+        print_facts([("Bundle", found.bundle_sha256), ("Signed by", str(key.public))])
 
 
 @app.command("verify")
@@ -151,7 +164,7 @@ def verify(model: Model, version: Version, output: Output = Format.TEXT) -> None
     if output is Format.JSON:
         print_json({"bundle_sha256": found.bundle_sha256, "num_files": len(manifest.files), "signed_by": signers})
         return
-    _print_facts(
+    print_facts(
         [
             ("Bundle", f"{found.bundle_sha256}, {len(manifest.files)} files"),
             *((f"{kind.capitalize()} signed by", signer) for kind, signer in signers.items()),
@@ -223,7 +236,7 @@ def _print_details(version: RegisteredVersion, details: Details, output: Format)
     if details.features:
         facts.append(("Features", str(len(details.features))))
     facts += [(f"  {feature.name}", _feature(feature)) for feature in details.features]
-    _print_facts(facts)
+    print_facts(facts)
     for note in details.notes:
         typer.echo(f"note: {note}", err=True)
 
@@ -240,7 +253,7 @@ def _print(version: RegisteredVersion, output: Format) -> None:
     if output is Format.JSON:
         print_json(version)
     else:
-        _print_facts(_facts(version))
+        print_facts(_facts(version))
 
 
 def _facts(version: RegisteredVersion) -> list[tuple[str, str]]:
@@ -256,11 +269,6 @@ def _facts(version: RegisteredVersion) -> list[tuple[str, str]]:
         *((f"  {name}", f"{value:.4f}") for name, value in sorted(version.metrics.items())),
         *((f"  {name}", value) for name, value in sorted(version.lineage.items())),
     ]
-
-
-def _print_facts(facts: Sequence[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in facts) + 2
-    print("\n".join(f"{name + ':':<{width}}{value}" for name, value in facts))
 
 
 def _row(version: RegisteredVersion) -> tuple[str, ...]:

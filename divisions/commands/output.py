@@ -54,6 +54,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def print_facts(facts: Sequence[tuple[str, str]]) -> None:
+    """Names and values, a line each."""
+    width = max(len(name) for name, _ in facts) + 2
+    print("\n".join(f"{name + ':':<{width}}{value}" for name, value in facts))
+
+
 def age(seconds: float) -> str:
     """``14h``, ``3m20s``, as kubectl writes ages."""
     whole = max(0, int(seconds))

@@ -14,6 +14,7 @@ _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _PATH: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*|\[[0-9a-fA-F:]+\])(?::[0-9]{1,5})?")
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 SCHEMES: Final = {"oci": "https", "oci+http": "http"}
 """The schemes of settings, and what is spoken. Plain HTTP must be asked for."""
 
@@ -49,6 +50,18 @@ class Repository:
         return Repository(self.scheme, self.host, path)
 
 
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """An image or artifact: a repository, with a tag, a digest, both, or neither. The digest counts if it is there."""
+
+    repository: Repository
+    tag: str = ""
+    digest: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.repository}{f':{self.tag}' if self.tag else ''}{f'@{self.digest}' if self.digest else ''}"
+
+
 def names_repository(text: str) -> bool:
     """Whether a setting is meant to name a repository of a registry, well-formed or not.
 
@@ -75,6 +88,31 @@ def parse_repository(text: str) -> Repository:
             remedy="write oci://host:port/path, in lower-case letters, without a tag or credentials",
         )
     return Repository(SCHEMES[scheme], host, path)
+
+
+def parse_reference(text: str) -> Reference:
+    """What ``oci://host[:port]/path[:tag][@sha256:…]`` names. ``oci+http`` speaks plain HTTP.
+
+    >>> parse_reference("oci://registry.example:5000/team/model:3.2").tag
+    '3.2'
+
+    Raises:
+        SettingsError: it names nothing of a registry.
+    """
+    place, _, digest = text.partition("@")
+    head, slash, last = place.rpartition("/")
+    name, colon, tag = last.partition(":")
+    if (
+        not slash
+        or head.endswith(":/")
+        or (colon and not _TAG.fullmatch(tag))
+        or ("@" in text and not is_digest(digest))
+    ):
+        raise SettingsError(
+            f"{text[:120]!r} names no image of a registry",
+            remedy="write oci://host:port/path:tag, or oci://host:port/path@sha256:… with 64 digits",
+        )
+    return Reference(parse_repository(f"{head}/{name}"), tag, digest)
 
 
 def is_loopback(host: str) -> bool:

@@ -33,12 +33,18 @@ from divisions.oci.manifest import (
 )
 from divisions.oci.reference import Repository, digest_of, is_digest, is_loopback
 
-_TIMEOUT: Final = httpx.Timeout(30.0, connect=5.0)
+_ANSWER_S: Final = 30.0
+_CONNECT_S: Final = 5.0
+_TIMEOUT: Final = httpx.Timeout(_ANSWER_S, connect=_CONNECT_S)
+_STORED_BYTES_PER_S: Final = 10_000_000
 _CHUNK_BYTES: Final = 1 << 20
 _MAX_REPLY_BYTES: Final = 1 << 20
 _MAX_REDIRECTS: Final = 5
 _MAX_PORT: Final = 65_535
-_ACCEPT: Final = {"Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE}"}
+_ACCEPT: Final = {
+    "Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE},"
+    " application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json"
+}
 
 
 class RegistryClient:
@@ -52,6 +58,7 @@ class RegistryClient:
         credentials: gives those for this registry, or None; asked only when the registry wants some.
         transport: of httpx; tests put theirs here.
         create: makes the repository, where the registry does not do that by itself.
+        mounts_from: a repository of the same registry whose blobs `mount_blob` takes; a login asks for it as well.
     """
 
     def __init__(
@@ -60,8 +67,11 @@ class RegistryClient:
         credentials: Callable[[], Credentials | None],
         transport: httpx.BaseTransport | None = None,
         create: Callable[[], None] | None = None,
+        *,
+        mounts_from: str = "",
     ) -> None:
         self.repository = repository
+        self._mounts_from = mounts_from
         self._credentials = credentials
         self._client = httpx.Client(timeout=_TIMEOUT, transport=transport)
         self._create = create
@@ -100,6 +110,18 @@ class RegistryClient:
                 return self._place(str(reply.url), reply)
         create()
         return self._begin_upload(None)
+
+    def mount_blob(self, digest: str) -> bool:
+        """Takes a blob from the repository ``mounts_from`` without sending it; returns whether it is here now.
+
+        A registry may decline: then the blob has to be pushed.
+        """
+        if self.has_blob(digest):
+            return True
+        url = self._url(f"blobs/uploads/?mount={quote(digest)}&from={quote(self._mounts_from, safe='')}")
+        with self._sent("POST", url, headers={"Content-Length": "0"}) as reply:
+            self._require(reply, {201, 202, 401, 403, 404}, f"mounting {digest}")
+            return reply.status_code == httpx.codes.CREATED
 
     def pull_blob(self, digest: str, size: int, path: Path) -> None:
         """Writes a blob to ``path``, which exists afterwards only if size and digest are right."""
@@ -215,7 +237,9 @@ class RegistryClient:
                 reply = self._client.send(request, stream=True)
             else:
                 with opened() as content:
-                    request = self._client.build_request(method, url, headers=headers | own, content=_chunks(content))
+                    request = self._client.build_request(
+                        method, url, headers=headers | own, content=_chunks(content), timeout=_patience(headers)
+                    )
                     reply = self._client.send(request, stream=True)
             if not reply.is_redirect or method not in {"GET", "HEAD"}:
                 return reply
@@ -276,7 +300,8 @@ class RegistryClient:
             raise self._away(f"its token service {realm[:80]!r} does not speak HTTPS")
         # What was asked for before is asked for as well: one token serves pulls and pushes.
         scope = challenge.parameters.get("scope", f"repository:{self.repository.path}:pull,push")
-        query = {"service": challenge.parameters.get("service", ""), "scope": scope}
+        scopes = [scope, *([f"repository:{self._mounts_from}:pull"] if self._mounts_from else [])]
+        query = {"service": challenge.parameters.get("service", ""), "scope": scopes}
         headers = {} if credentials is None else {"Authorization": credentials.basic}
         reply = self._client.get(realm, params=query, headers=headers)
         if reply.status_code != httpx.codes.OK:
@@ -312,6 +337,13 @@ class RegistryClient:
             f"the registry {self.repository.host} does not answer as one: {' '.join(why.split())[:200]}",
             remedy="check its address, its certificate (SSL_CERT_FILE) and the network",
         )
+
+
+def _patience(headers: dict[str, str]) -> httpx.Timeout:
+    """How long an upload may take to be answered: after its last byte, a registry may still move it to its storage."""
+    return httpx.Timeout(
+        _ANSWER_S, connect=_CONNECT_S, read=_ANSWER_S + int(headers["Content-Length"]) / _STORED_BYTES_PER_S
+    )
 
 
 def _chunks(content: BinaryIO) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from divisions.artifacts.release_folder import ReleaseFile, remember_release
 from divisions.errors import RegistryError
 from divisions.registry import Registry
 from divisions.registry_reads import ClientReads, SqliteReads
@@ -185,6 +186,18 @@ def test_an_empty_registry_beside_bundles_was_lost_and_is_refused(tmp_path, cont
     for call in calls:
         with pytest.raises(RegistryError, match=r"the registry was lost: .*1 bundles.*backup"):
             call()
+
+
+def test_a_bundle_that_came_with_an_image_is_no_sign_of_a_lost_registry(tmp_path):
+    release = ReleaseFile("one", "3.1", "a" * 64)
+    folder = tmp_path / "bundles" / release.address
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text("{}")
+    remember_release(tmp_path, release)
+    assert Registry(tmp_path).list_versions() == []
+    lost(tmp_path)
+    with pytest.raises(RegistryError, match="1 bundles"):
+        Registry(tmp_path).list_versions()
 
 
 def test_a_registry_with_tables_but_no_runs_beside_bundles_was_lost(tmp_path):

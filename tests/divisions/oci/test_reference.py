@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from divisions.errors import SettingsError
-from divisions.oci.reference import Repository, digest_of, is_digest, is_loopback, parse_repository
+from divisions.oci.reference import Repository, digest_of, is_digest, is_loopback, parse_reference, parse_repository
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,31 @@ def test_a_digest_is_the_sha_256_in_hexadecimal():
     assert is_digest(digest_of(b"x"))
     for text in ("sha256:", "sha256:" + "A" * 64, "sha512:" + "0" * 64, digest_of(b"") + "0", digest_of(b"") + "\n"):
         assert not is_digest(text)
+
+
+PINNED = f"sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "path", "tag", "digest"),
+    [
+        ("oci://registry.example/a/b:3.2", "registry.example", "a/b", "3.2", ""),
+        ("oci://registry.example:5000/a", "registry.example:5000", "a", "", ""),
+        (f"oci+http://[::1]:5000/a:t@{PINNED}", "[::1]:5000", "a", "t", PINNED),
+        (f"oci://registry.example/a@{PINNED}", "registry.example", "a", "", PINNED),
+    ],
+)
+def test_a_reference_is_a_repository_with_a_tag_a_digest_or_neither(text, host, path, tag, digest):
+    found = parse_reference(text)
+    assert (found.repository.host, found.repository.path, found.tag, found.digest) == (host, path, tag, digest)
+    assert str(found) == text.partition("://")[2]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "oci://registry.example", "oci://registry.example:5000", "registry.example/a:1", "oci://h/a:", "oci://h/A:1",
+     "oci://h/a@", "oci://h/a@sha256:12", "oci://h/a:b:c", "oci://user:secret@h/a", f"oci://h/a:-@{PINNED}"],
+)  # fmt: skip
+def test_what_is_no_reference_is_refused_with_how_to_write_one(text):
+    with pytest.raises(SettingsError, match="write oci://"):
+        parse_reference(text)

@@ -63,8 +63,8 @@ class Registry(httpx.MockTransport):
         assert all(body.is_closed for body in self.sent if isinstance(body, Body))
         self.is_closed = True
 
-    def client(self, address: str = "oci://registry.example/team/m", credentials: Credentials | None = ME):
-        return RegistryClient(parse_repository(address), lambda: credentials, self)
+    def client(self, address: str = "oci://registry.example/team/m", credentials: Credentials | None = ME, **kinds):
+        return RegistryClient(parse_repository(address), lambda: credentials, self, **kinds)
 
     def sent_to(self, host: str) -> list[httpx.Request]:
         return [request for request in self.requests if request.url.host == host]
@@ -209,6 +209,44 @@ def test_a_blob_that_is_there_is_not_sent():
     registry = Registry(HEAD=reply(200))
     assert not push(registry)
     assert [request.method for request in registry.requests] == ["HEAD"]
+
+
+def mount(registry: Registry) -> bool:
+    with registry.client(mounts_from="team/base") as client:
+        return client.mount_blob(DIGEST)
+
+
+def test_a_blob_of_another_repository_is_taken_without_sending_it():
+    registry = Registry(HEAD=reply(404), POST=reply(201))
+    assert mount(registry)
+    assert dict(registry.requests[-1].url.params) == {"mount": DIGEST, "from": "team/base"}
+    assert registry.bodies[-1] == b""
+
+
+def test_a_blob_that_is_here_needs_no_mount():
+    registry = Registry(HEAD=reply(200))
+    assert mount(registry)
+    assert [request.method for request in registry.requests] == ["HEAD"]
+
+
+@pytest.mark.parametrize("status", [202, 401, 403, 404])
+def test_a_registry_may_decline_a_mount(status):
+    assert not mount(Registry(HEAD=reply(404), POST=reply(status, Location="/up")))
+
+
+def test_a_registry_that_fails_is_not_taken_for_one_that_declines():
+    with pytest.raises(ArtifactStoreError, match=r"mounting sha256:.*: status 500"):
+        mount(Registry(HEAD=reply(404), POST=reply(500)))
+
+
+def test_a_token_for_mounts_is_asked_for_at_once():
+    def answer(request: httpx.Request) -> httpx.Response:
+        return (reply(404) if "Authorization" in request.headers else bearer())(request)
+
+    registry = Registry(HEAD=answer, POST=reply(201), auth_example=reply(200, b'{"token": "T"}'))
+    assert mount(registry)
+    (asked,) = registry.sent_to("auth.example")
+    assert asked.url.params.get_list("scope") == ["repository:team/m:pull", "repository:team/base:pull"]
 
 
 def test_an_upload_elsewhere_gets_no_password():
@@ -472,3 +510,13 @@ def test_a_place_that_is_no_url_is_told(place):
     for ask in (pull, push):
         with pytest.raises(ArtifactStoreError, match=r"does not answer as one: it sends to .*, which is no URL"):
             ask(registry)
+
+
+def test_a_large_upload_may_take_its_time_to_be_answered():
+    """Registries answer when they have moved it into their storage."""
+    registry = uploads()
+    with registry.client() as client:
+        client.push_blob(DIGEST, len(BLOB), lambda: io.BytesIO(BLOB))
+    post, put = registry.requests[-2:]
+    assert (post.extensions["timeout"]["read"], put.extensions["timeout"]["connect"]) == (30.0, 5.0)
+    assert put.extensions["timeout"]["read"] == 30.0 + len(BLOB) / 10_000_000
