@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled browser servers gpu check docs mutants bench clean
+.PHONY: install native run demo test test-fast test-compiled browser servers gpu check docs mutants bench clean image-test
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -68,6 +68,16 @@ servers:
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
 		apt-get -q install -y --no-install-recommends iproute2 nftables redis-server postgresql docker-registry || \
 		echo "note: these could not be installed: clusters of several hosts are not tested" >&2
+
+# Builds Dockerfile.gpu without a GPU by buildah, pushes it to a registry, runs it, and asks it for predictions. Minutes the first
+# time; layers are kept in IMAGE_CACHE, some gigabytes.
+IMAGE_CACHE ?= $(HOME)/.cache/divisions-image
+image-test: $(VENV)/.dev servers
+	@if ! command -v buildah >/dev/null || ! command -v podman >/dev/null || ! command -v runc >/dev/null || ! command -v mmdebstrap >/dev/null; then \
+		echo "Installing buildah, podman, runc and mmdebstrap, for the tests of the image"; \
+		apt-get -q update && DEBIAN_FRONTEND=noninteractive \
+			apt-get -q install -y --no-install-recommends buildah podman runc mmdebstrap; fi
+	IMAGE_CACHE=$(IMAGE_CACHE) $(BIN)/python -m pytest --image -m image tests/image
 
 test-fast: $(VENV)/.dev
 	$(BIN)/python -m pytest -n 2 -m "not e2e and not hosts and not gpu"

@@ -18,6 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--compiled", action="store_true", help="test the compiled hot path; `make native` must have been run"
     )
+    parser.addoption("--image", action="store_true", help="build Dockerfile.gpu and run it, in minutes")
 
 
 def pytest_configure(config: pytest.Config) -> None:

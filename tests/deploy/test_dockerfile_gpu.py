@@ -1,16 +1,19 @@
-"""Checks of the image's Dockerfile without building it: these tests also run where Docker is absent."""
+"""Checks of the image's Dockerfile without building it; `tests/image` builds it, which takes minutes."""
 
 import re
 from pathlib import Path
+
+from divisions.oci.image import FORMAT, SERVES
 
 ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "Dockerfile.gpu").read_text()
 FINAL = LINES[LINES.rindex("FROM ") :]
 
 
-def test_it_has_two_stages_on_one_pinned_base():
-    assert re.findall(r"^FROM (\S+)", LINES, re.MULTILINE) == ["${CUDA_IMAGE}"] * 2
-    (image,) = re.findall(r"^ARG CUDA_IMAGE=(\S+)", LINES, re.MULTILINE)
+def test_all_stages_have_one_pinned_base():
+    """Python in the virtual environment is a link to that of the base."""
+    assert re.findall(r"^FROM (\S+)", LINES, re.MULTILINE) == ["${BASE_IMAGE}", "dependencies", "${BASE_IMAGE}"]
+    (image,) = re.findall(r"^ARG BASE_IMAGE=(\S+)", LINES, re.MULTILINE)
     assert re.fullmatch(r"nvidia/cuda:\d+\.\d+\.\d+-cudnn-runtime-ubuntu\d\d\.04", image)
 
 
@@ -19,6 +22,41 @@ def test_the_image_copies_every_package_of_the_wheel():
     assert wheel
     for package in re.findall(r'"(\w+)"', wheel[1]):
         assert f"COPY {package} {package}\n" in LINES
+
+
+def test_gigabytes_of_dependencies_are_a_layer_that_our_code_does_not_change():
+    before_code = LINES[: LINES.index(" AS code")]
+    assert re.findall(r"^COPY (.*) \./$", before_code, re.MULTILINE) == ["constraints.txt", "pyproject.toml"]
+    assert re.findall(r"^COPY --from=(\w+) (\S+) \2$", FINAL, re.MULTILINE) == [
+        ("dependencies", "/opt/divisions"),
+        ("code", "/opt/divisions/code"),
+    ]
+    assert "--target /opt/divisions/code" in LINES
+    assert "echo /opt/divisions/code > python/site-packages/divisions.pth" in before_code
+
+
+def test_no_layer_keeps_what_only_the_build_needs():
+    """A cache of pip is mounted, not a part of a layer; lists of packages go in the step that fetched them."""
+    for step in re.findall(r"^RUN ((?:.*\\\n)*.*)", LINES, re.MULTILINE):
+        assert "pip install" not in step or step.startswith("--mount=type=cache,target=/root/.cache/pip"), step
+        assert "apt-get update" not in step or "rm -rf /var/lib/apt/lists/*" in step, step
+    for tool in ("gcc", "mypy", "python3-dev"):
+        assert tool not in FINAL
+
+
+def test_without_a_gpu_nothing_of_nvidia_is_installed():
+    for step in re.findall(r"^RUN ((?:.*\\\n)*.*)", LINES, re.MULTILINE):
+        for package in ("tensorrt-cu13", "cuda-bindings", "onnxruntime-gpu"):
+            if package in step:
+                assert re.search(rf'if \[ "\$GPU" = 1 \]; then[^;]*{package}', step.replace("\\\n", " ")), step
+
+
+def test_no_path_names_a_version_of_python():
+    assert not re.search(r"python3\.\d", LINES)
+
+
+def test_a_version_can_be_put_onto_it():
+    assert f'{SERVES}="{FORMAT}"' in FINAL
 
 
 def test_versions_are_pinned_and_new_enough():
