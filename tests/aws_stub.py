@@ -63,6 +63,15 @@ class AwsStub:
                 self.end_headers()
                 self.wfile.write(reply.encode())
 
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                status, reply = stub.answer(path, dict(self.headers), "")
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(reply.encode())))
+                self.end_headers()
+                self.wfile.write(reply.encode())
+
             def log_message(self, *args: object) -> None:
                 pass
 

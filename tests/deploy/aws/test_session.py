@@ -6,6 +6,8 @@ import datetime as dt
 import json
 
 import pytest
+from botocore.credentials import SSOProvider
+from botocore.tokens import SSOTokenProvider
 
 from deploy.aws.session import AwsSession
 from divisions.errors import CloudError, ExpiredCredentialsError, SettingsError
@@ -83,19 +85,26 @@ def test_a_log_in_of_sso(stub, monkeypatch, tmp_path):
     """The cache of `aws sso login` while it is valid, and after its end."""
     import hashlib
 
-    monkeypatch.setenv("HOME", str(tmp_path))
+    cache = tmp_path / ".aws" / "sso" / "cache"
+    for provider in (SSOTokenProvider, SSOProvider):  # botocore reads HOME when it is imported
+        monkeypatch.setattr(provider, "_SSO_TOKEN_CACHE_DIR", str(cache))
     (tmp_path / "config").write_text(
         f"[profile sso]\nsso_session=corp\nsso_account_id=1\nsso_role_name=d\nregion={REGION}\n"
         "[sso-session corp]\nsso_start_url=https://x.example/start\nsso_region=eu-west-1\n"
     )
     with pytest.raises(ExpiredCredentialsError, match=r"log-in of SSO has ended. log in with `aws sso login --profile"):
         AwsSession(profile="sso").caller()
-    cache = tmp_path / ".aws" / "sso" / "cache"
     cache.mkdir(parents=True)
     name = hashlib.sha1(b"corp").hexdigest()
     (cache / f"{name}.json").write_text(json.dumps({"accessToken": "at", "expiresAt": SOON}))
     with pytest.raises(ExpiredCredentialsError, match="log-in of SSO has ended"):
         AwsSession(profile="sso").caller()
+    (cache / f"{name}.json").write_text(json.dumps({"accessToken": "at", "expiresAt": LATE}))
+    keys = {"accessKeyId": "AKSSO", "secretAccessKey": "s", "sessionToken": "t", "expiration": 4_070_908_800_000}
+    stub.replies["/federation/credentials"] = [(200, json.dumps({"roleCredentials": keys}))]
+    caller = AwsSession(profile="sso").caller()
+    assert (caller.method, caller.expires_at) == ("sso", dt.datetime(2099, 1, 1, tzinfo=dt.UTC))
+    assert used_keys(stub)[-1] == "AKSSO"
 
 
 def test_roles_are_renewed_before_they_end(stub, keys):

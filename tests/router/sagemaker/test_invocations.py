@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
 
+from router.predict.decode import Row
+from router.sagemaker.bodies import Form
+from router.sagemaker.invocations import _Portions
 from tests.router.gateway_world import features, minutes_score, post, world
 
 CSV = "Content-Type: text/csv"
@@ -198,3 +202,27 @@ def test_other_methods_are_refused(run):
         assert (reply.status, reply.headers["allow"]) == (405, "POST")
 
     over(scenario, run)
+
+
+def test_a_caller_that_goes_between_two_portions_ends_its_request(run):
+    """The one moment at which none of its rows is on its way."""
+    sent = []
+
+    class Handler:
+        def send(self, endpoint, rows, answer, request):
+            sent.append(len(rows))
+            return []
+
+    async def scenario():
+        endpoint = SimpleNamespace(stable=SimpleNamespace(max_batch=1))
+        request = SimpleNamespace(exchange=SimpleNamespace(work=None))
+        rows = [Row("c", (1.0,)) for _ in range(20)]
+        portions = _Portions(Handler(), endpoint, rows, Form.CSV, request, b"r")
+        portions.send_next()
+        portions.answered([0.5] * 8, {b"3.1"})
+        request.exchange.work.cancel()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert sent == [8]
+
+    run(scenario())
