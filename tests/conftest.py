@@ -1,5 +1,6 @@
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--compiled", action="store_true", help="test the compiled hot path; `make native` must have been run"
     )
     parser.addoption("--image", action="store_true", help="build Dockerfile.gpu and run it, in minutes")
+    parser.addoption(
+        "--long",
+        action="store_true",
+        help="run tests marked `long`, too: variants that take minutes and show little more",
+    )
+    parser.addoption(
+        "--losses", type=Path, metavar="FILE", help="where tests/cluster/test_shows.py keeps what it measures"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

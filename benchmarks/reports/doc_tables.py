@@ -1,4 +1,4 @@
-"""The sections of ``docs/benchmarks.md`` as Markdown, one function for each kind of result. Pure."""
+"""The sections of ``docs/benchmarks.md`` and other pages as Markdown, one function for each kind of result. Pure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from benchmarks.peers.divisions_gateway import NAME
 from benchmarks.preparation.growth import PreparationResult
 from benchmarks.preparation.worker import Measured
 from benchmarks.stress.chaos_result import AFTER_KILL_S, ChaosResult, client_errors
+from benchmarks.stress.loss_result import LossesResult, render_losses
 from benchmarks.stress.overload import OverloadResult
 from benchmarks.stress.steady import SteadyResult, tail_ratio
 
@@ -301,6 +302,13 @@ def preparation_section(found: PreparationResult) -> str:
 def _of_theirs(theirs: Measured, wall_ratio: float, cpu_ratio: float) -> list[str]:
     times = (f"{theirs.wall_s:.1f}", f"{theirs.cpu_s:.1f}", f"{theirs.peak_gb:.2f}")
     return [*times, f"{wall_ratio:.2f} x", f"{cpu_ratio:.2f} x"]
+
+
+def losses_section(found: LossesResult) -> str:
+    return (
+        f"{machine_line(found.machine)} All {found.hosts} hosts shared these cores. The gateway of each got "
+        f"{found.rate_rps:g} requests a second.\n\n{render_losses(found)}"
+    )
 
 
 def chaos_section(found: ChaosResult) -> str:

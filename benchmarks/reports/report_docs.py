@@ -1,8 +1,8 @@
-"""``docs/benchmarks.md`` from results: ``python -m benchmarks.report_docs``.
+"""``docs/benchmarks.md`` and other pages from results: ``python -m benchmarks.report_docs``.
 
-Each section of the page between ``<!-- result: NAME -->`` and ``<!-- end -->`` is rendered from
+Each section of a page between ``<!-- result: NAME -->`` and ``<!-- end -->`` is rendered from
 ``docs/benchmarks/NAME.json``, and from nothing else. Where there is no such file the section says how to make it. A
-test holds the page to its files.
+test holds the pages to their files.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from benchmarks.reports.doc_tables import (
     chaos_section,
     comparison_section,
     hosts_section,
+    losses_section,
     micro_section,
     online_store_section,
     overload_section,
@@ -41,23 +42,25 @@ from benchmarks.reports.doc_tables import (
     steady_section,
 )
 from benchmarks.stress.chaos_result import ChaosResult
+from benchmarks.stress.loss_result import LossesResult
 from benchmarks.stress.overload import OverloadResult
 from benchmarks.stress.steady import SteadyResult
 from divisions.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGES = ROOT / "docs"
 RESULTS = ROOT / "docs" / "benchmarks"
 _MARKED = re.compile(r"(<!-- result: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One kind of result: how it is read and rendered, and the command that makes it."""
+    """One kind of result: how it is read and rendered, the command that makes it, and the page that shows it."""
 
     kind: type[msgspec.Struct]
     render: Callable[[Any], str]
     command: str
+    page: str = "benchmarks.md"
 
 
 SECTIONS: dict[str, Section] = {
@@ -100,16 +103,31 @@ SECTIONS: dict[str, Section] = {
         " --plot docs/benchmarks/preparation.svg",
     ),
     "chaos": Section(ChaosResult, chaos_section, "python -m benchmarks.chaos --out docs/benchmarks/chaos.json"),
+    "losses": Section(
+        LossesResult,
+        losses_section,
+        "python -m pytest tests/cluster/test_shows.py --long --losses docs/benchmarks/losses.json",
+        "cluster.md",
+    ),
 }
 
 
-def read_sections(results: Path) -> dict[str, str]:
-    """The text of every section, rendered from the files in ``results``.
+def pages() -> tuple[str, ...]:
+    """The pages that show results."""
+    return tuple(sorted({section.page for section in SECTIONS.values()}))
+
+
+def read_sections(results: Path, page: str) -> dict[str, str]:
+    """The text of every section of a page, rendered from the files in ``results``.
 
     Raises:
         InputError: a file is not a result of its benchmark.
     """
-    return {name: _read_section(name, section, results / f"{name}.json") for name, section in SECTIONS.items()}
+    return {
+        name: _read_section(name, section, results / f"{name}.json")
+        for name, section in SECTIONS.items()
+        if section.page == page
+    }
 
 
 def _read_section(name: str, section: Section, path: Path) -> str:
@@ -141,17 +159,22 @@ def fill_page(page: str, sections: Mapping[str, str]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report_docs", description="docs/benchmarks.md anew.")
-    parser.add_argument("--page", type=Path, default=PAGE)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report_docs", description="The tables of the documents anew."
+    )
+    parser.add_argument("--pages", type=Path, default=PAGES, help="folder of the pages")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of JSON results")
     options = parser.parse_args(arguments)
     try:
-        page = options.page.read_text(encoding="utf-8")
-        filled = fill_page(page, read_sections(options.results))
+        filled = {
+            path: fill_page(path.read_text(encoding="utf-8"), read_sections(options.results, path.name))
+            for path in (options.pages / name for name in pages())
+        }
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    options.page.write_text(filled, encoding="utf-8")
+    for path, text in filled.items():
+        path.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
+from collections import Counter
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from benchmarks.stress.loss_result import Loss
+from divisions.control import ReplicaStatus
 from divisions.settings import Settings
 from tests.cluster import ray_nodes
 from tests.cluster.network import Host, Network, wait_until
@@ -33,11 +37,11 @@ stages:
     analysis:
       guards: [errors]
       min_dwell_s: MIN_DWELL
-      min_samples: [100, 200]
-      bake_s: 3
+      min_samples: [40, 80]
+      bake_s: 2
       warmup_s: 0
       warmup_requests: 0
-      keep_stable_s: 5
+      keep_stable_s: 3
       drain_s: 1
 serving:
   replicas: 3
@@ -55,6 +59,7 @@ class Product:
     nodes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     holdout: Path = Path()
     token: str = ""
+    measured: list[Loss] = field(default_factory=list)
 
     @property
     def head(self) -> Host:
@@ -84,7 +89,7 @@ class Product:
             "DIVISIONS_GATEWAY": f"http://{self.hosts[1].address}:{PORT}",
             "DIVISIONS_TOKEN": self.token,
         }
-        for name, dwell_s in (("pipeline", 3), ("slow", 30)):
+        for name, dwell_s in (("pipeline", 2), ("slow", 30)):
             self.client.disk(f"/root/{name}.yaml").write_text(PIPELINE.replace("MIN_DWELL", str(dwell_s)))
         self.write_events()
 
@@ -135,13 +140,57 @@ class Product:
     def watch(self) -> Watch:
         return Watch(self.hosts, self.token, ENDPOINT)
 
+    def controllers_host(self, watch: Watch) -> Host:
+        assert watch.latest is not None
+        return self.host_at(next(node.address for node in watch.latest.nodes if node.has_controller))
+
+    def move_controller(self, watch: Watch, away_from: Host) -> Host:
+        """Ends the controller's process until Ray starts it on another host than ``away_from``; returns that host."""
+        while (host := self.controllers_host(watch)) is away_from:
+            killed_s = time.time() + 1.0  # an answer may be on its way
+            for pid in self.controllers(host):  # none if the status is a moment old
+                host.run("kill", "-9", pid, check=False)
+            wait_until(lambda: watch.answered_s[-1] > killed_s, "the controller is back")  # noqa: B023
+        return host
+
+    def spread(self, watch: Watch) -> None:
+        """Ends replicas that share a host until each host has one of the version that serves."""
+        while (shared := self._shared(watch)) is not None:
+            self.host_of(watch, shared.node).run("kill", "-9", str(shared.pid))
+            wait_until(lambda: shared.name not in self._ready(watch), "the replica is gone")
+            wait_until(watch.is_at_full_strength, "another replica")
+
+    def _ready(self, watch: Watch) -> dict[str, ReplicaStatus]:
+        """The replicas of the version that serves, by name."""
+        found = watch.latest.replicas if watch.latest else ()
+        return {each.name: each for each in found if each.ready and each.role == "stable"}
+
+    def _shared(self, watch: Watch) -> ReplicaStatus | None:
+        """A replica on a host that has more than one, if another host has none."""
+        counts = Counter(each.node for each in self._ready(watch).values())
+        if len(counts) >= len(self.hosts):
+            return None
+        return next(each for each in self._ready(watch).values() if counts[each.node] > 1)
+
+    def host_of(self, watch: Watch, node_id: str) -> Host:
+        assert watch.latest is not None
+        return self.host_at(next(node.address for node in watch.latest.nodes if node.node_id == node_id))
+
+    def controllers(self, host: Host) -> list[str]:
+        """The pids, on that host, of the controller's processes there."""
+        return host.run("pgrep", "-f", "^ray::ControllerActor", check=False).stdout.split()
+
     def be_whole(self, watch: Watch, timeout_s: float = 120.0) -> None:
         """Brings everything back that a test took away; returns when all gateways and replicas are there."""
         self.network.mend_all()
-        for host in self.hosts:
-            if not host.is_alive or self.nodes[host.name].poll() is not None:
-                self.start_node(host)
-        wait_until(lambda: self.is_whole(watch), "a whole cluster", timeout_s)
+
+        def is_whole() -> bool:
+            for host in self.hosts:
+                if not host.is_alive or self.nodes[host.name].poll() is not None:
+                    self.start_node(host)
+            return self.is_whole(watch)
+
+        wait_until(is_whole, "a whole cluster", timeout_s)
 
     def is_whole(self, watch: Watch) -> bool:
         now = watch.latest

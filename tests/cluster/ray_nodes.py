@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from deploy.supervision.ray_head import NODE_LOSS
 from tests import servers
 from tests.cluster.network import Host, wait_until
 from tests.cluster.services import REDIS_PORT
@@ -24,9 +25,7 @@ RAY_SETTINGS = {
     "RAY_AUTH_TOKEN_PATH": TOKEN,
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_worker_niceness": "0",
-    # A host that is off is noticed after 20 s, one that is cut off after 44 s; by default after 30 s and 65 s.
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_failure_threshold": "4",
+    **NODE_LOSS,  # what docs/cluster.md recommends
 }
 
 
@@ -62,12 +61,14 @@ def start_head(host: Host, redis: Host | None = None, resources: Mapping[str, fl
     return process
 
 
-def start_worker(host: Host, head: Host, resources: Mapping[str, float] = MARKED) -> subprocess.Popen:
+def start_worker(
+    host: Host, head: Host, resources: Mapping[str, float] = MARKED, environment: Mapping[str, str] | None = None
+) -> subprocess.Popen:
     """Starts a node there that joins the head's cluster; does not wait."""
     return host.spawn(
         *(_RAY, "start", f"--address={head.address}:{GCS_PORT}", f"--node-ip-address={host.address}"),
         *(f"--resources={json.dumps(dict(resources))}", *_COMMON),
-        environment=RAY_SETTINGS,
+        environment=RAY_SETTINGS | dict(environment or {}),
     )
 
 

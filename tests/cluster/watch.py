@@ -57,15 +57,21 @@ class Watch:
         found = self.latest.rollouts if self.latest else ()
         return next((one for one in found if one.endpoint == self.endpoint), None)
 
+    def alive(self) -> set[str]:
+        """Ray's ids of the nodes that live."""
+        found = self.latest.nodes if self.latest else ()
+        return {node.node_id for node in found if node.state == "alive"}
+
     def is_at_full_strength(self) -> bool:
         """Whether every version that should have replicas has all of them."""
         now = self.rollout
+        is_over = now is not None and now.phase in {"ROLLING_BACK", "DRAINING", "ROLLED_BACK"}
         return (
             now is not None
             and self.is_fresh()
             and now.wanted_stable_replicas > 0
             and now.stable_replicas >= now.wanted_stable_replicas
-            and now.canary_replicas >= now.wanted_canary_replicas
+            and (is_over or now.canary_replicas >= now.wanted_canary_replicas)
         )
 
     def full_since_s(self, since_s: float) -> float | None:
@@ -74,6 +80,12 @@ class Watch:
         if not lacking:
             return since_s
         return next((at_s for at_s, is_full in self.full if at_s > lacking[-1]), None)
+
+    def changes(self, since_s: float) -> list[str]:
+        """When the strength changed after ``since_s``, and to what; for a test that fails."""
+        seen = [(at_s, is_full) for at_s, is_full in self.full if at_s >= since_s]
+        turns = [now for before, now in zip([None, *seen], seen, strict=False) if before is None or before[1] != now[1]]
+        return [f"{at_s - since_s:.1f} s {'full' if is_full else 'lacking'}" for at_s, is_full in turns]
 
     def is_fresh(self) -> bool:
         return bool(self.answered_s) and time.time() - self.answered_s[-1] < 1.0

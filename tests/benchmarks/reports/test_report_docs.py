@@ -10,7 +10,7 @@ from benchmarks.lab.scaling import ScaleRow
 from benchmarks.peers.binary import BinaryRow, best_ratio
 from benchmarks.peers.comparison import Comparison, Ratio, Row
 from benchmarks.reports.doc_tables import comparison_section, hosts_section, steady_section
-from benchmarks.reports.report_docs import PAGE, RESULTS, SECTIONS, fill_page, main, read_sections
+from benchmarks.reports.report_docs import PAGES, RESULTS, SECTIONS, fill_page, main, pages, read_sections
 from benchmarks.stress.recovery import Spell
 from benchmarks.stress.steady import SteadyResult, tail_ratio
 from divisions.errors import InputError
@@ -33,16 +33,19 @@ COMPARISON = Comparison(
 )
 
 
-def test_the_page_shows_what_its_results_say():
-    page = PAGE.read_text(encoding="utf-8")
-    assert page == fill_page(page, read_sections(RESULTS)), "run `python -m benchmarks.report_docs`"
+@pytest.mark.parametrize("name", pages())
+def test_a_page_shows_what_its_results_say(name):
+    page = (PAGES / name).read_text(encoding="utf-8")
+    assert page == fill_page(page, read_sections(RESULTS, name)), "run `python -m benchmarks.report_docs`"
 
 
 def test_without_a_result_the_section_says_how_to_make_it(tmp_path):
-    for name, text in read_sections(tmp_path).items():
+    texts = {name: text for page in pages() for name, text in read_sections(tmp_path, page).items()}
+    assert set(texts) == set(SECTIONS)
+    for name, text in texts.items():
         assert text.startswith("Not measured yet:")
         assert SECTIONS[name].command in text
-        assert "python -m benchmarks." in text
+        assert "python -m " in text
         assert f"docs/benchmarks/{name}.json" in text
 
 
@@ -74,7 +77,7 @@ def test_a_page_with_other_sections_is_refused(page):
 def test_a_file_that_is_no_result_is_named(tmp_path):
     (tmp_path / "micro.json").write_text('{"type":"scale"}')
     with pytest.raises(InputError, match=r"micro\.json.*benchmarks\.micro"):
-        read_sections(tmp_path)
+        read_sections(tmp_path, "benchmarks.md")
 
 
 def test_ours_comes_first_and_losses_stand_like_wins():
@@ -89,15 +92,16 @@ def test_ours_comes_first_and_losses_stand_like_wins():
 
 def test_a_result_survives_its_file(tmp_path):
     (tmp_path / "compare.json").write_text(encode_result(COMPARISON))
-    assert read_sections(tmp_path)["compare"] == comparison_section(COMPARISON)
+    assert read_sections(tmp_path, "benchmarks.md")["compare"] == comparison_section(COMPARISON)
     assert msgspec.json.decode(encode_result(COMPARISON).encode(), type=Comparison) == COMPARISON
 
 
-def test_the_command_rewrites_the_page(tmp_path):
-    page = tmp_path / "page.md"
-    page.write_text("".join(f"<!-- result: {name} -->\n<!-- end -->\n" for name in SECTIONS))
-    assert main(["--page", str(page), "--results", str(tmp_path)]) == 0
-    assert page.read_text().count("Not measured yet") == len(SECTIONS)
+def test_the_command_rewrites_the_pages(tmp_path):
+    for page in pages():
+        marked = [name for name, section in SECTIONS.items() if section.page == page]
+        (tmp_path / page).write_text("".join(f"<!-- result: {name} -->\n<!-- end -->\n" for name in marked))
+    assert main(["--pages", str(tmp_path), "--results", str(tmp_path)]) == 0
+    assert sum((tmp_path / page).read_text().count("Not measured yet") for page in pages()) == len(SECTIONS)
 
 
 def test_cells_cannot_break_a_table():

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,11 @@ def test_a_cable_that_is_out_for_20_s_costs_no_node():
         int(NODE_LOSS[f"RAY_health_check_{name}"]) for name in ("period_ms", "timeout_ms", "failure_threshold")
     )
     assert (period + timeout) * threshold >= 2 * 20_000 + period + timeout
+
+
+def test_the_page_about_clusters_says_the_same_for_clusters_that_others_start():
+    page = (Path(__file__).parents[3] / "docs" / "cluster.md").read_text()
+    assert dict(re.findall(r"(RAY_[a-z]\w+)=(\d+)", page)) == NODE_LOSS
 
 
 def test_a_runtime_folder_must_leave_room_for_rays_sockets():
