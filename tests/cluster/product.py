@@ -141,8 +141,13 @@ class Product:
         return Watch(self.hosts, self.token, ENDPOINT)
 
     def controllers_host(self, watch: Watch) -> Host:
-        assert watch.latest is not None
-        return self.host_at(next(node.address for node in watch.latest.nodes if node.has_controller))
+        """Where the controller runs. For a moment after its start no node is known to have it."""
+
+        def found() -> list[str]:
+            return [node.address for node in watch.latest.nodes if node.has_controller] if watch.latest else []
+
+        wait_until(lambda: bool(found()), "a controller that knows its node")
+        return self.host_at(found()[0])
 
     def move_controller(self, watch: Watch, away_from: Host) -> Host:
         """Ends the controller's process until Ray starts it on another host than ``away_from``; returns that host."""
