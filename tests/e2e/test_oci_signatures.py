@@ -129,9 +129,11 @@ def test_who_may_push_cannot_hide_a_signature_by_a_statement_of_the_same_name(ma
     sign(machine("one").attestations, statements, KEY)
     subject = client.pull_manifest(address.partition("/")[2])
     real = list_referrers(client, digest_of(subject), PAYLOAD_TYPE)
-    layers = read_manifest(client.pull_manifest(real[0].digest), "it").layers
-    for each in real:  # each name, with the content of the first and another note, so that its digest differs
-        push_referrer(
-            client, ArtifactManifest(PAYLOAD_TYPE, layers, {**each.annotations, "n": "1"}, subject=subject_of(subject))
-        )
+    sbom, provenance = sorted(real, key=lambda each: "provenance" in each.annotations["io.divisions.attestation"])
+    layers = read_manifest(client.pull_manifest(sbom.digest), "it").layers
+    forged = (  # the provenance's name with another content, listed before the real one
+        ArtifactManifest(PAYLOAD_TYPE, layers, {**provenance.annotations, "n": str(n)}, subject=subject_of(subject))
+        for n in range(10_000)
+    )
+    push_referrer(client, next(one for one in forged if digest_of(one.to_json()) < provenance.digest))
     machine("two", KEY).open(address, sha256)
