@@ -20,7 +20,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing the tools for tests, checks and documents into $(VENV)"
-	@$(PIP) -e '.[demo,compile,cluster,test,check,docs]'
+	@$(PIP) -e '.[demo,compile,cluster,kubernetes,test,check,docs]'
 	@touch $@
 
 install: $(VENV)/.run

@@ -29,6 +29,7 @@ from divisions.commands import (
     features,
     journal,
     keys,
+    manifests,
     models,
     predict,
     rollout,
@@ -75,6 +76,7 @@ app.command("rollback")(rollout.rollback)
 app.command("scale")(rollout.scale)
 app.command("deploy")(deploy.deploy)
 app.command("deployments")(deploy.deployments)
+app.command("manifests")(manifests.manifests)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(journal.app, name="journal")

@@ -15,6 +15,7 @@ class Kind(enum.StrEnum):
 
     LOCAL = "local"
     SAGEMAKER = "sagemaker"
+    KUBERNETES = "kubernetes"
 
 
 def settings_reader(kind: Kind) -> Callable[[Section], TargetSettings]:
@@ -28,5 +29,9 @@ def settings_reader(kind: Kind) -> Callable[[Section], TargetSettings]:
             from deploy.shipping.sagemaker.settings import read_settings as read_sagemaker
 
             return read_sagemaker
+        case Kind.KUBERNETES:
+            from deploy.shipping.kubernetes.settings import read_settings as read_cluster
+
+            return read_cluster
         case _:
             assert_never(kind)

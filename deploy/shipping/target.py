@@ -75,6 +75,7 @@ class Opening:
     Attributes:
         name: the target's.
         settings: of this home. ``artifacts`` is the target's store.
+        pipeline_text: the pipeline file, as it is.
         is_forced: whether a rollout that was rolled back before is repeated.
         overrides_others: whether fields that others have changed meanwhile are taken back.
     """
@@ -86,6 +87,7 @@ class Opening:
     clock: Clock
     is_forced: bool = False
     overrides_others: bool = False
+    pipeline_text: str = ""
 
 
 class TargetSettings(Protocol):

@@ -36,6 +36,20 @@ def load_target(path: Path, name: str) -> TargetSpec:
         PipelineError: the file cannot be read, or is malformed. The error lists all problems of the file.
         UsageError: there is no such target.
     """
+    found = load_targets(path)
+    if name not in found:
+        raise UsageError(
+            f"there is no target {name!r}", remedy=f"{path} and the defaults have {', '.join(sorted(found))}"
+        )
+    return found[name]
+
+
+def load_targets(path: Path) -> Mapping[str, TargetSpec]:
+    """All targets by name, ``local`` among them.
+
+    Raises:
+        PipelineError: the file cannot be read, or is malformed. The error lists all problems of the file.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1).decode()
@@ -47,12 +61,7 @@ def load_target(path: Path, name: str) -> TargetSpec:
             remedy="check the path, and save it as UTF-8",
             path=str(path),
         ) from None
-    found = parse_targets(content, str(path)) if content else {LOCAL: _local()}
-    if name not in found:
-        raise UsageError(
-            f"there is no target {name!r}", remedy=f"{path} and the defaults have {', '.join(sorted(found))}"
-        )
-    return found[name]
+    return parse_targets(content, str(path)) if content else {LOCAL: _local()}
 
 
 def parse_targets(content: str, path: str = "") -> Mapping[str, TargetSpec]:

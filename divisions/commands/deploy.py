@@ -11,6 +11,7 @@ import typer
 
 from divisions.commands.default_pipeline import PIPELINE, require_pipeline
 from divisions.commands.output import Format, Output, print_json, print_json_line, table
+from divisions.commands.targets import TARGETS
 from divisions.settings import load_settings
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from deploy.shipping.release import Plan, Release
 
 EXIT_ROLLED_BACK = 1
-TARGETS = Path(".divisions/targets.yaml")
 
 
 def deploy(
@@ -53,7 +53,14 @@ def deploy(
     spec = load_target(targets, target)
     release, definition, registered = release_of(settings, require_pipeline(pipeline), version)
     opening = Opening(
-        target, settings, definition, registered, clock, is_forced=force, overrides_others=force_conflicts
+        target,
+        settings,
+        definition,
+        registered,
+        clock,
+        is_forced=force,
+        overrides_others=force_conflicts,
+        pipeline_text=pipeline.read_text(encoding="utf-8"),
     )
     with opened_target(spec, opening) as place:
         if dry_run:

@@ -11,6 +11,8 @@ import typer
 from divisions.commands.connection import connect
 from divisions.commands.default_pipeline import PIPELINE, require_pipeline
 from divisions.commands.output import Format, Output, is_terminal, print_json, print_json_line, redraw
+from divisions.commands.pods import scale_pods
+from divisions.commands.targets import TARGETS
 from divisions.errors import UnknownVersionError, UsageError
 
 if TYPE_CHECKING:
@@ -122,9 +124,16 @@ def scale(
     force: Annotated[
         bool, typer.Option("--force", help="Even if the cluster has no room now: it adds nodes by itself.")
     ] = False,
+    target: Annotated[
+        str, typer.Option(help="A target of kind kubernetes: the pods of a group, in place of replicas.")
+    ] = "",
+    targets: Annotated[Path, typer.Option(help="The file of targets.")] = TARGETS,
     output: Output = Format.TEXT,
 ) -> None:
-    """Set the number of replicas."""
+    """Set the number of replicas, or of the pods that a group of a target has."""
+    if target:
+        scale_pods(targets, target, name, replicas, output)
+        return
     with connect() as client:
         status = client.rollout(_find(client, name).endpoint).scale(replicas, version=version, force=force)
         _show(status, output)

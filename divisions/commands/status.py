@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from divisions.commands.connection import connect, warn_of_restarts
 from divisions.commands.output import Format, Output, age, percent, print_json, print_json_line, redraw, table
+from divisions.commands.pods import show_pods
+from divisions.commands.targets import TARGETS
 
 if TYPE_CHECKING:
     from divisions.control import NodeStatus, RolloutStatus
@@ -24,9 +27,16 @@ NODE_CHARACTERS = 12
 
 def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again every two seconds.")] = False,
+    target: Annotated[
+        str, typer.Option(help="A target of kind kubernetes: its pods. The default is the cluster of this home.")
+    ] = "",
+    targets: Annotated[Path, typer.Option(help="The file of targets.")] = TARGETS,
     output: Output = Format.TEXT,
 ) -> None:
-    """Show replicas and rollouts."""
+    """Show replicas and rollouts, or the pods of a target."""
+    if target:
+        show_pods(targets, target, is_watched=watch, output=output)
+        return
     with connect() as client:
         while True:
             answer = client.status()
