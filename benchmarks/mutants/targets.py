@@ -40,6 +40,7 @@ NEIGHBOURS = {
                         "tests/router/gateway/test_remote_channels.py"),
     "router/oip/": ("tests/router/oip", "tests/router/predict/test_customer_look_up.py",
                     "tests/router/predict/test_front.py"),
+    "router/sagemaker/": ("tests/router/sagemaker",),
     "router/gateway/": ("tests/router/gateway", "tests/router/http/test_static_files.py"),
     "divisions/pipeline/": ("tests/divisions/pipeline",),
     "divisions/sdk/": ("tests/divisions/sdk",),
