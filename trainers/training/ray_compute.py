@@ -1,4 +1,4 @@
-"""The heavy stages on a Ray cluster: data preparation as one task, training through Ray Train."""
+"""The heavy stages on a Ray cluster: data preparation as one task, training on workers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,9 @@ class RayCompute:
     def train(
         self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
     ) -> TabularModel:
-        from trainers.training import ray_train  # with PyTorch, which the preparation does not need
+        # With PyTorch, which the preparation does not need.
+        from trainers.training import ray_train
+        from trainers.training.ray_worker import StoredTask
 
         only_node = self._only_node()
         allotment = self._acquire("training", resources, num_workers, only_node)
@@ -91,7 +93,7 @@ class RayCompute:
         if isinstance(rows, TrainingData):
             with working_folder() as folder:
                 rows = store_rows(rows, self._store, task.pipeline, folder / "rows")
-        stored = ray_train.StoredTask(self._settings, task.schema, rows, task.hyperparams)
+        stored = StoredTask(self._settings, task.schema, rows, task.hyperparams)
         self._folder = stored.folder(allotment)
         return ray_train.train(stored, allotment, self._progress, on_epoch, only_node)
 
