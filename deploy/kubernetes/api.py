@@ -201,6 +201,8 @@ def _refusal(status: Any, verb: str, kind: str, name: str, namespace: str) -> Ex
             return ClusterError(
                 f"there is no namespace {namespace}", remedy=f"make it: kubectl create namespace {namespace}"
             )
+        if details is None or not details.name:  # of the group, the cluster serves other versions or kinds only
+            return KindNotServedError(f"the cluster does not know the kind {kind}")
         return _AbsentError(f"there is no {what} in the namespace {namespace}")
     if code == 409:
         fields: dict[str, tuple[str, ...]] = {}

@@ -82,6 +82,8 @@ def test_what_is_absent_is_none_and_what_is_unknown_is_told(ask):
     ask(404, absent)[0].delete("v1", "Service", "a")
     with pytest.raises(KindNotServedError, match=r"kube.example does not know the kind RayCluster"):
         ask(404, "404 page not found", "text/plain")[0].get("ray.io/v1", "RayCluster", "a")
+    with pytest.raises(KindNotServedError):  # the group is there, in another version
+        ask(404, refusal(404, "the server could not find the requested resource"))[0].get("policy/v1", "RayJob", "a")
     no_namespace = refusal(404, 'namespaces "ml" not found', {"kind": "namespaces", "name": "ml"})
     with pytest.raises(ClusterError, match="there is no namespace ml"):
         ask(404, no_namespace)[0].apply(SERVICE)
