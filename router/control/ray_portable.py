@@ -49,7 +49,7 @@ def portable(actor: type) -> type:
     pause_s = PAUSE_S
     for method in _methods(actor):
         setattr(Portable, method, _forward(method))
-    Portable.__name__ = name  # what Ray and its processes are called by
+    Portable.__name__ = Portable.__qualname__ = name  # what Ray and its processes are called by
     return Portable
 
 

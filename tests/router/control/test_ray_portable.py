@@ -47,7 +47,7 @@ def started(*arguments, **options):
 
 
 def test_it_does_what_the_true_class_does(context):
-    assert portable(Echo).__name__ == "Echo"
+    assert (portable(Echo).__name__, portable(Echo).__qualname__) == ("Echo", "Echo")
     assert asyncio.run(started("ab").say(2, end="!")) == "abab!"
     assert not hasattr(portable(Echo), "_hidden")
 
