@@ -25,7 +25,7 @@ def set_id(name: str, namespace: str) -> str:
     """As the specification computes it, of a ConfigMap.
 
     >>> set_id("divisions-set", "ml-serving")
-    'applyset-9e_PZLTWYjnz0u1XTfA4DTdyGxW-H25ES5F_wlWVIKk-v1'
+    'applyset-ySFm4Q4pivPqye1BUNQqVcjMj1jLNCl0_uymkCK_sjs-v1'
     """
     digest = hashlib.sha256(f"{name}.{namespace}.ConfigMap.".encode()).digest()
     return f"applyset-{base64.urlsafe_b64encode(digest).decode().rstrip('=')}-v1"

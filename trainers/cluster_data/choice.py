@@ -83,7 +83,7 @@ def cut(files: Sequence[InputFile], num_parts: int) -> list[Part]:
     >>> for part in cut([InputFile(0, 10), InputFile(1, 10), InputFile(2, 20, 50), InputFile(3, 40, None, True)], 4):
     ...     print(part.indices, part.first, part.last, part.lines)
     (0, 1) 1 None None
-    (2,) 1 50 None
+    (2,) 1 None None
     (3,) 1 None ByteRange(first=0, end=20)
     (3,) 1 None ByteRange(first=20, end=40)
     """
