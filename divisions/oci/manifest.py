@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from divisions.errors import ArtifactStoreError
 from divisions.oci.reference import digest_of, is_digest
+
+T = TypeVar("T")
 
 MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
 INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
@@ -59,12 +61,8 @@ def read_manifest(content: bytes, where: str) -> ArtifactManifest:
     Raises:
         ArtifactStoreError: it is none.
     """
-    try:
-        return msgspec.json.decode(content, type=ArtifactManifest)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArtifactStoreError(
-            f"{where} is no artifact: {error}", remedy="check that nothing else was pushed to this tag"
-        ) from None
+    remedy = "check that nothing else was pushed to this tag"
+    return _decoded(content, ArtifactManifest, f"{where} is no artifact", remedy)
 
 
 class Index(msgspec.Struct, frozen=True, rename="camel"):
@@ -84,9 +82,11 @@ def read_index(content: bytes, where: str) -> Index:
     Raises:
         ArtifactStoreError: it is none.
     """
+    return _decoded(content, Index, f"{where} is no list of manifests", "check that the registry speaks OCI 1.1")
+
+
+def _decoded(content: bytes, kind: type[T], what: str, remedy: str) -> T:
     try:
-        return msgspec.json.decode(content, type=Index)
+        return msgspec.json.decode(content, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ArtifactStoreError(
-            f"{where} is no list of manifests: {error}", remedy="check that the registry speaks OCI 1.1"
-        ) from None
+        raise ArtifactStoreError(f"{what}: {error}", remedy=remedy) from None
