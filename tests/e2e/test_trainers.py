@@ -128,7 +128,7 @@ def test_the_product_pages_pipeline_trains_on_ray_and_registers_a_version_that_p
 
 def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, cluster, tmp_path):
     """Its weights equal those of an undisturbed run."""
-    hyperparams = replace(HYPERPARAMS, epochs=300)
+    hyperparams = replace(HYPERPARAMS, epochs=600)
     script = tmp_path / "train.py"
     script.write_text(DRIVER)
     driver = subprocess.Popen(
@@ -154,7 +154,7 @@ def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, 
     watchdog.cancel()
     assert driver.wait() == 0
     assert killed
-    assert epochs == list(range(1, 301))
+    assert epochs == list(range(1, 601))
     # Ray would print a paragraph. One line says what died and where, and its own text is in a log.
     again, death = sorted(notes, key=lambda note: not note.startswith("note: training starts again"))
     assert again.startswith("note: training starts again, 1 of at most 3 times: "), notes
@@ -189,7 +189,7 @@ home = Path(sys.argv[1])
 messages = RayMessages(home / "logs" / "ray.log", LineProgress(sys.stdout))
 take_messages(messages)
 ray_session.connect(cluster_address(Settings(home=home)))
-task = TrainingTask("churn", SCHEMA, training_data(), replace(HYPERPARAMS, epochs=300))
+task = TrainingTask("churn", SCHEMA, training_data(), replace(HYPERPARAMS, epochs=600))
 show = lambda epoch, metrics: print(epoch, flush=True)
 model = RayCompute(Settings(home=home), messages).train(task, {Resources()!r}, 1, show)
 torch.save(model.state_dict(), sys.argv[2])
