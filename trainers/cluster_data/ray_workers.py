@@ -21,6 +21,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from divisions.errors import DivisionsError, TrainingError
 from trainers.cluster_data.blocks import Block, Gathered, StagedPart
 from trainers.cluster_data.bucket import Bucket, Call
+from trainers.cluster_data.cancellation import cancel_unfinished
 from trainers.cluster_data.part_task import read_part
 from trainers.cluster_data.reading import PartTask
 from trainers.data.engine import Limits
@@ -87,8 +88,7 @@ class RayWorkers:
         try:
             parts: list[StagedPart] = self._get([of_task[-1] for of_task in refs])
         except BaseException:
-            for of_task in refs:
-                ray.cancel(of_task[-1], force=True)
+            cancel_unfinished([of_task[-1] for of_task in refs])
             raise
         return [(part, of_task[:-1]) for part, of_task in zip(parts, refs, strict=True)]
 

@@ -14,6 +14,7 @@ import torch
 from ray.exceptions import RayError, RayTaskError
 
 from divisions.errors import TrainingError
+from trainers.cluster_data.cancellation import cancel_unfinished
 from trainers.training.capacity import BYTES_PER_GB, Allotment
 from trainers.training.ray_deaths import Death, death_of, first_line
 from trainers.training.ray_session import NODE_LABEL
@@ -56,10 +57,11 @@ def run_single(
                     remedy=f"{death.remedy}; the same run, started again, goes on where it ended",
                 ) from error
             notice(f"training starts again, {attempt + 1} of at most {max_failures} times: {death.what}")
+        except BaseException:  # Ctrl-C, or no resources
+            cancel_unfinished([result])
+            raise
         else:
             return
-        finally:
-            ray.cancel(result, force=True)  # After Ctrl-C. It does nothing to a task that has ended.
 
 
 def _await(result: Any, log: Any, attempt: int, allotment: Allotment) -> None:
