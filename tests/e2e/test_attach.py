@@ -45,6 +45,7 @@ def cluster() -> Iterator[RayHosts]:
     try:
         hosts.add()
         hosts.add()
+        assert "theirs 42" in others(hosts, "start")
         yield hosts
     finally:
         hosts.end()
@@ -69,7 +70,6 @@ def nodes(host: RayHost) -> dict[str, dict]:
 
 def test_it_is_deployed_on_every_marked_node_and_removed_without_harm_to_others(cluster):
     head, worker = cluster.hosts
-    assert "theirs 42" in others(cluster, "start")
     with ThreadPoolExecutor() as pool:  # two at once: one waits for the other, and finds all there
         both = list(pool.map(lambda host: host.divisions("up", "--address", cluster.head), cluster.hosts))
     assert [done.returncode for done in both] == [0, 0], [done.stdout + done.stderr for done in both]
