@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import hashlib
 import ipaddress
 import json
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from divisions.errors import SettingsError
-from divisions.store_url import parse_store_url
+from divisions.setting_values import KNOWN, PREFIX, parse_value
 
 LOOPBACK = "127.0.0.1"
 PRIVATE_UMASK = 0o077
@@ -135,42 +134,11 @@ def is_routable(address: str) -> bool:
         return address != "localhost"
 
 
-_PORTS = (1, 65_535)
-_INTEGERS = {  # the least and the greatest value of each
-    "port": _PORTS,
-    "gateways": (0, 64),
-    "metrics_port": (0, 65_000),
-    "dashboard_port": _PORTS,
-    "gcs_port": _PORTS,
-    "max_body_bytes": (1, 1 << 30),
-    "request_timeout_ms": (1, 600_000),
-    "idle_timeout_s": (1, 86_400),
-    "artifact_cache_mb": (1, 1_000_000_000),
-}
-_BOOLEANS = {"allow_faults", "channel_tls", "compiled"}
-_LISTS = {"allow_buckets", "allowed_hosts", "trusted_keys"}
-_TEXTS = {
-    "artifacts",
-    "channel_ca",
-    "channel_host",
-    "database",
-    "gateway",
-    "host",
-    "node_host",
-    "online_store",
-    "serve_endpoint",
-    "serve_sha256",
-    "serve_version",
-    "tracking_uri",
-}
 _OF_ONE_MACHINE = {"home", "node_host", "gateway"}
 """What the settings of other machines are not taken from."""
 _SECRETS = {"DIVISIONS_TOKEN": "token", "RAY_AUTH_TOKEN": "ray_token"}
 """Variables that hold a secret, and the file of the home that keeps it. They are no settings, so that they are never
 passed on."""
-_KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
-_DATABASES = ("postgresql+psycopg://", "postgresql://")
-_PREFIX = "DIVISIONS_"
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -182,13 +150,13 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     environment = os.environ if environment is None else environment
     values: dict[str, object] = {}
     for variable, text in environment.items():
-        if variable.startswith(_PREFIX) and variable not in {*_SECRETS, "DIVISIONS_SIGNING_KEY"}:
-            field = variable.removeprefix(_PREFIX).lower()
-            values[field] = _parse(variable, field, text)
+        if variable.startswith(PREFIX) and variable not in {*_SECRETS, "DIVISIONS_SIGNING_KEY"}:
+            field = variable.removeprefix(PREFIX).lower()
+            values[field] = parse_value(variable, field, text)
     home = _home(str(values.pop("home", "")))
     ray_address = environment.get("RAY_ADDRESS", "")
     docker_config = Path(environment.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")) / "config.json"
-    return Settings(home=home, ray_address=ray_address, s3=_s3(environment), docker_config=docker_config, **values)  # type: ignore[arg-type]  # checked by _parse
+    return Settings(home=home, ray_address=ray_address, s3=_s3(environment), docker_config=docker_config, **values)  # type: ignore[arg-type]  # checked by parse_value
 
 
 def _home(text: str) -> Path:
@@ -205,24 +173,24 @@ def _home(text: str) -> Path:
 def environment_of(settings: Settings) -> dict[str, str]:
     """The ``DIVISIONS_*`` variables that make `load_settings` give the same settings in another process."""
     variables = {}
-    for field in sorted(_KNOWN):
+    for field in sorted(KNOWN):
         value = getattr(settings, field)
         if isinstance(value, bool):
             value = int(value)
         text = ",".join(value) if isinstance(value, tuple) else str(value)
-        variables[_PREFIX + field.upper()] = text
+        variables[PREFIX + field.upper()] = text
     return variables
 
 
 def environment_for_child(settings: Settings) -> dict[str, str]:
     """This process's environment with exactly these settings, for a child process that reads them."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_PREFIX)}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     return kept | environment_of(settings)
 
 
 def shared_environment(settings: Settings) -> dict[str, str]:
     """The variables that give these settings on another machine: without what each machine has of its own."""
-    own = {_PREFIX + field.upper() for field in _OF_ONE_MACHINE}
+    own = {PREFIX + field.upper() for field in _OF_ONE_MACHINE}
     shared = {name: text for name, text in environment_of(settings).items() if name not in own}
     return shared | {
         variable: text for variable, field in _S3_VARIABLES.items() if (text := getattr(settings.s3, field))
@@ -231,7 +199,7 @@ def shared_environment(settings: Settings) -> dict[str, str]:
 
 def is_given(field: str) -> bool:
     """Whether this process's environment sets a setting."""
-    return bool(os.environ.get(_PREFIX + field.upper()))
+    return bool(os.environ.get(PREFIX + field.upper()))
 
 
 def node_home(otherwise: Path) -> Path:
@@ -241,10 +209,10 @@ def node_home(otherwise: Path) -> Path:
 
 def take_environment(shared: Mapping[str, str], home: Path) -> Settings:
     """Gives this process, and its children, the settings of a deployment, in the home of this machine."""
-    own = {_PREFIX + field.upper() for field in _OF_ONE_MACHINE}
-    for variable in [name for name in os.environ if name.startswith(_PREFIX) and name not in own]:
+    own = {PREFIX + field.upper() for field in _OF_ONE_MACHINE}
+    for variable in [name for name in os.environ if name.startswith(PREFIX) and name not in own]:
         del os.environ[variable]
-    os.environ.update({**shared, f"{_PREFIX}HOME": str(home)})
+    os.environ.update({**shared, f"{PREFIX}HOME": str(home)})
     return load_settings()
 
 
@@ -345,39 +313,6 @@ def _is_known_user() -> bool:
     except KeyError:
         return False
     return True
-
-
-def _parse(variable: str, field: str, text: str) -> object:
-    if field not in _KNOWN:
-        near = difflib.get_close_matches(field, _KNOWN, n=1)
-        hint = f"did you mean {_PREFIX}{near[0].upper()}?" if near else "see docs/settings.md for the list"
-        raise SettingsError(f"unknown setting {variable}", remedy=hint)
-    if field in _INTEGERS:
-        return _integer(variable, text, *_INTEGERS[field])
-    if field in _BOOLEANS:
-        if text.lower() not in {"0", "1", "true", "false", ""}:
-            raise SettingsError(f"{variable} must be 0 or 1, got {text!r}", remedy=f"unset {variable}")
-        return text.lower() in {"1", "true"}
-    if field == "database" and text and not text.startswith(_DATABASES):
-        raise SettingsError(f"{variable} must begin with {_DATABASES[0]}", remedy="write the URL, or leave it empty")
-    if field == "online_store" and text:
-        parse_store_url(text)
-    if field in _LISTS:
-        return tuple(item.strip() for item in text.split(",") if item.strip())
-    return text
-
-
-def _integer(variable: str, text: str, least: int, greatest: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = least - 1
-    if not least <= value <= greatest:
-        raise SettingsError(
-            f"{variable} must be a whole number from {least} to {greatest}, got {text[:40]!r}",
-            remedy=f"unset {variable}, or set another",
-        )
-    return value
 
 
 _S3_VARIABLES = {

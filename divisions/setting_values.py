@@ -1,0 +1,79 @@
+"""What the text of a ``DIVISIONS_*`` variable means: the kind of each setting, its range, its value. Pure."""
+
+from __future__ import annotations
+
+import difflib
+
+from divisions.errors import SettingsError
+from divisions.store_url import parse_store_url
+
+PREFIX = "DIVISIONS_"
+_PORTS = (1, 65_535)
+_INTEGERS = {  # the least and the greatest value of each
+    "port": _PORTS,
+    "gateways": (0, 64),
+    "metrics_port": (0, 65_000),
+    "dashboard_port": _PORTS,
+    "gcs_port": _PORTS,
+    "max_body_bytes": (1, 1 << 30),
+    "request_timeout_ms": (1, 600_000),
+    "idle_timeout_s": (1, 86_400),
+    "artifact_cache_mb": (1, 1_000_000_000),
+}
+_BOOLEANS = {"allow_faults", "channel_tls", "compiled"}
+_LISTS = {"allow_buckets", "allowed_hosts", "trusted_keys"}
+_TEXTS = {
+    "artifacts",
+    "channel_ca",
+    "channel_host",
+    "database",
+    "gateway",
+    "host",
+    "node_host",
+    "online_store",
+    "serve_endpoint",
+    "serve_sha256",
+    "serve_version",
+    "tracking_uri",
+}
+KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
+"""The fields of `divisions.settings.Settings` that a variable sets."""
+_DATABASES = ("postgresql+psycopg://", "postgresql://")
+
+
+def parse_value(variable: str, field: str, text: str) -> object:
+    """The value of the field that a variable's text gives.
+
+    Raises:
+        SettingsError: there is no such setting, or the text is no value of it.
+    """
+    if field not in KNOWN:
+        near = difflib.get_close_matches(field, KNOWN, n=1)
+        hint = f"did you mean {PREFIX}{near[0].upper()}?" if near else "see docs/settings.md for the list"
+        raise SettingsError(f"unknown setting {variable}", remedy=hint)
+    if field in _INTEGERS:
+        return _integer(variable, text, *_INTEGERS[field])
+    if field in _BOOLEANS:
+        if text.lower() not in {"0", "1", "true", "false", ""}:
+            raise SettingsError(f"{variable} must be 0 or 1, got {text!r}", remedy=f"unset {variable}")
+        return text.lower() in {"1", "true"}
+    if field == "database" and text and not text.startswith(_DATABASES):
+        raise SettingsError(f"{variable} must begin with {_DATABASES[0]}", remedy="write the URL, or leave it empty")
+    if field == "online_store" and text:
+        parse_store_url(text)
+    if field in _LISTS:
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    return text
+
+
+def _integer(variable: str, text: str, least: int, greatest: int) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= greatest:
+        raise SettingsError(
+            f"{variable} must be a whole number from {least} to {greatest}, got {text[:40]!r}",
+            remedy=f"unset {variable}, or set another",
+        )
+    return value
