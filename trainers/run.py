@@ -1,6 +1,6 @@
 """One run of a pipeline, from raw events to a rollout.
 
-    prepare -> train -> export -> validate -> bundle -> register --passed--> rollout -> online store
+    prepare -> train -> calibrate -> export -> validate -> bundle -> register --passed--> rollout -> online store
                                                           |
                                                           +------failed----> GateRefusedError, nothing served
 
@@ -22,7 +22,7 @@ from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import bundles_folder, local_bundle
 from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT
 from divisions.clock import Clock
-from divisions.errors import BundleError, GateRefusedError, TrainingError
+from divisions.errors import BundleError, GateRefusedError
 from divisions.online_stores import open_store
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
@@ -47,7 +47,7 @@ from trainers.data.preparation import PreparationTask, Prepared, features_sectio
 from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
-from trainers.export.half_precision import HalfParity, check_half, half_precision
+from trainers.export.exported import Calibrated, Exported, calibrate, export
 from trainers.export.lineage import environment, lineage, run_params
 from trainers.export.signature import sign_registered
 from trainers.training.compute import Compute, TrainingTask
@@ -85,16 +85,6 @@ class RunOutcome(msgspec.Struct, frozen=True):
     bundle_sha256: str
     input_uri: str
     rollout: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """A graph and its float16 variant. The variant is empty if it failed its parity check."""
-
-    model_onnx: bytes
-    parity: float
-    half_onnx: bytes
-    half_parity: HalfParity | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +133,10 @@ class PipelineRun:
                 draft.unlink(missing_ok=True)
                 quarantine_draft(draft).unlink(missing_ok=True)
             model = self._train(pipeline, prepared, registry_run)
-            exported = self._export(pipeline, prepared, model, registry_run.run_id)
-            validated = self._validate(pipeline, prepared, exported.model_onnx, previous.version)
+            seed = pipeline.training.hyperparams.seed
+            calibrated = self._calibrate(prepared, model, seed)
+            exported = self._export(prepared, model, seed, registry_run.run_id)
+            validated = self._validate(pipeline, prepared, exported.model_onnx, calibrated, previous.version)
             bundle = self._write_bundle(pipeline, prepared, validated, exported, registry_run)
             facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
             facts |= stored | environment()
@@ -249,31 +241,36 @@ class PipelineRun:
             current.detail = f"{hyperparams.epochs} epochs over {num_train(data):,} {rows}"
         return model
 
-    def _export(self, pipeline: Pipeline, prepared: Prepared, model: TabularModel, run_id: str) -> Exported:
-        from trainers.export.onnx_export import check_parity, export_onnx
+    def _calibrate(self, prepared: Prepared, model: TabularModel, seed: int) -> Calibrated:
+        with step(self.progress, self.clock, "Calibrate") as current:
+            calibrated = calibrate(model, prepared, seed)
+            current.detail = str(calibrated.calibration)
+        return calibrated
 
-        schema = prepared.table.schema
+    def _export(self, prepared: Prepared, model: TabularModel, seed: int, run_id: str) -> Exported:
         with step(self.progress, self.clock, "Export to ONNX") as current:
-            model_onnx = export_onnx(model, schema, {"schema_sha256": schema.sha256, "run_id": run_id})
-            seed = pipeline.training.hyperparams.seed
-            parity = check_parity(model, schema, model_onnx, prepared.holdout.x, seed)
-            half_onnx, half_parity, why = _half_variant(model_onnx, prepared, seed)
-            current.detail = f"differs from PyTorch by {parity:.1e} at most"
-            if half_parity is not None and half_onnx:
-                current.detail += f", in float16 by {half_parity.max_difference:.1e}"
-        if why:
-            self.progress.notice(f"no float16 variant: {why}")
-        return Exported(model_onnx, parity, half_onnx, half_parity)
+            exported = export(model, prepared, seed, run_id)
+            current.detail = f"differs from PyTorch by {exported.parity:.1e} at most"
+            if exported.half_parity is not None and exported.half_onnx:
+                current.detail += f", in float16 by {exported.half_parity.max_difference:.1e}"
+        if exported.why:
+            self.progress.notice(f"no float16 variant: {exported.why}")
+        return exported
 
     def _validate(
-        self, pipeline: Pipeline, prepared: Prepared, model_onnx: bytes, previous: RegisteredVersion | None
+        self,
+        pipeline: Pipeline,
+        prepared: Prepared,
+        model_onnx: bytes,
+        calibrated: Calibrated,
+        previous: RegisteredVersion | None,
     ) -> Validated:
         from trainers.export.onnx_export import score
 
         with step(self.progress, self.clock, "Validate") as current:
             # The gates judge the exported graph, on customers that training never used.
             scores_N = score(model_onnx, prepared.holdout.x)
-            validated = validate_model(prepared, scores_N, previous, pipeline.validation)
+            validated = validate_model(prepared, scores_N, calibrated, previous, pipeline.validation)
             current.detail = validated.summary
         for warning in validated.warnings:
             self.progress.notice(warning)
@@ -371,14 +368,3 @@ class PipelineRun:
         if filled.num_left_out:
             self.progress.notice(left_out(filled))
         return str(status.phase)
-
-
-def _half_variant(model_onnx: bytes, prepared: Prepared, seed: int) -> tuple[bytes, HalfParity | None, str]:
-    """The float16 graph if it may serve, its parity, and the reason if there is none. GPUs can run float32, too."""
-    try:
-        half_onnx = half_precision(model_onnx)
-    except TrainingError as error:
-        return b"", None, error.message
-    holdout = prepared.holdout
-    parity = check_half(model_onnx, half_onnx, prepared.table.schema, holdout.x, holdout.y, seed)
-    return (b"", parity, parity.refusal) if parity.refusal else (half_onnx, parity, "")

@@ -31,6 +31,9 @@ METRIC_MAXIMUM: dict[str, float] = {
 }
 """The metrics that gates may use, each with its largest possible value. The smallest possible value is always 0."""
 
+SHORT_NAMES = {"ece": "calibration_error"}
+"""What metrics are called elsewhere. Gates may use these names, too."""
+
 _MAX_CHARS = 1_000  # longer than any sensible list of gates; bounds the work for a hostile text
 _GATE = re.compile(r"(?P<metric>[A-Za-z_][A-Za-z0-9_]*)\s*(?P<operator>[<>]=?)\s*(?P<number>\S+)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -88,6 +91,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 
 
 def _metric(name: str) -> str:
+    name = SHORT_NAMES.get(name, name)
     if name in METRIC_MAXIMUM:
         return name
     near = nearest(name, METRIC_MAXIMUM)

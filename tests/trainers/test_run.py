@@ -157,10 +157,32 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     columns = {column["name"]: column for column in report["data"]["columns"]}
     assert columns["plan"]["why"] == "inferred: 100 % of its values are texts"
     assert (columns["calls"]["kind"], columns["calls"]["missing"]) == ("numeric", 0)
+    calibration = report["calibration"]
+    assert calibration["slope"] > 0.0
+    assert calibration["error_after"] == outcome.metrics["calibration_error"]
+    assert calibration["error_before"] == outcome.metrics["calibration_error_before"]
     assert manifest.run_id == outcome.run_id == version.run_id
     assert manifest.schema.names == ("minutes", "plan", "calls", "roams")
     assert progress.epochs == 12
-    assert progress.done == ["Prepare the data", "Train", "Export to ONNX", "Validate", "Register"]
+    assert progress.done == ["Prepare the data", "Train", "Calibrate", "Export to ONNX", "Validate", "Register"]
+
+
+def test_probabilities_that_are_wrong_are_corrected_in_the_graph_that_serves(tmp_path, monkeypatch):
+    """Training that ends with logits three times too large: the bundle's graph gives calibrated probabilities."""
+    train = InProcess.train
+
+    def train_too_sure(self, *arguments):
+        model = train(self, *arguments)
+        model.recalibrate(3.0, 1.0)
+        return model
+
+    monkeypatch.setattr(InProcess, "train", train_too_sure)
+    place = Place(tmp_path)
+    place.write("2025-01-13", raw_frame(seed=0))
+    outcome = place.run("2025-01-13")
+    assert outcome.metrics["calibration_error"] < outcome.metrics["calibration_error_before"] / 2
+    report = msgspec.json.decode((Path(outcome.bundle_path) / "report.json").read_bytes())
+    assert report["calibration"]["slope"] == pytest.approx(1 / 3, abs=0.15)
 
 
 def test_the_registry_knows_data_parameters_and_every_epoch(place, first):

@@ -177,6 +177,23 @@ class TabularModel(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         return torch.sigmoid(self.logits(rows))
 
+    def recalibrate(self, slope: float, offset: float) -> None:
+        """From now on, every logit is ``slope * logit + offset``: the last layer takes both into its weights."""
+        with torch.no_grad():
+            self.head.weight.mul_(slope)
+            self.head.bias.mul_(slope).add_(offset)
+
+
+def logits_of(model: TabularModel, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
+    """The logits of many rows, on the CPU. Moves the model there."""
+    model = model.to("cpu").eval()
+    with torch.no_grad():
+        parts = [
+            model.logits(torch.from_numpy(rows_NF[start : start + batch_size])).numpy()
+            for start in range(0, len(rows_NF), batch_size)
+        ]
+    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
 
 def build_model(schema: FeatureSchema, rows_NF: NDArray[np.float32], hyperparams: Hyperparams) -> TabularModel:
     """A new model. ``rows_NF`` are the training rows for the transform's statistics. Same seed, same weights."""

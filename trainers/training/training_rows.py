@@ -51,6 +51,12 @@ def training_data(prepared: Prepared, seed: int) -> TrainingData:
     )
 
 
+def validation_rows(prepared: Prepared, seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The rows and labels that select the best epoch. They also calibrate the model and set its threshold."""
+    is_validation_N = validation_mask(prepared.train, seed)
+    return prepared.train.x[is_validation_N], prepared.train.y[is_validation_N]
+
+
 def num_train(rows: TrainingData | StoredRows) -> int:
     """How many rows are learned from."""
     return rows.num_train if isinstance(rows, StoredRows) else len(rows.train_rows_NF)

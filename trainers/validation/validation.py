@@ -16,8 +16,10 @@ from divisions.pipeline.definition import GUESSING_GATE, Validation
 from divisions.versions import RegisteredVersion
 from trainers.data.preparation import Prepared
 from trainers.data.reference import Reference, count_rows
+from trainers.export.exported import Calibrated
 from trainers.export.half_precision import HalfParity
-from trainers.training.evaluate import evaluate
+from trainers.training.calibration import Calibration
+from trainers.training.evaluate import calibration_error, evaluate
 from trainers.validation.drift import MIN_ROWS, DriftReport, drift_report
 from trainers.validation.gates import GateResult, GateVerdict, is_passed, judge
 from trainers.validation.guessing import guessing_text
@@ -39,6 +41,7 @@ class Validated:
     metrics: dict[str, float]
     drift: Drift
     gates: tuple[GateResult, ...]
+    calibration: Calibration
     holdout_fraction: float = 0.2
 
     @property
@@ -86,13 +89,22 @@ class Validated:
 
 
 def validate_model(
-    prepared: Prepared, scores_N: NDArray[np.float32], previous: RegisteredVersion | None, validation: Validation
+    prepared: Prepared,
+    scores_N: NDArray[np.float32],
+    calibrated: Calibrated,
+    previous: RegisteredVersion | None,
+    validation: Validation,
 ) -> Validated:
     """Judges a model by ``scores_N``, its scores for the hold-out's rows."""
     drift = measure_drift(prepared, previous)
-    metrics = {**evaluate(prepared.holdout.y, scores_N), "drift_score": drift.score}
+    metrics = {
+        **evaluate(prepared.holdout.y, scores_N),
+        "calibration_error_before": calibration_error(prepared.holdout.y, calibrated.before_N),
+        "drift_score": drift.score,
+    }
     fraction = len(prepared.holdout) / (prepared.train.rows.num_customers + len(prepared.holdout))
-    return Validated(metrics, drift, judge(validation.gates, metrics, validation.on_unknown), fraction)
+    gates = judge(validation.gates, metrics, validation.on_unknown)
+    return Validated(metrics, drift, gates, calibrated.calibration, fraction)
 
 
 def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Drift:
@@ -135,6 +147,13 @@ def report_json(
             for result in validated.gates
         ],
         "warnings": list(validated.warnings),
+        "calibration": {
+            "slope": validated.calibration.slope,
+            "offset": validated.calibration.offset,
+            "note": validated.calibration.note,
+            "error_before": _number(validated.metrics["calibration_error_before"]),
+            "error_after": _number(validated.metrics["calibration_error"]),
+        },
         "parity_max_difference": parity,
         "parity_float16": {
             "max_difference": _number(half_parity.max_difference),

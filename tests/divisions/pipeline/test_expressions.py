@@ -14,6 +14,7 @@ from divisions.pipeline.expressions import METRIC_MAXIMUM, nearest, parse_gate, 
         ("auc>=0.85", Gate("auc", Comparison.GREATER_EQUAL, 0.85)),
         ("  drift_score <  .15 ", Gate("drift_score", Comparison.LESS, 0.15)),
         ("calibration_error <= 1e-3", Gate("calibration_error", Comparison.LESS_EQUAL, 0.001)),
+        ("ece < 0.05", Gate("calibration_error", Comparison.LESS, 0.05)),
         ("log_loss < 2.5E+1", Gate("log_loss", Comparison.LESS, 25.0)),
     ],
 )
