@@ -15,7 +15,6 @@ manifest.
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 from pathlib import Path
 
@@ -23,8 +22,6 @@ import msgspec
 
 from divisions.errors import BundleError
 from divisions.schema import FeatureSchema
-
-log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
 ONNX = "model.onnx"
@@ -106,13 +103,17 @@ def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
     return manifest
 
 
-def read_reference(folder: Path) -> bytes:
-    """A bundle's ``reference.json``; empty when it has none, or lies where this process cannot read it."""
+def read_reference(folder: Path, sha256: str) -> bytes:
+    """The ``reference.json`` of the bundle with this hash, checked; empty when it has none, or it is not whole here."""
     try:
-        return (folder / REFERENCE).read_bytes()
-    except OSError as error:
-        log.info("no drift of inputs: the reference of %s cannot be read (%s)", folder, error.strerror)
+        manifest = (folder / MANIFEST).read_bytes()
+        if hashlib.sha256(manifest).hexdigest() != sha256:
+            return b""
+        found = (folder / REFERENCE).read_bytes()
+    except OSError:
         return b""
+    expected = msgspec.json.decode(manifest, type=Manifest).files.get(REFERENCE)
+    return found if hashlib.sha256(found).hexdigest() == expected else b""
 
 
 def read_model(folder: Path, manifest: Manifest, name: str = ONNX) -> bytes:

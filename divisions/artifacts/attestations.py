@@ -19,7 +19,7 @@ from typing import Final
 from divisions.artifacts.store import ArtifactStore
 from divisions.attestation import provenance, sbom
 from divisions.attestation.envelope import MAX_BYTES, open_envelope
-from divisions.attestation.keys import PublicKey
+from divisions.attestation.keys import PublicKey, SigningKey
 from divisions.attestation.statement import Statement, read_statement
 from divisions.errors import ArtifactStoreError, BundleError
 
@@ -52,7 +52,7 @@ class Attestations:
         for key in trusted:
             name = attestation_name(kind, key)
             try:
-                for content, is_here in self._found(address, name):
+                for content, is_here in self._found(address, name, key):
                     try:
                         statement = _verified(content, sha256, key, kind, f"the {kind} of bundle {address}")
                     except BundleError as error:
@@ -73,7 +73,7 @@ class Attestations:
             remedy="sign it with one (divisions models sign), or add its key to DIVISIONS_TRUSTED_KEYS",
         )
 
-    def put(self, address: str, name: str, content: bytes) -> bool:
+    def put(self, address: str, name: str, content: bytes, key: SigningKey) -> bool:
         """Keeps a statement here and in the store; returns whether anything was written.
 
         Raises:
@@ -89,12 +89,12 @@ class Attestations:
             raise BundleError(
                 f"{path} cannot be written: {error.strerror}", remedy="check the disk's space and permissions"
             ) from None
-        if self.store is not None and content not in self.store.read_attestations(address, name):
-            self.store.write_attestation(address, name, content)
+        if self.store is not None and content not in self.store.read_attestations(address, name, key.public):
+            self.store.write_attestation(address, name, content, key)
             is_new = True
         return is_new
 
-    def has(self, address: str, name: str, content: bytes) -> bool:
+    def has(self, address: str, name: str, content: bytes, key: PublicKey) -> bool:
         """Whether exactly this is here, and in the store.
 
         Raises:
@@ -102,15 +102,15 @@ class Attestations:
         """
         if _read(self._path(address, name)) != content:
             return False
-        return self.store is None or content in self.store.read_attestations(address, name)
+        return self.store is None or content in self.store.read_attestations(address, name, key)
 
-    def _found(self, address: str, name: str) -> Iterator[tuple[bytes, bool]]:
+    def _found(self, address: str, name: str, key: PublicKey) -> Iterator[tuple[bytes, bool]]:
         """What may be the statement: that of this home, then that of the store."""
         here = _read(self._path(address, name))
         if here is not None:
             yield here, True
         if self.store is not None:
-            for there in self.store.read_attestations(address, name):
+            for there in self.store.read_attestations(address, name, key):
                 if there != here:
                     yield there, False
 

@@ -125,11 +125,12 @@ class Bundles:
         """The ``reference.json`` of a bundle in the store, checked; empty if the bundle has none.
 
         Raises:
-            BundleError: the store has no such bundle, or it is damaged.
+            BundleError: the store has no such bundle, it is damaged, or no trusted key has signed it.
             ArtifactStoreError: the store does not answer, or refuses.
         """
         if self.store is None:
             return b""
+        self.require_signed(recorded, sha256)
         address = address_of(recorded)
         data = self.store.read(address, MANIFEST)
         if data is None or hashlib.sha256(data).hexdigest() != sha256:

@@ -1,4 +1,8 @@
-"""Signed statements about a bundle in a registry: artifacts whose subject is the bundle's manifest."""
+"""Signed statements about a bundle in a registry: artifacts whose subject is the bundle's manifest.
+
+Anybody who may push can add others under any name. Only those are fetched whose entry in the list has a proof of the
+key that is asked for (`divisions.attestation.proof`), so false ones hide none, however many there are.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,22 @@ from pathlib import Path
 from typing import Final
 
 from divisions.attestation.envelope import MAX_BYTES, PAYLOAD_TYPE
+from divisions.attestation.keys import PublicKey, SigningKey
+from divisions.attestation.proof import Listed, read_proof, write_proof
 from divisions.errors import ArtifactStoreError
-from divisions.oci.manifest import ArtifactManifest, Descriptor, read_manifest
-from divisions.oci.reference import digest_of
+from divisions.oci.manifest import ArtifactManifest, Descriptor
+from divisions.oci.reference import digest_of, is_digest
 from divisions.oci.referrers import list_referrers, push_referrer, subject_of
 from divisions.oci.registry import RegistryClient
 
 ENVELOPE_TYPE: Final = "application/vnd.dsse.envelope.v1+json"
 NAME: Final = "io.divisions.attestation"
 """Annotation that has the statement's name."""
-_MAX_READ: Final = 16
+PROOF: Final = "io.divisions.attestation.proof"
 
 
-def pull_attestations(client: RegistryClient, tag: str, name: str) -> list[bytes]:
-    """The statements of this name about the artifact under a tag. Anybody who may push can add to them.
+def pull_attestations(client: RegistryClient, tag: str, name: str, key: PublicKey) -> list[bytes]:
+    """The statements of this name that ``key`` has put to the artifact under a tag, or one by its digest.
 
     Raises:
         ArtifactStoreError: the registry does not answer, refuses, or sends something else.
@@ -29,36 +35,35 @@ def pull_attestations(client: RegistryClient, tag: str, name: str) -> list[bytes
     content = client.pull_manifest(tag)
     if content is None:
         return []
-    listed = list_referrers(client, digest_of(content), PAYLOAD_TYPE)
-    named = [entry for entry in listed if entry.annotations.get(NAME) == name]
-    return [found for entry in named[:_MAX_READ] if (found := _pull(client, entry.digest)) is not None]
+    subject = digest_of(content)
+    found: dict[Listed, None] = {}  # One proof may be listed often: whoever may push can copy it.
+    for entry in list_referrers(client, subject, PAYLOAD_TYPE):
+        listed = entry.annotations.get(NAME) == name and read_proof(
+            entry.annotations.get(PROOF, ""), subject, name, key
+        )
+        if listed and listed.size <= MAX_BYTES and is_digest(listed.digest):
+            found[listed] = None
+    return [_pull(client, listed) for listed in found if client.has_blob(listed.digest)]
 
 
-def push_attestation(client: RegistryClient, tag: str, name: str, content: bytes) -> None:
-    """Pushes a statement about the artifact under a tag.
+def push_attestation(client: RegistryClient, tag: str, name: str, content: bytes, key: SigningKey) -> None:
+    """Pushes a statement, which ``key`` has signed, about the artifact under a tag, or one by its digest.
 
     Raises:
         ArtifactStoreError: the registry has no such artifact, does not answer, or refuses.
     """
     subject = client.pull_manifest(tag)
     if subject is None:
-        raise ArtifactStoreError(f"{client.repository}:{tag} is not there", remedy="push the bundle first")
+        raise ArtifactStoreError(f"{client.repository}:{tag} is not there", remedy="push it first")
     layer = Descriptor(ENVELOPE_TYPE, digest_of(content), len(content))
     client.push_blob(layer.digest, layer.size, lambda: io.BytesIO(content))
-    push_referrer(client, ArtifactManifest(PAYLOAD_TYPE, (layer,), {NAME: name}, subject=subject_of(subject)))
+    proof = write_proof(Listed(digest_of(subject), name, layer.digest, layer.size), key)
+    annotations = {NAME: name, PROOF: proof}
+    push_referrer(client, ArtifactManifest(PAYLOAD_TYPE, (layer,), annotations, subject=subject_of(subject)))
 
 
-def _pull(client: RegistryClient, digest: str) -> bytes | None:
-    where = f"{client.repository}@{digest}"
-    content = client.pull_manifest(digest)
-    if content is None:  # The list may name what was deleted.
-        return None
-    layers = read_manifest(content, where).layers
-    if len(layers) != 1 or layers[0].media_type != ENVELOPE_TYPE or layers[0].size > MAX_BYTES:
-        raise ArtifactStoreError(
-            f"{where} holds no signed envelope of at most {MAX_BYTES:,} bytes", remedy="sign the bundle again"
-        )
+def _pull(client: RegistryClient, listed: Listed) -> bytes:
     with tempfile.TemporaryDirectory(prefix="divisions-pull-") as folder:
         path = Path(folder) / "envelope"
-        client.pull_blob(layers[0].digest, layers[0].size, path)
+        client.pull_blob(listed.digest, listed.size, path)
         return path.read_bytes()

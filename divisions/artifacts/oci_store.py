@@ -18,6 +18,7 @@ import httpx
 
 from divisions.artifacts.oci_attestations import pull_attestations, push_attestation
 from divisions.artifacts.tarball import inner_sha256, unpack_tarball, write_tarball
+from divisions.attestation.keys import PublicKey, SigningKey
 from divisions.bundle import file_sha256
 from divisions.errors import ArtifactStoreError, BundleError
 from divisions.oci.ecr import creator
@@ -113,15 +114,15 @@ class OciStore:
                 if not _holds(client, tag, f"sha256:{tar_sha256}"):
                     raise
 
-    def read_attestations(self, address: str, name: str) -> list[bytes]:
+    def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
         client, tag = self._open(address)
         with client:
-            return pull_attestations(client, tag, name)
+            return pull_attestations(client, tag, name, key)
 
-    def write_attestation(self, address: str, name: str, content: bytes) -> None:
+    def write_attestation(self, address: str, name: str, content: bytes, key: SigningKey) -> None:
         client, tag = self._open(address)
         with client:
-            push_attestation(client, tag, name, content)
+            push_attestation(client, tag, name, content, key)
 
     def close(self) -> None:
         """Removes what is unpacked."""

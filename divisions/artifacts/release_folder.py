@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from divisions.artifacts.tarball import packing
+from divisions.attestation.keys import PublicKey, SigningKey
 from divisions.bundle import MANIFEST, bundle_address, read_bundle
 from divisions.deployment import write_private
 from divisions.errors import ArtifactStoreError, BundleError, ConflictError
@@ -155,10 +156,10 @@ class ReleaseStore:
     def write(self, address: str, files: Sequence[Path]) -> None:
         raise self._is_fixed()
 
-    def read_attestations(self, address: str, name: str) -> list[bytes]:
+    def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
         return []  # images carry none
 
-    def write_attestation(self, address: str, name: str, content: bytes) -> None:
+    def write_attestation(self, address: str, name: str, content: bytes, key: SigningKey) -> None:
         raise self._is_fixed()
 
     def _is_fixed(self) -> ArtifactStoreError:

@@ -58,7 +58,8 @@ def sign(attestations: Attestations, statements: Statements, key: SigningKey) ->
         BundleError: they cannot be written in the home.
         ArtifactStoreError: the store does not answer, or refuses.
     """
-    written = [attestations.put(statements.address, name, content) for name, content in statements.sealed(key).items()]
+    sealed = statements.sealed(key).items()
+    written = [attestations.put(statements.address, name, content, key) for name, content in sealed]
     return any(written)
 
 
@@ -84,4 +85,4 @@ def is_signed(attestations: Attestations, statements: Statements, key: SigningKe
         ArtifactStoreError: the store does not answer, or refuses.
     """
     sealed = statements.sealed(key).items()
-    return all(attestations.has(statements.address, name, content) for name, content in sealed)
+    return all(attestations.has(statements.address, name, content, key.public) for name, content in sealed)

@@ -21,6 +21,7 @@ from divisions.s3 import s3_filesystem
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
+    from divisions.attestation.keys import PublicKey, SigningKey
     from divisions.settings import S3Settings
 
 
@@ -38,11 +39,11 @@ class ArtifactStore(Protocol):
     def write(self, address: str, files: Sequence[Path]) -> None:
         """Copies files, in this order. What is there already is replaced."""
 
-    def read_attestations(self, address: str, name: str) -> list[bytes]:
-        """The signed statements of a name about a bundle. A store may keep several."""
+    def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
+        """The statements of a name about a bundle that ``key`` may have signed. A store may keep several."""
 
-    def write_attestation(self, address: str, name: str, content: bytes) -> None:
-        """Puts a statement beside a bundle that is there."""
+    def write_attestation(self, address: str, name: str, content: bytes, key: SigningKey) -> None:
+        """Puts a statement, signed by ``key``, beside a bundle that is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +100,11 @@ class FileSystemStore:
         except OSError as error:
             raise self.broken(error) from None
 
-    def read_attestations(self, address: str, name: str) -> list[bytes]:
+    def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
         found = self._read(address, f"{name}.dsse.json", MAX_BYTES)
         return [] if found is None else [found]
 
-    def write_attestation(self, address: str, name: str, content: bytes) -> None:
+    def write_attestation(self, address: str, name: str, content: bytes, key: SigningKey) -> None:
         path = self.path(address, f"{name}.dsse.json")
         # Elsewhere, such as in S3, a file appears when it is whole.
         draft = f"{path}.{uuid.uuid4().hex[:8]}.draft" if self.filesystem.type_name == "local" else path

@@ -76,13 +76,37 @@ class Index(msgspec.Struct, frozen=True, rename="camel"):
         return msgspec.json.encode(self, order="deterministic")
 
 
-def read_index(content: bytes, where: str) -> Index:
-    """Reads a list of manifests.
+class _RawIndex(msgspec.Struct, frozen=True):
+    manifests: tuple[msgspec.Raw, ...]
+
+
+class _Typed(msgspec.Struct, frozen=True, rename="camel"):
+    media_type: str = ""
+
+
+def read_entries(content: bytes, where: str) -> tuple[Descriptor, ...]:
+    """The entries of a list of manifests. Anybody who may push can have odd ones listed: they are left out.
 
     Raises:
         ArtifactStoreError: it is none.
     """
-    return _decoded(content, Index, f"{where} is no list of manifests", "check that the registry speaks OCI 1.1")
+    found = _decoded(content, _RawIndex, f"{where} is no list of manifests", "check that the registry speaks OCI 1.1")
+    return tuple(each for raw in found.manifests if (each := _entry(raw)) is not None)
+
+
+def _entry(raw: msgspec.Raw) -> Descriptor | None:
+    try:
+        return msgspec.json.decode(raw, type=Descriptor)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def media_type_of(content: bytes) -> str:
+    """What a manifest says that it is; empty if it says nothing."""
+    try:
+        return msgspec.json.decode(content, type=_Typed).media_type
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
 
 
 def _decoded(content: bytes, kind: type[T], what: str, remedy: str) -> T:

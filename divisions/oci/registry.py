@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Final
@@ -32,6 +32,7 @@ from divisions.oci.manifest import (
     ArtifactManifest,
 )
 from divisions.oci.reference import Repository, digest_of, is_digest, is_loopback
+from divisions.oci.refusals import error_text, remedy_of
 
 _ANSWER_S: Final = 30.0
 _CONNECT_S: Final = 5.0
@@ -45,6 +46,14 @@ _ACCEPT: Final = {
     "Accept": f"{MANIFEST_TYPE}, {INDEX_TYPE},"
     " application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json"
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list, and where the next one is; empty after the last."""
+
+    content: bytes
+    next_url: str
 
 
 class RegistryClient:
@@ -107,7 +116,7 @@ class RegistryClient:
         with self._sent("POST", self._url("blobs/uploads/"), headers={"Content-Length": "0"}) as reply:
             if reply.status_code != httpx.codes.NOT_FOUND or create is None:
                 self._require(reply, {202}, "starting an upload")
-                return self._place(str(reply.url), reply)
+                return self._place(str(reply.url), reply.headers.get("Location", ""))
         create()
         return self._begin_upload(None)
 
@@ -177,9 +186,20 @@ class RegistryClient:
             )
         return content
 
-    def pull_referrers(self, digest: str) -> bytes | None:
-        """The list of manifests whose subject has this digest; None if the registry cannot be asked for it."""
-        return self._pull(f"referrers/{digest}", f"referrers of {digest}")
+    def pull_referrers(self, digest: str, artifact_type: str, url: str = "") -> Page | None:
+        """A page of the list of manifests whose subject has this digest; None if the registry keeps no such list.
+
+        Args:
+            artifact_type: what is wanted. A registry may list other types as well.
+            url: of a later page, as the one before it has it.
+        """
+        first = self._url(f"referrers/{digest}?artifactType={quote(artifact_type, safe='')}")
+        with self._sent("GET", url or first, headers=_ACCEPT) as reply:
+            content = self._content(reply, f"referrers of {digest}")
+            if content is None:
+                return None
+            named = reply.links.get("next", {}).get("url", "")
+            return Page(content, self._place(str(reply.url), named) if named else "")
 
     def has_manifest(self, reference: str) -> bool:
         with self._sent("HEAD", self._url(f"manifests/{reference}"), headers=_ACCEPT) as reply:
@@ -187,16 +207,19 @@ class RegistryClient:
 
     def _pull(self, path: str, what: str) -> bytes | None:
         with self._sent("GET", self._url(path), headers=_ACCEPT) as reply:
-            if not self._is_there(reply, f"looking for {what}"):
-                return None
-            content = b""
-            for chunk in _read(reply, self.repository):
-                content += chunk
-                if len(content) > MAX_MANIFEST_BYTES:
-                    raise ArtifactStoreError(
-                        f"the manifest {what} of {self.repository} is over {MAX_MANIFEST_BYTES} bytes",
-                        remedy="push the artifact again",
-                    )
+            return self._content(reply, what)
+
+    def _content(self, reply: httpx.Response, what: str) -> bytes | None:
+        if not self._is_there(reply, f"looking for {what}"):
+            return None
+        content = b""
+        for chunk in _read(reply, self.repository):
+            content += chunk
+            if len(content) > MAX_MANIFEST_BYTES:
+                raise ArtifactStoreError(
+                    f"the manifest {what} of {self.repository} is over {MAX_MANIFEST_BYTES} bytes",
+                    remedy="push the artifact again",
+                )
         return content
 
     # -- sending ------------------------------------------------------------------------------------------------
@@ -244,12 +267,11 @@ class RegistryClient:
             if not reply.is_redirect or method not in {"GET", "HEAD"}:
                 return reply
             reply.close()
-            url = self._place(url, reply)
+            url = self._place(url, reply.headers.get("Location", ""))
         raise self._away("it redirects in circles")
 
-    def _place(self, url: str, reply: httpx.Response) -> str:
+    def _place(self, url: str, named: str) -> str:
         """Where the registry sends us; never out of TLS."""
-        named = reply.headers.get("Location", "")
         try:
             place = httpx.URL(urljoin(url, named))
         except (httpx.InvalidURL, ValueError):
@@ -327,9 +349,9 @@ class RegistryClient:
             raise self._refused(reply.status_code, doing, content)
 
     def _refused(self, status: int, doing: str, content: bytes) -> ArtifactStoreError:
-        text = _error_text(content)
+        text = error_text(content)
         return ArtifactStoreError(
-            f"{self.repository}: {doing}: status {status}{f' ({text})' if text else ''}", remedy=_remedy(status)
+            f"{self.repository}: {doing}: status {status}{f' ({text})' if text else ''}", remedy=remedy_of(status)
         )
 
     def _away(self, why: str) -> ArtifactStoreError:
@@ -360,29 +382,3 @@ def _read(reply: httpx.Response, repository: Repository) -> Iterator[bytes]:
 
 def _head(reply: httpx.Response) -> bytes:
     return next(reply.iter_raw(_MAX_REPLY_BYTES), b"")
-
-
-def _error_text(content: bytes) -> str:
-    """The first error of a registry's reply: its code and message."""
-    try:
-        first = json.loads(content)["errors"][0]
-        text = f"{first['code']}: {first.get('message', '')}"
-    except (ValueError, LookupError, TypeError, AttributeError):
-        return ""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())[:200]
-
-
-def _remedy(status: int) -> str:
-    match status:
-        case 401:
-            return "log in with docker or podman login, or check the password"
-        case 403:
-            return "ask for the right to pull from and push to this repository"
-        case 404:
-            return "create the repository, or check its name"
-        case 429:
-            return "the registry limits requests: try again later"
-        case _ if status >= 500:
-            return "try again when the registry works; what was pushed is kept"
-        case _:
-            return "check DIVISIONS_ARTIFACTS, and that the registry takes OCI artifacts"

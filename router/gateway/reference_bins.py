@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from divisions.artifacts.local import local_bundle
-from divisions.bundle import REFERENCE, read_reference
+from divisions.bundle import read_reference
 from divisions.control import VersionSpec
 from router.evidence.drift import NO_BINS, InputBins, parse_bins
 from router.predict.controller_link import ControllerLink
@@ -43,9 +43,8 @@ class ReferenceBins:
         known = self._known.get(sha256)
         if known is not None:
             return known
-        folder = local_bundle(self._home, version.bundle_path)
-        if (folder / REFERENCE).exists():
-            return self._keep(sha256, parse_bins(read_reference(folder)))
+        if data := read_reference(local_bundle(self._home, version.bundle_path), sha256):
+            return self._keep(sha256, parse_bins(data))
         self._wanted.add(sha256)
         self._missing.setdefault(sha256, self._now_s())
         return NO_BINS

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from divisions.artifacts.cache import Bundles
+from divisions.artifacts.oci_attestations import PROOF
 from divisions.artifacts.signing import is_signed, sign, statements_of
 from divisions.attestation.envelope import PAYLOAD_TYPE
 from divisions.attestation.facts import BundleFacts
@@ -15,9 +16,17 @@ from divisions.attestation.keys import new_signing_key
 from divisions.bundle import read_bundle
 from divisions.errors import BundleError
 from divisions.oci.login import find_credentials
-from divisions.oci.manifest import ArtifactManifest, read_index, read_manifest
+from divisions.oci.manifest import (
+    INDEX_TYPE,
+    MANIFEST_TYPE,
+    ArtifactManifest,
+    Descriptor,
+    Index,
+    read_entries,
+    read_manifest,
+)
 from divisions.oci.reference import digest_of, parse_repository
-from divisions.oci.referrers import list_referrers, push_referrer, subject_of
+from divisions.oci.referrers import list_referrers, subject_of
 from divisions.oci.registry import RegistryClient
 from divisions.settings import Settings
 from tests.conftest import skipped_where_absent
@@ -96,7 +105,7 @@ def test_others_find_the_statements_under_the_tag_of_the_specification(machine, 
     address, _, statements = published
     sign(machine("one").attestations, statements, KEY)
     subject = client.pull_manifest(address.partition("/")[2])
-    listed = read_index(client.pull_manifest(digest_of(subject).replace(":", "-")), "it").manifests
+    listed = read_entries(client.pull_manifest(digest_of(subject).replace(":", "-")), "it")
     assert [each.artifact_type for each in listed] == [PAYLOAD_TYPE] * 2
     assert {each.annotations["io.divisions.attestation"].partition(".")[0] for each in listed} == {"provenance", "sbom"}
     for each in listed:
@@ -124,16 +133,18 @@ def test_no_byte_of_a_signed_statement_can_be_changed_in_the_registry(tmp_path, 
     machine("two", KEY).open(address, sha256)
 
 
-def test_who_may_push_cannot_hide_a_signature_by_a_statement_of_the_same_name(machine, client, published):
+def test_who_may_push_cannot_hide_a_signature_by_statements_of_the_same_name(machine, client, published):
     address, sha256, statements = published
     sign(machine("one").attestations, statements, KEY)
     subject = client.pull_manifest(address.partition("/")[2])
-    real = list_referrers(client, digest_of(subject), PAYLOAD_TYPE)
-    sbom, provenance = sorted(real, key=lambda each: "provenance" in each.annotations["io.divisions.attestation"])
-    layers = read_manifest(client.pull_manifest(sbom.digest), "it").layers
-    forged = (  # the provenance's name with another content, listed before the real one
-        ArtifactManifest(PAYLOAD_TYPE, layers, {**provenance.annotations, "n": str(n)}, subject=subject_of(subject))
-        for n in range(10_000)
-    )
-    push_referrer(client, next(one for one in forged if digest_of(one.to_json()) < provenance.digest))
+    tag = digest_of(subject).replace(":", "-")
+    real = read_entries(client.pull_manifest(tag), "it")
+    (provenance,) = (each for each in real if each.annotations["io.divisions.attestation"].startswith("provenance"))
+    layers = read_manifest(client.pull_manifest(provenance.digest), "it").layers
+    copies = []  # the annotations of the real one with another content, and more of them than anybody would fetch
+    for n in range(3):
+        told = {**provenance.annotations, "n": str(n), **({PROOF: "sha256:0 1 AAAA"} if n else {})}
+        forged = ArtifactManifest(PAYLOAD_TYPE, layers, told, subject=subject_of(subject))
+        copies.append(Descriptor(MANIFEST_TYPE, client.push_artifact(forged), 1, told, PAYLOAD_TYPE))
+    client.push_manifest(Index((*copies * 500, *real)).to_json(), INDEX_TYPE, tag)
     machine("two", KEY).open(address, sha256)

@@ -13,7 +13,7 @@ from divisions.attestation.envelope import seal
 from divisions.attestation.facts import BundleFacts
 from divisions.attestation.keys import new_signing_key
 from divisions.attestation.statement import statement_of
-from divisions.bundle import bundle_address, read_bundle
+from divisions.bundle import REFERENCE, bundle_address, read_bundle
 from divisions.errors import ArtifactStoreError, BundleError
 from divisions.settings import S3Settings, Settings
 from tests.divisions.artifacts.test_cache import CountingStore, make
@@ -24,14 +24,14 @@ KEY, OTHER = new_signing_key(), new_signing_key()
 class SigningStore(CountingStore):
     """A store whose statements can be changed."""
 
-    def read_attestations(self, address, name):
+    def read_attestations(self, address, name, key):
         self._answer()
         self.reads.append(name)
-        return self.inner.read_attestations(address, name)
+        return self.inner.read_attestations(address, name, key)
 
-    def write_attestation(self, address, name, content):
+    def write_attestation(self, address, name, content, key):
         self._answer()
-        self.inner.write_attestation(address, name, content)
+        self.inner.write_attestation(address, name, content, key)
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_statement_of_another_kind_or_bundle_does_not_count(tmp_path, store, p
     sbom = seal(statements(tmp_path / "one", published).by_kind[SBOM], KEY)
     other = seal(statement_of(address, "b" * 64, "https://slsa.dev/provenance/v1", {}), KEY)
     for content, message in ((sbom, "holds a statement of type"), (other, "is about another bundle")):
-        store.write_attestation(address, name, content)
+        store.write_attestation(address, name, content, KEY)
         with pytest.raises(BundleError, match=f"the provenance of bundle {address} {message}"):
             machine(tmp_path / "two", store, KEY).open(address, sha256)
 
@@ -167,6 +167,19 @@ def test_a_store_that_is_away_is_told_when_signing(tmp_path, store, published):
     store.is_away = True
     with pytest.raises(ArtifactStoreError):
         signed(tmp_path, store, published)
+
+
+def test_the_one_file_for_drift_is_not_fetched_unsigned_either(tmp_path, store):
+    folder, sha256 = make(tmp_path / "one", reference=b"[1]")
+    published = bundle_address("churn-predictor", sha256), sha256
+    Bundles(tmp_path / "one", store).publish(folder, sha256)
+    store.reads.clear()
+    two = machine(tmp_path / "two", store, KEY)
+    with pytest.raises(BundleError, match="signed by a trusted key"):
+        two.fetch_reference(*published)
+    assert REFERENCE not in store.reads
+    signed(tmp_path, store, published)
+    assert two.fetch_reference(*published) == b"[1]"
 
 
 def test_trusted_keys_come_from_the_settings(tmp_path):

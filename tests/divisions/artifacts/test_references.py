@@ -7,7 +7,10 @@ import pytest
 from divisions.artifacts import references
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.references import RETRY_S, References
-from divisions.bundle import REFERENCE, Manifest, bundle_address, file_sha256, write_manifest
+from divisions.artifacts.signing import sign, statements_of
+from divisions.attestation.facts import BundleFacts
+from divisions.attestation.keys import new_signing_key
+from divisions.bundle import REFERENCE, Manifest, bundle_address, file_sha256, read_bundle, write_manifest
 from divisions.clock import ManualClock
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
@@ -75,6 +78,34 @@ def test_one_that_was_changed_in_the_store_is_not_taken(tmp_path, published):
     it.get(*published)
     join()
     assert it.get(*published) == b""
+
+
+def test_a_bundle_that_is_damaged_here_gives_none(tmp_path, published):
+    path = tmp_path / "one" / "bundles" / published[0] / REFERENCE
+    path.chmod(0o600)
+    path.write_bytes(b'{"histograms":[1]}')
+    assert References(Settings(home=tmp_path / "one")).get(*published) == b""
+    it = References(Settings(home=tmp_path / "one", artifacts=str(tmp_path / "shared")))
+    assert it.get(*published) == b""
+    join()
+    assert it.get(*published) == b'{"histograms":[]}', "the store has the right one"
+
+
+@pytest.mark.parametrize("home", ["one", "two"])
+def test_with_trusted_keys_one_must_have_signed_it_wherever_it_is(tmp_path, published, home):
+    key, clock = new_signing_key(), ManualClock()
+    settings = Settings(home=tmp_path / home, artifacts=str(tmp_path / "shared"), trusted_keys=(str(key.public),))
+    it = References(settings, clock)
+    for _ in range(2):
+        assert it.get(*published) == b""
+        join()
+    bundles = Bundles.of(Settings(home=tmp_path / "one", artifacts=str(tmp_path / "shared")))
+    manifest = read_bundle(tmp_path / "one" / "bundles" / published[0], published[1])
+    sign(bundles.attestations, statements_of(BundleFacts(manifest)), key)
+    clock.advance(RETRY_S)
+    assert it.get(*published) == b""
+    join()
+    assert it.get(*published) == b'{"histograms":[]}'
 
 
 def test_only_the_last_ones_are_kept(tmp_path, published, monkeypatch):

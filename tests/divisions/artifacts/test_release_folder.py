@@ -21,11 +21,13 @@ from divisions.artifacts.release_folder import (
     served_releases,
     write_layer,
 )
+from divisions.attestation.keys import new_signing_key
 from divisions.bundle import MANIFEST, ONNX, read_bundle
 from divisions.errors import ArtifactStoreError, BundleError, ConflictError
 from tests.divisions.artifacts.test_cache import make
 
 PIPELINE = b"pipeline: p\n"
+KEY = new_signing_key()
 
 
 @pytest.fixture
@@ -122,9 +124,9 @@ def test_the_folder_has_one_bundle_and_takes_no_other(layer, tmp_path):
     assert (store.has(release.address, "absent"), store.read(release.address, "absent")) == (False, None)
     with pytest.raises(ArtifactStoreError, match="is a part of an image"):
         store.write(release.address, [])
-    assert store.read_attestations(release.address, "provenance") == []
+    assert store.read_attestations(release.address, "provenance", KEY.public) == []
     with pytest.raises(ArtifactStoreError, match="is a part of an image"):
-        store.write_attestation(release.address, "provenance", b"{}")
+        store.write_attestation(release.address, "provenance", b"{}", KEY)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b"[]"])

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from divisions.errors import ArtifactStoreError
+from divisions.oci.login import Credentials
 from divisions.oci.manifest import INDEX_TYPE, MANIFEST_TYPE, ArtifactManifest, Descriptor
 from divisions.oci.reference import digest_of, parse_repository
 from divisions.oci.referrers import list_referrers, push_referrer, subject_of
@@ -20,8 +21,9 @@ KIND = "application/vnd.in-toto+json"
 class MemoryRegistry:
     """Keeps manifests; ``lists``: answers the question for referrers, as registries of 1.1 do."""
 
-    def __init__(self, *, lists: bool) -> None:
+    def __init__(self, *, lists: bool, page: int = 1_000) -> None:
         self.lists = lists
+        self.page = page
         self.manifests: dict[str, bytes] = {}
         self.on_list = lambda: None
 
@@ -33,7 +35,7 @@ class MemoryRegistry:
         if "/referrers/" in path:
             if not self.lists:
                 return httpx.Response(404)
-            return self._answer(json.dumps({"manifests": self._referrers(name)}).encode())
+            return self._listed(request.url, self._referrers(name))
         if request.method == "PUT":
             self.manifests[name] = self.manifests[digest_of(content)] = content
             return httpx.Response(201)
@@ -44,6 +46,16 @@ class MemoryRegistry:
 
     def client(self) -> RegistryClient:
         return RegistryClient(parse_repository("oci://registry.example/m"), lambda: None, httpx.MockTransport(self))
+
+    def _listed(self, url: httpx.URL, entries: list[dict[str, object]]) -> httpx.Response:
+        """A page of some length, and where the next one is: relative, as the specification writes it."""
+        assert url.params["artifactType"]
+        start = int(url.params.get("last", "0"))
+        reply = self._answer(json.dumps({"manifests": entries[start : start + self.page]}).encode())
+        if start + self.page < len(entries):
+            following = url.copy_set_param("last", str(start + self.page))
+            reply.headers["Link"] = f'<{following.raw_path.decode()}>; rel="next"'
+        return reply
 
     def _answer(self, content: bytes) -> httpx.Response:
         return httpx.Response(200, stream=httpx.ByteStream(content))
@@ -125,12 +137,77 @@ def test_a_list_that_keeps_nothing_is_told():
         push_referrer(client, referrer("a"))
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"manifests": [{}]}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"[]", b'{"manifests": {}}', b"\xff"])
 def test_a_list_that_is_none_is_told(content):
     registry = MemoryRegistry(lists=False)
     registry.manifests[TAG] = content
     with registry.client() as client, pytest.raises(ArtifactStoreError, match="is no list of manifests"):
         names(client)
+
+
+def test_each_page_of_a_list_is_read():
+    registry = MemoryRegistry(lists=True, page=2)
+    with registry.client() as client:
+        for name in "abcde":
+            push_referrer(client, referrer(name))
+        assert names(client) == list("abcde")
+
+
+def test_a_list_without_an_end_is_given_up():
+    registry = MemoryRegistry(lists=True, page=0)
+    with registry.client() as client:
+        push_referrer(client, referrer("a"))
+        with pytest.raises(ArtifactStoreError, match=r"1,000 pages refer to sha256:"):
+            names(client)
+
+
+def test_a_next_page_in_another_place_is_asked_without_a_password():
+    """And never without TLS: `RegistryClient` follows it as it follows a redirect."""
+    asked = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append((request.url.host, request.headers.get("Authorization", "")))
+        if request.url.host == "registry.example" and "Authorization" not in request.headers:
+            return httpx.Response(401, headers={"WWW-Authenticate": "Basic"})
+        link = (
+            {"Link": '<https://elsewhere.example/more>; rel="next"'} if request.url.host != "elsewhere.example" else {}
+        )
+        return httpx.Response(200, headers=link, stream=httpx.ByteStream(b'{"manifests": []}'))
+
+    repository = parse_repository("oci://registry.example/m")
+    with RegistryClient(repository, lambda: Credentials("u", "p"), httpx.MockTransport(answer)) as client:
+        assert names(client) == []
+    assert [host for host, _ in asked] == ["registry.example", "registry.example", "elsewhere.example"]
+    assert [bool(password) for _, password in asked] == [False, True, False]
+
+
+@pytest.mark.parametrize("lists", [True, False])
+def test_an_entry_that_is_none_hides_no_other(lists):
+    registry = MemoryRegistry(lists=lists)
+    with registry.client() as client:
+        push_referrer(client, referrer("a"))
+        odd = [{}, 3, {"mediaType": 3}, {"mediaType": "x", "digest": "md5:0", "size": 1}]
+        if lists:
+            listed = registry._referrers(digest_of(SUBJECT))
+            registry._referrers = lambda _digest: [*odd, *listed]
+        else:
+            found = json.loads(registry.manifests[TAG])
+            registry.manifests[TAG] = json.dumps({**found, "manifests": [*odd, *found["manifests"]]}).encode()
+        assert names(client) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b'{"mediaType": "application/vnd.docker.distribution.manifest.v2+json"}',
+         "application/vnd.docker.distribution.manifest.v2+json"),
+        (b'{"mediaType": 3}', MANIFEST_TYPE),
+        (b"{}", MANIFEST_TYPE),
+        (b"\xff", MANIFEST_TYPE),
+    ],
+)  # fmt: skip
+def test_a_subject_is_what_its_manifest_says(content, kind):
+    assert subject_of(content) == Descriptor(kind, digest_of(content), len(content))
 
 
 def test_a_manifest_without_a_subject_has_no_such_key():

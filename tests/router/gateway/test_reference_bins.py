@@ -1,11 +1,12 @@
 """The bins of training data on a gateway: from the node's bundle, else from the controller, and never waited for."""
 
 import asyncio
+import hashlib
 
 import msgspec
 import pytest
 
-from divisions.bundle import REFERENCE
+from divisions.bundle import REFERENCE, Manifest, write_manifest
 from divisions.control import VersionSpec
 from divisions.errors import NotRunningError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
@@ -15,7 +16,9 @@ from tests.router.gateway_world import FakeLink
 
 SCHEMA = FeatureSchema((Feature("minutes", FeatureKind.NUMERIC),))
 BINS = InputBins((FeatureBins(SCHEMA.features[0], (3, 4, 0), (1.5,)),))
-SHA = "0123456789abcdef" * 4
+DATA = msgspec.json.encode(BINS)
+MANIFEST = Manifest("churn-predictor", "p", "r", "", SCHEMA, {}, {REFERENCE: hashlib.sha256(DATA).hexdigest()})
+SHA = MANIFEST.sha256
 VERSION = VersionSpec("churn-predictor", "3.1", f"churn-predictor/{SHA[:16]}", SHA, SCHEMA)
 
 
@@ -31,13 +34,30 @@ class World:
 
 
 def test_a_bundle_of_this_node_is_read_and_nobody_asked(tmp_path):
-    folder = tmp_path / "bundles" / VERSION.bundle_path
-    folder.mkdir(parents=True)
-    (folder / REFERENCE).write_bytes(msgspec.json.encode(BINS))
+    write_bundle(tmp_path)
     it = World(tmp_path)
     assert it.bins.read(VERSION) == BINS
     it.ask()
     assert it.controller.asked == []
+
+
+def write_bundle(home):
+    folder = home / "bundles" / VERSION.bundle_path
+    folder.mkdir(parents=True)
+    (folder / REFERENCE).write_bytes(DATA)
+    assert write_manifest(folder, MANIFEST) == SHA
+    return folder
+
+
+@pytest.mark.parametrize("name", [REFERENCE, "manifest.json"])
+def test_a_bundle_that_is_damaged_here_is_not_read(tmp_path, name):
+    path = write_bundle(tmp_path) / name
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes().replace(b"1.5", b"2.5").replace(b"churn", b"churm"))
+    it = World(tmp_path)
+    assert it.bins.read(VERSION) == NO_BINS
+    it.ask()
+    assert it.controller.asked == [SHA]
 
 
 def test_without_a_bundle_the_controller_is_asked_until_it_has_them(tmp_path):
