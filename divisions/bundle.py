@@ -29,6 +29,12 @@ ONNX_FP16 = "model.fp16.onnx"
 REFERENCE = "reference.json"
 REPORT = "report.json"
 
+GRAPH_INPUT = "rows"
+GRAPH_OUTPUT = "scores"
+"""The names of the graph's only input and output."""
+
+_REMEDY = "train again, or restore the folder from the registry's artifacts"
+
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The description of a bundle. ``files`` maps a file's name to its SHA-256. ``metrics`` are those of the
@@ -71,22 +77,32 @@ def write_manifest(folder: Path, manifest: Manifest) -> str:
     return manifest.sha256
 
 
+def decode_manifest(data: bytes, what: str) -> Manifest:
+    """The description that a ``manifest.json`` holds; ``what`` names its bundle.
+
+    Raises:
+        BundleError: it is damaged.
+    """
+    try:
+        return msgspec.json.decode(data, type=Manifest)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec does not wrap the latter for keys
+        raise BundleError(f"{what} has a damaged manifest: {error}", remedy=_REMEDY) from None
+
+
 def read_bundle(folder: Path, expected_sha256: str | None = None) -> Manifest:
     """Reads a bundle's manifest after checking every byte of the bundle.
 
     Raises:
         BundleError: a file is missing, was added or changed, or the bundle is not the expected one.
     """
-    remedy = "train again, or restore the folder from the registry's artifacts"
+    remedy = _REMEDY
     try:
         data = (folder / MANIFEST).read_bytes()
-        manifest = msgspec.json.decode(data, type=Manifest)
+        manifest = decode_manifest(data, f"bundle {folder}")
     except OSError as error:
         if not folder.exists():
             raise BundleError(f"there is no bundle {folder}", remedy=remedy) from None
         raise BundleError(f"bundle {folder} cannot be read: {error.strerror}", remedy=remedy) from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:  # msgspec does not wrap the latter for keys
-        raise BundleError(f"bundle {folder} has a damaged manifest: {error}", remedy=remedy) from None
     if expected_sha256 is not None and hashlib.sha256(data).hexdigest() != expected_sha256:
         raise BundleError(f"bundle {folder} is not the one that was registered: its hash differs", remedy=remedy)
     present = {path.name for path in folder.iterdir()} - {MANIFEST}
@@ -124,7 +140,7 @@ def read_model(folder: Path, manifest: Manifest, name: str = ONNX) -> bytes:
     Raises:
         BundleError: the bundle has no model, or not the one that its manifest names.
     """
-    remedy = "train again, or restore the folder from the registry's artifacts"
+    remedy = _REMEDY
     try:
         model = (folder / name).read_bytes()
     except OSError as error:

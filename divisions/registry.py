@@ -18,8 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +32,7 @@ from divisions.errors import RegistryError
 from divisions.registry_home import artifact_root, follow_home, is_server, shared_client, store_uri
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
+from divisions.registry_run import RegistryRun, log_bundle, registry_errors
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
 from divisions.settings import set_default_environment
 from divisions.version_names import parse_version
@@ -42,51 +42,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ARTIFACT_FOLDER = "bundle"
-
-
-class RegistryRun:
-    """An MLflow run in progress. As a context manager it ends FINISHED, or FAILED after an exception."""
-
-    def __init__(self, client: MlflowClient, run_id: str, artifact_uri: str, clock: Clock) -> None:
-        self._client = client
-        self._clock = clock
-        self.run_id = run_id
-        self.artifact_uri = artifact_uri
-
-    def __enter__(self) -> RegistryRun:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is not None:
-            # The error that ended the run matters more than an error while recording it.
-            with contextlib.suppress(RegistryError), _registry_errors("note the failure of the run"):
-                self._client.set_tag(self.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
-                self._client.set_terminated(self.run_id, "KILLED" if kind is KeyboardInterrupt else "FAILED")
-            return
-        with _registry_errors("finish the run"):
-            self._client.set_terminated(self.run_id, "FINISHED")
-
-    def log_params(self, params: Mapping[str, object]) -> None:
-        from mlflow.entities import Param
-
-        with _registry_errors("write the run's parameters"):
-            self._client.log_batch(self.run_id, params=[Param(name, str(value)) for name, value in params.items()])
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Writes metrics of one step. Metrics that are not finite are left out, because MLflow would store them as
-        0."""
-        from mlflow.entities import Metric
-
-        now_ms = int(self._clock.wall_s() * 1000)
-        rows = [Metric(name, float(value), now_ms, step) for name, value in metrics.items() if math.isfinite(value)]
-        with _registry_errors("write the run's metrics"):
-            self._client.log_batch(self.run_id, metrics=rows)
-
-    def set_tags(self, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        with _registry_errors("write the run's tags"):
-            self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
 
 class Registry:
@@ -114,7 +69,7 @@ class Registry:
 
     def start_run(self, pipeline: str, name: str, tags: Mapping[str, str]) -> RegistryRun:
         """Starts a run in the experiment named like the pipeline."""
-        with _registry_errors(f"start a run of {pipeline!r}"):
+        with registry_errors(f"start a run of {pipeline!r}"):
             experiment = self._client.get_experiment_by_name(pipeline)
             experiment_id = experiment.experiment_id if experiment else self._create_experiment(pipeline)
             run = self._client.create_run(
@@ -146,10 +101,10 @@ class Registry:
         """
         address = bundle_address(model, bundle_sha256)
         tags = pending_tags(major, address, bundle_sha256, metrics, message, lineage or {})
-        with _registry_errors(f"register a version of {model!r}"):
+        with registry_errors(f"register a version of {model!r}"):
             source = f"{self._bundle_store}/{address}"
             if not self._bundle_store:
-                self._client.log_artifacts(run.run_id, str(bundle_path), ARTIFACT_FOLDER)
+                log_bundle(self._client, run.run_id, bundle_path, ARTIFACT_FOLDER)
                 source = f"{run.artifact_uri}/{ARTIFACT_FOLDER}"
             self._ensure_model(model)
             created = self._client.create_model_version(model, source, run.run_id, tags=tags)
@@ -170,7 +125,7 @@ class Registry:
 
     def list_versions(self, model: str | None = None) -> list[RegisteredVersion]:
         """All versions of one model, or of every model; newest first. Empty for a model that does not exist."""
-        with _registry_errors("list the versions"):
+        with registry_errors("list the versions"):
             found = [registered_version(record) for record in self._reads.versions(model)]
         versions = [version for version in found if version is not None]
         return sorted(versions, key=lambda version: (version.model, -version.registry_version))
@@ -213,7 +168,7 @@ class Registry:
                 f"version {chosen.version} of {model!r} is {chosen.validation_status}, not passed",
                 remedy="promote a version that passed its gates",
             )
-        with _registry_errors(f"promote version {chosen.version} of {model!r}"):
+        with registry_errors(f"promote version {chosen.version} of {model!r}"):
             number = chosen.registry_version
             for other in self.list_versions(model):
                 if PRODUCTION in other.aliases and other.registry_version != chosen.registry_version:
@@ -236,7 +191,7 @@ class Registry:
             raise RegistryError(
                 f"version {chosen.version} of {model!r} is in production", remedy="promote another version first"
             )
-        with _registry_errors(f"archive version {chosen.version} of {model!r}"):
+        with registry_errors(f"archive version {chosen.version} of {model!r}"):
             self._writes.set_tag(model, chosen.registry_version, ARCHIVED, "true")
             if STAGING in chosen.aliases:
                 self._writes.delete_alias(model, STAGING)
@@ -250,7 +205,7 @@ class Registry:
             RegistryError: there is no such version.
         """
         chosen = self.get_version(model, version)
-        with _registry_errors(f"unarchive version {chosen.version} of {model!r}"):
+        with registry_errors(f"unarchive version {chosen.version} of {model!r}"):
             if chosen.is_archived:
                 self._writes.delete_tag(model, chosen.registry_version, ARCHIVED)
             newest = newest_candidate(self.list_versions(model))
@@ -260,23 +215,23 @@ class Registry:
 
     def get_run(self, run_id: str) -> RunRecord:
         """Raises: RegistryError: there is no such run."""
-        with _registry_errors(f"find run {run_id}"):
+        with registry_errors(f"find run {run_id}"):
             return self._reads.run(run_id)
 
     def artifact_sizes(self, run_id: str, folder: str) -> dict[str, int]:
         """The files that a run has left in a folder, with their sizes in bytes."""
-        with _registry_errors(f"list the artifacts of run {run_id}"):
+        with registry_errors(f"list the artifacts of run {run_id}"):
             found = self._client.list_artifacts(run_id, folder)
             return {each.path.rpartition("/")[2]: each.file_size or 0 for each in found if not each.is_dir}
 
     def download_artifact(self, run_id: str, path: str, folder: Path) -> None:
         """Writes a run's file to the same path below ``folder``."""
-        with _registry_errors(f"fetch {path} of run {run_id}"):
+        with registry_errors(f"fetch {path} of run {run_id}"):
             self._client.download_artifacts(run_id, path, str(folder))
 
     def best_epoch(self, run_id: str) -> int | None:
         """The epoch whose weights a run has kept: the first with the lowest validation loss. None without epochs."""
-        with _registry_errors(f"read the epochs of run {run_id}"):
+        with registry_errors(f"read the epochs of run {run_id}"):
             history = self._reads.metric_history(run_id, "valid_loss")
         return min(history, key=lambda record: (record[1], record[0]))[0] if history else None
 
@@ -317,7 +272,7 @@ class Registry:
             fcntl.flock(lock, fcntl.LOCK_EX)
             client = MlflowClient(self._uri, self._uri)
             client.search_experiments(max_results=1)
-            with _registry_errors("follow the home to its new place"):
+            with registry_errors("follow the home to its new place"):
                 follow_home(self._database, self._home)
         return client
 
@@ -329,7 +284,7 @@ class Registry:
         Raises:
             RegistryError: the registry was lost.
         """
-        with _registry_errors("read its database"):
+        with registry_errors("read its database"):
             if not self._embedded.is_empty():
                 return
         folder = self._home / "bundles"
@@ -370,17 +325,3 @@ def newest_candidate(versions: Sequence[RegisteredVersion]) -> RegisteredVersion
         if is_candidate and PRODUCTION not in version.aliases:
             return version
     return None
-
-
-@contextlib.contextmanager
-def _registry_errors(action: str) -> Iterator[None]:
-    """Turns every error of MLflow's stores (its own, SQL, HTTP, files) into a `RegistryError`."""
-    try:
-        yield
-    except RegistryError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise RegistryError(
-            f"the model registry could not {action}: {reason}", remedy="check DIVISIONS_TRACKING_URI and the disk"
-        ) from error

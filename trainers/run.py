@@ -27,7 +27,8 @@ from divisions.online_stores import open_store
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
 from divisions.progress import Progress, step
-from divisions.registry import Registry, RegistryRun
+from divisions.registry import Registry
+from divisions.registry_run import RegistryRun, RunDataset
 from divisions.schema import FeatureSchema
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
@@ -197,11 +198,11 @@ class PipelineRun:
         with step(self.progress, self.clock, f"Prepare the data of {uri}") as current:
             prepared = self.compute.prepare(pipeline.name, task, pipeline.data_prep.resources)
             events, table = prepared.events, prepared.table
-            counts = f"{events.num_read:,} rows, {table.rows.num_customers:,} customers,"
+            told = f"{events.num_read:,} rows, {table.rows.num_customers:,} customers,"
             if table.rows.is_repeated:
-                counts += f" {len(table):,} rows of them to learn from,"
-            counts += f" {table.schema.num_columns} features"
-            current.detail = f"{counts}; {', '.join(events.formats)}"
+                told += f" {len(table):,} rows of them to learn from,"
+            told += f" {table.schema.num_columns} features"
+            current.detail = f"{told}; {', '.join(events.formats)}"
         if events.num_quarantined:
             partition = f"partition={events.partition or table.last_day}"
             folder = self.settings.home / "quarantine" / pipeline.name / partition
@@ -211,7 +212,10 @@ class PipelineRun:
             self.progress.notice(f"{events.num_quarantined:,} rows quarantined in {place}: {reasons}")
         for note in table.notes:
             self.progress.notice(note)
-        registry_run.log_metrics({"customers": table.rows.num_customers, "rows_quarantined": events.num_quarantined})
+        counts = {"customers": table.rows.num_customers, "rows_quarantined": events.num_quarantined}
+        registry_run.log_metrics(counts)
+        name = f"{pipeline.name} {events.partition}".strip()
+        registry_run.log_dataset(RunDataset(name, uri, prepared.data_sha256, table.schema, counts))
         return prepared
 
     def _write_features(self, pipeline: Pipeline, prepared: Prepared, previous: Previous) -> dict[str, str]:

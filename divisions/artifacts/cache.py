@@ -16,6 +16,7 @@ import hashlib
 import logging
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +25,12 @@ import msgspec
 
 from divisions.artifacts.attestations import Attestations
 from divisions.artifacts.local import address_of, bundles_folder, local_bundle
-from divisions.artifacts.store import ArtifactStore, open_store
+from divisions.artifacts.store import ArtifactStore, FileSystemStore, open_store
 from divisions.attestation.keys import PublicKey, parse_trusted_keys
-from divisions.bundle import MANIFEST, REFERENCE, Manifest, read_bundle
+from divisions.bundle import MANIFEST, ONNX, REFERENCE, Manifest, read_bundle
 from divisions.clock import Clock, SystemClock
 from divisions.errors import ArtifactStoreError, BundleError
+from divisions.mlflow_copy import mlflow_folder
 from divisions.oci.reference import names_repository
 from divisions.settings import Settings
 
@@ -119,7 +121,21 @@ class Bundles:
         if stored is not None and hashlib.sha256(stored).hexdigest() == sha256:
             return
         manifest = read_bundle(folder, sha256)
+        # MLflow's tools read folders and buckets, but no OCI registry.
+        if isinstance(self.store, FileSystemStore) and ONNX in manifest.files:
+            self._write_for_mlflow(self.store, address, folder)
         self.store.write(address, [folder / name for name in (*manifest.files, MANIFEST)])
+
+    @staticmethod
+    def _write_for_mlflow(store: FileSystemStore, address: str, folder: Path) -> None:
+        try:
+            with mlflow_folder(folder) as files:
+                store.write(address, files)
+        except OSError as error:
+            raise BundleError(
+                f"bundle {address} cannot be described for MLflow in {tempfile.gettempdir()}: {error.strerror}",
+                remedy="check the disk's space, or set TMPDIR",
+            ) from None
 
     def fetch_reference(self, recorded: str | Path, sha256: str) -> bytes:
         """The ``reference.json`` of a bundle in the store, checked; empty if the bundle has none.

@@ -1,6 +1,7 @@
 """Fetches a bundle from MLflow's artifacts, where every run leaves a copy unless machines share a store.
 
 So a machine that reaches only the tracking server can deploy. What comes is checked byte by byte, as from any store.
+Beside the bundle's files are MLflow's own (`divisions.mlflow_format`); only what the manifest names is fetched.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import address_of, bundles_folder
-from divisions.bundle import MANIFEST, read_bundle
+from divisions.bundle import MANIFEST, decode_manifest, read_bundle
 from divisions.errors import BundleError
 from divisions.registry import ARTIFACT_FOLDER, Registry
 from divisions.versions import RegisteredVersion
@@ -39,7 +40,8 @@ def fetch_from_registry(bundles: Bundles, registry: Registry, version: Registere
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as workspace:
             draft = Path(workspace) / ARTIFACT_FOLDER
-            for name in sizes:
+            registry.download_artifact(version.run_id, f"{ARTIFACT_FOLDER}/{MANIFEST}", Path(workspace))
+            for name in sorted(decode_manifest((draft / MANIFEST).read_bytes(), what).files.keys() & sizes.keys()):
                 registry.download_artifact(version.run_id, f"{ARTIFACT_FOLDER}/{name}", Path(workspace))
             for path in draft.iterdir():
                 path.chmod(0o400)

@@ -11,6 +11,7 @@ import pytest
 from divisions.errors import RegistryError
 from divisions.registry import Registry
 from divisions.versions import ValidationStatus
+from tests.builders import bundle_to_register
 
 PASSED, FAILED = ValidationStatus.PASSED, ValidationStatus.FAILED
 names = (f"model-{number}" for number in itertools.count())
@@ -37,9 +38,7 @@ def start(registry, pipeline="customer-churn-v3"):
 
 
 def register(registry, home, model, status=PASSED, run=None, **options):
-    bundle = home / "a-bundle"
-    bundle.mkdir(exist_ok=True)
-    (bundle / "manifest.json").write_text("{}")
+    bundle = bundle_to_register(home / "a-bundle")
     values = {"metrics": {"auc": 0.91}, "lineage": {"data_sha256": "d0"}, **options}
 
     def go(run):
@@ -65,7 +64,7 @@ def test_a_version_is_labelled_by_the_pipelines_major_and_the_registrys_number(r
 
 def test_the_bundle_is_stored_with_the_run(registry, home, model):
     version = register(registry, home, model)
-    assert (home / "mlartifacts" / version.run_id / "artifacts" / "bundle" / "manifest.json").read_text() == "{}"
+    assert (home / "mlartifacts" / version.run_id / "artifacts" / "bundle" / "model.onnx").read_bytes() == b"graph"
 
 
 def test_the_newest_that_passed_is_staging_and_a_failed_one_is_nothing(registry, home, model):

@@ -13,6 +13,7 @@ from divisions.errors import RegistryError
 from divisions.registry import Registry
 from divisions.registry_reads import ClientReads, SqliteReads
 from divisions.versions import ValidationStatus
+from tests.builders import bundle_to_register
 
 
 class Page(list):
@@ -93,9 +94,7 @@ def test_an_error_other_than_absence_is_passed_on():
 @pytest.fixture(scope="module")
 def home(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("home")
-    bundle = home / "a-bundle"
-    bundle.mkdir()
-    (bundle / "manifest.json").write_text("{}")
+    bundle = bundle_to_register(home / "a-bundle")
     registry = Registry(home)
     for model, status in (("one", "passed"), ("one", "failed"), ("one", "passed"), ("two", "passed")):
         with registry.start_run("pipeline", "a run", {}) as run:

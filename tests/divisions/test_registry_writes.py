@@ -12,6 +12,7 @@ from divisions.errors import RegistryError
 from divisions.registry import Registry
 from divisions.registry_writes import ClientWrites, SqliteWrites
 from divisions.versions import PRODUCTION, STAGING, ValidationStatus
+from tests.builders import bundle_to_register
 
 
 @pytest.fixture
@@ -23,9 +24,7 @@ def home(template, tmp_path):
 @pytest.fixture(scope="module")
 def template(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
-    bundle = home / "a-bundle"
-    bundle.mkdir()
-    (bundle / "manifest.json").write_text("{}")
+    bundle = bundle_to_register(home / "a-bundle")
     registry = Registry(home)
     for _ in range(2):
         with registry.start_run("pipeline", "a run", {}) as run:

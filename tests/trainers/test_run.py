@@ -312,7 +312,7 @@ def test_input_that_cannot_be_used_leaves_a_failed_run_and_no_version(place, fir
 
 def test_a_full_home_is_named_as_one(place, first):
     partition = place.settings.home / "features" / "customer-churn-v3" / "partition=2025-01-14"
-    partition.mkdir(parents=True)
+    partition.mkdir(parents=True, exist_ok=True)
     (partition / ".part.parquet.draft").symlink_to("/dev/full")
     with pytest.raises(InputError, match=r"writing the offline features failed: no space left in .*move the home"):
         place.run("2025-01-14")

@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from divisions.bundle import GRAPH_INPUT, GRAPH_OUTPUT
 from divisions.errors import TrainingError
 from divisions.schema import FeatureKind, FeatureSchema
 from trainers.training.model import TabularModel, use_threads
 
 FRAMEWORK = f"torch {torch.__version__}"
-INPUT_NAME = "rows"
-OUTPUT_NAME = "scores"
+INPUT_NAME = GRAPH_INPUT
+OUTPUT_NAME = GRAPH_OUTPUT
 OPSET = 20
 """An opset that every engine reads: TensorRT 10.13's parser supports up to 22, ONNX Runtime 1.32 more. The exporter
 writes 20 without a conversion, and 20 has all operators of the feature transform (``IsNaN``, ``Where``)."""

@@ -23,6 +23,7 @@ from divisions.bundle import (
 )
 from divisions.clock import ManualClock
 from divisions.errors import ArtifactStoreError, BundleError, SettingsError
+from divisions.mlflow_format import MLMODEL
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import S3Settings, Settings
 
@@ -298,3 +299,12 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path, publish
             Bundles.of(settings).open(*published)
         path.write_bytes(good)
     Bundles.of(settings).open(*published)
+
+
+def test_mlflow_loads_a_bundle_from_the_store_and_machines_take_only_the_bundle(tmp_path, store):
+    folder, sha256 = make(tmp_path / "one")
+    Bundles(tmp_path / "one", store.inner).publish(folder, sha256)
+    address = bundle_address("churn-predictor", sha256)
+    assert b"loader_module: mlflow.onnx" in store.inner.read(address, MLMODEL)
+    fetched, _ = Bundles(tmp_path / "two", store.inner).open(address, sha256)
+    assert {path.name for path in fetched.iterdir()} == {path.name for path in folder.iterdir()}
