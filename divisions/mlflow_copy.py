@@ -21,7 +21,7 @@ def mlflow_folder(bundle: Path, run_id: str = "") -> Iterator[list[Path]]:
     """
     manifest = decode_manifest((bundle / MANIFEST).read_bytes(), f"bundle {bundle}")
     num_bytes = (bundle / ONNX).stat().st_size
-    files = mlflow_files(manifest, read_reference(bundle), num_bytes, installed(), run_id)
+    files = mlflow_files(manifest, read_reference(bundle, manifest.sha256), num_bytes, installed(), run_id)
     with tempfile.TemporaryDirectory(prefix="divisions-mlflow-") as folder:
         paths = []
         for name, content in reversed(files.items()):
