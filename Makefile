@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled browser servers gpu check docs mutants bench clean image-test
+.PHONY: install native run demo test test-fast test-compiled browser servers gpu check docs mutants bench clean image-test kube
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -79,8 +79,22 @@ image-test: $(VENV)/.dev servers
 			apt-get -q install -y --no-install-recommends buildah podman runc mmdebstrap; fi
 	IMAGE_CACHE=$(IMAGE_CACHE) $(BIN)/python -m pytest --image -m image tests/image
 
+# A real Kubernetes API server for the tests marked `kube`, built from Debian 12's source package: 25 minutes of CPU, once. It is
+# kept in KUBE_CACHE; KUBEBUILDER_ASSETS names a folder with one that is there already. What ends in mid-build goes on the next time.
+KUBE_CACHE ?= $(HOME)/.cache/divisions-kube/1.20.2
+kube:
+	@server="$${KUBEBUILDER_ASSETS:-$(KUBE_CACHE)}"; install="apt-get -q install -y --no-install-recommends"; \
+	export DEBIAN_FRONTEND=noninteractive; set -e; \
+	has_etcd() { [ -x "$$server/etcd" ] || command -v etcd >/dev/null; }; \
+	if [ -x "$$server/kube-apiserver" ] && has_etcd; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
+		echo "error: kube-apiserver and etcd are made as root on Debian 12 only. Else set KUBEBUILDER_ASSETS to a folder that has them" >&2; exit 1; fi; \
+	echo "Installing what a Kubernetes API server needs"; \
+	apt-get -q update; has_etcd || $$install etcd-server; \
+	if [ ! -x "$$server/kube-apiserver" ]; then $$install golang-1.19-go dpkg-dev; nice tests/kube/build.sh $(KUBE_CACHE); fi
+
 test-fast: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m "not e2e and not hosts and not gpu"
+	$(BIN)/python -m pytest -n 2 -m "not e2e and not hosts and not gpu and not kube"
 
 # Needs an NVIDIA GPU. Uses those of TensorRT, ONNX Runtime with CUDA and PyTorch with CUDA that are installed. With
 # GPU_PYTHON=python3 it installs nothing and uses that Python; docs/gpu.md lists the packages it must have.

@@ -7,7 +7,6 @@ never ends, and a silent one blocks its thread.
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,7 +16,8 @@ from msgspec import MsgspecError
 from yaml import YAMLError
 
 from deploy.kubernetes.pod_template import Manifest
-from divisions.errors import AccessDeniedError, ClusterError, ConflictError, UsageError
+from deploy.kubernetes.refusals import AbsentError, KindNotServedError, refusal
+from divisions.errors import AccessDeniedError, ClusterError, UsageError
 
 MANAGER = "divisions"
 PLURALS = {
@@ -37,22 +37,8 @@ PLURALS = {
     "ServiceAccount": "serviceaccounts",
     "ServiceMonitor": "servicemonitors",
 }
-_FORBIDDEN = re.compile(r'User "(?P<who>[^"]*)" cannot (?P<verb>\S+) resource "(?P<what>[^"]*)"')
 _BAD_FILE = (OSError, LookupError, TypeError, ValueError, AttributeError, AssertionError, YAMLError, MsgspecError)
 """What lightkube raises for a kubeconfig that is malformed; it does not check the file as a whole."""
-_CONFLICT = re.compile(r'conflict with "(?P<who>[^"]*)"')
-
-
-class KindNotServedError(ClusterError):
-    """The cluster does not know this kind."""
-
-
-class FieldConflictError(ConflictError):
-    """Others have changed fields that we set. ``fields`` has them by their managers."""
-
-    def __init__(self, message: str, fields: Mapping[str, tuple[str, ...]]) -> None:
-        super().__init__(message, remedy="find out why; `--force-conflicts` takes them back")
-        self.fields = fields
 
 
 class Api:
@@ -101,7 +87,7 @@ class Api:
         try:
             with self._told("get", kind, name):
                 return _plain(self._client.get(self._kind(version, kind), name))
-        except _AbsentError:
+        except AbsentError:
             return None
 
     def list(self, version: str, kind: str, labels: Mapping[str, str] | None = None) -> list[Manifest]:
@@ -129,7 +115,7 @@ class Api:
 
     def delete(self, version: str, kind: str, name: str) -> None:
         """Deletes the object, if it is there."""
-        with contextlib.suppress(_AbsentError), self._told("delete", kind, name):
+        with contextlib.suppress(AbsentError), self._told("delete", kind, name):
             self._client.delete(self._kind(version, kind), name)
 
     def patch(
@@ -158,7 +144,7 @@ class Api:
         try:
             yield
         except self._lightkube.ApiError as error:
-            raise _refusal(error.status, verb, kind, name, self.namespace) from None
+            raise refusal(error.status, verb, kind, PLURALS[kind], name, self.namespace) from None
         except self._lightkube.HTTPStatusError as error:  # no answer of the API itself: the path is unknown, or a proxy
             if error.response.status_code == 404:
                 raise KindNotServedError(f"the cluster at {self.server} does not know the kind {kind}") from None
@@ -175,48 +161,6 @@ class Api:
                 f"no credentials for {self.server}: {_told(error)}",
                 remedy="log in again, as kubectl would need it, too",
             ) from None
-
-
-class _AbsentError(ClusterError):
-    """There is no such object."""
-
-
-def _refusal(status: Any, verb: str, kind: str, name: str, namespace: str) -> Exception:
-    """The error that a Status of the API means. Pure."""
-    message, code = str(status.message or ""), int(status.code or 0)
-    what = f"{kind} {name}".strip()
-    details = status.details
-    if code == 401:
-        return AccessDeniedError(f"the cluster refuses our credentials for {what}", remedy="log in again")
-    if code == 403:
-        found = _FORBIDDEN.search(message)
-        if found is None:
-            return ClusterError(f"the cluster refuses to {verb} {what}: {message}", remedy="mend what it says")
-        return AccessDeniedError(
-            f"{found['who']} may not {found['verb']} {found['what']} in the namespace {namespace}",
-            remedy="ask for a RoleBinding to the Role of deployers; see docs/kubernetes.md",
-        )
-    if code == 404:
-        if details is not None and details.kind == "namespaces":
-            return ClusterError(
-                f"there is no namespace {namespace}", remedy=f"make it: kubectl create namespace {namespace}"
-            )
-        if details is None or not details.name:  # of the group, the cluster serves other versions or kinds only
-            return KindNotServedError(f"the cluster does not know the kind {kind}")
-        return _AbsentError(f"there is no {what} in the namespace {namespace}")
-    if code == 409:
-        fields: dict[str, tuple[str, ...]] = {}
-        for cause in (details.causes if details is not None else None) or ():
-            who = _CONFLICT.search(cause.message or "")
-            if who is not None:
-                fields[who["who"]] = (*fields.get(who["who"], ()), str(cause.field))
-        if fields:
-            told = "; ".join(f"{who} has set {', '.join(places)}" for who, places in fields.items())
-            return FieldConflictError(f"{what}: {told}", fields)
-        return ConflictError(f"{what} has just been changed by another: {message}", remedy="try again")
-    if code == 422 and "test failed" in message.lower():
-        return ConflictError(f"{what} has just been changed by another", remedy="try again")
-    return ClusterError(f"the cluster refuses {what}: {message}", remedy="mend what it says")
 
 
 def _plain(found: Any) -> Manifest:

@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from deploy.kubernetes import apply_set
-from deploy.kubernetes.api import Api, FieldConflictError, KindNotServedError
+from deploy.kubernetes.api import Api
 from deploy.kubernetes.changes import Change, Verb, changed_lines, foreign, with_live_replicas
 from deploy.kubernetes.manifests import key_of
 from deploy.kubernetes.pod_template import Manifest
+from deploy.kubernetes.refusals import FieldConflictError, KindNotServedError, ReferenceAbsentError
 from deploy.kubernetes.values import Values
 from divisions.errors import ClusterError, ConflictError
 
@@ -66,7 +67,7 @@ def compare(api: Api, values: Values, manifests: Sequence[Manifest]) -> Found:
             notices.append(_OPTIONAL[kind])
             continue
         kinds.add(apply_set.group_kind(wanted))
-        change = _change(api, wanted, live)
+        change = _change(api, wanted, live, {key_of(each)[2] for each in manifests})
         if change is not None:
             changes.append(change)
     old = _unwanted(api, values, {key_of(each) for each in manifests}, kinds)
@@ -101,9 +102,13 @@ def carry_out(api: Api, values: Values, found: Found, *, force: bool, say: Calla
         api.apply(apply_set.parent(values, found.kinds), force=True)
 
 
-def _change(api: Api, wanted: Manifest, live: Manifest | None) -> Change | None:
+def _change(api: Api, wanted: Manifest, live: Manifest | None, names: set[str]) -> Change | None:
     if live is None:
-        api.apply(wanted, dry_run=True)  # what is refused is told before anything is done
+        try:
+            api.apply(wanted, dry_run=True)  # what is refused is told before anything is done
+        except ReferenceAbsentError as error:
+            if error.name not in names:  # a RoleBinding asks for its Role, which a dry run does not make
+                raise
         return Change(Verb.CREATE, wanted)
     if wanted["kind"] == "RayCluster":
         wanted = with_live_replicas(wanted, live)

@@ -48,6 +48,7 @@ def manifests(
     if output is Format.JSON:
         print_json({"files": len(found), "overlays": overlays})
         return
-    print(f"{len(found)} files in {out}. Check and apply an overlay with:")
+    # Under our name: what kubectl applies under its own, `divisions deploy` must take from it by force.
+    print(f"{len(found)} files in {out}. Check an overlay with the following, and apply it without --dry-run:")
     for overlay in overlays:
-        print(f"  kubectl apply --server-side --dry-run=server -k {overlay}")
+        print(f"  kubectl apply --server-side --field-manager=divisions --dry-run=server -k {overlay}")

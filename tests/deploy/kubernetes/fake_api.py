@@ -1,13 +1,15 @@
 """An API in memory, with what server-side apply does to the objects of these tests: owners, conflicts, dry runs.
 
-A value that is no mapping is owned as a whole, as an atomic list is.
+A value that is no mapping is owned as a whole, as an atomic list is. Who applies a field's value as it is owns it, too.
+`tests.kube` compares this with a real API server.
 """
 
 import copy
 from typing import Any
 
-from deploy.kubernetes.api import MANAGER, FieldConflictError, KindNotServedError
+from deploy.kubernetes.api import MANAGER
 from deploy.kubernetes.manifests import key_of
+from deploy.kubernetes.refusals import FieldConflictError, KindNotServedError
 from divisions.errors import ConflictError
 
 
@@ -24,7 +26,7 @@ class FakeApi:
         self.namespace = namespace
         self.missing = set(missing)
         self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
-        self.owners: dict[tuple[str, str, str], dict[tuple[str, ...], str]] = {}
+        self.owners: dict[tuple[str, str, str], dict[tuple[str, ...], frozenset[str]]] = {}
         self.writes: list[tuple[str, str, str]] = []
 
     def get(self, version, kind, name):
@@ -40,9 +42,6 @@ class FakeApi:
     def apply(self, manifest, *, force=False, dry_run=False, manager=MANAGER):
         self._served(manifest["kind"])
         key, live = key_of(manifest), self.objects.get(key_of(manifest))
-        version = manifest["metadata"].get("resourceVersion")
-        if live is not None and version not in {None, live["metadata"]["resourceVersion"]}:
-            raise ConflictError("the object has been modified", remedy="try again")
         new = copy.deepcopy(manifest)
         new["metadata"].pop("resourceVersion", None)
         wanted = leaves(new)
@@ -50,12 +49,19 @@ class FakeApi:
         have = leaves(live) if live else {}
         fields: dict[str, tuple[str, ...]] = {}
         for place, value in wanted.items():
-            owner = owners.get(place, manager)
-            if owner != manager and have.get(place) != value:
-                fields[owner] = (*fields.get(owner, ()), "." + ".".join(place))
+            others = owners.get(place, frozenset()) - {manager}
+            if others and have.get(place) != value:
+                fields |= {who: (*fields.get(who, ()), "." + ".".join(place)) for who in others}
         if fields and not force:
             raise FieldConflictError("conflict", fields)
-        dropped = {place for place, owner in owners.items() if owner == manager and place not in wanted}
+        version = manifest["metadata"].get("resourceVersion")
+        if live is not None and version not in {None, live["metadata"]["resourceVersion"]}:
+            raise ConflictError("the object has been modified", remedy="try again")
+        owners = {place: who - {manager} if place not in wanted else who for place, who in owners.items()}
+        dropped = {place for place, who in owners.items() if not who}
+        for place, value in wanted.items():
+            kept = owners.get(place, frozenset()) if have.get(place) == value else frozenset()
+            owners[place] = kept | {manager}
         result = {place: value for place, value in have.items() if place not in dropped} | wanted
         found: dict[str, Any] = {}
         for place, value in result.items():
@@ -71,9 +77,7 @@ class FakeApi:
             number = int(live["metadata"]["resourceVersion"]) + 1 if live else 1
             found["metadata"]["resourceVersion"] = str(number)
             self.objects[key] = found
-        self.owners[key] = {place: owner for place, owner in owners.items() if place not in dropped} | dict.fromkeys(
-            wanted, manager
-        )
+        self.owners[key] = {place: who for place, who in owners.items() if who}
         return copy.deepcopy(found)
 
     def delete(self, version, kind, name):
@@ -97,7 +101,7 @@ class FakeApi:
         key = key_of(manifest)
         before, after = leaves(self.objects[key]), leaves(manifest)
         changed = {place for place, value in after.items() if before.get(place) != value}
-        self.owners[key] |= dict.fromkeys(changed, manager)
+        self.owners[key] |= dict.fromkeys(changed, frozenset({manager}))
         number = int(self.objects[key]["metadata"]["resourceVersion"]) + 1
         self.objects[key] = copy.deepcopy(manifest)
         self.objects[key]["metadata"]["resourceVersion"] = str(number)

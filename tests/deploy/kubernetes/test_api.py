@@ -6,7 +6,8 @@ import httpx2
 import pytest
 import yaml
 
-from deploy.kubernetes.api import Api, FieldConflictError, KindNotServedError
+from deploy.kubernetes.api import Api
+from deploy.kubernetes.refusals import FieldConflictError, KindNotServedError
 from divisions.errors import AccessDeniedError, ClusterError, ConflictError, UsageError
 
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a", "namespace": "ml"}, "spec": {}}
