@@ -40,6 +40,7 @@ from router.control.lost_replicas import LostReplicas
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
 from router.control.sizing import Sizing
+from router.control.spreading import Spreading
 from router.control.table_store import TableStore
 from router.control.ticker import Ticker
 from router.evidence.drift import NO_BINS, InputBins
@@ -49,6 +50,7 @@ from router.rollouts import records
 from router.rollouts.canary import Judgement
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord
+from router.scaling.moves import Moves
 from router.scaling.placement import Cluster
 
 log = logging.getLogger(__name__)
@@ -86,6 +88,7 @@ class Controller:
         self._publisher = publisher = TablePublisher(store, endpoints, register, clock)
         self._analyses = analyses = Analyses(journal, writer, monitor, read_bins)
         self._sizing = sizing = Sizing(endpoints, monitor, clock)
+        self._spreading = Spreading(endpoints, register)
         self._driver = driver = RolloutDriver(
             journal, writer, endpoints, monitor, analyses, publisher, store, sizing, clock, new_salt, events
         )
@@ -102,11 +105,12 @@ class Controller:
 
     # ---- Reports -------------------------------------------------------------------------------------------------
 
-    def register_replica(self, address: ReplicaAddress) -> None:
-        """A warm replica's heartbeat."""
+    def register_replica(self, address: ReplicaAddress) -> bool:
+        """A warm replica's heartbeat; returns whether it is asked to go, because its node has too many."""
         self._lost.heard(address.replica_id, self._clock.monotonic_s())
         if self._register.heartbeat(address):
             self._publisher.publish()
+        return self.moves.is_asked_to_go(address.replica_id)
 
     def replicas_lost(self, replica_ids: Sequence[str], reported_s: float) -> float:
         """A gateway has lost its channels to these replicas; those that are silent as well leave the table.
@@ -122,6 +126,7 @@ class Controller:
 
     def replica_leaves(self, replica_id: str) -> None:
         """A replica is about to stop: gateways send it nothing more, and it finishes what it has."""
+        self.moves.left(replica_id)
         if self._register.leave(replica_id):
             self._publisher.publish()
 
@@ -169,8 +174,11 @@ class Controller:
     # ---- Once a second -------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        self._lost.prune(self._clock.monotonic_s())
+        now_s = self._clock.monotonic_s()
+        self._lost.prune(now_s)
         self._ticker.tick()
+        if not self._publisher.is_recovering:
+            self._spreading.step(self._driver.cluster, now_s)
 
     # ---- What others read ----------------------------------------------------------------------------------------
 
@@ -188,6 +196,15 @@ class Controller:
     def wanted(self) -> dict[str, VersionSpec]:
         """The versions whose replicas should run, by application name."""
         return self._endpoints.wanted()
+
+    def told(self) -> dict[str, VersionSpec]:
+        """What Ray Serve is told to run: the same, with one more replica of a version that is being moved."""
+        return self._spreading.told(self.wanted())
+
+    @property
+    def moves(self) -> Moves:
+        """What goes on to spread replicas over nodes."""
+        return self._spreading.moves
 
     def production(self) -> dict[str, VersionSpec]:
         """The version that serves, by model."""
@@ -207,7 +224,11 @@ class Controller:
             journal_fault=self._writer.fault,
             unwritten=self._writer.num_kept,
             scales=version_scales.rows(
-                all_records, self.wanted(), self._register, self._driver.cluster, self._sizing.notes()
+                all_records,
+                self.wanted(),
+                self._register,
+                self._driver.cluster,
+                self._spreading.notes(self._sizing.notes()),
             ),
         )
 

@@ -42,6 +42,7 @@ from router.control.event_log import EventFile
 from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
 from router.control.ray_handle import CONTROLLER_NAME, NAMESPACE, find_controller
+from router.control.ray_hold import RayHold
 from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
 from router.control.ray_portable import portable
@@ -110,7 +111,7 @@ class ControllerActor:
         self._keeper = NodeKeeper(settings, self._deployment, RayNodes(self._deployment, GATEWAY_BUILDER), node_id)
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
-        loops = (self._tick, self._reconcile, self._project, self._copy, self._keeper.run)
+        loops = (self._tick, self._reconcile, self._project, self._copy, self._hold_room, self._keeper.run)
         self._tasks = [asyncio.create_task(work()) for work in loops]
 
     async def _opened(self) -> tuple[Journal, Controller]:
@@ -154,8 +155,8 @@ class ControllerActor:
         controller.start()
         return controller
 
-    async def register_replica(self, address: bytes) -> None:
-        self._controller.register_replica(msgspec.msgpack.decode(address, type=ReplicaAddress))
+    async def register_replica(self, address: bytes) -> bool:
+        return self._controller.register_replica(msgspec.msgpack.decode(address, type=ReplicaAddress))
 
     async def replicas_lost(self, replica_ids: bytes) -> None:
         lost = msgspec.msgpack.decode(replica_ids, type=tuple[str, ...])
@@ -234,7 +235,7 @@ class ControllerActor:
         last: dict[str, VersionSpec] | None = None
         compared_s = 0.0
         while True:
-            wanted = self._controller.wanted()
+            wanted = self._controller.told()
             if wanted != last or self._clock.monotonic_s() - compared_s >= COMPARE_S:
                 last, compared_s = wanted, self._clock.monotonic_s()
                 await self._see_cluster()
@@ -243,6 +244,19 @@ class ControllerActor:
                     self._controller.applications_failed(self._reconciler.failures, self._reconciler.reasons)
                 except Exception:
                     log.exception("Ray Serve could not be asked what runs")  # The edge of a loop: tried again.
+            await asyncio.sleep(WAKE_S)
+
+    async def _hold_room(self) -> None:
+        moves, hold = self._controller.moves, RayHold()
+        while True:
+            wanted, is_waiting = moves.hold, moves.is_waiting_for_room
+            try:
+                is_held = await asyncio.to_thread(hold.set, wanted)
+            except Exception as error:  # noqa: BLE001  # replicas that are not spread are no reason to stop
+                log.warning("no room could be held: %s", error)
+                is_held = False
+            if is_waiting and wanted == moves.hold:
+                moves.held(is_held=is_held)
             await asyncio.sleep(WAKE_S)
 
     async def _see_cluster(self) -> None:

@@ -47,6 +47,7 @@ def see_cluster() -> Cluster:
             free=free.get(node["NodeID"], {}),
             labels=node.get("Labels") or {},
             is_draining=node["NodeID"] in draining,
+            node_id=node["NodeID"],
         )
         for node in sorted(ray.nodes(), key=lambda each: str(each["NodeID"]))
         if node["Alive"]

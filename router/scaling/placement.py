@@ -25,6 +25,7 @@ class Node:
     free: Mapping[str, float]
     labels: Mapping[str, str] = field(default_factory=dict)
     is_draining: bool = False
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

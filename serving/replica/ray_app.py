@@ -18,6 +18,7 @@ from ray import serve
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, VersionSpec
 from divisions.deployment import enter_node
+from divisions.errors import UnhealthyReplicaError
 from divisions.settings import is_routable, load_settings
 from serving.replica.certification import Certification
 from serving.replica.faults import check_allowed
@@ -78,8 +79,10 @@ class VersionReplica:
         self._heartbeat.start()
 
     async def check_health(self) -> None:
-        """Ray Serve replaces the replica when this raises three times in a row."""
+        """Ray Serve stops the replica gracefully when this raises three times in a row."""
         self._replica.check_health()
+        if self._registration.is_asked_to_go:
+            raise UnhealthyReplicaError("the controller has another replica instead, on a node that has fewer")
 
     def __del__(self) -> None:
         """Ray Serve calls this when it stops the replica. It also runs if `__init__` has failed.

@@ -43,6 +43,8 @@ class Registration:
         self._controller: Any = None
         self._call: Any = None
         self._unanswered = 0
+        self.is_asked_to_go = False
+        """Whether the controller wants the replica on another node, where it has started another one."""
 
     def beat(self) -> bool:
         """Registers the replica if it is healthy. Returns whether the controller has accepted it.
@@ -106,7 +108,7 @@ class Registration:
                 self._forget()
             return False
         call, self._call, self._unanswered = self._call, None, 0
-        ray.get(call)
+        self.is_asked_to_go = bool(ray.get(call))  # None from a controller of an earlier release
         return True
 
     def _forget(self) -> None:

@@ -11,9 +11,9 @@ DEAD, AWAY = ray.exceptions.ActorDiedError(), ray.exceptions.ActorUnavailableErr
 
 
 class Cluster:
-    """``answers`` are those of calls, in order: an error, True for an answer, False for none."""
+    """``answers`` are those of calls, in order: an error, True for an answer, False for none, or a text: "go"."""
 
-    def __init__(self, *answers: Exception | bool) -> None:
+    def __init__(self, *answers: Exception | bool | str) -> None:
         self.answers = list(answers)
         self.looked_up = 0
         self.register_replica = self
@@ -22,7 +22,7 @@ class Cluster:
         self.looked_up += 1
         return self
 
-    def remote(self, payload: bytes) -> Exception | bool:
+    def remote(self, payload: bytes) -> Exception | bool | str:
         return self.answers.pop(0)
 
     def wait(self, calls, timeout):
@@ -31,6 +31,7 @@ class Cluster:
     def get(self, call, timeout=None):
         if isinstance(call, Exception):
             raise call
+        return call == "go" or None
 
 
 @pytest.fixture
@@ -60,3 +61,15 @@ def test_a_call_that_is_never_answered_is_given_up_and_meanwhile_not_repeated(be
     cluster = Cluster(False, True)
     assert beats(cluster, MAX_UNANSWERED + 1) == [False] * MAX_UNANSWERED + [True]
     assert cluster.looked_up == 2
+
+
+def test_a_replica_is_asked_to_go_as_long_as_the_controller_says_so(monkeypatch):
+    cluster = Cluster(True, "go", DEAD, "go", True)
+    for name in ("get_actor", "wait", "get"):
+        monkeypatch.setattr(ray, name, getattr(cluster, name))
+    registration = Registration(ADDRESS, lambda: None)
+    asked = []
+    while cluster.answers:
+        registration.beat()
+        asked.append(registration.is_asked_to_go)
+    assert asked == [False, True, True, True, False]
