@@ -50,6 +50,8 @@ FIRST_TABLE_S = 1.0
 """How long a gateway waits for its first table before it listens without one, because the controller is away."""
 SWEEP_S = 0.01
 GRACE_S = 1.0
+FAREWELL_S = 1.5
+"""A connection that carries fewer requests is closed while it is idle; its caller may send one in that very moment."""
 """A second is reported this long after its end. Requests that are still pending then count with this age."""
 
 
@@ -194,20 +196,28 @@ class Gateway:
         return found
 
     async def stop(self, grace_s: float = 5.0) -> None:
-        """Stops listening, lets requests in progress finish for up to ``grace_s``, then closes."""
+        """Stops listening, lets requests in progress finish for up to ``grace_s``, then closes.
+
+        Callers that keep a connection are told with the next reply, for up to `FAREWELL_S`. Only then it is closed.
+        """
         for server in self._servers:
             server.close()
         self._feed.close()  # Streams never end by themselves.
+        end_s = self._now_s() + grace_s
+        self._http.end_with_replies()
+        await self._until_alone(min(self._now_s() + FAREWELL_S, end_s))
         self._http.close_idle()
-        deadline_s = self._now_s() + grace_s
-        while self._http.connections and self._now_s() < deadline_s:
-            await asyncio.sleep(0.02)
+        await self._until_alone(end_s)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.dispatcher.close()
         self._stored.close()
         self._hosting.close()
+
+    async def _until_alone(self, end_s: float) -> None:
+        while self._http.connections and self._now_s() < end_s:
+            await asyncio.sleep(0.02)
 
     @property
     def is_alive(self) -> bool:

@@ -61,6 +61,8 @@ class HttpServer:
         self.connections: set[HttpConnection] = set()
         self.heads = HeadCache()
         self.is_closing = False
+        """Whether every reply says that it is the connection's last one."""
+        self.closes_idle = False
         self.swept_s = now_s()
         """The time of the last sweep. Exact enough for how long a connection has been idle, and costs nothing."""
         self._later: deque[HttpConnection] = deque()
@@ -96,9 +98,16 @@ class HttpServer:
         for connection in list(self.connections):
             connection.check_deadlines(now_s)
 
-    def close_idle(self) -> None:
-        """Begins a graceful stop: idle connections end now, busy ones after their reply."""
+    def end_with_replies(self) -> None:
+        """Begins a graceful stop: each connection ends with the reply to its next request.
+
+        An idle connection is not closed yet. Its caller may be sending a request just now, which would be lost.
+        """
         self.is_closing = True
+
+    def close_idle(self) -> None:
+        """Goes on with the stop: idle connections end now, busy ones after their reply."""
+        self.is_closing = self.closes_idle = True
         for connection in list(self.connections):
             connection.close_when_idle()
 
@@ -267,7 +276,7 @@ class HttpConnection(Connection):
                 self._go_on(HELD | FULL)
             if not self._parser.is_receiving:
                 self._since_s = self._server.swept_s
-            if self._server.is_closing:
+            if self._server.closes_idle:
                 self.close_when_idle()
 
     def pause_writing(self) -> None:

@@ -365,6 +365,29 @@ def test_a_gateway_that_comes_later_has_its_table_when_it_listens(run):
     run(scenario())
 
 
+def test_a_gateway_that_stops_breaks_no_request_of_a_kept_connection(run):
+    """The caller asks again as soon as it is answered, as a load balancer does, until it is told to go elsewhere."""
+
+    async def scenario():
+        async with world() as it:
+            await it.route([await it.replica("3.1", minutes_score)])
+            later = it.build()
+            reader, writer = await asyncio.open_connection("127.0.0.1", await later.start())
+            replies = []
+            stopping = None
+            while not replies or replies[-1].headers.get("connection") != "close":
+                writer.write(post({"features": features()}))
+                replies.append(await asyncio.wait_for(read_reply(reader), 10))
+                assert replies[-1] is not None, "the connection was closed instead"
+                stopping = stopping or asyncio.create_task(later.stop())
+                await asyncio.sleep(0.01)
+            await asyncio.wait_for(stopping, 10)
+            assert {reply.status for reply in replies} == {200}
+            writer.close()
+
+    run(scenario())
+
+
 def test_a_gateway_listens_without_a_table_when_the_controller_is_away(run):
     async def scenario():
         async with world() as it:

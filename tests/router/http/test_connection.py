@@ -262,6 +262,24 @@ def test_a_refused_caller_that_takes_nothing_is_dropped_after_the_time_for_writi
     assert transport.is_aborted
 
 
+def test_a_gateway_that_stops_tells_callers_with_their_next_reply_before_it_closes_idle_connections():
+    keeps = Keeps()
+    server, protocol, transport = connect(keeps)
+    _, idle = join(server)
+    protocol.data_received(HEALTH)
+    server.end_with_replies()
+    keeps.requests[0].exchange.problem(404, "begun before: it says nothing of an end")
+    assert not transport.is_ended
+    assert not idle.is_closed
+    protocol.data_received(HEALTH)
+    keeps.requests[1].exchange.problem(404, "the last one")
+    assert transport.written.count(b"connection: close\r\n") == 1
+    assert transport.statuses == [404, 404]
+    assert transport.is_ended
+    server.close_idle()
+    assert idle.is_closed
+
+
 def test_a_gateway_that_stops_answers_what_has_begun_and_takes_nothing_more():
     keeps = Keeps()
     server, protocol, transport = connect(keeps)
