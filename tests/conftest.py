@@ -63,6 +63,21 @@ def postgres_server() -> Iterator[servers.PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def kube_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A real Kubernetes API server with KubeRay's resources; ``bare_refusal`` is what a deployment met without them."""
+    from tests.kube.clusters import deploy_without_kuberay  # tests that need no cluster do not import lightkube
+    from tests.kube.server import KubeAbsentError, install_kuberay, running
+
+    try:
+        with running(tmp_path_factory.mktemp("kube")) as server:
+            server.bare_refusal = deploy_without_kuberay(server)
+            install_kuberay(server)
+            yield server
+    except KubeAbsentError as error:
+        pytest.skip(str(error))
+
+
 @contextlib.contextmanager
 def skipped_where_absent() -> Iterator[None]:
     try:

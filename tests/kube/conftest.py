@@ -4,26 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from tests.kube.clusters import Cluster, RealCluster, StandInCluster, deploy_without_kuberay
-from tests.kube.server import KubeAbsentError, KubeServer, install_kuberay, running
+from tests.kube.clusters import Cluster, RealCluster, StandInCluster
+from tests.kube.server import KubeServer
 
 _NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def kube_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeServer]:
-    """The real API server, with KubeRay's resources; ``bare_refusal`` is what a deployment met before it had them."""
-    try:
-        with running(tmp_path_factory.mktemp("kube")) as server:
-            server.bare_refusal = deploy_without_kuberay(server)
-            install_kuberay(server)
-            yield server
-    except KubeAbsentError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(params=[pytest.param("real", marks=pytest.mark.kube), "stand-in"])

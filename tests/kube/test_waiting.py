@@ -9,60 +9,22 @@ from deploy.shipping.release import Ending
 from divisions.errors import ClusterError
 from tests.builders import rollout_status
 from tests.deploy.shipping.kubernetes.test_target import RELEASE, World, promoted
+from tests.kube.nodes import RAY_CLUSTER, Nodes
 
-CLUSTER = ("ray.io/v1", "RayCluster", "divisions")
 CANARY = "churn-predictor-v3-canary"
-READY = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
-
-
-class Nodes:
-    """Writes what kubelets and KubeRay's operator would."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-        self.world = World(values=cluster.values)
-        self.world.api = cluster.api()
-        self.world.on_pause = self.run_all
-
-    def make_pod(self, name, group, status):
-        labels = {"ray.io/cluster": "divisions", "ray.io/group": group}
-        spec = {"containers": [{"name": "ray", "image": "i"}]}
-        meta = {"name": name, "namespace": self.cluster.namespace, "labels": labels}
-        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec, "status": status}
-        self.cluster.make("pods", pod)
-
-    def run_all(self):
-        """Every pod that is wanted runs and is ready, and the job that attaches has succeeded."""
-        live = self.world.api.get(*CLUSTER)
-        groups = {each["groupName"]: each["replicas"] for each in live["spec"]["workerGroupSpecs"]}
-        have = {pod["metadata"]["name"] for pod in self.world.api.list("v1", "Pod")}
-        for group, number in {"headgroup": 1, **groups}.items():
-            for index in range(number):
-                if f"{group}-{index}" not in have:
-                    self.make_pod(f"{group}-{index}", group, READY)
-        done = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
-        self.end_job(done)
-
-    def end_job(self, status):
-        for job in self.world.api.list("ray.io/v1", "RayJob"):
-            self.cluster.write_status("rayjobs", job["metadata"]["name"], status)
-
-    def warn(self, pod, reason, message):
-        place = {"namespace": self.cluster.namespace}
-        about = {"kind": "Pod", "name": pod, **place}
-        event = {"metadata": {"name": f"{pod}.1", **place}, "involvedObject": about, "type": "Warning"}
-        self.cluster.make("events", {**event, "reason": reason, "message": message, "source": {"component": "kubelet"}})
 
 
 @pytest.fixture
-def nodes(cluster):
-    found = Nodes(cluster)
-    yield found
-    found.world.api.__exit__(None, None, None)
+def world(cluster):
+    """A deployment to the cluster; whenever it pauses, the nodes do their part."""
+    found = World(values=cluster.values)
+    with cluster.api() as api:
+        found.api, found.nodes = api, Nodes(cluster, api)
+        found.on_pause = found.nodes.run_all
+        yield found
 
 
-def test_a_deployment_waits_until_everything_is_ready_and_then_rolls_out(nodes):
-    world = nodes.world
+def test_a_deployment_waits_until_everything_is_ready_and_then_rolls_out(world):
     world.gateway.ahead = [promoted()]
     steps, ending = world.deploy()
     assert (steps, ending) == (["manifests", "ready", "start", "watch"], Ending.PROMOTED)
@@ -71,8 +33,7 @@ def test_a_deployment_waits_until_everything_is_ready_and_then_rolls_out(nodes):
     assert world.target().plan(RELEASE, is_watched=True).steps == ()
 
 
-def test_the_canarys_pods_are_raised_and_after_a_rollback_given_back(nodes):
-    world = nodes.world
+def test_the_canarys_pods_are_raised_and_after_a_rollback_given_back(world):
     world.gateway.ahead = [promoted("3.1")]
     world.deploy()
     world.gateway.statuses = [promoted("3.1")]
@@ -80,7 +41,7 @@ def test_the_canarys_pods_are_raised_and_after_a_rollback_given_back(nodes):
     steps, ending = world.deploy()
     assert (steps[0], ending) == ("grow", Ending.ROLLED_BACK)
     assert f"{CANARY}-0" in {pod["metadata"]["name"] for pod in world.api.list("v1", "Pod")}
-    assert replicas_of(world.api.get(*CLUSTER), CANARY) == 0
+    assert replicas_of(world.api.get(*RAY_CLUSTER), CANARY) == 0
 
 
 def waiting(reason, message="", **more):
@@ -112,14 +73,13 @@ CRASHED = waiting("CrashLoopBackOff", restartCount=4, lastState={"terminated": e
     ],
     ids=["image", "node", "crash", "event"],
 )
-def test_a_pod_that_never_gets_ready_is_told_with_its_reason(nodes, status, told):
-    world = nodes.world
+def test_a_pod_that_never_gets_ready_is_told_with_its_reason(world, status, told):
     calls = []
 
     def fail():
         if not calls:
-            nodes.make_pod("g-0", "gateway", status)
-            nodes.warn("g-0", "FailedMount", "secret divisions not found")
+            world.nodes.make_pod("g-0", "gateway", status)
+            world.nodes.warn("g-0", "FailedMount", "secret divisions not found")
         calls.append(1)
 
     world.on_pause = fail
@@ -128,10 +88,9 @@ def test_a_pod_that_never_gets_ready_is_told_with_its_reason(nodes, status, told
     assert not world.started
 
 
-def test_a_job_that_has_failed_ends_the_wait_at_once(nodes):
-    world = nodes.world
+def test_a_job_that_has_failed_ends_the_wait_at_once(world):
     failed = {"jobDeploymentStatus": "Failed", "jobStatus": "FAILED", "message": "no PostgreSQL"}
-    world.on_pause = lambda: nodes.end_job(failed)
+    world.on_pause = lambda: world.nodes.end_job(failed)
     with pytest.raises(ClusterError, match="the job that attaches has failed: no PostgreSQL"):
         world.deploy()
     assert world.clock.now_s == 2
