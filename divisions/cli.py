@@ -27,6 +27,7 @@ from divisions.commands import (
     data,
     deploy,
     features,
+    images,
     journal,
     keys,
     manifests,
@@ -79,6 +80,7 @@ app.command("deployments")(deploy.deployments)
 app.command("manifests")(manifests.manifests)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
+app.add_typer(images.app, name="images")
 app.add_typer(journal.app, name="journal")
 app.add_typer(features.app, name="features")
 app.command("predict")(predict.predict)

@@ -8,6 +8,8 @@ the controller refuses it, and the other serves        -> say why, and go on wit
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from pathlib import Path
 
 from deploy.cluster.bootstrap import wait_until_warm
@@ -25,7 +27,7 @@ from divisions.artifacts.release_folder import (
 )
 from divisions.clock import Clock
 from divisions.control import RolloutStatus
-from divisions.errors import RolloutError
+from divisions.errors import BundleError, RolloutError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.progress import Progress, step
@@ -56,8 +58,12 @@ def serve_release(settings: Settings, cluster: Cluster, folder: Path, progress: 
     release, pipeline = load_release(folder)
     require_same(served_releases(settings.home), release)
     with step(progress, clock, f"Check every byte of {release.address}") as current:
-        bundles = Bundles(settings.home, ReleaseStore(folder, release), settings.artifact_cache_mb * 1_000_000)
-        _, manifest = bundles.open(release.address, release.bundle_sha256)
+        own = Bundles.of(settings)
+        carried = replace(own, store=ReleaseStore(folder, release))
+        _, manifest = replace(carried, trusted=()).open(release.address, release.bundle_sha256)
+        with contextlib.suppress(BundleError):  # This keeps the image's own statement in the home.
+            carried.require_signed(release.address, release.bundle_sha256)
+        own.require_signed(release.address, release.bundle_sha256)
         current.detail = f"{len(manifest.files)} files"
     remember_release(settings.home, release)
     endpoint = pipeline.deployment.endpoint

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.artifacts.local import bundles_folder
+from divisions.artifacts.release_folder import RELEASE, STATEMENTS
 from divisions.bundle import MANIFEST, Manifest, bundle_address, read_bundle
 from divisions.clock import SystemClock
 from divisions.control import RoutingTable, VersionSpec
@@ -111,6 +112,12 @@ def serve(settings: Settings, served: Served, port: int, on_ready: Callable[[str
         link = bundles_folder(changed.home) / bundle_address(manifest.model, manifest.sha256)
         link.parent.mkdir(parents=True)
         link.symlink_to(served.folder.absolute())
+        # An image has the signed statements beside its bundle; with trusted keys, the engine's bundle needs one.
+        statements = served.folder.parent / RELEASE / STATEMENTS
+        if statements.is_dir():
+            place = changed.home / STATEMENTS / bundle_address(manifest.model, manifest.sha256)
+            place.parent.mkdir(parents=True)
+            place.symlink_to(statements.absolute())
         # The container has the machine's GPUs for itself; replicas of a cluster share them.
         table = table_of(manifest, served.endpoint, served.version, 1.0 if probe_gpus().gpus else 0.0)
         uvloop.run(_live(changed, table, on_ready))

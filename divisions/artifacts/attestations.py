@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from divisions.artifacts.store import ArtifactStore
+from divisions.artifacts.store import SUFFIX, ArtifactStore
 from divisions.attestation import provenance, sbom
 from divisions.attestation.envelope import MAX_BYTES, open_envelope
 from divisions.attestation.keys import PublicKey, SigningKey
@@ -26,7 +26,6 @@ from divisions.errors import ArtifactStoreError, BundleError
 PROVENANCE: Final = "provenance"
 SBOM: Final = "sbom"
 PREDICATES: Final = {PROVENANCE: provenance.PREDICATE_TYPE, SBOM: sbom.PREDICATE_TYPE}
-SUFFIX: Final = ".dsse.json"
 
 
 def attestation_name(kind: str, key: PublicKey) -> str:
@@ -73,6 +72,20 @@ class Attestations:
             remedy="sign it with one (divisions models sign), or add its key to DIVISIONS_TRUSTED_KEYS",
         )
 
+    def find(self, address: str, sha256: str, trusted: Sequence[PublicKey]) -> dict[str, bytes]:
+        """The statements about a bundle that trusted keys have signed, by their names.
+
+        Raises:
+            ArtifactStoreError: the store does not answer, or refuses.
+        """
+        names = ((kind, key, attestation_name(kind, key)) for key in trusted for kind in PREDICATES)
+        return {
+            name: content
+            for kind, key, name in names
+            for content, _ in self._found(address, name, key)
+            if _fits(content, sha256, key, kind)
+        }
+
     def put(self, address: str, name: str, content: bytes, key: SigningKey) -> bool:
         """Keeps a statement here and in the store; returns whether anything was written.
 
@@ -116,6 +129,14 @@ class Attestations:
 
     def _path(self, address: str, name: str) -> Path:
         return self.home / "attestations" / address / f"{name}{SUFFIX}"
+
+
+def _fits(content: bytes, sha256: str, key: PublicKey, kind: str) -> bool:
+    try:
+        _verified(content, sha256, key, kind, kind)
+    except BundleError:
+        return False
+    return True
 
 
 def _verified(content: bytes, sha256: str, key: PublicKey, kind: str, what: str) -> Statement:

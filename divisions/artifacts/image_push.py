@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from divisions.artifacts.image_signing import sign_image, verify_image
 from divisions.artifacts.release_folder import ROOT, ReleaseFile, write_layer
+from divisions.attestation.keys import PublicKey, SigningKey
 from divisions.bundle import read_bundle
 from divisions.errors import ArtifactStoreError, UsageError
 from divisions.oci.ecr import creator
@@ -40,7 +42,8 @@ _EPOCH: Final = "1970-01-01T00:00:00Z"
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
     """What to make: ``bundle`` is the folder of the version's bundle, ``pipeline`` its pipeline file's bytes.
-    ``endpoint`` is what the pipeline file calls its endpoint."""
+    ``endpoint`` is what the pipeline file calls its endpoint. ``statements`` are those about the bundle, signed;
+    ``key`` signs the image, if there is one, and with ``trusted`` keys one of them must have signed the base."""
 
     base: Reference
     target: Reference
@@ -49,6 +52,9 @@ class ImageRequest:
     bundle: Path
     pipeline: bytes
     endpoint: str
+    statements: Mapping[str, bytes] = field(default_factory=dict)
+    key: SigningKey | None = None
+    trusted: tuple[PublicKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class PushedImage:
     base: str
     layer: str
     num_bytes: int
+    signed_by: str = ""
 
 
 def push_image(
@@ -74,7 +81,7 @@ def push_image(
 
     Raises:
         UsageError: the target names a digest, which comes from the content.
-        BundleError: the bundle is damaged, or there is no room for the layer.
+        BundleError: the bundle is damaged, there is no room for the layer, or no trusted key has signed the base.
         ArtifactStoreError: a registry does not answer or refuses, or the base is none that can serve a release.
     """
     if request.target.digest:
@@ -89,6 +96,8 @@ def push_image(
     with source, sink, tempfile.TemporaryDirectory(prefix="divisions-image-") as folder:
         workspace = Path(folder)
         image, config, base_digest = _pull_base(source, request, workspace)
+        if request.trusted:
+            say(f"the base is signed by {verify_image(source, base_digest, request.trusted)}")
         say(f"the base is {base}@{base_digest}, {len(image.layers)} layers for {request.platform}")
         layer = _push_layer(sink, request, workspace)
         say(f"{request.release.model} {request.release.version} is a layer of {layer.size:,} bytes")
@@ -107,7 +116,11 @@ def push_image(
         digest = digest_of(manifest.to_json())
         if sink.pull_manifest(tag) != manifest.to_json():  # A registry may refuse to write a tag twice.
             sink.push_manifest(manifest.to_json(), manifest.type, tag)
-    return PushedImage(f"{target}@{digest}", tag, digest, f"{base}@{base_digest}", layer.digest, layer.size)
+        signer = str(request.key.public) if request.key else ""
+        if request.key:
+            sign_image(sink, digest, request.key)
+            say(f"signed by {signer}")
+    return PushedImage(f"{target}@{digest}", tag, digest, f"{base}@{base_digest}", layer.digest, layer.size, signer)
 
 
 def _pull_base(
@@ -136,7 +149,7 @@ def _manifest(source: RegistryClient, name: str, where: str) -> bytes:
 
 def _push_layer(sink: RegistryClient, request: ImageRequest, workspace: Path) -> Layer:
     path = workspace / "layer.tar.gz"
-    diff_id = write_layer(request.bundle, request.release, request.pipeline, path)
+    diff_id = write_layer(request.bundle, request.release, request.pipeline, path, request.statements)
     with path.open("rb") as packed:
         digest = f"sha256:{hashlib.file_digest(packed, 'sha256').hexdigest()}"
     size = path.stat().st_size

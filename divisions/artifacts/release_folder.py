@@ -3,6 +3,7 @@
     /opt/ml/model/…               the bundle, nothing else: where SageMaker, too, looks for a model
     /opt/ml/release/release.json  `ReleaseFile`: which version it is
     /opt/ml/release/pipeline.yaml the pipeline file, with the endpoint, the replicas and the rollout
+    /opt/ml/release/attestations/…  signed statements about the bundle, for machines with trusted keys
 
 The folders hide those of the layers below, so a new release can be put onto an image that has one.
 """
@@ -10,14 +11,17 @@ The folders hide those of the layers below, so a new release can be put onto an 
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
+from divisions.artifacts.store import SUFFIX
 from divisions.artifacts.tarball import packing
+from divisions.attestation.envelope import MAX_BYTES
 from divisions.attestation.keys import PublicKey, SigningKey
 from divisions.bundle import MANIFEST, bundle_address, read_bundle
 from divisions.deployment import write_private
@@ -28,10 +32,12 @@ MODEL: Final = "model"
 RELEASE: Final = "release"
 RELEASE_FILE: Final = "release.json"
 PIPELINE_FILE: Final = "pipeline.yaml"
+STATEMENTS: Final = "attestations"
 SERVED: Final = "image_releases.json"
 """In a home: the versions that it has taken from images."""
 _HIDE_LOWER: Final = ".wh..wh..opq"
 """The specification's name of a file that empties a folder of what lower layers have in it."""
+_NONE: Final[Mapping[str, bytes]] = MappingProxyType({})
 
 
 class ReleaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,8 +54,13 @@ class ReleaseFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bundle_address(self.model, self.bundle_sha256)
 
 
-def write_layer(bundle: Path, release: ReleaseFile, pipeline: bytes, target: Path) -> str:
+def write_layer(
+    bundle: Path, release: ReleaseFile, pipeline: bytes, target: Path, statements: Mapping[str, bytes] = _NONE
+) -> str:
     """Writes a layer of an image, compressed; returns the SHA-256 of the uncompressed tar. The same bytes each time.
+
+    Args:
+        statements: signed, about the bundle, by their names.
 
     Raises:
         BundleError: the bundle is damaged, or ``target`` cannot be written.
@@ -70,6 +81,10 @@ def write_layer(bundle: Path, release: ReleaseFile, pipeline: bytes, target: Pat
         told = {PIPELINE_FILE: pipeline, RELEASE_FILE: msgspec.json.encode(release, order="deterministic")}
         for name, data in told.items():
             tar.addfile(_member(f"{root}/{RELEASE}/{name}", len(data)), BytesIO(data))
+        if statements:
+            tar.addfile(_member(f"{root}/{RELEASE}/{STATEMENTS}", is_folder=True))
+        for name, data in sorted(statements.items()):
+            tar.addfile(_member(f"{root}/{RELEASE}/{STATEMENTS}/{name}{SUFFIX}", len(data)), BytesIO(data))
     return sink.digest.hexdigest()
 
 
@@ -140,6 +155,7 @@ class ReleaseStore:
     def __init__(self, folder: Path, release: ReleaseFile) -> None:
         self.name = str(folder / MODEL)
         self._folder = folder / MODEL
+        self._statements = folder / RELEASE / STATEMENTS
         self._address = release.address
 
     def has(self, address: str, file: str) -> bool:
@@ -157,7 +173,13 @@ class ReleaseStore:
         raise self._is_fixed()
 
     def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
-        return []  # images carry none
+        if address != self._address:
+            return []
+        try:
+            with (self._statements / f"{name}{SUFFIX}").open("rb") as file:
+                return [file.read(MAX_BYTES + 1)]
+        except OSError:
+            return []
 
     def write_attestation(self, address: str, name: str, content: bytes, key: SigningKey) -> None:
         raise self._is_fixed()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from divisions.attestation.keys import PublicKey, SigningKey
     from divisions.settings import S3Settings
 
+SUFFIX = ".dsse.json"
+"""Of the files of signed statements."""
+
 
 class ArtifactStore(Protocol):
     """Files by address. Every method raises `ArtifactStoreError` if the store does not answer, or refuses."""
@@ -101,11 +104,11 @@ class FileSystemStore:
             raise self.broken(error) from None
 
     def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
-        found = self._read(address, f"{name}.dsse.json", MAX_BYTES)
+        found = self._read(address, f"{name}{SUFFIX}", MAX_BYTES)
         return [] if found is None else [found]
 
     def write_attestation(self, address: str, name: str, content: bytes, key: SigningKey) -> None:
-        path = self.path(address, f"{name}.dsse.json")
+        path = self.path(address, f"{name}{SUFFIX}")
         # Elsewhere, such as in S3, a file appears when it is whole.
         draft = f"{path}.{uuid.uuid4().hex[:8]}.draft" if self.filesystem.type_name == "local" else path
         try:

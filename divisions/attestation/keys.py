@@ -51,6 +51,16 @@ class PublicKey:
             return False
         return True
 
+    @property
+    def pem(self) -> bytes:
+        """As other programs read it (SubjectPublicKeyInfo)."""
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        return Ed25519PublicKey.from_public_bytes(self.raw).public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+
     def __str__(self) -> str:
         return _PREFIX + base64.b64encode(self.raw).decode()
 

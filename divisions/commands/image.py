@@ -14,12 +14,14 @@ from divisions.commands.output import Format, print_facts, print_json
 from divisions.errors import GateRefusedError, UsageError
 
 if TYPE_CHECKING:
+    from divisions.registry import Registry
     from divisions.settings import Settings
     from divisions.versions import RegisteredVersion
 
 
 def push(
     settings: Settings,
+    registry: Registry,
     found: RegisteredVersion,
     *,
     image: str,
@@ -37,7 +39,10 @@ def push(
     """
     from divisions.artifacts.cache import Bundles
     from divisions.artifacts.image_push import ImageRequest, push_image
+    from divisions.artifacts.local import address_of
     from divisions.artifacts.release_folder import ReleaseFile
+    from divisions.artifacts.signing import facts_of, statements_of
+    from divisions.attestation.keys import find_signing_key
     from divisions.oci.image import parse_platform
     from divisions.oci.login import find_credentials
     from divisions.oci.reference import parse_reference
@@ -57,7 +62,11 @@ def push(
         raise GateRefusedError(
             f"{found.model} {found.version} is {found.validation_status}", remedy="name a version that passed its gates"
         )
-    bundle, _ = Bundles.of(settings).open(found.bundle_path, found.bundle_sha256)
+    bundles, key = Bundles.of(settings), find_signing_key(settings.home)
+    bundle, manifest = bundles.open(found.bundle_path, found.bundle_sha256)
+    statements = bundles.attestations.find(address_of(found.bundle_path), found.bundle_sha256, bundles.trusted)
+    if key is not None:
+        statements |= statements_of(facts_of(registry, found, manifest)).sealed(key)
     request = ImageRequest(
         base=base,
         target=place,
@@ -66,6 +75,9 @@ def push(
         bundle=bundle,
         pipeline=pipeline.read_bytes(),
         endpoint=definition.deployment.endpoint,
+        statements=statements,
+        key=key,
+        trusted=bundles.trusted,
     )
     pushed = push_image(request, lambda host: find_credentials(host, settings.docker_config), _say)
     if output is Format.JSON:
@@ -78,6 +90,7 @@ def push(
             ("Base", pushed.base),
             ("Layer", f"{pushed.layer}, {pushed.num_bytes:,} bytes"),
             ("Bundle", found.bundle_sha256),
+            ("Signed by", pushed.signed_by or "nobody: this machine has no key"),
         ]
     )
 

@@ -32,12 +32,19 @@ def create(
 
 
 @app.command("show")
-def show(output: Output = Format.TEXT) -> None:
+def show(
+    pem: Annotated[bool, typer.Option("--pem", help="As other programs read it.")] = False,
+    output: Output = Format.TEXT,
+) -> None:
     """Print the public part of the key that this machine signs with."""
     from divisions.attestation.keys import signing_key
     from divisions.settings import load_settings
 
-    _print(signing_key(load_settings().home), "", output)
+    key = signing_key(load_settings().home)
+    if pem:
+        print(key.public.pem.decode(), end="")
+        return
+    _print(key, "", output)
 
 
 def _print(key: SigningKey, path: str, output: Format) -> None:

@@ -105,7 +105,9 @@ def package(
     if image or push:
         from divisions.commands.image import push as push_image
 
-        push_image(settings, found, image=image, target=push, pipeline=pipeline, platform=platform, output=output)
+        push_image(
+            settings, registry, found, image=image, target=push, pipeline=pipeline, platform=platform, output=output
+        )
         return
     bundle, manifest = Bundles.of(settings).open(found.bundle_path, found.bundle_sha256)
     statements = statements_of(facts_of(registry, found, manifest))

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from divisions import cli
 from divisions.attestation.keys import find_signing_key, parse_public_key
@@ -41,6 +42,14 @@ def test_it_goes_elsewhere_when_told(run, tmp_path, monkeypatch):
     monkeypatch.setenv("DIVISIONS_SIGNING_KEY", found["file"])
     status, out, _ = run("show", "-o", "json")
     assert json.loads(out) == {"public_key": found["public_key"], "key_id": found["key_id"]}
+
+
+def test_other_programs_get_it_as_pem(run, tmp_path):
+    run("create")
+    status, out, _ = run("show", "--pem")
+    assert status == 0
+    public = find_signing_key(tmp_path).public
+    assert load_pem_public_key(out.encode()).public_bytes_raw() == public.raw
 
 
 def test_without_a_key_there_is_nothing_to_show(run):

@@ -47,15 +47,26 @@ def container(tmp_path):
 def test_an_image_of_a_version_serves_it_wherever_it_starts(registry, maker, container, tmp_path):
     world = World(registry, registry, tmp_path / "no-login")
     base = world.push_base("divisions", plain=True)
+    trusted = maker.run("keys", "create").stdout.strip()
+    maker.environment["DIVISIONS_TRUSTED_KEYS"] = container.environment["DIVISIONS_TRUSTED_KEYS"] = trusted
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(PIPELINE)
     place = f"oci+http://{registry.host}:{registry.port}"
     command = ["models", "package", "churn-predictor", "3.1", "--pipeline", str(pipeline), "--output", "json"]
-    made = maker.run(*command, "--image", f"oci+http://{base}", "--push", f"{place}/churn-predictor")
+    package = (*command, "--image", f"oci+http://{base}", "--push", f"{place}/churn-predictor")
+    refused = maker.run(*package)
+    assert "has no provenance that is signed by a trusted key" in refused.stderr
+    for signing in (("models", "sign", "churn-predictor", "3.1"), ("images", "sign", f"oci+http://{base}")):
+        if signing[0] == "images":
+            assert f"image {base} is signed by no trusted key" in maker.run(*package).stderr
+        assert maker.run(*signing).returncode == 0
+    made = maker.run(*package)
     assert made.returncode == 0, made.stderr
     pushed = json.loads(made.stdout)
-    assert (pushed["tag"], pushed["base"]) == ("3.1", str(base))
-    assert made.stderr.splitlines()[-1] == "the base's layers: 2 mounted"
+    assert (pushed["tag"], pushed["base"], pushed["signed_by"]) == ("3.1", str(base), trusted)
+    assert made.stderr.splitlines()[-2:] == ["the base's layers: 2 mounted", f"signed by {trusted}"]
+    verified = maker.run("images", "verify", f"{place}/churn-predictor:3.1", "--output", "json")
+    assert json.loads(verified.stdout) == {"image": pushed["image"], "signed_by": trusted}
     for wrong, message in (
         (["--image", f"oci+http://{base}"], "belong together"),
         (["--image", "docker.io/x", "--push", f"{place}/y"], "write oci://"),

@@ -21,6 +21,10 @@ from benchmarks.harness.bench_bundle import write_workload
 from deploy.container.fixed_link import table_of
 from deploy.container.serve import MAX_BODY_BYTES, REQUEST_TIMEOUT_MS, container_settings, find_bundle
 from deploy.supervision.ports import choose_free
+from divisions.artifacts.signing import statements_of
+from divisions.attestation.facts import BundleFacts
+from divisions.attestation.keys import new_signing_key
+from divisions.bundle import read_bundle
 from divisions.errors import BundleError
 from divisions.settings import Settings
 
@@ -33,10 +37,20 @@ def bundle(tmp_path_factory):
     return write_workload(tmp_path_factory.mktemp("ml") / "model", num_features=4, widths=(8,), takes_any=True)
 
 
+KEY = new_signing_key()
+
+
 @pytest.fixture(scope="module")
 def environment(bundle):
+    """That of a container whose image carries a statement of a key that is trusted here."""
+    folder = bundle.bundle.parent / "release" / "attestations"
+    folder.mkdir(parents=True)
+    sealed = statements_of(BundleFacts(read_bundle(bundle.bundle))).sealed(KEY)
+    for name, content in sealed.items():
+        (folder / f"{name}.dsse.json").write_bytes(content)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DIVISIONS_")}
     names = {"DIVISIONS_SERVE_VERSION": "3.2", "DIVISIONS_SERVE_SHA256": bundle.bundle_sha256}
+    names["DIVISIONS_TRUSTED_KEYS"] = str(KEY.public)
     return kept | names | {"DIVISIONS_HOME": str(bundle.bundle / "not-used"), "DIVISIONS_ALLOWED_HOSTS": "*"}
 
 
@@ -121,6 +135,13 @@ def test_another_bundle_a_damaged_one_and_none_end_it_with_one_line(bundle, envi
         assert done.returncode == 1
         assert says in done.stderr
         assert done.stderr.count("\n") == 1
+
+
+def test_one_that_no_trusted_key_has_signed_ends_it(bundle, environment):
+    trusts_another = environment | {"DIVISIONS_TRUSTED_KEYS": str(new_signing_key().public)}
+    done = ended(trusts_another, str(bundle.bundle), "--port", str(*choose_free(1)))
+    assert done.returncode == 1
+    assert "has no provenance that is signed by a trusted key" in done.stderr
 
 
 def test_a_taken_port_is_named(server, bundle, environment):

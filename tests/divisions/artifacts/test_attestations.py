@@ -182,6 +182,18 @@ def test_the_one_file_for_drift_is_not_fetched_unsigned_either(tmp_path, store):
     assert two.fetch_reference(*published) == b"[1]"
 
 
+def test_statements_of_trusted_keys_are_found_by_their_names_and_no_others(tmp_path, store, published):
+    signed(tmp_path, store, published)
+    signed(tmp_path, store, published, OTHER)
+    sealed = statements(tmp_path / "one", published).sealed(KEY)
+    two = Attestations(tmp_path / "two", store)
+    assert two.find(*published, (KEY.public,)) == sealed
+    assert two.find(*published, ()) == {}
+    name = attestation_name(PROVENANCE, KEY.public)
+    store.write_attestation(published[0], name, sealed[attestation_name(SBOM, KEY.public)], KEY)
+    assert two.find(*published, (KEY.public,)).keys() == sealed.keys() - {name}
+
+
 def test_trusted_keys_come_from_the_settings(tmp_path):
     settings = Settings(home=tmp_path, trusted_keys=(str(KEY.public), str(OTHER.public)))
     assert Bundles.of(settings).trusted == (KEY.public, OTHER.public)

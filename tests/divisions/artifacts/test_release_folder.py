@@ -21,6 +21,8 @@ from divisions.artifacts.release_folder import (
     served_releases,
     write_layer,
 )
+from divisions.artifacts.signing import statements_of
+from divisions.attestation.facts import BundleFacts
 from divisions.attestation.keys import new_signing_key
 from divisions.bundle import MANIFEST, ONNX, read_bundle
 from divisions.errors import ArtifactStoreError, BundleError, ConflictError
@@ -127,6 +129,21 @@ def test_the_folder_has_one_bundle_and_takes_no_other(layer, tmp_path):
     assert store.read_attestations(release.address, "provenance", KEY.public) == []
     with pytest.raises(ArtifactStoreError, match="is a part of an image"):
         store.write_attestation(release.address, "provenance", b"{}", KEY)
+
+
+def test_signed_statements_come_with_the_image_and_are_enough_where_their_key_is_trusted(tmp_path):
+    folder, sha256 = make(tmp_path / "made")
+    release = ReleaseFile("churn-predictor", "3.2", sha256)
+    sealed = statements_of(BundleFacts(read_bundle(folder))).sealed(KEY)
+    write_layer(folder, release, PIPELINE, tmp_path / "layer", sealed)
+    store = ReleaseStore(unpacked(tmp_path / "layer", tmp_path / "root"), release)
+    for name, content in sealed.items():
+        assert store.read_attestations(release.address, name, KEY.public) == [content]
+        assert store.read_attestations("churn-predictor/0123456789abcdef", name, KEY.public) == []
+    Bundles(tmp_path / "home", store, trusted=(KEY.public,)).open(release.address, sha256)
+    Bundles(tmp_path / "home", trusted=(KEY.public,)).open(release.address, sha256)  # the home has kept it
+    with pytest.raises(BundleError, match="signed by a trusted key"):
+        Bundles(tmp_path / "home", store, trusted=(new_signing_key().public,)).open(release.address, sha256)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"\xff", b"[]"])
