@@ -1,6 +1,8 @@
 """Checks of the image's Dockerfile without building it; `tests/image` builds it, which takes minutes."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from divisions.oci.image import FORMAT, SERVES
@@ -113,3 +115,12 @@ def test_the_health_check_asks_the_port_that_was_set(monkeypatch):
             monkeypatch.setenv(name, value)
         exec(code, {})
         assert asked.pop() == f"http://127.0.0.1:{port}/healthz"
+
+
+def test_what_pods_of_a_cluster_import_is_installed():
+    """Redis, PostgreSQL, and the client of Kubernetes: the nightly run's pod starts its RayJob by it."""
+    (program,) = re.findall(r'RUN python -c "(.*?)" > requirements', LINES, re.DOTALL)
+    program = program.replace("\\\n", "")
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = {re.split(r"[\[<>=~]", line)[0] for line in done.stdout.splitlines()}
+    assert {"ray", "redis", "psycopg", "lightkube"} <= names

@@ -162,3 +162,4 @@ def test_the_same_image_serves_its_version_without_ray_as_sagemaker_starts_it(bu
         ready = wait_until(lambda: "is warm on" in container.log(), READY_S)
         assert ready, container.log()[-4_000:]
         assert container.predict(8080)["version"] == "3.1"
+        container.execute("python", "-c", "import redis, psycopg, deploy.kubernetes.adapted_lightkube")
