@@ -51,7 +51,9 @@ def start_version(
     bundles.publish(folder, version.bundle_sha256)
     nodes = _nodes(settings) if pipeline.serving.num_gpus else ()
     taken = usage_of(client.status(), pipeline.deployment.endpoint) if pipeline.serving.num_gpus else Usage()
-    spec, notices = rollout_spec(pipeline, version, manifest.schema, nodes, taken)
+    spec, notices = rollout_spec(
+        pipeline, version, manifest.schema, nodes, taken, decision_threshold=manifest.decision_threshold
+    )
     if faults is not None:
         spec = msgspec.structs.replace(spec, version=msgspec.structs.replace(spec.version, faults=faults))
     status = client.start_rollout(spec, force=force)

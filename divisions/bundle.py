@@ -36,9 +36,16 @@ GRAPH_OUTPUT = "scores"
 _REMEDY = "train again, or restore the folder from the registry's artifacts"
 
 
+class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A probability of at least ``threshold`` means yes. ``rule`` says how it was chosen."""
+
+    rule: str
+    threshold: float
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The description of a bundle. ``files`` maps a file's name to its SHA-256. ``metrics`` are those of the
-    hold-out."""
+    hold-out. ``decision`` is unset in bundles that only give probabilities, such as those of earlier releases."""
 
     model: str
     pipeline: str
@@ -50,10 +57,15 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input_uri: str = ""
     framework: str = ""
     format_version: int = 1
+    decision: Decision | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def sha256(self) -> str:
         return hashlib.sha256(self.to_json()).hexdigest()
+
+    @property
+    def decision_threshold(self) -> float | None:
+        return None if self.decision is msgspec.UNSET else self.decision.threshold
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self, order="deterministic")

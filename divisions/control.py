@@ -74,7 +74,8 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``bundle_path`` is the bundle's address; in records of older releases, it is a path (`divisions.artifacts.local`).
     ``vram_gb`` is the memory of a whole GPU, of which a replica may use its share; None means all that the GPU has.
     ``online`` is for gateways; the stable version's holds. ``scaling`` makes ``replicas`` follow the load.
-    ``nodes`` are labels that a replica's node must have.
+    ``nodes`` are labels that a replica's node must have. A probability of at least ``decision_threshold`` means yes;
+    without it, answers have the probability only.
     """
 
     model: str
@@ -96,6 +97,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     online: OnlinePolicy = OnlinePolicy()
     scaling: Scaling | None = None
     nodes: dict[str, str] = {}
+    decision_threshold: float | None = None
 
     @property
     def gpu(self) -> str:

@@ -37,6 +37,8 @@ def rollout_spec(
     schema: FeatureSchema,
     nodes: Sequence[NodeCapacity],
     usage: Usage = Usage(),
+    *,
+    decision_threshold: float | None = None,
 ) -> tuple[RolloutSpec, tuple[str, ...]]:
     """The rollout to request, and notices about resources that the cluster lacks.
 
@@ -75,6 +77,7 @@ def rollout_spec(
         online=serving.online,
         scaling=serving.scaling if serving.placement is Placement.REPLICAS else None,
         nodes=dict(serving.nodes) if serving.placement is Placement.REPLICAS else {},
+        decision_threshold=decision_threshold,
     )
     rollout = RolloutSpec(
         endpoint=pipeline.deployment.endpoint,

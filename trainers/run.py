@@ -20,7 +20,7 @@ import msgspec
 
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import bundles_folder, local_bundle
-from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT
+from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT, Decision, Manifest
 from divisions.clock import Clock
 from divisions.errors import BundleError, GateRefusedError
 from divisions.online_stores import open_store
@@ -52,7 +52,8 @@ from trainers.export.exported import Calibrated, Exported, calibrate, export
 from trainers.export.lineage import environment, lineage, run_params
 from trainers.export.signature import sign_registered
 from trainers.training.compute import Compute, TrainingTask
-from trainers.training.training_rows import num_train, training_data
+from trainers.training.training_rows import num_train, training_data, validation_rows
+from trainers.validation.thresholds import choose_threshold
 from trainers.validation.validation import Validated, report_json, validate_model
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class PipelineRun:
             bundle_path=str(bundle.path),
             bundle_sha256=version.bundle_sha256,
             input_uri=uri,
-            rollout=self._deploy(request, version, prepared.table.schema, self.settings.home / stored[NEWEST_FEATURES]),
+            rollout=self._deploy(request, version, bundle.manifest, self.settings.home / stored[NEWEST_FEATURES]),
         )
 
     def _previous(self, pipeline: Pipeline) -> Previous:
@@ -274,9 +275,11 @@ class PipelineRun:
         with step(self.progress, self.clock, "Validate") as current:
             # The gates judge the exported graph, on customers that training never used.
             scores_N = score(model_onnx, prepared.holdout.x)
-            validated = validate_model(prepared, scores_N, calibrated, previous, pipeline.validation)
+            rows_NF, labels_N = validation_rows(prepared, pipeline.training.hyperparams.seed)
+            chosen = choose_threshold(pipeline.validation.decision, labels_N, score(model_onnx, rows_NF))
+            validated = validate_model(prepared, scores_N, chosen, calibrated, previous, pipeline.validation)
             current.detail = validated.summary
-        for warning in validated.warnings:
+        for warning in (*validated.decided.notes, *validated.warnings):
             self.progress.notice(warning)
         return validated
 
@@ -311,7 +314,9 @@ class PipelineRun:
                 features_section(pipeline.features, pipeline.label, prepared),
             ),
         }
-        bundle = write_bundle(bundles_folder(self.settings.home), identity, schema, validated.metrics, contents)
+        decision = Decision(validated.decided.rule, validated.decided.chosen.threshold)
+        bundles = bundles_folder(self.settings.home)
+        bundle = write_bundle(bundles, identity, schema, validated.metrics, contents, decision)
         Bundles.of(self.settings).publish(bundle.path, bundle.sha256)
         return bundle
 
@@ -341,16 +346,18 @@ class PipelineRun:
             current.detail = f"{version.model} version {version.version}, {status.value}"
         return version
 
-    def _deploy(self, request: RunRequest, version: RegisteredVersion, schema: FeatureSchema, newest: Path) -> str:
+    def _deploy(self, request: RunRequest, version: RegisteredVersion, manifest: Manifest, newest: Path) -> str:
         if not request.gateway_url:
             return ""
-        endpoint = request.pipeline.deployment.endpoint
+        endpoint, schema = request.pipeline.deployment.endpoint, manifest.schema
         with step(self.progress, self.clock, "Start the rollout") as current:
             usage = Usage()
             if request.pipeline.serving.num_gpus:  # without GPUs, the cluster's usage does not matter
                 usage = read_usage(request.gateway_url, self.settings.home, endpoint)
             nodes = self.compute.nodes()
-            spec, notices = rollout_spec(request.pipeline, version, schema, nodes, usage)
+            spec, notices = rollout_spec(
+                request.pipeline, version, schema, nodes, usage, decision_threshold=manifest.decision_threshold
+            )
             for notice in notices:
                 self.progress.notice(notice)
             status = start_rollout(request.gateway_url, self.settings.home, spec)

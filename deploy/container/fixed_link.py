@@ -35,6 +35,7 @@ def table_of(manifest: Manifest, endpoint: str, version: str, num_gpus: float) -
         replicas=1,
         num_gpus=num_gpus,
         placement=Placement.IN_PROCESS,
+        decision_threshold=manifest.decision_threshold,
     )
     route = EndpointRoute(endpoint, "", (VersionRoute(spec, FULL_BP, is_canary=False),))
     return RoutingTable(EPOCH, (route,), hosted=(spec,))

@@ -40,10 +40,11 @@ def predict(
         (
             str(one.customer_id or "<none>"),
             f"{one.probability:.4f}",
+            "-" if one.decision is None else "yes" if one.decision else "no",
             f"{one.model} {one.version}",
             f"{one.features_as_of or '-'} {one.features_status}".rstrip(),
             one.request_id or "",
         )
         for one in (answer if isinstance(answer, list) else [answer])
     ]
-    print(table(("CUSTOMER", "PROBABILITY", "MODEL", "FEATURES AS OF", "REQUEST"), rows))
+    print(table(("CUSTOMER", "PROBABILITY", "DECISION", "MODEL", "FEATURES AS OF", "REQUEST"), rows))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import ClassVar
 
 from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, OnlinePolicy, Placement
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
@@ -140,6 +141,52 @@ class OnUnknown(enum.StrEnum):
     REFUSE = "refuse"
 
 
+@dataclass(frozen=True)
+class MaxF1:
+    """The threshold with the best F1."""
+
+    NAME: ClassVar = "max_f1"
+
+    def __str__(self) -> str:
+        return self.NAME
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """``precision >= 0.8``: of the thresholds that reach it, the one with the most recall; and the other way round."""
+
+    metric: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.metric} >= {self.value:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a false alarm and a miss cost; the threshold with the lowest sum is chosen."""
+
+    fp: float
+    fn: float
+
+    def __str__(self) -> str:
+        return f"cost: {{fp: {self.fp:g}, fn: {self.fn:g}}}"
+
+
+@dataclass(frozen=True, slots=True)
+class FixedThreshold:
+    """This threshold, whatever the data says."""
+
+    threshold: float
+
+    def __str__(self) -> str:
+        return f"{self.threshold:g}"
+
+
+DecisionRule = MaxF1 | AtLeast | Cost | FixedThreshold
+"""How the threshold is chosen that makes a probability yes or no."""
+
+
 @dataclass(frozen=True, slots=True)
 class Validation:
     """Gates that a model must pass before it may serve. Those on guessing and drift are among them, unless the file
@@ -148,6 +195,7 @@ class Validation:
     gates: tuple[Gate, ...] = (GUESSING_GATE, DRIFT_GATE)
     rollback_policy: RollbackPolicy = RollbackPolicy.AUTO
     on_unknown: OnUnknown | None = None
+    decision: DecisionRule = MaxF1()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from divisions.errors import PipelineError
 from divisions.names import MAX_NAME_CHARS
+from divisions.pipeline.decision_option import decision
 from divisions.pipeline.definition import (
     DRIFT_GATE,
     GUESSING_GATE,
@@ -200,7 +201,7 @@ def _validation(section: Section) -> Validation:
             gates = (GUESSING_GATE, *gates)
         policy = section.take("rollback_policy", choice(RollbackPolicy), Validation().rollback_policy)
         on_unknown = section.take("on_unknown", optional(choice(OnUnknown)), Validation().on_unknown)
-        return Validation(tuple(dict.fromkeys(gates)), policy, on_unknown)
+        return Validation(tuple(dict.fromkeys(gates)), policy, on_unknown, decision(section))
 
 
 def _deployment(section: Section) -> Deployment:

@@ -18,6 +18,8 @@ from divisions.sdk.calls import Call, endpoint_name, not_understood, reader, to_
 class Prediction:
     """One answered row. ``customer_id`` is None when the request named none.
 
+    ``decision`` is True if the probability reaches the version's threshold; None if the version has no threshold.
+
     ``features_as_of`` is the event time (ISO 8601) of features that came from the online store; None if the request had
     them. ``features_status`` is ``stale`` for stored features that are older than the endpoint's policy allows, and
     ``default`` if none were used; else it is empty.
@@ -31,6 +33,7 @@ class Prediction:
     customer_id: str | None = None
     features_as_of: str | None = None
     features_status: str = ""
+    decision: bool | None = None
 
 
 def predict_one(
@@ -192,6 +195,7 @@ def _prediction(endpoint: str, entity: str, row: dict[str, Any]) -> Prediction:
     probability = row.get(f"{endpoint}_probability")
     if not isinstance(probability, int | float):
         raise not_understood(f"it has no {endpoint}_probability")
+    decision = row.get(endpoint)
     return Prediction(
         endpoint=endpoint,
         probability=float(probability),
@@ -201,4 +205,5 @@ def _prediction(endpoint: str, entity: str, row: dict[str, Any]) -> Prediction:
         customer_id=row.get(entity),
         features_as_of=row.get("features_as_of"),
         features_status=str(row.get("features_status", "")),
+        decision=decision if isinstance(decision, bool) else None,
     )

@@ -70,6 +70,8 @@ class ServedModel:
         """The protocol's model metadata, of the stable version or the one that is named."""
         version = self.stable if label is None else self.version(label)
         features = version.bounds.features
+        threshold = version.pool.spec.decision_threshold
+        decision = {} if threshold is None else {"decision": {"name": self.endpoint.name, "at_least": threshold}}
         return {
             "name": self.name,
             "versions": list(self.versions) if label is None else [label],
@@ -82,6 +84,7 @@ class ServedModel:
                 "instead_of_all_inputs": {"name": ROWS, "datatype": "FP32", "shape": [-1, len(features)]},
                 "or_by_id": {"name": self.endpoint.decoder.entity, "datatype": "BYTES", "shape": [-1]},
                 "stable_version": self.stable.pool.spec.version,
+                **decision,
             },
         }
 

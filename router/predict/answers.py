@@ -87,13 +87,15 @@ class BatchAnswer(Answer):
         versions: dict[bytes, None] = {}
         for positions, version, scores in self._parts:
             versions[version.label] = None
+            form = endpoint.reply_form(version)
             for position, score in zip(positions, scores, strict=True):
-                predictions[position] = b'{"%s":%s%s,"%s_probability":%.8g,"model":"%s","version":"%s"}' % (
+                predictions[position] = b'{"%s":%s%s,"%s_probability":%.8g%s,"model":"%s","version":"%s"}' % (
                     endpoint.entity_name,
                     msgspec.json.encode(self._keys[position]),
                     self._notes[position],
                     endpoint.encoded_name,
                     score,
+                    form.decision(score),
                     version.model,
                     version.label,
                 )

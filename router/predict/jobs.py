@@ -27,11 +27,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The version that a job goes to: its application, and its model and label as replies show them."""
+    """The version that a job goes to: its application, and its model and label as replies show them.
+
+    A score of at least ``decision_threshold`` means yes; None if the version gives probabilities only.
+    """
 
     app_name: str
     model: bytes
     label: bytes
+    decision_threshold: float | None = None
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -50,7 +50,7 @@ class Pool(ChannelOwner):
         remote: RemoteChannels | None = None,
     ) -> None:
         self.set_spec(spec, encode)
-        self.version = Version(spec.app_name, spec.model.encode(), spec.version.encode())
+        self.version = Version(spec.app_name, spec.model.encode(), spec.version.encode(), spec.decision_threshold)
         self.queue = JobQueue()
         self.service_time = ServiceTime()
         self.tally = VersionTally(spec.app_name)

@@ -24,8 +24,14 @@ OK: Final = (
 """A whole reply; the gaps are request id, versions, milliseconds queued and computed, more headers, length and body."""
 
 
+_TAKEN: Final = frozenset({b"model", b"version", b"request_id", b"predictions", b"features_as_of", b"features_status"})
+"""The names of other members of a reply."""
+
+
 class ReplyTemplate:
-    """A version's reply for one row, with gaps for what differs.
+    """A version's reply for one row, with gaps for what differs. There are two texts, one for yes and one for no.
+
+    An endpoint whose name another member of the reply has gets no decision.
 
     Args:
         entity: the name of the entity, encoded for JSON.
@@ -33,19 +39,32 @@ class ReplyTemplate:
         version: the version that answers.
     """
 
-    __slots__ = ("_compute_ms", "_compute_us", "_fixed_bytes", "_text")
+    __slots__ = (
+        "_compute_ms",
+        "_compute_us",
+        "_no",
+        "_no_bytes",
+        "_no_text",
+        "_threshold",
+        "_yes",
+        "_yes_bytes",
+        "_yes_text",
+    )
 
     def __init__(self, entity: bytes, endpoint: bytes, version: Version) -> None:
-        body = b'{"%s":%%s,"%s_probability":%%s,"model":"%s","version":"%s","request_id":"%%s"}' % (
-            _literal(entity),
-            _literal(endpoint),
-            _literal(version.model),
-            _literal(version.label),
-        )
-        self._text = OK % (b"%s", _literal(version.label), b"%s", b"%s", b"%s", b"%s", body)
-        self._fixed_bytes = len(body % (b"", b"", b""))  # while the gaps are empty
+        threshold = version.decision_threshold
+        is_decided = threshold is not None and endpoint not in _TAKEN and endpoint != entity
+        self._threshold = threshold if threshold is not None else 2.0  # no score is so high
+        self._yes = b',"%s":true' % endpoint if is_decided else b""
+        self._no = b',"%s":false' % endpoint if is_decided else b""
+        self._yes_text, self._yes_bytes = _texts(entity, endpoint, version, self._yes)
+        self._no_text, self._no_bytes = _texts(entity, endpoint, version, self._no)
         self._compute_us = -1
         self._compute_ms = b""
+
+    def decision(self, score: float) -> bytes:
+        """The member that says yes or no, after a comma; empty if the version does not decide."""
+        return self._yes if score >= self._threshold else self._no
 
     def fill(
         self, request_id: bytes, total_us: int, compute_us: int, headers: bytes, entity: bytes, score: float
@@ -63,9 +82,13 @@ class ReplyTemplate:
         if compute_us != self._compute_us:  # All replies of a batch share it.
             self._compute_us = compute_us
             self._compute_ms = millis(compute_us)
+        if score >= self._threshold:
+            form, fixed = self._yes_text, self._yes_bytes
+        else:
+            form, fixed = self._no_text, self._no_bytes
         text = b"%.8g" % score
-        length = self._fixed_bytes + len(entity) + len(text) + len(request_id)
-        return self._text % (
+        length = fixed + len(entity) + len(text) + len(request_id)
+        return form % (
             request_id,
             millis(max(0, total_us - compute_us)),
             self._compute_ms,
@@ -75,6 +98,18 @@ class ReplyTemplate:
             text,
             request_id,
         )
+
+
+def _texts(entity: bytes, endpoint: bytes, version: Version, decision: bytes) -> tuple[bytes, int]:
+    """A reply with gaps, and the length of its body while they are empty."""
+    body = b'{"%s":%%s,"%s_probability":%%s%s,"model":"%s","version":"%s","request_id":"%%s"}' % (
+        _literal(entity),
+        _literal(endpoint),
+        _literal(decision),
+        _literal(version.model),
+        _literal(version.label),
+    )
+    return OK % (b"%s", _literal(version.label), b"%s", b"%s", b"%s", b"%s", body), len(body % (b"", b"", b""))
 
 
 def millis(us: int) -> bytes:

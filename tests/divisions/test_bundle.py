@@ -2,9 +2,20 @@ import hashlib
 import shutil
 import stat
 
+import msgspec
 import pytest
 
-from divisions.bundle import MANIFEST, ONNX, REFERENCE, REPORT, Manifest, file_sha256, read_bundle, write_manifest
+from divisions.bundle import (
+    MANIFEST,
+    ONNX,
+    REFERENCE,
+    REPORT,
+    Decision,
+    Manifest,
+    file_sha256,
+    read_bundle,
+    write_manifest,
+)
 from divisions.errors import BundleError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 
@@ -33,6 +44,16 @@ def test_a_bundle_reads_as_it_was_written_and_is_named_by_its_manifests_hash(bun
     folder, manifest, sha256 = bundle
     assert read_bundle(folder, sha256) == manifest
     assert sha256 == hashlib.sha256((folder / MANIFEST).read_bytes()).hexdigest()
+
+
+def test_a_manifest_of_an_earlier_release_keeps_its_bytes_and_decides_nothing(bundle):
+    _, manifest, sha256 = bundle
+    assert b"decision" not in manifest.to_json()
+    assert manifest.decision_threshold is None
+    decided = msgspec.structs.replace(manifest, decision=Decision("max_f1", 0.25))
+    again = msgspec.json.decode(decided.to_json(), type=Manifest)
+    assert (again, again.decision_threshold) == (decided, 0.25)
+    assert decided.sha256 != sha256
 
 
 def test_a_bundles_files_are_read_only_and_only_for_their_owner(bundle):

@@ -94,7 +94,8 @@ class ControlApi(BaseHTTPRequestHandler):
         if self.server.refusal:
             self.answer({"detail": self.server.refusal, "status": 409}, 409)
         elif self.path.startswith("/api/v2/predict/"):
-            one = {"customer_id": "c-1", "churn_probability": 0.25, "model": "m", "version": "3.1", "request_id": "r"}
+            one = {"customer_id": "c-1", "churn_probability": 0.25, "churn": True, "model": "m"}
+            one |= {"version": "3.1", "request_id": "r"}
             self.answer({"predictions": [one, one]} if b"instances" in body else one)
         else:
             self.answer(self.server.statuses[0])
@@ -217,7 +218,7 @@ def test_watch_prints_each_change_and_ends_with_the_rollout(api, divisions, end,
 def test_predict_prints_a_table_or_the_prediction_itself(api, divisions):
     status, out, _ = divisions("predict", "churn", "--json", '{"customer_id": "c-1"}')
     assert status == 0
-    assert out.splitlines()[1].split() == ["c-1", "0.2500", "m", "3.1", "-", "r"]
+    assert out.splitlines()[1].split() == ["c-1", "0.2500", "yes", "m", "3.1", "-", "r"]
     _, out, _ = divisions("predict", "churn", "--json", '{"instances": ["c-1", "c-2"]}', "-o", "json")
     assert [one["probability"] for one in json.loads(out)] == [0.25, 0.25]
 

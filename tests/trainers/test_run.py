@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from divisions.artifacts.local import local_bundle
-from divisions.bundle import bundle_address, read_bundle
+from divisions.bundle import Decision, bundle_address, read_bundle
 from divisions.clock import ManualClock
 from divisions.control import RolloutSpec
 from divisions.errors import (
@@ -161,6 +161,9 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     assert calibration["slope"] > 0.0
     assert calibration["error_after"] == outcome.metrics["calibration_error"]
     assert calibration["error_before"] == outcome.metrics["calibration_error_before"]
+    assert manifest.decision == Decision("max_f1", outcome.metrics["decision_threshold"])
+    assert report["decision"] == {"rule": "max_f1", "threshold": manifest.decision_threshold, "notes": []}
+    assert outcome.metrics["f1"] > 0.7
     assert manifest.run_id == outcome.run_id == version.run_id
     assert manifest.schema.names == ("minutes", "plan", "calls", "roams")
     assert progress.epochs == 12
@@ -190,6 +193,7 @@ def test_the_registry_knows_data_parameters_and_every_epoch(place, first):
     record = place.registry.get_run(outcome.run_id)
     assert record.status == "FINISHED"
     assert record.params["learning_rate"] == "0.01"
+    assert record.params["decision"] == "max_f1"
     assert record.params["gates"] == "auc > 0.7; drift_score < 0.15"
     assert record.metrics["auc"] == outcome.metrics["auc"]
     lineage = place.registry.get_version("churn-predictor", 1).lineage
@@ -340,6 +344,7 @@ def test_a_version_that_passed_is_rolled_out(place, first, monkeypatch):
     assert (spec.version.version, spec.version.bundle_sha256) == (outcome.version, outcome.bundle_sha256)
     assert (spec.version.replicas, spec.version.num_gpus) == (3, 0.0)
     assert "serving asks for 1 GPU per replica, the cluster has none: serving on CPUs" in place.progress.notices
+    assert spec.version.decision_threshold == outcome.metrics["decision_threshold"]
     assert outcome.rollout == "WARMING"
 
 

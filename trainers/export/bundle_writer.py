@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from divisions.bundle import Manifest, read_bundle, write_manifest
+import msgspec
+
+from divisions.bundle import Decision, Manifest, read_bundle, write_manifest
 from divisions.errors import BundleError
 from divisions.schema import FeatureSchema
 
@@ -41,6 +43,7 @@ def write_bundle(
     schema: FeatureSchema,
     metrics: Mapping[str, float],
     contents: Mapping[str, bytes],
+    decision: Decision | msgspec.UnsetType = msgspec.UNSET,
 ) -> WrittenBundle:
     """Writes ``<bundles>/<model>/<first 16 digits of the SHA-256>/``.
 
@@ -63,6 +66,7 @@ def write_bundle(
         files={name: hashlib.sha256(data).hexdigest() for name, data in contents.items()},
         input_uri=identity.input_uri,
         framework=identity.framework,
+        decision=decision,
     )
     place = bundles / identity.model / manifest.sha256[:16]
     if place.exists():

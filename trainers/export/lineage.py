@@ -61,6 +61,7 @@ def run_params(pipeline: Pipeline) -> dict[str, object]:
         "workers": pipeline.training.workers,
         "holdout_fraction": pipeline.features.holdout_fraction,
         "gates": "; ".join(str(gate) for gate in pipeline.validation.gates),
+        "decision": str(pipeline.validation.decision),
     }
 
 

@@ -21,13 +21,14 @@ CONFIDENCE_Z = 1.6448536269514722
 CALIBRATION_BINS = 10
 
 
-def evaluate(labels_N: Vector, scores_N: Vector) -> dict[str, float]:
+def evaluate(labels_N: Vector, scores_N: Vector, threshold: float = DECISION_THRESHOLD) -> dict[str, float]:
     """All hold-out metrics by the names that gates use."""
     num_positive = int((labels_N > 0.5).sum())
     return {
         "auc": (area := auc(labels_N, scores_N)),
         "auc_lower_bound": auc_lower_bound(area, num_positive, labels_N.size - num_positive),
-        **threshold_metrics(labels_N, scores_N),
+        **threshold_metrics(labels_N, scores_N, threshold),
+        "decision_threshold": threshold,
         "log_loss": log_loss(labels_N, scores_N),
         "calibration_error": calibration_error(labels_N, scores_N),
         "positive_rate": float(np.mean(labels_N)) if labels_N.size else math.nan,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from divisions.bundle import REFERENCE, read_bundle
 from divisions.errors import BundleError
-from divisions.pipeline.definition import GUESSING_GATE, Validation
+from divisions.pipeline.definition import GUESSING_GATE, AtLeast, DecisionRule, Validation
 from divisions.versions import RegisteredVersion
 from trainers.data.preparation import Prepared
 from trainers.data.reference import Reference, count_rows
@@ -23,6 +23,7 @@ from trainers.training.evaluate import calibration_error, evaluate
 from trainers.validation.drift import MIN_ROWS, DriftReport, drift_report
 from trainers.validation.gates import GateResult, GateVerdict, is_passed, judge
 from trainers.validation.guessing import guessing_text
+from trainers.validation.thresholds import Chosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,20 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """The threshold that a rule has chosen on validation rows. ``shortfall`` says where the hold-out falls short of
+    the rule; else it is empty."""
+
+    rule: str
+    chosen: Chosen
+    shortfall: str
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return tuple(note for note in (self.chosen.note, self.shortfall) if note)
+
+
+@dataclass(frozen=True, slots=True)
 class Validated:
     """The outcome of all gates. ``holdout_fraction`` is the share of the customers that were held out."""
 
@@ -42,6 +57,7 @@ class Validated:
     drift: Drift
     gates: tuple[GateResult, ...]
     calibration: Calibration
+    decided: Decided
     holdout_fraction: float = 0.2
 
     @property
@@ -71,7 +87,9 @@ class Validated:
         verdict = passed if self.is_passed else "refused"
         auc, drift = self.metrics["auc"], self.metrics["drift_score"]
         drift_text = "drift unknown" if math.isnan(drift) else f"drift {drift:.3f}"
-        return f"auc {auc:.4f}, {drift_text} ({self.drift.note}); {verdict}"
+        shares = ", ".join(_share(self.metrics, name) for name in ("precision", "recall"))
+        at = f"at {self.decided.chosen.threshold:.3g}: {shares}"
+        return f"auc {auc:.4f}, {at}, {drift_text} ({self.drift.note}); {verdict}"
 
     def _refusal(self, result: GateResult) -> str:
         if result.gate == GUESSING_GATE:
@@ -91,20 +109,37 @@ class Validated:
 def validate_model(
     prepared: Prepared,
     scores_N: NDArray[np.float32],
+    chosen: Chosen,
     calibrated: Calibrated,
     previous: RegisteredVersion | None,
     validation: Validation,
 ) -> Validated:
-    """Judges a model by ``scores_N``, its scores for the hold-out's rows."""
+    """Judges a model by ``scores_N``, its scores for the hold-out's rows, and by the threshold that was chosen on
+    others."""
     drift = measure_drift(prepared, previous)
     metrics = {
-        **evaluate(prepared.holdout.y, scores_N),
+        **evaluate(prepared.holdout.y, scores_N, chosen.threshold),
         "calibration_error_before": calibration_error(prepared.holdout.y, calibrated.before_N),
         "drift_score": drift.score,
     }
     fraction = len(prepared.holdout) / (prepared.train.rows.num_customers + len(prepared.holdout))
     gates = judge(validation.gates, metrics, validation.on_unknown)
-    return Validated(metrics, drift, gates, calibrated.calibration, fraction)
+    decided = Decided(str(validation.decision), chosen, _shortfall(validation.decision, chosen, metrics))
+    return Validated(metrics, drift, gates, calibrated.calibration, decided, fraction)
+
+
+def _shortfall(rule: DecisionRule, chosen: Chosen, metrics: dict[str, float]) -> str:
+    if not isinstance(rule, AtLeast) or chosen.note or metrics[rule.metric] >= rule.value:
+        return ""
+    return (
+        f"the threshold {chosen.threshold:.3g} reaches {rule} on validation customers, but not on the hold-out:"
+        f" {_share(metrics, rule.metric)}. More customers would make the choice more exact"
+    )
+
+
+def _share(metrics: dict[str, float], name: str) -> str:
+    value = metrics[name]
+    return f"{name} unknown" if math.isnan(value) else f"{name} {value:.3f}"
 
 
 def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Drift:
@@ -153,6 +188,11 @@ def report_json(
             "note": validated.calibration.note,
             "error_before": _number(validated.metrics["calibration_error_before"]),
             "error_after": _number(validated.metrics["calibration_error"]),
+        },
+        "decision": {
+            "rule": validated.decided.rule,
+            "threshold": validated.decided.chosen.threshold,
+            "notes": list(validated.decided.notes),
         },
         "parity_max_difference": parity,
         "parity_float16": {

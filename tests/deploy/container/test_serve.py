@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks.harness.bench_bundle import write_workload
@@ -24,7 +25,7 @@ from deploy.supervision.ports import choose_free
 from divisions.artifacts.signing import statements_of
 from divisions.attestation.facts import BundleFacts
 from divisions.attestation.keys import new_signing_key
-from divisions.bundle import read_bundle
+from divisions.bundle import Decision, read_bundle
 from divisions.errors import BundleError
 from divisions.settings import Settings
 
@@ -181,6 +182,9 @@ def test_limits_are_sagemakers_unless_they_are_set(monkeypatch):
 def test_all_traffic_goes_to_the_bundle_in_the_gateways_process(bundle):
     served = find_bundle(bundle.bundle)
     table = table_of(served.manifest, "bench", "3.2", 0.0)
+    assert table.hosted[0].decision_threshold is None
+    decided = msgspec.structs.replace(served.manifest, decision=Decision("max_f1", 0.25))
+    assert table_of(decided, "bench", "3.2", 0.0).hosted[0].decision_threshold == 0.25
     (route,) = table.endpoints[0].versions
     assert (route.weight_bp, route.version.bundle_sha256) == (10_000, bundle.bundle_sha256)
     assert table.hosted == (route.version,)

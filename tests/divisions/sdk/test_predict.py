@@ -65,6 +65,13 @@ def test_an_answer_of_one_row():
     assert one().read(encoded(REPLY | {"customer_id": None})).customer_id is None
 
 
+@pytest.mark.parametrize(("said", "found"), [(True, True), (False, False), (None, None), ("yes", None), (1, None)])
+def test_a_version_with_a_threshold_decides(said, found):
+    assert one().read(encoded(REPLY | {"churn": said})).decision is found
+    assert many(["c"]).read(encoded({"predictions": [REPLY | {"churn": said}]}))[0].decision is found
+    assert one().read(encoded(REPLY)).decision is None
+
+
 @pytest.mark.parametrize("row", [{}, {"other_probability": 0.5}, {"churn_probability": "0.5"}])
 def test_an_answer_without_a_probability_is_not_understood(row):
     with pytest.raises(errors.ClusterError, match="cannot be understood: it has no churn_probability"):

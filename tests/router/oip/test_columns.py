@@ -131,6 +131,10 @@ def test_a_model_is_its_endpoint_with_its_versions(run):
         assert told["outputs"] == [{"name": "churn_probability", "datatype": "FP32", "shape": [-1]}]
         assert told["parameters"]["instead_of_all_inputs"]["shape"] == [-1, 1]
         assert told["parameters"]["stable_version"] == "3.1"
+        assert "decision" not in told["parameters"]
+        pool = model.stable.pool
+        pool.spec = msgspec.structs.replace(pool.spec, decision_threshold=0.25)
+        assert model.metadata()["parameters"]["decision"] == {"name": "churn", "at_least": 0.25}
         assert model.metadata("3.2")["versions"] == ["3.2"]
         assert not directory.is_empty
 

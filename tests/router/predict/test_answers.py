@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from divisions.errors import OverloadedError
 from router.http.exchange import Exchange
@@ -73,6 +74,22 @@ def test_rows_come_back_in_order_with_the_version_of_each(run):
         assert json.loads(body)["request_id"] == fields["x-request-id"] == "r-1"
         assert fields["x-model-version"] == "3.1,3.2"
         assert fields["server-timing"] == "queue;dur=4.600, compute;dur=0.400", "of the slowest part"
+
+    run(scenario())
+
+
+def test_each_row_is_decided_by_the_threshold_of_the_version_that_answered(run):
+    async def scenario():
+        it = It()
+        answer = it.batch("a", "b", "c")
+        stable, canary = it.job(answer, [0, 1]), it.job(answer, [2], is_canary=True)
+        stable.version = replace(stable.version, decision_threshold=0.2)
+        answer.answered(stable, [0.25, 0.125], 400, 10.003)
+        answer.answered(canary, [0.5], 300, 10.005)  # gives probabilities only
+        rows = json.loads(it.reply()[1])["predictions"]
+        assert [row.get("churn") for row in rows] == [True, False, None]
+        assert list(rows[0]) == ["customer_id", "churn_probability", "churn", "model", "version"]
+        assert "churn" not in rows[2]
 
     run(scenario())
 
