@@ -107,7 +107,7 @@ class KubernetesTarget:
         receipt = self._inner().watch(work)
         if receipt.ending is Ending.ROLLED_BACK:
             self._lower(work)
-        elif receipt.ending is Ending.PROMOTED:
+        elif receipt.ending is Ending.PROMOTED and self._has_canary_pods():
             work.say(
                 f"the pods of {self._values.canary_group} serve on; when their replicas have moved, lower it:"
                 f" divisions scale {self._values.canary_group} --replicas 0 --target {self.name}"
@@ -118,6 +118,10 @@ class KubernetesTarget:
         receipt = self._inner().rollback(work)
         self._lower(work)
         return receipt
+
+    def _has_canary_pods(self) -> bool:
+        cluster = self._api.get(*_CLUSTER, self._values.name)
+        return cluster is not None and replicas_of(cluster, self._values.canary_group) > 0
 
     def _lower(self, work: Work) -> None:
         done = scale(self._api, self._values.name, self._values.canary_group, 0)

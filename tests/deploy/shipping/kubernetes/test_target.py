@@ -137,6 +137,7 @@ def test_a_first_deployment_makes_everything_waits_and_starts():
     assert steps == ["manifests", "ready", "start", "watch"]
     assert ending is Ending.PROMOTED
     assert len(world.started) == 1
+    assert not [line for line in world.said if CANARY in line and "serve on" in line], "it has no pods"
 
 
 def test_a_new_version_gets_pods_for_its_canary_first(serving):
@@ -147,6 +148,7 @@ def test_a_new_version_gets_pods_for_its_canary_first(serving):
     serving.gateway.ahead = [promoted()]
     assert serving.deploy()[1] is Ending.PROMOTED
     assert replicas_of(serving.api.get(*CLUSTER), CANARY) == 1, "they serve the promoted version"
+    assert [line for line in serving.said if f"divisions scale {CANARY} --replicas 0 --target staging" in line]
 
 
 def test_after_a_rollback_the_canarys_pods_are_given_back(serving):
