@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from divisions.clock import SystemClock
@@ -21,14 +21,14 @@ KEEP_S = 1.0
 
 
 class Cluster(Protocol):
-    """What Ray does for the keeper. Calls block, so they are made in a thread."""
+    """What Ray does for the keeper. Calls block, so they are made in a thread, but for `prepare`."""
 
     def list_nodes(self) -> tuple[SeenNode, ...]:
         """All nodes that Ray knows."""
         ...
 
-    def prepare(self, nodes: Sequence[SeenNode], secrets: Mapping[str, bytes]) -> Mapping[str, str]:
-        """Writes settings and tokens onto nodes; returns why each was refused, an empty text if it was not."""
+    async def prepare(self, node: SeenNode, secrets: Mapping[str, bytes]) -> str:
+        """Writes settings and tokens onto a node; returns why it was refused, an empty text if it was not."""
         ...
 
     def gateways(self) -> Mapping[str, GatewayState]:
@@ -60,7 +60,8 @@ class NodeKeeper:
         self._nodes = Nodes(node_id, deployment.stamp)
         self._node_id = node_id
         self._clock = SystemClock()
-        self._preparing: asyncio.Task[None] | None = None
+        self._preparing: dict[str, asyncio.Task[None]] = {}
+        """By the node's id."""
 
     async def run(self) -> None:
         while True:
@@ -74,9 +75,9 @@ class NodeKeeper:
         """Looks once, and does what is missing. Preparation goes on meanwhile: a node that hangs holds up no other."""
         self._nodes.see(await asyncio.to_thread(self._cluster.list_nodes), self._clock.monotonic_s())
         self._nodes.prepared(self._node_id)
-        if self._preparing is None or self._preparing.done():
-            new = self._nodes.unprepared(self._clock.monotonic_s())
-            self._preparing = asyncio.create_task(self._prepare(new)) if new else None
+        for node in self._nodes.unprepared(self._clock.monotonic_s()):
+            if node.node_id not in self._preparing:
+                self._preparing[node.node_id] = asyncio.create_task(self._prepare(node))
         changes = self._nodes.changes(await asyncio.to_thread(self._cluster.gateways))
         for name in changes.stop:
             await asyncio.to_thread(self._cluster.stop, name)
@@ -86,16 +87,16 @@ class NodeKeeper:
             except DivisionsError as error:
                 self._nodes.refused(name, str(error))
 
-    async def _prepare(self, nodes: Sequence[SeenNode]) -> None:
+    async def _prepare(self, node: SeenNode) -> None:
         try:
-            outcomes = await asyncio.to_thread(self._cluster.prepare, nodes, self.secrets())
+            reason = await self._cluster.prepare(node, self.secrets())
         except Exception as error:
-            log.exception("nodes could not be prepared")  # The edge of a task: they are asked again.
-            outcomes = {node.node_id: f"{node.address} could not be prepared: {error}" for node in nodes}
-        for node_id, reason in outcomes.items():
-            if reason:
-                log.warning("node refused: %s", reason)
-            self._nodes.prepared(node_id, reason)
+            log.exception("a node could not be prepared")  # The edge of a task: it is asked again.
+            reason = f"{node.address} could not be prepared: {error}"
+        del self._preparing[node.node_id]
+        if reason:
+            log.warning("node refused: %s", reason)
+        self._nodes.prepared(node.node_id, reason)
 
     def leave(self, node_id: str) -> None:
         self._nodes.leave(node_id)

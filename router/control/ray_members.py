@@ -1,13 +1,15 @@
 """What `router.control.nodes` decides, done with Ray: nodes are prepared, gateways started and stopped.
 
-Every call here blocks; the controller makes them in a thread.
+Every call here blocks, but for `RayNodes.prepare`; the controller makes them in a thread.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +45,25 @@ class RayNodes:
         self._deployment = deployment
         self._builder = builder
         self._ledger = Ledger(lambda name: name.startswith(GATEWAY_APP))
+        self._preparation: Any = None
 
     def list_nodes(self) -> tuple[SeenNode, ...]:
         return list_nodes()
 
-    def prepare(self, nodes: Sequence[SeenNode], secrets: Mapping[str, bytes]) -> Mapping[str, str]:
-        return prepare_nodes(nodes, self._deployment, secrets)
+    async def prepare(self, node: SeenNode, secrets: Mapping[str, bytes]) -> str:
+        """As `prepare_nodes`. No thread waits: a few nodes that hang would take all that the controller has."""
+        call = await asyncio.to_thread(self._begin, node, secrets)
+        waiting = asyncio.wrap_future(call.future())
+        waiting.add_done_callback(asyncio.Future.exception)  # One that comes too late is nobody's fault.
+        done, _ = await asyncio.wait([waiting], timeout=PREPARE_S)
+        if done:
+            return await asyncio.to_thread(_outcome, call, node)
+        await asyncio.to_thread(partial(ray.cancel, call, force=True))
+        return _late(node, PREPARE_S)
+
+    def _begin(self, node: SeenNode, secrets: Mapping[str, bytes]) -> Any:
+        self._preparation = self._preparation or _preparation()  # Ray gets the function once.
+        return _begin(self._preparation, node, self._deployment, secrets)
 
     def gateways(self) -> Mapping[str, GatewayState]:
         """All applications of gateways, also those of earlier deployments."""
@@ -89,18 +104,22 @@ def prepare_nodes(
         Why a node was refused, by its id; an empty text for one that is ready.
     """
     prepare = _preparation()
-    calls = {
-        prepare.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)).remote(
-            deployment.code, deployment.encoded(), dict(secrets)
-        ): node
-        for node in nodes
-    }
+    calls = {_begin(prepare, node, deployment, secrets): node for node in nodes}
     done, late = ray.wait(list(calls), num_returns=len(calls), timeout=timeout_s) if calls else ([], [])
     outcomes = {calls[call].node_id: _outcome(call, calls[call]) for call in done}
     for call in late:
         ray.cancel(call, force=True)
-        outcomes[calls[call].node_id] = f"{calls[call].address} did not answer within {timeout_s:g} s"
+        outcomes[calls[call].node_id] = _late(calls[call], timeout_s)
     return outcomes
+
+
+def _begin(prepare: Any, node: SeenNode, deployment: Deployment, secrets: Mapping[str, bytes]) -> Any:
+    there = prepare.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False))
+    return there.remote(deployment.code, deployment.encoded(), dict(secrets))
+
+
+def _late(node: SeenNode, timeout_s: float) -> str:
+    return f"{node.address} did not answer within {timeout_s:g} s"
 
 
 def obtain_deployment(home: str, stamp: str, timeout_s: float = PREPARE_S) -> None:

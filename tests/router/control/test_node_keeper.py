@@ -11,7 +11,7 @@ from divisions.deployment import deployment_of
 from divisions.errors import ClusterError
 from divisions.settings import Settings
 from router.control.node_keeper import NodeKeeper
-from router.control.nodes import GatewayState
+from router.control.nodes import GatewayState, SeenNode
 from tests.router.control.test_nodes import OTHER, OWN
 
 
@@ -20,6 +20,7 @@ class PlayedCluster:
     nodes: tuple = (OWN, OTHER)
     reasons: dict[str, str] = field(default_factory=dict)
     fault: Exception | None = None
+    hanging: tuple[str, ...] = ()
     is_full: bool = False
     running: dict[str, GatewayState] = field(default_factory=dict)
     prepared: list[tuple[str, dict]] = field(default_factory=list)
@@ -27,11 +28,13 @@ class PlayedCluster:
     def list_nodes(self):
         return self.nodes
 
-    def prepare(self, nodes, secrets):
-        self.prepared += [(node.address, dict(secrets)) for node in nodes]
+    async def prepare(self, node, secrets):
+        self.prepared.append((node.address, dict(secrets)))
+        if node.address in self.hanging:
+            await asyncio.Event().wait()
         if self.fault is not None:
             raise self.fault
-        return {node.node_id: self.reasons.get(node.address, "") for node in nodes}
+        return self.reasons.get(node.address, "")
 
     def gateways(self):
         return dict(self.running)
@@ -56,8 +59,7 @@ def keep(run, tmp_path):
             keeper = NodeKeeper(settings, deployment_of(settings), cluster, OWN.node_id)
             for _ in range(times):
                 await keeper.keep()
-                if keeper._preparing is not None:
-                    await keeper._preparing
+                await asyncio.gather(*keeper._preparing.values())
             return {row.address: row for row in keeper.rows(())}
 
         return run(scenario())
@@ -93,13 +95,23 @@ def test_gateways_that_ray_does_not_take_are_told_and_tried_again(keep):
     assert len(cluster.running) == 1
 
 
-def test_a_preparation_that_hangs_holds_up_no_look(run, tmp_path):
+def test_a_node_that_hangs_holds_up_no_other_and_is_asked_once(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("router.control.nodes.RETRY_S", 0.0)
+    late = SeenNode("c" * 56, "10.0.0.3", "three", True, gateways=1)
+
     async def scenario():
-        cluster = PlayedCluster()
+        cluster = PlayedCluster(hanging=(OTHER.address,))
         keeper = NodeKeeper(Settings(home=tmp_path), deployment_of(Settings(home=tmp_path)), cluster, OWN.node_id)
-        hanging = keeper._preparing = asyncio.get_running_loop().create_task(asyncio.Event().wait())
         await keeper.keep()
-        assert (keeper._preparing, cluster.prepared, len(cluster.running)) == (hanging, [], 1)
-        hanging.cancel()
+        await keeper.keep()
+        cluster.nodes = (OWN, OTHER, late)
+        await keeper.keep()
+        await keeper.keep()
+        states = {row.address: row.state for row in keeper.rows(())}
+        assert states == {"10.0.0.1": "alive", "10.0.0.2": "joining", "10.0.0.3": "alive"}
+        assert [address for address, _ in cluster.prepared] == ["10.0.0.2", "10.0.0.3"]
+        assert len(cluster.running) == 2
+        for task in keeper._preparing.values():
+            task.cancel()
 
     run(scenario())
