@@ -57,6 +57,7 @@ class World:
                 if self.goes:
                     del self.replicas[name]
                     self.moves.left(name)
+                    assert self.moves.extra(APP) == 0, "told in that instant, Ray Serve stops no other one"
         self.least = min(self.least, len(self.replicas))
 
     def serve(self) -> None:
@@ -132,9 +133,12 @@ def test_without_held_room_nothing_is_added():
 def test_a_shell_that_does_not_answer_holds_up_nothing():
     cluster = Cluster((node("a"), node("b")))
     moves = Moves()
-    for second in range(int(QUIET_S + HOLD_S) + 1):
+    waited = []
+    for second in range(int(QUIET_S + 2 * HOLD_S)):
         moves.step({APP: Standing(version("1", replicas=2), {"x": "a", "y": "a"}, is_idle=True)}, cluster, second)
-    assert not moves.is_waiting_for_room
+        waited.append(moves.is_waiting_for_room)
+    assert sum(waited) == HOLD_S
+    assert waited[int(QUIET_S)]
     moves.held(is_held=True)  # It comes too late.
     assert moves.extra(APP) == 0
 
@@ -212,6 +216,17 @@ def test_versions_are_moved_one_after_the_other():
         moves.step({"one": one, "two": two}, cluster, float(second))
         moves.held(is_held=True)
     assert (moves.extra("one"), moves.extra("two")) == (1, 0)
+
+
+def test_a_version_that_needs_no_move_is_in_the_way_of_no_other():
+    moves = Moves()
+    well = Standing(version("1", num_cpus=0.5, replicas=2), {"x": "a", "y": "b"}, is_idle=True)
+    compared = Standing(version("2", num_cpus=0.5, replicas=2), {"v": "a", "w": "a"}, is_idle=False)
+    crowded = Standing(version("3", num_cpus=0.5, replicas=2), {"t": "a", "u": "a"}, is_idle=True)
+    for second in range(int(QUIET_S) + 2):
+        moves.step({"1": well, "2": compared, "3": crowded}, Cluster((node("a"), node("b"))), float(second))
+        moves.held(is_held=True)
+    assert [moves.extra(name) for name in "123"] == [0, 0, 1]
 
 
 def test_moves_of_an_hour_are_bounded():
