@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 
@@ -16,6 +15,7 @@ from deploy.kubernetes.scale import replicas_of, scale
 from deploy.kubernetes.values import Entry
 from divisions.errors import AccessDeniedError, ClusterError, ConflictError, DivisionsError
 from tests.kube.clusters import NOBODY, PIPELINE, StandInCluster
+from tests.kubectl import KUBECTL, needs_kubectl
 
 CLUSTER = ("ray.io/v1", "RayCluster", "divisions")
 SERVICE = ("v1", "Service", "divisions-gateway")
@@ -125,12 +125,12 @@ def test_drift_is_told_and_mended_by_force_only(cluster, api):
 
 
 @pytest.mark.kube
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: pip install 'divisions[test]'")
+@needs_kubectl
 def test_drift_made_with_kubectl_is_told_and_mended_by_force_only(kube_server, real_cluster):
     cluster = real_cluster
     with cluster.api() as api:
         deploy(api, cluster.values)
-        command = ["kubectl", "--kubeconfig", str(kube_server.kubeconfig()), "--namespace", cluster.namespace]
+        command = [KUBECTL, "--kubeconfig", str(kube_server.kubeconfig()), "--namespace", cluster.namespace]
         patch = ["patch", "service", "divisions-gateway", "--type=merge", "--patch", '{"spec": {"type": "NodePort"}}']
         subprocess.run([*command, *patch], check=True, capture_output=True)
         with pytest.raises(ConflictError, match=r"Service divisions-gateway: kubectl-patch has set \.spec\.type"):

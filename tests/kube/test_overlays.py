@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from dataclasses import replace
 
@@ -15,9 +14,9 @@ from deploy.kubernetes.kustomize import files
 from deploy.kubernetes.manifests import key_of, render
 from deploy.kubernetes.values import Values
 from tests.deploy.kubernetes.test_manifests import FULL, PIPELINE, PLAIN
+from tests.kubectl import KUBECTL, needs_kubectl
 
-NO_KUBECTL = "kubectl is not installed: pip install 'divisions[test]'"
-pytestmark = [pytest.mark.kube, pytest.mark.skipif(shutil.which("kubectl") is None, reason=NO_KUBECTL)]
+pytestmark = [pytest.mark.kube, needs_kubectl]
 OVERLAYS = {
     "staging": replace(PLAIN, namespace="overlay-staging", gpu="", replicas=1, schedule_paused=True),
     "production": replace(FULL, namespace="overlay-production"),
@@ -27,7 +26,7 @@ OVERLAYS = {
 
 class Kubectl:
     def __init__(self, server) -> None:
-        self._command = ["kubectl", "--kubeconfig", str(server.kubeconfig())]
+        self._command = [KUBECTL, "--kubeconfig", str(server.kubeconfig())]
 
     def __call__(self, *arguments: str) -> str:
         done = subprocess.run([*self._command, *arguments], capture_output=True, text=True, check=False)

@@ -1,6 +1,5 @@
 """The files of kustomize: what kubectl makes of an overlay is what the values say, to the last field."""
 
-import shutil
 import subprocess
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from deploy.kubernetes.manifests import key_of, namespace, render
 from deploy.kubernetes.values import Values
 from divisions.errors import UsageError
 from tests.deploy.kubernetes.test_manifests import BY_GATEWAY_API, FULL, IMAGE, PIPELINE, PLAIN
+from tests.kubectl import KUBECTL, needs_kubectl
 
 OVERLAYS = {
     "staging": replace(PLAIN, namespace="ml-staging", replicas=1, schedule_paused=True),
@@ -29,12 +29,12 @@ def written(tmp_path_factory):
     return folder
 
 
-@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: pip install 'divisions[test]'")
+@needs_kubectl
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_kubectl_makes_of_an_overlay_what_its_values_say(written, name):
     values = OVERLAYS[name]
     made = subprocess.run(
-        ["kubectl", "kustomize", str(written / "overlays" / name)], capture_output=True, text=True, check=True
+        [KUBECTL, "kustomize", str(written / "overlays" / name)], capture_output=True, text=True, check=True
     )
     found = {key_of(each): each for each in yaml.safe_load_all(made.stdout)}
     assert found == {key_of(each): each for each in [*render(values, PIPELINE), namespace(values)]}
