@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled browser servers gpu check docs mutants bench clean image-test kube
+.PHONY: install native run demo test test-fast test-compiled api-test browser servers gpu check docs mutants bench clean image-test kube
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -68,6 +68,10 @@ servers:
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
 		apt-get -q install -y --no-install-recommends iproute2 nftables redis-server postgresql docker-registry || \
 		echo "note: these could not be installed: clusters of several hosts are not tested" >&2
+
+# schemathesis with all checks over /openapi.json, in thousands of cases and some minutes. `make test` runs a few hundred.
+api-test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q --long tests/router/gateway/test_schemathesis.py
 
 # Builds Dockerfile.gpu without a GPU by buildah, pushes it to a registry, runs it, and asks it for predictions. Minutes the first
 # time; layers are kept in IMAGE_CACHE, some gigabytes.

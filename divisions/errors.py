@@ -35,6 +35,7 @@
     │   ├── ConflictError           another caller changed the rollout first
     │   │   └── StaleGenerationError    the rollout has moved on since the generation that the caller saw
     │   ├── LatchedSpecError        the same spec was rolled back before
+    │   ├── InvalidCommandError     the body of a command is not what it takes
     │   ├── SchemaMismatchError     its features do not fit those of the version that serves
     │   ├── JournalUnavailableError  the journal cannot be written, so nothing that needs it is done
     │   │   └── JournalHeldError     a living controller of another cluster writes it
@@ -258,6 +259,10 @@ class StaleGenerationError(ConflictError):
 
 class LatchedSpecError(RolloutError):
     """The same spec was rolled back before; it starts again only when forced."""
+
+
+class InvalidCommandError(RolloutError):
+    """The body of a command is JSON, but not what the command takes."""
 
 
 class SchemaMismatchError(RolloutError):

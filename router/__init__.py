@@ -6,6 +6,7 @@
 ``oip``         the Open Inference Protocol
 ``predict``     a request's rows to replicas and back
 ``rollouts``    decisions about canaries, pure
+``openapi``     the HTTP API as a document, pure
 ``http``        HTTP/1.1 on the wire
 ``evidence``    statistics, pure
 ``page``        the files of the live page, for browsers

@@ -37,8 +37,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.hookimpl(trylast=True)  # after the shuffle
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Clusters first, those that share one together."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Clusters first, those that share one together. The long variants run only if they are asked for."""
+    for item in items:
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(pytest.mark.skip(reason="a long variant; run it with --long"))
     items.sort(key=lambda item: two_ends.turn_of(item.nodeid))
 
 

@@ -205,13 +205,13 @@ class ControllerActor:
         return msgspec.msgpack.encode((self._deployment, self._keeper.secrets()))
 
     async def command(self, command: bytes) -> bytes:
-        parsed = _parsed(command, RolloutCommand)
-        if parsed.command == "scale":
+        asked = parsed(command, RolloutCommand)
+        if asked.command == "scale":
             await self._see_cluster()
-        return msgspec.json.encode(self._controller.command(parsed))
+        return msgspec.json.encode(self._controller.command(asked))
 
     async def start_rollout(self, spec: bytes, force: bool = False) -> bytes:
-        return msgspec.json.encode(self._controller.start_rollout(_parsed(spec, RolloutSpec), force=force))
+        return msgspec.json.encode(self._controller.start_rollout(parsed(spec, RolloutSpec), force=force))
 
     async def ping(self) -> int:
         """The present epoch. It answers as soon as the journal is replayed."""
@@ -284,7 +284,7 @@ class ControllerActor:
             await asyncio.sleep(TICK_S)
 
 
-def _parsed(data: bytes, kind: type[_Struct]) -> _Struct:
+def parsed(data: bytes, kind: type[_Struct]) -> _Struct:
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -22,16 +22,20 @@ from starlette.routing import Route
 from divisions import __version__
 from divisions.clock import Clock
 from divisions.control import ControllerStatus
-from divisions.errors import DivisionsError, UnknownVersionError
+from divisions.errors import DivisionsError, MalformedRequestError, UnknownVersionError
 from router.gateway import rollout_metrics
-from router.gateway.control_body import require_object
+from router.gateway.api_document import ApiDocument
+from router.gateway.control_body import CommandBody, ScaleBody, read_body, require_object
+from router.gateway.documents import EndpointSummary, GatewayState, Index, VersionShare
 from router.gateway.event_stream import EventStream
+from router.gateway.operations import COMMANDS
+from router.gateway.operations import PATH as API_DOCUMENT
 from router.gateway.probes import Probe
 from router.gateway.scrape import Scrape
 from router.gateway.status_feed import StatusFeed
 from router.http import problem, static_files
 from router.http.authentication import BearerAuthentication
-from router.http.methods import NOT_POST, needs_post, options
+from router.http.methods import PostOnly, options
 from router.oip import routes
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
@@ -43,13 +47,11 @@ log = logging.getLogger(__name__)
 METRICS = "/metrics"
 SERVER = "*"
 """The target of ``OPTIONS *``, which asks about the server and no resource (RFC 9110, 9.3.7)."""
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, SERVER, *sagemaker.PATHS})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, API_DOCUMENT, SERVER, *sagemaker.PATHS})
 SCRAPE_S = 1.0
 """How long a scrape waits for the controller."""
 _GENERATION = re.compile("[0-9]{1,18}")
-COMMANDS = ("pause", "resume", "promote", "abort", "rollback", "scale")
-_SCALE_KEYS = frozenset({"replicas", "version", "force"})
-_COMMAND_KEYS = frozenset({"to"})
+_FORCE = {"": False, "0": False, "false": False, "1": True, "true": True}
 
 
 class ControlApi:
@@ -76,6 +78,7 @@ class ControlApi:
         self._store_health = store_health
         self._max_body_bytes = max_body_bytes
         self._page = static_files.read_page()
+        self._api = ApiDocument(dispatcher)
         self.feed = StatusFeed(self._read_status)
 
     def checks(self) -> dict[str, Callable[[], Response]]:
@@ -95,18 +98,15 @@ class ControlApi:
             Route(static_files.PREFIX + "{name:path}", self._page_file),
             *[Route(path, Probe(check).route) for path, check in self.checks().items()],
             Route(METRICS, self._read_metrics),
+            Route(API_DOCUMENT, self._api_document),
             Route("/api/v2/status", self._status),
             Route("/api/v2/events", EventStream(self.feed, self._clock.monotonic_s), methods=["GET"]),
-            Route(rollouts, self._list_rollouts, methods=["GET"]),
-            Route(rollouts, self._start_rollout, methods=["POST"]),
+            Route(rollouts, self._rollouts, methods=["GET", "POST"]),
             Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
+            Route(rollouts + "/{endpoint}/scale", self._scale, methods=["POST"]),
             Route(rollouts + "/{endpoint}/{command}", self._command, methods=["POST"]),
-            Route(
-                "/api/v2/predict/{endpoint}",
-                self._predict_needs_post,
-                methods=["GET", "PUT", "DELETE", "PATCH", "OPTIONS"],
-            ),
-            Route(sagemaker.INVOCATIONS, self._invocations_need_post, methods=NOT_POST),
+            Route("/api/v2/predict/{endpoint}", PostOnly("predict")),
+            Route(sagemaker.INVOCATIONS, PostOnly("an invocation")),
             *further,
         ]
         return Starlette(
@@ -128,18 +128,21 @@ class ControlApi:
 
     def _endpoints(self) -> Response:
         endpoints = {
-            name: {
-                "predict": f"/api/v2/predict/{name}",
-                "entity": endpoint.decoder.entity,
-                "features": {feature: kind.value for feature, kind in endpoint.decoder.kinds.items()},
-                "versions": {
-                    route.version.version: {"weight_bp": route.weight_bp, "replicas": len(route.replicas)}
+            name: EndpointSummary(
+                f"/api/v2/predict/{name}",
+                endpoint.decoder.entity,
+                {feature: kind.value for feature, kind in endpoint.decoder.kinds.items()},
+                {
+                    route.version.version: VersionShare(route.weight_bp, len(route.replicas))
                     for route in endpoint.route.versions
                 },
-            }
+            )
             for name, endpoint in self._dispatcher.endpoints.items()
         }
-        return _json(msgspec.json.encode({"divisions": __version__, "endpoints": endpoints}))
+        return _json(msgspec.json.encode(Index(__version__, endpoints)))
+
+    async def _api_document(self, request: Request) -> Response:
+        return self._api.file().reply(request)
 
     def _readiness(self) -> Response:
         if self._dispatcher.is_ready:
@@ -174,24 +177,30 @@ class ControlApi:
     async def _read_status(self) -> dict[str, Any]:
         """The controller's status, with the gateway's own as ``gateway``. Compare its times with ``now_s``."""
         status: dict[str, Any] = msgspec.json.decode(await self._link.status())
-        status["gateway"] = {
-            "id": self._gateway_id,
-            "epoch": self._dispatcher.epoch,
-            "version": __version__,
-            "now_s": self._clock.wall_s(),
-            "is_store_reachable": self._is_store_reachable(),
-        }
+        status["gateway"] = msgspec.to_builtins(
+            GatewayState(
+                self._gateway_id,
+                self._dispatcher.epoch,
+                __version__,
+                self._clock.wall_s(),
+                self._is_store_reachable(),
+            )
+        )
         return status
 
-    async def _list_rollouts(self, request: Request) -> Response:
+    async def _rollouts(self, request: Request) -> Response:
+        """Lists them, or starts one."""
+        if request.method == "POST":
+            return await self._start_rollout(request)
         status = msgspec.json.decode(await self._link.status())
         return _json(msgspec.json.encode({"rollouts": status["rollouts"]}))
 
     async def _start_rollout(self, request: Request) -> Response:
-        force = request.query_params.get("force", "") in {"1", "true"}
-        body = await request.body()
-        require_object(body)
-        return _json(await self._link.start_rollout(body, force), 202)
+        force = _FORCE.get(request.query_params.get("force", ""))
+        if force is None:
+            raise MalformedRequestError("`force` must be true or false", remedy="write ?force=true, or leave it out")
+        spec = require_object(await request.body())
+        return _json(await self._link.start_rollout(msgspec.json.encode(spec), force), 202)
 
     async def _rollout(self, request: Request) -> Response:
         endpoint = request.path_params["endpoint"]
@@ -200,28 +209,29 @@ class ControlApi:
                 return _json(msgspec.json.encode(rollout))
         raise UnknownVersionError("no rollout of that endpoint", remedy="`divisions status` lists what is deployed")
 
+    async def _scale(self, request: Request) -> Response:
+        return await self._send(request, "scale", read_body(await request.body(), ScaleBody))
+
     async def _command(self, request: Request) -> Response:
         name = request.path_params["command"]
         if name not in COMMANDS:
-            return _problem(404, f"no such command; there are {', '.join(COMMANDS)}")
-        arguments = require_object(await request.body())
-        if name == "scale" and not arguments.keys() <= _SCALE_KEYS:
-            return _problem(422, "the body of scale has no other keys than `replicas`, `version` and `force`")
-        if name != "scale" and not arguments.keys() <= _COMMAND_KEYS:
-            return _problem(422, "a command's body has no other key than `to`, the version of a rollback")
-        command: dict[str, object] = {"endpoint": request.path_params["endpoint"], "command": name, **arguments}
-        match = request.headers.get("if-match", "").strip('" ')
-        if match:
-            if not _GENERATION.fullmatch(match):
+            return _problem(404, f"no such command; there are {', '.join(COMMANDS)} and scale")
+        return await self._send(request, name, read_body(await request.body(), CommandBody))
+
+    async def _send(self, request: Request, name: str, body: CommandBody | ScaleBody) -> Response:
+        """Sends a command to the controller."""
+        command: dict[str, object] = {
+            "endpoint": request.path_params["endpoint"],
+            "command": name,
+            **msgspec.to_builtins(body),
+        }
+        match = request.headers.get("if-match")
+        if match is not None:
+            generation = match.strip('" ')
+            if not _GENERATION.fullmatch(generation):
                 return _problem(400, "If-Match must be a rollout's generation")
-            command["generation"] = int(match)
+            command["generation"] = int(generation)
         return _json(await self._link.command(msgspec.json.encode(command)))
-
-    async def _predict_needs_post(self, request: Request) -> Response:
-        return needs_post(request, "predict")
-
-    async def _invocations_need_post(self, request: Request) -> Response:
-        return needs_post(request, "an invocation")
 
 
 def _is_open(path: str) -> bool:
@@ -244,7 +254,8 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if request.method == "OPTIONS" and (error.status_code == 405 or request.scope["path"] == SERVER):
         return options((error.headers or {}).get("Allow", "GET, HEAD, POST"))
-    response = _problem(error.status_code, str(error.detail))
+    is_unknown_v2 = error.status_code == 404 and routes.is_open(request.scope["path"])
+    response = _problem(error.status_code, routes.NOT_OFFERED if is_unknown_v2 else str(error.detail))
     for name, value in (error.headers or {}).items():
         response.headers[name] = value
     return response

@@ -34,6 +34,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.JournalFencedError: 503,
     errors.NoRoomError: 409,
     errors.SchemaMismatchError: 422,
+    errors.InvalidCommandError: 422,
     errors.FaultsRefusedError: 403,
     errors.PipelineError: 422,
     errors.BundleError: 422,

@@ -26,35 +26,37 @@ _Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 _Dimensions = Annotated[list[_Count], msgspec.Meta(max_length=MAX_RANK)]
 
 
-class _TensorParameters(msgspec.Struct, gc=False):
+class TensorParameters(msgspec.Struct, gc=False):
     binary_data_size: _Count | None = None
     shared_memory_region: Any = None
 
 
-class _Input(msgspec.Struct):
+class InputTensor(msgspec.Struct):
     name: str
     shape: _Dimensions
     datatype: str
-    parameters: _TensorParameters | None = None
+    parameters: TensorParameters | None = None
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class _OutputParameters(msgspec.Struct, gc=False):
+class OutputParameters(msgspec.Struct, gc=False):
     binary_data: bool | None = None
     classification: Any = None
     shared_memory_region: Any = None
 
 
-class _Output(msgspec.Struct):
+class RequestedOutput(msgspec.Struct):
     name: str
-    parameters: _OutputParameters | None = None
+    parameters: OutputParameters | None = None
 
 
-class _Request(msgspec.Struct):
-    inputs: list[_Input]
+class InferBody(msgspec.Struct):
+    """An infer request as it comes. ``inputs`` are tensors; ``parameters`` may have `timeout` in microseconds."""
+
+    inputs: list[InputTensor]
     id: str | None = None
     parameters: dict[str, Any] | None = None
-    outputs: list[_Output] | None = None
+    outputs: list[RequestedOutput] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ class InferRequest:
         return self.parameters.get("binary_data_output") is True
 
 
-_decoder = msgspec.json.Decoder(_Request)
+_decoder = msgspec.json.Decoder(InferBody)
 
 
 def decode(body: bytes, header_bytes: int | None) -> InferRequest:
@@ -133,7 +135,7 @@ def decode(body: bytes, header_bytes: int | None) -> InferRequest:
     return InferRequest(request.id or "", tensors, request.parameters or {}, outputs)
 
 
-def _tensors(inputs: Sequence[_Input], rest: memoryview) -> tuple[Tensor, ...]:
+def _tensors(inputs: Sequence[InputTensor], rest: memoryview) -> tuple[Tensor, ...]:
     tensors: list[Tensor] = []
     position = 0
     for item in inputs:
@@ -168,7 +170,7 @@ def _is_null(data: msgspec.Raw) -> bool:
     return len(data) == 4 and bytes(data) == b"null"
 
 
-def _wanted(output: _Output) -> WantedOutput:
+def _wanted(output: RequestedOutput) -> WantedOutput:
     parameters = output.parameters
     if parameters is None:
         return WantedOutput(output.name, None)

@@ -14,12 +14,14 @@ from starlette.routing import Route
 from divisions import __version__
 from divisions.clock import Clock
 from router.http import problem
-from router.http.methods import NOT_POST, needs_post
+from router.http.methods import PostOnly
 from router.oip import descriptions
 from router.oip.models import Directory, ServedModel
 
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "statistics")
 PREFIX = "/v2"
+NOT_OFFERED = "not offered. docs/open-inference-protocol.md lists the routes"
+"""What other paths below `PREFIX` are answered."""
 
 
 def is_open(path: str) -> bool:
@@ -55,9 +57,8 @@ class OipApi:
             Route(version + "/stats", self._statistics),
             Route(model + "/ready", self._model_ready),
             Route(version + "/ready", self._model_ready),
-            Route(model + "/infer", _needs_post, methods=NOT_POST),
-            Route(version + "/infer", _needs_post, methods=NOT_POST),
-            Route(PREFIX + "/{rest:path}", _not_offered, methods=["POST", *NOT_POST]),
+            Route(model + "/infer", PostOnly("infer")),
+            Route(version + "/infer", PostOnly("infer")),
         ]
 
     async def _server(self, request: Request) -> Response:
@@ -105,15 +106,6 @@ class OipApi:
 
 def _alive() -> Response:
     return _json({"live": True})
-
-
-async def _needs_post(request: Request) -> Response:
-    return needs_post(request, "infer")
-
-
-async def _not_offered(request: Request) -> Response:
-    detail = "not offered, or not with this method. docs/open-inference-protocol.md lists the routes"
-    return Response(problem.body(404, detail), 404, media_type="application/problem+json")
 
 
 def _entry(model: ServedModel, label: str) -> dict[str, str]:

@@ -13,6 +13,7 @@ from divisions.errors import (
     MalformedRequestError,
     SchemaMismatchError,
 )
+from divisions.names import LABEL_RULE, NAME_RULE, is_label, is_name
 from divisions.scaling import MAX_REPLICAS, MAX_SCALE_DOWN_S
 from router.rollouts import canary
 from router.rollouts.records import EndpointRecord, spec_sha256, stable_version
@@ -95,6 +96,11 @@ def check_spec(spec: RolloutSpec) -> None:
     Raises:
         MalformedRequestError: naming the field, the value and what it should be.
     """
+    if not is_name(spec.endpoint):
+        raise MalformedRequestError(f"that cannot be an endpoint: names are {NAME_RULE}", remedy="write it like churn")
+    for what, text in (("model", spec.version.model), ("version", spec.version.version)):
+        if not is_label(text):
+            raise MalformedRequestError(f"version.{what} must be {LABEL_RULE}", remedy="write it like churn or 3.2")
     steps = spec.steps_bp
     rising = all(low < high for low, high in itertools.pairwise(steps))
     if not steps or not rising or steps[0] <= 0 or steps[-1] != FULL_BP:
@@ -107,8 +113,19 @@ def check_spec(spec: RolloutSpec) -> None:
         raise MalformedRequestError(
             f"a version needs at least one replica and at most {MAX_REPLICAS:,}, got {spec.version.replicas}"
         )
+    _check_resources(spec.version)
     _check_scaling(spec.version)
     _check_analysis(spec.analysis)
+
+
+def _check_resources(version: VersionSpec) -> None:
+    for name in ("num_cpus", "num_gpus", "registry_version"):
+        if getattr(version, name) < 0:
+            raise MalformedRequestError(f"version.{name} must be a number from 0, got {getattr(version, name)}")
+    if version.max_batch < 1:
+        raise MalformedRequestError(f"version.max_batch must be at least 1, got {version.max_batch}")
+    if version.vram_gb is not None and version.vram_gb <= 0:
+        raise MalformedRequestError(f"version.vram_gb must be above 0, got {version.vram_gb}")
 
 
 def _check_scaling(version: VersionSpec) -> None:
@@ -141,6 +158,8 @@ def _check_analysis(analysis: AnalysisSpec) -> None:
         "max_dwell_s",
         "bake_s",
         "warmup_s",
+        "warmup_requests",
+        "deploy_deadline_s",
         "drain_s",
         "keep_stable_s",
         "shadow_s",
@@ -148,6 +167,10 @@ def _check_analysis(analysis: AnalysisSpec) -> None:
         value = getattr(analysis, name)
         if not (value >= 0.0 and math.isfinite(value)):
             raise MalformedRequestError(f"analysis.{name} must be a number from 0, got {value}")
+    if not analysis.min_samples or min(analysis.min_samples) < 0:
+        raise MalformedRequestError(
+            f"analysis.min_samples must be numbers from 0, one per step, got {list(analysis.min_samples)}"
+        )
     if not 0 <= analysis.holdback_bp < FULL_BP:
         raise MalformedRequestError(f"analysis.holdback_bp must be from 0 to 9,999, got {analysis.holdback_bp}")
     if analysis.on_inconclusive not in {"hold", "rollback"}:

@@ -35,11 +35,9 @@ def skipped_where_absent() -> Iterator[None]:
         pytest.skip(str(error))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Every test in this folder needs hosts; the long variants run only if they are asked for."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test in this folder needs hosts."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
             item.add_marker(pytest.mark.hosts)
-            if item.get_closest_marker("long") and not config.getoption("--long"):
-                item.add_marker(pytest.mark.skip(reason="a long variant; run it with --long"))

@@ -29,6 +29,7 @@ from router.gateway.lifecycle import feature_source
 from router.predict.stored_features import FeatureSource, StoredFeatures
 from serving.replica.channel_server import ChannelConfig, ChannelServer
 from serving.replica.in_process import HostedEngine
+from tests.router.listed_replies import check_listed
 from tests.serving.function_engine import FunctionEngine
 
 SCHEMA = FeatureSchema(
@@ -239,6 +240,8 @@ class World:
                 reply = await asyncio.wait_for(read_reply(reader), 10)
                 if reply is None:
                     break
+                if not found:
+                    check_listed(data, reply.status)
                 found.append(reply)
             return found
         finally:

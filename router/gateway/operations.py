@@ -1,0 +1,184 @@
+"""What the OpenAPI document says of the gateway's own routes: control, events, metrics, health, the page. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from divisions import errors
+from divisions.control import RolloutSpec, RolloutStatus
+from router.gateway.control_body import CommandBody, ScaleBody
+from router.gateway.documents import Index, Rollouts, Status
+from router.openapi.operation import ENDPOINT, JSON, TEXT, Operation, Parameter, Reply
+
+COMMANDS: Final = ("pause", "resume", "promote", "abort", "rollback")
+PATH: Final = "/openapi.json"
+METRICS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
+_ROLLOUTS: Final = "/api/v2/rollouts"
+_TEXT: Final[dict[str, Any]] = {"type": "string"}
+_ETAG: Final = {"etag": "Names the content; send it as If-None-Match to get 304 while it is the same."}
+_NO_LINK: Final = (errors.NotRunningError, errors.DeadlineExceededError)
+_COMMAND_REFUSALS: Final = (
+    errors.MalformedRequestError,
+    errors.UnknownVersionError,
+    errors.ConflictError,
+    errors.IllegalEventError,
+    errors.StaleGenerationError,
+    (415, "The body is not application/json."),
+    errors.InvalidCommandError,
+    errors.JournalUnavailableError,
+    errors.JournalFencedError,
+    *_NO_LINK,
+)
+_GENERATION: Final = Parameter(
+    "if-match",
+    "header",
+    "The rollout's generation on which the caller decided. The command is refused if it has moved on.",
+    {"type": "string", "pattern": '^"?[0-9]{1,18}"?$'},
+)
+_KNOWN: Final = Parameter("if-none-match", "header", "The `ETag` of what the caller has.", {"type": "string"})
+
+
+def operations() -> list[Operation]:
+    return [*_control(), *_health()]
+
+
+def _control() -> list[Operation]:
+    status = RolloutStatus
+    return [
+        _get("/api/v2/status", "status", "The cluster: replicas, rollouts, nodes, and this gateway.", Status),
+        Operation(
+            "get",
+            "/api/v2/events",
+            "events",
+            "rollouts",
+            "The same as server-sent events. Each has the whole status, and comes when it changes.",
+            {200: Reply("Events `status`, or `away` while the controller is.", {"text/event-stream": _TEXT})},
+            ((503, "The gateway has as many streams as it keeps, or is stopping."),),
+            needs_token=True,
+        ),
+        _get(_ROLLOUTS, "list_rollouts", "The latest rollout of every endpoint.", Rollouts),
+        Operation(
+            "post",
+            _ROLLOUTS,
+            "start_rollout",
+            "rollouts",
+            "Starts a rollout. One that is under way is rolled back first; the new one follows it.",
+            {202: Reply("The rollout, which begins now.", {JSON: status})},
+            (
+                errors.MalformedRequestError,
+                errors.FaultsRefusedError,
+                errors.LatchedSpecError,
+                errors.ConflictError,
+                (415, "The body is not application/json."),
+                errors.SchemaMismatchError,
+                errors.JournalUnavailableError,
+                errors.JournalFencedError,
+                *_NO_LINK,
+            ),
+            (
+                Parameter(
+                    "force",
+                    "query",
+                    "Whether a spec that was rolled back before may start again.",
+                    {"enum": ["true", "false", "1", "0"]},
+                ),
+            ),
+            {JSON: RolloutSpec},
+            needs_body=True,
+            needs_token=True,
+        ),
+        replace(
+            _get(_ROLLOUTS + "/{endpoint}", "rollout", "The latest rollout of one endpoint.", status),
+            parameters=(ENDPOINT,),
+            refusals=(errors.UnknownVersionError, *_NO_LINK),
+        ),
+        _command("scale", "Sets the number of replicas.", ScaleBody, needs_body=True),
+        _command("{command}", "Pauses, resumes, promotes, aborts or rolls back a rollout.", CommandBody),
+    ]
+
+
+def _command(name: str, text: str, body: type, *, needs_body: bool = False) -> Operation:
+    is_scale = name == "scale"
+    which = Parameter("command", "path", "What to do.", {"enum": list(COMMANDS)})
+    return Operation(
+        "post",
+        f"{_ROLLOUTS}/{{endpoint}}/{name}",
+        "scale" if is_scale else "command",
+        "rollouts",
+        text,
+        {200: Reply("The rollout after it.", {JSON: RolloutStatus})},
+        (*_COMMAND_REFUSALS, errors.NoRoomError) if is_scale else _COMMAND_REFUSALS,
+        (ENDPOINT, *(() if is_scale else (which,)), _GENERATION),
+        {JSON: body},
+        needs_body=needs_body,
+        needs_token=True,
+    )
+
+
+def _get(path: str, name: str, text: str, shape: type) -> Operation:
+    replies = {200: Reply(text, {JSON: shape})}
+    return Operation("get", path, name, "rollouts", text, replies, _NO_LINK, needs_token=True)
+
+
+def _health() -> list[Operation]:
+    html = "text/html; charset=utf-8"
+    file = dict.fromkeys(
+        (html, "text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml", TEXT), _TEXT
+    )
+    same = Reply("The caller has it already.", {}, _ETAG)
+    return [
+        Operation(
+            "get",
+            "/",
+            "index",
+            "gateway",
+            "The page for browsers, and for others the endpoints with their features and versions.",
+            {200: Reply("The page, or the endpoints.", {JSON: Index, html: _TEXT}), 304: same},
+            parameters=(_KNOWN,),
+        ),
+        Operation(
+            "get",
+            "/page/{name}",
+            "page",
+            "gateway",
+            "A file of the page.",
+            {200: Reply("The file.", file, _ETAG), 304: same},
+            ((404, "The page has no such file."),),
+            (Parameter("name", "path", "Such as `page.css`.", {"type": "string", "minLength": 1}), _KNOWN),
+        ),
+        Operation(
+            "get",
+            "/healthz",
+            "healthz",
+            "gateway",
+            "Whether the gateway lives.",
+            {200: Reply("It does.", {TEXT: _TEXT})},
+        ),
+        Operation(
+            "get",
+            "/readyz",
+            "readyz",
+            "gateway",
+            "Whether every endpoint can answer.",
+            {200: Reply("Every endpoint has a warm replica.", {TEXT: _TEXT})},
+            ((503, "Nothing is deployed yet, or a version has no warm replica."),),
+        ),
+        Operation(
+            "get",
+            "/metrics",
+            "metrics",
+            "gateway",
+            "Metrics for Prometheus.",
+            {200: Reply("Metrics as text.", {METRICS_TEXT: _TEXT})},
+        ),
+        Operation(
+            "get",
+            PATH,
+            "openapi",
+            "gateway",
+            "This document. It names every deployed endpoint with its features.",
+            {200: Reply("OpenAPI 3.1.", {JSON: {"type": "object"}}, _ETAG), 304: same},
+            parameters=(_KNOWN,),
+        ),
+    ]

@@ -1,0 +1,91 @@
+"""A gateway with a real controller behind its control routes, on a thread of its own: for callers that block."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import uvloop
+
+from divisions.control import RolloutCommand, RolloutSpec
+from divisions.online_store import OnlineRow
+from divisions.online_writer import OnlineStoreWriter
+from router.control.ray_controller import parsed
+from tests.router import rollout_world
+from tests.router.gateway_world import world
+
+TOKEN = "secret"
+
+
+def filled_score(rows_NF: np.ndarray) -> np.ndarray:
+    """As a real graph, it fills in what is missing, and answers with a probability."""
+    return np.tanh(np.abs(np.nan_to_num(rows_NF).sum(axis=1))).astype(np.float32)
+
+
+class Control:
+    """The control part of a `ControllerLink`, over a controller in this process. Each command takes a second."""
+
+    def __init__(self, folder: Path) -> None:
+        self._world = rollout_world.World(folder)
+        self._world.deploy_first()
+
+    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+        return self._answer(self._world.controller.start_rollout(parsed(spec_json, RolloutSpec), force=force))
+
+    async def command(self, command_json: bytes) -> bytes:
+        return self._answer(self._world.controller.command(parsed(command_json, RolloutCommand)))
+
+    async def status(self) -> bytes:
+        return msgspec.json.encode(self._world.controller.status())
+
+    def _answer(self, status: object) -> bytes:
+        data = msgspec.json.encode(status)
+        self._world.clock.advance(1.0)
+        self._world.controller.tick()
+        return data
+
+
+@contextlib.contextmanager
+def served_api(folder: Path) -> Iterator[str]:
+    """The URL of a gateway that serves ``churn``, while entered. Its event streams are closed: they never end."""
+    loop = uvloop.new_event_loop()
+    ready = threading.Event()
+    found: list[str] = []
+    over = asyncio.Event()
+
+    async def serve() -> None:
+        async with world() as it:
+            control = Control(folder)
+            it.link.start_rollout, it.link.command, it.link.status = (
+                control.start_rollout, control.command, control.status
+            )  # fmt: skip
+            await it.route([await it.replica("3.1", filled_score, max_batch=256)])
+            row = OnlineRow("c-1", 1.0, {"minutes": 70, "plan": "gold", "abroad": None})
+            OnlineStoreWriter(it.folder / "online.db", "churn").upsert([row])
+            it.gateway._feed.close()
+            found.append(f"http://127.0.0.1:{it.port}")
+            ready.set()
+            await over.wait()
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(serve())
+        finally:
+            ready.set()
+            loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait(60)
+    try:
+        (url,) = found
+        yield url
+    finally:
+        if found:
+            loop.call_soon_threadsafe(over.set)
+        thread.join(60)
