@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +20,8 @@ from divisions.settings import load_settings
 if TYPE_CHECKING:
     from deploy.shipping.console import Console
     from deploy.shipping.deployments import Deployment
-    from deploy.shipping.release import Plan, Release
+    from deploy.shipping.release import Ending, Plan, Release
+    from deploy.shipping.target import Target
 
 EXIT_ROLLED_BACK = 1
 
@@ -41,35 +45,69 @@ def deploy(
 
     The exit status is 1 when the version was rolled back.
     """
-    from deploy.shipping.deployments import DeploymentJournal
-    from deploy.shipping.opening import caller, opened_target, release_of
     from deploy.shipping.release import Ending
+
+    wanted = Wanted(pipeline, target, targets, version, force, force_conflicts)
+    if dry_run:
+        with _opened(wanted) as (release, place):
+            place.authenticate()
+            _show_plan(release, target, place.plan(release, is_watched=not no_watch), output)
+        return 0
+    _, ending = ship(wanted, _console(output), is_watched=not no_watch)
+    return EXIT_ROLLED_BACK if ending is Ending.ROLLED_BACK else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a user wants to be deployed, and where; the options of ``divisions deploy``."""
+
+    pipeline: Path
+    target: str
+    targets: Path
+    version: str
+    is_forced: bool
+    overrides_others: bool
+
+
+def ship(wanted: Wanted, console: Console, *, is_watched: bool) -> tuple[Release, Ending]:
+    """Deploys a release; returns it, and how that ended.
+
+    Raises:
+        DivisionsError: see `deploy.shipping.run.deploy`.
+    """
+    from deploy.shipping.deployments import DeploymentJournal
+    from deploy.shipping.opening import caller
     from deploy.shipping.run import deploy as run_deployment
+    from divisions.clock import SystemClock
+
+    clock = SystemClock()
+    with _opened(wanted) as (release, place):
+        journal = DeploymentJournal(load_settings().home, clock)
+        return release, run_deployment(place, release, journal, console, clock, who=caller(), is_watched=is_watched)
+
+
+@contextmanager
+def _opened(wanted: Wanted) -> Iterator[tuple[Release, Target]]:
+    """The release that is wanted, and its target."""
+    from deploy.shipping.opening import opened_target, release_of
     from deploy.shipping.target import Opening
     from deploy.shipping.target_file import load_target
     from divisions.clock import SystemClock
 
-    settings, clock = load_settings(), SystemClock()
-    spec = load_target(targets, target)
-    release, definition, registered = release_of(settings, require_pipeline(pipeline), version)
+    settings, spec = load_settings(), load_target(wanted.targets, wanted.target)
+    release, definition, registered = release_of(settings, require_pipeline(wanted.pipeline), wanted.version)
     opening = Opening(
-        target,
+        wanted.target,
         settings,
         definition,
         registered,
-        clock,
-        is_forced=force,
-        overrides_others=force_conflicts,
-        pipeline_text=pipeline.read_text(encoding="utf-8"),
+        SystemClock(),
+        is_forced=wanted.is_forced,
+        overrides_others=wanted.overrides_others,
+        pipeline_text=wanted.pipeline.read_text(encoding="utf-8"),
     )
     with opened_target(spec, opening) as place:
-        if dry_run:
-            place.authenticate()
-            _show_plan(release, target, place.plan(release, is_watched=not no_watch), output)
-            return 0
-        journal = DeploymentJournal(settings.home, clock)
-        ending = run_deployment(place, release, journal, _console(output), clock, who=caller(), is_watched=not no_watch)
-    return EXIT_ROLLED_BACK if ending is Ending.ROLLED_BACK else 0
+        yield release, place
 
 
 def deployments(

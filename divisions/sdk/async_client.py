@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from divisions.control import RolloutSpec, RolloutStatus
 from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError, InvalidFeaturesError
-from divisions.sdk import calls, predict
+from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.calls import Call, ServiceStatus, Watch
+from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, Peer
 from divisions.sdk.predict import Prediction
+from divisions.versions import RegisteredVersion
 
 if TYPE_CHECKING:
     import httpx
@@ -37,6 +40,7 @@ class AsyncClient:
 
         self._peer = Peer(base_url, token, home, timeout_s)
         self._entities = predict.Entities(entity)
+        self._home = home
         self._http = httpx.AsyncClient(
             base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
         )
@@ -115,6 +119,50 @@ class AsyncClient:
     async def start_rollout(self, spec: RolloutSpec, *, force: bool = False) -> RolloutStatus:
         """See `Client.start_rollout`."""
         return await self._send(calls.start_rollout(spec, is_forced=force))
+
+    async def train(
+        self,
+        pipeline: str | Path,
+        *,
+        input_uri: str = "",
+        today: dt.date | None = None,
+        uses_ray: bool = True,
+        deploy: bool = False,
+    ) -> TrainedRun:
+        """See `Client.train`."""
+        order = jobs.train(pipeline, input_uri=input_uri, today=today, uses_ray=uses_ray, is_deployed=deploy)
+        return await processes.run_async(order, self._home)
+
+    async def register(self, source: TrainedRun | RegisteredVersion) -> RegisteredVersion:
+        """See `Client.register`."""
+        return await processes.run_async(jobs.register(source), self._home)
+
+    async def deploy(
+        self,
+        version: str | RegisteredVersion | TrainedRun = "staging",
+        *,
+        pipeline: str | Path = PIPELINE,
+        target: str = "local",
+        targets: str | Path = TARGETS,
+        watch: bool = True,
+        force: bool = False,
+        force_conflicts: bool = False,
+    ) -> Deployed:
+        """See `Client.deploy`."""
+        order = jobs.deploy(
+            pipeline,
+            version,
+            target=target,
+            targets=targets,
+            is_forced=force,
+            overrides_others=force_conflicts,
+            is_watched=watch,
+        )
+        return await processes.run_async(order, self._home)
+
+    async def models(self, model: str | None = None) -> tuple[RegisteredVersion, ...]:
+        """See `Client.models`."""
+        return await processes.run_async(jobs.models(model), self._home)
 
     async def _send(self, call: Call[T]) -> T:
         import httpx

@@ -14,6 +14,7 @@ none is given, and the gateway is on this machine, the home's own or that of ``D
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -22,16 +23,28 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from divisions.control import RolloutSpec, RolloutStatus
 from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError, InvalidFeaturesError
-from divisions.sdk import calls, predict
+from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.async_client import AsyncClient, AsyncRollout
 from divisions.sdk.calls import Call, ServiceStatus, Watch
+from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, Peer
 from divisions.sdk.predict import Prediction
+from divisions.versions import RegisteredVersion
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["AsyncClient", "AsyncRollout", "Client", "Prediction", "Rollout", "ServiceStatus"]
+__all__ = [
+    "AsyncClient",
+    "AsyncRollout",
+    "Client",
+    "Deployed",
+    "Prediction",
+    "RegisteredVersion",
+    "Rollout",
+    "ServiceStatus",
+    "TrainedRun",
+]
 
 T = TypeVar("T")
 
@@ -63,6 +76,7 @@ class Client:
 
         self._peer = Peer(base_url, token, home, timeout_s)
         self._entities = predict.Entities(entity)
+        self._home = home
         # Requests to this machine must not go through a proxy that the environment names.
         self._http = httpx.Client(
             base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
@@ -155,6 +169,88 @@ class Client:
     def start_rollout(self, spec: RolloutSpec, *, force: bool = False) -> RolloutStatus:
         """Requests a rollout. ``force`` repeats a spec that was rolled back before."""
         return self._send(calls.start_rollout(spec, is_forced=force))
+
+    def train(
+        self,
+        pipeline: str | Path,
+        *,
+        input_uri: str = "",
+        today: dt.date | None = None,
+        uses_ray: bool = True,
+        deploy: bool = False,
+    ) -> TrainedRun:
+        """Runs a pipeline: reads the data, trains, validates and registers a version, as ``divisions run`` does.
+
+        It runs on this machine, in a process of its own, with the client's home and the cluster that is up there.
+        Progress goes to standard error.
+
+        Args:
+            pipeline: the path of the pipeline file.
+            input_uri: raw events, in place of the file's input.
+            today: the day of ``${today}``; None means today, UTC.
+            uses_ray: False runs every stage in that one process, without a cluster.
+            deploy: whether to start a rollout of the version.
+
+        Raises:
+            GateRefusedError: the model did not pass a gate. The version is registered as failed, and is never served.
+            DivisionsError: see `trainers.run.PipelineRun.run`.
+        """
+        order = jobs.train(pipeline, input_uri=input_uri, today=today, uses_ray=uses_ray, is_deployed=deploy)
+        return processes.run(order, self._home)
+
+    def register(self, source: TrainedRun | RegisteredVersion) -> RegisteredVersion:
+        """The version that a run has registered. The bundle of a version is registered again, as a new version.
+
+        Raises:
+            RegistryError: the registry has no such version.
+            GateRefusedError: the version did not pass its gates; a new number must not hide that.
+        """
+        return processes.run(jobs.register(source), self._home)
+
+    def deploy(
+        self,
+        version: str | RegisteredVersion | TrainedRun = "staging",
+        *,
+        pipeline: str | Path = PIPELINE,
+        target: str = "local",
+        targets: str | Path = TARGETS,
+        watch: bool = True,
+        force: bool = False,
+        force_conflicts: bool = False,
+    ) -> Deployed:
+        """Ships a registered version to a target, as ``divisions deploy`` does. Call it again to go on after a failure.
+
+        Args:
+            version: a version, or what names one: a label, a registry number, an alias.
+            pipeline: the path of the pipeline file: what to serve, where, and how.
+            target: a target of ``targets``, or ``local``.
+            targets: the path of the file of targets.
+            watch: whether to wait for the rollout's end.
+            force: even if this very rollout was rolled back before.
+            force_conflicts: take back what others have changed on the target.
+
+        Raises:
+            ConflictError: another deployment to this target is under way.
+            DivisionsError: a step failed.
+        """
+        order = jobs.deploy(
+            pipeline,
+            version,
+            target=target,
+            targets=targets,
+            is_forced=force,
+            overrides_others=force_conflicts,
+            is_watched=watch,
+        )
+        return processes.run(order, self._home)
+
+    def models(self, model: str | None = None) -> tuple[RegisteredVersion, ...]:
+        """The versions of the registry, newest first; of one model or of all.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
+        return processes.run(jobs.models(model), self._home)
 
     def _send(self, call: Call[T]) -> T:
         import httpx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from divisions.online_writer import OnlineStoreWriter
 from divisions.pipeline.file import load_pipeline
 from router.gateway.slot import FOLDER
 from tests.router.gateway_world import World, minutes_score, world
+from tests.trainers.churn import raw_frame
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -72,6 +74,43 @@ def test_predict(url):
 
 def test_predict_async(url):
     assert output("predict_async.py", url) == "20 answers; versions by customer: {'c-1': '3.1', 'c-2': '3.1'}\n"
+
+
+PIPELINE = """\
+pipeline: churn
+stages:
+  data_prep:
+    input: {folder}/raw
+  training:
+    hyperparams:
+      epochs: 2
+  validation:
+    metric_threshold: "auc > 0.5"
+  deployment:
+    endpoint: /api/v2/predict/churn
+"""
+
+
+def test_train(tmp_path):
+    (tmp_path / "raw").mkdir()
+    raw_frame(600).to_parquet(tmp_path / "raw" / "events.parquet")
+    file = tmp_path / "churn.yaml"
+    file.write_text(PIPELINE.format(folder=tmp_path))
+    environment = {**os.environ, "DIVISIONS_HOME": str(tmp_path / "home"), "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "-P", str(EXAMPLES / "train.py"), str(file)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    first, second = ran.stdout.splitlines()
+    assert re.fullmatch(r"run [0-9a-f]{32}: AUC 0\.[0-9]{3}", first)
+    assert second == "churn-predictor 1.1: passed"
+    assert "Register" in ran.stderr  # the progress
 
 
 def test_infer_tritonclient(url):
