@@ -89,7 +89,10 @@ def of_endpoint(name: str, decoder: EndpointDecoder, required: int) -> Operation
     }
     reply = _answers(
         decoder.entity,
-        {"properties": {f"{name}_probability": _PROBABILITY}, "required": [f"{name}_probability"]},
+        {
+            "properties": {name: _DECISION, f"{name}_probability": _PROBABILITY},
+            "required": [f"{name}_probability"],
+        },
     )
     path = PATH.replace("{endpoint}", name)
     text = f"Predicts one row or many by the endpoint `{name}`"
@@ -97,6 +100,7 @@ def of_endpoint(name: str, decoder: EndpointDecoder, required: int) -> Operation
 
 
 _PROBABILITY: Final = {"type": "number"}
+_DECISION: Final = {"type": "boolean", "description": "Whether the probability reaches the version's threshold."}
 
 
 def _operation(
@@ -160,7 +164,7 @@ def _answers(entity: str, score: dict[str, Any]) -> dict[str, Any]:
     prediction = {
         "type": "object",
         **{key: value for key, value in score.items() if key == "patternProperties"},
-        "properties": common | score.get("properties", {}),
+        "properties": score.get("properties", {}) | common,
         "required": ["model", "version", *score.get("required", [])],
     }
     request_id = {"request_id": {"type": "string"}}
