@@ -78,8 +78,7 @@ def attach(settings: Settings, address: str, node_address: str) -> Mapping[str, 
     """
     dashboard = connect(address, node_address)
     with _alone():
-        controller = find_controller()
-        deployed = _deployed(controller) if controller is not None else None
+        controller, deployed = _running()
         deployment = _wanted(settings, node_address, deployed[0] if deployed else None)
         for name, content in (deployed[1] if deployed else {}).items():
             write_private(settings.home / name, content)
@@ -146,10 +145,30 @@ class _Lock:
         return True
 
 
+def _running() -> tuple[Any, tuple[Deployment, dict[str, bytes]] | None]:
+    """The controller, and what an earlier `up` has deployed; None twice if there is none.
+
+    A controller whose `up` was killed while Ray created it dies with that, and keeps its name for a moment.
+    """
+    deadline_s = time.monotonic() + ANSWER_S
+    while (controller := find_controller()) is not None:
+        try:
+            return controller, _deployed(controller)
+        except ray.exceptions.ActorDiedError as error:
+            if time.monotonic() >= deadline_s:
+                raise ClusterError(
+                    f"the controller on this cluster has died: {cause_in([str(error)])}",
+                    remedy="remove it with `divisions down` and deploy anew",
+                ) from None
+        time.sleep(POLL_S)
+    return None, None
+
+
 def _deployed(controller: Any) -> tuple[Deployment, dict[str, bytes]]:
-    """What an earlier `up` has deployed."""
     try:
         data = ray.get(controller.deployment.remote(), timeout=ANSWER_S)
+    except ray.exceptions.ActorDiedError:
+        raise
     except ray.exceptions.GetTimeoutError:
         raise ClusterError(
             f"the controller on this cluster has not answered for {ANSWER_S:g} s: its node may be away",
