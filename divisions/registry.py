@@ -35,7 +35,7 @@ from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, re
 from divisions.registry_run import RegistryRun, log_bundle, registry_errors
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
 from divisions.settings import set_default_environment
-from divisions.version_names import parse_version
+from divisions.version_names import parse_address, parse_version
 from divisions.versions import PRODUCTION, STAGING, RegisteredVersion, RunRecord, ValidationStatus
 
 if TYPE_CHECKING:
@@ -228,6 +228,23 @@ class Registry:
         """Writes a run's file to the same path below ``folder``."""
         with registry_errors(f"fetch {path} of run {run_id}"):
             self._client.download_artifacts(run_id, path, str(folder))
+
+    def download_model(self, address: str, folder: Path) -> Path:
+        """Copies the model at MLflow's address (``models:/NAME/NUMBER`` or ``models:/NAME@ALIAS``) into ``folder``;
+        returns where it is."""
+        with registry_errors(f"fetch {address}"):
+            model, version = parse_address(address)
+            client = self._client
+            if version.alias:
+                number = client.get_model_version_by_alias(model, version.alias).version
+            else:
+                number = version.version
+            source = client.get_model_version_download_uri(model, str(number))
+            # With the address of a version, MLflow would also open the registry of the current folder.
+            from mlflow import artifacts
+
+            found = artifacts.download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=self._uri)
+            return Path(found)
 
     def best_epoch(self, run_id: str) -> int | None:
         """The epoch whose weights a run has kept: the first with the lowest validation loss. None without epochs."""

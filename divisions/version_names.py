@@ -52,6 +52,21 @@ def parse_version(text: str, model: str) -> VersionName:
         return VersionName(run_id=run_id)
     if not text.startswith(_MODELS):
         return VersionName(version=text, alias=text)
+    name, version = parse_address(text)
+    if name != model:
+        raise RegistryError(f"{text!r} is no version of {model!r}", remedy="name the pipeline file of that model")
+    return version
+
+
+def parse_address(text: str) -> tuple[str, VersionName]:
+    """The model and the version that ``models:/MODEL/NUMBER`` or ``models:/MODEL@ALIAS`` names.
+
+    >>> parse_address("models:/sentiment/2")[0]
+    'sentiment'
+
+    Raises:
+        RegistryError: it is malformed.
+    """
     named = text.removeprefix(_MODELS)
     name, at, alias = named.rpartition("@")
     version = ""
@@ -59,6 +74,4 @@ def parse_version(text: str, model: str) -> VersionName:
         name, _, version = named.rpartition("/")
     if not name or not (alias if at else version):
         raise RegistryError(f"{text!r} names no version", remedy="write models:/MODEL/NUMBER or models:/MODEL@ALIAS")
-    if name != model:
-        raise RegistryError(f"{text!r} is no version of {model!r}", remedy="name the pipeline file of that model")
-    return VersionName(alias=alias) if at else VersionName(version=version)
+    return name, VersionName(alias=alias) if at else VersionName(version=version)

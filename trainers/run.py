@@ -49,6 +49,7 @@ from trainers.data.reference import build_reference
 from trainers.deployment import Usage, read_usage, rollout_spec, start_rollout
 from trainers.export.bundle_writer import BundleIdentity, WrittenBundle, write_bundle
 from trainers.export.exported import Calibrated, Exported, calibrate, export
+from trainers.export.imported import ImportedModel
 from trainers.export.lineage import environment, lineage, run_params
 from trainers.export.signature import sign_registered
 from trainers.training.compute import Compute, TrainingTask
@@ -63,7 +64,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class RunRequest:
     """What to run. ``input_uri`` replaces the file's input. With an empty ``gateway_url`` nothing is deployed.
-    ``is_own_gateway``: it is that of this home's cluster, and so reads this home's online store."""
+    ``is_own_gateway``: it is that of this home's cluster, and so reads this home's online store. ``imported`` serves in
+    place of a model that the run would train."""
 
     pipeline: Pipeline
     pipeline_text: str
@@ -72,6 +74,7 @@ class RunRequest:
     gateway_url: str = ""
     is_own_gateway: bool = True
     git_commit: str | None = None
+    imported: ImportedModel | None = None
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
@@ -125,23 +128,26 @@ class PipelineRun:
         uri = expand(uri, request.today, pipeline=pipeline.name)
         name = f"{pipeline.name} {request.today.isoformat()}"
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
-            registry_run.log_params(run_params(pipeline))
+            imported = request.imported
+            registry_run.log_params(run_params(pipeline) if imported is None else imported.facts)
             previous = self._previous(pipeline)
             draft = newest_draft(self.settings.home, pipeline.name, registry_run.run_id, self.clock.wall_s())
             try:
                 prepared = self._prepare(request, uri, previous, registry_run, draft)
+                if imported is not None:
+                    prepared = imported.prepared(prepared)
                 stored = self._write_features(pipeline, prepared, previous)
             finally:
                 draft.unlink(missing_ok=True)
                 quarantine_draft(draft).unlink(missing_ok=True)
-            model = self._train(pipeline, prepared, registry_run)
-            seed = pipeline.training.hyperparams.seed
-            calibrated = self._calibrate(prepared, model, seed)
-            exported = self._export(prepared, model, seed, registry_run.run_id)
+            if imported is None:
+                calibrated, exported = self._make(pipeline, prepared, registry_run)
+            else:
+                calibrated, exported = imported.exported(prepared)
             validated = self._validate(pipeline, prepared, exported.model_onnx, calibrated, previous.version)
             bundle = self._write_bundle(pipeline, prepared, validated, exported, registry_run)
             facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
-            facts |= stored | environment()
+            facts |= stored | environment() | (dict(imported.facts) if imported else {})
             version = self._register(pipeline, validated, bundle, facts, registry_run)
             sign_registered(self.settings, self.registry, version, self.progress, self.clock)
         self.compute.finish()
@@ -231,6 +237,11 @@ class PipelineRun:
         facts = {OFFLINE_FEATURES: str(path.relative_to(home))}
         return {**facts, NEWEST_FEATURES: str(newest.relative_to(home))}
 
+    def _make(self, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> tuple[Calibrated, Exported]:
+        model, seed = self._train(pipeline, prepared, registry_run), pipeline.training.hyperparams.seed
+        calibrated = self._calibrate(prepared, model, seed)
+        return calibrated, self._export(prepared, model, seed, registry_run.run_id)
+
     def _train(self, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
         hyperparams = pipeline.training.hyperparams
         data = prepared.rows or training_data(prepared, hyperparams.seed)
@@ -291,15 +302,13 @@ class PipelineRun:
         exported: Exported,
         registry_run: RegistryRun,
     ) -> WrittenBundle:
-        from trainers.export.onnx_export import FRAMEWORK
-
         identity = BundleIdentity(
             model=pipeline.model_name,
             pipeline=pipeline.name,
             run_id=registry_run.run_id,
             created_at=dt.datetime.fromtimestamp(self.clock.wall_s(), dt.UTC).isoformat(timespec="seconds"),
             input_uri=prepared.events.uri,
-            framework=FRAMEWORK,
+            framework=exported.framework,
         )
         schema = prepared.table.schema
         contents = {

@@ -12,6 +12,7 @@ import msgspec
 import typer
 
 from divisions.commands.default_pipeline import PIPELINE
+from divisions.commands.model_import import import_model
 from divisions.commands.output import Format, Output, print_facts, print_json, table
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from divisions.versions import RegisteredVersion
 
 app = typer.Typer(help="Look at and tidy the model registry.", no_args_is_help=True, rich_markup_mode=None)
+
+app.command("import")(import_model)
 
 HEADER = ("MODEL", "VERSION", "STAGE", "VALIDATION", "AUC", "PRECISION", "RECALL", "CREATED", "RUN")
 

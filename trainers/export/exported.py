@@ -25,13 +25,15 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """A graph and its float16 variant. The variant is empty if it failed its parity check; ``why`` says how."""
+    """A graph and its float16 variant. The variant is empty if it failed its parity check; ``why`` says how.
+    ``framework`` is what has made the graph."""
 
     model_onnx: bytes
     parity: float
     half_onnx: bytes
     half_parity: HalfParity | None
-    why: str = ""
+    why: str
+    framework: str
 
 
 def calibrate(model: TabularModel, prepared: Prepared, seed: int) -> Calibrated:
@@ -51,13 +53,13 @@ def export(model: TabularModel, prepared: Prepared, seed: int, run_id: str) -> E
     Raises:
         TrainingError: it cannot be exported, or the graph gives other probabilities.
     """
-    from trainers.export.onnx_export import check_parity, export_onnx
+    from trainers.export.onnx_export import FRAMEWORK, check_parity, export_onnx
 
     schema = prepared.table.schema
     model_onnx = export_onnx(model, schema, {"schema_sha256": schema.sha256, "run_id": run_id})
     parity = check_parity(model, schema, model_onnx, prepared.holdout.x, seed)
     half_onnx, half_parity, why = _half_variant(model_onnx, prepared, seed)
-    return Exported(model_onnx, parity, half_onnx, half_parity, why)
+    return Exported(model_onnx, parity, half_onnx, half_parity, why, FRAMEWORK)
 
 
 def _half_variant(model_onnx: bytes, prepared: Prepared, seed: int) -> tuple[bytes, HalfParity | None, str]:

@@ -139,6 +139,7 @@ def _session(model_onnx: bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(model_onnx, options, providers=["CPUExecutionProvider"])
 
