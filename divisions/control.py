@@ -277,7 +277,7 @@ class RolloutStatus(msgspec.Struct, frozen=True):
     or ROLLED_BACK. ``set_weight_bp`` is the share that the canary should have, ``actual_weight_bp`` its share in
     the published routing table. ``canary_requests`` are those judged in the current step; ``step_index`` counts from 0.
     ``unwritten`` says why this state is not on disk yet; empty if it is. ``is_compared`` is false for a first version
-    and for a rollback to an earlier one: they get all traffic at once, without steps.
+    and for a rollback: they get all traffic at once, without steps. ``previous_version`` served before the stable one.
     """
 
     endpoint: str
@@ -306,15 +306,15 @@ class RolloutStatus(msgspec.Struct, frozen=True):
     wanted_canary_replicas: int = 0
     unwritten: str = ""
     is_compared: bool = True
+    previous_version: str | None = None
 
 
 class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An operator's command: ``pause``, ``resume``, ``promote``, ``abort``, ``rollback`` or ``scale``.
 
     ``to`` names the version of a rollback; None means the one that served before. ``generation`` is the caller's
-    If-Match: the command is refused with `ConflictError` when the rollout has moved on; None accepts any.
-    ``replicas`` and ``version`` are for ``scale``; None means every version of the endpoint. ``force`` scales even if
-    the cluster has no room now.
+    If-Match: the command is refused with `ConflictError` when the rollout has moved on; None accepts any. ``replicas``
+    and ``version`` (None: every one of the endpoint) are for ``scale``; ``force`` scales even where there is no room.
     """
 
     endpoint: str

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.shipping.release import Plan, Receipt, Release, Step
-from deploy.shipping.target import Target, Work
+from deploy.shipping.target import Served, Target, Work
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import local_bundle
 from divisions.artifacts.oci_store import OciStore
@@ -107,6 +107,9 @@ class WithArtifact:
 
     def watch(self, work: Work) -> Receipt:
         return self._target.watch(work)
+
+    def served(self, endpoint: str) -> Served:
+        return self._target.served(endpoint)
 
     def rollback(self, work: Work) -> Receipt:
         return self._target.rollback(work)

@@ -152,6 +152,16 @@ class DeploymentJournal:
                 "UPDATE deployment SET ended_s = ?, ending = ? WHERE number = ?", (self._clock.wall_s(), ending, number)
             )
 
+    def version_before(self, target: str, endpoint: str, now: str) -> str:
+        """The latest version that was deployed from here and is not ``now``; empty if there is none."""
+        with self._connected() as db:
+            row = db.execute(
+                "SELECT version FROM deployment WHERE target = ? AND endpoint = ? AND version != ?"
+                " AND ending IN (?, ?) ORDER BY number DESC LIMIT 1",
+                (target, endpoint, now, Ending.PROMOTED, Ending.UNCHANGED),
+            ).fetchone()
+        return "" if row is None else str(row[0])
+
     def latest(self, limit: int) -> list[Deployment]:
         """The latest deployments, newest first."""
         with self._connected() as db:

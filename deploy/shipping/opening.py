@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deploy.shipping.artifact import WithArtifact
+from deploy.shipping.deployments import DeploymentJournal
 from deploy.shipping.release import Release
 from deploy.shipping.target import Opening, Target
 from deploy.shipping.target_file import TargetSpec
@@ -19,7 +20,7 @@ from divisions.artifacts.from_registry import fetch_from_registry
 from divisions.artifacts.local import address_of
 from divisions.artifacts.signing import facts_of, statements_of
 from divisions.attestation.keys import find_signing_key
-from divisions.errors import GateRefusedError, RegistryError
+from divisions.errors import GateRefusedError, RegistryError, UnknownVersionError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.registry import Registry
@@ -65,9 +66,12 @@ def release_of(settings: Settings, path: Path, version: str) -> tuple[Release, P
 
 @contextlib.contextmanager
 def opened_target(spec: TargetSpec, opening: Opening) -> Iterator[Target]:
-    """The target, connected; its plans begin with the artifact."""
+    """The target, connected; its plans begin with the artifact, unless it goes back."""
     settings = replace(opening.settings, artifacts=spec.artifacts or opening.settings.artifacts)
     with spec.settings.open(replace(opening, settings=settings)) as target:
+        if opening.goes_back:  # What was there before needs no artifact: the way back depends on no store.
+            yield target
+            return
         bundles = Bundles.of(settings)
         registry, key = Registry(settings.home, settings.tracking_uri), find_signing_key(settings.home)
         yield WithArtifact(
@@ -77,6 +81,23 @@ def opened_target(spec: TargetSpec, opening: Opening) -> Iterator[Target]:
             lambda manifest: statements_of(facts_of(registry, opening.version, manifest)),
             lambda: fetch_from_registry(bundles, registry, opening.version),
         )
+
+
+def version_before(spec: TargetSpec, opening: Opening, journal: DeploymentJournal, endpoint: str) -> str:
+    """The version to go back to: what the target says, else what was deployed from here before.
+
+    Raises:
+        UnknownVersionError: neither knows one.
+    """
+    with spec.settings.open(opening) as target:
+        target.authenticate()
+        found = target.served(endpoint)
+    before = found.before or journal.version_before(opening.name, endpoint, found.now)
+    if not before:
+        raise UnknownVersionError(
+            f"no version is known that {opening.name} has served as {endpoint} before", remedy="name one with --version"
+        )
+    return before
 
 
 def caller() -> str:

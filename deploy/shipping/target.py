@@ -37,6 +37,14 @@ class Work:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The versions of an endpoint: the one that it serves or gets now, and the one before it. Empty: none is known."""
+
+    now: str = ""
+    before: str = ""
+
+
 class Target(Protocol):
     """A place that serves releases.
 
@@ -64,6 +72,9 @@ class Target(Protocol):
         """Waits for the rollout's end. The receipt's ending is ``PROMOTED``, ``ROLLED_BACK`` if the target has taken
         the release back by itself, or ``REGRESSED`` if that is still to be done: `rollback` is called next."""
 
+    def served(self, endpoint: str) -> Served:
+        """What the target has of an endpoint. Changes nothing."""
+
     def rollback(self, work: Work) -> Receipt:
         """Brings back what was served before the release. It is called again if it was cut off."""
 
@@ -78,6 +89,8 @@ class Opening:
         pipeline_text: the pipeline file, as it is.
         is_forced: whether a rollout that was rolled back before is repeated.
         overrides_others: whether fields that others have changed meanwhile are taken back.
+        goes_back: whether the version was there before, and gets its traffic back without being compared, where its
+            replicas or instances are still known.
     """
 
     name: str
@@ -87,6 +100,7 @@ class Opening:
     clock: Clock
     is_forced: bool = False
     overrides_others: bool = False
+    goes_back: bool = False
     pipeline_text: str = ""
 
 

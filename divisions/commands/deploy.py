@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,7 +32,10 @@ def deploy(
     targets: Annotated[Path, typer.Option(help="The file of targets.")] = TARGETS,
     version: Annotated[
         str, typer.Option(help="A version, a registry number or an alias; the default is the newest that passed.")
-    ] = "staging",
+    ] = "",
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Go back to the version that the target had before, or to --version.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Even if this very rollout was rolled back before.")] = False,
     force_conflicts: Annotated[
@@ -47,7 +50,7 @@ def deploy(
     """
     from deploy.shipping.release import Ending
 
-    wanted = Wanted(pipeline, target, targets, version, force, force_conflicts)
+    wanted = Wanted(pipeline, target, targets, version, force, force_conflicts, rollback)
     if dry_run:
         with _opened(wanted) as (release, place):
             place.authenticate()
@@ -59,7 +62,10 @@ def deploy(
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a user wants to be deployed, and where; the options of ``divisions deploy``."""
+    """What a user wants to be deployed, and where; the options of ``divisions deploy``.
+
+    An empty ``version`` is the newest that passed or, to go back, the one that the target had before.
+    """
 
     pipeline: Path
     target: str
@@ -67,6 +73,7 @@ class Wanted:
     version: str
     is_forced: bool
     overrides_others: bool
+    goes_back: bool = False
 
 
 def ship(wanted: Wanted, console: Console, *, is_watched: bool) -> tuple[Release, Ending]:
@@ -89,23 +96,30 @@ def ship(wanted: Wanted, console: Console, *, is_watched: bool) -> tuple[Release
 @contextmanager
 def _opened(wanted: Wanted) -> Iterator[tuple[Release, Target]]:
     """The release that is wanted, and its target."""
-    from deploy.shipping.opening import opened_target, release_of
+    from deploy.shipping.deployments import DeploymentJournal
+    from deploy.shipping.opening import opened_target, release_of, version_before
     from deploy.shipping.target import Opening
     from deploy.shipping.target_file import load_target
     from divisions.clock import SystemClock
 
-    settings, spec = load_settings(), load_target(wanted.targets, wanted.target)
-    release, definition, registered = release_of(settings, require_pipeline(wanted.pipeline), wanted.version)
+    settings, spec, clock = load_settings(), load_target(wanted.targets, wanted.target), SystemClock()
+    version = wanted.version or "staging"
+    release, definition, registered = release_of(settings, require_pipeline(wanted.pipeline), version)
     opening = Opening(
         wanted.target,
         settings,
         definition,
         registered,
-        SystemClock(),
+        clock,
         is_forced=wanted.is_forced,
         overrides_others=wanted.overrides_others,
+        goes_back=wanted.goes_back,
         pipeline_text=wanted.pipeline.read_text(encoding="utf-8"),
     )
+    if wanted.goes_back and not wanted.version:
+        before = version_before(spec, opening, DeploymentJournal(settings.home, clock), release.endpoint)
+        release, _, registered = release_of(settings, wanted.pipeline, before)
+        opening = replace(opening, version=registered)
     with opened_target(spec, opening) as place:
         yield release, place
 

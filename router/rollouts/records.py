@@ -312,6 +312,7 @@ def status(
         wanted_stable_replicas=stable.wanted,
         wanted_canary_replicas=ready.wanted,
         is_compared=not rollout.is_direct,
+        previous_version=record.previous,
     )
 
 

@@ -156,6 +156,12 @@ def test_a_deployment_that_is_killed_goes_on_and_a_second_one_changes_nothing(pr
     assert f"local serves {MODEL} {version} already: nothing was changed" in again.stdout
     shown = json.loads(product.divisions("deployments", "--output", "json").stdout)["deployments"]
     assert [(one["version"], one["ending"]) for one in shown][:2] == [(version, "unchanged"), (version, "promoted")]
+    before = product.status().rollouts[0].previous_version
+    back = product.run(*deploy[:-2], "--rollback")
+    assert back.returncode == 0, back.stderr
+    assert f"✓ Give all traffic of churn back to {before}, at once" in back.stdout
+    assert back.stdout.endswith(f"✓ {MODEL} {before} serves all traffic of local\n")
+    assert product.status().rollouts[0].stable_version == before
 
 
 def _restarts(product: Product) -> int:

@@ -59,6 +59,7 @@ class KubernetesSettings:
                 time.sleep,
                 ready_s=self.ready_s,
                 is_forced=opening.is_forced,
+                goes_back=opening.goes_back,
                 overrides_others=opening.overrides_others,
             )
 

@@ -15,7 +15,7 @@ from deploy.shipping.kubernetes.control import Control
 from deploy.shipping.local.target import LocalTarget
 from deploy.shipping.local.target import make_plan as make_rollout_plan
 from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
-from deploy.shipping.target import Work
+from deploy.shipping.target import Served, Work
 from divisions.clock import Clock
 from divisions.control import RolloutStatus
 from divisions.errors import ClusterError
@@ -51,6 +51,7 @@ class KubernetesTarget:
         ready_s: float,
         is_forced: bool = False,
         overrides_others: bool = False,
+        goes_back: bool = False,
     ) -> None:
         self.name = name
         self.login = Step("authenticate", f"Authenticate at {api.server}", Act.AUTHENTICATE)
@@ -65,6 +66,7 @@ class KubernetesTarget:
         self._ready_s = ready_s
         self._is_forced = is_forced
         self._overrides_others = overrides_others
+        self._goes_back = goes_back
         (self._job,) = [each["metadata"]["name"] for each in manifests if each["kind"] == "RayJob"]
         self._serves = False
         """Whether the last plan found the release served, so that only the manifests are to be brought up to date."""
@@ -73,7 +75,12 @@ class KubernetesTarget:
         self._api.get("v1", "ConfigMap", f"{self._values.name}-set")
         return Receipt(f"namespace {self._values.namespace}")
 
+    def served(self, endpoint: str) -> Served:
+        return self._inner().served(endpoint)
+
     def plan(self, release: Release, *, is_watched: bool) -> Plan:
+        if self._goes_back:  # What the manifests say may be the very reason: they stay as they are.
+            return self._inner().plan(release, is_watched=is_watched)
         found = apply.compare(self._api, self._values, self._manifests)
         cluster = self._api.get(*_CLUSTER, self._values.name)
         readiness = self._readiness()
@@ -105,7 +112,7 @@ class KubernetesTarget:
 
     def watch(self, work: Work) -> Receipt:
         receipt = self._inner().watch(work)
-        if receipt.ending is Ending.ROLLED_BACK:
+        if receipt.ending is Ending.ROLLED_BACK or (self._goes_back and self._was_aborted(work.release)):
             self._lower(work)
         elif receipt.ending is Ending.PROMOTED and self._has_canary_pods():
             work.say(
@@ -113,6 +120,10 @@ class KubernetesTarget:
                 f" divisions scale {self._values.canary_group} --replicas 0 --target {self.name}"
             )
         return receipt
+
+    def _was_aborted(self, release: Release) -> bool:
+        rollout = self._rollout(release.endpoint)
+        return rollout is not None and rollout.phase == "ROLLED_BACK"
 
     def rollback(self, work: Work) -> Receipt:
         receipt = self._inner().rollback(work)
@@ -167,6 +178,7 @@ class KubernetesTarget:
             self._pipeline,
             lambda: self._start(client),
             is_forced=self._is_forced,
+            goes_back=self._goes_back,
         )
 
     def _rollout(self, endpoint: str) -> RolloutStatus | None:

@@ -37,6 +37,7 @@ class LocalSettings:
                 pipeline,
                 lambda: start_version(client, settings, pipeline, version, force=opening.is_forced),
                 is_forced=opening.is_forced,
+                goes_back=opening.goes_back,
             )
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from deploy.shipping.local import going_back
+from deploy.shipping.local.going_back import ENDED
 from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
-from deploy.shipping.target import Work
+from deploy.shipping.target import Served, Work
 from divisions.control import RolloutStatus
 from divisions.errors import ClusterError
 from divisions.pipeline.definition import Pipeline
@@ -13,7 +15,6 @@ from divisions.sdk.calls import RESTART_PATIENCE
 from divisions.sdk.client import Client
 
 START, WATCH = "start", "watch"
-ENDED = frozenset({"PROMOTED", "ROLLED_BACK"})
 
 
 def make_plan(
@@ -71,6 +72,7 @@ class LocalTarget:
         url: of one of its gateways.
         client: of that gateway.
         start: starts the rollout (`deploy.rollout_start.start_version`); returns its status and notices.
+        goes_back: whether the release was there before, and gets all traffic at once.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class LocalTarget:
         start: Callable[[], tuple[RolloutStatus, tuple[str, ...]]],
         *,
         is_forced: bool = False,
+        goes_back: bool = False,
     ) -> None:
         self.name = name
         self.login = Step("authenticate", f"Authenticate at {url}", Act.AUTHENTICATE)
@@ -89,6 +92,7 @@ class LocalTarget:
         self._pipeline = pipeline
         self._start = start
         self._is_forced = is_forced
+        self._goes_back = goes_back
 
     def authenticate(self) -> Receipt:
         self._client.rollouts()
@@ -96,9 +100,16 @@ class LocalTarget:
 
     def plan(self, release: Release, *, is_watched: bool) -> Plan:
         rollout = self._rollout(release.endpoint)
+        if self._goes_back:
+            return going_back.make_plan(release, rollout, is_watched=is_watched)
         return make_plan(release, self._pipeline, rollout, is_watched=is_watched, is_forced=self._is_forced)
 
+    def served(self, endpoint: str) -> Served:
+        return going_back.served(self._rollout(endpoint))
+
     def apply(self, step: Step, work: Work) -> Receipt:
+        if step.name == going_back.BACK:
+            return self._give_back(work.release)
         status, notices = self._start()
         for notice in notices:
             work.say(f"note: {notice}")
@@ -118,10 +129,17 @@ class LocalTarget:
                     f"{release.endpoint} rolls out {last.canary_version} now, no longer {release.version}",
                     remedy="somebody else has started another rollout; deploy again after it",
                 )
-        if last is not None and last.phase == "PROMOTED" and last.stable_version == release.version:
+        is_there = last is not None and last.phase in ENDED and last.stable_version == release.version
+        if last is not None and is_there and (self._goes_back or last.phase == "PROMOTED"):
             return Receipt(last.message, Ending.PROMOTED)
         reason = "" if last is None else last.rollback_reason or last.message
         return Receipt(reason, Ending.ROLLED_BACK)
+
+    def _give_back(self, release: Release) -> Receipt:
+        rollout = self._rollout(release.endpoint)
+        generation = None if rollout is None else rollout.generation
+        status = self._client.rollout(release.endpoint).rollback(release.version, generation=generation)
+        return Receipt(f"generation {status.generation}", Ending.STARTED)
 
     def rollback(self, work: Work) -> Receipt:
         rollout = self._rollout(work.release.endpoint)

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from deploy.aws.session import AwsSession
 from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
@@ -16,13 +16,17 @@ from deploy.shipping.sagemaker.names import model_name
 from deploy.shipping.sagemaker.observed import Endpoint, Observed, Situation, Variant, serving_variant, situation
 from deploy.shipping.sagemaker.rollout import REGRESSION, Rollout, policy_of
 from deploy.shipping.sagemaker.settings import SageMakerSettings
-from deploy.shipping.target import Opening, Work
+from deploy.shipping.target import Opening, Served, Work
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.tarball import write_tarball
 from divisions.control import FULL_BP
 from divisions.errors import ConflictError
 
 Say = Callable[[str], None]
+
+
+VERSION: Final = "DIVISIONS_SERVE_VERSION"
+"""The variable of a model's container that has the version's name."""
 
 
 class SageMakerTarget:
@@ -96,6 +100,17 @@ class SageMakerTarget:
         self._forgive(name)
         return Rollout(self._hosting, name, policy, self._opening.clock, self._pause).run(work)
 
+    def served(self, endpoint: str) -> Served:
+        """The version before is known while its variant is there: during a rollout, and a while after it."""
+        found = self._hosting.describe()
+        versions = [] if found is None else [self._version(variant) for variant in found.variants]
+        return Served(*reversed(versions)) if len(versions) <= 2 else Served()
+
+    def _version(self, variant: Variant) -> str:
+        model = self._hosting.model(str(variant.config.get("ModelName") or variant.name)) or {}
+        container = model.get("PrimaryContainer") or {}
+        return str((container.get("Environment") or {}).get(VERSION, ""))
+
     def rollback(self, work: Work) -> Receipt:
         """Weight first: from its first call on, no request goes to the canary."""
         name = self._model_name(work.release)
@@ -129,7 +144,7 @@ class SageMakerTarget:
             "ModelDataUrl": f"s3://{bucket}/{key}",
             "Environment": {
                 "DIVISIONS_SERVE_ENDPOINT": release.endpoint,
-                "DIVISIONS_SERVE_VERSION": release.version,
+                VERSION: release.version,
                 "DIVISIONS_SERVE_SHA256": release.bundle_sha256,
             },
         }

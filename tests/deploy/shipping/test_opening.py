@@ -1,11 +1,17 @@
 """Which version a deployment takes that names none."""
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from deploy.shipping import opening
-from divisions.errors import GateRefusedError, RegistryError
+from deploy.shipping.deployments import DeploymentJournal
+from deploy.shipping.release import Ending, Release
+from deploy.shipping.target import Opening, Served
+from deploy.shipping.target_file import TargetSpec
+from divisions.clock import ManualClock
+from divisions.errors import GateRefusedError, RegistryError, UnknownVersionError
 from divisions.settings import Settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 
@@ -40,6 +46,46 @@ def test_a_version_that_is_named_and_absent_is_an_error(release):
     for version, known in (("1.9", {"production": "1.2"}), ("staging", {})):
         with pytest.raises(RegistryError, match="has no version"):
             release(version, known)
+
+
+class Place:
+    """A target that has something, and its settings."""
+
+    def __init__(self, *versions):
+        self.has = Served(*versions)
+
+    @contextlib.contextmanager
+    def open(self, opening):
+        yield self
+
+    def authenticate(self): ...
+
+    def served(self, endpoint):
+        assert endpoint == "churn"
+        return self.has
+
+
+def test_the_version_before_is_what_the_target_says_else_what_was_deployed_from_here(tmp_path):
+    journal = DeploymentJournal(tmp_path, ManualClock())
+    asked = Opening("eu", Settings(home=tmp_path), None, None, ManualClock())
+
+    def before(*versions):
+        return opening.version_before(TargetSpec("eu", "local", Place(*versions)), asked, journal, "churn")
+
+    assert before("3.2", "3.1") == "3.1"
+    with pytest.raises(UnknownVersionError, match=r"no version is known that eu has served as churn before.*--version"):
+        before("3.2", "")
+    old = Release("m", "3.0", "churn", "m/0", "0" * 64, "p", "1" * 64)
+    journal.end(journal.begin("eu", old, "me")[0], Ending.PROMOTED)
+    assert before("3.2", "") == "3.0"
+    assert before("3.2", "3.1") == "3.1"
+
+
+def test_the_way_back_asks_no_store(tmp_path):
+    spec = TargetSpec("eu", "local", Place(), artifacts="oci+http://127.0.0.1:1/nobody")
+    going_back = Opening("eu", Settings(home=tmp_path), None, None, ManualClock(), goes_back=True)
+    with opening.opened_target(spec, going_back) as target:
+        assert target is spec.settings
 
 
 def test_a_version_that_did_not_pass_is_refused(release):

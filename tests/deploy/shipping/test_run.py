@@ -177,6 +177,20 @@ def test_another_release_or_target_is_another_deployment(ship, tmp_path, clock):
     assert found == [(3, "second", "promoted"), (2, "memory", "promoted"), (1, "memory", "")]
 
 
+def test_what_was_deployed_from_here_before_is_remembered_for_each_target(ship, tmp_path, clock):
+    for version in ("3.1", "3.2", "3.3"):
+        ship(MemoryTarget(verdict=Ending.ROLLED_BACK if version == "3.3" else Ending.PROMOTED), of(version))
+    journal = DeploymentJournal(tmp_path, clock)
+    assert journal.version_before("memory", "churn", now="3.2") == "3.1"
+    assert journal.version_before("memory", "churn", now="4.0") == "3.2", "somebody else has deployed 4.0"
+    assert journal.version_before("memory", "other", now="3.2") == ""
+    assert journal.version_before("second", "churn", now="3.2") == ""
+
+
+def of(version):
+    return replace(RELEASE, version=version)
+
+
 def test_a_second_deployment_to_the_same_target_is_refused_and_to_another_is_not(ship, tmp_path, clock):
     with DeploymentJournal(tmp_path, clock).locked("memory"):
         with pytest.raises(ConflictError, match=rf"deployment to memory is under way \(process {os.getpid()}\)"):

@@ -169,6 +169,7 @@ def test_a_status_has_set_and_actual_weights_and_both_versions():
     assert (told.canary_replicas, told.wanted_canary_replicas) == (1, 2)
     assert told.is_compared
     assert not status(record(STEP, is_direct=True)).is_compared
+    assert status(msgspec.structs.replace(record(STEP), previous="3.0")).previous_version == "3.0"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from deploy.kubernetes.scale import replicas_of, scale
 from deploy.shipping.kubernetes.control import Control
 from deploy.shipping.kubernetes.target import KubernetesTarget
 from deploy.shipping.release import Act, Ending, Release
-from deploy.shipping.target import Work
+from deploy.shipping.target import Served, Work
 from divisions.errors import ClusterError, ConflictError, UsageError
 from divisions.pipeline.file import parse_pipeline
 from tests.builders import rollout_status
@@ -54,13 +54,17 @@ class FakeGateway:
     def watch(self, patience):
         yield from self.ahead
 
+    def rollback(self, to, *, generation):
+        self.statuses.append(self.ahead[-1])
+        return self.statuses[-1]
+
 
 class World:
-    def __init__(self, *statuses, values=VALUES, force=False):
+    def __init__(self, *statuses, values=VALUES, force=False, goes_back=False):
         self.api, self.gateway, self.clock = FakeApi(), FakeGateway(*statuses), FakeClock()
         self.said, self.started = [], []
         self.on_pause = self.play_nodes
-        self.values, self.force = values, force
+        self.values, self.force, self.goes_back = values, force, goes_back
 
     def target(self):
         return KubernetesTarget(
@@ -75,6 +79,7 @@ class World:
             self.pause,
             ready_s=60,
             overrides_others=self.force,
+            goes_back=self.goes_back,
         )
 
     def start(self, client):
@@ -190,6 +195,28 @@ def test_drift_is_in_the_plan_refused_and_taken_back_by_force(serving):
     serving.force = True
     serving.gateway.ahead = [promoted()]
     assert serving.deploy()[1] is Ending.PROMOTED
+
+
+def test_going_back_changes_no_manifest_and_gives_the_pods_of_an_aborted_canary_back(serving):
+    scale(serving.api, "divisions", CANARY, 1)
+    serving.goes_back = True
+    serving.values = replace(VALUES, max_replicas=20)
+    serving.api.writes.clear()
+    serving.gateway.statuses.append(rollout_status(stable_version="3.2", canary_version="3.3"))
+    assert serving.target().served("churn") == Served("3.3", "3.2")
+    serving.gateway.ahead = [rollout_status(phase="ROLLED_BACK", stable_version="3.2", canary_version="3.3")]
+    assert serving.deploy() == (["back", "watch"], Ending.PROMOTED)
+    assert replicas_of(serving.api.get(*CLUSTER), CANARY) == 0
+    assert serving.started == []
+
+
+def test_going_back_from_a_promoted_version_leaves_the_pods_that_its_predecessor_may_serve_on(serving):
+    scale(serving.api, "divisions", CANARY, 1)
+    serving.goes_back = True
+    serving.gateway.statuses.append(promoted("3.3"))
+    serving.gateway.ahead = [promoted("3.2")]
+    assert serving.deploy() == (["back", "watch"], Ending.PROMOTED)
+    assert replicas_of(serving.api.get(*CLUSTER), CANARY) == 1
 
 
 def test_pods_that_never_get_ready_are_told_with_their_reason():

@@ -1,11 +1,15 @@
 """The plan for a cluster that runs: from what it serves to the release, and no step more."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.shipping.local.target import ENDED, make_plan, status_line
-from deploy.shipping.release import Release
+from deploy.shipping.local import going_back
+from deploy.shipping.local.target import ENDED, LocalTarget, make_plan, status_line
+from deploy.shipping.release import Act, Ending, Release
+from deploy.shipping.target import Served, Work
 from divisions.control import Evidence
+from divisions.errors import ConflictError, UnknownVersionError
 from divisions.pipeline.file import parse_pipeline
 from tests.builders import rollout_status
 
@@ -61,6 +65,87 @@ def test_one_that_was_rolled_back_is_started_again_and_the_controller_asks_for_f
     found = plan(rollout_status(phase="ROLLED_BACK"), is_forced=True)
     assert names(found) == ["start", "watch"]
     assert "by force" in found.steps[0].title
+
+
+OLD = Release("churn-predictor", "3.1", "churn", "churn-predictor/4567", "0" * 64, "churn-v3", "1" * 64)
+PROMOTED = rollout_status(phase="PROMOTED", stable_version="3.2", previous_version="3.1")
+
+
+class Cluster:
+    """The control API of a cluster: what was commanded, and what is watched after it."""
+
+    def __init__(self, rollout, *ahead):
+        self.now, self.ahead, self.commands = rollout, ahead, []
+
+    def rollouts(self):
+        return [self.now]
+
+    def rollout(self, endpoint):
+        assert endpoint == "churn"
+        return self
+
+    def rollback(self, to, *, generation):
+        self.commands.append((to, generation))
+        return self.now
+
+    def watch(self, patience):
+        yield from self.ahead
+
+
+def go_back(cluster):
+    target = LocalTarget("staging", "http://x", cluster, PIPELINE, lambda: None, goes_back=True)
+    found = target.plan(OLD, is_watched=True)
+    work = Work(OLD)
+    receipts = [target.watch(work) if step.act is Act.WATCH else target.apply(step, work) for step in found.steps]
+    return [receipt.ending for receipt in receipts]
+
+
+def test_the_way_back_is_one_command_and_no_comparison():
+    back = rollout_status(phase="PROMOTED", stable_version="3.1", canary_version="3.1")
+    cluster = Cluster(PROMOTED, rollout_status(phase="WARMING", stable_version="3.2", canary_version="3.1"), back)
+    assert go_back(cluster) == [Ending.STARTED, Ending.PROMOTED]
+    assert cluster.commands == [("3.1", PROMOTED.generation)]
+
+
+def test_while_a_rollout_runs_the_way_back_takes_the_canarys_traffic():
+    cluster = Cluster(rollout_status(), rollout_status(phase="DRAINING"), rollout_status(phase="ROLLED_BACK"))
+    assert go_back(cluster) == [Ending.STARTED, Ending.PROMOTED]
+    assert cluster.commands == [("3.1", 1)]
+
+
+def test_a_way_back_that_was_cut_off_is_only_watched():
+    for under_way in (
+        rollout_status(phase="DRAINING"),
+        rollout_status(phase="WARMING", stable_version="3.2", canary_version="3.1"),
+    ):
+        cluster = Cluster(under_way, rollout_status(phase="ROLLED_BACK"))
+        assert go_back(cluster) == [Ending.PROMOTED]
+        assert cluster.commands == []
+    assert go_back(Cluster(rollout_status(phase="ROLLED_BACK"))) == []
+
+
+def test_during_a_rollout_the_way_back_leads_to_what_it_began_from_only():
+    under_way = rollout_status(stable_version="3.2", canary_version="3.3")
+    with pytest.raises(ConflictError, match=r"churn is between 3\.2 and 3\.3.*go back to 3\.2 first"):
+        going_back.make_plan(OLD, under_way, is_watched=True)
+
+
+def test_a_way_back_that_fails_is_told():
+    refused = rollout_status(phase="ROLLED_BACK", stable_version="3.2", canary_version="3.1")
+    assert go_back(Cluster(PROMOTED, refused))[-1] is Ending.ROLLED_BACK
+
+
+def test_what_was_served_before_is_the_clusters_own_word():
+    assert going_back.served(None) == Served("", "")
+    assert going_back.served(PROMOTED) == Served("3.2", "3.1")
+    assert going_back.served(rollout_status()) == Served("3.2", "3.1")
+    assert going_back.served(rollout_status(phase="ROLLED_BACK")) == Served("3.1", "")
+
+
+@pytest.mark.parametrize("rollout", [None, rollout_status(model="other")])
+def test_there_is_no_way_back_where_nothing_is_served(rollout):
+    with pytest.raises(UnknownVersionError, match="churn serves no version of churn-predictor"):
+        going_back.make_plan(OLD, rollout, is_watched=True)
 
 
 @given(

@@ -10,6 +10,7 @@ from moto.sagemaker.models import SageMakerModelBackend
 
 from deploy.shipping.release import Ending
 from deploy.shipping.sagemaker import rollout
+from deploy.shipping.target import Served
 from divisions.errors import (
     CloudError,
     ClusterError,
@@ -155,6 +156,21 @@ def test_without_traffic_it_holds_and_the_version_before_goes_back(served):
         served.deploy("3.3")
     assert served.deploy("3.1") is Ending.PROMOTED
     assert served.shares[-2:] == [("3-1: 100", "3-2: 0"), FIRST]
+
+
+def test_the_version_before_is_known_while_its_variant_is_there_and_gets_all_traffic_back_at_once(served):
+    assert served.target("3.1").served("churn") == Served("3.1", "")
+    served.requests_per_minute = 0
+    with pytest.raises(RolloutError, match="holds at 20 %"):
+        served.deploy("3.2")
+    assert served.target("3.2").served("churn") == Served("3.2", "3.1")
+    assert served.deploy("3.1", goes_back=True) is Ending.PROMOTED
+    assert served.shares[-2:] == [("3-1: 100", "3-2: 0"), FIRST]
+    assert served.target("3.2").served("churn") == Served("3.1", "")
+
+
+def test_nothing_is_known_where_there_is_no_endpoint(world):
+    assert world.target("3.1").served("churn") == Served()
 
 
 def test_a_weight_that_somebody_has_set_is_told(served):

@@ -183,17 +183,18 @@ class World:
 
     _bundles: dict[str, Any] = field(default_factory=dict)
 
-    def target(self, version: str, *, is_forced: bool = False) -> SageMakerTarget:
+    def target(self, version: str, *, is_forced: bool = False, goes_back: bool = False) -> SageMakerTarget:
         registered: Any = None  # the target reads nothing of it
         settings = Settings(home=self.home)
         pipeline = parse_pipeline(PIPELINE + self.analysis)
-        opening = Opening("sagemaker", settings, pipeline, registered, self.clock, is_forced=is_forced)
+        forces = {"is_forced": is_forced, "goes_back": goes_back}
+        opening = Opening("sagemaker", settings, pipeline, registered, self.clock, **forces)
         return SageMakerTarget(opening, SETTINGS, self.session, self.pause)
 
-    def deploy(self, version: str, *, is_forced: bool = False) -> Ending:
+    def deploy(self, version: str, *, is_forced: bool = False, goes_back: bool = False) -> Ending:
         journal = DeploymentJournal(self.home, self.clock)
         console = LineConsole(self.clock, lambda line: self.said.append(line[11:]))
-        target = self.target(version, is_forced=is_forced)
+        target = self.target(version, is_forced=is_forced, goes_back=goes_back)
         return deploy(target, self.release(version), journal, console, self.clock, who="ann")
 
     # -- time ---------------------------------------------------------------------------------------------------
