@@ -1,0 +1,197 @@
+"""The page's console on real parts: ``divisions deploy --target staging`` to Kubernetes.
+
+Real are the command, the API server with KubeRay's resources, the rights of the Role for deployers, the registry with
+TLS and a password, and the cluster that serves, in place of the pods. Tests play KubeRay's operator and the kubelets.
+AWS is moto: as with EKS, a program of the kubeconfig gets the API server's token for AWS's credentials.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+import yaml
+from moto.server import ThreadedMotoServer
+
+from deploy.kubernetes.access import DEPLOYER_RULES
+from tests.conftest import skipped_where_absent
+from tests.deploy.kubernetes.test_manifests import IMAGE
+from tests.e2e.command_line import run_divisions
+from tests.e2e.homes import PIPELINE, Home, answer
+from tests.e2e.test_oci_store import write_login
+from tests.kube.clusters import RealCluster
+from tests.kube.nodes import Nodes
+from tests.oci_registry import running_registry
+from tests.servers import PASSWORD
+
+pytestmark = [pytest.mark.e2e, pytest.mark.kube, pytest.mark.long]
+
+NAMESPACE = "ml-staging"
+SHORT_ANALYSIS = """
+    analysis:
+      min_dwell_s: 4
+      min_samples: [60, 100]
+      bake_s: 4
+      warmup_s: 1
+      warmup_requests: 20
+      keep_stable_s: 5
+"""
+EXEC_PLUGIN = """
+import boto3, json, pathlib, sys
+boto3.client("sts").get_caller_identity()
+status = {"token": pathlib.Path(sys.argv[1]).read_text()}
+kind = {"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential"}
+print(json.dumps({**kind, "status": status}))
+"""
+
+
+class Show:
+    """The parts, and the machine that deploys, with a home of its own."""
+
+    def __init__(self, folder, server, registry, aws: str, home: Home) -> None:
+        self.registry, self.home = registry, home
+        self.cluster = RealCluster(server, NAMESPACE)
+        self.user = self.cluster.grant(DEPLOYER_RULES)
+        self.lines: list[str] = []
+        self._folder = folder
+        deployer = Home(folder / "deployer")
+        deployer.take_over_old()
+        (folder / "pipeline.yaml").write_text(PIPELINE.rstrip() + SHORT_ANALYSIS)
+        (folder / "plugin.py").write_text(EXEC_PLUGIN)
+        (folder / "token").write_text(server.tokens[self.user])
+        (folder / "targets.yaml").write_text(yaml.safe_dump({"targets": {"staging": self._target()}}))
+        region = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ENDPOINT_URL": aws}
+        self.environment = {
+            **deployer.environment,
+            **{"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", **region},
+            "DIVISIONS_TOKEN": (home.path / "token").read_text().strip(),
+            "DOCKER_CONFIG": home.environment["DOCKER_CONFIG"],
+            "SSL_CERT_FILE": home.environment["SSL_CERT_FILE"],
+            "KUBECONFIG": str(self._kubeconfig(server)),
+        }
+
+    def _target(self):
+        values = {"namespace": NAMESPACE, "image": IMAGE, "gpu": "", "replicas": 1, "schedule_paused": True}
+        artifacts = {"artifacts": self.registry.artifacts, "control_url": self.home.url}
+        return {"kind": "kubernetes", "context": "staging", "ready_s": 60, **artifacts, "values": values}
+
+    def _kubeconfig(self, server):
+        path = server.kubeconfig(self.user, "staging")
+        content = yaml.safe_load(path.read_text())
+        plugin = {"apiVersion": "client.authentication.k8s.io/v1beta1", "command": sys.executable}
+        arguments = [str(self._folder / "plugin.py"), str(self._folder / "token")]
+        content["users"][0]["user"] = {"exec": {**plugin, "args": arguments, "interactiveMode": "Never"}}
+        path.write_text(yaml.safe_dump(content))
+        return path
+
+    def deploy(self, version: str, *options: str):
+        files = [f"--{name}={self._folder / name}.yaml" for name in ("pipeline", "targets")]
+        return self.run("deploy", *files, "--target", "staging", "--version", version, *options)
+
+    def status(self) -> str:
+        return self.run("status", f"--targets={self._folder}/targets.yaml", "--target", "staging").stdout
+
+    def run(self, *arguments: str):
+        done = run_divisions(self.environment, *arguments)
+        self.lines.append(f"$ divisions {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        return done
+
+
+@pytest.fixture(scope="module")
+def show(tmp_path_factory, kube_server):
+    """The parts, of which the cluster serves nothing yet. It has the features of the customers."""
+    folder = tmp_path_factory.mktemp("show")
+    with ExitStack() as stack:
+        with skipped_where_absent():
+            registry = stack.enter_context(running_registry(folder / "registry", is_secure=True))
+        moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        moto.start()
+        stack.callback(moto.stop)
+        home, old = Home(folder / "pods"), Home(folder / "old")
+        old.take_over_old()
+        home.path.mkdir(mode=0o700)
+        (old.path / "features").rename(home.path / "features")
+        home.environment |= {
+            "DIVISIONS_ARTIFACTS": registry.artifacts,
+            "DOCKER_CONFIG": str(write_login(folder, registry, PASSWORD).parent),
+            "SSL_CERT_FILE": str(registry.authority),
+        }
+        started = home.run("up")
+        assert started.returncode == 0, started.stderr
+        stack.callback(home.run, "down")
+        host, port = moto.get_host_and_port()
+        found = Show(folder, kube_server, registry, f"http://{host}:{port}", home)
+        with found.cluster.api() as api, Nodes(found.cluster, api).at_work():
+            yield found
+        print("\n".join(found.lines))  # the transcript, with ``-s``
+
+
+@pytest.fixture(scope="module")
+def deployed(show):
+    """Version 3.1 is deployed twice."""
+    return show.deploy("3.1"), show.deploy("3.1")
+
+
+def predicts(show) -> bool:
+    body = {"customer_id": "c-1"}
+    status, _ = answer(f"{show.home.url}/api/v2/predict/churn", body, [("content-type", "application/json")])
+    return status == 200
+
+
+def done(output: str) -> list[str]:
+    return [line[11:].partition(" (")[0] for line in output.splitlines() if line[11:12] == "✓"]
+
+
+def test_a_first_version_is_deployed_step_by_step(show, deployed):
+    first, _ = deployed
+    assert first.returncode == 0, first.stdout + first.stderr
+    url = show.cluster.server.url
+    titles = done(first.stdout)
+    assert titles[:2] == [f"✓ Authenticate at {url}", "✓ Check every byte of churn-predictor/983bcb85994baa91"]
+    assert titles[2:4] == ["✓ Package churn-predictor-v3.1.tar.gz", f"✓ Push the bundle to {show.registry.artifacts}"]
+    assert titles[4:] == [
+        "✓ Update the Kubernetes manifests",
+        "✓ Wait until the pods are ready",
+        "✓ Start the rollout of churn-predictor 3.1",
+        "✓ Watch churn until the rollout ends",
+        "✓ churn-predictor 3.1 serves all traffic of staging",
+    ]
+    assert predicts(show)
+    assert list((show.home.path / "bundles").rglob("model.onnx")), "pulled from the registry by the cluster"
+
+
+def test_the_same_version_again_changes_nothing(show, deployed):
+    _, again = deployed
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[-1].endswith("✓ staging serves churn-predictor 3.1 already: nothing was changed")
+    assert "gateway-0" in show.status()
+
+
+def test_the_next_version_is_a_canary_first(show, deployed):
+    registered = show.run("models", "register", "churn-predictor", "--from", "3.1", "--output", "json")
+    version = json.loads(registered.stdout)["version"]
+    ends = threading.Event()
+
+    def load() -> None:
+        while not ends.is_set():
+            predicts(show)
+            time.sleep(0.01)
+
+    callers = [threading.Thread(target=load, daemon=True) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    try:
+        second = show.deploy(version)
+    finally:
+        ends.set()
+        for caller in callers:
+            caller.join()
+    assert second.returncode == 0, second.stdout + second.stderr
+    titles = done(second.stdout)
+    assert "✓ Raise churn-predictor-v3-canary from 0 to 1 pods" in titles
+    assert titles[-1] == f"✓ churn-predictor {version} serves all traffic of staging"
+    assert "churn-predictor-v3-canary-0" in show.status()
