@@ -253,8 +253,9 @@ class ControllerActor:
             try:
                 is_held = await asyncio.to_thread(hold.set, wanted)
             except Exception as error:  # noqa: BLE001  # replicas that are not spread are no reason to stop
-                log.warning("no room could be held: %s", error)
+                log.warning("no room could be held or released: %s", error)
                 is_held = False
+                await asyncio.sleep(RETRY_S)
             if is_waiting and wanted == moves.hold:
                 moves.held(is_held=is_held)
             await asyncio.sleep(WAKE_S)

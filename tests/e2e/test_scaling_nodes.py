@@ -169,7 +169,7 @@ def test_replicas_come_go_and_move_without_a_failed_request(cluster: TwoNodes) -
     spec = RolloutSpec("sum", version, analysis=AnalysisSpec(deploy_deadline_s=90))
     # Ray has room for both on one node only, as when the other one comes back after its loss.
     away = next(node for node in ray.nodes() if node["Labels"].get(LABEL) == "fast")
-    hold = RayHold()
+    hold = RayHold("test")
     assert hold.set({away["NodeID"]: 2.0})
     ray.get(cluster.actor.start_rollout.remote(msgspec.json.encode(spec)))
     cluster.until(lambda: len(cluster.running()) == 2)
@@ -207,3 +207,9 @@ def test_replicas_come_go_and_move_without_a_failed_request(cluster: TwoNodes) -
         time.sleep(1)
     assert load.failed == []
     assert load.answered > 200
+
+    # A controller that is killed in the middle of a move leaves room held; the next one releases it.
+    stays = next(node for node in ray.nodes() if node["Labels"].get(LABEL) == "slow")
+    assert RayHold().set({stays["NodeID"]: 0.1})
+    ray.kill(cluster.actor, no_restart=False)
+    cluster.until(lambda: {one["state"] for one in ray.util.placement_group_table().values()} == {"REMOVED"})
