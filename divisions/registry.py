@@ -26,7 +26,7 @@ import msgspec
 
 from divisions.artifacts.local import address_of
 from divisions.artifacts.release_folder import served_releases
-from divisions.bundle import bundle_address
+from divisions.bundle import MANIFEST, bundle_address, decode_manifest
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
 from divisions.registry_home import artifact_root, follow_home, is_server, shared_client, store_uri
@@ -100,8 +100,10 @@ class Registry:
             RegistryError: the registry cannot be reached or refuses.
         """
         address = bundle_address(model, bundle_sha256)
-        tags = pending_tags(major, address, bundle_sha256, metrics, message, lineage or {})
         with registry_errors(f"register a version of {model!r}"):
+            framework, size_bytes = _made_of(bundle_path)
+            facts = lineage or {}
+            tags = pending_tags(major, address, bundle_sha256, metrics, message, facts, framework, size_bytes)
             source = f"{self._bundle_store}/{address}"
             if not self._bundle_store:
                 log_bundle(self._client, run.run_id, bundle_path, ARTIFACT_FOLDER)
@@ -329,6 +331,12 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
+
+
+def _made_of(bundle: Path) -> tuple[str, int]:
+    """What has made a bundle's graph, and the bundle's size in bytes."""
+    manifest = decode_manifest((bundle / MANIFEST).read_bytes(), f"bundle {bundle}")
+    return manifest.framework, sum(path.stat().st_size for path in bundle.iterdir())
 
 
 def newest_candidate(versions: Sequence[RegisteredVersion]) -> RegisteredVersion | None:

@@ -7,6 +7,8 @@ tag ``divisions.version``       its label, such as ``3.2``
 tag ``validation_status``       pending, passed or failed
 tag ``archived``                ``true`` after another version has replaced it in production
 tag ``divisions.bundle_*``      address and SHA-256 of its bundle; older versions have a path for the address
+tag ``divisions.framework``     what has made the graph; absent in older versions, as is ``divisions.bytes``
+tag ``divisions.bytes``         the size of its bundle
 ==============================  ====================================================================
 
 A tracking server may be shared. Versions without ``divisions.bundle_sha256`` are other tools' versions; they are
@@ -29,6 +31,8 @@ ARCHIVED: Final = "archived"
 _MAJOR = "divisions.major"
 _BUNDLE_PATH = "divisions.bundle_path"
 _BUNDLE_SHA256 = "divisions.bundle_sha256"
+_FRAMEWORK = "divisions.framework"
+_SIZE = "divisions.bytes"
 _MESSAGE = "validation_message"
 _METRIC = "metric."
 _LINEAGE = "lineage."
@@ -55,6 +59,8 @@ def pending_tags(
     metrics: Mapping[str, float],
     message: str,
     lineage: Mapping[str, str],
+    framework: str = "",
+    size_bytes: int = 0,
 ) -> dict[str, str]:
     """The tags of a new version, whose status is still ``pending``."""
     return {
@@ -63,6 +69,8 @@ def pending_tags(
         _BUNDLE_SHA256: bundle_sha256,
         STATUS: ValidationStatus.PENDING.value,
         _MESSAGE: message[:_MAX_TAG_CHARS],
+        _FRAMEWORK: framework[:_MAX_TAG_CHARS],
+        _SIZE: str(size_bytes),
         **{_METRIC + name: repr(float(value)) for name, value in metrics.items() if math.isfinite(value)},
         **{_LINEAGE + name: value[:_MAX_TAG_CHARS] for name, value in lineage.items()},
     }
@@ -87,6 +95,8 @@ def registered_version(record: VersionRecord) -> RegisteredVersion | None:
         created_at_s=record.created_at_ms / 1000,
         message=tags.get(_MESSAGE, ""),
         lineage={name.removeprefix(_LINEAGE): v for name, v in tags.items() if name.startswith(_LINEAGE)},
+        framework=tags.get(_FRAMEWORK, ""),
+        size_bytes=int(tags.get(_SIZE, "0")),
     )
 
 

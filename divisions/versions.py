@@ -25,6 +25,7 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
     ``version`` reads ``major.registry_version``. The major number comes from the pipeline, the minor number from the
     registry. ``bundle_path`` is the bundle's address, or the path in an older record (`divisions.artifacts.local`).
     ``aliases`` are ``production`` and ``staging``. ``message`` says why validation failed.
+    ``framework`` and ``size_bytes`` are empty and 0 for versions of earlier releases.
     """
 
     model: str
@@ -40,6 +41,8 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
     created_at_s: float = 0.0
     message: str = ""
     lineage: dict[str, str] = {}
+    framework: str = ""
+    size_bytes: int = 0
 
 
 class RunRecord(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""``divisions data …``: what raw data hold, before any pipeline runs."""
+"""``divisions data …``: what raw data hold, before any pipeline runs; and which versions have used them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,10 @@ if TYPE_CHECKING:
     from trainers.data.column_facts import ColumnFacts
     from trainers.data.description import Description
 
-app = typer.Typer(help="Look at raw data.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Look at raw data, and who has used them.", no_args_is_help=True, rich_markup_mode=None)
 
 HEADER = ("COLUMN", "KIND", "MISSING", "DISTINCT", "EXAMPLES", "MIN", "MEDIAN", "MAX", "WHY", "SUSPICION")
-
-
-@app.callback()
-def _group() -> None:
-    """Keeps ``describe`` a command of its own while it is the only one."""
+USED_BY_HEADER = ("MODEL", "VERSION", "STAGE", "VALIDATION", "PARTITION", "DATA", "RUN")
 
 
 @app.command("describe")
@@ -49,6 +45,39 @@ def describe(
         print_json(found)
     else:
         print(as_text(found))
+
+
+@app.command("used-by")
+def used_by(
+    data: Annotated[
+        str, typer.Argument(metavar="PARTITION", help="A partition, an input's address, or digits of its content hash.")
+    ],
+    output: Output = Format.TEXT,
+) -> None:
+    """List the versions that have learned from a partition, or were judged by it."""
+    from divisions.commands.models import open_registry
+    from divisions.lineage import used_by as find
+
+    versions = find(open_registry().list_versions(), data)
+    if output is Format.JSON:
+        print_json({"versions": versions})
+        return
+    rows = [
+        (
+            version.model,
+            version.version,
+            ", ".join(version.aliases) or ("archived" if version.is_archived else "-"),
+            str(version.validation_status),
+            version.lineage.get("partition", "-"),
+            version.lineage.get("data_sha256", "-")[:_SHOWN_DIGEST],
+            version.run_id,
+        )
+        for version in versions
+    ]
+    print(table(USED_BY_HEADER, rows) if rows else f"No version has used {data}.")
+
+
+_SHOWN_DIGEST = 16
 
 
 def as_text(found: Description) -> str:

@@ -13,7 +13,7 @@ import typer
 
 from divisions.commands.default_pipeline import PIPELINE
 from divisions.commands.model_import import import_model
-from divisions.commands.output import Format, Output, print_facts, print_json, table
+from divisions.commands.output import Format, Output, age, print_facts, print_json, table
 
 if TYPE_CHECKING:
     from divisions.registry import Registry
@@ -24,7 +24,7 @@ app = typer.Typer(help="Look at and tidy the model registry.", no_args_is_help=T
 
 app.command("import")(import_model)
 
-HEADER = ("MODEL", "VERSION", "STAGE", "VALIDATION", "AUC", "PRECISION", "RECALL", "CREATED", "RUN")
+HEADER = ("MODEL", "VERSION", "STAGE", "VALIDATION", "FRAMEWORK", "SIZE", "AUC", "PRECISION", "RECALL", "AGE", "RUN")
 
 Model = Annotated[str, typer.Argument(help="The registered model.")]
 Version = Annotated[str, typer.Argument(help="A version, a registry number, or an alias.")]
@@ -35,19 +35,36 @@ def list_versions(
     model: Annotated[str | None, typer.Argument(help="Only this model.")] = None, output: Output = Format.TEXT
 ) -> None:
     """List versions, newest first."""
+    from divisions.clock import SystemClock
+
     versions = _registry().list_versions(model)
     if output is Format.JSON:
         print_json({"versions": versions})
-    else:
-        rows = [_row(version) for version in versions]
-        print(table(HEADER, rows) if rows else _nothing_of(model))
+        return
+    now_s = SystemClock().wall_s()
+    rows = [_row(version, now_s) for version in versions]
+    print(table(HEADER, rows) if rows else _nothing_of(model))
+    if rows:
+        pending = sum(version.validation_status == "pending" for version in versions)
+        models = len({version.model for version in versions})
+        print(f"\n{models:,} models, {len(rows):,} versions, {pending:,} pending validation")
 
 
 @app.command("show")
-def show(model: Model, version: Version, output: Output = Format.TEXT) -> None:
+def show(
+    model: Model,
+    version: Version,
+    lineage: Annotated[
+        bool, typer.Option("--lineage", help="Only where it comes from: run, data, code, environment.")
+    ] = False,
+    output: Output = Format.TEXT,
+) -> None:
     """Show one version with its features, hyperparameters, metrics and lineage."""
     registry = _registry()
     found = registry.get_version(model, version)
+    if lineage:
+        _print_lineage(found, output)
+        return
     _print_details(found, _details(registry, found), output)
 
 
@@ -184,6 +201,11 @@ def _nothing_of(model: str | None) -> str:
     return "No versions: nothing was registered yet."
 
 
+def open_registry() -> Registry:
+    """The registry that the settings name."""
+    return _registry()
+
+
 def _registry() -> Registry:
     from divisions.registry import Registry
     from divisions.settings import load_settings
@@ -246,6 +268,17 @@ def _print_details(version: RegisteredVersion, details: Details, output: Format)
         typer.echo(f"note: {note}", err=True)
 
 
+def _print_lineage(version: RegisteredVersion, output: Format) -> None:
+    from divisions.lineage import sections
+
+    found = sections(version)
+    if output is Format.JSON:
+        print_json({"model": version.model, "version": version.version} | {t.lower(): dict(rows) for t, rows in found})
+        return
+    lines = [[(title, ""), *((f"  {name}", value) for name, value in rows)] for title, rows in found]
+    print_facts([("Version", f"{version.model} {version.version}"), *(line for part in lines for line in part)])
+
+
 def _feature(feature: Feature) -> str:
     if not feature.categories:
         return feature.kind.value
@@ -276,21 +309,29 @@ def _facts(version: RegisteredVersion) -> list[tuple[str, str]]:
     ]
 
 
-def _row(version: RegisteredVersion) -> tuple[str, ...]:
+def _row(version: RegisteredVersion, now_s: float) -> tuple[str, ...]:
     metrics = [f"{version.metrics[name]:.3f}" if name in version.metrics else "-" for name in _SHOWN_METRICS]
     return (
         version.model,
         version.version,
         _stage(version),
         str(version.validation_status),
+        version.framework or "-",
+        _size(version.size_bytes),
         *metrics,
-        _time(version.created_at_s),
+        age(now_s - version.created_at_s),
         version.run_id[:8],
     )
 
 
 _SHOWN_METRICS = ("auc", "precision", "recall")
 _SHOWN_CATEGORIES = 8
+
+
+def _size(num_bytes: int) -> str:
+    if not num_bytes:
+        return "-"
+    return f"{num_bytes / 1e6:.3g}MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.3g}kB"
 
 
 def _stage(version: RegisteredVersion) -> str:

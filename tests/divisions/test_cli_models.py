@@ -1,10 +1,13 @@
 """``divisions models``: what it prints, on a registry in memory."""
 
 import json
+import re
 
+import msgspec
 import pytest
 
 from divisions import cli
+from divisions.clock import SystemClock
 from divisions.errors import RegistryError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
@@ -30,6 +33,9 @@ class MemoryRegistry:
 
     def get_version(self, model, version):
         return self.version
+
+    def list_versions(self, model=None):
+        return [self.version]
 
     def get_run(self, run_id):
         if run_id not in self.runs:
@@ -107,3 +113,39 @@ def test_a_version_is_packaged_as_one_file_with_the_same_bytes_each_time(registr
 def test_packaging_into_a_folder_that_is_absent_is_refused(registry, tmp_path, capsys):
     assert cli.execute(["models", "package", "churn-predictor", "3.1", "--to", str(tmp_path / "absent")]) == 2
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_the_list_has_framework_size_age_and_counts_what_is_pending(registry, capsys):
+    now_s = SystemClock().wall_s()
+    more = {"framework": "torch 2.13", "size_bytes": 1_420_000, "created_at_s": now_s - 7_205.0}
+    registry.version = msgspec.structs.replace(registry.version, **more)
+    assert cli.execute(["models", "list"]) == 0
+    header, row, _, summary = capsys.readouterr().out.splitlines()
+    cells = dict(zip(re.split(" {3,}", header), re.split(" {3,}", row), strict=True))
+    assert (cells["FRAMEWORK"], cells["SIZE"], cells["AUC"]) == ("torch 2.13", "1.42MB", "0.900")
+    assert cells["AGE"].startswith("2h")
+    assert summary == "1 models, 1 versions, 0 pending validation"
+    registry.version = msgspec.structs.replace(registry.version, validation_status=ValidationStatus.PENDING)
+    cli.execute(["models", "list"])
+    assert capsys.readouterr().out.splitlines()[-1].endswith("1 pending validation")
+
+
+def test_a_version_of_an_earlier_release_has_neither_framework_nor_size(registry, capsys):
+    cli.execute(["models", "list"])
+    assert re.search(r"passed +- +- +0\.900", capsys.readouterr().out)
+
+
+def test_lineage_leads_from_a_version_to_its_data_and_back(registry, capsys):
+    facts = {"partition": "2025-01-14", "data_sha256": "d" * 64, "python": "3.11", "code": "0.1.0 (abc)"}
+    registry.version = msgspec.structs.replace(registry.version, lineage=facts)
+    assert cli.execute(["models", "show", "churn-predictor", "3.1", "--lineage"]) == 0
+    lines = [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
+    assert ["partition:", "2025-01-14"] in lines
+    assert ["data_sha256:", "d" * 64] in lines
+    assert ["run_id:", "again"] in lines
+    cli.execute(["models", "show", "churn-predictor", "3.1", "--lineage", "--output", "json"])
+    assert json.loads(capsys.readouterr().out)["environment"] == {"python": "3.11"}
+    assert cli.execute(["data", "used-by", "partition=2025-01-14"]) == 0
+    assert re.search(r"churn-predictor +3\.1 .*2025-01-14 +d{16} +again", capsys.readouterr().out)
+    cli.execute(["data", "used-by", "2025-01-15"])
+    assert capsys.readouterr().out == "No version has used 2025-01-15.\n"
