@@ -46,21 +46,21 @@ class ClientReads:
         self._client = client
 
     def versions(self, model: str | None) -> list[VersionRecord]:
+        # A search per model would be thousands of requests to a large registry.
         if model is None:
-            registered = list(_pages(self._client.search_registered_models))
+            registered = {one.name: one for one in _pages(self._client.search_registered_models)}
+            found = list(_pages(self._client.search_model_versions))
         else:
-            found = self._find_model(model)
-            registered = [found] if found is not None else []
+            one = self._find_model(model)
+            registered, found = ({model: one}, list(self._versions_of(model))) if one is not None else ({}, [])
         records = []
-        for one in registered:
-            for entity in self._versions_of(one.name):
-                number = int(entity.version)
-                aliases = tuple(alias for alias, owner in one.aliases.items() if int(owner) == number)
-                records.append(
-                    VersionRecord(
-                        one.name, number, entity.run_id or "", entity.creation_timestamp, entity.tags, aliases
-                    )
-                )
+        for entity in found:
+            number = int(entity.version)
+            # A model may come between the two searches.
+            owners = registered[entity.name].aliases if entity.name in registered else {}
+            aliases = tuple(alias for alias, owner in owners.items() if int(owner) == number)
+            run_id, tags = entity.run_id or "", entity.tags
+            records.append(VersionRecord(entity.name, number, run_id, entity.creation_timestamp, tags, aliases))
         return records
 
     def run(self, run_id: str) -> RunRecord:

@@ -28,7 +28,9 @@ class FakeClient:
         tags = {"divisions.bundle_sha256": "b0", "divisions.version": "3.1", "validation_status": "passed"}
         self.models = {
             f"model-{number:03}": [
-                SimpleNamespace(version=str(i + 1), run_id="r", creation_timestamp=1000, tags=tags)
+                SimpleNamespace(
+                    name=f"model-{number:03}", version=str(i + 1), run_id="r", creation_timestamp=1000, tags=tags
+                )
                 for i in range(num_versions)
             ]
             for number in range(num_models)
@@ -47,7 +49,10 @@ class FakeClient:
         self.calls.append("search_registered_models")
         return self._page([self._registered(name) for name in self.models], page_token)
 
-    def search_model_versions(self, filter_string, page_token=None):
+    def search_model_versions(self, filter_string="", page_token=None):
+        self.calls.append("search_model_versions")
+        if not filter_string:
+            return self._page([version for versions in self.models.values() for version in versions], page_token)
         name = filter_string.removeprefix("name=")[1:-1]
         assert filter_string.count(filter_string[5]) == 2
         return self._page(self.models[name], page_token)
@@ -64,13 +69,16 @@ def test_a_model_beyond_the_first_page_is_asked_for_by_name():
     client = FakeClient(250)
     (version,) = ClientReads(client).versions("model-249")
     assert (version.name, version.version, version.aliases) == ("model-249", 1, ("production",))
-    assert client.calls == []
+    assert client.calls == ["search_model_versions"], "the models are not searched"
     assert ClientReads(client).versions("absent") == []
 
 
 def test_all_pages_are_listed():
     client = FakeClient(250)
-    assert [one.name for one in ClientReads(client).versions(None)] == sorted(client.models)
+    listed = ClientReads(client).versions(None)
+    assert [one.name for one in listed] == sorted(client.models)
+    assert {one.aliases for one in listed} == {("production",)}
+    assert len(client.calls) == 6, "a request per page, not one per model"
     many = FakeClient(1, num_versions=7, page_size=3)
     assert [one.version for one in ClientReads(many).versions("model-000")] == [1, 2, 3, 4, 5, 6, 7]
     assert [bool(one.aliases) for one in ClientReads(many).versions("model-000")] == [True] + [False] * 6
@@ -78,8 +86,16 @@ def test_all_pages_are_listed():
 
 def test_a_model_of_another_tool_with_a_quote_in_its_name_does_not_break_the_list():
     client = FakeClient(1)
-    client.models["Anna's model"] = client.models["model-000"]
+    (version,) = client.models["model-000"]
+    client.models["Anna's model"] = [SimpleNamespace(**{**vars(version), "name": "Anna's model"})]
     assert [one.name for one in ClientReads(client).versions(None)] == ["model-000", "Anna's model"]
+    assert [one.name for one in ClientReads(client).versions("Anna's model")] == ["Anna's model"]
+
+
+def test_a_model_that_comes_between_the_two_searches_has_no_alias_yet():
+    client = FakeClient(2)
+    client.search_registered_models = lambda page_token=None: client._page([client._registered("model-000")], None)
+    assert [one.aliases for one in ClientReads(client).versions(None)] == [("production",), ()]
 
 
 def test_an_error_other_than_absence_is_passed_on():
