@@ -97,6 +97,8 @@ class Settings:
     online_store: str = dataclasses.field(default="", repr=False)
     """Where machines share stored features: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` with TLS.
     Empty means a file of ``home``. Never shown: it may have a password."""
+    schedule: bool = True
+    """Whether `divisions up` runs pipelines by their trigger."""
     serve_endpoint: str = ""
     """What `divisions serve` calls its endpoint; empty means the bundle's label."""
     serve_version: str = ""

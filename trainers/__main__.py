@@ -15,6 +15,7 @@ import msgspec
 
 from divisions.errors import DivisionsError, UsageError
 from divisions.progress import LineProgress
+from divisions.schedule.claims import EndReport
 from divisions.settings import PRIVATE_UMASK, load_settings
 from trainers.start import StartOptions, start
 
@@ -37,15 +38,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # With --output json, standard output holds only the JSON. Ray would print there when a worker dies.
     shown = sys.stderr if given.output == "json" else sys.stdout
+    settings = load_settings()
+    report = EndReport(settings.home, given.scheduled)
     try:
+        if not report.begins():
+            print(f"{given.scheduled} runs or has run already, or is not scheduled any more", file=shown)
+            return 0
         with contextlib.redirect_stdout(shown):
-            outcome = start(options, load_settings(), LineProgress(shown))
+            outcome = start(options, settings, LineProgress(shown))
     except DivisionsError as error:
         print(f"error: {error}", file=sys.stderr)
+        report.failed(str(error))
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_FAILED
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
+        report.failed("interrupted")
         return EXIT_INTERRUPTED
+    report.succeeded(f"{outcome.model} {outcome.version} {outcome.validation_status}", outcome.run_id)
     if given.output == "json":
         print(msgspec.json.encode(outcome).decode())
     else:
@@ -64,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-ray", action="store_true", help="run every stage in this process")
     parser.add_argument("--ray-address", default="", metavar="HOST:PORT", help="the Ray cluster, if not this home's")
     parser.add_argument("--gateway", default="", metavar="URL", help="the gateway to deploy to, if not this home's")
+    parser.add_argument("--scheduled", default="", metavar="ID", help="the run of the home's schedule that this is")
     parser.add_argument("--output", choices=["text", "json"], default="text", help="how to print the outcome")
     return parser
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.clock import SystemClock
-from divisions.pipeline.definition import Cron
+from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.progress import Progress
+from divisions.schedule.obedience import why_not_obeyed
 from divisions.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,8 +48,9 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
         DivisionsError: see `trainers.run.PipelineRun.run`.
     """
     pipeline = load_pipeline(options.pipeline_path)
-    if pipeline.trigger is not None:
-        progress.notice(trigger_notice(pipeline.trigger))
+    for notice in (why_not_obeyed(settings.home, options.pipeline_path, pipeline), python_notice(pipeline)):
+        if notice:
+            progress.notice(notice)
     # Before any slow import, so that a missing cluster is reported at once.
     compute = _ray_compute(options, settings, progress) if options.uses_ray else _in_process()
     from divisions.registry import Registry
@@ -74,12 +77,18 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     return PipelineRun(settings, registry, compute, progress, clock).run(request)
 
 
-def trigger_notice(trigger: Cron) -> str:
-    """Says that nothing obeys the pipeline's trigger."""
-    return (
-        f"the trigger 'schedule: {trigger.expression}' starts no runs: Divisions has no scheduler yet."
-        " Run the pipeline with cron, for example"
-    )
+def python_notice(pipeline: Pipeline, present: tuple[int, int] = sys.version_info[:2]) -> str:
+    """Says which stages ask for another Python than ours; empty if none does. Like a GPU that is missing, it is told.
+
+    >>> from divisions.pipeline.file import parse_pipeline
+    >>> stages = "data_prep: {input: x, runtime: 'python:3.8-cpu'}, deployment: {endpoint: /api/v2/predict/churn}"
+    >>> python_notice(parse_pipeline("pipeline: churn\\nstages: {" + stages + "}"), (3, 12))
+    'data_prep asks for Python 3.8; it runs with 3.12, as everything of this installation'
+    """
+    ours = f"{present[0]}.{present[1]}"
+    stages = {"data_prep": pipeline.data_prep.runtime.python, "training": pipeline.training.runtime.python}
+    others = [f"{stage} asks for Python {asked}" for stage, asked in stages.items() if asked and asked != ours]
+    return f"{', '.join(others)}; it runs with {ours}, as everything of this installation" if others else ""
 
 
 def _ray_compute(options: StartOptions, settings: Settings, progress: Progress) -> Compute:

@@ -44,6 +44,7 @@ class ProductCluster:
             "DIVISIONS_PORT": str(self._port),
             "DIVISIONS_DASHBOARD_PORT": str(dashboard_port),
             "DIVISIONS_GCS_PORT": str(gcs_port),
+            "DIVISIONS_SCHEDULE": "0",  # at 02:00 the checkout's pipeline would run
         }
 
     @property

@@ -45,6 +45,8 @@ NEIGHBOURS = {
     "router/openapi/": ("tests/router/openapi", "tests/router/gateway/test_api_document.py"),
     "router/gateway/": ("tests/router/gateway", "tests/router/http/test_static_files.py"),
     "divisions/pipeline/": ("tests/divisions/pipeline",),
+    "divisions/schedule/": ("tests/divisions/schedule", "tests/deploy/schedule",
+                            "tests/divisions/test_cli_schedule.py"),
     "divisions/sdk/": ("tests/divisions/sdk",),
     "divisions/": ("tests/divisions", "tests/router/rollouts"),
 }  # fmt: skip

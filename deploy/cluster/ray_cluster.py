@@ -28,6 +28,7 @@ from deploy.supervision.secret_files import create_private_folder, create_tokens
 from divisions.clock import Clock
 from divisions.errors import AlreadyRunningError, ClusterError, SettingsError
 from divisions.progress import Progress, step
+from divisions.schedule.folder import PIPELINES
 from divisions.settings import Settings, environment_for_child, runtime_dir
 
 _POLL_S = 0.1
@@ -56,7 +57,9 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
         make_private(settings.home)
         host = ray_head.node_host(settings)
         plan = _plan(settings, clock, f"{host}:{settings.gcs_port}", cluster_file.EMBEDDED)
-        plan = msgspec.structs.replace(plan, dashboard_url=f"http://{host}:{settings.dashboard_port}")
+        dashboard_url = f"http://{host}:{settings.dashboard_port}"
+        pipelines = str(Path.cwd() / PIPELINES) if settings.schedule else ""
+        plan = msgspec.structs.replace(plan, dashboard_url=dashboard_url, pipelines=pipelines)
         return _supervised(settings, plan, progress, clock, ends_with_us)
 
 

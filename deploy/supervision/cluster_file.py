@@ -38,7 +38,7 @@ class Cluster(msgspec.Struct, frozen=True):
     ``restarts`` counts restarts after a crash; ``message`` is the reason of the last one, or of a failed start.
     ``kind`` is one of those above. An attached cluster has no supervisor: ``pid`` is of the `up` that makes it.
     ``node_host`` is the address of this machine in the cluster, empty for loopback; ``has_token`` says whether Ray
-    asks for one.
+    asks for one. ``pipelines`` is the folder whose pipelines are run by their trigger; empty if none are.
     """
 
     pid: int
@@ -57,6 +57,7 @@ class Cluster(msgspec.Struct, frozen=True):
     kind: str = EMBEDDED
     node_host: str = ""
     has_token: bool = True
+    pipelines: str = ""
 
     @property
     def is_alive(self) -> bool:

@@ -7,12 +7,14 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.supervision import ports, ray_head
 from deploy.supervision.secret_files import close_to_others, create_private_folder
-from divisions.settings import Settings, inherited_environment, ray_token_of, runtime_dir
+from divisions.schedule.folder import PIPELINES
+from divisions.schedule.state_file import NAME as SCHEDULE
+from divisions.settings import Settings, environment_for_child, inherited_environment, ray_token_of, runtime_dir
 
 HEAD_STEP = "Start Ray"
 VITAL = frozenset({"gcs_server", "raylet"})
@@ -31,7 +33,7 @@ class Launch:
 
     ``ready`` is the file that the head writes when all its processes run. ``log`` gets the output of all commands,
     ``session_logs`` is the folder of the logs of Ray's processes, ``kept_logs`` the place to keep those of a crashed
-    cluster.
+    cluster. ``scheduler`` runs pipelines by their trigger, once there is one (`has_pipelines`).
     """
 
     commands: Callable[[], tuple[Command, Command]]
@@ -41,6 +43,7 @@ class Launch:
     session_logs: Path
     kept_logs: Path
     vital: frozenset[str] = VITAL
+    scheduler: Command | None = None
 
     def prepare(self) -> None:
         """Creates the runtime folder, empty. The logs of a cluster that crashed there are kept."""
@@ -58,6 +61,11 @@ def move_logs(session_logs: Path, target: Path) -> None:
             close_to_others(target)
 
 
+def has_pipelines(home: Path) -> bool:
+    """Whether the scheduler has anything to read. Without, its process would only occupy memory."""
+    return PIPELINES.is_dir() or (home / SCHEDULE).exists()
+
+
 def session_logs(runtime: Path) -> Path:
     return ray_head.temp_dir(runtime) / "session_latest" / "logs"
 
@@ -73,7 +81,8 @@ def ray_launch(settings: Settings) -> Launch:
         service = [sys.executable, "-m", "deploy.supervision.service", str(os.getpid())]
         return Command(head, environment), Command(service, environment)
 
-    return _launch(settings, commands, VITAL)
+    scheduler = Command([sys.executable, "-m", "deploy.schedule.scheduler"], environment_for_child(settings))
+    return replace(_launch(settings, commands, VITAL), scheduler=scheduler if settings.schedule else None)
 
 
 def member_launch(settings: Settings, head: str) -> Launch:

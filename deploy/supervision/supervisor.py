@@ -4,7 +4,8 @@
       └── supervisor              a session of its own; adopts every orphan below it (`deploy.supervision.descendants`)
             ├── ray start --block (when the supervisor dies, the kernel signals it)
             │     └── GCS, raylet, dashboard, … └── workers: controller, gateways, replicas
-            └── service           starts Ray Serve, controller and gateways, then ends (`deploy.supervision.service`)
+            ├── service           starts Ray Serve, controller and gateways, then ends (`deploy.supervision.service`)
+            └── scheduler         runs pipelines by their trigger, if there are any (`deploy.schedule.scheduler`)
 
 A cluster without its GCS or its raylet cannot recover: the rest of it ends within a minute. So the supervisor kills
 the rest at once and starts everything anew. The controller replays its journal, so the same versions are served.
@@ -35,7 +36,7 @@ import psutil
 from deploy.supervision import cluster_file
 from deploy.supervision.crash import CrashError, is_out_of_time, reason_of_end
 from deploy.supervision.descendants import adopt_orphans, end_all, end_with_parent, reap
-from deploy.supervision.launch import HEAD_STEP, Command, Launch, member_launch, ray_launch
+from deploy.supervision.launch import HEAD_STEP, Command, Launch, has_pipelines, member_launch, ray_launch
 from deploy.supervision.patience import Patience, StartLimits
 from deploy.supervision.processes import is_alive, start_ticks, wait_until
 from deploy.supervision.restarts import RestartPolicy, next_pause_s
@@ -46,6 +47,8 @@ _POLL_S = 0.2
 _FILE_S = 30.0
 _REPORT_S = 1.5
 """How long the head may take to report which process ended: it looks once a second."""
+_SCHEDULER_PAUSE_S = 5.0
+"""Between two starts of the scheduler, and between two looks whether there is a pipeline for it."""
 _CPU_STEP_S = 2.0
 """Processor time of a starting process that counts as progress. A process that hangs uses some, but less."""
 
@@ -82,6 +85,8 @@ class Supervisor:
         self._head = 0
         self._vital: list[tuple[str, int, int | None]] = []
         """Name, pid and start of the head's processes that must live."""
+        self._scheduler = 0
+        self._scheduler_due_s = 0.0
         self._log_start = 0
         self._num_starts = 0
         self._has_served = False
@@ -98,6 +103,7 @@ class Supervisor:
             _log("asked to end")
         for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
+        self._end_scheduler()
         end_all(self._head, self._limits.grace_s)
         return status
 
@@ -109,7 +115,7 @@ class Supervisor:
                 self._run_once()
             except CrashError as crash:
                 _log(f"the cluster crashed: {crash}")
-                self._head = 0
+                self._head = self._scheduler = 0
                 end_all()
                 pause_s = self._pause_s(crash)
                 if pause_s is None:
@@ -152,8 +158,28 @@ class Supervisor:
 
     def _watch(self) -> NoReturn:
         while True:
-            self._require_running(reap())
+            ended = reap()
+            self._require_running(ended)
+            self._keep_scheduler(ended)
             time.sleep(_POLL_S)
+
+    def _keep_scheduler(self, ended: dict[int, int]) -> None:
+        """Starts the scheduler, again if it has ended: the cluster serves on without it."""
+        if self._scheduler in ended:
+            _log(f"the scheduler ended with status {ended[self._scheduler]}")
+            self._scheduler = 0
+        command, now_s = self._launch.scheduler, time.monotonic()
+        if command is None or self._scheduler or now_s < self._scheduler_due_s:
+            return
+        self._scheduler_due_s = now_s + _SCHEDULER_PAUSE_S
+        if has_pipelines(self._home):
+            self._scheduler = self._run(command)
+
+    def _end_scheduler(self) -> None:
+        """At once: it may be killed at any point, and the end of the head must not wait for it."""
+        if self._scheduler:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._scheduler, signal.SIGKILL)
 
     def _wait_for(self, starting: int, is_done: Callable[[dict[int, int]], bool]) -> None:
         patience = Patience(self._limits.start, time.monotonic())

@@ -11,11 +11,15 @@ import typer
 from divisions.commands.connection import connect, warn_of_restarts
 from divisions.commands.output import Format, Output, age, percent, print_json, print_json_line, redraw, table
 from divisions.commands.pods import show_pods
+from divisions.commands.schedule import as_json
+from divisions.commands.schedule import render as render_schedule
 from divisions.commands.targets import TARGETS
+from divisions.errors import ClusterError
 
 if TYPE_CHECKING:
     from divisions.control import NodeStatus, RolloutStatus
     from divisions.scaling import VersionScale
+    from divisions.schedule.state import Schedule
     from divisions.sdk.client import ServiceStatus
 
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
@@ -37,19 +41,39 @@ def status(
     if target:
         show_pods(targets, target, is_watched=watch, output=output)
         return
+    import msgspec
+
+    from divisions.clock import SystemClock
+
     with connect() as client:
         while True:
             answer = client.status()
+            schedule, now_s = _schedule(), SystemClock().wall_s()
+            text = "\n\n".join([render_status(answer), *render_schedule(schedule, now_s)])
             if output is Format.JSON:
-                (print_json_line if watch else print_json)(answer)
+                whole = msgspec.to_builtins(answer) | {"schedules": as_json(schedule, now_s)}
+                (print_json_line if watch else print_json)(whole)
             elif watch:
-                redraw(render_status(answer))
+                redraw(text)
             else:
-                print(render_status(answer))
+                print(text)
             if not watch:
                 warn_of_restarts()
                 return
             time.sleep(WATCH_S)
+
+
+def _schedule() -> Schedule:
+    """The schedule of this home; empty where another home's gateway is asked, or the file cannot be read."""
+    from divisions.schedule.state import Schedule
+    from divisions.schedule.state_file import read_schedule
+    from divisions.settings import load_settings
+
+    settings = load_settings()
+    try:
+        return Schedule() if settings.gateway else read_schedule(settings.home)
+    except ClusterError as error:
+        return Schedule(notes=(str(error),))
 
 
 def render_status(answer: ServiceStatus) -> str:

@@ -11,14 +11,8 @@ from typing import ClassVar
 
 from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, OnlinePolicy, Placement
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
+from divisions.pipeline.trigger import Cron
 from divisions.scaling import Scaling
-
-
-@dataclass(frozen=True, slots=True)
-class Cron:
-    """A ``schedule:`` trigger: five cron fields, in UTC."""
-
-    expression: str
 
 
 class Device(enum.StrEnum):
@@ -28,9 +22,9 @@ class Device(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """``python:3.11-gpu``."""
+    """``python:3.11-gpu``. ``python`` is empty where the file names none."""
 
-    python: str = "3.11"
+    python: str = ""
     device: Device = Device.CPU
 
 

@@ -36,8 +36,8 @@ from divisions.pipeline.resources import (
     parse_resources,
     parse_runtime,
     parse_strategy,
-    parse_trigger,
 )
+from divisions.pipeline.trigger import CatchUp, Cron, parse_expression, parse_trigger, parse_zone
 from divisions.pipeline.variables import check_variables
 from divisions.pipeline.yaml_nodes import MAX_BYTES, Mapping, read_nodes
 from divisions.pipeline.yaml_sections import (
@@ -110,7 +110,7 @@ def parse_pipeline(text: str, path: str = "") -> Pipeline:
 def _pipeline(root: Section) -> Pipeline:
     with root:
         name = root.require("pipeline", parsed(parse_name), "")
-        trigger = root.take("trigger", parsed(parse_trigger), None)
+        trigger = _trigger(root)
         with root.section("stages", is_required=True) as stages:
             data_prep = _data_prep(stages.section("data_prep", is_required=True))
             training = _training(stages.section("training"))
@@ -132,6 +132,15 @@ def _pipeline(root: Section) -> Pipeline:
         return pipeline
 
 
+def _trigger(root: Section) -> Cron | None:
+    if not root.has_section("trigger"):
+        return root.take("trigger", parsed(parse_trigger), None)
+    with root.section("trigger") as section:
+        expression = section.require("schedule", parsed(parse_expression), "")
+        zone = section.take("zone", parsed(parse_zone), "UTC")
+        return Cron(expression, zone, section.take("catch_up", choice(CatchUp), CatchUp.LAST))
+
+
 def _data_prep(section: Section) -> DataPrep:
     with section:
         runtime, resources = _machine(section)
@@ -150,7 +159,7 @@ def _machine(section: Section) -> tuple[Runtime, Resources]:
                 "a GPU runtime without a GPU", "add one to resources, such as 'T4-GPU', or write '-cpu'", "runtime"
             )
         else:
-            section.report("a GPU, but a CPU runtime", f"write 'python:{runtime.python}-gpu'", "runtime")
+            section.report("a GPU, but a CPU runtime", f"write 'python:{runtime.python or 3.11}-gpu'", "runtime")
     return runtime, resources
 
 

@@ -1,7 +1,6 @@
 """The short texts of a pipeline file. Each has its own small grammar.
 
 ==================================  ==========================================================
-``schedule: 0 2 * * *``             `parse_trigger`: five cron fields, in UTC
 ``python:3.11-gpu``                 `parse_runtime`
 ``2vCPU, 8GB RAM``                  `parse_resources`; also ``T4-GPU, 16GB VRAM``, ``2x A100-GPU``
 ``canary: 20% → 50% → 100%``        `parse_strategy`; ``->`` for the arrow
@@ -17,13 +16,12 @@ from __future__ import annotations
 
 import itertools
 import re
-from datetime import UTC, datetime
 from fractions import Fraction
 
 from divisions.control import FULL_BP
 from divisions.errors import PipelineError
 from divisions.names import is_name
-from divisions.pipeline.definition import Cron, Device, Resources, Runtime
+from divisions.pipeline.definition import Device, Resources, Runtime
 
 ENDPOINT_PREFIX = "/api/v2/predict/"
 MAX_STEPS = 20
@@ -45,25 +43,6 @@ def parse_name(text: str) -> str:
             remedy="use up to 64 lower-case letters, digits, '.', '_' and '-'; a letter or digit first, and no '..'",
         )
     return text
-
-
-def parse_trigger(text: str) -> Cron:
-    """``schedule: 0 2 * * *``."""
-    from cronsim import CronSim, CronSimError
-
-    remedy = "write it like 'schedule: 0 2 * * *' (minute, hour, day of month, month, day of week; UTC)"
-    kind, colon, expression = text.partition(":")
-    if kind.strip() != "schedule" or not colon:
-        raise PipelineError(f"{_short(text)} is not a trigger", remedy=remedy)
-    fields = expression.split()
-    if len(fields) != 5 or len(expression) > 200:
-        raise PipelineError(f"{_short(expression.strip())} has {len(fields)} cron fields instead of 5", remedy=remedy)
-    try:
-        CronSim(" ".join(fields), datetime(2025, 1, 1, tzinfo=UTC))
-    except (CronSimError, ValueError, AssertionError) as error:
-        reason = str(error).lower() or "bad field"
-        raise PipelineError(f"{_short(expression.strip())} is not a cron expression: {reason}", remedy=remedy) from None
-    return Cron(" ".join(fields))
 
 
 def parse_runtime(text: str) -> Runtime:

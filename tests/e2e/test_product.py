@@ -70,7 +70,10 @@ def product(tmp_path_factory) -> Iterator[Product]:
     pipeline = folder / "pipeline.yaml"
     pipeline.write_text(PAGE.read_text().rstrip() + SHORT_ANALYSIS)
     cluster = ProductCluster(folder / "home", print, folder / "commands.log", is_quiet=True)
+    cluster.environment["DIVISIONS_SCHEDULE"] = "1"
     it = Product(cluster, folder / "home", data.holdout, folder / "data" / "raw", pipeline)
+    cluster.divisions("schedule", "add", str(PAGE))
+    cluster.divisions("schedule", "pause", "customer-churn-v3")  # the checkout's own would run at 02:00
     cluster.up()
     try:
         source = f"{it.raw}/partition=${{today}}"
@@ -226,6 +229,51 @@ def test_a_run_can_be_submitted_as_a_ray_job(product):
         ray, "job", "list", "--address", cluster["dashboard_url"], RAY_AUTH_MODE="disabled", RAY_AUTH_TOKEN_PATH=""
     )
     assert refused.returncode != 0
+
+
+NIGHTLY = """
+pipeline: nightly
+trigger: "schedule: * * * * *"
+stages:
+  data_prep:
+    input: FOLDER/events.csv
+  training:
+    hyperparams: {epochs: 2}
+  validation:
+    metric_threshold: "auc > 0.9999"
+  deployment:
+    endpoint: /api/v2/predict/nightly
+"""
+
+
+def test_a_pipeline_runs_by_its_trigger_within_the_minute(product, tmp_path):
+    """Its gate refuses every model, so nothing is rolled out beside the other tests."""
+    rows = [f"c-{i},2025-01-{1 + i % 28},{i % 17},{('yes', 'no')[i % 3 > 0]}" for i in range(600)]
+    (tmp_path / "events.csv").write_text("\n".join(["customer_id,event_time,minutes,nightly", *rows]))
+    (tmp_path / "nightly.yaml").write_text(NIGHTLY.replace("FOLDER", str(tmp_path)))
+    added = subprocess.run(
+        [sys.executable, "-m", "divisions.cli", "schedule", "add", "nightly.yaml"],
+        env=product.cluster.environment | {"PYTHONPATH": str(ROOT)}, cwd=tmp_path, check=True, timeout=60,
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "nightly    * * * * *" in added.stdout
+
+    def last_run() -> dict[str, object]:
+        listed = product.divisions("schedule", "list", "-o", "json")
+        entries = {entry["pipeline"]: entry for entry in json.loads(listed.stdout)["schedules"]}
+        return entries["nightly"]["last"]
+
+    try:
+        wait(lambda: last_run() is not None, 150)
+        last = last_run()
+        assert last["fire_s"] % 60 == 0
+        assert re.fullmatch(r"nightly-\d{8}T\d{4}Z-1", last["job_id"])
+        assert last["outcome"] == "failed"
+        assert "auc > 0.9999: auc is" in last["message"]
+        assert "nightly" in product.divisions("status").stdout
+        assert Registry(product.home).list_versions("nightly-predictor")[0].validation_status == "failed"
+    finally:
+        product.divisions("schedule", "remove", "nightly")
 
 
 def test_bad_input_ends_in_one_message_and_registers_nothing(product, tmp_path):

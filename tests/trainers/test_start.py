@@ -1,5 +1,7 @@
 """The start of a run: what is told before anything heavy happens."""
 
+import sys
+
 import pytest
 
 from divisions.errors import NotRunningError
@@ -7,14 +9,31 @@ from divisions.settings import Settings
 from tests.trainers.test_run import RecordingProgress
 from trainers.start import StartOptions, start
 
+OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
-@pytest.mark.parametrize(("trigger", "told"), [('trigger: "schedule: 0 2 * * *"\n', 1), ("", 0)])
-def test_a_trigger_that_nothing_obeys_is_told(tmp_path, trigger, told):
+
+def notices(tmp_path, trigger="", prep="", training=""):
     file = tmp_path / "churn.yaml"
-    stages = "stages:\n  data_prep:\n    input: data\n  deployment:\n    endpoint: /api/v2/predict/churn\n"
-    file.write_text(f"pipeline: churn\n{trigger}{stages}")
+    stages = f"  data_prep:\n    input: data\n{prep}  deployment:\n    endpoint: /api/v2/predict/churn\n{training}"
+    file.write_text(f"pipeline: churn\n{trigger}stages:\n{stages}")
     progress = RecordingProgress()
     with pytest.raises(NotRunningError):
         start(StartOptions(file), Settings(home=tmp_path / "home"), progress)
-    notices = [one for one in progress.notices if "'schedule: 0 2 * * *' starts no runs" in one]
-    assert len(notices) == told
+    return progress.notices
+
+
+@pytest.mark.parametrize(("trigger", "told"), [('trigger: "schedule: 0 2 * * *"\n', 1), ("", 0)])
+def test_a_trigger_that_nothing_obeys_is_told(tmp_path, trigger, told):
+    found = [one for one in notices(tmp_path, trigger) if "'schedule: 0 2 * * *' starts no runs" in one]
+    assert len(found) == told
+
+
+def test_a_stage_that_asks_for_another_python_is_told(tmp_path):
+    other = "    runtime: python:3.99-cpu\n"
+    ours = f"    runtime: python:{OURS}-cpu\n"
+    assert notices(tmp_path) == notices(tmp_path, prep=ours, training=f"  training:\n{ours}") == []
+    assert notices(tmp_path, prep=other) == [
+        f"data_prep asks for Python 3.99; it runs with {OURS}, as everything of this installation"
+    ]
+    (both,) = notices(tmp_path, prep=other, training=f"  training:\n{other}")
+    assert both.startswith("data_prep asks for Python 3.99, training asks for Python 3.99; ")

@@ -39,12 +39,19 @@ from deploy.supervision.descendants import adopt_orphans, end_with_parent
 from deploy.supervision.launch import Command, Launch
 from deploy.supervision.patience import StartLimits
 from deploy.supervision.restarts import RestartPolicy
+from deploy.supervision import supervisor
 from deploy.supervision.supervisor import Limits, Supervisor
 home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 def commands():
     return tuple(Command([sys.executable, "-c", options[name], str(home)], os.environ) for name in ("head", "service"))
 run = home / "runtime"
-launch = Launch(commands, run, run / "ready", home / "log", run / "logs", home / "kept", frozenset({"vital"}))
+scheduler = Command([sys.executable, "-c", options["scheduler"], str(home)], os.environ)
+if not options["scheduler"]:
+    scheduler = None
+launch = Launch(
+    commands, run, run / "ready", home / "log", run / "logs", home / "kept", frozenset({"vital"}), scheduler
+)
+supervisor._SCHEDULER_PAUSE_S = 0.1
 adopt_orphans()
 if options["ends_with_parent"]:
     end_with_parent()
@@ -55,6 +62,7 @@ sys.exit(Supervisor(home, launch, limits).run())
 OPTIONS = {
     "head": HEAD,
     "service": "pass",
+    "scheduler": "",
     "most": 5,
     "pause_s": 0.0,
     "quiet_s": 30.0,
@@ -291,3 +299,38 @@ def test_an_error_of_the_disk_counts_as_a_crash_and_does_not_end_the_supervisor(
     supervised.wait_for_restarts(2)
     run.unlink()
     assert wait_until(lambda: supervised.cluster.phase == cluster_file.UP, PATIENCE_S), supervised.cluster
+
+
+# Tells its pid, and lives on.
+SCHEDULER = """
+import os, sys, time
+from pathlib import Path
+with (Path(sys.argv[1]) / "schedulers").open("a") as file:
+    print(os.getpid(), file=file)
+time.sleep(60)
+"""
+
+
+def schedulers(supervised):
+    path = supervised.home / "schedulers"
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+def test_a_scheduler_runs_beside_a_cluster_that_has_pipelines_and_again_when_it_has_ended(supervise, tmp_path):
+    (tmp_path / "schedule.json").touch()
+    supervised = supervise(scheduler=SCHEDULER)
+    assert wait_until(lambda: len(schedulers(supervised)) == 1, PATIENCE_S), supervised.log
+    os.kill(schedulers(supervised)[0], signal.SIGKILL)
+    assert wait_until(lambda: len(schedulers(supervised)) == 2, PATIENCE_S), supervised.log
+    assert (supervised.cluster.phase, supervised.cluster.restarts) == (cluster_file.UP, 0)
+    assert "the scheduler ended with status -9" in supervised.log
+    # A crash of the cluster ends it, and it comes back with the cluster.
+    is_alive_still = watched(schedulers(supervised)[1:])
+    os.kill(supervised.pids()[1], signal.SIGKILL)
+    supervised.wait_for(cluster_file.UP, restarts=1)
+    assert not is_alive_still()
+    assert wait_until(lambda: len(schedulers(supervised)) == 3, PATIENCE_S), supervised.log
+    is_alive_still = watched(schedulers(supervised)[2:])
+    supervised.process.terminate()
+    assert supervised.process.wait(PATIENCE_S) == 0
+    assert not is_alive_still()

@@ -4,7 +4,8 @@ from hypothesis import strategies as st
 
 from divisions.errors import PipelineError
 from divisions.pipeline import resources
-from divisions.pipeline.definition import Cron, Device, Resources, Runtime
+from divisions.pipeline.definition import Device, Resources, Runtime
+from divisions.pipeline.trigger import parse_trigger, parse_zone
 
 
 @pytest.mark.parametrize(
@@ -86,23 +87,6 @@ def test_every_rising_list_of_weights_is_read_exactly(weights_bp):
     assert resources.parse_strategy(f"canary: {text}") == steps_bp
 
 
-def test_triggers():
-    assert resources.parse_trigger("schedule: 0 2 * * *") == Cron("0 2 * * *")
-    assert resources.parse_trigger("schedule:  */5 0-4   1,15 * MON") == Cron("*/5 0-4 1,15 * MON")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "0 2 * * *", "schedule:", "schedule: 0 2 * *", "schedule: 0 0 2 * * *", "schedule: 60 2 * * *"),
-        *("schedule: 0 0 31 2 *", "schedule: @daily", "manual: 0 2 * * *", "schedule: " + "9" * 5_000 + " * * * *"),
-    ],
-)
-def test_what_is_no_trigger_is_refused(text):
-    with pytest.raises(PipelineError):
-        resources.parse_trigger(text)
-
-
 def test_endpoints():
     assert resources.parse_endpoint("/api/v2/predict/churn") == "churn"
 
@@ -136,7 +120,8 @@ def test_what_is_no_duration_is_refused(text):
 def test_any_text_is_read_or_a_pipeline_error(text):
     for prefix in ("", "canary: ", "schedule: ", "/api/v2/predict/", "python:"):
         for parse in (
-            resources.parse_trigger,
+            parse_trigger,
+            parse_zone,
             resources.parse_runtime,
             resources.parse_resources,
             resources.parse_strategy,

@@ -15,8 +15,8 @@ from divisions.pipeline.resources import (
     parse_resources,
     parse_runtime,
     parse_strategy,
-    parse_trigger,
 )
+from divisions.pipeline.trigger import parse_trigger
 
 
 def refusal(parse, text: str) -> PipelineError:
