@@ -35,6 +35,7 @@ from divisions.commands import (
     predict,
     rollout,
     run,
+    runs,
     schedule,
     serve,
     status,
@@ -71,6 +72,7 @@ app.command("up")(cluster.up)
 app.command("down")(cluster.down)
 app.command("join")(cluster.join)
 app.command("run")(run.run)
+app.add_typer(runs.app, name="runs")
 app.add_typer(schedule.app, name="schedule")
 app.add_typer(data.app, name="data")
 app.command("status")(status.status)

@@ -220,6 +220,21 @@ class Registry:
         with registry_errors(f"find run {run_id}"):
             return self._reads.run(run_id)
 
+    def list_runs(self, pipeline: str | None, most: int) -> list[RunRecord]:
+        """The newest runs of one pipeline, or of all; newest first."""
+        with registry_errors("list the runs"):
+            return self._reads.runs(pipeline, most)
+
+    def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
+        """Step and value of each record of a run's metric."""
+        with registry_errors(f"read {name} of run {run_id}"):
+            return self._reads.metric_history(run_id, name)
+
+    def keep_text(self, run_id: str, name: str, text: str) -> None:
+        """Stores a text among the artifacts of a run."""
+        with registry_errors(f"store {name} of run {run_id}"):
+            self._client.log_text(run_id, text, name)
+
     def artifact_sizes(self, run_id: str, folder: str) -> dict[str, int]:
         """The files that a run has left in a folder, with their sizes in bytes."""
         with registry_errors(f"list the artifacts of run {run_id}"):

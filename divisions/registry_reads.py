@@ -7,6 +7,7 @@ only read an embedded registry query its tables. The tables are those of the MLf
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -33,6 +34,10 @@ class Reads(Protocol):
         ...
 
     def run(self, run_id: str) -> RunRecord: ...
+
+    def runs(self, pipeline: str | None, most: int) -> list[RunRecord]:
+        """The newest runs of a pipeline, or of all pipelines; newest first."""
+        ...
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         """Step and value of each record of a run's metric."""
@@ -64,10 +69,18 @@ class ClientReads:
         return records
 
     def run(self, run_id: str) -> RunRecord:
-        run = self._client.get_run(run_id)
-        info, data = run.info, run.data
-        times = info.start_time, info.end_time
-        return run_record(info.run_id, info.run_name, info.status, *times, data.params, data.metrics, data.tags)
+        return _record_of(self._client.get_run(run_id))
+
+    def runs(self, pipeline: str | None, most: int) -> list[RunRecord]:
+        experiments = [one.experiment_id for one in _pages(self._client.search_experiments)]
+        quoted = "" if pipeline is None else pipeline.replace("'", "")  # names have no quotes
+        found = _pages(
+            self._client.search_runs,
+            experiment_ids=experiments,
+            filter_string=f"tags.`divisions.pipeline` {'!=' if pipeline is None else '='} '{quoted}'",
+            order_by=["attributes.start_time DESC"],
+        )
+        return [_record_of(run) for run in itertools.islice(found, most)]
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         return [(one.step, one.value) for one in self._client.get_metric_history(run_id, name)]
@@ -87,6 +100,12 @@ class ClientReads:
         # A name with a quote is another tool's. MLflow's filters cannot escape it, so it needs the other quote.
         quote = '"' if "'" in model else "'"
         return _pages(self._client.search_model_versions, filter_string=f"name={quote}{model}{quote}")
+
+
+def _record_of(run: Any) -> RunRecord:
+    info, data = run.info, run.data
+    times = info.start_time, info.end_time
+    return run_record(info.run_id, info.run_name, info.status, *times, data.params, data.metrics, data.tags)
 
 
 def _pages(search: Callable[..., Any], **arguments: Any) -> Iterator[Any]:
@@ -135,16 +154,21 @@ class SqliteReads:
 
     def run(self, run_id: str) -> RunRecord:
         with self._open() as connection:
-            query = "SELECT name, status, start_time, end_time FROM runs WHERE run_uuid = ?"
-            found = connection.execute(query, (run_id,)).fetchone() if connection else None
-            if connection is None or found is None:
-                raise RegistryError(f"the registry has no run {run_id}", remedy="see `divisions models list`")
-            name, status, start_ms, end_ms = found
-            params, metrics, tags = (
-                dict(connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall())
-                for table in ("params", "latest_metrics", "tags")
+            if connection is None:
+                raise _no_run(run_id)
+            return _run_of(connection, run_id)
+
+    def runs(self, pipeline: str | None, most: int) -> list[RunRecord]:
+        with self._open() as connection:
+            if connection is None:
+                return []
+            query = (
+                "SELECT run_uuid FROM runs JOIN tags USING (run_uuid) WHERE lifecycle_stage = 'active' AND"
+                " tags.key = 'divisions.pipeline' AND (? IS NULL OR tags.value = ?)"
+                " ORDER BY start_time DESC, run_uuid LIMIT ?"
             )
-        return run_record(run_id, name, status, start_ms, end_ms, params, metrics, tags)
+            found = connection.execute(query, (pipeline, pipeline, most)).fetchall()
+            return [_run_of(connection, run_id) for (run_id,) in found]
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         with self._open() as connection:
@@ -177,6 +201,23 @@ class SqliteReads:
             raise
         connection.close()
         return _Nothing()
+
+
+def _run_of(connection: sqlite3.Connection, run_id: str) -> RunRecord:
+    query = "SELECT name, status, start_time, end_time FROM runs WHERE run_uuid = ?"
+    found = connection.execute(query, (run_id,)).fetchone()
+    if found is None:
+        raise _no_run(run_id)
+    params, metrics, tags = (
+        dict(connection.execute(f"SELECT key, value FROM {table} WHERE run_uuid = ?", (run_id,)).fetchall())
+        for table in ("params", "latest_metrics", "tags")
+    )
+    name, status, start_ms, end_ms = found
+    return run_record(run_id, name, status, start_ms, end_ms, params, metrics, tags)
+
+
+def _no_run(run_id: str) -> RegistryError:
+    return RegistryError(f"the registry has no run {run_id}", remedy="see `divisions runs list`")
 
 
 class _Nothing:

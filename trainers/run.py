@@ -11,7 +11,7 @@ model that a gate refused is registered as failed, so that people can inspect it
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,6 +115,8 @@ class PipelineRun:
     compute: Compute
     progress: Progress
     clock: Clock
+    began: Callable[[str], None] = lambda run_id: None
+    """Told the run's id as soon as it has one."""
 
     def run(self, request: RunRequest) -> RunOutcome:
         """Runs the pipeline.
@@ -128,6 +130,7 @@ class PipelineRun:
         uri = expand(uri, request.today, pipeline=pipeline.name)
         name = f"{pipeline.name} {request.today.isoformat()}"
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
+            self.began(registry_run.run_id)
             imported = request.imported
             registry_run.log_params(run_params(pipeline) if imported is None else imported.facts)
             previous = self._previous(pipeline)

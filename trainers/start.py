@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sys
 from dataclasses import dataclass
@@ -9,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from divisions.clock import SystemClock
+from divisions.errors import RegistryError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.progress import Progress
+from divisions.run_log import ARTIFACT, RunLog
 from divisions.schedule.obedience import why_not_obeyed
 from divisions.settings import Settings
 
@@ -47,6 +50,9 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     Raises:
         DivisionsError: see `trainers.run.PipelineRun.run`.
     """
+    clock = SystemClock()
+    log = RunLog(progress, settings.home, clock)
+    progress = log
     pipeline = load_pipeline(options.pipeline_path)
     for notice in (why_not_obeyed(settings.home, options.pipeline_path, pipeline), python_notice(pipeline)):
         if notice:
@@ -63,7 +69,6 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
         gateway_url = options.gateway_url or settings.gateway or cluster_gateway(settings.home)
         if not gateway_url:
             progress.notice(f"no gateway of {settings.home} is up: the version will be registered, but not served")
-    clock = SystemClock()
     request = RunRequest(
         pipeline=pipeline,
         pipeline_text=options.pipeline_path.read_text(encoding="utf-8"),
@@ -74,7 +79,21 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
         git_commit=git_commit_of(options.pipeline_path.absolute().parent),
     )
     registry = Registry(settings.home, settings.tracking_uri, clock, settings.artifacts)
-    return PipelineRun(settings, registry, compute, progress, clock).run(request)
+    run_ids: list[str] = []
+
+    def began(run_id: str) -> None:
+        run_ids.append(run_id)
+        log.begin(run_id)
+
+    try:
+        return PipelineRun(settings, registry, compute, progress, clock, began).run(request)
+    except BaseException as error:
+        log.error(str(error) or type(error).__name__)
+        raise
+    finally:
+        with contextlib.suppress(RegistryError):  # the log is in the home, too
+            for run_id in run_ids:
+                registry.keep_text(run_id, ARTIFACT, log.text)
 
 
 def python_notice(pipeline: Pipeline, present: tuple[int, int] = sys.version_info[:2]) -> str:

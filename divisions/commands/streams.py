@@ -12,6 +12,7 @@ from typing import TextIO, cast
 LOOKALIKES = {
     "→": "->", "…": "...", "–": "-", "×": "x", "·": ".", "█": "#", "‖": "=", "✔": "+", "✓": "+", "✖": "x", "✗": "x",
     "◌": "o", "◐": "o", "◕": "o", "⟳": "@", "⧉": "#", "├": "|", "└": "`", "│": "|", "─": "-", "≥": ">=", "≤": "<=",
+    "▁": "_", "▂": "_", "▃": ".", "▄": "-", "▅": "-", "▆": "=", "▇": "#",
 }  # fmt: skip
 """What an encoding without the character shows instead."""
 _HANDLER = "divisions-lookalike"

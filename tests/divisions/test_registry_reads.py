@@ -148,6 +148,18 @@ def test_reads_without_mlflow_equal_those_of_its_client(home):
     assert client.metric_history(run_id, "valid_loss") == direct.metric_history(run_id, "valid_loss")
 
 
+def test_runs_without_mlflow_equal_those_of_its_client(home):
+    client, direct = ClientReads(Registry(home)._client), SqliteReads(home / "mlflow.db")
+    runs = direct.runs(None, 10)
+    assert len(runs) == 4
+    assert [run.started_at_s for run in runs] == sorted((run.started_at_s for run in runs), reverse=True)
+    by_id = {run.run_id: run for run in client.runs(None, 10)}
+    assert by_id == {run.run_id: run for run in runs}
+    assert [len(reads.runs("pipeline", 3)) for reads in (client, direct)] == [3, 3]
+    assert [reads.runs("absent", 3) for reads in (client, direct)] == [[], []]
+    assert SqliteReads(home / "absent.db").runs(None, 3) == []
+
+
 def test_the_best_epoch_is_the_first_with_the_lowest_loss(home):
     registry = Registry(home)
     assert registry.best_epoch(registry.get_version("one", 1).run_id) == 2

@@ -208,6 +208,13 @@ def test_ibms_customers_are_refused_by_the_gate_and_nothing_is_served(tmp_path):
     assert "auc > 0.85: auc is 0.8" in message
     (version,) = Registry(home).list_versions()
     assert (version.validation_status, version.aliases) == ("failed", ())
+    # What it has printed is kept, its error included, in the home and among its artifacts.
+    kept = (home / "logs" / "runs" / f"{version.run_id}.log").read_text()
+    lines = [line[20:] for line in kept.splitlines()]
+    assert [line for line in done.stdout.splitlines() if line not in lines][1:] == []  # the last line is the outcome
+    assert lines[-1] == message
+    Registry(home).download_artifact(version.run_id, "run.log", tmp_path)
+    assert (tmp_path / "run.log").read_text() == kept
     assert not (home / "features" / "online.db").exists()
 
 

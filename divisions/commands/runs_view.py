@@ -1,0 +1,152 @@
+"""Runs as text: a row of a list, one run with its gates and curves, several side by side. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from divisions.commands.output import age, table
+
+if TYPE_CHECKING:
+    from divisions.registry_runs import RunReport
+    from divisions.versions import RegisteredVersion, RunRecord
+
+HEADER = ("RUN", "PIPELINE", "STATUS", "STARTED", "TOOK", "AUC", "DRIFT", "VERSION")
+SHOWN_CHARACTERS = 8
+_BARS = "▁▂▃▄▅▆▇█"
+_CURVE_WIDTH = 50
+_NAMES = {"auc": "Validation AUC", "drift_score": "Drift score", "auc_lower_bound": "AUC, lower bound"}
+_OPERATORS = {">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b}
+_DATA = ("input_uri", "partition", "data_sha256", "code", "git_commit", "python")
+"""Facts of the lineage in which runs are compared."""
+
+
+def row(run: RunRecord, versions: Sequence[RegisteredVersion]) -> tuple[str, ...]:
+    return (
+        run.run_id[:SHOWN_CHARACTERS],
+        run.pipeline or "-",
+        run.status,
+        _time(run.started_at_s),
+        _took(run),
+        _number(run.metrics.get("auc")),
+        _number(run.metrics.get("drift_score")),
+        ", ".join(f"{each.model} {each.version}" for each in versions) or "-",
+    )
+
+
+def render(report: RunReport) -> list[str]:
+    """One run, line by line."""
+    run, params = report.run, report.run.params
+    state = f"{run.status} after {_took(run)}" if run.ended_at_s else run.status
+    lines = [f"Run {run.run_id[:SHOWN_CHARACTERS]}   {run.pipeline}   {_time(run.started_at_s)} UTC   {state}", ""]
+    facts = [
+        ("Id", run.run_id),
+        ("Optimizer", params.get("optimizer", "")),
+        ("LR schedule", params.get("schedule", "")),
+        ("Epochs", _epochs(report)),
+        ("Dataset", _dataset(run)),
+    ]
+    width = max(len(name) for name, _ in facts) + 2
+    lines += [f"{name + ':':<{width}}{value}" for name, value in facts if value]
+    gates = [_gate_line(gate, run.metrics) for gate in params.get("gates", "").split("; ") if gate]
+    lines += ["", *gates] if gates else []
+    lines += ["", *(_promotion(version) for version in report.versions)] if report.versions else []
+    curves = [(name, values) for name, values in report.curves.items() if name != "learning_rate"]
+    if curves:
+        width = max(len(name) for name, _ in curves) + 2
+        lines += ["", *(f"{name:<{width}}{curve(values)}  {_ends(values)}" for name, values in curves)]
+    return lines
+
+
+def compare(runs: Sequence[RunRecord]) -> list[str]:
+    """What differs in parameters and data, and all metrics; the best value of no metric is marked."""
+    header = ("", *(run.run_id[:SHOWN_CHARACTERS] for run in runs))
+    settings = [{**run.params, **{name: run.tags[name] for name in _DATA if name in run.tags}} for run in runs]
+    names = sorted({name for each in settings for name in each})
+    rows = [(name, *(_short(each.get(name, "-")) for each in settings)) for name in names]
+    differing = [each for each in rows if len(set(each[1:])) > 1]
+    metrics = sorted({name for run in runs for name in run.metrics})
+    numbers = [(name, *(_number(run.metrics.get(name)) for run in runs)) for name in metrics]
+    state = [
+        ("status", *(run.status for run in runs)),
+        ("started", *(_time(run.started_at_s) for run in runs)),
+        ("took", *(_took(run) for run in runs)),
+    ]
+    lines = [table(header, state), ""]
+    lines.append(table(("DIFFERENT", *header[1:]), differing) if differing else "No parameter and no data differ.")
+    return [*lines, "", table(("METRIC", *header[1:]), numbers)] if numbers else lines
+
+
+def curve(values: Sequence[float], width: int = _CURVE_WIDTH) -> str:
+    """A curve as bars, from the lowest value to the highest.
+
+    >>> curve([0.0, 0.5, 1.0]), curve([2.0, 2.0]), curve([1.0, float("nan")])
+    ('▁▅█', '▁▁', '▁?')
+    """
+    count = min(width, len(values))
+    chosen = [values[(index * (len(values) - 1)) // max(1, count - 1)] for index in range(count)]
+    finite = [value for value in chosen if math.isfinite(value)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
+    span = high - low or 1.0
+
+    def bar(value: float) -> str:
+        return _BARS[round((value - low) / span * (len(_BARS) - 1))] if math.isfinite(value) else "?"
+
+    return "".join(map(bar, chosen))
+
+
+def _ends(values: Sequence[float]) -> str:
+    return f"{_number(values[0])} to {_number(values[-1])}"
+
+
+def _gate_line(gate: str, metrics: Mapping[str, float]) -> str:
+    """``✓ Validation AUC: 0.912 (threshold: > 0.85)``; a question mark if it was not measured."""
+    metric, operator, threshold = gate.split(" ", 2)
+    value = metrics.get(metric)
+    name = _NAMES.get(metric, metric)
+    if value is None:
+        return f"? {name}: not measured (threshold: {operator} {threshold})"
+    mark = "✓" if _OPERATORS[operator](value, float(threshold)) else "✗"
+    return f"{mark} {name}: {_number(value)} (threshold: {operator} {threshold})"
+
+
+def _promotion(version: RegisteredVersion) -> str:
+    name = f"{version.model} {version.version}"
+    if version.validation_status.value != "passed":
+        return f"✗ Registered as {version.validation_status.value}: {name}, {version.message or 'no reason'}"
+    stages = [alias.capitalize() for alias in version.aliases] + (["Archived"] if version.is_archived else [])
+    return f"→ Promoted to registry → {', '.join(stages) or 'no stage any more'}: {name}"
+
+
+def _epochs(report: RunReport) -> str:
+    wanted, losses = report.run.params.get("epochs", ""), report.curves.get("valid_loss", [])
+    if not losses:
+        return wanted
+    return f"{len(losses)} of {wanted or '?'}, best {losses.index(min(losses)) + 1}"
+
+
+def _dataset(run: RunRecord) -> str:
+    uri = run.tags.get("input_uri") or run.tags.get("divisions.input_uri", "")
+    counts = [
+        f"{int(run.metrics['customers']):,} customers" if "customers" in run.metrics else "",
+        f"sha256 {run.tags['data_sha256'][:12]}" if "data_sha256" in run.tags else "",
+    ]
+    return ", ".join([uri, *filter(None, counts)])
+
+
+def _took(run: RunRecord) -> str:
+    return age(run.ended_at_s - run.started_at_s) if run.ended_at_s else "-"
+
+
+def _time(at_s: float) -> str:
+    return datetime.fromtimestamp(at_s, UTC).strftime("%Y-%m-%d %H:%M") if at_s else "-"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,142 @@
+"""``divisions runs …`` on a registry of two pipelines."""
+
+import json
+
+import pytest
+
+from divisions import cli
+from divisions.registry import Registry
+from divisions.run_log import ARTIFACT, log_path
+from divisions.versions import ValidationStatus
+from tests.builders import bundle_to_register
+
+GATES = "auc_lower_bound > 0.5; auc > 0.85; drift_score < 0.15"
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    """A home with a run that was promoted, one that a gate refused, and one that failed; their ids, oldest first."""
+    home = tmp_path_factory.mktemp("home")
+    registry, ids = Registry(home), []
+    runs = [("churn", 0.912, "passed", 256), ("churn", 0.61, "failed", 512), ("other", None, "", 256)]
+    for pipeline, auc, status, batch in runs:
+        tags = {"divisions.input_uri": f"s3://raw/{auc}"}
+        with registry.start_run(pipeline, "a run", tags) as run:
+            ids.append(run.run_id)
+            run.log_params({"optimizer": "AdamW", "schedule": "cosine annealing", "epochs": 4, "batch_size": batch})
+            run.log_params({"gates": GATES})
+            for epoch, loss in enumerate((0.5, 0.3, 0.2, 0.25), start=1):
+                run.log_metrics({"valid_loss": loss, "learning_rate": 0.1 / epoch}, step=epoch)
+            if auc is None:
+                continue
+            run.log_metrics({"auc": auc, "auc_lower_bound": auc - 0.02, "customers": 3000.0}, step=4)
+            if status == "passed":
+                run.log_metrics({"drift_score": 0.02}, step=4)
+            registry.register(
+                run, model="churn-predictor", major=3, bundle_path=bundle_to_register(home / "a-bundle"),
+                bundle_sha256="b0", metrics={"auc": auc}, status=ValidationStatus(status),
+                message="" if status == "passed" else "auc > 0.85: auc is 0.61",
+            )  # fmt: skip
+    registry.keep_text(ids[0], ARTIFACT, "Train ...\n")
+    registry.set_production("churn-predictor", "3.1")
+    return home, ids
+
+
+@pytest.fixture
+def runs(filled, monkeypatch, capsys):
+    home, _ = filled
+    monkeypatch.setenv("DIVISIONS_HOME", str(home))
+
+    def run(*arguments):
+        status = cli.execute(["runs", *arguments])
+        out, err = capsys.readouterr()
+        return status, out + err
+
+    return run
+
+
+def test_the_list_has_the_newest_first_and_their_versions(runs, filled):
+    _, ids = filled
+    status, text = runs("list")
+    rows = [line.split() for line in text.splitlines()]
+    assert status == 0
+    assert [row[0] for row in rows[1:]] == [run_id[:8] for run_id in reversed(ids)]
+    assert rows[3][2] == "FINISHED"
+    assert rows[3][-4:] == ["0.912", "0.02", "churn-predictor", "3.1"]
+    assert rows[1][-3:] == ["-", "-", "-"]
+    assert len(runs("list", "churn")[1].splitlines()) == 3
+    assert len(runs("list", "--limit", "1")[1].splitlines()) == 2
+    assert runs("list", "absent") == (0, "No runs of absent.\n")
+    listed = json.loads(runs("list", "churn", "-o", "json")[1])["runs"]
+    assert [[version["version"] for version in run["versions"]] for run in listed] == [["3.2"], ["3.1"]]
+
+
+def test_a_run_is_shown_as_an_experiment(runs, filled):
+    _, ids = filled
+    status, text = runs("show", ids[0][:8])
+    lines = text.splitlines()
+    assert status == 0
+    assert lines[0].startswith(f"Run {ids[0][:8]}   churn   20")
+    for line in (
+        "Optimizer:   AdamW",
+        "LR schedule: cosine annealing",
+        "Epochs:      4 of 4, best 3",
+        "Dataset:     s3://raw/0.912, 3,000 customers",
+        "✓ Validation AUC: 0.912 (threshold: > 0.85)",
+        "✓ Drift score: 0.02 (threshold: < 0.15)",
+        "→ Promoted to registry → Production: churn-predictor 3.1",
+        "valid_loss  █▃▁▂  0.5 to 0.25",
+    ):
+        assert line in lines, text
+
+
+def test_a_refused_run_says_which_gate_and_what_was_not_measured(runs, filled):
+    text = runs("show", filled[1][1])[1]
+    assert "✗ Validation AUC: 0.61 (threshold: > 0.85)" in text
+    assert "? Drift score: not measured (threshold: < 0.15)" in text
+    assert "✗ Registered as failed: churn-predictor 3.2, auc > 0.85: auc is 0.61" in text
+
+
+def test_json_has_the_curves(runs, filled):
+    shown = json.loads(runs("show", filled[1][0], "-o", "json")[1])
+    assert shown["curves"]["valid_loss"] == [0.5, 0.3, 0.2, 0.25]
+    assert "auc" not in shown["curves"]
+    assert shown["versions"][0]["aliases"] == ["production"]
+
+
+def test_runs_side_by_side_show_what_differs(runs, filled):
+    _, ids = filled
+    text = runs("compare", ids[0], ids[1])[1]
+    rows = [line.split() for line in text.splitlines()]
+    assert ["batch_size", "256", "512"] in rows
+    assert ["auc", "0.912", "0.61"] in rows
+    assert ["drift_score", "0.02", "-"] in rows
+    assert "optimizer" not in text
+    assert "No parameter and no data differ." in runs("compare", ids[0], ids[0])[1]
+    assert len(json.loads(runs("compare", *ids, "-o", "json")[1])["runs"]) == 3
+    assert runs("compare", ids[0])[0] == 2
+
+
+def test_logs_are_those_of_the_home_or_else_the_artifact(runs, filled):
+    home, ids = filled
+    assert runs("logs", ids[0]) == (0, "Train ...\n")
+    log_path(home, ids[0]).parent.mkdir(parents=True, exist_ok=True)
+    log_path(home, ids[0]).write_text("Train ...\nRegister ...\n")
+    try:
+        assert runs("logs", ids[0])[1] == "Train ...\nRegister ...\n"
+        assert json.loads(runs("logs", ids[0], "-o", "json")[1])["lines"] == ["Train ...", "Register ..."]
+    finally:
+        log_path(home, ids[0]).unlink()
+    status, text = runs("logs", "latest")
+    assert (status, text.count("\n")) == (1, 1)
+    assert f"error: the log of run {ids[2]} is neither in " in text
+
+
+def test_a_run_that_is_not_there_is_one_line(runs, filled, tmp_path, monkeypatch):
+    for text in ("zzzz", "ab", "0" * 32, ""):
+        status, said = runs("show", text)
+        assert (status, said.count("\n")) == (1, 1)
+        assert "has no run" in said
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path))
+    assert runs("list") == (0, "No runs yet. `divisions run PIPELINE` starts one.\n")
+    assert "the registry has no runs" in runs("show", "latest")[1]
