@@ -21,6 +21,8 @@ from benchmarks.harness.product_cluster import ProductCluster
 from benchmarks.load.load_process import LoadProcess
 from divisions.control import ControllerStatus
 from divisions.registry import Registry
+from divisions.schedule.state import Ended, Outcome
+from divisions.schedule.state_file import read_schedule
 from tests.e2e.controllers import controller_pid, wait
 from trainers import demo_data
 
@@ -258,18 +260,16 @@ def test_a_pipeline_runs_by_its_trigger_within_the_minute(product, tmp_path):
     )  # fmt: skip
     assert "nightly    * * * * *" in added.stdout
 
-    def last_run() -> dict[str, object]:
-        listed = product.divisions("schedule", "list", "-o", "json")
-        entries = {entry["pipeline"]: entry for entry in json.loads(listed.stdout)["schedules"]}
-        return entries["nightly"]["last"]
+    def last_run() -> Ended | None:
+        return read_schedule(product.home).find("nightly").last
 
     try:
-        wait(lambda: last_run() is not None, 150)
+        wait(lambda: last_run() is not None, 240)
         last = last_run()
-        assert last["fire_s"] % 60 == 0
-        assert re.fullmatch(r"nightly-\d{8}T\d{4}Z-1", last["job_id"])
-        assert last["outcome"] == "failed"
-        assert "auc > 0.9999: auc is" in last["message"]
+        assert last.fire_s % 60 == 0
+        assert re.fullmatch(r"nightly-\d{8}T\d{4}Z-1", last.job_id)
+        assert last.outcome is Outcome.FAILED
+        assert "auc > 0.9999: auc is" in last.message
         assert "nightly" in product.divisions("status").stdout
         assert Registry(product.home).list_versions("nightly-predictor")[0].validation_status == "failed"
     finally:
