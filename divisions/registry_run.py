@@ -74,6 +74,12 @@ class RegistryRun:
         with registry_errors("write the run's tags"):
             self._client.log_batch(self.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
 
+    def log_texts(self, texts: Mapping[str, str]) -> None:
+        """Writes files among the run's artifacts, by their paths there."""
+        with registry_errors("write the run's files"):
+            for path, text in texts.items():
+                self._client.log_text(self.run_id, text, path)
+
     def log_dataset(self, dataset: RunDataset) -> None:
         """Notes the data as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag

@@ -22,7 +22,7 @@ from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import bundles_folder, local_bundle
 from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT, Decision, Manifest
 from divisions.clock import Clock
-from divisions.errors import BundleError, GateRefusedError
+from divisions.errors import BundleError, GateRefusedError, RegistryError
 from divisions.online_stores import open_store
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
@@ -53,9 +53,10 @@ from trainers.export.imported import ImportedModel
 from trainers.export.lineage import environment, lineage, run_params
 from trainers.export.signature import sign_registered
 from trainers.training.compute import Compute, TrainingTask
-from trainers.training.training_rows import num_train, training_data, validation_rows
-from trainers.validation.thresholds import choose_threshold
-from trainers.validation.validation import Validated, report_json, validate_model
+from trainers.training.training_rows import num_train, training_data
+from trainers.validation.measure import measure
+from trainers.validation.report_files import REPORT_HTML, report_files
+from trainers.validation.validation import Validated, report_json
 
 if TYPE_CHECKING:
     from trainers.training.model import TabularModel
@@ -149,6 +150,7 @@ class PipelineRun:
                 calibrated, exported = imported.exported(prepared)
             validated = self._validate(pipeline, prepared, exported.model_onnx, calibrated, previous.version)
             bundle = self._write_bundle(pipeline, prepared, validated, exported, registry_run)
+            self._log_report(pipeline, prepared, validated, calibrated, bundle.path, registry_run)
             facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
             facts |= stored | environment() | (dict(imported.facts) if imported else {})
             version = self._register(pipeline, validated, bundle, facts, registry_run)
@@ -284,14 +286,8 @@ class PipelineRun:
         calibrated: Calibrated,
         previous: RegisteredVersion | None,
     ) -> Validated:
-        from trainers.export.onnx_export import score
-
         with step(self.progress, self.clock, "Validate") as current:
-            # The gates judge the exported graph, on customers that training never used.
-            scores_N = score(model_onnx, prepared.holdout.x)
-            rows_NF, labels_N = validation_rows(prepared, pipeline.training.hyperparams.seed)
-            chosen = choose_threshold(pipeline.validation.decision, labels_N, score(model_onnx, rows_NF))
-            validated = validate_model(prepared, scores_N, chosen, calibrated, previous, pipeline.validation)
+            validated = measure(pipeline, prepared, model_onnx, calibrated, previous, self.clock.monotonic_s)
             current.detail = validated.summary
         for warning in (*validated.decided.notes, *validated.warnings):
             self.progress.notice(warning)
@@ -328,9 +324,20 @@ class PipelineRun:
         }
         decision = Decision(validated.decided.rule, validated.decided.chosen.threshold)
         bundles = bundles_folder(self.settings.home)
-        bundle = write_bundle(bundles, identity, schema, validated.metrics, contents, decision)
+        bundle = write_bundle(bundles, identity, schema, validated.lasting_metrics, contents, decision)
         Bundles.of(self.settings).publish(bundle.path, bundle.sha256)
         return bundle
+
+    def _log_report(
+        self, task: Pipeline, prepared: Prepared, judged: Validated, before: Calibrated, bundle: Path, run: RegistryRun
+    ) -> None:
+        with step(self.progress, self.clock, "Report") as current:
+            files = report_files(task, run.run_id, prepared, bundle, judged, before)
+            try:
+                run.log_texts(files)
+                current.detail = f"{REPORT_HTML} among the files of run {run.run_id}"
+            except RegistryError as error:  # a report that is not kept refuses no model
+                self.progress.notice(f"the validation report is not kept: {error}")
 
     def _register(
         self,

@@ -123,6 +123,16 @@ GUESSING_GATE = Gate("auc_lower_bound", Comparison.GREATER, 0.5)
 """Better than guessing: the lower confidence bound of the AUC lies above that of a coin."""
 
 
+CHALLENGER_GATE = Gate("auc_gain_upper", Comparison.GREATER_EQUAL, 0.0)
+"""Not worse: the 95 % interval of the AUC's gain over the version in use does not lie wholly below 0."""
+
+
+class Challenger(enum.StrEnum):
+    """What a new version must be, beside the one in use."""
+
+    NOT_WORSE = "not_worse"
+
+
 class RollbackPolicy(enum.StrEnum):
     AUTO = "auto"
     HOLD = "hold"

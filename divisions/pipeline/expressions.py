@@ -28,6 +28,7 @@ METRIC_MAXIMUM: dict[str, float] = {
     "calibration_error": 1.0,
     "log_loss": math.inf,
     "drift_score": math.inf,
+    "latency_p99_ms": math.inf,
 }
 """The metrics that gates may use, each with its largest possible value. The smallest possible value is always 0."""
 

@@ -11,8 +11,10 @@ from divisions.errors import PipelineError
 from divisions.names import MAX_NAME_CHARS
 from divisions.pipeline.decision_option import decision
 from divisions.pipeline.definition import (
+    CHALLENGER_GATE,
     DRIFT_GATE,
     GUESSING_GATE,
+    Challenger,
     DataPrep,
     Deployment,
     Device,
@@ -208,6 +210,9 @@ def _validation(section: Section) -> Validation:
             gates += (Gate(DRIFT_GATE.metric, DRIFT_GATE.comparison, drift),)
         if section.take("better_than_guessing", flag, True):
             gates = (GUESSING_GATE, *gates)
+        challenger: Challenger | None = None
+        if section.take("challenger", optional(choice(Challenger)), challenger):
+            gates += (CHALLENGER_GATE,)
         policy = section.take("rollback_policy", choice(RollbackPolicy), Validation().rollback_policy)
         on_unknown = section.take("on_unknown", optional(choice(OnUnknown)), Validation().on_unknown)
         return Validation(tuple(dict.fromkeys(gates)), policy, on_unknown, decision(section))

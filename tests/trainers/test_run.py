@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from divisions.artifacts.local import local_bundle
 from divisions.bundle import Decision, bundle_address, read_bundle
@@ -28,6 +29,7 @@ from divisions.errors import (
 )
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import (
+    CHALLENGER_GATE,
     DRIFT_GATE,
     GUESSING_GATE,
     Comparison,
@@ -167,7 +169,39 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     assert manifest.run_id == outcome.run_id == version.run_id
     assert manifest.schema.names == ("minutes", "plan", "calls", "roams")
     assert progress.epochs == 12
-    assert progress.done == ["Prepare the data", "Train", "Calibrate", "Export to ONNX", "Validate", "Register"]
+    assert progress.done == [
+        "Prepare the data",
+        "Train",
+        "Calibrate",
+        "Export to ONNX",
+        "Validate",
+        "Report",
+        "Register",
+    ]
+
+
+def artifact(place, run_id, name):
+    return Path(place.registry._client.download_artifacts(run_id, f"validation/{name}")).read_text()
+
+
+def test_the_run_has_a_validation_report_for_people_and_one_for_programs(place, first):
+    outcome, _ = first
+    report = msgspec.json.decode(artifact(place, outcome.run_id, "report.json"))
+    assert report["verdict"] == "passed"
+    assert report["roc"][0] == [0.0, 0.0]
+    assert report["roc"][-1] == [1.0, 1.0]
+    assert (
+        sum(part["num_rows"] for part in report["slices"] if part["feature"] == "plan")
+        == outcome.metrics["holdout_rows"]
+    )
+    assert {one["feature"] for one in report["importance"]} == {"minutes", "plan", "calls", "roams"}
+    assert {one["feature"] for one in report["importance"][:2]} == {"calls", "plan"}, "the label is made of these"
+    assert [one["psi_champion"] for one in report["features"]] == [None] * 4
+    chosen = [row for row in report["thresholds"] if row["threshold"] == report["threshold"]]
+    assert chosen[0]["precision"] == pytest.approx(outcome.metrics["precision"])
+    page = artifact(place, outcome.run_id, "report.html")
+    assert page.count("<svg") == 3
+    assert "<script" not in page
 
 
 def test_probabilities_that_are_wrong_are_corrected_in_the_graph_that_serves(tmp_path, monkeypatch):
@@ -223,6 +257,39 @@ def test_the_next_version_is_compared_with_the_previous_one(place, first):
     assert version.aliases == ("staging",)
     parent = place.registry.get_version("churn-predictor", version.lineage["parent_version"])
     assert parent.validation_status == "passed"
+
+
+def test_a_challenger_that_is_worse_by_more_than_chance_is_refused(tmp_path, monkeypatch):
+    place = Place(tmp_path)
+    place.write("2025-01-13", raw_frame(seed=0))
+    gates = (CHALLENGER_GATE, Gate("latency_p99_ms", Comparison.LESS, 5.0))
+    first = place.run("2025-01-13", gates=gates)  # no version to compare with
+    assert "auc_gain" not in first.metrics
+    assert first.metrics["latency_p99_ms"] == 0.0  # by the clock of this test
+    assert not place.progress.notices
+    train = InProcess.train
+
+    def train_badly(self, *arguments):
+        model = train(self, *arguments)
+        with torch.no_grad():
+            model.head.weight.zero_()  # the same score for everybody
+        return model
+
+    monkeypatch.setattr(InProcess, "train", train_badly)
+    with pytest.raises(
+        GateRefusedError, match=r"challenger: not_worse: auc is 0\.5000 and that of version 3\.1 0\.\d+"
+    ):
+        place.run("2025-01-13", gates=gates)
+    failed = place.registry.list_versions("churn-predictor")[0]
+    assert failed.metrics["auc_gain_upper"] < 0.0
+    champion = msgspec.json.decode((place.folder_of(failed) / "report.json").read_bytes())["champion"]
+    assert champion["auc"] == pytest.approx(first.metrics["auc"])
+    assert (champion["note"], champion["upper"]) == ("version 3.1", failed.metrics["auc_gain_upper"])
+    monkeypatch.setattr(InProcess, "train", train)
+    page = artifact(place, failed.run_id, "report.html")
+    assert "refused: challenger: not_worse" in page
+    again = place.run("2025-01-13", gates=gates)
+    assert (again.metrics["auc_gain"], again.metrics["auc_gain_upper"]) == (0.0, 0.0)
 
 
 def test_data_that_drifted_is_refused_registered_as_failed_and_not_served(place, first):

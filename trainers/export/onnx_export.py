@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -126,12 +126,27 @@ def parity_rows(schema: FeatureSchema, rng: np.random.Generator, num_random: int
 
 def score(model_onnx: bytes, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
     """Scores rows with the exported graph, so that validation uses the graph that will serve."""
+    return scorer(model_onnx, batch_size)(rows_NF)
+
+
+def scorer(model_onnx: bytes, batch_size: int = 4096) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """A function that scores rows with the exported graph, which is loaded once."""
     session = _session(model_onnx)
-    parts = [
-        session.run([OUTPUT_NAME], {INPUT_NAME: rows_NF[start : start + batch_size]})[0]
-        for start in range(0, len(rows_NF), batch_size)
-    ]
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    def run(rows_NF: NDArray[np.float32]) -> NDArray[np.float32]:
+        parts = [
+            session.run([OUTPUT_NAME], {INPUT_NAME: rows_NF[start : start + batch_size]})[0]
+            for start in range(0, len(rows_NF), batch_size)
+        ]
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    return run
+
+
+def row_runner(model_onnx: bytes, row_1F: NDArray[np.float32]) -> Callable[[], object]:
+    """A function that scores one row (``float32[1, F]``), for measuring how long that takes."""
+    session = _session(model_onnx)
+    return lambda: session.run([OUTPUT_NAME], {INPUT_NAME: row_1F})
 
 
 def _session(model_onnx: bytes) -> Any:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from divisions.bundle import REFERENCE, read_bundle
 from divisions.errors import BundleError
-from divisions.pipeline.definition import GUESSING_GATE, AtLeast, DecisionRule, Validation
+from divisions.pipeline.definition import CHALLENGER_GATE, GUESSING_GATE, AtLeast, Challenger, DecisionRule, Validation
 from divisions.versions import RegisteredVersion
 from trainers.data.preparation import Prepared
 from trainers.data.reference import Reference, count_rows
@@ -20,10 +20,14 @@ from trainers.export.exported import Calibrated
 from trainers.export.half_precision import HalfParity
 from trainers.training.calibration import Calibration
 from trainers.training.evaluate import calibration_error, evaluate
+from trainers.validation.champion import Champion, compare_with_champion
 from trainers.validation.drift import MIN_ROWS, DriftReport, drift_report
 from trainers.validation.gates import GateResult, GateVerdict, is_passed, judge
 from trainers.validation.guessing import guessing_text
 from trainers.validation.thresholds import Chosen
+
+TIMES = frozenset({"latency_p99_ms"})
+"""Metrics that differ from run to run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +62,17 @@ class Validated:
     gates: tuple[GateResult, ...]
     calibration: Calibration
     decided: Decided
+    champion: Champion
     holdout_fraction: float = 0.2
 
     @property
     def is_passed(self) -> bool:
         return is_passed(self.gates)
+
+    @property
+    def lasting_metrics(self) -> dict[str, float]:
+        """Those that are the same whenever the same model is measured: without times. They are part of the bundle."""
+        return {name: value for name, value in self.metrics.items() if name not in TIMES}
 
     @property
     def refusals(self) -> str:
@@ -94,6 +104,8 @@ class Validated:
     def _refusal(self, result: GateResult) -> str:
         if result.gate == GUESSING_GATE:
             return guessing_text(self.metrics, self.holdout_fraction)
+        if result.gate == CHALLENGER_GATE and result.verdict is GateVerdict.FAIL:
+            return f"challenger: {Challenger.NOT_WORSE}: {self.champion}"
         if result.verdict is GateVerdict.UNKNOWN:
             return (
                 f"{result.gate}: {self._why_unknown(result)}."
@@ -102,6 +114,8 @@ class Validated:
         return str(result)
 
     def _why_unknown(self, result: GateResult) -> str:
+        if result.gate == CHALLENGER_GATE:
+            return f"the gain over the version in use is unknown: {self.champion.note}"
         what = f"{result.gate.metric} is unknown"
         return f"{what} {self.drift.note}" if result.gate.metric == "drift_score" else f"{what} on this hold-out"
 
@@ -111,21 +125,28 @@ def validate_model(
     scores_N: NDArray[np.float32],
     chosen: Chosen,
     calibrated: Calibrated,
+    latency_ms: float,
     previous: RegisteredVersion | None,
     validation: Validation,
 ) -> Validated:
     """Judges a model by ``scores_N``, its scores for the hold-out's rows, and by the threshold that was chosen on
     others."""
     drift = measure_drift(prepared, previous)
+    champion = compare_with_champion(prepared, scores_N, previous)
     metrics = {
         **evaluate(prepared.holdout.y, scores_N, chosen.threshold),
         "calibration_error_before": calibration_error(prepared.holdout.y, calibrated.before_N),
         "drift_score": drift.score,
+        "auc_gain": champion.gain.gain,
+        "auc_gain_lower": champion.gain.lower,
+        "auc_gain_upper": champion.gain.upper,
+        "latency_p99_ms": latency_ms,
     }
     fraction = len(prepared.holdout) / (prepared.train.rows.num_customers + len(prepared.holdout))
-    gates = judge(validation.gates, metrics, validation.on_unknown)
+    asked = tuple(gate for gate in validation.gates if not (gate == CHALLENGER_GATE and champion.is_missing))
+    gates = judge(asked, metrics, validation.on_unknown)
     decided = Decided(str(validation.decision), chosen, _shortfall(validation.decision, chosen, metrics))
-    return Validated(metrics, drift, gates, calibrated.calibration, decided, fraction)
+    return Validated(metrics, drift, gates, calibrated.calibration, decided, champion, fraction)
 
 
 def _shortfall(rule: DecisionRule, chosen: Chosen, metrics: dict[str, float]) -> str:
@@ -171,11 +192,11 @@ def report_json(
     """The bundle's ``report.json``. A metric that is NaN is null. ``features`` is the section of the pipeline file."""
     drift = validated.drift.report
     report = {
-        "metrics": {name: _number(value) for name, value in validated.metrics.items()},
+        "metrics": {name: _number(value) for name, value in validated.lasting_metrics.items()},
         "gates": [
             {
                 "gate": str(result.gate),
-                "value": result.value,
+                "value": None if result.gate.metric in TIMES else result.value,
                 "verdict": result.verdict.value,
                 "refused": result.is_refused,
             }
@@ -208,6 +229,13 @@ def report_json(
             "features": [{"name": one.name, "psi": one.psi, "bins": one.num_bins} for one in drift.features]
             if drift
             else [],
+        },
+        "champion": {
+            "note": validated.champion.note,
+            "auc": _number(validated.champion.gain.champion_auc),
+            "gain": _number(validated.champion.gain.gain),
+            "lower": _number(validated.champion.gain.lower),
+            "upper": _number(validated.champion.gain.upper),
         },
         "data": {
             "uri": prepared.events.uri,

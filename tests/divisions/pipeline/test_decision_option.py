@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from divisions.errors import PipelineError
-from divisions.pipeline.definition import AtLeast, Cost, FixedThreshold, MaxF1
+from divisions.pipeline.definition import CHALLENGER_GATE, AtLeast, Cost, FixedThreshold, MaxF1
 from divisions.pipeline.file import parse_pipeline
 
 FILE = """pipeline: churn
@@ -78,3 +78,10 @@ def test_errors_have_a_place_and_a_remedy(line, column, message):
 )
 def test_rules_are_shown_as_they_are_written(rule, text):
     assert str(rule) == text
+
+
+def test_a_challenger_may_be_asked_not_to_be_worse():
+    assert CHALLENGER_GATE in parse_pipeline(FILE.format("challenger: not_worse")).validation.gates
+    assert CHALLENGER_GATE not in parse_pipeline(FILE.format("decision: 0.5")).validation.gates
+    with pytest.raises(PipelineError, match=r":?6:17: .*challenger: must be 'not_worse', got 'better'"):
+        parse_pipeline(FILE.format("challenger: better"), "f.yaml")
