@@ -231,9 +231,11 @@ class Registry:
             return self._reads.metric_history(run_id, name)
 
     def keep_text(self, run_id: str, name: str, text: str) -> None:
-        """Stores a text among the artifacts of a run."""
-        with registry_errors(f"store {name} of run {run_id}"):
-            self._client.log_text(run_id, text, name)
+        """Stores a text among the artifacts of a run. Where MLflow would need a client of the bundles' store, it stores
+        nothing, as with bundles."""
+        if not self._bundle_store:
+            with registry_errors(f"store {name} of run {run_id}"):
+                self._client.log_text(run_id, text, name)
 
     def artifact_sizes(self, run_id: str, folder: str) -> dict[str, int]:
         """The files that a run has left in a folder, with their sizes in bytes."""

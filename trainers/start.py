@@ -85,15 +85,20 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
         run_ids.append(run_id)
         log.begin(run_id)
 
-    try:
-        return PipelineRun(settings, registry, compute, progress, clock, began).run(request)
-    except BaseException as error:
-        log.error(str(error) or type(error).__name__)
-        raise
-    finally:
+    def keep_log() -> None:
         with contextlib.suppress(RegistryError):  # the log is in the home, too
             for run_id in run_ids:
                 registry.keep_text(run_id, ARTIFACT, log.text)
+
+    try:
+        outcome = PipelineRun(settings, registry, compute, progress, clock, began).run(request)
+    except BaseException as error:
+        log.error(str(error) or type(error).__name__)
+        if not isinstance(error, RegistryError | KeyboardInterrupt):  # nobody waits for a registry that does not answer
+            keep_log()
+        raise
+    keep_log()
+    return outcome
 
 
 def python_notice(pipeline: Pipeline, present: tuple[int, int] = sys.version_info[:2]) -> str:

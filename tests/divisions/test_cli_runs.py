@@ -5,6 +5,7 @@ import json
 import pytest
 
 from divisions import cli
+from divisions.errors import RegistryError
 from divisions.registry import Registry
 from divisions.run_log import ARTIFACT, log_path
 from divisions.versions import ValidationStatus
@@ -140,3 +141,10 @@ def test_a_run_that_is_not_there_is_one_line(runs, filled, tmp_path, monkeypatch
     monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path))
     assert runs("list") == (0, "No runs yet. `divisions run PIPELINE` starts one.\n")
     assert "the registry has no runs" in runs("show", "latest")[1]
+
+
+def test_a_registry_beside_a_store_of_bundles_gets_no_logs(tmp_path):
+    registry = Registry(tmp_path, f"sqlite:///{tmp_path}/shared.db", artifacts="s3://models")
+    registry.keep_text("0" * 32, ARTIFACT, "x")  # there is no such run, and nothing is asked
+    with pytest.raises(RegistryError):
+        Registry(tmp_path / "other").keep_text("0" * 32, ARTIFACT, "x")
