@@ -21,6 +21,9 @@ def main(pipeline: str) -> None:
     for each in client.models(version.model):
         print(f"{each.model} {each.version}: {each.validation_status}")
 
+    for each in client.runs():
+        print(f"{each.name}: {each.status} with {each.params['epochs']} epochs")
+
     # With a cluster up, this starts the rollout and waits for its end:
     # client.deploy(version, pipeline=pipeline)
 

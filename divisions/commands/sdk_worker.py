@@ -16,7 +16,7 @@ import msgspec
 
 from divisions.errors import DivisionsError, PipelineError, TrainingError
 from divisions.sdk import jobs
-from divisions.sdk.jobs import Deploy, Deployed, Done, Failed, Find, Job, Models, Register, Train
+from divisions.sdk.jobs import Deploy, Deployed, Done, Failed, Find, Job, Models, Register, Runs, Train
 from divisions.settings import account_environment, load_settings, set_default_environment
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ def _do(job: Job) -> object:
             return _registry().get_version(job.model, job.number)
         case Models():
             return _registry().list_versions(job.model)
+        case Runs():
+            return _registry().list_runs(job.pipeline, job.limit)
         case Register():
             return _register(job)
         case Deploy():

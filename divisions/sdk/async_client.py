@@ -15,7 +15,7 @@ from divisions.sdk.calls import Call, ServiceStatus, Watch
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, Peer
 from divisions.sdk.predict import Prediction
-from divisions.versions import RegisteredVersion
+from divisions.versions import RegisteredVersion, RunRecord
 
 if TYPE_CHECKING:
     import httpx
@@ -163,6 +163,10 @@ class AsyncClient:
     async def models(self, model: str | None = None) -> tuple[RegisteredVersion, ...]:
         """See `Client.models`."""
         return await processes.run_async(jobs.models(model), self._home)
+
+    async def runs(self, pipeline: str | None = None, *, limit: int = 20) -> tuple[RunRecord, ...]:
+        """See `Client.runs`."""
+        return await processes.run_async(jobs.runs(pipeline, limit), self._home)
 
     async def _send(self, call: Call[T]) -> T:
         import httpx

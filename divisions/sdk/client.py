@@ -29,7 +29,7 @@ from divisions.sdk.calls import Call, ServiceStatus, Watch
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, Peer
 from divisions.sdk.predict import Prediction
-from divisions.versions import RegisteredVersion
+from divisions.versions import RegisteredVersion, RunRecord
 
 if TYPE_CHECKING:
     import httpx
@@ -42,6 +42,7 @@ __all__ = [
     "Prediction",
     "RegisteredVersion",
     "Rollout",
+    "RunRecord",
     "ServiceStatus",
     "TrainedRun",
 ]
@@ -251,6 +252,14 @@ class Client:
             RegistryError: the registry does not answer.
         """
         return processes.run(jobs.models(model), self._home)
+
+    def runs(self, pipeline: str | None = None, *, limit: int = 20) -> tuple[RunRecord, ...]:
+        """The newest training runs of a pipeline, or of all, newest first; at most ``limit``.
+
+        Raises:
+            RegistryError: the registry does not answer.
+        """
+        return processes.run(jobs.runs(pipeline, limit), self._home)
 
     def _send(self, call: Call[T]) -> T:
         import httpx

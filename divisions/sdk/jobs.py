@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from divisions import errors
-from divisions.versions import RegisteredVersion
+from divisions.versions import RegisteredVersion, RunRecord
 
 T = TypeVar("T")
 WORKER = "divisions.commands.sdk_worker"
@@ -45,6 +45,13 @@ class Models(msgspec.Struct, frozen=True, tag="models"):
     model: str | None
 
 
+class Runs(msgspec.Struct, frozen=True, tag="runs"):
+    """Lists the newest runs of ``pipeline``, or of all pipelines."""
+
+    pipeline: str | None
+    limit: int
+
+
 class Register(msgspec.Struct, frozen=True, tag="register"):
     """Registers the bundle of ``version`` again."""
 
@@ -62,7 +69,7 @@ class Deploy(msgspec.Struct, frozen=True, tag="deploy"):
     is_watched: bool
 
 
-Job = Train | Find | Models | Register | Deploy
+Job = Train | Find | Models | Runs | Register | Deploy
 
 
 class Done(msgspec.Struct, frozen=True, tag="done"):
@@ -125,6 +132,10 @@ def register(source: TrainedRun | RegisteredVersion) -> Order[RegisteredVersion]
 
 def models(model: str | None) -> Order[tuple[RegisteredVersion, ...]]:
     return Order(Models(model), tuple[RegisteredVersion, ...])
+
+
+def runs(pipeline: str | None, limit: int) -> Order[tuple[RunRecord, ...]]:
+    return Order(Runs(pipeline, limit), tuple[RunRecord, ...])
 
 
 def deploy(

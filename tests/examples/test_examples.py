@@ -107,9 +107,10 @@ def test_train(tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    first, second = ran.stdout.splitlines()
+    first, second, third = ran.stdout.splitlines()
     assert re.fullmatch(r"run [0-9a-f]{32}: AUC 0\.[0-9]{3}", first)
     assert second == "churn-predictor 1.1: passed"
+    assert third.endswith(": FINISHED with 2 epochs")
     assert "Register" in ran.stderr  # the progress
 
 

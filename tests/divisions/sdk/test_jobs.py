@@ -11,12 +11,13 @@ import pytest
 from divisions.errors import CloudError, ClusterError, GateRefusedError, PipelineError
 from divisions.sdk import jobs
 from divisions.sdk.jobs import Deployed, Done, Failed, Job, TrainedRun
-from divisions.versions import RegisteredVersion, ValidationStatus
+from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
 
 VERSION = RegisteredVersion(
     "churn-predictor", "3.2", 2, "run", Path("/bundles/a"), "ab", ValidationStatus.PASSED, {"auc": 0.9}
 )
 RUN = TrainedRun("run", "churn-predictor", "3.2", 2, "passed", {"auc": 0.9}, "raw")
+RECORD = RunRecord("run", "name", "pipeline", "FINISHED", 1.0, 2.0, {"epochs": "2"}, {"auc": 0.9}, {})
 TRAIN = jobs.train("a.yaml", input_uri="s3://raw", today=dt.date(2025, 1, 13), uses_ray=False, is_deployed=True)
 
 
@@ -36,7 +37,9 @@ def done(result) -> bytes:
     return jobs.encode(Done(msgspec.Raw(jobs.encode(result))))
 
 
-@pytest.mark.parametrize("order", [TRAIN, jobs.register(VERSION), jobs.register(RUN), jobs.models(None), deploy("3.2")])
+@pytest.mark.parametrize(
+    "order", [TRAIN, jobs.register(VERSION), jobs.register(RUN), jobs.models(None), jobs.runs("p", 3), deploy("3.2")]
+)
 def test_the_other_end_reads_the_job_that_was_written(order):
     assert jobs.decode(jobs.encode(order.job), Job) == order.job
 
@@ -51,6 +54,7 @@ def test_what_is_deployed_is_named_by_a_label_a_version_or_a_run(version):
     [
         (TRAIN, RUN),
         (jobs.models("m"), (VERSION,)),
+        (jobs.runs(None, 20), (RECORD,)),
         (jobs.register(RUN), VERSION),
         (jobs.register(VERSION), VERSION),
         (deploy("3.2"), Deployed("m", "3.2", "local", "promoted")),

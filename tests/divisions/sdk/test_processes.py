@@ -38,9 +38,10 @@ def test_an_error_of_the_job_is_raised_with_its_place(kind, tmp_path):
         ask(kind, kind(home=tmp_path), "train", file, uses_ray=False)
 
 
-def test_an_empty_registry_has_no_models_and_no_version_of_a_run(kind, tmp_path):
+def test_an_empty_registry_has_no_models_no_runs_and_no_version_of_a_run(kind, tmp_path):
     client = kind(home=tmp_path)
     assert ask(kind, client, "models") == ()
+    assert ask(kind, client, "runs", limit=5) == ()
     with pytest.raises(RegistryError):
         ask(kind, client, "register", RUN)
 
