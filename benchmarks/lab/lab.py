@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import os
-import select
+import selectors
 import shutil
 import subprocess
 import sys
@@ -209,7 +209,9 @@ class _Process:
         """Raises: RuntimeError: it ended, or said nothing in time."""
         assert self._process.stdout is not None
         ends_s = time.monotonic() + _START_S
-        readable, _, _ = select.select([self._process.stdout], [], [], ends_s - time.monotonic())
+        with selectors.DefaultSelector() as waiting:  # `select` takes no file descriptor above 1,023
+            waiting.register(self._process.stdout, selectors.EVENT_READ)
+            readable = waiting.select(ends_s - time.monotonic())
         line = self._process.stdout.readline() if readable else b""
         if not line:
             raise RuntimeError(f"{self._name} did not start: {self._log.read_text(errors='replace')[-500:].strip()}")

@@ -3,6 +3,7 @@
 An API server drops unknown fields of custom resources without a word.
 """
 
+import copy
 import functools
 import lzma
 from pathlib import Path
@@ -42,6 +43,7 @@ def check(manifest: dict[str, Any]) -> None:
 def validator(kind: str) -> jsonschema.Draft7Validator:
     version = next(each for each in crd(kind)["spec"]["versions"] if each["name"] == "v1")
     schema = version["schema"]["openAPIV3Schema"]
+    schema = copy.deepcopy(schema)  # `crd` gives every caller the same
     closed(schema)
     schema["properties"]["metadata"] = {"type": "object"}
     return jsonschema.Draft7Validator(schema)

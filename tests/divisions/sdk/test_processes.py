@@ -77,7 +77,7 @@ def test_a_job_whose_caller_is_cancelled_is_told_to_end(worker):
         task = asyncio.ensure_future(AsyncClient(home=worker).train("a.yaml"))
         while not (worker / "begun").exists():
             await asyncio.sleep(0.01)
-        (child,) = psutil.Process().children()
+        (child,) = [each for each in psutil.Process().children() if each.cwd() == str(worker)]
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

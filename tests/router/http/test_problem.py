@@ -17,7 +17,7 @@ STATUSES = {
     409: ["LatchedSpecError", "ConflictError", "IllegalEventError", "NoRoomError"],
     412: ["StaleGenerationError"],
     415: ["UnsupportedMediaTypeError"],
-    422: ["InvalidFeaturesError", "SchemaMismatchError", "PipelineError", "BundleError"],
+    422: ["InvalidFeaturesError", "SchemaMismatchError", "PipelineError", "BundleError", "InvalidCommandError"],
     500: ["DivisionsError"],
     502: ["ReplicaFailedError", "RegistryError"],
     503: [
