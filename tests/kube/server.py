@@ -207,7 +207,8 @@ def _wait(server: KubeServer, process: subprocess.Popen[bytes]) -> None:
         if not (server.folder / "pki" / "apiserver.crt").is_file():
             return False
         with contextlib.suppress(httpx2.HTTPError), server.client() as client:
-            return client.get("/readyz").status_code == 200
+            # It is ready before it has made the namespace that a deployment names.
+            return all(client.get(path).status_code == 200 for path in ("/readyz", f"{_NAMESPACES}/default"))
         return False
 
     _until(is_ready, "the API server answers")
