@@ -75,4 +75,6 @@ class LineProgress:
     def _write(self, line: str) -> None:
         # Progress is not the result: a full disk or a closed pipe must not end the work.
         with contextlib.suppress(OSError):
-            print(line, file=self._stream, flush=True)
+            # One write per line: threads write here, and print would write the line's end apart.
+            self._stream.write(f"{line}\n")
+            self._stream.flush()

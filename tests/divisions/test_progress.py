@@ -84,3 +84,18 @@ def test_each_line_is_seen_at_once_and_a_closed_pipe_does_not_end_the_run():
     assert stream.flushed == len("note: a line\n")
     stream.is_broken = True
     progress.notice("another")
+
+
+def test_each_line_is_one_write_as_threads_would_mix_parts_of_lines():
+    class Writes(io.StringIO):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts: list[str] = []
+
+        def write(self, text: str) -> int:
+            self.parts.append(text)
+            return len(text)
+
+    stream = Writes()
+    LineProgress(stream).notice("a node was lost")
+    assert stream.parts == ["note: a node was lost\n"]

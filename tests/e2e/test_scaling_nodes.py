@@ -141,6 +141,7 @@ def cluster() -> Iterator[TwoNodes]:
     patch.setenv("DIVISIONS_HOME", str(folder / "home"))
     patch.setenv("DIVISIONS_PORT", str(port))
     patch.setenv("DIVISIONS_GATEWAYS", "1")
+    patch.setenv("DIVISIONS_REQUEST_TIMEOUT_MS", "8000")  # a busy machine may stall; what is lost still fails
     patch.setenv("TMPDIR", str(folder))
     patch.setattr(tempfile, "tempdir", None)
     (folder / "home" / "logs").mkdir(parents=True)
