@@ -1,5 +1,6 @@
-"""The structs of the control plane: specs, routing tables, registrations and status. `divisions.reports` has reports.
+"""The structs of the control plane: specs, routing tables, registrations and status.
 
+`divisions.reports` has reports, `divisions.analysis_spec` says how rollouts are judged.
 They are frozen, and go over HTTP, Ray and the journal as JSON or msgpack through msgspec.
 Weights are in basis points (bp): 10,000 bp are all of an endpoint's traffic.
 """
@@ -10,6 +11,7 @@ import enum
 
 import msgspec
 
+from divisions.analysis_spec import AnalysisSpec
 from divisions.scaling import Scaling, VersionScale
 from divisions.schema import FeatureSchema
 
@@ -32,10 +34,6 @@ class EngineChoice(enum.StrEnum):
     ONNXRUNTIME_CUDA = "onnxruntime-cuda"
     ONNXRUNTIME_CPU = "onnxruntime-cpu"
     TORCH = "torch"
-
-
-GUARDS = ("latency", "errors", "predictions")
-"""The guards that `AnalysisSpec.guards` may name. The last one works only if it is named."""
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -108,35 +106,6 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def app_name(self) -> str:
         """The name of this version's Ray Serve application."""
         return f"{self.model}-v{self.version}"
-
-
-class AnalysisSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How a rollout is judged; ``deployment.analysis`` of the pipeline file. Reasons are in docs/rollouts.md.
-
-    ``tolerance`` and ``tolerance_ms`` are the null hypothesis: at no quantile is the canary slower than stable by more
-    than the share ``tolerance`` or by more than ``tolerance_ms``, whichever is more (see `router.evidence.tolerance`).
-    ``min_samples`` are canary requests needed before a step may pass, one per step; the last one repeats.
-    ``shadow_s`` is how long the canary answers copies of requests before the first step; ``on_inconclusive`` is what
-    happens after ``max_dwell_s`` without a verdict: ``hold`` or ``rollback``.
-    """
-
-    tolerance: float = 0.104
-    tolerance_ms: float = 0.2
-    alpha: float = 0.01
-    error_alpha: float = 0.005
-    min_dwell_s: float = 60.0
-    max_dwell_s: float = 600.0
-    min_samples: tuple[int, ...] = (3000, 5500)
-    bake_s: float = 300.0
-    warmup_s: float = 60.0
-    warmup_requests: int = 200
-    holdback_bp: int = 300
-    deploy_deadline_s: float = 180.0
-    drain_s: float = 5.0
-    keep_stable_s: float = 600.0
-    guards: tuple[str, ...] = ("latency", "errors")
-    shadow_s: float = 0.0
-    on_inconclusive: str = "hold"
 
 
 class RolloutSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

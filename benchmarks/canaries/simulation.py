@@ -16,7 +16,8 @@ import numpy as np
 
 from benchmarks.canaries.scenarios import Scenario
 from benchmarks.canaries.traffic import Flags, Floats, Integers, Requests, Traffic, queued
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP
 from divisions.reports import EndpointReport, GatewayReport, SaltScores, VersionReport
 from divisions.schema import FeatureSchema
 from router.evidence import histogram, salts, split

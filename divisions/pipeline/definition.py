@@ -9,7 +9,8 @@ import enum
 from dataclasses import dataclass
 from typing import ClassVar
 
-from divisions.control import FULL_BP, AnalysisSpec, EngineChoice, OnlinePolicy, Placement
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP, EngineChoice, OnlinePolicy, Placement
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
 from divisions.pipeline.trigger import Cron
 from divisions.scaling import Scaling

@@ -8,7 +8,8 @@ from __future__ import annotations
 import codecs
 import re
 
-from divisions.control import FULL_BP, GUARDS, AnalysisSpec, EngineChoice, OnlinePolicy, Placement
+from divisions.analysis_spec import GUARDS, AnalysisSpec
+from divisions.control import FULL_BP, EngineChoice, OnlinePolicy, Placement
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import DataFormat, Model, Resources, Serving
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp

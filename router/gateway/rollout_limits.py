@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from divisions.control import FULL_BP, GUARDS
+from divisions.analysis_spec import GUARDS, NOT_NEGATIVE
+from divisions.control import FULL_BP
 from divisions.names import LABEL_PATTERN
 from divisions.scaling import MAX_REPLICAS, MAX_SCALE_DOWN_S
 from router.openapi.document import Limits
@@ -48,22 +49,7 @@ LIMITS: Final[Limits] = {
     "AnalysisSpec": {
         "alpha": _SHARE,
         "error_alpha": _SHARE,
-        **dict.fromkeys(
-            (
-                "tolerance",
-                "tolerance_ms",
-                "min_dwell_s",
-                "max_dwell_s",
-                "bake_s",
-                "warmup_s",
-                "warmup_requests",
-                "deploy_deadline_s",
-                "drain_s",
-                "keep_stable_s",
-                "shadow_s",
-            ),
-            _NOT_NEGATIVE,
-        ),
+        **dict.fromkeys(NOT_NEGATIVE, _NOT_NEGATIVE),
         "min_samples": {"minItems": 1, "items": {"type": "integer", "minimum": 0}},
         "holdback_bp": {"minimum": 0, "exclusiveMaximum": FULL_BP},
         "guards": {"items": {"enum": list(GUARDS)}},

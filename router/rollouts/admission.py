@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 
-from divisions.control import FULL_BP, GUARDS, AnalysisSpec, RolloutSpec, VersionSpec
+from divisions.analysis_spec import GUARDS, NOT_NEGATIVE, AnalysisSpec
+from divisions.control import FULL_BP, RolloutSpec, VersionSpec
 from divisions.errors import (
     ConflictError,
     FaultsRefusedError,
@@ -151,19 +152,7 @@ def _check_analysis(analysis: AnalysisSpec) -> None:
     for name in ("alpha", "error_alpha"):
         if not 0.0 < getattr(analysis, name) < 1.0:
             raise MalformedRequestError(f"analysis.{name} must lie between 0 and 1, got {getattr(analysis, name)}")
-    for name in (
-        "tolerance",
-        "tolerance_ms",
-        "min_dwell_s",
-        "max_dwell_s",
-        "bake_s",
-        "warmup_s",
-        "warmup_requests",
-        "deploy_deadline_s",
-        "drain_s",
-        "keep_stable_s",
-        "shadow_s",
-    ):
+    for name in NOT_NEGATIVE:
         value = getattr(analysis, name)
         if not (value >= 0.0 and math.isfinite(value)):
             raise MalformedRequestError(f"analysis.{name} must be a number from 0, got {value}")

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from divisions.control import FULL_BP, AnalysisSpec, Evidence, Explanation
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP, Evidence, Explanation
 from divisions.reports import BreakerTrip, SplitReport, VersionReport
 from router.evidence import sample_ratio
 from router.evidence.clustering import INDEPENDENT

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 from divisions.reports import EndpointReport, GatewayReport, SaltScores
 from router.evidence.clustering import Clustering
 from router.evidence.drift import NO_BINS, InputBins

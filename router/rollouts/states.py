@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 
 MAX_GAP_S = 5.0
 """The most time that one event counts."""

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from divisions import control, reports
+from divisions.analysis_spec import AnalysisSpec
 from divisions.control import (
-    AnalysisSpec,
     EndpointRoute,
     Evidence,
     Explanation,

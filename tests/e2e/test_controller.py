@@ -16,12 +16,12 @@ import pytest
 import ray
 from onnx import TensorProto, helper
 
+from divisions.analysis_spec import AnalysisSpec
 from divisions.bundle import ONNX, Manifest, write_manifest
 from divisions.certificates.contexts import client_context
 from divisions.certificates.names import Certificate, Role, host_name
 from divisions.certificates.request import new_request
 from divisions.control import (
-    AnalysisSpec,
     ControllerStatus,
     Faults,
     ReplicaAddress,

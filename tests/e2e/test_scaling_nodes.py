@@ -17,13 +17,8 @@ import msgspec
 import pytest
 import ray
 
-from divisions.control import (
-    AnalysisSpec,
-    ControllerStatus,
-    ReplicaStatus,
-    RolloutCommand,
-    RolloutSpec,
-)
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import ControllerStatus, ReplicaStatus, RolloutCommand, RolloutSpec
 from divisions.errors import NoRoomError
 from divisions.settings import load_settings
 from router.control.ray_hold import RayHold

@@ -9,15 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from divisions.analysis_spec import AnalysisSpec
 from divisions.clock import ManualClock
-from divisions.control import (
-    AnalysisSpec,
-    EndpointRoute,
-    ReplicaAddress,
-    RolloutSpec,
-    RolloutStatus,
-    VersionSpec,
-)
+from divisions.control import EndpointRoute, ReplicaAddress, RolloutSpec, RolloutStatus, VersionSpec
 from divisions.reports import (
     ArmSample,
     BreakerTrip,

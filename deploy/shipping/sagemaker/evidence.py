@@ -23,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 from router.evidence.error_evidence import THETAS, tick_ln_e
 from router.evidence.mixture import RestartMixture
 from router.evidence.windows import WarmUp

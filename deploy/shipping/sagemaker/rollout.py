@@ -20,8 +20,9 @@ from deploy.shipping.sagemaker.hosting import Hosting, kept
 from deploy.shipping.sagemaker.metrics import read_minutes
 from deploy.shipping.sagemaker.observed import Endpoint, Situation, Variant, situation
 from deploy.shipping.target import Work
+from divisions.analysis_spec import AnalysisSpec
 from divisions.clock import Clock
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.control import FULL_BP
 from divisions.errors import CloudUnreachableError, ConflictError, ExpiredCredentialsError, RolloutError
 from router.rollouts import canary
 from router.rollouts.canary import Baking, Capacity, Held, Judgement, Policy, State, Stepping, Ticked, Warming

@@ -18,7 +18,7 @@ from benchmarks.canaries.study import OURS, Row, Study, clopper_pearson, merge, 
 from benchmarks.canaries.traffic import PENDING_S, Traffic, erlang_c, queued
 from benchmarks.harness.machine import Machine
 from benchmarks.reports.rollout_page import put_promises, render_page, render_table
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 from divisions.errors import UsageError
 from router.evidence import histogram
 

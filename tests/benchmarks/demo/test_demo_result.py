@@ -6,7 +6,8 @@ from benchmarks.demo.demo import write_pipeline
 from benchmarks.demo.demo_result import DemoReport, broken_promises, render_summary
 from benchmarks.harness.machine import Machine
 from benchmarks.load.report import Lag, Latency, LoadResult, VersionResult
-from divisions.control import AnalysisSpec, HistoryEntry
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import HistoryEntry
 from divisions.pipeline.file import load_pipeline
 from tests.builders import rollout_status
 

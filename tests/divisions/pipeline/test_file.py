@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divisions.control import AnalysisSpec, OnlinePolicy
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import OnlinePolicy
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import (
     DRIFT_GATE,

@@ -2,7 +2,8 @@
 
 import pytest
 
-from divisions.control import AnalysisSpec, Placement, ReplicaAddress
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import Placement, ReplicaAddress
 from router.control import routing
 from router.control.replica_register import LOST_AFTER_S, ReplicaRegister
 from router.rollouts import canary, records

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 from router.evidence import error_evidence, latency_evidence
 from router.evidence.detectable import min_detectable_ratio
 from router.evidence.histogram import NUM_BUCKETS, count, empty

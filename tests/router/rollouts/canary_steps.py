@@ -4,7 +4,8 @@ import math
 
 import msgspec
 
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP
 from router.rollouts import canary
 from router.rollouts.canary import Capacity, Judgement, Policy, Ticked, Timer
 

@@ -7,7 +7,8 @@ import math
 import msgspec
 import pytest
 
-from divisions.control import FULL_BP, AnalysisSpec, Faults
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP, Faults
 from divisions.errors import FaultsRefusedError, MalformedRequestError
 from router.rollouts.admission import MAX_REPLICAS, check, check_spec
 from tests.router.rollout_world import spec, version

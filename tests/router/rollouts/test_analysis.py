@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 from divisions.reports import ArmSample, BreakerTrip, SplitReport
 from router.evidence.histogram import count
 from router.evidence.windows import VersionCounts

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP
 from divisions.reports import ArmSample, BreakerTrip, SplitReport
 from router.evidence import sample_ratio
 from router.evidence.detectable import min_detectable_ratio

@@ -4,7 +4,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP
 from divisions.reports import ArmSample, BreakerTrip, SplitReport, VersionReport
 from router.evidence.histogram import count, empty
 from router.evidence.windows import VersionCounts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 from divisions.reports import (
     ArmSample,
     BreakerTrip,

@@ -5,7 +5,8 @@ import math
 import msgspec
 import pytest
 
-from divisions.control import FULL_BP, AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
+from divisions.control import FULL_BP
 from router.rollouts.states import SHADOW_STEP, Judgement, Policy, Timer
 from router.rollouts.verdict import Verdict, failure, is_overdue, judge, needed, suspicion
 

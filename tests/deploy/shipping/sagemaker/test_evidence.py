@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.shipping.sagemaker.evidence import LATE_S, Arm, Minute, StepTime, is_slower, judge, known, totals
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 
 ANALYSIS = AnalysisSpec()
 GOOD, STEP = Arm(1_000, 1, 20.0), StepTime(0, 0.0)

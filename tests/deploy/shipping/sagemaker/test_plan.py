@@ -15,7 +15,7 @@ from deploy.shipping.sagemaker.plan import make_plan
 from deploy.shipping.sagemaker.rollout import policy_of, state_of
 from deploy.shipping.sagemaker.settings import SageMakerSettings
 from deploy.shipping.target_file import parse_targets
-from divisions.control import AnalysisSpec
+from divisions.analysis_spec import AnalysisSpec
 from divisions.errors import ClusterError, ConflictError, LatchedSpecError, PipelineError, UsageError
 from router.rollouts.canary import Baking, Promoted, Stepping, Warming
 
