@@ -5,7 +5,7 @@ import os
 from divisions import run_log
 from divisions.clock import ManualClock
 from divisions.run_log import RunLog, log_path
-from tests.trainers.test_run import RecordingProgress
+from tests.trainers.place import RecordingProgress
 
 
 def new_log(tmp_path):

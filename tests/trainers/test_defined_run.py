@@ -18,9 +18,9 @@ from divisions.pipeline.file import load_pipeline, parse_pipeline
 from divisions.registry import Registry
 from divisions.settings import Settings
 from router.predict.decode import EndpointDecoder
-from tests.trainers.test_run import RecordingProgress
-from trainers import run as run_module
+from tests.trainers.place import RecordingProgress
 from trainers.run import PipelineRun, RunRequest
+from trainers.stages import rollout
 from trainers.training.compute import InProcess
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -46,7 +46,7 @@ def shop(tmp_path_factory):
         load_pipeline(PIPELINE), PIPELINE.read_text(), dt.date(2025, 6, 20), str(folder / "raw"), "http://127.0.0.1:1"
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "start_rollout", lambda *_: _Status())
+        patch.setattr(rollout, "start_rollout", lambda *_: _Status())
         clock = ManualClock(wall_s=dt.datetime(2025, 7, 1, tzinfo=dt.UTC).timestamp())
         outcome = PipelineRun(settings, Registry(settings.home), InProcess(), progress, clock).run(request)
     events = example.shop().drop(columns="arrived").drop_duplicates()

@@ -6,7 +6,7 @@ import pytest
 
 from divisions.errors import NotRunningError
 from divisions.settings import Settings
-from tests.trainers.test_run import RecordingProgress
+from tests.trainers.place import RecordingProgress
 from trainers.start import StartOptions, start
 
 OURS = f"{sys.version_info[0]}.{sys.version_info[1]}"

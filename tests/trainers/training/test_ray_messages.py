@@ -6,7 +6,7 @@ import pytest
 from ray._private import worker
 
 from divisions.settings import Settings
-from tests.trainers.test_run import RecordingProgress
+from tests.trainers.place import RecordingProgress
 from tests.trainers.training.test_ray_deaths import RAYLET
 from trainers.start import StartOptions, _ray_compute
 from trainers.training import ray_session

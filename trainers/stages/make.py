@@ -1,0 +1,82 @@
+"""Rows to a calibrated model, and to the graphs that serve it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from divisions.pipeline.definition import Pipeline
+from divisions.progress import step
+from divisions.registry_run import RegistryRun
+from divisions.versions import RegisteredVersion
+from trainers.data.preparation import Prepared
+from trainers.export.exported import Calibrated, Exported
+from trainers.export.exported import calibrate as calibrate_model
+from trainers.export.exported import export as export_model
+from trainers.stages.parts import Parts
+from trainers.training.compute import TrainingTask
+from trainers.training.training_rows import num_train, training_data
+from trainers.validation.measure import measure
+from trainers.validation.validation import Validated
+
+if TYPE_CHECKING:
+    from trainers.training.model import TabularModel
+
+
+def make(
+    parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun
+) -> tuple[Calibrated, Exported]:
+    """Trains a model, calibrates it and exports it."""
+    model, seed = train(parts, pipeline, prepared, registry_run), pipeline.training.hyperparams.seed
+    calibrated = calibrate(parts, prepared, model, seed)
+    return calibrated, export(parts, prepared, model, seed, registry_run.run_id)
+
+
+def train(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
+    hyperparams = pipeline.training.hyperparams
+    data = prepared.rows or training_data(prepared, hyperparams.seed)
+
+    def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        registry_run.log_metrics(metrics, step=epoch)
+        parts.progress.epoch_finished(epoch, hyperparams.epochs, metrics)
+
+    task = TrainingTask(pipeline.name, prepared.table.schema, data, hyperparams)
+    with step(parts.progress, parts.clock, "Train") as current:
+        model = parts.compute.train(task, pipeline.training.resources, pipeline.training.workers, on_epoch)
+        rows = "rows" if prepared.table.rows.is_repeated else "customers"
+        current.detail = f"{hyperparams.epochs} epochs over {num_train(data):,} {rows}"
+    return model
+
+
+def calibrate(parts: Parts, prepared: Prepared, model: TabularModel, seed: int) -> Calibrated:
+    with step(parts.progress, parts.clock, "Calibrate") as current:
+        calibrated = calibrate_model(model, prepared, seed)
+        current.detail = str(calibrated.calibration)
+    return calibrated
+
+
+def export(parts: Parts, prepared: Prepared, model: TabularModel, seed: int, run_id: str) -> Exported:
+    with step(parts.progress, parts.clock, "Export to ONNX") as current:
+        exported = export_model(model, prepared, seed, run_id)
+        current.detail = f"differs from PyTorch by {exported.parity:.1e} at most"
+        if exported.half_parity is not None and exported.half_onnx:
+            current.detail += f", in float16 by {exported.half_parity.max_difference:.1e}"
+    if exported.why:
+        parts.progress.notice(f"no float16 variant: {exported.why}")
+    return exported
+
+
+def validate(
+    parts: Parts,
+    pipeline: Pipeline,
+    prepared: Prepared,
+    model_onnx: bytes,
+    calibrated: Calibrated,
+    previous: RegisteredVersion | None,
+) -> Validated:
+    with step(parts.progress, parts.clock, "Validate") as current:
+        validated = measure(pipeline, prepared, model_onnx, calibrated, previous, parts.clock.monotonic_s)
+        current.detail = validated.summary
+    for warning in (*validated.decided.notes, *validated.warnings):
+        parts.progress.notice(warning)
+    return validated
