@@ -23,11 +23,12 @@ from divisions import __version__
 from divisions.clock import Clock
 from divisions.control import ControllerStatus
 from divisions.errors import DivisionsError, MalformedRequestError, UnknownVersionError
-from router.gateway import rollout_metrics
+from router.gateway import exposition, rollout_metrics
 from router.gateway.api_document import ApiDocument
 from router.gateway.control_body import CommandBody, ScaleBody, read_body, require_object
 from router.gateway.documents import EndpointSummary, GatewayState, Index, VersionShare
 from router.gateway.event_stream import EventStream
+from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.operations import COMMANDS
 from router.gateway.operations import PATH as API_DOCUMENT
 from router.gateway.probes import Probe
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 METRICS = "/metrics"
 SERVER = "*"
 """The target of ``OPTIONS *``, which asks about the server and no resource (RFC 9110, 9.3.7)."""
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, API_DOCUMENT, SERVER, *sagemaker.PATHS})
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, OWN_METRICS, API_DOCUMENT, SERVER, *sagemaker.PATHS})
 SCRAPE_S = 1.0
 """How long a scrape waits for the controller."""
 _GENERATION = re.compile("[0-9]{1,18}")
@@ -64,6 +65,8 @@ class ControlApi:
         token: str,
         metrics: Callable[[], bytes],
         gateway_id: str,
+        number: int,
+        neighbours: Neighbours,
         clock: Clock,
         store_health: Callable[[], StoreHealth | None],
         max_body_bytes: int,
@@ -72,8 +75,11 @@ class ControlApi:
         self._link = link
         self._token = token.encode()
         self._metrics = metrics
-        self._scrape = Scrape(self._document, clock.monotonic_s)
+        self._scrape = Scrape(self._of_node, clock.monotonic_s)
+        self._own_scrape = Scrape(self._of_gateway, clock.monotonic_s)
         self._gateway_id = gateway_id
+        self._number = number
+        self._neighbours = neighbours
         self._clock = clock
         self._store_health = store_health
         self._max_body_bytes = max_body_bytes
@@ -109,6 +115,9 @@ class ControlApi:
             Route(sagemaker.INVOCATIONS, PostOnly("an invocation")),
             *further,
         ]
+        return self._starlette(routes)
+
+    def _starlette(self, routes: list[Route]) -> Starlette:
         return Starlette(
             routes=routes,
             middleware=[Middleware(BearerAuthentication, token=self._token, is_open=_is_open)],
@@ -156,10 +165,29 @@ class ControlApi:
         health = self._store_health()
         return health is None or health.is_reachable
 
-    async def _read_metrics(self, request: Request) -> Response:
-        return Response(await self._scrape.read(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    def own_metrics(self) -> Starlette:
+        """What this gateway's own port answers instead of the routes above: its own metrics, with the controller's for
+        scrapers, without them for its neighbours."""
 
-    async def _document(self) -> bytes:
+        async def for_neighbours(request: Request) -> Response:
+            return _metrics(self._metrics())
+
+        async def for_scrapers(request: Request) -> Response:
+            return _metrics(await self._own_scrape.read())
+
+        return self._starlette([Route(METRICS, for_scrapers), Route(OWN_METRICS, for_neighbours)])
+
+    async def _read_metrics(self, request: Request) -> Response:
+        return _metrics(await self._scrape.read())
+
+    async def _of_node(self) -> bytes:
+        """The metrics of all gateways of this node."""
+        others, rollouts = await asyncio.gather(self._neighbours.read(), self._rollout_metrics())
+        has = {number: document is not None for number, document in others.items()} | {self._number: True}
+        documents = [self._metrics(), *[document for document in others.values() if document is not None]]
+        return exposition.merged(documents) + exposition.answered(has) + rollouts
+
+    async def _of_gateway(self) -> bytes:
         return self._metrics() + await self._rollout_metrics()
 
     async def _rollout_metrics(self) -> bytes:
@@ -240,6 +268,10 @@ def _is_open(path: str) -> bool:
 
 def _alive() -> Response:
     return Response("ok\n", media_type="text/plain")
+
+
+def _metrics(text: bytes) -> Response:
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 def _json(data: bytes, status: int = 200) -> Response:

@@ -22,6 +22,8 @@ from divisions.settings import Settings
 from router.gateway import telemetry
 from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
+from router.gateway.neighbours import OWN_METRICS, Neighbours
+from router.gateway.own_port import OwnPort
 from router.gateway.probes import Probe
 from router.gateway.reference_bins import ReferenceBins
 from router.gateway.remote_link import RemoteLink
@@ -138,6 +140,8 @@ class Gateway:
             identity.control_token,
             lambda: telemetry.render(collector),
             identity.gateway_id,
+            identity.number,
+            Neighbours(settings.home, identity.number),
             clock,
             stored.health,
             settings.max_body_bytes,
@@ -152,7 +156,7 @@ class Gateway:
             max_body_bytes=settings.max_body_bytes,
             idle_s=settings.idle_timeout_s,
             allowed_hosts=allowed_hosts(settings),
-            any_host_targets=frozenset({*probes, METRICS.encode()}),
+            any_host_targets=frozenset({*probes, METRICS.encode(), OWN_METRICS.encode()}),
         )
         self._loads = LoadMeter(self._now_s())
         invocations = Invocations(
@@ -163,7 +167,11 @@ class Gateway:
             self._now_s,
         )
         posts: dict[bytes, Handler] = {INVOCATIONS.encode(): invocations}
-        self._http = HttpServer(HotRoutes(self._predict, infer, probes, posts, self._asgi), limits, self._now_s)
+        routes = HotRoutes(self._predict, infer, probes, posts, self._asgi)
+        self._http = HttpServer(routes, limits, self._now_s)
+        own = dict.fromkeys((METRICS.encode(), OWN_METRICS.encode()), AsgiHandler(api.own_metrics()))
+        self._own_http = HttpServer(OwnPort(own, routes), limits, self._now_s)
+        self._http_servers = (self._http, self._own_http)
 
     async def start(self) -> int:
         """Begins to follow the controller, and listens; returns the port.
@@ -174,7 +182,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self._stored.start()
         await self._take_first_table()
-        port = await self._listen(self._settings.hosts, self._settings.port, is_shared=True)
+        port = await self._listen(self._http, self._settings.hosts, self._settings.port, is_shared=True)
         works = (self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified)
         for work in works:
             self._tasks.append(loop.create_task(work()))
@@ -184,10 +192,10 @@ class Gateway:
         """Listens on a port of this gateway's own too, for scrapes; returns it."""
         base = self._settings.metrics_port
         port = base + self._identity.number if base else 0
-        return await self._listen(self._settings.hosts[-1:], port, is_shared=False)
+        return await self._listen(self._own_http, self._settings.hosts[-1:], port, is_shared=False)
 
-    async def _listen(self, hosts: tuple[str, ...], port: int, *, is_shared: bool) -> int:
-        protocol = cast(Callable[[], asyncio.Protocol], self._http.protocol)
+    async def _listen(self, http: HttpServer, hosts: tuple[str, ...], port: int, *, is_shared: bool) -> int:
+        protocol = cast(Callable[[], asyncio.Protocol], http.protocol)
         server = await asyncio.get_running_loop().create_server(
             protocol, hosts, port, reuse_port=is_shared, backlog=2_048 if is_shared else 16
         )
@@ -204,9 +212,11 @@ class Gateway:
             server.close()
         self._feed.close()  # Streams never end by themselves.
         end_s = self._now_s() + grace_s
-        self._http.end_with_replies()
+        for http in self._http_servers:
+            http.end_with_replies()
         await self._until_alone(min(self._now_s() + FAREWELL_S, end_s))
-        self._http.close_idle()
+        for http in self._http_servers:
+            http.close_idle()
         await self._until_alone(end_s)
         for task in self._tasks:
             task.cancel()
@@ -216,7 +226,7 @@ class Gateway:
         self._hosting.close()
 
     async def _until_alone(self, end_s: float) -> None:
-        while self._http.connections and self._now_s() < end_s:
+        while self._num_connections and self._now_s() < end_s:
             await asyncio.sleep(0.02)
 
     @property
@@ -224,9 +234,13 @@ class Gateway:
         """Whether every background task still runs."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
+    @property
+    def _num_connections(self) -> int:
+        return len(self._http.connections) + len(self._own_http.connections)
+
     def _vitals(self) -> telemetry.Vitals:
         return telemetry.Vitals(
-            connections=len(self._http.connections),
+            connections=self._num_connections,
             event_streams=self._feed.num_watchers,
             controller_silent_s=self._now_s() - self._heard_s,
             store=self._stored.health(),
@@ -306,7 +320,7 @@ class Gateway:
                 epoch,
                 tick,
                 tuple(endpoints),
-                len(self._http.connections),
+                self._num_connections,
                 loads if is_last else (),
                 span_s if is_last else 0.0,
             )
@@ -323,7 +337,8 @@ class Gateway:
                 self._stored.sweep()
                 turns += 1
                 if turns % 100 == 0:
-                    self._http.sweep()
+                    for http in self._http_servers:
+                        http.sweep()
             except Exception:  # The edge of a loop: deadlines must go on being kept.
                 log.exception("the sweep failed")
 

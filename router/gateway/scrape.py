@@ -33,9 +33,12 @@ class Scrape:
         return await asyncio.shield(self._making)
 
     async def _renew(self) -> bytes:
+        begun_s = (
+            self._now_s()
+        )  # Kept from here on: a document is as old as its counts, however long others let it wait.
         try:
             self._made = await self._make()
-            self._until_s = self._now_s() + KEPT_S
+            self._until_s = begun_s + KEPT_S
             return self._made
         finally:
             self._making = None

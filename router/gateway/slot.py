@@ -1,10 +1,10 @@
 """A gateway's number on its node, and its own address for metrics.
 
-All gateways of a node share one port, so a scrape of that port reaches any one of them, and its counters jump. So each
-gateway also has an address of its own. It takes the lowest number that is free, by a lock on
-``metrics/gateway-<number>.json`` in the home folder. The file names its address in Prometheus' format for file-based
-service discovery. The lock ends with the process, however that ends; the next gateway takes the number over. So the
-label ``gateway`` has as many values as a node has gateways, also after restarts.
+All gateways of a node share one port, so a scrape of that port reaches any one of them. It asks the others
+(`router.gateway.neighbours`), so each gateway also has an address of its own. It takes the lowest number that is free,
+by a lock on ``metrics/gateway-<number>.json`` in the home folder. The file names its address in Prometheus' format for
+file-based service discovery. The lock ends with the process, however that ends; the next gateway takes the number over.
+So the label ``gateway`` has as many values as a node has gateways, also after restarts.
 """
 
 from __future__ import annotations

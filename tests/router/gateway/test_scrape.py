@@ -62,3 +62,18 @@ def test_a_failure_is_not_kept():
         assert await scrape.read() == b"2"
 
     asyncio.run(scenario())
+
+
+def test_a_document_is_as_old_as_the_time_at_which_it_was_begun():
+    async def scenario():
+        clock, source = ManualClock(), Source()
+        source.gate.clear()
+        scrape = Scrape(source.make, clock.monotonic_s)
+        reader = asyncio.create_task(scrape.read())
+        while not source.made:
+            await asyncio.sleep(0)
+        clock.advance(KEPT_S * 2)
+        source.gate.set()
+        assert [await reader, await scrape.read()] == [b"1", b"2"], "or counters of two gateways would go backwards"
+
+    asyncio.run(scenario())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -13,9 +14,12 @@ from router.gateway.telemetry import BUCKETS_S, GatewayCollector, Vitals
 from tests.router.dispatch_world import DispatchWorld, settle
 
 
-def test_the_buckets_are_those_that_dashboards_know():
+def test_the_buckets_are_those_that_dashboards_know_and_fit_what_a_request_takes():
     milliseconds = [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000]
-    assert [bucket_s * 1_000 for bucket_s in BUCKETS_S] == milliseconds
+    assert {limit / 1_000 for limit in milliseconds} <= set(BUCKETS_S)
+    assert list(BUCKETS_S) == sorted(BUCKETS_S)
+    assert max(after / before for before, after in itertools.pairwise(BUCKETS_S[:-3])) <= 2 + 1e-9
+    assert sum(0.0001 <= limit <= 0.0004 for limit in BUCKETS_S) >= 5, "the median of a request is among these"
 
 
 def samples(text: bytes) -> dict:
