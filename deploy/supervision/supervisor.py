@@ -91,13 +91,14 @@ class Supervisor:
         self._num_starts = 0
         self._has_served = False
         self._crashes_s: list[float] = []
+        self._is_to_stop = False
 
     def run(self) -> int:
         """Returns the exit status: 0 when it was asked to end, 1 when it gave up."""
         status = 0
         try:
             for number in _STOP_SIGNALS:
-                signal.signal(number, _request_stop)
+                signal.signal(number, self._request_stop)
             status = self._keep_running()
         except _StopRequested:
             _log("asked to end")
@@ -122,8 +123,21 @@ class Supervisor:
                     self._record(phase=cluster_file.FAILED, step="", message=self._why_given_up(crash))
                     return 1
                 self._announce_restart(crash)
-                time.sleep(pause_s)
+                self._pause(pause_s)
         return 0
+
+    def _request_stop(self, number: int, frame: object) -> None:
+        """Interrupts what we do, once: a second signal must not interrupt the end. Python drops an exception that a
+        handler raises in the clean-up of an object, so each loop looks, too (`_pause`)."""
+        if not self._is_to_stop:
+            self._is_to_stop = True
+            raise _StopRequested
+
+    def _pause(self, pause_s: float) -> None:
+        """Raises: _StopRequested: a signal asks us to end."""
+        wait_until(lambda: self._is_to_stop, pause_s)
+        if self._is_to_stop:
+            raise _StopRequested
 
     def _run_once(self) -> NoReturn:
         """Raises: CrashError: the cluster crashed, or did not start."""
@@ -161,7 +175,7 @@ class Supervisor:
             ended = reap()
             self._require_running(ended)
             self._keep_scheduler(ended)
-            time.sleep(_POLL_S)
+            self._pause(_POLL_S)
 
     def _keep_scheduler(self, ended: dict[int, int]) -> None:
         """Starts the scheduler, again if it has ended: the cluster serves on without it."""
@@ -193,7 +207,7 @@ class Supervisor:
             mark = (self._step(), _size_of(self._launch), int(_cpu_s(starting) / _CPU_STEP_S))
             if why := patience.exhausted(mark, time.monotonic()):
                 raise CrashError(f"{self._step()} {why} ({_load()}). The log ends with {self._last_line()!r}")
-            time.sleep(_POLL_S)
+            self._pause(_POLL_S)
 
     def _require_running(self, ended: dict[int, int]) -> None:
         """Raises: CrashError: the head, or a process of it that must live, has ended."""
@@ -269,10 +283,6 @@ class Supervisor:
 
     def _last_line(self) -> str:
         return next((line.strip()[:200] for line in reversed(self._lines()) if line.strip()), "")
-
-
-def _request_stop(number: int, frame: object) -> NoReturn:
-    raise _StopRequested
 
 
 def _log(text: str) -> None:

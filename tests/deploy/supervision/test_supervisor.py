@@ -13,15 +13,15 @@ import pytest
 from deploy.supervision import cluster_file
 from deploy.supervision.cluster_file import Cluster, change_cluster, read_cluster, write_cluster
 from deploy.supervision.processes import is_alive, start_ticks, wait_until
-from deploy.supervision.supervisor import _size_of
+from deploy.supervision.supervisor import Limits, Supervisor, _size_of, _StopRequested
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 # Like `ray start`: starts a worker that ignores SIGTERM and a process that must live, each in a session; then is ready.
 HEAD = """
 import signal, subprocess, sys, time
 from pathlib import Path
-deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(60)"
-vital = "import time; open('/proc/self/comm', 'w').write('vital'); print(1, flush=True); time.sleep(60)"
+deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True); time.sleep(600)"
+vital = "import time; open('/proc/self/comm', 'w').write('vital'); print(1, flush=True); time.sleep(600)"
 pids = []
 for code in (deaf, vital):
     process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
@@ -30,7 +30,7 @@ for code in (deaf, vital):
 folder = Path(sys.argv[1])
 (folder / "pids").write_text(" ".join(map(str, pids)))
 (folder / "runtime" / "ready").touch()
-time.sleep(60)
+time.sleep(600)
 """
 SUPERVISOR = """
 import json, os, sys
@@ -73,7 +73,7 @@ PARENT = """
 import subprocess, sys, time
 supervisor = subprocess.Popen([sys.executable, "-c", *sys.argv[1:]], start_new_session=True)
 print(supervisor.pid, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -179,8 +179,8 @@ def test_when_a_vital_process_dies_everything_is_killed_and_started_again(superv
 
 def test_when_the_head_ends_everything_is_started_again(supervise):
     failing_once = HEAD.replace(
-        "time.sleep(60)\n",
-        "mark = folder / 'once'\nif mark.exists(): time.sleep(60)\nmark.touch()\ntime.sleep(1)\nsys.exit(3)\n",
+        "time.sleep(600)\n",
+        "mark = folder / 'once'\nif mark.exists(): time.sleep(600)\nmark.touch()\ntime.sleep(1)\nsys.exit(3)\n",
     )
     supervised = supervise(head=failing_once)
     supervised.wait_for(cluster_file.UP, restarts=1)
@@ -232,7 +232,7 @@ def test_a_first_start_is_repeated_when_ray_ran_out_of_its_own_time(supervise):
 
 
 def test_a_start_without_progress_is_given_up_with_the_last_line_of_the_log(supervise):
-    hanging = "import time; print('waiting for the moon', flush=True); time.sleep(60)"
+    hanging = "import time; print('waiting for the moon', flush=True); time.sleep(600)"
     supervised = supervise(service=hanging, quiet_s=8.0)
     assert supervised.process.wait(PATIENCE_S) == 1
     assert "made no progress" in supervised.cluster.message
@@ -301,13 +301,23 @@ def test_an_error_of_the_disk_counts_as_a_crash_and_does_not_end_the_supervisor(
     assert wait_until(lambda: supervised.cluster.phase == cluster_file.UP, PATIENCE_S), supervised.cluster
 
 
+def test_a_signal_whose_exception_was_dropped_still_ends_the_supervisor(tmp_path):
+    """Python drops what a handler raises in the clean-up of an object."""
+    supervisor = Supervisor(tmp_path, SimpleNamespace(), Limits())
+    with pytest.raises(_StopRequested):
+        supervisor._request_stop(signal.SIGTERM, None)
+    supervisor._request_stop(signal.SIGTERM, None)  # a second one does not interrupt the end
+    with pytest.raises(_StopRequested):
+        supervisor._pause(0.0)
+
+
 # Tells its pid, and lives on.
 SCHEDULER = """
 import os, sys, time
 from pathlib import Path
 with (Path(sys.argv[1]) / "schedulers").open("a") as file:
     print(os.getpid(), file=file)
-time.sleep(60)
+time.sleep(600)
 """
 
 
