@@ -11,6 +11,18 @@ from divisions.bundle import MANIFEST, ONNX, Manifest
 from divisions.control import Evidence, RolloutStatus
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 
+SHORT_ANALYSIS = """
+    analysis:
+      guards: [errors]
+      min_dwell_s: 4
+      min_samples: [60, 100]
+      bake_s: 4
+      warmup_s: 1
+      warmup_requests: 20
+      keep_stable_s: 5
+"""
+"""For a pipeline file whose rollouts are to end soon, on a machine whose latencies say nothing."""
+
 
 def rollout_status(**changes: Any) -> RolloutStatus:
     """A rollout of 3.2 at its first step, beside 3.1; ``changes`` replace fields."""

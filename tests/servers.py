@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 
 PASSWORD = "only-for-tests"
-_START_S = 30.0
+_START_S = 120.0
 _TRIES = 5
 _ENDS_WITH_US = ("setpriv", "--pdeathsig", "KILL")
 """However the tests end, no server stays behind."""

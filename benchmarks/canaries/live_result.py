@@ -15,12 +15,27 @@ from benchmarks.load.http_client import Outcome
 from benchmarks.load.samples import Samples
 from divisions.control import RolloutStatus
 
-MAX_SECONDS = 15.0
-GRACE_S = 0.2
-"""How long after the decision a gateway may still send to the canary: a table travels to it in milliseconds."""
-LONGEST_ATTEMPT_S = 0.75
-"""How long a request can wait for a canary, of its second: half of the time in the queue, half of the rest for the
-answer. An attempt that fails later than that after `GRACE_S` was made for a request that arrived after it."""
+LONGEST_ATTEMPT = 0.75
+"""How long a request can wait for a canary, of its time: half of it in the queue, half of the rest for the answer. An
+attempt that fails later than that after ``grace_s`` was made for a request that arrived after it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What a run allows. The defaults are what is promised on a machine that is not overloaded.
+
+    Attributes:
+        request_s: the gateway's deadline of a request.
+        grace_s: how long after the decision it may still send to the canary: a table travels to it in milliseconds.
+        weight_zero_s: until the canary's weight is zero.
+    """
+
+    request_s: float = 1.0
+    grace_s: float = 0.2
+    weight_zero_s: float = 15.0
+
+
+PROMISED = Allowance()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +74,9 @@ class CaseResult(msgspec.Struct, frozen=True):
     ``seconds_from_first_bad_request`` counts from the moment when the canary's weight rose, which is no later than its
     first bad request, to the moment when its weight was zero. ``silent_after_s`` counts from the same moment to the
     arrival of the last request that the canary answered. ``late_assignments`` are requests that arrived later than
-    `GRACE_S` after the decision and still went to the canary: those that it answered, and those whose attempt there
-    failed so late that no earlier request can have made it (see `late_retries`). ``failed_requests`` are all requests
-    without a 2xx answer, from the rollout's start to the next rollout's start.
+    `Allowance.grace_s` after the decision and still went to the canary: those that it answered, and those whose attempt
+    there failed so late that no earlier request can have made it (see `late_retries`). ``failed_requests`` are all
+    requests without a 2xx answer, from the rollout's start to the next rollout's start.
     """
 
     case: str
@@ -91,14 +106,14 @@ class LiveResult(msgspec.Struct, frozen=True):
     cases: tuple[CaseResult, ...]
 
 
-def late_retries(retries: Sequence[Retries], version: str, zero_s: float) -> int:
-    """Failed attempts at ``version`` that only requests can have made which arrived later than `GRACE_S` after
+def late_retries(retries: Sequence[Retries], version: str, zero_s: float, allowed: Allowance = PROMISED) -> int:
+    """Failed attempts at ``version`` that only requests can have made which arrived later than allowed after
     ``zero_s``.
 
     Raises:
         ValueError: the counters were not read before and after, so there is nothing to compare.
     """
-    surely_late_s = zero_s + GRACE_S + LONGEST_ATTEMPT_S
+    surely_late_s = zero_s + allowed.grace_s + LONGEST_ATTEMPT * allowed.request_s
     own = [each for each in retries if each.version == version]
     after = [each.count for each in own if each.at_s >= surely_late_s]
     if len(after) < 2:
@@ -107,7 +122,13 @@ def late_retries(retries: Sequence[Retries], version: str, zero_s: float) -> int
 
 
 def sum_up(
-    case: Case, status: RolloutStatus, samples: Samples, retries: Sequence[Retries], from_s: float, until_s: float
+    case: Case,
+    status: RolloutStatus,
+    samples: Samples,
+    retries: Sequence[Retries],
+    from_s: float,
+    until_s: float,
+    allowed: Allowance = PROMISED,
 ) -> CaseResult:
     """One case, from its rollout's status, the samples of the whole load and the gateway's counters.
 
@@ -118,6 +139,7 @@ def sum_up(
         retries: the counters of failed attempts, read now and then, in order of time.
         from_s: wall-clock time when the rollout was requested.
         until_s: wall-clock time when the next one was requested.
+        allowed: when a request to the canary is late.
 
     Raises:
         ValueError: the canary's weight never rose, or never fell to zero again, or its retries were not read.
@@ -128,7 +150,7 @@ def sum_up(
     zero_s = zero_weight_at_s(status)
     names = np.array(samples.versions, dtype=np.str_)[samples.version]
     by_canary = own & (samples.outcome == Outcome.OK) & (names == status.canary_version)
-    is_late = own & (arrived_s > zero_s + GRACE_S)
+    is_late = own & (arrived_s > zero_s + allowed.grace_s)
     last_s = float(arrived_s[by_canary].max()) if by_canary.any() else rose_s
     return CaseResult(
         case=case.name,
@@ -141,19 +163,21 @@ def sum_up(
         requests=int(own.sum()),
         failed_requests=int((own & (samples.outcome != Outcome.OK)).sum()),
         canary_answers=int(by_canary.sum()),
-        late_assignments=int((is_late & by_canary).sum()) + late_retries(retries, status.canary_version or "", zero_s),
+        late_assignments=int((is_late & by_canary).sum())
+        + late_retries(retries, status.canary_version or "", zero_s, allowed),
     )
 
 
-def broken_promises(cases: Iterable[CaseResult]) -> list[str]:
+def broken_promises(cases: Iterable[CaseResult], allowed: Allowance = PROMISED) -> list[str]:
     """What was promised and not kept; empty when all is well."""
     broken = []
     for case in cases:
         if not case.rolled_back:
             broken.append(f"{case.case}: not rolled back")
-        if not case.seconds_from_first_bad_request <= MAX_SECONDS:
+        if not case.seconds_from_first_bad_request <= allowed.weight_zero_s:
             broken.append(
-                f"{case.case}: weight zero after {case.seconds_from_first_bad_request:g} s, not {MAX_SECONDS:g} s"
+                f"{case.case}: weight zero after {case.seconds_from_first_bad_request:g} s, "
+                f"not {allowed.weight_zero_s:g} s"
             )
         if case.failed_requests:
             broken.append(f"{case.case}: {case.failed_requests} of {case.requests} requests failed")

@@ -24,6 +24,8 @@ from pathlib import Path
 from benchmarks.canaries.live_result import (
     AS_STABLE,
     CASES,
+    PROMISED,
+    Allowance,
     Case,
     LiveResult,
     Retries,
@@ -54,9 +56,9 @@ ANALYSIS = """
       keep_stable_s: 5
       drain_s: 3
 """
-_ROLLOUT_S = 150.0
+_ROLLOUT_S = 240.0
 _BEFORE_S = 4.0
-_AFTER_S = 3.0
+_AFTER_S = 2.0
 _LOOK_S = 0.25
 _RETRIES = re.compile(
     r'^divisions_retries_total\{endpoint="[^"]*",gateway="[^"]*",version="(?P<version>[^"]+)"\} (?P<count>\S+)$',
@@ -76,10 +78,11 @@ class Played:
 class LiveCluster:
     """A cluster in ``work`` that serves the first version, and further versions to roll out."""
 
-    def __init__(self, work: Path, say: Say) -> None:
+    def __init__(self, work: Path, say: Say, allowed: Allowance = PROMISED) -> None:
         from trainers.demo_data import FIRST_DAY, write_demo_data
 
         self._say = say
+        self.allowed = allowed
         self._work = work
         data = write_demo_data(work / "data")
         self.holdout = data.holdout
@@ -89,6 +92,7 @@ class LiveCluster:
         home = work / "home"
         home.mkdir()
         self._cluster = ProductCluster(home, say, work / "commands.log", is_quiet=True)
+        self._cluster.environment["DIVISIONS_REQUEST_TIMEOUT_MS"] = f"{allowed.request_s * 1e3:.0f}"
 
     def up(self) -> None:
         """Starts the cluster, trains, and serves with 10 ms per batch."""
@@ -105,15 +109,20 @@ class LiveCluster:
         """Adds what the gateway has counted by now."""
         at_s = time.time()
         try:
-            with urllib.request.urlopen(f"{self._cluster.url}/metrics", timeout=1.0) as answer:
+            with urllib.request.urlopen(f"{self._cluster.url}/metrics", timeout=5.0) as answer:
                 text = answer.read().decode()
         except OSError:
             return  # Looked at again in a moment.
         seen += [Retries(at_s, match["version"], float(match["count"])) for match in _RETRIES.finditer(text)]
 
-    def start_load(self, rate_rps: float, seed: int, longest_s: float) -> LoadProcess:
+    def load_process(self, rate_rps: float, seed: int, longest_s: float, samples: Path, log: Path) -> LoadProcess:
+        """Begins load that gives a request up one second later than the gateway does."""
         url = f"{self._cluster.url}/api/v2/predict/{ENDPOINT}"
-        load = LoadProcess(url, self.holdout, rate_rps, longest_s, self.samples, self._work / "load.log", seed)
+        wait_s = self.allowed.request_s + 1.0
+        return LoadProcess(url, self.holdout, rate_rps, longest_s, samples, log, seed, deadline_s=wait_s)
+
+    def start_load(self, rate_rps: float, seed: int, longest_s: float) -> LoadProcess:
+        load = self.load_process(rate_rps, seed, longest_s, self.samples, self._work / "load.log")
         try:
             load.wait_until_running()
         except BaseException:
@@ -140,7 +149,7 @@ class LiveCluster:
         from_s = time.time()
         self.start(version, case.faults)
         status = self._cluster.wait_for(ENDPOINT, version, {"ROLLED_BACK"}, _ROLLOUT_S, self._beat)
-        time.sleep(_AFTER_S)  # Failures while its replicas stop count against it, too.
+        time.sleep(_AFTER_S + self.allowed.request_s)  # Failures while its replicas stop count against it, too.
         return Played(case, status, from_s)
 
     def register(self) -> str:
@@ -173,7 +182,7 @@ def run_cases(cluster: LiveCluster, cases: Sequence[Case], rate_rps: float, seed
     """Plays the cases one after the other under one load, on a cluster that is up."""
     machine = describe_machine()
     retries: list[Retries] = []
-    load = cluster.start_load(rate_rps, seed, 60.0 + len(cases) * (_ROLLOUT_S + _AFTER_S))
+    load = cluster.start_load(rate_rps, seed, 60.0 + len(cases) * 2 * _ROLLOUT_S)
     try:
         time.sleep(_BEFORE_S)
         with Periodically(lambda: cluster.look_at_retries(retries), _LOOK_S):
@@ -194,7 +203,7 @@ def run_cases(cluster: LiveCluster, cases: Sequence[Case], rate_rps: float, seed
         reasons=result.reasons,
         generator_saturated=result.generator_saturated,
         cases=tuple(
-            sum_up(one.case, one.status, samples, retries, one.from_s, until_s)
+            sum_up(one.case, one.status, samples, retries, one.from_s, until_s, cluster.allowed)
             for one, until_s in zip(played, ends_s, strict=True)
         ),
     )

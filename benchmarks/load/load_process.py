@@ -13,8 +13,8 @@ import msgspec
 
 from benchmarks.load.report import LoadResult, Tick
 
-_FIRST_TICK_S = 30.0
-_STOP_S = 30.0
+_FIRST_TICK_S = 120.0
+_STOP_S = 60.0
 
 
 class LoadProcess:
@@ -34,10 +34,12 @@ class LoadProcess:
         log: Path,
         seed: int = 0,
         connections: int = 256,
+        deadline_s: float = 2.0,
     ) -> None:
         command = [sys.executable, "-m", "benchmarks.load", "--stream", "--stop-on-eof"]
         command += ["--url", url, "--rows", str(rows), "--rps", f"{rate_rps:g}", "--duration", f"{longest_s:g}"]
         command += ["--seed", str(seed), "--samples", str(samples), "--connections", str(connections)]
+        command += ["--deadline-ms", f"{deadline_s * 1e3:g}"]
         self._log = log
         with log.open("wb") as errors:
             self._process = subprocess.Popen(

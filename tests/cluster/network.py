@@ -136,7 +136,7 @@ class Host:
         self,
         *arguments: str,
         environment: Mapping[str, str] | None = None,
-        timeout_s: float = 120.0,
+        timeout_s: float = 240.0,
         check: bool = True,
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command on the host, and waits.
@@ -316,7 +316,7 @@ def _free_prefix() -> str:
     raise HostsAbsentError("no free network 10.128.0.0/9 was found")
 
 
-def wait_until(is_true, what: str, timeout_s: float = 60.0, poll_s: float = 0.2) -> float:
+def wait_until(is_true, what: str, timeout_s: float = 180.0, poll_s: float = 0.2) -> float:
     """Returns after how many seconds ``is_true()`` was.
 
     Raises:

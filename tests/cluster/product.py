@@ -60,6 +60,8 @@ class Product:
     holdout: Path = Path()
     token: str = ""
     measured: list[Loss] = field(default_factory=list)
+    gateway: dict[str, str] = field(default_factory=dict)
+    """Settings of its gateways, beside those that all hosts share."""
 
     @property
     def head(self) -> Host:
@@ -81,7 +83,7 @@ class Product:
         for host in self.hosts[1:]:
             self.start_node(host)
         joined = f"import time\nwhile len(ray.nodes()) < {len(self.hosts)}: time.sleep(0.2)"
-        ray_nodes.run_driver(self.head, self.head, joined, timeout_s=90)
+        ray_nodes.run_driver(self.head, self.head, joined, timeout_s=180)
         self.up()
         self.token = self.head.run("cat", "/root/home-of-one/token").stdout.strip()
         self.client.environment |= self.settings() | {
@@ -111,7 +113,7 @@ class Product:
 
     def up(self) -> None:
         address = f"{self.head.address}:{ray_nodes.GCS_PORT}"
-        self.head.divisions("up", "--address", address, **ray_nodes.RAY_SETTINGS, **self.settings())
+        self.head.divisions("up", "--address", address, **ray_nodes.RAY_SETTINGS, **self.settings(), **self.gateway)
 
     def write_events(self) -> None:
         """Writes raw events into the bucket."""
@@ -185,7 +187,7 @@ class Product:
         """The pids, on that host, of the controller's processes there."""
         return host.run("pgrep", "-f", "^ray::ControllerActor", check=False).stdout.split()
 
-    def be_whole(self, watch: Watch, timeout_s: float = 120.0) -> None:
+    def be_whole(self, watch: Watch, timeout_s: float = 240.0) -> None:
         """Brings everything back that a test took away; returns when all gateways and replicas are there."""
         self.network.mend_all()
 

@@ -57,7 +57,7 @@ def start_head(host: Host, redis: Host | None = None, resources: Mapping[str, fl
         environment=RAY_SETTINGS | storage,
     )
     ready = host.disk("/tmp/ray/ray_current_cluster")
-    wait_until(lambda: ready.exists() or process.poll() is not None, f"Ray's head on {host.name}", 90)
+    wait_until(lambda: ready.exists() or process.poll() is not None, f"Ray's head on {host.name}", 180)
     return process
 
 
@@ -72,7 +72,7 @@ def start_worker(
     )
 
 
-def run_driver(host: Host, head: Host, code: str, *arguments: str, timeout_s: float = 60.0) -> str:
+def run_driver(host: Host, head: Host, code: str, *arguments: str, timeout_s: float = 180.0) -> str:
     """Runs Python code on a host as a driver of the cluster; returns what it prints."""
     connected = "import ray; ray.init(address=__import__('sys').argv[1], log_to_driver=False)\n" + code
     address = f"{head.address}:{GCS_PORT}"

@@ -24,7 +24,7 @@ def start_redis(host: Host) -> None:
     folder = host.disk("/tmp/redis")
     folder.mkdir(exist_ok=True)
     host.spawn(*servers.redis_command(REDIS_PORT, "/tmp/redis", host.address))
-    wait_until(lambda: servers.redis_answers(host.address, REDIS_PORT), f"Redis on {host.name}", 30)
+    wait_until(lambda: servers.redis_answers(host.address, REDIS_PORT), f"Redis on {host.name}", 120)
 
 
 def start_postgres(host: Host) -> None:
@@ -40,14 +40,14 @@ def start_postgres(host: Host) -> None:
             rules.write("host all all 10.0.0.0/8 scram-sha-256\n")
     (folder / "data" / "postmaster.pid").unlink(missing_ok=True)  # left by a kill; its number may be another's now
     host.spawn(*_IN_FOLDER, *servers.postgres_command(POSTGRES_PORT, "/tmp/postgres", host.address))
-    wait_until(lambda: servers.postgres_answers(host.address, POSTGRES_PORT), f"PostgreSQL on {host.name}", 30)
+    wait_until(lambda: servers.postgres_answers(host.address, POSTGRES_PORT), f"PostgreSQL on {host.name}", 120)
 
 
 def start_s3(host: Host) -> None:
     """Starts an S3 server there. It keeps everything in memory."""
     host.spawn(sys.executable, "-m", "moto.server", "-H", host.address, "-p", str(S3_PORT))
     endpoint = f"http://{host.address}:{S3_PORT}"
-    wait_until(lambda: _s3_answers(endpoint), f"the S3 server on {host.name}", 60)
+    wait_until(lambda: _s3_answers(endpoint), f"the S3 server on {host.name}", 120)
     s3_server.client_of(endpoint).create_bucket(Bucket=BUCKET)
 
 

@@ -134,4 +134,4 @@ def a_crash_of_ray_is_mended(one: Host, two: Host) -> None:
         now = nodes(one)[two.address]
         return (now["state"], now["gateways"]) == ("alive", 1) and now["node_id"] != before
 
-    print(f"a node is back {wait_until(is_back, 'the node is back', 120):.1f} s after its raylet was killed")
+    print(f"a node is back {wait_until(is_back, 'the node is back', 240):.1f} s after its raylet was killed")

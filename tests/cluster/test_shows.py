@@ -30,9 +30,11 @@ ENDED = frozenset({"PROMOTED", "ROLLED_BACK", "HOLD"})
 
 
 @pytest.fixture(scope="module")
-def product(network: Network, services: Services, tmp_path_factory) -> Product:
+def product(network: Network, services: Services, tmp_path_factory, request) -> Product:
     """A cluster that serves a version of a pipeline that ran on a client machine."""
     product = Product(network, services, tmp_path_factory.mktemp("product"))
+    if not request.config.getoption("--losses"):  # what is measured has the default deadline
+        product.gateway["DIVISIONS_REQUEST_TIMEOUT_MS"] = "8000"  # this machine may stall; what is lost still fails
     product.start()
     with watched(product.watch()) as watch:
         version = product.run_pipeline()
@@ -212,8 +214,8 @@ def test_a_controller_that_ray_has_given_up_cannot_write(product: Product, watch
         watch.wait_for({"STEP"}, version)
         cut_s = time.time()
         product.network.cut_pair(product.head, old)
-        wait_until(lambda: product.controllers_host(watch) is not old, "another controller", 120)
-        ended_s = wait_until(lambda: not product.controllers(old), "the older controller ends", 15)
+        wait_until(lambda: product.controllers_host(watch) is not old, "another controller", 240)
+        ended_s = wait_until(lambda: not product.controllers(old), "the older controller ends", 120)
         print(
             f"another controller after {time.time() - cut_s - ended_s:.1f} s, the older one ended {ended_s:.1f} s later"
         )
@@ -242,7 +244,7 @@ def test_a_node_without_our_code_does_not_end_the_controller(product: Product, w
             logs = bare.disk("/tmp/ray").glob("session_2*/logs/worker-*.out")
             return any("cannot start on this node" in log.read_text() for log in logs)
 
-        wait_until(was_tried_there, "the controller is started on the node without code", 120)
+        wait_until(was_tried_there, "the controller is started on the node without code", 240)
         assert watch.is_fresh()
     finally:
         bare.kill()

@@ -20,7 +20,9 @@ from tests.cluster.network import Host, wait_until
 
 PORT = 8000
 _LOOK_S = 0.25
-_LONGEST_S = 400.0
+_LONGEST_S = 900.0
+_DEADLINE_S = 10.0
+"""Later than any gateway's own."""
 
 
 @dataclass(slots=True)
@@ -39,7 +41,7 @@ class Watch:
     def client(self, host: Host) -> Client:
         if host.name not in self.clients:
             url = f"http://{host.address}:{PORT}"
-            self.clients[host.name] = Client(url, token=self.token, timeout_s=2.0)
+            self.clients[host.name] = Client(url, token=self.token, timeout_s=5.0)
         return self.clients[host.name]
 
     def look(self) -> None:
@@ -88,9 +90,9 @@ class Watch:
         return [f"{at_s - since_s:.1f} s {'full' if is_full else 'lacking'}" for at_s, is_full in turns]
 
     def is_fresh(self) -> bool:
-        return bool(self.answered_s) and time.time() - self.answered_s[-1] < 1.0
+        return bool(self.answered_s) and time.time() - self.answered_s[-1] < 2.0
 
-    def wait_for(self, phases: Collection[str], version: str = "", timeout_s: float = 120.0) -> RolloutStatus:
+    def wait_for(self, phases: Collection[str], version: str = "", timeout_s: float = 240.0) -> RolloutStatus:
         """Waits until the rollout is in one of ``phases`` (and of ``version``)."""
 
         def is_there() -> bool:
@@ -142,7 +144,7 @@ def under_load(hosts: list[Host], endpoint: str, rows: Path, rate_rps: float, fo
         for number, host in enumerate(hosts):
             url = f"http://{host.address}:{PORT}/api/v2/predict/{endpoint}"
             samples, log = folder / f"{host.name}.npz", folder / f"{host.name}.log"
-            runs[host.name] = LoadProcess(url, rows, rate_rps, _LONGEST_S, samples, log, seed=number)
+            runs[host.name] = LoadProcess(url, rows, rate_rps, _LONGEST_S, samples, log, number, deadline_s=_DEADLINE_S)
         for run in runs.values():
             run.wait_until_running()
         yield Load(runs, folder)

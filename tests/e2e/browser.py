@@ -15,7 +15,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
-WAIT_S = 30.0
+WAIT_S = 120.0
 
 
 class Browser:

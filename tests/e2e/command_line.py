@@ -19,7 +19,7 @@ def clean_environment() -> dict[str, str]:
 
 
 def run_divisions(
-    environment: Mapping[str, str], *arguments: str, timeout_s: float = 180.0
+    environment: Mapping[str, str], *arguments: str, timeout_s: float = 300.0
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*DIVISIONS, *arguments],

@@ -19,7 +19,7 @@ def controller_pid(home: Path) -> int:
     raise AssertionError("no controller process")
 
 
-def wait(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait(condition: Callable[[], bool], timeout_s: float = 180.0) -> None:
     ends_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < ends_s, "it did not happen in time"

@@ -84,7 +84,7 @@ class Home:
 def answer(url: str, body: object = None, headers: Iterable[tuple[str, str]] = ()) -> tuple[int, bytes]:
     request = urllib.request.Request(url, None if body is None else json.dumps(body).encode(), dict(headers))
     try:
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
         return error.code, error.read()

@@ -26,7 +26,7 @@ def end_all(process: subprocess.Popen) -> None:
     for pid in [process.pid, *started]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=60)
 
 
 def kill_all(process: subprocess.Popen) -> None:
@@ -34,4 +34,4 @@ def kill_all(process: subprocess.Popen) -> None:
     for pid in [process.pid, *descendants(process.pid)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=60)

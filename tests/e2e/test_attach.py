@@ -34,7 +34,7 @@ if sys.argv[3] == "start":
     serve.run(Theirs.bind(), name="theirs", route_prefix=None)
     Keeper.options(name="keeper", lifetime="detached").remote()
 handle = serve.get_app_handle("theirs")
-print(handle.remote().result(timeout_s=30), ray.get(ray.get_actor("keeper").value.remote()))
+print(handle.remote().result(timeout_s=120), ray.get(ray.get_actor("keeper").value.remote()))
 print(sorted(serve.status().applications))
 """
 
@@ -55,7 +55,7 @@ def others(cluster: RayHosts, what: str) -> str:
     host = cluster.hosts[0]
     done = subprocess.run(
         [sys.executable, "-c", OTHERS, cluster.head, host.address, what],
-        env=host.environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        env=host.environment, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -100,10 +100,10 @@ def test_a_node_that_joins_gets_a_gateway_and_one_that_leaves_loses_it(cluster):
     head, worker = cluster.hosts[:2]
     assert worker.divisions("up", "--address", cluster.head).returncode == 0
     third = cluster.add()
-    assert wait_until(lambda: nodes(worker).get(third.address, {}).get("gateways") == 1, 90), nodes(worker)
+    assert wait_until(lambda: nodes(worker).get(third.address, {}).get("gateways") == 1, 240), nodes(worker)
     assert answer(f"{cluster.url(third)}/healthz")[0] == 200
     gone = cluster.lose(third)
-    assert wait_until(lambda: nodes(worker)[gone.address]["state"] == "lost", 60), nodes(worker)
+    assert wait_until(lambda: nodes(worker)[gone.address]["state"] == "lost", 240), nodes(worker)
     assert answer(f"{cluster.url(head)}/healthz")[0] == 200
     assert worker.divisions("down").returncode == 0
 

@@ -60,14 +60,14 @@ def bank(tmp_path_factory) -> Iterator[ProductCluster]:
     cluster.up()
     try:
         cluster.divisions("run", str(PIPELINE), "--input", str(folder / "customers.csv"), "--today", TODAY)
-        cluster.wait_for("exit", "1.1", {"PROMOTED"}, 90, print)
+        cluster.wait_for("exit", "1.1", {"PROMOTED"}, 240, print)
         yield cluster
     finally:
         cluster.down()
 
 
 def predict(bank: ProductCluster, customer: object) -> httpx.Response:
-    return httpx.post(f"{bank.url}/api/v2/predict/exit", json={"CustomerId": customer}, timeout=10)
+    return httpx.post(f"{bank.url}/api/v2/predict/exit", json={"CustomerId": customer}, timeout=60)
 
 
 def test_the_file_has_twelve_lines():

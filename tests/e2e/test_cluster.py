@@ -50,7 +50,7 @@ def assert_no_open_port_answers_without_the_token(home):
             stub = ASGIServiceStub(channel)
             for call in (stub.HandleRequest, stub.HandleRequestWithRejection):
                 with pytest.raises(grpc.RpcError) as caught:
-                    call(ASGIRequest(pickled_request_metadata=b"x"), timeout=10)
+                    call(ASGIRequest(pickled_request_metadata=b"x"), timeout=60)
                 assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
@@ -100,10 +100,10 @@ def test_up_starts_all_or_nothing_behind_its_token_and_down_leaves_nothing(home,
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_while_starting_leaves_nothing(home, number):
     starting = home.start("up")
-    assert wait_until(lambda: home.cluster() is not None, 60.0)
+    assert wait_until(lambda: home.cluster() is not None, 180.0)
     session = home.cluster().pid
     starting.send_signal(number)
-    story, _ = starting.communicate(timeout=60)
+    story, _ = starting.communicate(timeout=180)
     assert starting.returncode == 130, story
     assert home.processes(session) == []
     assert home.cluster() is None
@@ -141,21 +141,21 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again_from_another_
         if turn == 0:
             foreground.send_signal(signal.SIGINT)
             foreground.send_signal(signal.SIGINT)
-            foreground.communicate(timeout=90)
+            foreground.communicate(timeout=180)
             assert foreground.returncode == 0
             assert home.processes(session) == []
             assert home.cluster() is None
         else:
             foreground.kill()
-            foreground.communicate(timeout=10)
-            assert wait_until(lambda session=session: not home.processes(session), 30.0)
+            foreground.communicate(timeout=60)
+            assert wait_until(lambda session=session: not home.processes(session), 120.0)
             assert not is_alive(session, ticks)
     shutil.rmtree(home.path / "bundles")
     started = home.run("up")
     assert started.returncode == 1
     assert "curl" not in started.stdout
     assert re.search(r"churn is not served: the bundle of .* is not at .*restore", started.stderr), started.stderr
-    assert wait_until(lambda: re.search(r"Failing[\s\S]*there is no bundle", home.run("status").stdout), 60.0)
+    assert wait_until(lambda: re.search(r"Failing[\s\S]*there is no bundle", home.run("status").stdout), 180.0)
 
 
 def move(home):
@@ -175,7 +175,7 @@ def test_a_home_of_an_earlier_release_serves_and_down_cleans_up_after_a_killed_s
 
     cluster = home.cluster()
     os.kill(cluster.pid, signal.SIGKILL)
-    assert wait_until(lambda: not cluster.is_alive, 10.0)
+    assert wait_until(lambda: not cluster.is_alive, 60.0)
     stopped = home.run("down")
     assert stopped.returncode == 0
     assert "had ended already" in stopped.stdout

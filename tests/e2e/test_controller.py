@@ -80,12 +80,12 @@ class Cluster:
         return msgspec.json.decode(ray.get(self.actor.command.remote(msgspec.json.encode(command))), type=RolloutStatus)
 
     def status(self) -> ControllerStatus:
-        return msgspec.json.decode(ray.get(self.actor.status.remote(), timeout=10), type=ControllerStatus)
+        return msgspec.json.decode(ray.get(self.actor.status.remote(), timeout=60), type=ControllerStatus)
 
     def table(self) -> RoutingTable:
-        return msgspec.msgpack.decode(ray.get(self.actor.poll_table.remote(0, 5.0), timeout=10), type=RoutingTable)
+        return msgspec.msgpack.decode(ray.get(self.actor.poll_table.remote(0, 5.0), timeout=60), type=RoutingTable)
 
-    def until(self, ask: Callable[[], object], timeout_s: float = 60.0) -> None:
+    def until(self, ask: Callable[[], object], timeout_s: float = 180.0) -> None:
         end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
             try:
@@ -131,7 +131,7 @@ def _answers_gateways_only(cluster: Cluster, replica: ReplicaAddress) -> bool:
 def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Cluster) -> None:
     from ray import serve
 
-    analysis = AnalysisSpec(deploy_deadline_s=60, drain_s=1, keep_stable_s=1)
+    analysis = AnalysisSpec(deploy_deadline_s=180, drain_s=1, keep_stable_s=1)
     first = write_version(cluster.home / "bundle-1", "1.1")
     assert cluster.start(RolloutSpec("sum", first, analysis=analysis)).phase == "WARMING"
     cluster.until(lambda: cluster.phase() == "PROMOTED")
@@ -168,7 +168,7 @@ def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Clus
     pid = next(actor["Pid"] for actor in _actors() if actor["ClassName"] == "ControllerActor")
     os.kill(pid, signal.SIGKILL)
     killed_s = time.monotonic()
-    cluster.until(lambda: cluster.table().epoch > before.epoch, timeout_s=20)
+    cluster.until(lambda: cluster.table().epoch > before.epoch)
     print(f"resumed {time.monotonic() - killed_s:.1f} s after kill -9")
     assert cluster.table().endpoints == before.endpoints
     assert cluster.status().rollouts[0].generation == status.rollouts[0].generation

@@ -18,6 +18,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from deploy.kubernetes.access import DEPLOYER_RULES
+from tests.builders import SHORT_ANALYSIS
 from tests.conftest import skipped_where_absent
 from tests.deploy.kubernetes.test_manifests import IMAGE
 from tests.e2e.command_line import run_divisions
@@ -31,15 +32,6 @@ from tests.servers import PASSWORD
 pytestmark = [pytest.mark.e2e, pytest.mark.kube, pytest.mark.long]
 
 NAMESPACE = "ml-staging"
-SHORT_ANALYSIS = """
-    analysis:
-      min_dwell_s: 4
-      min_samples: [60, 100]
-      bake_s: 4
-      warmup_s: 1
-      warmup_requests: 20
-      keep_stable_s: 5
-"""
 EXEC_PLUGIN = """
 import boto3, json, pathlib, sys
 boto3.client("sts").get_caller_identity()
@@ -77,7 +69,7 @@ class Show:
     def _target(self):
         values = {"namespace": NAMESPACE, "image": IMAGE, "gpu": "", "replicas": 1, "schedule_paused": True}
         artifacts = {"artifacts": self.registry.artifacts, "control_url": self.home.url}
-        return {"kind": "kubernetes", "context": "staging", "ready_s": 60, **artifacts, "values": values}
+        return {"kind": "kubernetes", "context": "staging", "ready_s": 240, **artifacts, "values": values}
 
     def _kubeconfig(self, server):
         path = server.kubeconfig(self.user, "staging")

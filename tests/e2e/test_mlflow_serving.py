@@ -22,7 +22,7 @@ from divisions.versions import ValidationStatus
 
 pytestmark = pytest.mark.e2e
 ROWS = 50
-START_S = 120.0
+START_S = 240.0
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def wait_until_it_answers(process: subprocess.Popen[bytes], url: str, log: Path)
     deadline_s = time.monotonic() + START_S
     while time.monotonic() < deadline_s and process.poll() is None:
         try:
-            if httpx.get(f"{url}/ping", timeout=5).status_code == 200:
+            if httpx.get(f"{url}/ping", timeout=30).status_code == 200:
                 return url
         except httpx.TransportError:
             time.sleep(0.2)

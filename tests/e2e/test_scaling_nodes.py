@@ -48,7 +48,7 @@ class Load:
     def __exit__(self, *error: object) -> None:
         self._stopped.set()
         for thread in self._threads:
-            thread.join(timeout=15)
+            thread.join(timeout=60)
 
     def _run(self) -> None:
         while not self._stopped.is_set():
@@ -95,10 +95,10 @@ class TwoNodes:
         self.actor: Any = get_or_create_controller(settings, deployment)
 
     def command(self, name: str, **changes: Any) -> None:
-        ray.get(self.actor.command.remote(msgspec.json.encode(RolloutCommand("sum", name, **changes))), timeout=20)
+        ray.get(self.actor.command.remote(msgspec.json.encode(RolloutCommand("sum", name, **changes))), timeout=60)
 
     def status(self) -> ControllerStatus:
-        return msgspec.json.decode(ray.get(self.actor.status.remote(), timeout=10), type=ControllerStatus)
+        return msgspec.json.decode(ray.get(self.actor.status.remote(), timeout=60), type=ControllerStatus)
 
     def running(self) -> list[ReplicaStatus]:
         return [replica for replica in self.status().replicas if replica.ready]
@@ -117,7 +117,7 @@ class TwoNodes:
             counts[labels.get(replica.node, "gone")] = counts.get(labels.get(replica.node, "gone"), 0) + 1
         return counts
 
-    def until(self, ask: Callable[[], object], timeout_s: float = 60.0) -> None:
+    def until(self, ask: Callable[[], object], timeout_s: float = 180.0) -> None:
         end_s = time.monotonic() + timeout_s
         while time.monotonic() < end_s:
             if ask():
@@ -162,7 +162,7 @@ def test_replicas_come_go_and_move_without_a_failed_request(cluster: TwoNodes) -
     from ray import serve
 
     version = msgspec.structs.replace(write_version(cluster.home / "bundle-1", "1.1"), num_cpus=0.4, replicas=2)
-    spec = RolloutSpec("sum", version, analysis=AnalysisSpec(deploy_deadline_s=90))
+    spec = RolloutSpec("sum", version, analysis=AnalysisSpec(deploy_deadline_s=180))
     # Ray has room for both on one node only, as when the other one comes back after its loss.
     away = next(node for node in ray.nodes() if node["Labels"].get(LABEL) == "fast")
     hold = RayHold("test")

@@ -103,7 +103,7 @@ def test_machines_that_begin_together_create_the_tables_once(tmp_path, postgres_
 
     def start(name: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", code, str(tmp_path / name), empty, str(tmp_path / "shared")]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, cwd=ROOT)
 
     with ThreadPoolExecutor(2) as pool:
         done = list(pool.map(start, ("one", "two")))

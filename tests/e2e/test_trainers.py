@@ -38,7 +38,7 @@ def raw(tmp_path_factory) -> Path:
     """The product's demo data: real telecom customers."""
     folder = tmp_path_factory.mktemp("demo")
     subprocess.run(
-        [sys.executable, "-m", "trainers.demo_data", "--out", str(folder)], check=True, timeout=120, cwd=ROOT
+        [sys.executable, "-m", "trainers.demo_data", "--out", str(folder)], check=True, timeout=300, cwd=ROOT
     )
     return folder / "raw"
 
@@ -200,7 +200,7 @@ def test_ibms_customers_are_refused_by_the_gate_and_nothing_is_served(tmp_path):
     """IBM Telco: the honest AUC is 0.845, and the pipeline asks for more than 0.85."""
     folder = tmp_path / "raw"
     command = [sys.executable, "-m", "trainers.demo_data", "--out", str(folder), "--dataset", "wa_churn"]
-    subprocess.run(command, check=True, timeout=120, cwd=ROOT)
+    subprocess.run(command, check=True, timeout=300, cwd=ROOT)
     home = tmp_path / "home"
     done = trainers(home, "--input", f"{folder}/raw/partition=${{today}}", "--no-ray")
     assert done.returncode == 1

@@ -24,7 +24,7 @@ from tests.kube.stand_in import StandIn
 PIPELINE = "pipeline: a"
 KINDS = {"configmaps": "api/v1", "pods": "api/v1", "events": "api/v1", "services": "api/v1"}
 _RBAC = "apis/rbac.authorization.k8s.io/v1"
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 
 Rule = tuple[str, Sequence[str], Sequence[str]]
 """API group, resources, verbs."""

@@ -80,7 +80,7 @@ class Place:
                 lambda client: client.start(),
                 clock,
                 lambda seconds: nodes.run_all(),
-                ready_s=60,
+                ready_s=240,
             )
             journal = journal or DeploymentJournal(self.home, clock)
             return deploy(target, RELEASE, journal, console(clock, self.lines.append), clock, who="me")

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.canaries.live_result import (
     CASES,
+    Allowance,
     CaseResult,
     LiveResult,
     Retries,
@@ -97,6 +98,15 @@ def test_an_attempt_that_fails_a_second_after_the_decision_was_a_late_one_though
     assert late_retries((*RETRIES, Retries(ZERO_S + 3, "3.1", 11)), "3.2", ZERO_S) == 0
 
 
+def test_a_longer_deadline_leaves_an_attempt_more_time():
+    retries = (*RETRIES, Retries(ZERO_S + 1.5, "3.2", 11), Retries(ZERO_S + 3.5, "3.2", 11))
+    assert late_retries(retries, "3.2", ZERO_S) == 2
+    patient = Allowance(request_s=4.0)
+    with pytest.raises(ValueError, match=r"3\.2 were not looked at"):
+        late_retries(retries[:-1], "3.2", ZERO_S, patient)
+    assert late_retries((*retries, Retries(ZERO_S + 4, "3.2", 11)), "3.2", ZERO_S, patient) == 0
+
+
 def test_without_a_look_after_the_decision_nothing_is_claimed():
     with pytest.raises(ValueError, match=r"3\.2 were not looked at"):
         late_retries(RETRIES[:3], "3.2", ZERO_S)
@@ -118,6 +128,7 @@ def test_neither_a_rollout_that_holds_nor_one_with_weight_left_was_rolled_back()
 def test_more_than_15_seconds_are_too_many(seconds):
     late = msgspec.structs.replace(result_of(SLOW), seconds_from_first_bad_request=seconds)
     assert "not 15 s" in broken_promises([late])[0]
+    assert bool(broken_promises([late], Allowance(weight_zero_s=20))) == (seconds != 15.1)
 
 
 def test_terminal_and_page_show_every_case_and_what_was_not_kept():

@@ -14,14 +14,14 @@ from tests.e2e.browser import Browser, find_browser, open_browser
 
 pytestmark = pytest.mark.e2e
 
-ROLLOUT_S = 150.0
+ROLLOUT_S = 240.0
 SLOWER = ("batch_delay_ms=25",)
 
 
 @pytest.fixture(scope="module")
 def cluster(live_cluster) -> Iterator[LiveCluster]:
     find_browser()
-    load = live_cluster.start_load(120.0, 1, 600.0)
+    load = live_cluster.start_load(120.0, 1, 900.0)
     try:
         yield live_cluster
     finally:

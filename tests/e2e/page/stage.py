@@ -100,7 +100,7 @@ class Stage:
         self.commands: list[dict] = []
         self.refusal: DivisionsError | None = None
         self._thread.start()
-        assert self._ready.wait(30)
+        assert self._ready.wait(120)
 
     async def _live(self) -> None:
         self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
