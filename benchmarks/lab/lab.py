@@ -66,6 +66,7 @@ class Arrangement:
     """Whether the gateways count and observe requests for the rollout."""
     placement: Placement = Placement.REPLICAS
     transport: Transport = Transport.UNIX
+    request_timeout_ms: int = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
     over_tcp = arrangement.transport is not Transport.UNIX
     network = channel_environment("127.0.0.1", arrangement.transport) if over_tcp else {}
     authority = write_authority(work)
+    network["DIVISIONS_REQUEST_TIMEOUT_MS"] = str(arrangement.request_timeout_ms)
     with starter(work, DIVISIONS_PORT=str(port), **network) as start:
         routes = []
         replicas: list[ReplicaAddress] = []

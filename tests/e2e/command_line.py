@@ -13,9 +13,10 @@ DIVISIONS = [sys.executable, "-m", "divisions.cli"]
 
 
 def clean_environment() -> dict[str, str]:
-    """This process's, without what belongs to another cluster. The checkout's pipeline does not run at 02:00."""
+    """This process's, without what belongs to another cluster. The checkout's pipeline does not run at 02:00, and a
+    request of a machine that stalls is answered late."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("DIVISIONS_", "RAY_"))}
-    return {**kept, "DIVISIONS_SCHEDULE": "0"}
+    return {**kept, "DIVISIONS_SCHEDULE": "0", "DIVISIONS_REQUEST_TIMEOUT_MS": "8000"}
 
 
 def run_divisions(

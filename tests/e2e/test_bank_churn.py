@@ -57,6 +57,7 @@ def bank(tmp_path_factory) -> Iterator[ProductCluster]:
     with (folder / "customers.csv").open("w", newline="") as file:
         csv.writer(file).writerows([HEADER, *bank_rows()])
     cluster = ProductCluster(folder / "home", print, folder / "commands.log", is_quiet=True)
+    cluster.environment["DIVISIONS_REQUEST_TIMEOUT_MS"] = "8000"  # this machine may stall
     cluster.up()
     try:
         cluster.divisions("run", str(PIPELINE), "--input", str(folder / "customers.csv"), "--today", TODAY)

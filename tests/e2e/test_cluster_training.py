@@ -146,7 +146,7 @@ def place(tmp_path_factory) -> Iterator[Place]:
 def follow(process: subprocess.Popen[str], disturb: dict[int, Callable[[], None]]) -> list[str]:
     """The output of a run; each disturbance comes at its epoch."""
     lines = []
-    watchdog = threading.Timer(240.0, process.kill)
+    watchdog = threading.Timer(400.0, process.kill)
     watchdog.start()
     assert process.stdout is not None
     for line in process.stdout:
@@ -237,7 +237,7 @@ def undisturbed(place: Place, folder: Path) -> dict[str, np.ndarray]:
         subprocess.Popen([sys.executable, "-c", RANK, *arguments, str(rank), str(WORKERS)], env=environment(), cwd=ROOT)
         for rank in range(WORKERS)
     ]
-    assert [process.wait(120) for process in ranks] == [0] * WORKERS
+    assert [process.wait(300) for process in ranks] == [0] * WORKERS
     return {name: one.numpy() for name, one in torch.load(folder / "weights.pt", weights_only=True).items()}
 
 

@@ -88,7 +88,7 @@ def test_mlflow_serves_our_version_and_answers_as_our_gateway(workload, served_b
         {"customer_id": f"c-{number}", "features": dict(zip(workload.schema.names, map(float, row), strict=True))}
         for number, row in enumerate(rows)
     ]
-    with lab(workload, tmp_path, Arrangement(replicas=1)) as running:
+    with lab(workload, tmp_path, Arrangement(replicas=1, request_timeout_ms=20_000)) as running:
         replies = [httpx.post(running.served.url, json=instance, timeout=60).json() for instance in instances]
     ours = np.array([reply[f"{ENDPOINT}_probability"] for reply in replies])
     assert np.ptp(ours) > 0.2, "a model that answers all alike would prove nothing"

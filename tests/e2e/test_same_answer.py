@@ -31,7 +31,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 def running(request, workload: Workload, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     replicas = 2 if request.param is Placement.REPLICAS else 1
     # Batches of at most 48, so that 300 rows are split over replicas and joined again.
-    arrangement = Arrangement(replicas=replicas, max_batch=48, placement=request.param)
+    arrangement = Arrangement(replicas=replicas, max_batch=48, placement=request.param, request_timeout_ms=20_000)
     with lab(workload, tmp_path_factory.mktemp("lab"), arrangement) as running:
         yield running
 
