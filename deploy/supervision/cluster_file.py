@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 
 from deploy.supervision.processes import is_alive
+from divisions.deployment import write_private
 from divisions.errors import AlreadyRunningError, ClusterError
 
 NAME = "cluster.json"
@@ -130,9 +131,4 @@ def _alone(home: Path) -> Iterator[None]:
 
 
 def _write(home: Path, cluster: Cluster) -> None:
-    temporary = home / f".{NAME}.{os.getpid()}"
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(cluster)))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(home / NAME)
+    write_private(home / NAME, msgspec.json.format(msgspec.json.encode(cluster)))

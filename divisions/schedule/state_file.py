@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.deployment import write_private
 from divisions.errors import ClusterError
 from divisions.schedule.state import FORMAT, Schedule
 
@@ -100,9 +101,4 @@ def _opened(path: Path) -> Iterator[int]:
 
 
 def _write(home: Path, schedule: Schedule) -> None:
-    temporary = home / f".{NAME}.{os.getpid()}"
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(schedule)))
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(home / NAME)
+    write_private(home / NAME, msgspec.json.format(msgspec.json.encode(schedule)))
