@@ -24,5 +24,5 @@ def tiny_server():
     yield start
     for process in started:
         process.stdin.close()
-        process.wait(timeout=10)
+        process.wait(timeout=120)
         process.stdout.close()

@@ -117,20 +117,20 @@ def test_a_deletion_says_that_it_waits_for_a_fill(home, now_s, capsys):
     def batches():
         begun.set()
         yield [("c-2", b"{}", now_s)]
-        assert end.wait(30)
+        assert end.wait(120)
 
     writer = OnlineStoreWriter(online_store_path(home), "churn")
     filling = threading.Thread(target=writer.fill, args=(batches(),))
     filling.start()
-    assert begun.wait(30)
+    assert begun.wait(120)
     waits = threading.Thread(target=run, args=("delete", "churn", "c-1"))
     waits.start()
     told = ""
     while "waiting for it" not in told and waits.is_alive():
         told += capsys.readouterr().err
     end.set()
-    filling.join(30)
-    waits.join(30)
+    filling.join(120)
+    waits.join(120)
     assert "another process writes the online store; waiting for it" in told
     assert not stored(home, "c-1")
     assert stored(home, "c-2")

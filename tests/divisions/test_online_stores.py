@@ -274,13 +274,13 @@ def test_a_deletion_during_a_fill_removes_the_customer(store):
         yield [row("c-1", 2.0)]
         thread.start()
         if isinstance(store, SqliteStore):
-            assert waits.wait(30)
+            assert waits.wait(120)
         else:
-            thread.join(30)
+            thread.join(120)
         yield [row("c-2", 2.0)]
 
     store.writer("churn").fill(batches())
-    thread.join(30)
+    thread.join(120)
     assert results == [True]
     assert values(store, "c-1", "c-2") == [None, 0]
 

@@ -54,12 +54,12 @@ def url():
         thread.start()
         yield f"http://127.0.0.1:{started.result(20).port}"
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(120)
 
 
 def output(name: str, url: str) -> str:
     ran = subprocess.run(
-        [sys.executable, str(EXAMPLES / name), url], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(EXAMPLES / name), url], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
     )
     assert ran.returncode == 0, ran.stderr
     return ran.stdout

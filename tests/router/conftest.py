@@ -19,7 +19,7 @@ def run() -> Callable:
 
     def _run(coroutine):
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(asyncio.wait_for(coroutine, 60))
+            return runner.run(asyncio.wait_for(coroutine, 240))
 
     return _run
 

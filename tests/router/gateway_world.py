@@ -188,7 +188,7 @@ class World:
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(server.drain(0.2), loop))
         for loop, thread in self._threads:
             loop.call_soon_threadsafe(loop.stop)
-            thread.join(30)
+            thread.join(120)
             loop.close()
 
     async def route(
@@ -237,7 +237,7 @@ class World:
             writer.write(data)
             found: list[Reply] = []
             while replies == 0 or len(found) < replies:
-                reply = await asyncio.wait_for(read_reply(reader), 10)
+                reply = await asyncio.wait_for(read_reply(reader), 60)
                 if reply is None:
                     break
                 if not found:

@@ -122,7 +122,7 @@ def test_the_bare_relay_answers_every_connection_from_a_real_replica(tmp_path):
 
     async def ask_all(served):
         host, port = served.url.removeprefix("http://").partition("/")[0].split(":")
-        return await asyncio.wait_for(asyncio.gather(*(ask(host, int(port), 5) for _ in range(12))), 30)
+        return await asyncio.wait_for(asyncio.gather(*(ask(host, int(port), 5) for _ in range(12))), 60)
 
     with bare_relay.BareRelay().serving(workload, tmp_path) as served:
         found = asyncio.run(ask_all(served))

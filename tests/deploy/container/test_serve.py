@@ -66,7 +66,7 @@ def server(bundle, environment) -> Iterator[int]:
             wait_for_ping(process, port)
             yield port
             process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0, "it ends when it is told to"
+            assert process.wait(120) == 0, "it ends when it is told to"
             assert "is warm on" in process.stdout.read()
         finally:
             process.kill()
@@ -86,7 +86,7 @@ def wait_for_ping(process, port):
 
 def ended(environment, *arguments):
     command = [*COMMAND, "--model", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
 
 
 def ask(port, method, path, body=None, headers=None):

@@ -88,4 +88,4 @@ def served_api(folder: Path) -> Iterator[str]:
     finally:
         if found:
             loop.call_soon_threadsafe(over.set)
-        thread.join(60)
+        thread.join(120)

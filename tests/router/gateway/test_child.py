@@ -19,7 +19,7 @@ from divisions.errors import ClusterError, LatchedSpecError, NotRunningError
 from divisions.reports import GatewayReport
 from router.gateway.child import GatewayChild
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class FakeController:

@@ -193,7 +193,7 @@ class Hanging:
         self._may_answer.set()
 
     def __call__(self, rows_NF):
-        self._may_answer.wait(20)
+        self._may_answer.wait(120)
         return minutes_score(rows_NF)
 
     def begins(self) -> None:
@@ -235,7 +235,7 @@ def test_hung_stable_replicas_mean_a_deadline_error_and_not_a_hung_caller(run):
             begin = time.monotonic()
             reply = await it.predict({"customer_id": "c", "features": features()}, "x-request-timeout-ms: 200")
             assert reply.status == 504
-            assert time.monotonic() - begin < 5
+            assert time.monotonic() - begin < 60
             hanging.ends()
 
     run(scenario())
@@ -263,7 +263,7 @@ def test_a_replica_gets_a_second_batch_ahead_of_time_only_if_it_is_full(run):
                 while len(calls) < wanted:
                     body = {"customer_id": f"c-{len(calls)}", "features": features(minutes=float(len(calls)))}
                     calls.append(asyncio.create_task(it.predict(body)))
-                await asyncio.wait_for(until(lambda left=left: stable.queue.rows == left and in_flight()), 10)
+                await asyncio.wait_for(until(lambda left=left: stable.queue.rows == left and in_flight()), 60)
                 await asyncio.sleep(0.03)
                 assert in_flight() == ([1] if wanted < 9 else [1, 8])
             hanging.ends()
@@ -377,11 +377,11 @@ def test_a_gateway_that_stops_breaks_no_request_of_a_kept_connection(run):
             stopping = None
             while not replies or replies[-1].headers.get("connection") != "close":
                 writer.write(post({"features": features()}))
-                replies.append(await asyncio.wait_for(read_reply(reader), 10))
+                replies.append(await asyncio.wait_for(read_reply(reader), 60))
                 assert replies[-1] is not None, "the connection was closed instead"
                 stopping = stopping or asyncio.create_task(later.stop())
                 await asyncio.sleep(0.01)
-            await asyncio.wait_for(stopping, 10)
+            await asyncio.wait_for(stopping, 60)
             assert {reply.status for reply in replies} == {200}
             writer.close()
 
@@ -464,7 +464,7 @@ def test_a_caller_that_leaves_does_not_hurt_those_in_its_batch(run):
                 for _, writer in leaving:
                     writer.transport.abort()
                 for reader, writer in staying:
-                    reply = await asyncio.wait_for(read_reply(reader), 5)
+                    reply = await asyncio.wait_for(read_reply(reader), 60)
                     assert reply is not None
                     assert reply.status == 200
                     writer.close()

@@ -44,7 +44,7 @@ class Head:
 
     def find(self) -> Actor:
         self.asked += 1
-        self.is_here.wait(30)
+        self.is_here.wait(120)
         if not self.actors:
             raise ValueError("no such actor")
         return self.actors.pop(0)

@@ -47,7 +47,7 @@ def it() -> Iterator[World]:
         thread.start()
         yield started.result(20)
         loop.call_soon_threadsafe(stop.set)
-        thread.join(20)
+        thread.join(120)
 
 
 @pytest.fixture

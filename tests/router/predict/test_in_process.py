@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import msgspec
@@ -46,8 +47,12 @@ def test_a_hosted_version_answers_and_is_registered(run):
 
 
 def test_a_slow_hosted_version_does_not_hold_up_the_loop(run):
+    goes_on = threading.Event()
+    goes_on.set()
+
     def slow(rows_NF: np.ndarray) -> np.ndarray:
-        time.sleep(0.05)
+        time.sleep(0.05)  # so it is measured as slow
+        assert goes_on.wait(60)
         return minutes_score(rows_NF)
 
     async def scenario():
@@ -55,11 +60,13 @@ def test_a_slow_hosted_version_does_not_hold_up_the_loop(run):
             it.hosted_score = slow
             it.link.publish(table(1, SPEC))
             await _until(lambda: it.gateway.dispatcher.is_ready)
+            goes_on.clear()
             slow_one = asyncio.ensure_future(it.predict({"features": features(7.0)}))
             await asyncio.sleep(0)
             (health,) = await it.raw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert health.status == 200
             assert not slow_one.done()
+            goes_on.set()
             assert (await slow_one).json["churn_probability"] == pytest.approx(0.007)
 
     run(scenario())

@@ -69,7 +69,7 @@ def test_whatever_the_last_connection_was_the_next_one_begins_anew(run, tmp_path
         async with replica(path, [before, ack(max_batch=16)]) as hellos:
             address = ReplicaAddress("r", "m-v3.1", "here", path, "", 8)
             channel = ReplicaChannel(address, 3, b"token", "here", owner)
-            assert await asyncio.wait_for(owner.ready.get(), 20) == 16
+            assert await asyncio.wait_for(owner.ready.get(), 60) == 16
             assert hellos == [wire.encode_hello(b"token")] * 2
             assert owner.broke == 1
             assert channel.is_ready

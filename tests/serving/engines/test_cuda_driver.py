@@ -50,7 +50,7 @@ def run_on(folder: Path, log: Path, code: str, **fake: str):
     settings = {f"FAKE_CUDA_{name.upper()}": value for name, value in fake.items()}
     environment = {**os.environ, "LD_LIBRARY_PATH": str(folder), "FAKE_CUDA_LOG": str(log), **settings}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, text=True, timeout=300
     )
     calls = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
     return json.loads(done.stdout), [(name, *(int(value, 16) for value in values)) for name, *values in calls]

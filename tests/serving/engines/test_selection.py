@@ -173,7 +173,7 @@ def test_a_replica_that_asks_for_a_gpu_where_there_is_none_serves_on_the_cpu(ver
         input=msgspec.json.encode(spec),
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr.decode()
     engine, imported = done.stdout.decode().splitlines()

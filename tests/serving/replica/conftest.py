@@ -26,7 +26,7 @@ def play(short_path: Path) -> Callable[..., None]:
             server = ChannelServer(engine, ChannelConfig("3.2", max_batch, b"secret"), now_s)
             await server.start(short_path / "s")
             server.inline_rows = 0 if in_thread else server.inline_rows
-            await asyncio.wait_for(scenario(server, short_path / "s"), 20)
+            await asyncio.wait_for(scenario(server, short_path / "s"), 240)
             await server.drain(1.0)
 
         uvloop.run(main())

@@ -104,7 +104,7 @@ def test_a_batch_that_expires_in_the_queue_is_not_run(play) -> None:
     def block(rows: np.ndarray) -> np.ndarray:
         sizes.append(len(rows))
         entered.set()
-        assert release.wait(10)
+        assert release.wait(120)
         return add_up(rows)
 
     async def scenario(server, path) -> None:

@@ -128,7 +128,7 @@ def test_a_disconnect_while_a_batch_runs_affects_no_other_connection(play) -> No
 
     def block(rows: np.ndarray) -> np.ndarray:
         entered.set()
-        assert release.wait(10)
+        assert release.wait(120)
         return add_up(rows)
 
     async def scenario(server, path) -> None:

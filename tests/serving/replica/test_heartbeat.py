@@ -20,7 +20,7 @@ def test_it_stops_when_told_to() -> None:
     heartbeat = Heartbeat(lambda: beats.append(None) is None)
     heartbeat.stop()
     heartbeat.start()
-    heartbeat._thread.join(5)
+    heartbeat._thread.join(120)
     assert not heartbeat._thread.is_alive()
     assert len(beats) == 1
 

@@ -34,7 +34,7 @@ class Line:
         else:
             host, port = address.split(":")
             self._socket = socket.create_connection((host, int(port)))
-        self._socket.settimeout(10)
+        self._socket.settimeout(60)
         self._reader = FrameReader()
 
     def say(self, data: bytes):
@@ -108,8 +108,8 @@ def test_a_hung_event_loop_is_unhealthy(running) -> None:
     clock, release = ManualClock(), threading.Event()
     replica, _ = running(clock=clock)
     blocked = threading.Event()
-    replica._loop.call_soon_threadsafe(lambda: (blocked.set(), release.wait(10)))
-    assert blocked.wait(10)
+    replica._loop.call_soon_threadsafe(lambda: (blocked.set(), release.wait(120)))
+    assert blocked.wait(120)
     clock.advance(4.9)
     replica.check_health()
     clock.advance(0.2)

@@ -108,7 +108,7 @@ def test_processes_of_a_node_fetch_rows_once_and_the_last_removes_them(node, sto
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(20)
+        thread.join(120)
     assert node.fetches == [FILE]
     assert files(node) == []
 
