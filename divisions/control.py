@@ -12,6 +12,7 @@ import enum
 import msgspec
 
 from divisions.analysis_spec import AnalysisSpec
+from divisions.inventory import Inventory
 from divisions.scaling import Scaling, VersionScale
 from divisions.schema import FeatureSchema
 
@@ -353,7 +354,7 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     """The controller's answer to ``divisions status``.
 
     ``journal_fault`` says why the journal cannot be written, and since when; empty if it can. ``unwritten`` counts the
-    transitions that wait for it.
+    transitions that wait for it. ``inventory`` is what the controller has gathered so far.
     """
 
     epoch: int
@@ -367,3 +368,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     unwritten: int = 0
     scales: tuple[VersionScale, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
+    inventory: Inventory = Inventory()

@@ -11,6 +11,7 @@ store. The write-ahead log lets gateways read while a run writes. A look-up read
 from __future__ import annotations
 
 import logging
+import math
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -160,6 +161,30 @@ def stored_endpoints(path: Path) -> tuple[str, ...]:
     except sqlite3.Error as error:
         raise broken_store(path, "read", error) from None
     return tuple(sorted(name.removeprefix(_PREFIX) for (name,) in names if name.startswith(_PREFIX)))
+
+
+def newest_event_s(path: Path, endpoint: str, places: Sequence[float]) -> float | None:
+    """The newest event time among sampled customers of an endpoint; None if it has none.
+
+    Args:
+        path: the store's file.
+        endpoint: the endpoint's name.
+        places: where in the table to look, from 0 to 1. A scan of the whole table would read gigabytes.
+
+    Raises:
+        OnlineStoreError: the store cannot be read.
+    """
+    table = table_of(endpoint)
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            ((last,),) = connection.execute(f"SELECT max(rowid) FROM {table}").fetchall()
+            if last is None:
+                return None
+            query = f"SELECT event_time_s FROM {table} WHERE rowid >= ? ORDER BY rowid LIMIT 1"
+            found = [connection.execute(query, (math.ceil(place * last),)).fetchone() for place in (*places, 1.0)]
+    except sqlite3.Error as error:
+        raise broken_store(path, "read", error) from None
+    return max((row[0] for row in found if row is not None), default=None)
 
 
 def empty_store() -> OnlineStoreError:

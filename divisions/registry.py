@@ -225,6 +225,11 @@ class Registry:
         with registry_errors("list the runs"):
             return self._reads.runs(pipeline, most)
 
+    def count_runs(self) -> dict[tuple[str, str], int]:
+        """How many runs there are by pipeline and status; of a tracking server, of its newest thousand."""
+        with registry_errors("count the runs"):
+            return self._reads.count_runs()
+
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         """Step and value of each record of a run's metric."""
         with registry_errors(f"read {name} of run {run_id}"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -21,6 +22,7 @@ from divisions.versions import RunRecord
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+MOST_COUNTED = 1_000
 _TIMEOUT_S = 10.0
 _DELETED = "Deleted_Internal"
 """MLflow keeps the row of a deleted version, in this stage."""
@@ -37,6 +39,10 @@ class Reads(Protocol):
 
     def runs(self, pipeline: str | None, most: int) -> list[RunRecord]:
         """The newest runs of a pipeline, or of all pipelines; newest first."""
+        ...
+
+    def count_runs(self) -> dict[tuple[str, str], int]:
+        """How many runs a pipeline has by status; by pipeline and status."""
         ...
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
@@ -81,6 +87,10 @@ class ClientReads:
             order_by=["attributes.start_time DESC"],
         )
         return [_record_of(run) for run in itertools.islice(found, most)]
+
+    def count_runs(self) -> dict[tuple[str, str], int]:
+        """Of the newest `MOST_COUNTED`: MLflow counts nothing, and gives a thousand runs in a page."""
+        return Counter((run.pipeline, run.status) for run in self.runs(None, MOST_COUNTED))
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         return [(one.step, one.value) for one in self._client.get_metric_history(run_id, name)]
@@ -169,6 +179,16 @@ class SqliteReads:
             )
             found = connection.execute(query, (pipeline, pipeline, most)).fetchall()
             return [_run_of(connection, run_id) for (run_id,) in found]
+
+    def count_runs(self) -> dict[tuple[str, str], int]:
+        with self._open() as connection:
+            if connection is None:
+                return {}
+            query = (
+                "SELECT tags.value, runs.status, COUNT(*) FROM runs JOIN tags USING (run_uuid)"
+                " WHERE lifecycle_stage = 'active' AND tags.key = 'divisions.pipeline' GROUP BY 1, 2"
+            )
+            return {(pipeline, status): count for pipeline, status, count in connection.execute(query).fetchall()}
 
     def metric_history(self, run_id: str, name: str) -> list[tuple[int, float]]:
         with self._open() as connection:

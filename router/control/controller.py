@@ -238,6 +238,11 @@ class Controller:
         return self._endpoints.records
 
     @property
+    def cluster(self) -> Cluster | None:
+        """The cluster's nodes as they were last seen."""
+        return self._driver.cluster
+
+    @property
     def table(self) -> RoutingTable:
         return self._store.table
 

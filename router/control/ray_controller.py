@@ -39,6 +39,7 @@ from divisions.settings import Settings, is_routable
 from router.control.applications import Reconciler
 from router.control.certificates import CertificateDesk
 from router.control.event_log import EventFile
+from router.control.inventory_keeper import InventoryKeeper, sources
 from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
 from router.control.ray_handle import CONTROLLER_NAME, NAMESPACE, find_controller
@@ -111,7 +112,9 @@ class ControllerActor:
         self._keeper = NodeKeeper(settings, self._deployment, RayNodes(self._deployment, GATEWAY_BUILDER), node_id)
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
-        loops = (self._tick, self._reconcile, self._project, self._copy, self._hold_room, self._keeper.run)
+        self._inventory = InventoryKeeper(sources(settings, self._clock), self._clock)
+        keepers = self._keeper.run, self._inventory.run
+        loops = (self._tick, self._reconcile, self._project, self._copy, self._hold_room, *keepers)
         self._tasks = [asyncio.create_task(work()) for work in loops]
 
     async def _opened(self) -> tuple[Journal, Controller]:
@@ -190,7 +193,8 @@ class ControllerActor:
 
     async def status(self) -> bytes:
         status = self._controller.status()
-        return msgspec.json.encode(msgspec.structs.replace(status, nodes=self._keeper.rows(status.replicas)))
+        nodes, inventory = self._keeper.rows(status.replicas), self._inventory.inventory(self._controller.cluster)
+        return msgspec.json.encode(msgspec.structs.replace(status, nodes=nodes, inventory=inventory))
 
     async def nodes(self) -> bytes:
         """The nodes of the status, for `up`: it asks before there is a gateway."""

@@ -1,4 +1,4 @@
-"""Metrics of rollouts in Prometheus' text format, from the controller's status. Pure.
+"""Metrics of rollouts and of the inventory in Prometheus' text format, from the controller's status. Pure.
 
 Every gateway serves them, so one scrape target is enough. They come from the one controller and are equal everywhere.
 Labels are endpoints, phases and guards, which are all few.
@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from divisions.control import ControllerStatus, Evidence, Explanation, RolloutStatus
+from router.gateway import inventory_metrics
 from router.rollouts.states import Phase
 
 
@@ -76,6 +77,7 @@ class RolloutCollector(Collector):
         yield GaugeMetricFamily(
             "divisions_journal_unwritten", "Transitions in force that are not on disk yet", self._status.unwritten
         )
+        yield from inventory_metrics.families(self._status.inventory, journal_works=not self._status.journal_fault)
 
 
 def render(status: ControllerStatus) -> bytes:

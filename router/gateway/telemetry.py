@@ -8,6 +8,7 @@ has the label ``gateway``, see `router.gateway.slot`.
 
 from __future__ import annotations
 
+import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from divisions import __version__
 from router.evidence import histogram
 from router.gateway import native
 from router.gateway.exposition import Series
@@ -99,6 +101,11 @@ class GatewayCollector(Collector):
             refused.add_metric([name, str(status), code], count)
         yield refused
         yield GaugeMetricFamily("divisions_gateway_compiled", "Whether its hot path is compiled", native.is_active())
+        build = GaugeMetricFamily(
+            "divisions_build_info", "Release and Python of this gateway", labels=["version", "python"]
+        )
+        build.add_metric([__version__, platform.python_version()], 1)
+        yield build
         yield GaugeMetricFamily("divisions_connections", "Open HTTP connections", vitals.connections)
         yield GaugeMetricFamily("divisions_event_streams", "Open streams of status events", vitals.event_streams)
         yield GaugeMetricFamily("divisions_table_epoch", "Epoch of the routing table in force", self._dispatcher.epoch)

@@ -7,7 +7,13 @@ import sqlite3
 import pytest
 
 from divisions.errors import OnlineStoreError
-from divisions.online_store import OnlineRow, OnlineStoreReader, online_store_path, stored_endpoints
+from divisions.online_store import (
+    OnlineRow,
+    OnlineStoreReader,
+    newest_event_s,
+    online_store_path,
+    stored_endpoints,
+)
 from divisions.online_writer import OnlineStoreWriter
 
 
@@ -142,3 +148,17 @@ def test_a_store_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "features").write_text("a file where a folder should be")
     with pytest.raises(OnlineStoreError, match="cannot be written"):
         OnlineStoreWriter(online_store_path(tmp_path), "churn").upsert([row("c-1")])
+
+
+def test_how_new_the_features_are_is_told_by_a_sample_of_the_customers(path):
+    writer = OnlineStoreWriter(path, "churn")
+    writer.upsert([row(f"c-{number}", at_s=float(number)) for number in range(1, 1_001)])
+    everywhere = [number / 1_000 for number in range(1_000)]
+    assert newest_event_s(path, "churn", everywhere) == 1_000.0
+    assert newest_event_s(path, "churn", [0.0, 0.25]) == 1_000.0, "the last row is always looked at"
+    writer.upsert([row("c-500", at_s=5_000.0)])
+    assert newest_event_s(path, "churn", everywhere) == 5_000.0
+    writer.expire(10_000.0)
+    assert newest_event_s(path, "churn", [0.5]) is None
+    with pytest.raises(OnlineStoreError):
+        newest_event_s(path, "absent", [0.5])

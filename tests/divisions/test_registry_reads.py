@@ -158,6 +158,9 @@ def test_runs_without_mlflow_equal_those_of_its_client(home):
     assert [len(reads.runs("pipeline", 3)) for reads in (client, direct)] == [3, 3]
     assert [reads.runs("absent", 3) for reads in (client, direct)] == [[], []]
     assert SqliteReads(home / "absent.db").runs(None, 3) == []
+    assert client.count_runs() == direct.count_runs()
+    assert sum(direct.count_runs().values()) == 4
+    assert SqliteReads(home / "absent.db").count_runs() == {}
 
 
 def test_the_best_epoch_is_the_first_with_the_lowest_loss(home):
