@@ -58,14 +58,15 @@ browser:
 		apt-get -q install -y --no-install-recommends chromium chromium-driver || \
 		echo "note: Chromium could not be installed: the page is not tested in a browser" >&2
 
-# A cluster of several hosts is tested with network namespaces, a real Redis, PostgreSQL and OCI registry; rules and dashboards with a
-# real Prometheus. Where they are absent and
-# we may not install them, those tests are skipped with a note. The tests start servers of their own, on ports of their own.
+# A cluster of several hosts is tested with network namespaces, a real Redis, PostgreSQL and OCI registry; metrics, rules and dashboards
+# with a real Prometheus. Where they are absent and we may not install them, those tests are skipped with a note. The tests start servers
+# of their own, on ports of their own. So Debian must start none: a policy-rc.d that says no is there while we install.
 servers:
 	@if command -v redis-server >/dev/null && command -v docker-registry >/dev/null && command -v ip >/dev/null && command -v nft >/dev/null && command -v promtool >/dev/null && ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then exit 0; fi; \
 	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
 		echo "note: without iproute2, nftables, redis-server, postgresql, docker-registry and prometheus, clusters of several hosts and alerts are not tested" >&2; exit 0; fi; \
 	echo "Installing Redis, PostgreSQL, an OCI registry, Prometheus, iproute2 and nftables, for the tests of clusters"; \
+	policy=/usr/sbin/policy-rc.d; if [ ! -e $$policy ]; then trap "rm -f $$policy" EXIT; printf '#!/bin/sh\nexit 101\n' >$$policy; chmod 755 $$policy; fi; \
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
 		apt-get -q install -y --no-install-recommends iproute2 nftables redis-server postgresql docker-registry prometheus || \
 		echo "note: these could not be installed: clusters of several hosts and alerts are not tested" >&2
