@@ -22,6 +22,7 @@ from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.progress import Progress, step
 from divisions.registry import Registry
+from divisions.schedule.obedience import what_of_demo
 from divisions.sdk.calls import ServiceStatus
 from divisions.sdk.client import Client
 from divisions.settings import Settings
@@ -50,6 +51,8 @@ def serve_something(
             version = Registry(settings.home, settings.tracking_uri).reference_version(pipeline.model_name)
             if version is None:
                 _train(settings, cluster, pipeline_path, progress)
+                if notice := what_of_demo(settings.home, pipeline_path, pipeline):
+                    progress.notice(notice)
             else:
                 progress.notice(f"the registry has {version.model} {version.version}: serving it")
                 start_version(client, settings, pipeline, version, force=True)

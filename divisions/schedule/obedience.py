@@ -33,6 +33,19 @@ def why_not_obeyed(home: Path, path: Path, pipeline: Pipeline) -> str:
     return f"{starts_no_runs}the file is not scheduled; `divisions schedule add {path}` does that"
 
 
+def what_of_demo(home: Path, path: Path, pipeline: Pipeline) -> str:
+    """What the trigger of a pipeline does whose first version was trained on demo data; empty if it starts no runs.
+
+    Its runs read the file's own input, which somebody who only looks around does not have.
+    """
+    if pipeline.trigger is None or why_not_obeyed(home, path, pipeline):
+        return ""
+    return (
+        f"the trigger 'schedule: {pipeline.trigger}' runs {pipeline.name} on {pipeline.data_prep.input}, not on demo"
+        f" data; `divisions schedule pause {pipeline.name}` keeps it from that"
+    )
+
+
 def _watched_folder(home: Path) -> Path | None:
     """The folder whose pipelines the home's cluster runs by their trigger; None if no cluster of it does."""
     try:

@@ -41,12 +41,14 @@ class KubernetesSettings:
 
         from deploy.kubernetes.manifests import render
         from deploy.rollout_start import start_version
+        from deploy.shipping.control_address import address_of_target
         from deploy.shipping.kubernetes.control import Control
         from deploy.shipping.kubernetes.target import KubernetesTarget
 
         settings, pipeline, version = opening.settings, opening.pipeline, opening.version
         values = replace(self.values, artifacts=settings.artifacts)
-        with self.api() as api, Control(self.control_url, self.context, values, settings.home) as control:
+        of_target = address_of_target(opening.name, "control_url") if self.control_url else contextlib.nullcontext()
+        with of_target, self.api() as api, Control(self.control_url, self.context, values, settings.home) as control:
             yield KubernetesTarget(
                 opening.name,
                 api,

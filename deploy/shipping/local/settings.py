@@ -21,6 +21,7 @@ class LocalSettings:
     @contextlib.contextmanager
     def open(self, opening: Opening) -> Iterator[Target]:
         from deploy.rollout_start import start_version
+        from deploy.shipping.control_address import address_of_target
         from deploy.shipping.local.target import LocalTarget
         from deploy.supervision import cluster_file
         from deploy.supervision.gateway_address import gateway_url
@@ -29,7 +30,8 @@ class LocalSettings:
         settings, pipeline, version = opening.settings, opening.pipeline, opening.version
         cluster = cluster_file.read_cluster(settings.home)
         url = self.gateway or (gateway_url(settings) if cluster is None else cluster.gateway_url)
-        with Client(url, home=settings.home) as client:
+        of_target = address_of_target(opening.name, "gateway") if self.gateway else contextlib.nullcontext()
+        with of_target, Client(url, home=settings.home) as client:
             yield LocalTarget(
                 opening.name,
                 url,

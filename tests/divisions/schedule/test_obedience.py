@@ -9,7 +9,7 @@ import pytest
 from divisions.pipeline.file import load_pipeline
 from divisions.schedule.decisions import new_entry
 from divisions.schedule.folder import PIPELINES
-from divisions.schedule.obedience import why_not_obeyed
+from divisions.schedule.obedience import what_of_demo, why_not_obeyed
 from divisions.schedule.state_file import change_schedule
 
 TEXT = """pipeline: churn
@@ -75,3 +75,16 @@ def test_a_file_elsewhere_is_obeyed_once_it_is_added(home, file, tmp_path):
     assert told(home, file).endswith(f"the pipeline churn is scheduled by {other}")
     change_schedule(home, lambda schedule: schedule.with_entry(msgspec.structs.replace(entry, is_paused=True)))
     assert told(home, other).endswith("it is paused; `divisions schedule resume churn` goes on")
+
+
+def test_after_demo_data_the_trigger_that_will_read_other_data_is_told(home, file):
+    pipeline = load_pipeline(file)
+    assert what_of_demo(home, file, pipeline) == ""
+    up(home, file.parent)
+    assert what_of_demo(home, file, pipeline) == (
+        "the trigger 'schedule: 0 2 * * *' runs churn on data, not on demo data; "
+        "`divisions schedule pause churn` keeps it from that"
+    )
+    entry = new_entry("churn", str(file), pipeline.trigger, 0.0, is_added=False)
+    change_schedule(home, lambda schedule: schedule.with_entry(msgspec.structs.replace(entry, is_paused=True)))
+    assert what_of_demo(home, file, pipeline) == ""
