@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import uvloop
 
-from tests.router import journal_databases
+from tests.router import journal_databases, rollout_world
 from tests.router.journal_databases import KINDS, MakeDatabase
 from tests.servers import PostgresServer
 
@@ -22,6 +22,16 @@ def run() -> Callable:
             return runner.run(asyncio.wait_for(coroutine, 240))
 
     return _run
+
+
+@pytest.fixture(autouse=True)
+def closed_journals() -> Iterator[None]:
+    """Closes the journals of the worlds that the test has made; those of wider fixtures were there before."""
+    before = len(rollout_world.OPENED)
+    yield
+    for journal in rollout_world.OPENED[before:]:
+        journal.close()
+    del rollout_world.OPENED[before:]
 
 
 @pytest.fixture(scope="session")

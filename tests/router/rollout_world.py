@@ -42,6 +42,9 @@ ANALYSIS = AnalysisSpec(
     keep_stable_s=30,
 )
 
+OPENED: list[Journal] = []
+"""The journals of worlds. `tests/router/conftest.py` closes those of a test at its end: each has files open."""
+
 
 def version(label: str, **changes) -> VersionSpec:
     return VersionSpec("churn-predictor", label, f"/bundles/{label}", label * 8, FeatureSchema(()), **changes)
@@ -96,6 +99,7 @@ class World:
     def start_controller(self):
         """Starts a controller on the journal, as Ray does after the last one was killed."""
         self.journal = Journal(self.make_database(self.folder), self._before_write, self._after_write)
+        OPENED.append(self.journal)
         self.controller = Controller(
             self.journal, self.clock, lambda: next(self.salts), allow_faults=False, events=self.events
         )
