@@ -7,9 +7,12 @@ from typing import Any
 
 import msgspec
 
+from benchmarks.harness.bench_bundle import Workload
 from divisions.bundle import MANIFEST, ONNX, Manifest
 from divisions.control import Evidence, RolloutStatus
+from divisions.registry import Registry
 from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.versions import ValidationStatus
 
 SHORT_ANALYSIS = """
     analysis:
@@ -55,3 +58,20 @@ def bundle_to_register(folder: Path) -> Path:
     (folder / MANIFEST).write_bytes(Manifest("churn-predictor", "p", "r", "", schema, {}, {}).to_json())
     (folder / ONNX).write_bytes(b"graph")
     return folder
+
+
+def registry_of(workload: Workload, home: Path) -> Registry:
+    """A registry with the workload's bundle as version 3.1 of ``bench-model``, in production."""
+    registry = Registry(home)
+    with registry.start_run("bench", "a run", {}) as run:
+        registry.register(
+            run,
+            model="bench-model",
+            major=3,
+            bundle_path=workload.bundle,
+            bundle_sha256=workload.bundle_sha256,
+            metrics={},
+            status=ValidationStatus.PASSED,
+        )
+    registry.set_production("bench-model", "3.1")
+    return registry

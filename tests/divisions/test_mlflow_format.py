@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from benchmarks.harness.bench_bundle import write_workload
 from divisions.bundle import ONNX, Manifest, read_bundle
 from divisions.mlflow_format import MLMODEL, mlflow_files, typical_row
-from divisions.registry import Registry
 from divisions.registry_run import log_bundle
 from divisions.schema import Feature, FeatureKind, FeatureSchema
-from divisions.versions import ValidationStatus
 from serving.engines.onnx_runtime import OnnxRuntimeEngine
+from tests.builders import registry_of
 
 PACKAGES = {"mlflow": "3.17.2", "numpy": "2.4.6", "onnx": "1.23.2", "onnxruntime": "1.32.0"}
 NUMERIC, BOOLEAN, CATEGORICAL = FeatureKind
@@ -91,19 +90,7 @@ def workload(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory, workload):
-    registry = Registry(tmp_path_factory.mktemp("home"))
-    with registry.start_run("bench", "a run", {}) as run:
-        registry.register(
-            run,
-            model="bench-model",
-            major=3,
-            bundle_path=workload.bundle,
-            bundle_sha256=workload.bundle_sha256,
-            metrics={},
-            status=ValidationStatus.PASSED,
-        )
-    registry.set_production("bench-model", "3.1")
-    return registry
+    return registry_of(workload, tmp_path_factory.mktemp("home"))
 
 
 def test_mlflow_loads_a_version_by_its_alias_and_gives_our_engines_answers(registry, workload, monkeypatch):

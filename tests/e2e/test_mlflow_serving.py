@@ -18,7 +18,7 @@ from benchmarks.harness.bench_bundle import ENDPOINT, Workload, write_workload
 from benchmarks.harness.ports import free_ports
 from benchmarks.lab.lab import Arrangement, lab
 from divisions.registry import Registry
-from divisions.versions import ValidationStatus
+from tests.builders import registry_of
 
 pytestmark = pytest.mark.e2e
 ROWS = 50
@@ -32,19 +32,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory, workload: Workload) -> Registry:
-    registry = Registry(tmp_path_factory.mktemp("home"))
-    with registry.start_run("bench", "a run", {}) as run:
-        registry.register(
-            run,
-            model="bench-model",
-            major=3,
-            bundle_path=workload.bundle,
-            bundle_sha256=workload.bundle_sha256,
-            metrics={},
-            status=ValidationStatus.PASSED,
-        )
-    registry.set_production("bench-model", "3.1")
-    return registry
+    return registry_of(workload, tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="module")
