@@ -33,6 +33,7 @@ from divisions.commands import (
     manifests,
     models,
     predict,
+    prometheus,
     rollout,
     run,
     runs,
@@ -87,6 +88,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(images.app, name="images")
 app.add_typer(journal.app, name="journal")
 app.add_typer(features.app, name="features")
+app.add_typer(prometheus.app, name="prometheus")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("compile")(compile.compile_model)

@@ -289,6 +289,20 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class Slo:
+    """What is promised to an endpoint's callers, over 30 days.
+
+    Attributes:
+        availability: share of the requests that do not fail; None if it is not promised.
+        latency_ms: within which the share ``latency_share`` of the answers comes; None if it is not promised.
+    """
+
+    availability: float | None = None
+    latency_ms: float | None = None
+    latency_share: float = 0.99
+
+
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     name: str
     data_prep: DataPrep
@@ -299,6 +313,7 @@ class Pipeline:
     features: Features = Features()
     model: Model = Model()
     serving: Serving = Serving()
+    slo: Slo | None = None
 
     @property
     def model_name(self) -> str:

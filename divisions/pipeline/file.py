@@ -39,6 +39,7 @@ from divisions.pipeline.resources import (
     parse_runtime,
     parse_strategy,
 )
+from divisions.pipeline.slo_option import slo
 from divisions.pipeline.trigger import CatchUp, Cron, parse_expression, parse_trigger, parse_zone
 from divisions.pipeline.variables import check_variables
 from divisions.pipeline.yaml_nodes import MAX_BYTES, Mapping, read_nodes
@@ -128,6 +129,7 @@ def _pipeline(root: Section) -> Pipeline:
             features=features(root.section("features"), deployment.endpoint),
             model=model(root.section("model"), name),
             serving=serving(root.section("serving"), training.resources),
+            slo=slo(root.section("slo")),
         )
         if len(pipeline.model_name) > MAX_NAME_CHARS:
             root.report(f"the model's name {pipeline.model_name!r} is too long", "give model.name a shorter one")
