@@ -103,7 +103,8 @@ class Values:
     redis_address: str = "redis:6379"
     artifacts: str = ""
     secret: str = "divisions"
-    schedule: str = "0 2 * * *"
+    schedule: str = ""
+    schedule_zone: str = ""
     schedule_paused: bool = False
     egress_ports: tuple[int, ...] = (443, 5432, 6379)
 

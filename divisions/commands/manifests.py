@@ -25,20 +25,23 @@ def manifests(
 ) -> None:
     """Write the Kubernetes manifests as a kustomize base, with an overlay for each target of kind kubernetes."""
     from deploy.kubernetes.kustomize import files
+    from deploy.kubernetes.schedule import scheduled
     from deploy.kubernetes.values import Values
     from deploy.shipping.kubernetes.settings import KubernetesSettings
     from deploy.shipping.target_file import load_targets
+    from divisions.pipeline.file import load_pipeline
 
+    trigger = load_pipeline(require_pipeline(pipeline)).trigger
     clusters = {
-        name: replace(spec.settings.values, artifacts=spec.artifacts)
+        name: scheduled(replace(spec.settings.values, artifacts=spec.artifacts), trigger)[0]
         for name, spec in load_targets(targets).items()
         if isinstance(spec.settings, KubernetesSettings)
     }
     if not clusters:
         raise UsageError(f"{targets} has no target of kind kubernetes", remedy="declare one; see docs/kubernetes.md")
     first = next(iter(clusters.values()))
-    base = Values(name=first.name, model=first.model)
-    found = files(base, clusters, require_pipeline(pipeline).read_text(encoding="utf-8"))
+    base, _ = scheduled(Values(name=first.name, model=first.model), trigger)
+    found = files(base, clusters, pipeline.read_text(encoding="utf-8"))
     for folder in ("base", "overlays"):
         shutil.rmtree(out / folder, ignore_errors=True)
     for path, text in found.items():

@@ -40,13 +40,14 @@ class KubernetesSettings:
         import time
 
         from deploy.kubernetes.manifests import render
+        from deploy.kubernetes.schedule import scheduled
         from deploy.rollout_start import start_version
         from deploy.shipping.control_address import address_of_target
         from deploy.shipping.kubernetes.control import Control
         from deploy.shipping.kubernetes.target import KubernetesTarget
 
         settings, pipeline, version = opening.settings, opening.pipeline, opening.version
-        values = replace(self.values, artifacts=settings.artifacts)
+        values, notice = scheduled(replace(self.values, artifacts=settings.artifacts), pipeline.trigger)
         of_target = address_of_target(opening.name, "control_url") if self.control_url else contextlib.nullcontext()
         with of_target, self.api() as api, Control(self.control_url, self.context, values, settings.home) as control:
             yield KubernetesTarget(
@@ -63,6 +64,7 @@ class KubernetesSettings:
                 is_forced=opening.is_forced,
                 goes_back=opening.goes_back,
                 overrides_others=opening.overrides_others,
+                notices=(notice,) if notice else (),
             )
 
     def api(self) -> Api:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from deploy.kubernetes import apply
 from deploy.kubernetes.api import Api
@@ -34,6 +35,7 @@ class KubernetesTarget:
         start: starts the rollout through a gateway's client (`deploy.rollout_start.start_version`).
         pause: waits for so many seconds.
         ready_s: how long pods may take to get ready.
+        notices: what a plan says besides.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class KubernetesTarget:
         is_forced: bool = False,
         overrides_others: bool = False,
         goes_back: bool = False,
+        notices: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.login = Step("authenticate", f"Authenticate at {api.server}", Act.AUTHENTICATE)
@@ -67,6 +70,7 @@ class KubernetesTarget:
         self._is_forced = is_forced
         self._overrides_others = overrides_others
         self._goes_back = goes_back
+        self._notices = notices
         (self._job,) = [each["metadata"]["name"] for each in manifests if each["kind"] == "RayJob"]
         self._serves = False
         """Whether the last plan found the release served, so that only the manifests are to be brought up to date."""
@@ -82,6 +86,7 @@ class KubernetesTarget:
         if self._goes_back:  # What the manifests say may be the very reason: they stay as they are.
             return self._inner().plan(release, is_watched=is_watched)
         found = apply.compare(self._api, self._values, self._manifests)
+        found = replace(found, notices=(*found.notices, *self._notices))
         cluster = self._api.get(*_CLUSTER, self._values.name)
         readiness = self._readiness()
         rollout = self._rollout(release.endpoint) if readiness.has_gateway else None
