@@ -251,7 +251,10 @@ class Registry:
     def download_artifact(self, run_id: str, path: str, folder: Path) -> None:
         """Writes a run's file to the same path below ``folder``."""
         with registry_errors(f"fetch {path} of run {run_id}"):
-            self._client.download_artifacts(run_id, path, str(folder))
+            found, wanted = Path(self._client.download_artifacts(run_id, path, str(folder))), folder / path
+            if found != wanted:  # from some stores, MLflow puts it into the folder itself
+                wanted.parent.mkdir(parents=True, exist_ok=True)
+                found.rename(wanted)
 
     def download_model(self, address: str, folder: Path) -> Path:
         """Copies the model at MLflow's address (``models:/NAME/NUMBER`` or ``models:/NAME@ALIAS``) into ``folder``;

@@ -64,10 +64,11 @@ def packing(target: Path) -> Iterator[tuple[tarfile.TarFile, Hashed]]:
             part.unlink()
 
 
-def unpack_tarball(source: Path, folder: Path, max_bytes: int) -> None:
+def unpack_tarball(source: Path, folder: Path, max_bytes: int, *, takes_folders: bool = False) -> None:
     """Unpacks a bundle into an empty folder. Takes plain files with plain names only, at most ``max_bytes`` of them.
 
-    What was unpacked still has to be checked against the bundle's SHA-256.
+    What was unpacked still has to be checked against the bundle's SHA-256. With ``takes_folders``, it may be what other
+    tools pack of such a folder: they name it, and write ``./`` before each name.
 
     Raises:
         BundleError: it is no such file, holds something else, or more.
@@ -79,6 +80,10 @@ def unpack_tarball(source: Path, folder: Path, max_bytes: int) -> None:
                 for number, member in enumerate(tar):
                     if number >= _MAX_FILES:
                         raise BundleError(f"{source.name} has over {_MAX_FILES} files", remedy="package it again")
+                    if takes_folders:
+                        member.name = member.name.removeprefix("./")
+                        if member.isdir() and member.name in {"", "."}:
+                            continue
                     _extract(tar, member, folder, source.name)
             while bounded.read(_COPY_BYTES):  # To the end, where the checksum is.
                 pass

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from divisions.commands.output import Format, Output, print_json
+from divisions.commands.targets import TARGETS
+from divisions.errors import UsageError
 from divisions.settings import load_settings
 
 
@@ -24,18 +26,36 @@ def run(
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Register the version, but roll nothing out.")] = False,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="Run every stage in this process.")] = False,
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show the rollout to its end.")] = False,
+    target: Annotated[
+        str, typer.Option(help="Train as a job of this target, of kind sagemaker, and register its model here.")
+    ] = "",
+    targets: Annotated[Path, typer.Option(help="The file of targets.")] = TARGETS,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --target: show the job and what it costs, and do nothing.")
+    ] = False,
     output: Output = Format.TEXT,
 ) -> int:
     """Run a pipeline: ingest, train, validate, register, roll out."""
     import signal
 
+    day = today.date() if today else None
+    if target:
+        from divisions.commands.training_job import run_at
+
+        if watch or no_ray:
+            raise UsageError(
+                "--target takes neither --watch nor --no-ray", remedy="leave them out: the job runs at SageMaker"
+            )
+        return run_at(pipeline, target, targets, input_uri, day, is_dry=dry_run, output=output)
+    if dry_run:
+        raise UsageError("--dry-run shows a job at SageMaker", remedy="name its target with --target")
     from divisions.commands.progress import shown_progress
     from trainers.start import StartOptions, start
 
     options = StartOptions(
         pipeline_path=pipeline,
         input_uri=input_uri,
-        today=today.date() if today else None,
+        today=day,
         is_deployed=not no_deploy,
         uses_ray=not no_ray,
     )

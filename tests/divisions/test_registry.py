@@ -171,6 +171,15 @@ def test_a_finished_run_can_be_read(registry):
         registry.get_run("0" * 32)
 
 
+def test_a_runs_file_is_fetched_to_the_same_path(registry, tmp_path):
+    with registry.start_run("customer-churn-v3", "a run", {}) as run:
+        run.log_texts({"validation/report.html": "whole", "plain.txt": "x"})
+    for path in ("validation/report.html", "plain.txt"):
+        registry.download_artifact(run.run_id, path, tmp_path)
+    assert (tmp_path / "validation" / "report.html").read_text() == "whole"
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "home") == ["plain.txt", "validation"]
+
+
 def test_an_unreachable_registry_is_one_clear_error(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")

@@ -198,6 +198,5 @@ class SageMakerTarget:
         return new_variant(name, settings.instance_type, settings.instances, weight_bp, settings.startup_s)
 
     def _upload_place(self, release: Release) -> tuple[str, str]:
-        bucket, _, prefix = self._settings.bucket.removeprefix("s3://").partition("/")
-        folder = f"{release.model}/{release.bundle_sha256[:16]}/model.tar.gz"
-        return bucket, f"{prefix}/{folder}" if prefix else folder
+        bucket, _ = self._settings.bucket_and_prefix
+        return bucket, self._settings.upload_key(release.model, release.bundle_sha256)

@@ -28,7 +28,7 @@ def aws(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> AwsSession:
         patched.setenv("AWS_SECRET_ACCESS_KEY", "s")
         patched.setattr("deploy.aws.session.MAX_ATTEMPTS", 1)  # botocore would sleep
         session = AwsSession(REGION)
-        for service in ("sts", "s3", "sagemaker", "cloudwatch"):
+        for service in ("sts", "s3", "sagemaker", "cloudwatch", "logs"):
             session.client(service)
     return session
 
