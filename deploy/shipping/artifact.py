@@ -18,7 +18,15 @@ from divisions.attestation.keys import SigningKey
 from divisions.bundle import MANIFEST, Manifest
 from divisions.errors import BundleError, RegistryError
 
-CHECK, PACKAGE, PUSH, SIGN = "check", "package", "push", "sign"
+CHECK, PACKAGE, PUSH, SIGN, IMAGE = "check", "package", "push", "sign", "image"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCheck:
+    """The image that a trusted key must have signed. ``signer`` returns that key, or raises `BundleError`."""
+
+    image: str
+    signer: Callable[[], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class WithArtifact:
         key: signs the bundle; None if nobody signs here.
         statements: makes what is signed, from the bundle's manifest.
         fetch: brings the bundle from elsewhere if neither this machine nor the store has it.
+        image: is checked first; None if the target does not ask for it.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class WithArtifact:
         key: SigningKey | None = None,
         statements: Callable[[Manifest], Statements] | None = None,
         fetch: Callable[[], None] | None = None,
+        image: ImageCheck | None = None,
     ) -> None:
         self._target = target
         # Who signs need not have signed yet.
@@ -74,6 +84,7 @@ class WithArtifact:
         self._key = key
         self._statements = statements
         self._fetch = fetch
+        self._image = image
 
     @property
     def name(self) -> str:
@@ -90,10 +101,14 @@ class WithArtifact:
         plan = self._target.plan(release, is_watched=is_watched)
         if not plan.applies:
             return plan
-        return Plan((*artifact_steps(release, self._stored(release)), *plan.steps), plan.changes, plan.costs)
+        image = (Step(IMAGE, f"Check who has signed {self._image.image}"),) if self._image is not None else ()
+        return Plan((*image, *artifact_steps(release, self._stored(release)), *plan.steps), plan.changes, plan.costs)
 
     def apply(self, step: Step, work: Work) -> Receipt:
         match step.name:
+            case "image":
+                assert self._image is not None, "planned with an image only"
+                return Receipt(f"signed by {self._image.signer()}")
             case "check":
                 return self._check(work)
             case "package":

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from deploy.shipping.artifact import WithArtifact
+from deploy.shipping.artifact import ImageCheck, WithArtifact
 from deploy.shipping.deployments import DeploymentJournal
+from deploy.shipping.image_check import require_signed_image
 from deploy.shipping.release import Release
 from deploy.shipping.target import Opening, Target
 from deploy.shipping.target_file import TargetSpec
@@ -80,7 +81,15 @@ def opened_target(spec: TargetSpec, opening: Opening) -> Iterator[Target]:
             key,
             lambda manifest: statements_of(facts_of(registry, opening.version, manifest)),
             lambda: fetch_from_registry(bundles, registry, opening.version),
+            _image_check(spec, settings),
         )
+
+
+def _image_check(spec: TargetSpec, settings: Settings) -> ImageCheck | None:
+    if not spec.verify_image:
+        return None
+    image = spec.settings.image
+    return ImageCheck(image, lambda: require_signed_image(image, settings))
 
 
 def version_before(spec: TargetSpec, opening: Opening, journal: DeploymentJournal, endpoint: str) -> str:

@@ -107,5 +107,9 @@ class Opening:
 class TargetSettings(Protocol):
     """What the file of targets says of one target."""
 
+    @property
+    def image(self) -> str:
+        """The image that the target's machines run; empty if it says nothing of that."""
+
     def open(self, opening: Opening) -> AbstractContextManager[Target]:
         """The target. Heavy modules are imported here, not with the module of the settings."""

@@ -13,7 +13,7 @@ from divisions.names import NAME_RULE, is_name
 from divisions.oci.reference import names_repository, parse_repository
 from divisions.pipeline.yaml_nodes import MAX_BYTES, read_nodes
 from divisions.pipeline.yaml_nodes import Mapping as YamlMapping
-from divisions.pipeline.yaml_sections import Problems, Section, choice, parsed
+from divisions.pipeline.yaml_sections import Problems, Section, choice, flag, parsed
 
 LOCAL = "local"
 """The target that needs no file: the cluster of this home."""
@@ -21,12 +21,16 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class TargetSpec:
-    """One target. An empty ``artifacts`` is that of ``DIVISIONS_ARTIFACTS``."""
+    """One target. An empty ``artifacts`` is that of ``DIVISIONS_ARTIFACTS``.
+
+    With ``verify_image``, a trusted key must have signed its image.
+    """
 
     name: str
     kind: Kind
     settings: TargetSettings
     artifacts: str = ""
+    verify_image: bool = False
 
 
 def load_target(path: Path, name: str) -> TargetSpec:
@@ -87,8 +91,11 @@ def parse_targets(content: str, path: str = "") -> Mapping[str, TargetSpec]:
                 with section:
                     kind = section.require("kind", choice(Kind), Kind.LOCAL)
                     artifacts = section.take("artifacts", parsed(_store), "")
+                    verify_image = section.take("verify_image", flag, False)
                     settings = settings_reader(kind)(section)
-                found[name] = TargetSpec(name, kind, settings, artifacts)
+                    if verify_image and kind is Kind.LOCAL:
+                        section.report("a target of kind local has no image", "remove verify_image", "verify_image")
+                found[name] = TargetSpec(name, kind, settings, artifacts, verify_image)
     problems.raise_any()
     return found
 

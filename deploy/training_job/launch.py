@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from deploy.shipping.image_check import require_signed_image
 from deploy.shipping.sagemaker.settings import SageMakerSettings
 from deploy.shipping.target_file import load_target
 from deploy.training_job.contract import CHAMPION, CHAMPION_FILE, EVENTS, PIPELINE, PIPELINE_FILE, Task
@@ -72,6 +73,7 @@ class TrainingLaunch:
             )
         self._clock = clock or SystemClock()
         self._target = spec.settings
+        self._verifies_image = spec.verify_image
         self._settings = replace(settings, artifacts=spec.artifacts or settings.artifacts)
         self._progress = progress
         self._pipeline = load_pipeline(options.pipeline_path)
@@ -124,6 +126,10 @@ class TrainingLaunch:
         found = find_input(self._jobs, self._uri, self._target, self._settings)
         self.name, description = self._jobs.latest(self._job(found, None).name)
         if description is None:
+            if self._verifies_image:
+                image = self._target.training_image
+                with step(self._progress, self._clock, f"Check who has signed {image}") as current:
+                    current.detail = f"signed by {require_signed_image(image, self._settings)}"
             self._create(found)
         else:
             state = description["TrainingJobStatus"]

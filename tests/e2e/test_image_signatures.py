@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from deploy.shipping.image_check import require_signed_image
 from divisions.artifacts.image_push import push_image
 from divisions.artifacts.image_signing import sign_image, verify_image
 from divisions.attestation.envelope import PAYLOAD_TYPE
@@ -18,6 +19,7 @@ from divisions.errors import ArtifactStoreError, BundleError
 from divisions.oci.image import read_image
 from divisions.oci.manifest import read_manifest
 from divisions.oci.referrers import list_referrers
+from divisions.settings import Settings
 from tests.e2e.test_image_push import World, registries, request_for, world  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.e2e
@@ -48,6 +50,18 @@ def test_a_trusted_key_is_found_and_signing_again_changes_nothing(signed, world)
     assert verify_image(client, base.digest, (OTHER.public,)) == OTHER.public
     with pytest.raises(ArtifactStoreError, match="there is no image"):
         sign_image(client, f"sha256:{'0' * 64}", KEY)
+
+
+def test_a_target_that_asks_for_signed_images_gets_no_other(signed, world, tmp_path):  # noqa: F811
+    base, _ = signed
+    image = f"{base.repository}@{base.digest}"
+
+    def settings(key):
+        return Settings(home=tmp_path, docker_config=world._login, trusted_keys=(str(key.public),))
+
+    assert require_signed_image(image, settings(KEY)) == str(KEY.public)
+    with pytest.raises(BundleError, match="is signed by no trusted key"):
+        require_signed_image(image, settings(OTHER))
 
 
 def test_a_signature_counts_for_its_image_only(signed, world):  # noqa: F811

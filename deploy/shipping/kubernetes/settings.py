@@ -35,6 +35,10 @@ class KubernetesSettings:
     control_url: str = ""
     ready_s: int = READY_S
 
+    @property
+    def image(self) -> str:
+        return self.values.image
+
     @contextlib.contextmanager
     def open(self, opening: Opening) -> Iterator[Target]:
         import time

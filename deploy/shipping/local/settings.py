@@ -18,6 +18,10 @@ class LocalSettings:
 
     gateway: str = ""
 
+    @property
+    def image(self) -> str:
+        return ""
+
     @contextlib.contextmanager
     def open(self, opening: Opening) -> Iterator[Target]:
         from deploy.rollout_start import start_version

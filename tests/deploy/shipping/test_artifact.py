@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.shipping.artifact import Stored, WithArtifact, artifact_steps
+from deploy.shipping.artifact import ImageCheck, Stored, WithArtifact, artifact_steps
 from deploy.shipping.release import Act, Plan, Receipt, Release, Step
 from deploy.shipping.target import Work
 from divisions.artifacts.cache import Bundles
@@ -115,6 +115,18 @@ def test_who_cannot_sign_ships_nothing_unsigned_to_machines_that_demand_it(ship)
         ship(trusted=[KEY])
     assert "sign" in ship(key=KEY, trusted=[KEY])
     assert list(ship(trusted=[KEY])) == ["check", "start"]
+
+
+def test_an_image_is_checked_before_anything_else_and_only_if_something_is_shipped(tmp_path):
+    image = ImageCheck("registry.example/divisions@sha256:0", lambda: "ed25519:k")
+    target = WithArtifact(PlannedTarget(START), Bundles(tmp_path), image=image)
+    first, *others = target.plan(RELEASE, is_watched=False).steps
+    assert first.title == "Check who has signed registry.example/divisions@sha256:0"
+    assert [step.name for step in others] == ["check", "start"]
+    assert target.apply(first, Work(RELEASE)).detail == "signed by ed25519:k"
+    assert WithArtifact(PlannedTarget(WATCH), Bundles(tmp_path), image=image).plan(RELEASE, is_watched=True).steps == (
+        WATCH,
+    )
 
 
 def test_a_damaged_bundle_is_told_by_the_first_step(ship, tmp_path):

@@ -81,6 +81,16 @@ def test_the_version_before_is_what_the_target_says_else_what_was_deployed_from_
     assert before("3.2", "3.1") == "3.1"
 
 
+def test_an_unsigned_image_is_refused_if_the_target_asks(tmp_path, monkeypatch):
+    place, asked = Place(), Opening("eu", Settings(home=tmp_path), None, None, ManualClock())
+    place.image = "registry.example/divisions@sha256:" + "0" * 64
+    monkeypatch.setattr(opening, "require_signed_image", lambda image, settings: f"a key for {image}")
+    for asks in (True, False):
+        with opening.opened_target(TargetSpec("eu", "local", place, verify_image=asks), asked) as target:
+            assert (target._image is not None) is asks
+            assert not asks or target._image.signer() == f"a key for {place.image}"
+
+
 def test_the_way_back_asks_no_store(tmp_path):
     spec = TargetSpec("eu", "local", Place(), artifacts="oci+http://127.0.0.1:1/nobody")
     going_back = Opening("eu", Settings(home=tmp_path), None, None, ManualClock(), goes_back=True)

@@ -36,6 +36,8 @@ def test_targets_are_read_and_local_stays(tmp_path):
         ("targets:\n  a:\n    kind: ecs", (3, 11), "local"),
         ("targets:\n  a:\n    gateway: http://h", (3, 5), "key 'kind' is missing"),
         ("targets:\n  a:\n    kind: local\n    gatewy: x", (4, 5), "did you mean 'gateway'"),
+        ("targets:\n  a:\n    kind: local\n    verify_image: true", (4, 19), "of kind local has no image"),
+        ("targets:\n  a:\n    kind: kubernetes\n    verify_image: maybe", (4, 19), "true or false"),
         ("targets:\n  a:\n    kind: local\n    gateway: 10.0.0.7:8000", (4, 14), "is no URL of a gateway"),
         ("targets:\n  a:\n    kind: local\n    gateway: http://me:secret@h", (4, 14), "without credentials"),
         ("targets:\n  a:\n    kind: local\n    artifacts: models", (4, 16), "names no store"),
@@ -50,6 +52,13 @@ def test_a_mistake_is_told_with_its_place(content, place, message):
         parse_targets(content, "t.yaml")
     lines = str(caught.value).splitlines()
     assert any(message in line and line.startswith(f"t.yaml:{place[0]}:{place[1]}:") for line in lines), lines
+
+
+def test_a_target_says_whether_its_image_must_be_signed():
+    text = "targets: {a: {kind: kubernetes, verify_image: true, values: {image: 'r/i@sha256:0'}}, b: {kind: local}}"
+    found = parse_targets(text)
+    assert (found["a"].verify_image, found["a"].settings.image) == (True, "r/i@sha256:0")
+    assert not found["b"].verify_image
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path):
