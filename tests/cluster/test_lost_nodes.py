@@ -152,7 +152,7 @@ def test_hosts_that_are_cut_off_or_die_cost_no_request_and_come_back(hosts):
                 await until(lambda: ready(it) == 5, "both come back", 60.0)
             print(f"left out after {gone_s:.2f} s (silent), {died_s:.2f} s (dead); back {back_s:.2f} s after the cable")
             assert asked.failures == []
-            assert asked.answered > 300
+            assert asked.answered > 100
 
     play(scenario)
 

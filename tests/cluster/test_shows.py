@@ -76,11 +76,17 @@ def test_a_canary_gets_all_traffic_through_a_gateway_on_each_host(product: Produ
     assert weights(end) == sorted(weights(end))
 
 
+def at_first_step(product: Product, watch: Watch) -> str:
+    """Starts a rollout that stays at its first step until requests come, however slow this machine is."""
+    version = product.roll_out()
+    watch.wait_for({"STEP"}, version)
+    return version
+
+
 def lose(product: Product, watch: Watch, host: Host, name: str, folder: Path, back: Callable[[], None]) -> Loss:
     """Takes a host's power away in the middle of a rollout, which goes on to its end without repeating a step."""
+    version = at_first_step(product, watch)
     with under_load(product.hosts, ENDPOINT, product.holdout, RATE_RPS, folder) as load:
-        version = product.roll_out()
-        watch.wait_for({"STEP"}, version)
         lost_s = time.time()
         host.kill()
         back()
@@ -96,9 +102,10 @@ def abort_and_lose(
 ) -> Loss:
     """Takes a host's power away as soon as an abort was acknowledged, which nothing undoes."""
     other = next(one for one in product.hosts if one is not host)
+    version = at_first_step(product, watch)
+    before = watch.rollout
+    assert before is not None
     with under_load(product.hosts, ENDPOINT, product.holdout, RATE_RPS, folder) as load:
-        version = product.roll_out()
-        before = watch.wait_for({"STEP"}, version)
         watch.client(other).rollout(ENDPOINT).abort()
         lost_s = time.time()
         host.kill()
@@ -165,9 +172,8 @@ def cut(product: Product, watch: Watch, pairs: Sequence[tuple[Host, Host]], name
     """Cuts the cables of pairs of hosts in the middle of a rollout, for 20 s. Both go on seeing all others."""
     product.spread(watch)  # a gateway can only use what it reaches
     nodes = watch.alive()
+    version = at_first_step(product, watch)
     with under_load(product.hosts, ENDPOINT, product.holdout, RATE_RPS, folder) as load:
-        version = product.roll_out()
-        watch.wait_for({"STEP"}, version)
         cut_s = time.time()
         for left, right in pairs:
             product.network.cut_pair(left, right)

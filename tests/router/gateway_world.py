@@ -215,7 +215,7 @@ class World:
             RoutingTable(self._epoch, (EndpointRoute("churn", salt, tuple(versions), trial_bp, mirror_bp, *warmup),))
         )
         expected = len(stable) + len(canary or []) if channels is None else channels
-        for _ in range(500):
+        for _ in range(6_000):
             endpoint = self.gateway.dispatcher.endpoints.get("churn")
             is_current = endpoint is not None and self.gateway.dispatcher.epoch == self._epoch
             if is_current and sum(pool.ready_channels for pool in endpoint.pools) == expected:

@@ -41,11 +41,13 @@ class Product:
         self.live = live
         self.cluster = live.product
         self.pipeline = folder / "pipeline.yaml"
-        self.pipeline.write_text(PAGE.read_text().rstrip() + ANALYSIS)
 
-    def start(self, *faults: str) -> str:
+    def start(self, *faults: str, dwell_s: int = 5) -> str:
         """Registers a copy of the first version and begins to roll it out; returns its label."""
         version = self.live.register()
+        self.pipeline.write_text(
+            PAGE.read_text().rstrip() + ANALYSIS.replace("min_dwell_s: 5", f"min_dwell_s: {dwell_s}")
+        )
         self.live.start(version, (AS_STABLE, *faults), self.pipeline)
         return version
 
@@ -108,7 +110,7 @@ def test_killed_in_every_phase_a_rollout_takes_each_step_once(product, load):
 
 
 def test_an_abort_that_was_answered_is_not_undone_by_a_kill(product, load):
-    version = product.start()
+    version = product.start(dwell_s=300)
     product.cluster.wait_for("churn", version, {"STEP"}, 240, print)
     with product.cluster.client() as client:
         assert client.rollout("churn").abort().phase == "ROLLING_BACK"

@@ -287,7 +287,7 @@ async def chunk(reader: asyncio.StreamReader) -> bytes:
 
 
 async def until(condition) -> None:
-    for _ in range(1_000):
+    for _ in range(6_000):
         if condition():
             return
         await asyncio.sleep(0.01)

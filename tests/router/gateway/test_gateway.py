@@ -172,14 +172,15 @@ def test_replicas_that_break_their_channel_lose_no_request(run):
                     statuses.append((await it.predict(body)).status)
 
             clients = [asyncio.create_task(client(number)) for number in range(8)]
-            for _ in range(10):
+            breaks = 0
+            while breaks < 10 or len(statuses) <= 50:
                 await asyncio.sleep(0.05)
+                breaks += 1
                 channel = next(iter(it.gateway.dispatcher.endpoints["churn"].stable.channels.values()))
                 if channel._transport is not None:
                     channel._transport.abort()
             stop.set()
             await asyncio.gather(*clients)
-            assert len(statuses) > 50
             assert set(statuses) == {200}
 
     run(scenario())
@@ -305,14 +306,15 @@ def test_a_retired_version_disappears_without_losing_requests(run):
                     statuses.append((await it.predict({"features": features()})).status)
 
             clients = [asyncio.create_task(client()) for _ in range(8)]
-            for _ in range(5):
+            moves = 0
+            while moves < 5 or len(statuses) <= 50:
+                moves += 1
                 await asyncio.sleep(0.02)
                 await it.route([old])
                 await asyncio.sleep(0.02)
                 await it.route([old], [new], 9_000)
             stop.set()
             await asyncio.gather(*clients)
-            assert len(statuses) > 50
             assert set(statuses) == {200}
 
     run(scenario())

@@ -35,7 +35,7 @@ async def ask(it: World, number: int, customers: int = 10_000) -> list[str]:
 
 
 async def until(condition) -> None:
-    for _ in range(1_000):
+    for _ in range(6_000):
         if condition():
             return
         await asyncio.sleep(0.01)

@@ -106,7 +106,7 @@ def test_a_port_of_its_own_tells_of_one_gateway_and_the_shared_one_of_all(run):
 
 async def whole(client: httpx.AsyncClient, url: str, gateways: int) -> str:
     """A scrape that every gateway has answered in time: this machine may stall longer than they are waited for."""
-    for _ in range(300):
+    for _ in range(1_200):
         text = (await client.get(url)).text
         if [row.value for row in samples(text) if row.name == "divisions_gateway_answered"] == [1] * gateways:
             return text

@@ -22,7 +22,7 @@ def table(epoch: int, *specs: VersionSpec) -> RoutingTable:
 
 
 async def _until(condition) -> None:
-    for _ in range(500):
+    for _ in range(6_000):
         if condition():
             return
         await asyncio.sleep(0.01)

@@ -48,7 +48,7 @@ async def in_thread(function, *arguments, **named):
 
 
 async def until(check):
-    for _ in range(1_000):
+    for _ in range(6_000):
         if await check():
             return
         await asyncio.sleep(0.02)

@@ -67,7 +67,7 @@ async def is_served(peer: Peer) -> bool:
 
 
 async def no_more_than(server: ChannelServer, limit: int) -> None:
-    for _ in range(1_000):
+    for _ in range(6_000):
         if server._tcp.num_handshakes <= limit:
             return
         await asyncio.sleep(0.01)
