@@ -105,9 +105,10 @@ def _report_restart(home: Path, last: Cluster, progress: Progress) -> Cluster:
         now = read_cluster(home)
         if now is None or now.pid != last.pid:
             return last
-        if now.restarts != last.restarts:
+        has_crashed = now.restarts != last.restarts
+        if has_crashed:
             progress.notice(f"the cluster crashed: {now.message}; restart {now.restarts}")
-        if (last.phase, now.phase) == (RESTARTING, UP):
+        if now.phase == UP and (has_crashed or last.phase == RESTARTING):  # a whole restart may lie between two looks
             progress.notice("the cluster serves again")
         return now
     return last
