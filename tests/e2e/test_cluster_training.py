@@ -183,7 +183,8 @@ def test_a_worker_a_node_and_the_run_are_lost_and_the_model_is_that_of_an_undist
     assert first.returncode == -signal.SIGKILL, text
     assert "Train: failed" not in text
     store = open_work_store(place.settings)
-    assert len([one for one in store.listed("churn") if one.path.endswith(".pt")]) == 2
+    # Two are kept; a worker may have been killed between a third one and the removal of the oldest.
+    assert len([one for one in store.listed("churn") if one.path.endswith(".pt")]) in {2, 3}
 
     second = place.trainers()
     text = "\n".join(follow(second, {}))
