@@ -6,7 +6,7 @@ from divisions.artifacts.cache import Bundles
 from divisions.errors import GateRefusedError
 from divisions.registry import Registry
 from divisions.settings import Settings
-from divisions.versions import RegisteredVersion, ValidationStatus
+from divisions.versions import TRAINED_BY, RegisteredVersion, ValidationStatus
 
 
 def register_again(settings: Settings, registry: Registry, model: str, source: str) -> RegisteredVersion:
@@ -25,7 +25,8 @@ def register_again(settings: Settings, registry: Registry, model: str, source: s
     bundles = Bundles.of(settings)
     folder, manifest = bundles.open(version.bundle_path, version.bundle_sha256)
     bundles.publish(folder, version.bundle_sha256)
-    facts = {**version.lineage, "registered_from": version.version}
+    trained_by = manifest.run_id or version.trained_by
+    facts = {**version.lineage, "registered_from": version.version, TRAINED_BY: trained_by}
     with registry.start_run(manifest.pipeline, f"{model} from {version.version}", {}) as run:
         run.log_metrics(version.metrics)
         return registry.register(

@@ -5,11 +5,13 @@
     model.onnx        the graph, feature transform included: ``rows float32[N, F] -> scores float32[N]``
     model.fp16.onnx   the same with its body in float16, for GPUs; absent if it failed its parity check
     reference.json    per-feature reference histograms, for drift
-    report.json       metrics, gates and parity, for people
     manifest.json     `Manifest`: a description, and the SHA-256 of every other file
 
 The bundle's identity is the SHA-256 of ``manifest.json``. Each changed byte changes that hash or differs from the
-manifest.
+manifest. It is the identity of the content: the same training on the same data gives the same hash. Which run has made
+it, when and from where is in the registry's tags and in the signed statements, because several runs may make the same.
+
+Bundles of format 1 have run, time and input in the manifest, and a ``report.json`` among the files.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ MANIFEST = "manifest.json"
 ONNX = "model.onnx"
 ONNX_FP16 = "model.fp16.onnx"
 REFERENCE = "reference.json"
-REPORT = "report.json"
 
 GRAPH_INPUT = "rows"
 GRAPH_OUTPUT = "scores"
@@ -45,7 +46,8 @@ class Decision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The description of a bundle. ``files`` maps a file's name to its SHA-256. ``metrics`` are those of the
-    hold-out. ``decision`` is unset in bundles that only give probabilities, such as those of earlier releases."""
+    hold-out. ``decision`` is unset in bundles that only give probabilities, such as those of earlier releases.
+    ``run_id``, ``created_at`` and ``input_uri`` are empty in bundles of format 2: their hash is of the content."""
 
     model: str
     pipeline: str
@@ -69,6 +71,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self, order="deterministic")
+
+
+FORMAT = 2
+"""Of the bundles that are written now."""
 
 
 def bundle_address(model: str, sha256: str) -> str:

@@ -9,6 +9,8 @@ import msgspec
 
 PRODUCTION = "production"
 STAGING = "staging"
+TRAINED_BY = "trained_by"
+"""The fact of the lineage that names the run of a bundle, where it is not the version's own."""
 
 
 class ValidationStatus(enum.StrEnum):
@@ -43,6 +45,11 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
     lineage: dict[str, str] = {}
     framework: str = ""
     size_bytes: int = 0
+
+    @property
+    def trained_by(self) -> str:
+        """The run that has made the bundle. A version that was registered again has a run of its own."""
+        return self.lineage.get(TRAINED_BY, self.run_id)
 
 
 class RunRecord(msgspec.Struct, frozen=True):

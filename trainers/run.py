@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from divisions.bundle import REPORT, Manifest
+from divisions.bundle import Manifest
 from divisions.errors import GateRefusedError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
@@ -103,8 +103,8 @@ class PipelineRun(Parts):
             else:
                 calibrated, exported = imported.exported(prepared)
             validated = validate(self, pipeline, prepared, exported.model_onnx, calibrated, previous.version)
-            bundle = write_bundle(self, pipeline, prepared, validated, exported, registry_run)
-            log_report(self, pipeline, prepared, validated, calibrated, bundle.path, registry_run)
+            bundle = write_bundle(self, pipeline, prepared, validated, exported)
+            report = log_report(self, pipeline, prepared, validated, calibrated, exported, bundle.path, registry_run)
             facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
             facts |= stored | environment() | (dict(imported.facts) if imported else {})
             version = register(self, pipeline, validated, bundle, facts, registry_run)
@@ -113,7 +113,7 @@ class PipelineRun(Parts):
         if not validated.is_passed:
             raise GateRefusedError(
                 f"version {version.version} of {version.model} is refused: {validated.refusals}",
-                remedy=f"it is registered as failed and not served; its report is {bundle.path / REPORT}",
+                remedy=f"it is registered as failed and not served; its report is {report or 'not kept'}",
             )
         return RunOutcome(
             run_id=version.run_id,

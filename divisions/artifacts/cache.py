@@ -107,8 +107,11 @@ class Bundles:
         self._evict(self.store)
         return folder, manifest
 
-    def publish(self, folder: Path, sha256: str) -> None:
+    def publish(self, folder: Path, sha256: str, *, is_mended: bool = False) -> None:
         """Copies a bundle of this machine to the store, if there is one and it lacks the bundle.
+
+        Args:
+            is_mended: whether files that are damaged there are written again; else only the manifest is looked at.
 
         Raises:
             BundleError: the bundle is damaged.
@@ -118,13 +121,21 @@ class Bundles:
             return
         address = address_of(folder)
         stored = self.store.read(address, MANIFEST)
-        if stored is not None and hashlib.sha256(stored).hexdigest() == sha256:
+        is_there = stored is not None and hashlib.sha256(stored).hexdigest() == sha256
+        if is_there and not is_mended:
             return
         manifest = read_bundle(folder, sha256)
+        if is_there and all(self._is_whole_in(self.store, address, *file) for file in manifest.files.items()):
+            return
         # MLflow's tools read folders and buckets, but no OCI registry.
         if isinstance(self.store, FileSystemStore) and ONNX in manifest.files:
             self._write_for_mlflow(self.store, address, folder)
         self.store.write(address, [folder / name for name in (*manifest.files, MANIFEST)])
+
+    @staticmethod
+    def _is_whole_in(store: ArtifactStore, address: str, name: str, sha256: str) -> bool:
+        content = store.read(address, name)
+        return content is not None and hashlib.sha256(content).hexdigest() == sha256
 
     @staticmethod
     def _write_for_mlflow(store: FileSystemStore, address: str, folder: Path) -> None:

@@ -43,7 +43,8 @@ _EPOCH: Final = "1970-01-01T00:00:00Z"
 class ImageRequest:
     """What to make: ``bundle`` is the folder of the version's bundle, ``pipeline`` its pipeline file's bytes.
     ``endpoint`` is what the pipeline file calls its endpoint. ``statements`` are those about the bundle, signed;
-    ``key`` signs the image, if there is one, and with ``trusted`` keys one of them must have signed the base."""
+    ``key`` signs the image, if there is one, and with ``trusted`` keys one of them must have signed the base.
+    ``created_at`` is when the bundle was made (ISO 8601), for those that do not say it themselves."""
 
     base: Reference
     target: Reference
@@ -55,6 +56,7 @@ class ImageRequest:
     statements: Mapping[str, bytes] = field(default_factory=dict)
     key: SigningKey | None = None
     trusted: tuple[PublicKey, ...] = ()
+    created_at: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +156,8 @@ def _push_layer(sink: RegistryClient, request: ImageRequest, workspace: Path) ->
         digest = f"sha256:{hashlib.file_digest(packed, 'sha256').hexdigest()}"
     size = path.stat().st_size
     sink.push_blob(digest, size, lambda: path.open("rb"))
-    created = _rfc3339(read_bundle(request.bundle, request.release.bundle_sha256).created_at)
+    manifest = read_bundle(request.bundle, request.release.bundle_sha256)
+    created = _rfc3339(manifest.created_at or request.created_at)
     named = f"divisions models package {request.release.model} {request.release.version} --image"
     return Layer(digest, size, f"sha256:{diff_id}", created, named)
 

@@ -33,11 +33,12 @@ class Statements:
 
 def facts_of(registry: Registry, version: RegisteredVersion, manifest: Manifest) -> BundleFacts:
     """What the registry knows of a bundle. Without its run (another registry's), only the version's lineage."""
+    trained_by = manifest.run_id or version.trained_by
     try:
-        run = registry.get_run(manifest.run_id)
+        run = registry.get_run(trained_by)
     except RegistryError:
-        return BundleFacts(manifest, version.lineage)
-    return BundleFacts(manifest, version.lineage, run.params, run.started_at_s)
+        return BundleFacts(manifest, version.lineage, trained_by=trained_by)
+    return BundleFacts(manifest, version.lineage, run.params, run.started_at_s, trained_by)
 
 
 def statements_of(facts: BundleFacts) -> Statements:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -16,12 +17,14 @@ class BundleFacts:
         lineage: of the registered version (`trainers.export.lineage`).
         params: of the run.
         started_at_s: of the run; seconds since the Unix epoch, 0 if it is unknown.
+        trained_by: the run. A bundle of format 1 names its own.
     """
 
     manifest: Manifest
     lineage: Mapping[str, str] = field(default_factory=dict)
     params: Mapping[str, str] = field(default_factory=dict)
     started_at_s: float = 0.0
+    trained_by: str = ""
 
     @property
     def sha256(self) -> str:
@@ -30,6 +33,21 @@ class BundleFacts:
     @property
     def address(self) -> str:
         return bundle_address(self.manifest.model, self.sha256)
+
+    @property
+    def run_id(self) -> str:
+        return self.manifest.run_id or self.trained_by
+
+    @property
+    def input_uri(self) -> str:
+        return self.manifest.input_uri or self.lineage.get("input_uri", "")
+
+    @property
+    def created_at(self) -> str:
+        """ISO 8601 in UTC: when the bundle was made, or when its run began; empty if neither is known."""
+        if self.manifest.created_at or not self.started_at_s:
+            return self.manifest.created_at
+        return dt.datetime.fromtimestamp(self.started_at_s, dt.UTC).isoformat(timespec="seconds")
 
     @property
     def packages(self) -> dict[str, str]:

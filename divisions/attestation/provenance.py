@@ -25,10 +25,10 @@ def provenance(facts: BundleFacts, sbom: bytes) -> dict[str, Any]:
     """
     manifest, lineage = facts.manifest, facts.lineage
     data = {
-        "uri": manifest.input_uri or lineage.get("input_uri", ""),
+        "uri": facts.input_uri,
         "partition": lineage.get("partition", ""),
     }
-    metadata = {"invocationId": manifest.run_id}
+    metadata = {"invocationId": facts.run_id}
     if facts.started_at_s:
         metadata["startedOn"] = _time(facts.started_at_s)
     return {
@@ -56,7 +56,7 @@ def _dependencies(facts: BundleFacts) -> list[dict[str, Any]]:
         found.append(
             {
                 "name": "prepared data",
-                "uri": facts.manifest.input_uri or lineage.get("input_uri", ""),
+                "uri": facts.input_uri,
                 "digest": {"sha256": digest},
                 "annotations": annotations,
             }

@@ -35,7 +35,11 @@ def bill_of_materials(facts: BundleFacts) -> dict[str, Any]:
         "specVersion": "1.6",
         "serialNumber": f"urn:uuid:{uuid.uuid5(_NAMESPACE, sha256)}",
         "version": 1,
-        "metadata": {"timestamp": manifest.created_at, "component": model, "tools": _tools(facts)},
+        "metadata": {
+            **({"timestamp": facts.created_at} if facts.created_at else {}),
+            "component": model,
+            "tools": _tools(facts),
+        },
         "components": [*files, *libraries],
         "dependencies": [{"ref": "model", "dependsOn": [each["bom-ref"] for each in (*files, *libraries)]}],
     }
@@ -48,7 +52,7 @@ def to_json(document: dict[str, Any]) -> bytes:
 
 def _card(facts: BundleFacts) -> dict[str, Any]:
     manifest = facts.manifest
-    uri = manifest.input_uri or facts.lineage.get("input_uri", "")
+    uri = facts.input_uri
     parameters: dict[str, Any] = {
         "task": "binary classification",
         "inputs": [{"format": f"float32[N, {manifest.schema.num_columns}]"}],

@@ -65,8 +65,9 @@ def push(
     bundles, key = Bundles.of(settings), find_signing_key(settings.home)
     bundle, manifest = bundles.open(found.bundle_path, found.bundle_sha256)
     statements = bundles.attestations.find(address_of(found.bundle_path), found.bundle_sha256, bundles.trusted)
+    facts = facts_of(registry, found, manifest)
     if key is not None:
-        statements |= statements_of(facts_of(registry, found, manifest)).sealed(key)
+        statements |= statements_of(facts).sealed(key)
     request = ImageRequest(
         base=base,
         target=place,
@@ -78,6 +79,7 @@ def push(
         statements=statements,
         key=key,
         trusted=bundles.trusted,
+        created_at=facts.created_at,
     )
     pushed = push_image(request, lambda host: find_credentials(host, settings.docker_config), _say)
     if output is Format.JSON:

@@ -231,11 +231,10 @@ def _details(registry: Registry, version: RegisteredVersion) -> Details:
 
     notes = []
     features: tuple[Feature, ...] = ()
-    run_id = version.run_id
+    run_id = version.trained_by
     try:
         _, manifest = Bundles.of(load_settings()).open(version.bundle_path, version.bundle_sha256)
-        # A version that was registered again has a new run. The bundle names the run that trained it.
-        features, run_id = manifest.schema.features, manifest.run_id
+        features, run_id = manifest.schema.features, manifest.run_id or run_id
     except BundleError as error:
         notes.append(f"no features: {error}")
     try:

@@ -36,7 +36,7 @@ class OneVersion:
     """A registry of one version."""
 
     def __init__(self, home, lineage=None):
-        identity = BundleIdentity("churn-predictor", "churn", "run", "2025-01-14T00:00:00+00:00", "data", "torch")
+        identity = BundleIdentity("churn-predictor", "churn", "torch")
         bundle = write_bundle(home / "bundles", identity, SCHEMA, {}, {"model.onnx": b"x"})
         self.version = RegisteredVersion(
             "churn-predictor", "3.1", 1, "run", bundle.path, bundle.sha256, ValidationStatus.PASSED, {},

@@ -42,7 +42,7 @@ def write_offline(home):
 
 
 def deploy(home, client, lineage):
-    identity = BundleIdentity("churn-predictor", "churn", "run", "2025-01-14T00:00:00+00:00", "data", "torch")
+    identity = BundleIdentity("churn-predictor", "churn", "torch")
     bundle = write_bundle(home / "bundles", identity, SCHEMA, {}, {"model.onnx": b"x"})
     version = RegisteredVersion(
         "churn-predictor", "1.1", 1, "run", bundle.path, bundle.sha256, ValidationStatus.PASSED, {}, lineage=lineage

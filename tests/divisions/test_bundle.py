@@ -9,7 +9,6 @@ from divisions.bundle import (
     MANIFEST,
     ONNX,
     REFERENCE,
-    REPORT,
     Decision,
     Manifest,
     file_sha256,
@@ -19,7 +18,7 @@ from divisions.bundle import (
 from divisions.errors import BundleError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 
-CONTENTS = {ONNX: b"graph" * 20, REFERENCE: b'{"bins": []}', REPORT: b"{}"}
+CONTENTS = {ONNX: b"graph" * 20, REFERENCE: b'{"bins": []}', "report.json": b"{}"}
 
 
 @pytest.fixture

@@ -26,7 +26,15 @@ class MemoryRegistry:
 
     def __init__(self, bundle):
         self.version = RegisteredVersion(
-            "churn-predictor", "3.1", 1, "again", bundle.path, bundle.sha256, ValidationStatus.PASSED, {"auc": 0.9}
+            "churn-predictor",
+            "3.1",
+            1,
+            "again",
+            bundle.path,
+            bundle.sha256,
+            ValidationStatus.PASSED,
+            {"auc": 0.9},
+            lineage={"trained_by": "trained"},
         )
         self.runs = {"trained": {"epochs": "50", "learning_rate": "0.001"}}
         self.unarchived = []
@@ -52,7 +60,7 @@ class MemoryRegistry:
 
 @pytest.fixture
 def registry(tmp_path, monkeypatch):
-    identity = BundleIdentity("churn-predictor", "churn", "trained", "2025-01-14T00:00:00+00:00", "data", "torch")
+    identity = BundleIdentity("churn-predictor", "churn", "torch")
     registry = MemoryRegistry(write_bundle(tmp_path, identity, SCHEMA, {}, {"model.onnx": b"x"}))
     monkeypatch.setattr("divisions.commands.models._registry", lambda: registry)
     return registry
@@ -83,11 +91,12 @@ def test_show_as_json_keeps_its_fields_and_adds_the_training(registry, capsys):
 def test_show_says_what_it_cannot_read(registry, capsys):
     (registry.version.bundle_path / "manifest.json").chmod(0o644)
     (registry.version.bundle_path / "manifest.json").write_text("{")
+    registry.runs.clear()
     assert cli.execute(["models", "show", "churn-predictor", "3.1"]) == 0
     told = capsys.readouterr()
     assert "Features" not in told.out
     assert "note: no features: bundle" in told.err
-    assert "note: no hyperparameters: the registry has no run again" in told.err
+    assert "note: no hyperparameters: the registry has no run trained" in told.err
 
 
 def test_unarchive_names_model_and_version(registry, capsys):

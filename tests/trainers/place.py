@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from pathlib import Path
+
+import msgspec
 
 from divisions.artifacts.local import local_bundle
 from divisions.clock import ManualClock
@@ -26,6 +29,16 @@ from divisions.settings import Settings
 from tests.trainers.churn import FEATURES, HYPERPARAMS
 from trainers.run import PipelineRun, RunRequest
 from trainers.training.compute import InProcess
+
+
+def artifact(registry, run_id, name):
+    """The text of a file of a run's validation."""
+    return Path(registry._client.download_artifacts(run_id, f"validation/{name}")).read_text()
+
+
+def details(registry, run_id):
+    return msgspec.json.decode(artifact(registry, run_id, "details.json"))
+
 
 AUC_GATE = Gate("auc", Comparison.GREATER, 0.7)
 
@@ -60,6 +73,7 @@ class Place:
         self.settings = Settings(home=folder / "home")
         self.registry = Registry(self.settings.home)
         self.progress = RecordingProgress()
+        self.clock = ManualClock()
 
     def folder_of(self, version):
         """The bundle's folder on this machine."""
@@ -85,7 +99,7 @@ class Place:
         request = RunRequest(
             pipeline, "pipeline: customer-churn-v3", dt.date.fromisoformat(day), gateway_url=gateway_url
         )
-        run = PipelineRun(self.settings, self.registry, InProcess(), self.progress, ManualClock())
+        run = PipelineRun(self.settings, self.registry, InProcess(), self.progress, self.clock)
         return run.run(request)
 
     def stored(self, customer):

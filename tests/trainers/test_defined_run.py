@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib.util
-import json
 from pathlib import Path
 
 import pandas as pd
@@ -18,7 +17,7 @@ from divisions.pipeline.file import load_pipeline, parse_pipeline
 from divisions.registry import Registry
 from divisions.settings import Settings
 from router.predict.decode import EndpointDecoder
-from tests.trainers.place import RecordingProgress
+from tests.trainers.place import RecordingProgress, details
 from trainers.run import PipelineRun, RunRequest
 from trainers.stages import rollout
 from trainers.training.compute import InProcess
@@ -97,9 +96,9 @@ def test_what_is_learned_from_ends_a_label_before_the_newest_event(shop):
 
 
 def test_the_report_has_the_section_as_it_can_be_written(shop):
-    _, outcome, _, _ = shop
+    settings, outcome, _, _ = shop
     pipeline = load_pipeline(PIPELINE)
-    told = json.loads((Path(outcome.bundle_path) / "report.json").read_text())["data"]["features"]
+    told = details(Registry(settings.home), outcome.run_id)["data"]["features"]
     assert told == columns_yaml(pipeline.features)
     rest = "pipeline: x\nstages:\n  data_prep: {input: x}\n  deployment: {endpoint: /api/v2/predict/shop_churn}\n"
     assert parse_pipeline(rest + told).features == pipeline.features

@@ -11,12 +11,15 @@ import msgspec
 import pytest
 import torch
 
+from divisions.artifacts.signing import facts_of
 from divisions.bundle import Decision, bundle_address, read_bundle
+from divisions.clock import ManualClock
 from divisions.errors import (
     EmptyInputError,
     GateRefusedError,
     InputError,
     MissingColumnError,
+    RegistryError,
 )
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import (
@@ -26,8 +29,9 @@ from divisions.pipeline.definition import (
     Gate,
     OnUnknown,
 )
+from divisions.registry_run import RegistryRun
 from tests.trainers.churn import raw_frame
-from tests.trainers.place import AUC_GATE, Place
+from tests.trainers.place import AUC_GATE, Place, artifact, details
 from trainers.data.online_features import fill_from_offline
 from trainers.training.compute import InProcess
 
@@ -64,8 +68,8 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     version = place.registry.get_version("churn-predictor", outcome.version)
     assert version.bundle_path == Path(bundle_address(version.model, version.bundle_sha256))
     manifest = read_bundle(place.folder_of(version), version.bundle_sha256)
-    assert set(manifest.files) == {"model.onnx", "model.fp16.onnx", "reference.json", "report.json"}
-    report = msgspec.json.decode((Path(outcome.bundle_path) / "report.json").read_bytes())
+    assert set(manifest.files) == {"model.onnx", "model.fp16.onnx", "reference.json"}
+    report = details(place.registry, outcome.run_id)
     columns = {column["name"]: column for column in report["data"]["columns"]}
     assert columns["plan"]["why"] == "inferred: 100 % of its values are texts"
     assert (columns["calls"]["kind"], columns["calls"]["missing"]) == ("numeric", 0)
@@ -76,7 +80,8 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     assert manifest.decision == Decision("max_f1", outcome.metrics["decision_threshold"])
     assert report["decision"] == {"rule": "max_f1", "threshold": manifest.decision_threshold, "notes": []}
     assert outcome.metrics["f1"] > 0.7
-    assert manifest.run_id == outcome.run_id == version.run_id
+    assert outcome.run_id == version.run_id == version.trained_by
+    assert (manifest.run_id, manifest.created_at, manifest.input_uri, manifest.format_version) == ("", "", "", 2)
     assert manifest.schema.names == ("minutes", "plan", "calls", "roams")
     assert progress.epochs == 12
     assert progress.done == [
@@ -90,13 +95,9 @@ def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     ]
 
 
-def artifact(place, run_id, name):
-    return Path(place.registry._client.download_artifacts(run_id, f"validation/{name}")).read_text()
-
-
 def test_the_run_has_a_validation_report_for_people_and_one_for_programs(place, first):
     outcome, _ = first
-    report = msgspec.json.decode(artifact(place, outcome.run_id, "report.json"))
+    report = msgspec.json.decode(artifact(place.registry, outcome.run_id, "report.json"))
     assert report["verdict"] == "passed"
     assert report["roc"][0] == [0.0, 0.0]
     assert report["roc"][-1] == [1.0, 1.0]
@@ -109,7 +110,7 @@ def test_the_run_has_a_validation_report_for_people_and_one_for_programs(place, 
     assert [one["psi_champion"] for one in report["features"]] == [None] * 4
     chosen = [row for row in report["thresholds"] if row["threshold"] == report["threshold"]]
     assert chosen[0]["precision"] == pytest.approx(outcome.metrics["precision"])
-    page = artifact(place, outcome.run_id, "report.html")
+    page = artifact(place.registry, outcome.run_id, "report.html")
     assert page.count("<svg") == 3
     assert "<script" not in page
 
@@ -128,7 +129,7 @@ def test_probabilities_that_are_wrong_are_corrected_in_the_graph_that_serves(tmp
     place.write("2025-01-13", raw_frame(seed=0))
     outcome = place.run("2025-01-13")
     assert outcome.metrics["calibration_error"] < outcome.metrics["calibration_error_before"] / 2
-    report = msgspec.json.decode((Path(outcome.bundle_path) / "report.json").read_bytes())
+    report = details(place.registry, outcome.run_id)
     assert report["calibration"]["slope"] == pytest.approx(1 / 3, abs=0.15)
 
 
@@ -146,6 +147,37 @@ def test_the_registry_knows_data_parameters_and_every_epoch(place, first):
     assert len(lineage["data_sha256"]) == len(lineage["pipeline_sha256"]) == 64
     history = place.registry._client.get_metric_history(outcome.run_id, "train_loss")
     assert [metric.step for metric in history] == list(range(1, 13))
+
+
+def test_the_same_training_in_another_home_and_later_gives_the_same_bundle(place, first, tmp_path):
+    outcome, _ = first
+    other = Place(tmp_path)
+    other.clock = ManualClock(wall_s=1_800_000_000.0)
+    other.write("2025-01-13", raw_frame(seed=0))
+    again = other.run("2025-01-13")
+    assert again.run_id != outcome.run_id
+    assert again.bundle_sha256 == outcome.bundle_sha256
+    version = other.registry.get_version("churn-predictor", "3.1")
+    facts = facts_of(other.registry, version, read_bundle(other.folder_of(version), version.bundle_sha256))
+    assert (facts.run_id, facts.input_uri) == (again.run_id, version.lineage["input_uri"])
+    assert facts.created_at.startswith("20")
+    assert str(tmp_path) not in (other.folder_of(version) / "model.onnx").read_bytes().decode("latin-1")
+
+
+def test_a_report_that_the_registry_does_not_keep_is_in_the_home(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise RegistryError("no room")
+
+    monkeypatch.setattr(RegistryRun, "log_texts", refuse)
+    place = Place(tmp_path, epochs=1)
+    place.write("2025-01-13", raw_frame(400))
+    impossible = Gate("auc", Comparison.GREATER, 1.0)
+    with pytest.raises(GateRefusedError) as refused:
+        place.run("2025-01-13", gates=(impossible,))
+    (page,) = place.settings.home.glob("reports/*/validation/report.html")
+    assert str(page) in refused.value.remedy
+    assert any(f"(no room): it is in {page.parents[1]}" in one for one in place.progress.notices)
+    assert "rows_read" in page.with_name("details.json").read_text()
 
 
 def test_a_run_without_a_rollout_does_not_touch_the_online_store(tmp_path):
@@ -192,11 +224,11 @@ def test_a_challenger_that_is_worse_by_more_than_chance_is_refused(tmp_path, mon
         place.run("2025-01-13", gates=gates)
     failed = place.registry.list_versions("churn-predictor")[0]
     assert failed.metrics["auc_gain_upper"] < 0.0
-    champion = msgspec.json.decode((place.folder_of(failed) / "report.json").read_bytes())["champion"]
+    champion = details(place.registry, failed.run_id)["champion"]
     assert champion["auc"] == pytest.approx(first.metrics["auc"])
     assert (champion["note"], champion["upper"]) == ("version 3.1", failed.metrics["auc_gain_upper"])
     monkeypatch.setattr(InProcess, "train", train)
-    page = artifact(place, failed.run_id, "report.html")
+    page = artifact(place.registry, failed.run_id, "report.html")
     assert "refused: challenger: not_worse" in page
     again = place.run("2025-01-13", gates=gates)
     assert (again.metrics["auc_gain"], again.metrics["auc_gain_upper"]) == (0.0, 0.0)
@@ -224,16 +256,24 @@ def test_a_damaged_bundle_of_the_previous_version_makes_drift_unknown(place, fir
     other.write("2025-01-13", raw_frame(seed=0))
     outcome = other.run("2025-01-13")
     reference = other.folder_of(other.registry.get_version("churn-predictor", 1)) / "reference.json"
-    reference.chmod(0o644)
-    reference.write_bytes(reference.read_bytes() + b" ")
+
+    def damage():
+        reference.chmod(0o644)
+        reference.write_bytes(reference.read_bytes() + b" ")
+
+    damage()
     with pytest.raises(GateRefusedError, match=r"drift_score is unknown against version 3\.1: .*`on_unknown: pass`"):
         other.run("2025-01-13", on_unknown=OnUnknown.REFUSE)
     failed = other.registry.get_version("churn-predictor", 2)
     assert "drift_score" not in failed.metrics
-    report = msgspec.json.decode((other.folder_of(failed) / "report.json").read_bytes())
+    report = details(other.registry, failed.run_id)
     assert "was changed after it was written" in report["drift"]["note"]
     assert report["metrics"]["drift_score"] is None
     assert not math.isnan(outcome.metrics["drift_score"])
+    assert failed.bundle_sha256 == outcome.bundle_sha256, "although it has a version before it"
+    assert read_bundle(other.folder_of(failed), failed.bundle_sha256), "the same content mends what was damaged"
+    assert any("it was written anew" in one for one in other.progress.notices)
+    damage()
     again = other.run("2025-01-13")
     assert again.validation_status == "passed"
     (warning,) = (one for one in other.progress.notices if one.startswith("gate drift_score < 0.15 is not judged"))
@@ -250,7 +290,7 @@ def test_few_customers_can_be_trained_on_again_and_again(tmp_path):
     assert "drift_score" not in outcome.metrics
     notices = "\n".join(place.progress.notices)
     assert re.search(r"drift_score is unknown against version 3\.1: 4\d\d customers are fewer than 1,000", notices)
-    report = msgspec.json.decode((Path(outcome.bundle_path) / "report.json").read_bytes())
+    report = details(place.registry, outcome.run_id)
     assert [(gate["verdict"], gate["refused"]) for gate in report["gates"]] == [("pass", False), ("unknown", False)]
     assert len(report["warnings"]) == 1
     with pytest.raises(GateRefusedError, match=r"4\d\d customers are fewer than 1,000"):

@@ -47,7 +47,7 @@ def calibrate(model: TabularModel, prepared: Prepared, seed: int) -> Calibrated:
     return Calibrated(calibration, before_N)
 
 
-def export(model: TabularModel, prepared: Prepared, seed: int, run_id: str) -> Exported:
+def export(model: TabularModel, prepared: Prepared, seed: int) -> Exported:
     """Exports a model.
 
     Raises:
@@ -56,7 +56,7 @@ def export(model: TabularModel, prepared: Prepared, seed: int, run_id: str) -> E
     from trainers.export.onnx_export import FRAMEWORK, check_parity, export_onnx
 
     schema = prepared.table.schema
-    model_onnx = export_onnx(model, schema, {"schema_sha256": schema.sha256, "run_id": run_id})
+    model_onnx = export_onnx(model, schema, {"schema_sha256": schema.sha256})
     parity = check_parity(model, schema, model_onnx, prepared.holdout.x, seed)
     half_onnx, half_parity, why = _half_variant(model_onnx, prepared, seed)
     return Exported(model_onnx, parity, half_onnx, half_parity, why, FRAMEWORK)

@@ -57,7 +57,7 @@ def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[st
             )
         if program is None:
             raise TrainingError("the model cannot be exported to ONNX: the exporter returned nothing")
-        graph = program.model_proto
+        graph = _without_notes(program.model_proto)
         for name, value in metadata.items():
             graph.metadata_props.add(key=name, value=value)
         graph = onnx.shape_inference.infer_shapes(graph, check_type=True, strict_mode=True)
@@ -72,6 +72,20 @@ def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[st
         ) from error
     data: bytes = graph.SerializeToString()
     return data
+
+
+def _without_notes(model: Any) -> Any:
+    """Drops what the exporter notes for its own debugging. It names files of this machine, and so would make another
+    graph of the same model elsewhere."""
+    owners = [model.graph, *model.functions]
+    for owner in owners:
+        notes = [owner, *owner.node, *owner.value_info]
+        if owner is model.graph:
+            notes += [*owner.input, *owner.output, *owner.initializer]
+        for each in notes:
+            del each.metadata_props[:]
+            each.doc_string = ""
+    return model
 
 
 def check_parity(

@@ -29,7 +29,7 @@ def make(
     """Trains a model, calibrates it and exports it."""
     model, seed = train(parts, pipeline, prepared, registry_run), pipeline.training.hyperparams.seed
     calibrated = calibrate(parts, prepared, model, seed)
-    return calibrated, export(parts, prepared, model, seed, registry_run.run_id)
+    return calibrated, export(parts, prepared, model, seed)
 
 
 def train(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
@@ -55,9 +55,9 @@ def calibrate(parts: Parts, prepared: Prepared, model: TabularModel, seed: int) 
     return calibrated
 
 
-def export(parts: Parts, prepared: Prepared, model: TabularModel, seed: int, run_id: str) -> Exported:
+def export(parts: Parts, prepared: Prepared, model: TabularModel, seed: int) -> Exported:
     with step(parts.progress, parts.clock, "Export to ONNX") as current:
-        exported = export_model(model, prepared, seed, run_id)
+        exported = export_model(model, prepared, seed)
         current.detail = f"differs from PyTorch by {exported.parity:.1e} at most"
         if exported.half_parity is not None and exported.half_onnx:
             current.detail += f", in float16 by {exported.half_parity.max_difference:.1e}"

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import bundles_folder
-from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, REPORT, Decision
+from divisions.bundle import ONNX, ONNX_FP16, REFERENCE, Decision
 from divisions.errors import RegistryError
 from divisions.pipeline.definition import Pipeline
 from divisions.progress import step
@@ -19,8 +18,8 @@ from trainers.export.bundle_writer import BundleIdentity, WrittenBundle
 from trainers.export.bundle_writer import write_bundle as write_files
 from trainers.export.exported import Calibrated, Exported
 from trainers.stages.parts import Parts
-from trainers.validation.report_files import REPORT_HTML, report_files
-from trainers.validation.validation import Validated, report_json
+from trainers.validation.report_files import DETAILS_JSON, REPORT_HTML, report_files
+from trainers.validation.validation import Validated, details_json
 
 
 def write_bundle(
@@ -29,33 +28,21 @@ def write_bundle(
     prepared: Prepared,
     validated: Validated,
     exported: Exported,
-    registry_run: RegistryRun,
 ) -> WrittenBundle:
-    identity = BundleIdentity(
-        model=pipeline.model_name,
-        pipeline=pipeline.name,
-        run_id=registry_run.run_id,
-        created_at=dt.datetime.fromtimestamp(parts.clock.wall_s(), dt.UTC).isoformat(timespec="seconds"),
-        input_uri=prepared.events.uri,
-        framework=exported.framework,
-    )
+    """Writes what depends on the data, the seed and the code alone, here and into the store."""
+    identity = BundleIdentity(pipeline.model_name, pipeline.name, exported.framework)
     schema = prepared.table.schema
     contents = {
         ONNX: exported.model_onnx,
         **({ONNX_FP16: exported.half_onnx} if exported.half_onnx else {}),
         REFERENCE: build_reference(schema, prepared.train.x).to_json(),
-        REPORT: report_json(
-            prepared,
-            validated,
-            exported.parity,
-            exported.half_parity,
-            features_section(pipeline.features, pipeline.label, prepared),
-        ),
     }
     decision = Decision(validated.decided.rule, validated.decided.chosen.threshold)
     bundles = bundles_folder(parts.settings.home)
-    bundle = write_files(bundles, identity, schema, validated.lasting_metrics, contents, decision)
-    Bundles.of(parts.settings).publish(bundle.path, bundle.sha256)
+    bundle = write_files(bundles, identity, schema, validated.own_metrics, contents, decision)
+    if bundle.mended:
+        parts.progress.notice(f"{bundle.mended}: it was written anew, with the same content")
+    Bundles.of(parts.settings).publish(bundle.path, bundle.sha256, is_mended=True)
     return bundle
 
 
@@ -65,16 +52,32 @@ def log_report(
     prepared: Prepared,
     judged: Validated,
     before: Calibrated,
+    exported: Exported,
     bundle: Path,
     run: RegistryRun,
-) -> None:
+) -> str:
+    """Keeps the report among the run's files, or in the home if the registry takes none; returns where it is."""
     with step(parts.progress, parts.clock, "Report") as current:
+        features = features_section(task.features, task.label, prepared)
         files = report_files(task, run.run_id, prepared, bundle, judged, before)
+        files[DETAILS_JSON] = details_json(prepared, judged, exported.parity, exported.half_parity, features)
         try:
             run.log_texts(files)
             current.detail = f"{REPORT_HTML} among the files of run {run.run_id}"
-        except RegistryError as error:  # a report that is not kept refuses no model
-            parts.progress.notice(f"the validation report is not kept: {error}")
+            return f"{run.artifact_uri}/{REPORT_HTML}"
+        except RegistryError as error:
+            folder = parts.settings.home / "reports" / run.run_id
+            told = f"the registry does not keep the validation report ({error.message})"
+        try:
+            for name, text in files.items():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                (folder / name).write_text(text)
+        except OSError as error:  # a report that is not kept refuses no model
+            parts.progress.notice(f"{told}, and {folder} cannot be written: {error.strerror}")
+            return ""
+        current.detail = str(folder / REPORT_HTML)
+        parts.progress.notice(f"{told}: it is in {folder}")
+        return str(folder / REPORT_HTML)
 
 
 def register(

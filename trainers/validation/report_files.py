@@ -15,6 +15,8 @@ from trainers.validation.validation import Validated
 
 REPORT_JSON = "validation/report.json"
 REPORT_HTML = "validation/report.html"
+DETAILS_JSON = "validation/details.json"
+"""What was seen in the data, and how the graphs differ: for programs."""
 
 
 def report_files(

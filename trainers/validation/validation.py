@@ -28,6 +28,8 @@ from trainers.validation.thresholds import Chosen
 
 TIMES = frozenset({"latency_p99_ms"})
 """Metrics that differ from run to run."""
+COMPARISONS = frozenset({"drift_score", "auc_gain", "auc_gain_lower", "auc_gain_upper"})
+"""Metrics that depend on the version before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,9 @@ class Validated:
         return is_passed(self.gates)
 
     @property
-    def lasting_metrics(self) -> dict[str, float]:
-        """Those that are the same whenever the same model is measured: without times. They are part of the bundle."""
-        return {name: value for name, value in self.metrics.items() if name not in TIMES}
+    def own_metrics(self) -> dict[str, float]:
+        """Those of the model alone, the same whenever it is measured on the same rows. They are part of the bundle."""
+        return {name: value for name, value in self.metrics.items() if name not in TIMES | COMPARISONS}
 
     @property
     def refusals(self) -> str:
@@ -186,17 +188,18 @@ def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Dri
     return Drift(report.score, f"{against}, most in {worst.name!r}", report)
 
 
-def report_json(
+def details_json(
     prepared: Prepared, validated: Validated, parity: float, half_parity: HalfParity | None, features: str
-) -> bytes:
-    """The bundle's ``report.json``. A metric that is NaN is null. ``features`` is the section of the pipeline file."""
+) -> str:
+    """What a run has seen in its data and measured, for programs. A metric that is NaN is null. ``features`` is the
+    section of the pipeline file."""
     drift = validated.drift.report
     report = {
-        "metrics": {name: _number(value) for name, value in validated.lasting_metrics.items()},
+        "metrics": {name: _number(value) for name, value in validated.metrics.items()},
         "gates": [
             {
                 "gate": str(result.gate),
-                "value": None if result.gate.metric in TIMES else result.value,
+                "value": result.value,
                 "verdict": result.verdict.value,
                 "refused": result.is_refused,
             }
@@ -250,7 +253,7 @@ def report_json(
             "columns": prepared.columns,
         },
     }
-    return msgspec.json.format(msgspec.json.encode(report), indent=2)
+    return msgspec.json.format(msgspec.json.encode(report), indent=2).decode()
 
 
 def _read_reference(bundle_path: Path, bundle_sha256: str) -> Reference:

@@ -308,3 +308,16 @@ def test_mlflow_loads_a_bundle_from_the_store_and_machines_take_only_the_bundle(
     assert b"loader_module: mlflow.onnx" in store.inner.read(address, MLMODEL)
     fetched, _ = Bundles(tmp_path / "two", store.inner).open(address, sha256)
     assert {path.name for path in fetched.iterdir()} == {path.name for path in folder.iterdir()}
+
+
+def test_what_is_damaged_in_the_store_is_mended_by_whoever_makes_the_same_bundle(tmp_path, store, published):
+    address, sha256 = published
+    damaged = Path(store.inner.path(address, ONNX))
+    content = damaged.read_bytes()
+    damaged.write_bytes(b"evil")
+    bundles = Bundles(tmp_path / "one", store)
+    folder = tmp_path / "one" / "bundles" / address
+    bundles.publish(folder, sha256)
+    assert damaged.read_bytes() == b"evil", "a look at the manifest is enough for whoever only has the bundle"
+    bundles.publish(folder, sha256, is_mended=True)
+    assert damaged.read_bytes() == content

@@ -1,5 +1,7 @@
 """A bundle and what is known of it."""
 
+import msgspec
+
 from divisions.attestation.facts import BundleFacts
 from divisions.bundle import Manifest
 from divisions.schema import Feature, FeatureKind, FeatureSchema
@@ -27,4 +29,6 @@ LINEAGE = {
     "offline_features": "features/of/this/machine.parquet",
     "registered_from": "3.1",
 }
+BY_CONTENT = msgspec.structs.replace(MANIFEST, run_id="", created_at="", input_uri="", format_version=2)
+"""As bundles are written now: what a run adds is known from elsewhere."""
 FACTS = BundleFacts(MANIFEST, LINEAGE, {"epochs": "50", "learning_rate": "0.001"}, 1_736_843_520.7)

@@ -8,7 +8,7 @@ from divisions.attestation.facts import BundleFacts
 from divisions.attestation.provenance import provenance
 from divisions.bundle import Manifest
 from divisions.schema import FeatureSchema
-from tests.divisions.attestation.facts import FACTS, LINEAGE, MANIFEST
+from tests.divisions.attestation.facts import BY_CONTENT, FACTS, LINEAGE, MANIFEST
 
 
 def test_run_data_code_and_environment_are_in_it():
@@ -36,6 +36,14 @@ def test_run_data_code_and_environment_are_in_it():
     run = found["runDetails"]
     assert run["builder"] == {"id": "urn:divisions:trainers", "version": {"divisions": "0.1.0 (0123456789)"}}
     assert run["metadata"] == {"invocationId": "4821", "startedOn": "2025-01-14T08:32:00Z"}
+
+
+def test_a_bundle_that_does_not_name_its_run_has_the_same_provenance():
+    lineage = {**LINEAGE, "input_uri": MANIFEST.input_uri}
+    facts = replace(FACTS, manifest=BY_CONTENT, lineage=lineage, trained_by="4821")
+    assert provenance(facts, b"{}") == provenance(FACTS, b"{}")
+    assert facts.created_at == "2025-01-14T08:32:00+00:00"
+    assert BundleFacts(BY_CONTENT).created_at == ""
 
 
 def test_the_bill_of_materials_is_a_part_of_it():

@@ -12,8 +12,9 @@ from divisions.attestation.facts import BundleFacts
 from divisions.attestation.sbom import bill_of_materials, to_json
 from divisions.bundle import Manifest
 from divisions.schema import FeatureSchema
-from tests.divisions.attestation.facts import FACTS, MANIFEST
+from tests.divisions.attestation.facts import BY_CONTENT, FACTS, MANIFEST
 
+UNKNOWN = BundleFacts(BY_CONTENT)
 EARLIER = BundleFacts(Manifest("m", "p", "r", "2024-01-01T00:00:00+00:00", FeatureSchema(()), {}, {}))
 
 
@@ -50,7 +51,7 @@ def validator():
     return Draft7Validator(json.loads((folder / "bom-1.6.SNAPSHOT.schema.json").read_text()), registry=registry)
 
 
-@pytest.mark.parametrize("facts", [FACTS, EARLIER], ids=["all", "earlier"])
+@pytest.mark.parametrize("facts", [FACTS, EARLIER, UNKNOWN], ids=["all", "earlier", "no run known"])
 def test_the_schema_of_the_standard_takes_it(validator, facts):
     document = json.loads(to_json(bill_of_materials(facts)))
     assert [error.json_path for error in validator.iter_errors(document)] == []

@@ -8,8 +8,8 @@ from divisions.errors import BundleError
 from tests.trainers.churn import SCHEMA
 from trainers.export.bundle_writer import BundleIdentity, write_bundle
 
-IDENTITY = BundleIdentity("churn-predictor", "customer-churn-v3", "r-1", "2025-01-14T02:00:00+00:00", "file", "torch")
-CONTENTS = {"model.onnx": b"graph", "reference.json": b"{}", "report.json": b"{}"}
+IDENTITY = BundleIdentity("churn-predictor", "customer-churn-v3", "torch")
+CONTENTS = {"model.onnx": b"graph", "reference.json": b"{}"}
 
 
 def write(folder, identity=IDENTITY, contents=CONTENTS, metrics=None):
@@ -33,19 +33,26 @@ def test_writing_again_changes_nothing(tmp_path):
 def test_each_difference_gives_another_bundle(tmp_path):
     bundles = [
         write(tmp_path),
-        write(tmp_path, replace(IDENTITY, run_id="r-2")),
+        write(tmp_path, replace(IDENTITY, pipeline="another")),
         write(tmp_path, contents={**CONTENTS, "model.onnx": b"other"}),
         write(tmp_path, metrics={"auc": 0.8}),
     ]
     assert len({bundle.sha256 for bundle in bundles}) == 4
 
 
-def test_a_bundle_that_was_changed_is_not_written_over_but_reported(tmp_path):
-    model = write(tmp_path).path / "model.onnx"
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"evil!"), lambda path: path.unlink()])
+def test_a_bundle_that_was_damaged_is_written_anew_and_that_is_told(tmp_path, damage):
+    first = write(tmp_path)
+    assert first.mended == ""
+    model = first.path / "model.onnx"
     model.chmod(0o644)
-    model.write_bytes(b"evil!")
-    with pytest.raises(BundleError, match=r"model\.onnx was changed"):
-        write(tmp_path)
+    damage(model)
+    again = write(tmp_path)
+    assert "model.onnx" in again.mended
+    assert replace(again, mended="") == first
+    assert read_bundle(first.path, first.sha256) == first.manifest
+    assert [path.name for path in first.path.parent.iterdir()] == [first.path.name]
+    assert write(tmp_path).mended == ""
 
 
 def test_a_metric_that_is_not_a_number_is_left_out(tmp_path):
