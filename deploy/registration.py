@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from divisions.artifacts.cache import Bundles
+from divisions.artifacts.claims import using_bundles
 from divisions.errors import GateRefusedError
 from divisions.registry import Registry
 from divisions.settings import Settings
@@ -22,7 +23,12 @@ def register_again(settings: Settings, registry: Registry, model: str, source: s
         raise GateRefusedError(
             f"{model} {version.version} is {version.validation_status}", remedy="name a version that passed its gates"
         )
-    bundles = Bundles.of(settings)
+    with using_bundles(settings.home):
+        return _register(settings, registry, version)
+
+
+def _register(settings: Settings, registry: Registry, version: RegisteredVersion) -> RegisteredVersion:
+    model, bundles = version.model, Bundles.of(settings)
     folder, manifest = bundles.open(version.bundle_path, version.bundle_sha256)
     bundles.publish(folder, version.bundle_sha256)
     trained_by = manifest.run_id or version.trained_by

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from divisions.artifacts.cache import Bundles
+from divisions.artifacts.claims import using_bundles
 from divisions.control import Faults, RolloutStatus
 from divisions.errors import GateRefusedError, UsageError
 from divisions.pipeline.definition import Pipeline
@@ -46,6 +47,19 @@ def start_version(
             f"{version.model} {version.version} is {version.validation_status}{why}",
             remedy="only versions that passed their gates are served",
         )
+    with using_bundles(settings.home):
+        return _start(client, settings, pipeline, version, faults, is_forced=force)
+
+
+def _start(
+    client: Client,
+    settings: Settings,
+    pipeline: Pipeline,
+    version: RegisteredVersion,
+    faults: Faults | None,
+    *,
+    is_forced: bool,
+) -> tuple[RolloutStatus, tuple[str, ...]]:
     bundles = Bundles.of(settings)
     folder, manifest = bundles.open(version.bundle_path, version.bundle_sha256)
     bundles.publish(folder, version.bundle_sha256)
@@ -56,7 +70,7 @@ def start_version(
     )
     if faults is not None:
         spec = msgspec.structs.replace(spec, version=msgspec.structs.replace(spec.version, faults=faults))
-    status = client.start_rollout(spec, force=force)
+    status = client.start_rollout(spec, force=is_forced)
     return status, (*notices, fill_from_offline(settings, spec.endpoint, version, manifest.schema))
 
 

@@ -215,6 +215,29 @@ class Registry:
                 self._writes.set_alias(model, STAGING, newest.registry_version)
         return self.get_version(model, chosen.registry_version)
 
+    def remove(self, version: RegisteredVersion) -> None:
+        """Deletes a version, and its copy of the bundle among its run's files first. The run itself stays, with its
+        report and its log. Numbers are not given again. A version that is gone already is no error.
+
+        Raises:
+            RegistryError: the registry cannot be reached or refuses.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with registry_errors(f"remove version {version.version} of {version.model!r}"):
+            try:
+                if not self._bundle_store:
+                    self._remove_copy(self._client.get_run(version.run_id).info.artifact_uri)
+                self._client.delete_model_version(version.model, str(version.registry_version))
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
+
+    def _remove_copy(self, artifact_uri: str) -> None:
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        get_artifact_repository(artifact_uri, tracking_uri=self._uri).delete_artifacts(ARTIFACT_FOLDER)
+
     def get_run(self, run_id: str) -> RunRecord:
         """Raises: RegistryError: there is no such run."""
         with registry_errors(f"find run {run_id}"):

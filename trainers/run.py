@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.artifacts.claims import using_bundles
 from divisions.bundle import Manifest
 from divisions.errors import GateRefusedError
 from divisions.pipeline.definition import Pipeline
@@ -103,11 +104,14 @@ class PipelineRun(Parts):
             else:
                 calibrated, exported = imported.exported(prepared)
             validated = validate(self, pipeline, prepared, exported.model_onnx, calibrated, previous.version)
-            bundle = write_bundle(self, pipeline, prepared, validated, exported)
-            report = log_report(self, pipeline, prepared, validated, calibrated, exported, bundle.path, registry_run)
-            facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
-            facts |= stored | environment() | (dict(imported.facts) if imported else {})
-            version = register(self, pipeline, validated, bundle, facts, registry_run)
+            with using_bundles(self.settings.home):
+                bundle = write_bundle(self, pipeline, prepared, validated, exported)
+                report = log_report(
+                    self, pipeline, prepared, validated, calibrated, exported, bundle.path, registry_run
+                )
+                facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
+                facts |= stored | environment() | (dict(imported.facts) if imported else {})
+                version = register(self, pipeline, validated, bundle, facts, registry_run)
             sign_registered(self.settings, self.registry, version, self.progress, self.clock)
         self.compute.finish()
         if not validated.is_passed:

@@ -162,6 +162,11 @@ class DeploymentJournal:
             ).fetchone()
         return "" if row is None else str(row[0])
 
+    def versions(self) -> set[tuple[str, str]]:
+        """Model and version of every deployment that is kept."""
+        with self._connected() as db:
+            return set(db.execute("SELECT DISTINCT model, version FROM deployment").fetchall())
+
     def latest(self, limit: int) -> list[Deployment]:
         """The latest deployments, newest first."""
         with self._connected() as db:

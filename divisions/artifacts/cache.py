@@ -148,6 +148,27 @@ class Bundles:
                 remedy="check the disk's space, or set TMPDIR",
             ) from None
 
+    def remove(self, recorded: str | Path) -> None:
+        """Removes a bundle that no version has any more: from the store, if there is one, and from this machine.
+
+        Raises:
+            ArtifactStoreError: the store does not answer, or refuses; nothing is removed here then.
+            BundleError: this machine's copy cannot be removed.
+        """
+        address = address_of(recorded)
+        with self._locked(address) if self.store is not None else contextlib.nullcontext():
+            if self.store is not None:
+                self.store.remove(address)
+            for folder in (bundles_folder(self.home) / address, self.home / "attestations" / address):
+                try:
+                    if folder.exists():
+                        (folder / MANIFEST).unlink(missing_ok=True)
+                        shutil.rmtree(folder)
+                except OSError as error:
+                    raise BundleError(
+                        f"{folder} cannot be removed: {error.strerror}", remedy="check the disk's permissions"
+                    ) from None
+
     def fetch_reference(self, recorded: str | Path, sha256: str) -> bytes:
         """The ``reference.json`` of a bundle in the store, checked; empty if the bundle has none.
 

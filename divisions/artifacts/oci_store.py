@@ -114,6 +114,13 @@ class OciStore:
                 if not _holds(client, tag, f"sha256:{tar_sha256}"):
                     raise
 
+    def remove(self, address: str) -> None:
+        """Removes the artifact. What refers to it, such as statements, is then the registry's to collect."""
+        self._forget()
+        client, tag = self._open(address)
+        with client:
+            client.delete_manifest(tag)
+
     def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
         client, tag = self._open(address)
         with client:

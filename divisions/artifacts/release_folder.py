@@ -172,6 +172,9 @@ class ReleaseStore:
     def write(self, address: str, files: Sequence[Path]) -> None:
         raise self._is_fixed()
 
+    def remove(self, address: str) -> None:
+        raise self._is_fixed()
+
     def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
         if address != self._address:
             return []

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from divisions.attestation.envelope import MAX_BYTES
+from divisions.bundle import MANIFEST
 from divisions.errors import ArtifactStoreError, DivisionsError, SettingsError
 from divisions.s3 import s3_filesystem
 
@@ -41,6 +42,9 @@ class ArtifactStore(Protocol):
 
     def write(self, address: str, files: Sequence[Path]) -> None:
         """Copies files, in this order. What is there already is replaced."""
+
+    def remove(self, address: str) -> None:
+        """Removes a bundle with its statements, its manifest first. One that is not there is no error."""
 
     def read_attestations(self, address: str, name: str, key: PublicKey) -> list[bytes]:
         """The statements of a name about a bundle that ``key`` may have signed. A store may keep several."""
@@ -100,6 +104,21 @@ class FileSystemStore:
             for file in files:
                 with self.filesystem.open_output_stream(self.path(address, file.name), compression=None) as sink:
                     sink.write(file.read_bytes())
+        except OSError as error:
+            raise self.broken(error) from None
+
+    def remove(self, address: str) -> None:
+        from pyarrow.fs import FileSelector
+
+        try:
+            if self.has(address, MANIFEST):
+                self.filesystem.delete_file(self.path(address, MANIFEST))
+            for found in self.filesystem.get_file_info(FileSelector(self.path(address), allow_not_found=True)):
+                self.filesystem.delete_file(found.path)
+            if self.filesystem.type_name == "local":
+                self.filesystem.delete_dir(self.path(address))
+        except FileNotFoundError:  # somebody else removes it, too
+            return
         except OSError as error:
             raise self.broken(error) from None
 

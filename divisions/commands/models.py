@@ -13,6 +13,7 @@ import typer
 
 from divisions.commands.default_pipeline import PIPELINE
 from divisions.commands.model_import import import_model
+from divisions.commands.models_prune import prune
 from divisions.commands.output import Format, Output, age, print_facts, print_json, table
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look at and tidy the model registry.", no_args_is_help=True, rich_markup_mode=None)
 
 app.command("import")(import_model)
+app.command("prune")(prune)
 
 HEADER = ("MODEL", "VERSION", "STAGE", "VALIDATION", "FRAMEWORK", "SIZE", "AUC", "PRECISION", "RECALL", "AGE", "RUN")
 

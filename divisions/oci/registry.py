@@ -186,6 +186,13 @@ class RegistryClient:
             )
         return content
 
+    def delete_manifest(self, tag: str) -> None:
+        """Deletes what a tag names. Some registries refuse that to everybody (405), and collect by rules of theirs."""
+        content = self.pull_manifest(tag)
+        if content is not None:
+            with self._sent("DELETE", self._url(f"manifests/{digest_of(content)}")) as reply:
+                self._require(reply, {202, 404}, f"deleting {tag}")
+
     def pull_referrers(self, digest: str, artifact_type: str, url: str = "") -> Page | None:
         """A page of the list of manifests whose subject has this digest; None if the registry keeps no such list.
 
