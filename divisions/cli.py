@@ -40,6 +40,7 @@ from divisions.commands import (
     schedule,
     serve,
     status,
+    tokens,
 )
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
 from divisions.errors import DivisionsError, PipelineError, UsageError
@@ -87,6 +88,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(images.app, name="images")
 app.add_typer(journal.app, name="journal")
+app.add_typer(tokens.app, name="tokens")
 app.add_typer(features.app, name="features")
 app.add_typer(prometheus.app, name="prometheus")
 app.command("predict")(predict.predict)

@@ -11,6 +11,7 @@ import enum
 
 import msgspec
 
+from divisions.access.tokens import AccessList
 from divisions.analysis_spec import AnalysisSpec
 from divisions.inventory import Inventory
 from divisions.scaling import Scaling, VersionScale
@@ -170,6 +171,8 @@ class RoutingTable(msgspec.Struct, frozen=True):
     endpoints: tuple[EndpointRoute, ...] = ()
     hosted: tuple[VersionSpec, ...] = ()
     """Versions that every gateway runs in its own process, also those without traffic yet."""
+    access: AccessList = AccessList()
+    """Who has a token. It has a serial of its own, and is taken whatever the epoch."""
 
 
 class HistoryEntry(msgspec.Struct, frozen=True):

@@ -30,6 +30,8 @@
     │   └── JournalDamagedError     the controller's journal is not as it was written
     ├── AccessDeniedError       the control API refuses us: the token is absent or wrong
     │   └── MissingTokenError       there is no token
+    ├── UnknownPrincipalError   nobody of that name has a token
+    ├── TokensUnavailableError  the tokens cannot be read or written now
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
     │   ├── ConflictError           another caller changed the rollout first
@@ -239,6 +241,14 @@ class AccessDeniedError(DivisionsError):
 
 class MissingTokenError(AccessDeniedError):
     """A token is needed, and the request has none."""
+
+
+class UnknownPrincipalError(DivisionsError):
+    """Nobody of that name has a token."""
+
+
+class TokensUnavailableError(DivisionsError):
+    """The tokens cannot be read or written now; those that gateways know stay valid."""
 
 
 class RolloutError(DivisionsError):

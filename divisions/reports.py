@@ -108,6 +108,7 @@ class GatewayReport(msgspec.Struct, frozen=True):
     """One gateway's report of one tick of one second; merged once by (gateway_id, epoch, tick).
 
     ``tick`` is the host's monotonic second in which the requests arrived; ``epoch`` the table they were split by.
+    ``token_uses`` are the ids of tokens that were used since the last report.
     ``loads`` are of the last ``load_span_s`` seconds, whatever the tick; without them the span is 0.
     """
 
@@ -118,3 +119,4 @@ class GatewayReport(msgspec.Struct, frozen=True):
     open_connections: int = 0
     loads: tuple[VersionLoad, ...] = ()
     load_span_s: float = 0.0
+    token_uses: tuple[str, ...] = ()

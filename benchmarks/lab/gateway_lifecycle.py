@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials, Role
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
@@ -33,7 +34,7 @@ class TableLink:
         self._authority = authority
         self._never = asyncio.Event()
 
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
+    async def poll_table(self, known_epoch: int, timeout_s: float, known_access: str) -> RoutingTable:
         if known_epoch >= self._table.epoch:
             await self._never.wait()
         return self._table
@@ -56,10 +57,13 @@ class TableLink:
 
         return self_signed(Role.GATEWAY, gateway_id, self._authority)
 
-    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+    async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
         raise NotRunningError("the lab has no controller")
 
-    async def command(self, command_json: bytes) -> bytes:
+    async def command(self, command_json: bytes, actor: Actor) -> bytes:
+        raise NotRunningError("the lab has no controller")
+
+    async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
         raise NotRunningError("the lab has no controller")
 
     async def status(self) -> bytes:

@@ -98,7 +98,7 @@ class MemoryGateway:
             "m-",
             time.monotonic,
             time.monotonic,
-            "token",
+            lambda authorization, endpoint: None,
             Refusals(time.monotonic),
         )
         server = HttpServer(predict, HttpLimits(), time.monotonic)

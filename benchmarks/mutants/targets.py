@@ -48,6 +48,8 @@ NEIGHBOURS = {
     "divisions/pipeline/": ("tests/divisions/pipeline",),
     "divisions/schedule/": ("tests/divisions/schedule", "tests/deploy/schedule",
                             "tests/divisions/test_cli_schedule.py"),
+    "divisions/access/": ("tests/divisions/access", "tests/router/control/test_token_desk.py",
+                          "tests/router/gateway/test_policy.py"),
     "divisions/sdk/": ("tests/divisions/sdk",),
     "divisions/": ("tests/divisions", "tests/router/rollouts"),
 }  # fmt: skip

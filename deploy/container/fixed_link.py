@@ -6,6 +6,7 @@ import asyncio
 
 import msgspec
 
+from divisions.access.requests import Actor, TokenCommand
 from divisions.bundle import Manifest, bundle_address
 from divisions.certificates.names import Credentials
 from divisions.control import (
@@ -51,7 +52,7 @@ class FixedLink:
     def __init__(self, table: RoutingTable) -> None:
         self._table = table
 
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
+    async def poll_table(self, known_epoch: int, timeout_s: float, known_access: str) -> RoutingTable:
         if known_epoch >= self._table.epoch:
             await asyncio.sleep(timeout_s)
         return self._table
@@ -71,10 +72,13 @@ class FixedLink:
     async def credentials(self, gateway_id: str) -> Credentials:
         raise _alone()
 
-    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+    async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
         raise _alone()
 
-    async def command(self, command_json: bytes) -> bytes:
+    async def command(self, command_json: bytes, actor: Actor) -> bytes:
+        raise _alone()
+
+    async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
         raise _alone()
 
     async def status(self) -> bytes:

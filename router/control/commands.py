@@ -46,8 +46,8 @@ class Commands:
         self.cluster: Cluster | None = None
         """The cluster as it was seen last; None if it was not."""
 
-    def start_rollout(self, spec: RolloutSpec, *, force: bool) -> None:
-        """Begins a rollout. One that is under way is rolled back first; the new one follows it.
+    def start_rollout(self, spec: RolloutSpec, *, force: bool, who: str = "") -> None:
+        """Begins a rollout for ``who``. One that is under way is rolled back first; the new one follows it.
 
         Raises:
             MalformedRequestError: the spec makes no sense.
@@ -60,7 +60,7 @@ class Commands:
         record = self._endpoints.records.get(spec.endpoint)
         admission.check(spec, record, is_forced=force, allow_faults=self._allow_faults)
         self._writer.save_version(spec.endpoint, spec.version)
-        self._driver.begin_or_queue(Queued(spec))
+        self._driver.begin_or_queue(Queued(spec, who=who))
 
     def command(self, command: RolloutCommand) -> None:
         """Carries out an operator's command. It is on disk when this returns.
@@ -125,4 +125,4 @@ class Commands:
             raise ConflictError(f"version {to} serves {record.endpoint} already", remedy="name another version")
         analysis = record.rollout.spec.analysis
         spec = RolloutSpec(record.endpoint, version, (FULL_BP,), analysis)
-        self._driver.begin_or_queue(Queued(spec, is_direct=True))
+        self._driver.begin_or_queue(Queued(spec, is_direct=True, who=command.who))

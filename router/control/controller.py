@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from divisions.access.requests import Actor, TokenAnswer, TokenCommand
+from divisions.access.store import TokenStore
 from divisions.clock import Clock
 from divisions.control import (
     ControllerStatus,
@@ -28,7 +30,7 @@ from divisions.control import (
     RoutingTable,
     VersionSpec,
 )
-from divisions.errors import ReportError
+from divisions.errors import ReportError, TokensUnavailableError
 from divisions.reports import GatewayReport
 from router.control import routing, version_scales
 from router.control.analyses import Analyses
@@ -43,6 +45,7 @@ from router.control.sizing import Sizing
 from router.control.spreading import Spreading
 from router.control.table_store import TableStore
 from router.control.ticker import Ticker
+from router.control.token_desk import TokenDesk
 from router.evidence.drift import NO_BINS, InputBins
 from router.journal.journal import Journal
 from router.journal.writer import JournalWriter
@@ -66,6 +69,7 @@ class Controller:
         allow_faults: whether versions may ask for fault injection.
         read_bins: reads the bins of a version's training data, for the alert on drift.
         events: told of every transition.
+        token_store: keeps the tokens of principals. Without one there are none, beside the home's own.
     """
 
     def __init__(
@@ -77,6 +81,7 @@ class Controller:
         allow_faults: bool,
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
         events: EventSink | None = None,
+        token_store: TokenStore | None = None,
     ) -> None:
         self._clock = clock
         self._register = register = ReplicaRegister()
@@ -94,6 +99,7 @@ class Controller:
         )
         self._commands = Commands(driver, endpoints, journal, writer, clock, allow_faults=allow_faults)
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
+        self._tokens = TokenDesk(token_store, clock, store.grant) if token_store is not None else None
         self._started_at_s = clock.wall_s()
         self._restarts = 0
         self._reasons: dict[str, str] = {}
@@ -143,6 +149,8 @@ class Controller:
             log.warning("gateway %s: %s", report.gateway_id, error)
             return False
         self._sizing.report(report)
+        if self._tokens is not None:
+            self._tokens.used(report.token_uses)
         # A second that is complete is judged at once: the next tick may be a whole second away.
         judged = self._monitor.close_ticks(now_s, self._endpoints.arms) if is_counted else 0
         if not self._publisher.is_recovering:
@@ -161,9 +169,15 @@ class Controller:
 
     # ---- Commands ------------------------------------------------------------------------------------------------
 
-    def start_rollout(self, spec: RolloutSpec, *, force: bool = False) -> RolloutStatus:
+    def manage_tokens(self, command: TokenCommand, actor: Actor) -> TokenAnswer:
+        """Carries out what an admin asks of the tokens, see `TokenDesk.carry_out`."""
+        if self._tokens is None:
+            raise TokensUnavailableError("this controller keeps no tokens", remedy="use that of a cluster")
+        return self._tokens.carry_out(command, actor)
+
+    def start_rollout(self, spec: RolloutSpec, *, force: bool = False, who: str = "") -> RolloutStatus:
         """Begins a rollout, see `Commands.start_rollout`."""
-        self._commands.start_rollout(spec, force=force)
+        self._commands.start_rollout(spec, force=force, who=who)
         return self._status_of(self._endpoints.records[spec.endpoint])
 
     def command(self, command: RolloutCommand) -> RolloutStatus:
@@ -177,15 +191,17 @@ class Controller:
         now_s = self._clock.monotonic_s()
         self._lost.prune(now_s)
         self._ticker.tick()
+        if self._tokens is not None:
+            self._tokens.note_uses()
         if not self._publisher.is_recovering:
             self._spreading.step(self._driver.cluster, now_s)
 
     # ---- What others read ----------------------------------------------------------------------------------------
 
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
-        """The table, at once if it is newer than ``known_epoch``, else when it changes or after ``timeout_s``."""
+    async def poll_table(self, known_epoch: int, timeout_s: float, known_access: str | None = None) -> RoutingTable:
+        """The table, at once if it is newer than the caller's, else when it changes; see `TableStore.newer`."""
         self.check_epoch(known_epoch)
-        return await self._store.newer(known_epoch, timeout_s)
+        return await self._store.newer(known_epoch, timeout_s, known_access)
 
     def check_epoch(self, known_epoch: int) -> None:
         """Takes the epoch of a gateway's table. A foreign one means that the journal is behind."""

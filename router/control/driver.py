@@ -208,6 +208,7 @@ class RolloutDriver:
             queued.spec,
             salt=self._new_salt(),
             is_direct=queued.is_direct,
+            who=queued.who,
             at_s=self._clock.wall_s(),
             now_s=now_s,
         )

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import ray
 
+from divisions.access.requests import Actor, TokenCommand
 from divisions.artifacts.references import References
 from divisions.certificates.names import AUTHORITY
 from divisions.clock import SystemClock
@@ -47,7 +48,7 @@ from router.control.ray_hold import RayHold
 from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
 from router.control.ray_portable import portable
-from router.control.registry_projection import Projector
+from router.control.registry_projection import MlflowProjection, Projector
 from router.evidence.drift import InputBins, parse_bins
 from router.journal.place import NAME, is_begun
 
@@ -72,23 +73,6 @@ MAX_CONCURRENCY = 10_000
 """Every gateway keeps one long poll open, and Ray counts it as a running call."""
 
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
-
-
-class MlflowProjection:
-    """Production aliases in MLflow. Imports it on first use, in the thread that waits for it."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._registry: Any = None
-
-    def set_production(self, version: VersionSpec) -> None:
-        if not version.registry_version:
-            return  # Deployed from a bundle that was never registered.
-        if self._registry is None:
-            from divisions.registry import Registry
-
-            self._registry = Registry(self._settings.home, self._settings.tracking_uri)
-        self._registry.set_production(version.model, version.registry_version)
 
 
 class ControllerActor:
@@ -146,6 +130,7 @@ class ControllerActor:
 
     def _started(self, journal: Journal) -> Controller:
         from router.control.controller import Controller
+        from router.control.token_stores import token_store_of
 
         controller = Controller(
             journal,
@@ -154,6 +139,7 @@ class ControllerActor:
             allow_faults=self._settings.allow_faults,
             read_bins=self._read_bins,
             events=EventFile(self._settings.home / "logs" / "rollouts.jsonl"),
+            token_store=token_store_of(self._settings),
         )
         controller.start()
         return controller
@@ -177,8 +163,9 @@ class ControllerActor:
     async def report(self, report: bytes) -> None:
         self._controller.report(msgspec.msgpack.decode(report, type=GatewayReport))
 
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> bytes:
-        table = await self._controller.poll_table(known_epoch, timeout_s)
+    async def poll_table(self, known_epoch: int, timeout_s: float, known_access: bytes | None = None) -> bytes:
+        stamp = None if known_access is None else known_access.decode()
+        table = await self._controller.poll_table(known_epoch, timeout_s, stamp)
         if table is not self._encoded[0]:  # All gateways wait for the same table, so it is encoded once.
             self._encoded = (table, msgspec.msgpack.encode(table))
         return self._encoded[1]
@@ -208,14 +195,21 @@ class ControllerActor:
         """What is deployed, and the secrets that all nodes share: for another `up` onto this cluster."""
         return msgspec.msgpack.encode((self._deployment, self._keeper.secrets()))
 
-    async def command(self, command: bytes) -> bytes:
+    async def command(self, command: bytes, actor: bytes = b"") -> bytes:
         asked = parsed(command, RolloutCommand)
+        if actor:
+            asked = msgspec.structs.replace(asked, who=parsed(actor, Actor).name)
         if asked.command == "scale":
             await self._see_cluster()
         return msgspec.json.encode(self._controller.command(asked))
 
-    async def start_rollout(self, spec: bytes, force: bool = False) -> bytes:
-        return msgspec.json.encode(self._controller.start_rollout(parsed(spec, RolloutSpec), force=force))
+    async def start_rollout(self, spec: bytes, force: bool = False, actor: bytes = b"") -> bytes:
+        who = parsed(actor, Actor).name if actor else ""
+        return msgspec.json.encode(self._controller.start_rollout(parsed(spec, RolloutSpec), force=force, who=who))
+
+    async def manage_tokens(self, command: bytes, actor: bytes) -> bytes:
+        asked = parsed(command, TokenCommand)
+        return msgspec.json.encode(self._controller.manage_tokens(asked, parsed(actor, Actor)))
 
     async def ping(self) -> int:
         """The present epoch. It answers as soon as the journal is replayed."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from typing import Any, Protocol
 
 from divisions.control import VersionSpec
+from divisions.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -50,3 +51,20 @@ class Projector:
             self._done[model] = version
         self._retry_s = FIRST_RETRY_S
         return True
+
+
+class MlflowProjection:
+    """Production aliases in MLflow. Imports it on first use, in the thread that waits for it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._registry: Any = None
+
+    def set_production(self, version: VersionSpec) -> None:
+        if not version.registry_version:
+            return  # Deployed from a bundle that was never registered.
+        if self._registry is None:
+            from divisions.registry import Registry
+
+            self._registry = Registry(self._settings.home, self._settings.tracking_uri)
+        self._registry.set_production(version.model, version.registry_version)

@@ -13,6 +13,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import msgspec
+
+from divisions.access.tokens import AccessList
 from divisions.control import EndpointRoute, RoutingTable, VersionSpec
 from router.journal.writer import JournalWriter
 
@@ -59,13 +62,28 @@ class TableStore:
             return
         self.epoch = self._writer.next_epoch(self.epoch)
         self._first_epoch = self._first_epoch or self.epoch
-        self.table = RoutingTable(self.epoch, endpoints, hosted)
+        self.table = RoutingTable(self.epoch, endpoints, hosted, self.table.access)
+        self._tell()
+
+    def grant(self, access: AccessList) -> None:
+        """Publishes who has a token: with the table in force, whose epoch stays. So it needs no journal, and no replica
+        that is heard of again: a token is revoked at once, also just after a restart."""
+        self.table = msgspec.structs.replace(self.table, access=access)
+        self._tell()
+
+    def _tell(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def newer(self, known_epoch: int, timeout_s: float) -> RoutingTable:
-        """The table, at once if it is newer than ``known_epoch``, else when it changes or after ``timeout_s``."""
-        if self.table.epoch <= known_epoch:
+    async def newer(self, known_epoch: int, timeout_s: float, known_access: str | None = None) -> RoutingTable:
+        """The table, at once if it is newer than ``known_epoch``, else when it changes or after ``timeout_s``.
+
+        Args:
+            known_epoch: of the caller's table.
+            timeout_s: the longest wait.
+            known_access: the stamp of the caller's list of tokens; another one is given out at once. None: any.
+        """
+        if self.table.epoch <= known_epoch and known_access in {None, self.table.access.stamp}:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), timeout_s)
         return self.table

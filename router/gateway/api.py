@@ -1,6 +1,6 @@
 """Everything on the gateway's port that is not on the hot path: health, metrics and the control API.
 
-Control routes need the cluster's bearer token. The token is checked before anything else.
+Control routes need a bearer token. It is checked before anything else, by `router.gateway.guard`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from divisions import __version__
+from divisions.access.decision import ANY_ENDPOINT
+from divisions.access.roles import Action
 from divisions.clock import Clock
 from divisions.control import ControllerStatus
 from divisions.errors import DivisionsError, MalformedRequestError, UnknownVersionError
@@ -28,12 +30,15 @@ from router.gateway.api_document import ApiDocument
 from router.gateway.control_body import CommandBody, ScaleBody, read_body, require_object
 from router.gateway.documents import EndpointSummary, GatewayState, Index, VersionShare
 from router.gateway.event_stream import EventStream
+from router.gateway.guard import Guard, actor_of, require
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.operations import COMMANDS
 from router.gateway.operations import PATH as API_DOCUMENT
 from router.gateway.probes import Probe
 from router.gateway.scrape import Scrape
 from router.gateway.status_feed import StatusFeed
+from router.gateway.token_api import TokenApi
+from router.gateway.token_book import TokenBook
 from router.http import problem, static_files
 from router.http.authentication import BearerAuthentication
 from router.http.methods import PostOnly, options
@@ -62,7 +67,7 @@ class ControlApi:
         self,
         dispatcher: Dispatcher,
         link: ControllerLink,
-        token: str,
+        book: TokenBook,
         metrics: Callable[[], bytes],
         gateway_id: str,
         number: int,
@@ -73,7 +78,7 @@ class ControlApi:
     ) -> None:
         self._dispatcher = dispatcher
         self._link = link
-        self._token = token.encode()
+        self._guard = Guard(book, clock.monotonic_s)
         self._metrics = metrics
         self._scrape = Scrape(self._of_node, clock.monotonic_s)
         self._own_scrape = Scrape(self._of_gateway, clock.monotonic_s)
@@ -111,6 +116,7 @@ class ControlApi:
             Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
             Route(rollouts + "/{endpoint}/scale", self._scale, methods=["POST"]),
             Route(rollouts + "/{endpoint}/{command}", self._command, methods=["POST"]),
+            *TokenApi(self._link).routes(),
             Route("/api/v2/predict/{endpoint}", PostOnly("predict")),
             Route(sagemaker.INVOCATIONS, PostOnly("an invocation")),
             *further,
@@ -120,7 +126,7 @@ class ControlApi:
     def _starlette(self, routes: list[Route]) -> Starlette:
         return Starlette(
             routes=routes,
-            middleware=[Middleware(BearerAuthentication, token=self._token, is_open=_is_open)],
+            middleware=[Middleware(BearerAuthentication, is_open=_is_open, refusal=self._guard.refusal)],
             exception_handlers={HTTPException: _http_problem, DivisionsError: _our_problem},
         )
 
@@ -228,7 +234,11 @@ class ControlApi:
         if force is None:
             raise MalformedRequestError("`force` must be true or false", remedy="write ?force=true, or leave it out")
         spec = require_object(await request.body())
-        return _json(await self._link.start_rollout(msgspec.json.encode(spec), force), 202)
+        endpoint = spec.get("endpoint")
+        for action in (Action.START_ROLLOUT, *([Action.FORCE_ROLLOUT] if force else [])):
+            require(request, action, endpoint if isinstance(endpoint, str) else ANY_ENDPOINT)
+        started = await self._link.start_rollout(msgspec.json.encode(spec), force, actor_of(request))
+        return _json(started, 202)
 
     async def _rollout(self, request: Request) -> Response:
         endpoint = request.path_params["endpoint"]
@@ -259,7 +269,7 @@ class ControlApi:
             if not _GENERATION.fullmatch(generation):
                 return _problem(400, "If-Match must be a rollout's generation")
             command["generation"] = int(generation)
-        return _json(await self._link.command(msgspec.json.encode(command)))
+        return _json(await self._link.command(msgspec.json.encode(command), actor_of(request)))
 
 
 def _is_open(path: str) -> bool:

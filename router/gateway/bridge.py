@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from divisions import errors
+from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
 from divisions.reports import GatewayReport
@@ -99,8 +100,9 @@ class BridgeLink:
         self._count = 0
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
 
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
-        data = await self._call("poll_table", known_epoch, timeout_s, timeout_s=timeout_s + CALL_TIMEOUT_S)
+    async def poll_table(self, known_epoch: int, timeout_s: float, known_access: str) -> RoutingTable:
+        arguments = (known_epoch, timeout_s, known_access.encode())
+        data = await self._call("poll_table", *arguments, timeout_s=timeout_s + CALL_TIMEOUT_S)
         return msgspec.msgpack.decode(data, type=RoutingTable)
 
     async def report(self, report: GatewayReport) -> None:
@@ -119,11 +121,14 @@ class BridgeLink:
         data = await self._call(CREDENTIALS, gateway_id.encode())
         return msgspec.msgpack.decode(data, type=Credentials)
 
-    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
-        return await self._call("start_rollout", spec_json, force)
+    async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
+        return await self._call("start_rollout", spec_json, force, msgspec.json.encode(actor))
 
-    async def command(self, command_json: bytes) -> bytes:
-        return await self._call("command", command_json)
+    async def command(self, command_json: bytes, actor: Actor) -> bytes:
+        return await self._call("command", command_json, msgspec.json.encode(actor))
+
+    async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
+        return await self._call("manage_tokens", msgspec.json.encode(command), msgspec.json.encode(actor))
 
     async def status(self) -> bytes:
         return await self._call("status")

@@ -27,6 +27,7 @@ from router.gateway.own_port import OwnPort
 from router.gateway.probes import Probe
 from router.gateway.reference_bins import ReferenceBins
 from router.gateway.remote_link import RemoteLink
+from router.gateway.token_book import TokenBook
 from router.http.asgi import AsgiHandler
 from router.http.connection import HttpServer
 from router.http.hosts import canonical
@@ -110,6 +111,7 @@ class Gateway:
         self._hosting = InProcessEngines(
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
         )
+        self._tokens = TokenBook(identity.control_token, clock.wall_s)
         refusals = Refusals(self._now_s)
         self._stored = stored
         self._predict = PredictHandler(
@@ -119,7 +121,7 @@ class Gateway:
             f"{identity.gateway_id}-",
             self._now_s,
             clock.wall_s,
-            identity.control_token,
+            self._tokens.refuse_tester,
             refusals,
         )
         directory = Directory(self.dispatcher)
@@ -137,7 +139,7 @@ class Gateway:
         api = ControlApi(
             self.dispatcher,
             link,
-            identity.control_token,
+            self._tokens,
             lambda: telemetry.render(collector),
             identity.gateway_id,
             identity.number,
@@ -249,7 +251,7 @@ class Gateway:
     async def _take_first_table(self) -> None:
         try:
             async with asyncio.timeout(FIRST_TABLE_S):
-                self._take(await self._link.poll_table(-1, FIRST_TABLE_S))
+                self._take(await self._link.poll_table(-1, FIRST_TABLE_S, self._tokens.stamp))
         except (DivisionsError, TimeoutError) as error:
             log.warning("no routing table yet, the controller does not answer; listening without: %s", error)
         except Exception:  # `_follow_table` goes on trying.
@@ -257,6 +259,7 @@ class Gateway:
 
     def _take(self, table: RoutingTable) -> None:
         self._heard_s = self._now_s()
+        self._tokens.take(table.access)
         if self.dispatcher.apply(table):
             self._hosting.want(table.hosted)
             log.info("routing table %d in force", table.epoch)
@@ -275,7 +278,7 @@ class Gateway:
     async def _take_next(self) -> None:
         """Waits for the next table. A poll that was begun before we were cut off may never end, so another follows."""
         self._is_back.clear()
-        poll = asyncio.ensure_future(self._link.poll_table(self.dispatcher.epoch, POLL_S))
+        poll = asyncio.ensure_future(self._link.poll_table(self.dispatcher.epoch, POLL_S, self._tokens.stamp))
         back = asyncio.ensure_future(self._is_back.wait())
         try:
             await asyncio.wait((poll, back), return_when=asyncio.FIRST_COMPLETED)
@@ -323,6 +326,7 @@ class Gateway:
                 self._num_connections,
                 loads if is_last else (),
                 span_s if is_last else 0.0,
+                self._tokens.take_used() if is_last else (),
             )
             await self._link.report(report)
             self._heard_s = self._now_s()

@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from divisions import errors
+from divisions.access.requests import NewToken, TokenAnswer
 from divisions.control import RolloutSpec, RolloutStatus
 from router.gateway.control_body import CommandBody, ScaleBody
 from router.gateway.documents import Index, Rollouts, Status
-from router.openapi.operation import ENDPOINT, JSON, TEXT, Operation, Parameter, Reply
+from router.openapi.operation import ENDPOINT, JSON, NAME_SCHEMA, TEXT, Operation, Parameter, Reply
 
 COMMANDS: Final = ("pause", "resume", "promote", "abort", "rollback")
 PATH: Final = "/openapi.json"
@@ -40,7 +41,7 @@ _KNOWN: Final = Parameter("if-none-match", "header", "The `ETag` of what the cal
 
 
 def operations() -> list[Operation]:
-    return [*_control(), *_health()]
+    return [*_control(), *_tokens(), *_health()]
 
 
 def _control() -> list[Operation]:
@@ -96,6 +97,30 @@ def _control() -> list[Operation]:
         _command("scale", "Sets the number of replicas.", ScaleBody, needs_body=True),
         _command("{command}", "Pauses, resumes, promotes, aborts or rolls back a rollout.", CommandBody),
     ]
+
+
+def _tokens() -> list[Operation]:
+    path = "/api/v2/tokens"
+    refusals = (errors.TokensUnavailableError, *_NO_LINK)
+    changes = (errors.InvalidCommandError, errors.ConflictError, (415, "The body is not application/json."))
+    name = Parameter("name", "path", "The principal's name.", NAME_SCHEMA)
+    verb = Parameter("verb", "path", "What to do.", {"enum": ["rotate", "revoke"]})
+    answer = {200: Reply("The tokens that it is about, and the new one.", {JSON: TokenAnswer})}
+    return [
+        replace(_get(path, "list_tokens", "Who has a token. The tokens themselves are kept nowhere.", TokenAnswer),
+                refusals=refusals),
+        Operation(
+            "post", path, "create_token", "rollouts", "Creates a token, which is shown this once.", answer,
+            (errors.MalformedRequestError, *changes, *refusals), (), {JSON: NewToken},
+            needs_body=True, needs_token=True,
+        ),
+        Operation(
+            "post", path + "/{name}/{verb}", "change_token", "rollouts",
+            "Replaces a token by a new one, or ends it: on every gateway at once.", answer,
+            (errors.UnknownPrincipalError, (415, "The body is not application/json."), *refusals),
+            (name, verb), needs_token=True,
+        ),
+    ]  # fmt: skip
 
 
 def _command(name: str, text: str, body: type, *, needs_body: bool = False) -> Operation:

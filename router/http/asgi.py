@@ -102,6 +102,7 @@ class _Caller(Cancellable):
 def scope_of(request: Request) -> dict[str, Any]:
     """The ASGI scope of a request."""
     raw_path, _, query = request.head.url.partition(b"?")
+    peer = request.exchange.peer
     return {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -113,7 +114,7 @@ def scope_of(request: Request) -> dict[str, Any]:
         "query_string": query,
         "root_path": "",
         "headers": request.head.headers,
-        "client": None,
+        "client": (peer, 0) if peer else None,
         "server": None,
         "state": {},
     }

@@ -6,7 +6,6 @@ every open stream, and triples the time of a small request.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -23,16 +22,19 @@ SECURITY_HEADERS = {
 
 
 class BearerAuthentication:
-    """Denies by default: a path that is not open needs the token, and pages of other sites may not use it.
+    """Denies by default: a path that is not open needs a token, and pages of other sites may not use it.
 
     Args:
         is_open: whether a path needs no token.
+        refusal: the reply to a request whose token does not allow it; None for one that may be.
     """
 
-    def __init__(self, app: ASGIApp, token: bytes, is_open: Callable[[str], bool]) -> None:
+    def __init__(
+        self, app: ASGIApp, is_open: Callable[[str], bool], refusal: Callable[[Scope, Headers], Response | None]
+    ) -> None:
         self._app = app
-        self._token = token
         self._is_open = is_open
+        self._refused = refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
@@ -42,10 +44,10 @@ class BearerAuthentication:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        refusal = None if self._is_open(scope["path"]) else self._refusal(scope["method"], Headers(scope=scope))
+        refusal = None if self._is_open(scope["path"]) else self._refusal(scope, Headers(scope=scope))
         await (refusal or self._app)(scope, receive, send_guarded)
 
-    def _refusal(self, method: str, headers: Headers) -> Response | None:
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         site = headers.get("sec-fetch-site", "same-origin")
         if site not in {"same-origin", "none"}:
             return _problem(403, "requests from other sites are not taken")
@@ -53,13 +55,11 @@ class BearerAuthentication:
         if origin is not None and origin.partition("://")[2] != headers.get("host"):
             # Browsers send Sec-Fetch-Site only to addresses that they trust. Over plain HTTP that is loopback only.
             return _problem(403, "requests from other sites are not taken")
-        scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token):
-            response = _problem(401, "this needs the cluster's bearer token, which is in the file `token` of its home")
-            response.headers["www-authenticate"] = "Bearer"
-            return response
+        refusal = self._refused(scope, headers)
+        if refusal is not None:
+            return refusal
         media = headers.get("content-type", "application/json").partition(";")[0].strip().lower()
-        if method == "POST" and media != "application/json":
+        if scope["method"] == "POST" and media != "application/json":
             return _problem(415, "the body must be application/json")
         return None
 

@@ -303,6 +303,11 @@ class HttpConnection(Connection):
             self._drained = self._drained or asyncio.get_running_loop().create_future()
             await self._drained
 
+    def peer(self) -> str:
+        transport = self._transport
+        name = None if transport is None else transport.get_extra_info("peername")
+        return str(name[0]) if isinstance(name, tuple) and name else ""
+
     # -- ends ---------------------------------------------------------------------------------------------------
 
     def _refuse(self, status: int, detail: str) -> None:

@@ -40,6 +40,10 @@ class Connection(ABC):
     async def drain(self) -> None:
         """Waits until the caller has taken enough of what was written."""
 
+    @abstractmethod
+    def peer(self) -> str:
+        """The caller's address; empty if it is not known."""
+
 
 class Exchange:
     """See the module. Replies leave the connection in the order of the requests.
@@ -65,6 +69,11 @@ class Exchange:
     @property
     def is_connected(self) -> bool:
         return self._connection is not None
+
+    @property
+    def peer(self) -> str:
+        """The caller's address; empty if it is not known, or the caller has gone."""
+        return "" if self._connection is None else self._connection.peer()
 
     @property
     def is_next(self) -> bool:

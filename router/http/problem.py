@@ -26,6 +26,8 @@ STATUS: dict[type[BaseException], int] = {
     errors.UnknownVersionError: 404,
     errors.AccessDeniedError: 403,
     errors.MissingTokenError: 401,
+    errors.UnknownPrincipalError: 404,
+    errors.TokensUnavailableError: 503,
     errors.LatchedSpecError: 409,
     errors.ConflictError: 409,
     errors.StaleGenerationError: 412,

@@ -169,6 +169,21 @@ class PostgresDatabase:
         finally:
             connection.close()
 
+    @property
+    def schema(self) -> str:
+        return self._url.schema
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """A transaction of its own, for what is beside the journal; in all, it may take as long as a write."""
+        connection = self._connect()
+        try:
+            _limit(connection, self._write_s)
+            with connection.begin():
+                yield connection
+        finally:
+            _discard(connection)
+
     def close(self) -> None:
         self._is_closed.set()
         with self._lock:

@@ -15,7 +15,8 @@ _REF: Final = "#/components/schemas/{name}"
 _DESCRIPTION: Final = """\
 Predictions, the Open Inference Protocol, what SageMaker asks of a container, rollouts, metrics and health, on one port.
 
-Routes under `/api/v2/` other than predict need the cluster's bearer token, the file `token` of its home.
+Routes under `/api/v2/` other than predict need a bearer token: the file `token` of the cluster's home, or one that
+`divisions tokens create` has made. What its role allows is in docs/policy.md.
 Refusals are problem documents (RFC 9457) with a member `error` that repeats `detail`, and with `code`, the class of
 the error, where a handler refuses. Each GET may be a HEAD. OPTIONS answers with the methods of a route.
 Other methods are answered with 405 and `Allow`."""
@@ -73,7 +74,11 @@ def render(operations: Iterable[Operation], limits: Limits) -> dict[str, Any]:
             "schemas": _plain(schemas),
             "responses": {_wire_name(status): _refusal([text]) for status, text in WIRE.items()},
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "The file `token` of the cluster's home."}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "A token of `divisions tokens`.",
+                }
             },
         },
     }

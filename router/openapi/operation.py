@@ -33,8 +33,9 @@ WIRE: Final[Mapping[int, str]] = {
 }
 """What every route may be answered before it is even looked up."""
 GUARDED: Final[Mapping[int, str]] = {
-    401: "The cluster's bearer token is missing or wrong.",
-    403: "The request comes from the page of another site.",
+    401: "The bearer token is missing, wrong or expired.",
+    403: "The token's role or endpoints do not allow it, or the request comes from the page of another site.",
+    429: "Too many wrong tokens came from this address.",
 }
 """What the routes that need the token may be answered besides."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
 from divisions.reports import GatewayReport
@@ -12,8 +13,9 @@ from divisions.reports import GatewayReport
 class ControllerLink(Protocol):
     """Every call may raise `divisions.errors.NotRunningError` while the controller is away. Serving goes on then."""
 
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
-        """The routing table in force; waits up to ``timeout_s`` for one that is newer than ``known_epoch``."""
+    async def poll_table(self, known_epoch: int, timeout_s: float, known_access: str) -> RoutingTable:
+        """The routing table in force; waits up to ``timeout_s`` for one that is newer than ``known_epoch``, or that has
+        another list of tokens than the one with the stamp ``known_access``."""
         ...
 
     async def report(self, report: GatewayReport) -> None:
@@ -36,12 +38,16 @@ class ControllerLink(Protocol):
         """A certificate for channels to other nodes, with a new key."""
         ...
 
-    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
-        """Starts a rollout; returns its status as JSON."""
+    async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
+        """Starts a rollout for ``actor``; returns its status as JSON."""
         ...
 
-    async def command(self, command_json: bytes) -> bytes:
-        """Carries out an operator's command; returns the rollout's status as JSON."""
+    async def command(self, command_json: bytes, actor: Actor) -> bytes:
+        """Carries out a command of ``actor``; returns the rollout's status as JSON."""
+        ...
+
+    async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
+        """Creates, lists, rotates or revokes tokens; returns a `TokenAnswer` as JSON."""
         ...
 
     async def status(self) -> bytes:

@@ -5,16 +5,13 @@ A request of one row costs one object and no task: parse, split, enqueue. The ba
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Sequence
 from typing import Final
 
 from divisions.errors import (
-    AccessDeniedError,
     DeadlineExceededError,
     DivisionsError,
     MalformedRequestError,
-    MissingTokenError,
     UnknownEndpointError,
     UnknownVersionError,
 )
@@ -43,7 +40,8 @@ class PredictHandler(Front):
         id_prefix: makes request ids of this process unique.
         now_s: monotonic clock.
         wall_s: the time, in seconds since the Unix epoch.
-        token: the control token. Testers need it to name a version.
+        refuse_tester: why the sender of an ``Authorization`` header may not name the version that answers an endpoint's
+            request; None if they may. It bypasses the split.
         refusals: takes requests that end in an error.
     """
 
@@ -55,13 +53,13 @@ class PredictHandler(Front):
         id_prefix: str,
         now_s: Callable[[], float],
         wall_s: Callable[[], float],
-        token: str,
+        refuse_tester: Callable[[bytes | None, str], DivisionsError | None],
         refusals: Refusals,
     ) -> None:
         super().__init__(timeout_s, id_prefix, "the body must be application/json", refusals)
         self._dispatcher = dispatcher
         self._routes = dispatcher.routes
-        self._token = token.encode()
+        self._refuse_tester = refuse_tester
         self._stored = stored
         self._now_s = now_s
         self._wall_s = wall_s
@@ -76,17 +74,9 @@ class PredictHandler(Front):
     def read_header(self, name: bytes, value: bytes, head: Head, options: Options) -> None:
         if name == b"x-divisions-version":
             options.version = value.decode("latin-1")
-            options.error = options.error or self._tester_error(head)
-
-    def _tester_error(self, head: Head) -> DivisionsError | None:
-        """Choosing a version needs the control token, because it bypasses the split."""
-        given = head.header(b"authorization")
-        if given is None:
-            return MissingTokenError("x-divisions-version needs the cluster's bearer token")
-        scheme, _, token = given.partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token):
-            return AccessDeniedError("this bearer token may not choose a version")
-        return None
+            # A head with a token is never remembered, so a revoked one is refused with the next request.
+            endpoint = head.url[len(PREFIX) :].decode("latin-1").partition("?")[0]
+            options.error = options.error or self._refuse_tester(head.header(b"authorization"), endpoint)
 
     def answer(self, request: Request, options: Options, request_id: bytes) -> None:
         endpoint = self._routes.endpoints.get(options.name)

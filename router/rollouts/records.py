@@ -82,6 +82,8 @@ class Queued(msgspec.Struct, frozen=True):
 
     spec: RolloutSpec
     is_direct: bool = False
+    who: str = ""
+    """Who asked for it; empty if that is not known."""
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
@@ -229,7 +231,14 @@ def latched(record: EndpointRecord) -> EndpointRecord:
 
 
 def begun(
-    before: EndpointRecord | None, spec: RolloutSpec, *, salt: str, is_direct: bool, at_s: float, now_s: float
+    before: EndpointRecord | None,
+    spec: RolloutSpec,
+    *,
+    salt: str,
+    is_direct: bool,
+    at_s: float,
+    now_s: float,
+    who: str = "",
 ) -> EndpointRecord:
     """The record at the start of a rollout. Stable is the way back now, so versions kept for that are dropped.
 
@@ -237,7 +246,7 @@ def begun(
     One that is scaled by its load starts with its minimum, because it gets what it needs before it gets weight.
     """
     stable = stable_version(before) if before else None
-    message = f"{spec.version.version} created"
+    message = f"{spec.version.version} created by {who}" if who else f"{spec.version.version} created"
     generation = before.generation + 1 if before else 1
     rollout = Rollout(
         number=generation,

@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 import uvloop
 
+from divisions.access.requests import Actor, TokenAnswer, TokenCommand
 from divisions.certificates.authority import Authority, new_authority
 from divisions.certificates.names import Credentials, Role
 from divisions.certificates.request import new_request
@@ -54,6 +55,7 @@ class FakeLink:
         self.status_json = b'{"replicas":[],"rollouts":[{"endpoint":"churn","phase":"STEP"}]}'
         self.status_calls = 0
         self.lost: list[str] = []
+        self.actors: list[Actor] = []
         self.authority: Authority | None = None
         self.num_issued = 0
         self._changed = asyncio.Event()
@@ -62,8 +64,8 @@ class FakeLink:
         self.table = table
         self._changed.set()
 
-    async def poll_table(self, known_epoch: int, timeout_s: float) -> RoutingTable:
-        while self.table.epoch <= known_epoch or self.is_away:
+    async def poll_table(self, known_epoch: int, timeout_s: float, known_access: str) -> RoutingTable:
+        while self.is_away or (self.table.epoch <= known_epoch and self.table.access.stamp == known_access):
             if self.is_away:
                 raise NotRunningError("the controller is away")
             self._changed.clear()
@@ -92,11 +94,17 @@ class FakeLink:
         self.num_issued += 1
         return asked.answered(self.authority.issue(asked.message, SystemClock().wall_s()))
 
-    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+    async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
+        self.actors.append(actor)
         return b'{"phase":"PENDING"}'
 
-    async def command(self, command_json: bytes) -> bytes:
+    async def command(self, command_json: bytes, actor: Actor) -> bytes:
+        self.actors.append(actor)
         return command_json
+
+    async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
+        self.actors.append(actor)
+        return msgspec.json.encode(TokenAnswer())
 
     async def status(self) -> bytes:
         self.status_calls += 1

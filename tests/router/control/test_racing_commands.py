@@ -17,7 +17,7 @@ COMMANDS = ("promote", "abort", "rollback", "pause")
 async def race(it, cluster, *headers: str) -> list[int]:
     """Sends 32 commands at once; returns the statuses."""
 
-    async def command(data: bytes) -> bytes:
+    async def command(data: bytes, actor: object) -> bytes:
         await asyncio.sleep(0)  # so that all of them are on their way before the first is carried out
         return msgspec.json.encode(cluster.controller.command(msgspec.json.decode(data, type=RolloutCommand)))
 

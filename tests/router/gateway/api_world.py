@@ -12,10 +12,14 @@ import msgspec
 import numpy as np
 import uvloop
 
+from divisions.access.requests import Actor, TokenCommand
+from divisions.clock import SystemClock
 from divisions.control import RolloutCommand, RolloutSpec
 from divisions.online_store import OnlineRow
 from divisions.online_writer import OnlineStoreWriter
 from router.control.ray_controller import parsed
+from router.control.token_desk import TokenDesk
+from router.control.token_file import TokenFile
 from tests.router import rollout_world
 from tests.router.gateway_world import world
 
@@ -32,12 +36,16 @@ class Control:
 
     def __init__(self, folder: Path) -> None:
         self._world = rollout_world.World(folder)
+        self._tokens = TokenDesk(TokenFile(folder), SystemClock(), lambda access: None)
         self._world.deploy_first()
 
-    async def start_rollout(self, spec_json: bytes, force: bool) -> bytes:
+    async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
         return self._answer(self._world.controller.start_rollout(parsed(spec_json, RolloutSpec), force=force))
 
-    async def command(self, command_json: bytes) -> bytes:
+    async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
+        return msgspec.json.encode(self._tokens.carry_out(command, actor))
+
+    async def command(self, command_json: bytes, actor: Actor) -> bytes:
         return self._answer(self._world.controller.command(parsed(command_json, RolloutCommand)))
 
     async def status(self) -> bytes:
@@ -61,8 +69,8 @@ def served_api(folder: Path) -> Iterator[str]:
     async def serve() -> None:
         async with world() as it:
             control = Control(folder)
-            it.link.start_rollout, it.link.command, it.link.status = (
-                control.start_rollout, control.command, control.status
+            it.link.start_rollout, it.link.command, it.link.status, it.link.manage_tokens = (
+                control.start_rollout, control.command, control.status, control.manage_tokens
             )  # fmt: skip
             await it.route([await it.replica("3.1", filled_score, max_batch=256)])
             row = OnlineRow("c-1", 1.0, {"minutes": 70, "plan": "gold", "abroad": None})

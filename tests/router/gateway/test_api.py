@@ -151,7 +151,7 @@ def test_an_error_of_the_controller_is_one_line_of_bounded_length(run):
     async def scenario():
         async with world() as it:
 
-            async def command(command_json):
+            async def command(command_json, actor):
                 raise UnknownVersionError("x" * 100_000 + "\n\x1b[31m", remedy="name a version that runs")
 
             it.link.command = command

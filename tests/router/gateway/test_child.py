@@ -46,7 +46,11 @@ class FakeController:
             case "status":
                 return b'{"epoch":7}'
             case "start_rollout":
-                assert arguments == (b'{"endpoint":"churn"}', True)
+                assert arguments == (
+                    b'{"endpoint":"churn"}',
+                    True,
+                    b'{"name":"admin","role":"admin","address":"127.0.0.1"}',
+                )
                 raise LatchedSpecError("rolled back before", remedy="repeat with --force")
         raise AssertionError(method)
 

@@ -36,6 +36,9 @@ class Wire(Connection):
     async def drain(self):
         self.drained += 1
 
+    def peer(self):
+        return "10.0.0.7"
+
 
 class Work(Cancellable):
     cancelled = 0

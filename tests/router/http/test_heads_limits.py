@@ -9,6 +9,8 @@ import pytest
 from starlette.responses import Response
 
 from divisions.clock import ManualClock
+from router.gateway.guard import Guard
+from router.gateway.token_book import TokenBook
 from router.http.authentication import SECURITY_HEADERS, BearerAuthentication
 from router.http.heads import MAX_HEAD_BYTES, MAX_HEADS, HeadCache
 from router.http.request import Head
@@ -111,7 +113,8 @@ async def _application(scope, receive, send):
 
 def asked(method: str = "GET", path: str = "/closed", **headers: str):
     """Status and headers of the reply to one request."""
-    guarded = BearerAuthentication(_application, b"secret", lambda path: path == "/open")
+    guard = Guard(TokenBook("secret", lambda: 0.0), lambda: 0.0)
+    guarded = BearerAuthentication(_application, lambda path: path == "/open", guard.refusal)
     fields = {"host": "h", "authorization": "Bearer secret"} | {k.replace("_", "-"): v for k, v in headers.items()}
     scope = {
         "type": "http",

@@ -13,7 +13,7 @@ STATUSES = {
     400: ["MalformedRequestError", "RequestError"],
     401: ["MissingTokenError"],
     403: ["AccessDeniedError", "FaultsRefusedError"],
-    404: ["UnknownEndpointError", "UnknownEntityError", "UnknownVersionError"],
+    404: ["UnknownEndpointError", "UnknownEntityError", "UnknownVersionError", "UnknownPrincipalError"],
     409: ["LatchedSpecError", "ConflictError", "IllegalEventError", "NoRoomError"],
     412: ["StaleGenerationError"],
     415: ["UnsupportedMediaTypeError"],
@@ -27,6 +27,7 @@ STATUSES = {
         "JournalUnavailableError",
         "JournalFencedError",
         "NotRunningError",
+        "TokensUnavailableError",
     ],
     504: ["DeadlineExceededError"],
 }

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from divisions.errors import OverloadedError
+from router.gateway.token_book import TokenBook
 from router.http.exchange import Exchange
 from router.http.request import Handler
 from router.predict.answers import BatchAnswer, SingleAnswer
@@ -41,7 +42,16 @@ class It:
             return 0.0
 
         stored = StoredFeatures(lambda endpoint: None)
-        self.front = PredictHandler(self.world.dispatcher, stored, 1.0, "gw-", now_s, now_s, "secret", self.refusals)
+        self.front = PredictHandler(
+            self.world.dispatcher,
+            stored,
+            1.0,
+            "gw-",
+            now_s,
+            now_s,
+            TokenBook("secret", now_s).refuse_tester,
+            self.refusals,
+        )
 
     def job(self, answer, positions, *, is_canary=False, arrived_s=10.0) -> Job:
         pool = self.endpoint.canary if is_canary else self.endpoint.stable

@@ -10,6 +10,7 @@ import pytest
 
 from divisions.entity_ids import MAX_ID_CHARACTERS
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, OverloadedError
+from router.gateway.token_book import TokenBook
 from router.http.request import Handler
 from router.oip.infer import InferHandler, _key, _timeout_s, is_infer
 from router.oip.models import Directory
@@ -39,7 +40,9 @@ class Both:
         def now_s() -> float:
             return self.world.now_s
 
-        self.predict = PredictHandler(dispatcher, stored, timeout_s, "gw-", now_s, now_s, "secret", refusals)
+        self.predict = PredictHandler(
+            dispatcher, stored, timeout_s, "gw-", now_s, now_s, TokenBook("secret", now_s).refuse_tester, refusals
+        )
         self.infer = InferHandler(dispatcher, Directory(dispatcher), stored, timeout_s, "gw-", now_s, now_s, refusals)
 
     async def ask(self, body: object, *headers: str, path: str = "/api/v2/predict/churn", run_s: float = 0.02):

@@ -1,0 +1,100 @@
+"""Lets requests to the control API in: who asks, may they, and how often may an address guess."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from divisions.access.decision import Principal, decide
+from divisions.access.requests import Actor
+from divisions.access.roles import Action, Role
+from divisions.errors import AccessDeniedError
+from router.gateway.route_actions import asked_for
+from router.gateway.token_book import TokenBook
+from router.http import problem
+from router.http.wrong_tokens import WrongTokens
+
+NO_TOKEN = (
+    "this needs a bearer token: that of the cluster's owner is in the file `token` of its home, others come from "
+    "`divisions tokens create`"
+)
+_PRINCIPAL = "principal"
+
+
+class Guard:
+    """See the module. It keeps who asks with the request; `actor_of` and `require` find it there.
+
+    Args:
+        book: knows tokens.
+        now_s: monotonic clock.
+    """
+
+    def __init__(self, book: TokenBook, now_s: Callable[[], float]) -> None:
+        self._book = book
+        self._now_s = now_s
+        self._wrong = WrongTokens()
+
+    def refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        """The reply to a request that may not be; None for one that may."""
+        authorization = headers.get("authorization")
+        try:
+            principal = self._book.authenticate((authorization or "").encode("latin-1", "replace"))
+        except AccessDeniedError as error:
+            return _refused(401, str(error), "AccessDeniedError")
+        if principal is None:
+            return self._unknown(address_of(scope), has_token=authorization is not None)
+        scope.setdefault("state", {})[_PRINCIPAL] = principal
+        asked = asked_for(scope["method"], scope["path"])
+        if asked is None:
+            # No route, or one that nobody has given an action. An admin is told by the application.
+            is_admin = principal.role is Role.ADMIN
+            return None if is_admin else _refused(403, "only admins may ask for what no rule knows", "")
+        decision = decide(principal, asked.action, asked.endpoint)
+        return None if decision.is_allowed else _refused(403, decision.reason, "AccessDeniedError")
+
+    def _unknown(self, address: str, *, has_token: bool) -> Response:
+        wait_s = self._wrong.wait_s(address, self._now_s()) if has_token else 0.0
+        if wait_s:
+            reply = _refused(429, "too many wrong tokens from this address. wait, and check the token", "")
+            reply.headers["retry-after"] = str(math.ceil(wait_s))
+            return reply
+        reply = _refused(401, NO_TOKEN, "")
+        reply.headers["www-authenticate"] = "Bearer"
+        return reply
+
+
+def address_of(scope: Scope) -> str:
+    """The caller's address; empty if it is not known."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def actor_of(request: Request) -> Actor:
+    """Who sent a request that was let in."""
+    return Actor.of(_principal_of(request), address_of(request.scope))
+
+
+def require(request: Request, action: Action, endpoint: str) -> None:
+    """Checks what only the body of a request tells.
+
+    Raises:
+        AccessDeniedError: the sender may not.
+    """
+    decision = decide(_principal_of(request), action, endpoint)
+    if not decision.is_allowed:
+        raise AccessDeniedError(decision.reason)
+
+
+def _principal_of(request: Request) -> Principal:
+    principal = request.scope["state"][_PRINCIPAL]
+    assert isinstance(principal, Principal)
+    return principal
+
+
+def _refused(status: int, detail: str, code: str) -> Response:
+    return Response(problem.body(status, detail, code), status, media_type="application/problem+json")
