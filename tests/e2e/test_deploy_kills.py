@@ -50,7 +50,10 @@ PIPELINE = parse_pipeline(
 
 
 class FileCluster:
-    """A control API whose state is a file: 3.1 serves until somebody starts and watches another version."""
+    """A control API whose state is a file: 3.1 serves until somebody starts and watches another version.
+
+    ``rollback`` goes back as a controller does: a rollout under way is broken off, a promoted version is replaced.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -69,13 +72,35 @@ class FileCluster:
     def rollout(self, endpoint: str) -> FileCluster:
         return self
 
+    def rollback(self, to: str, *, generation: int | None) -> RolloutStatus:
+        (now,) = self.rollouts()
+        assert now.generation == generation
+        with self._path.with_suffix(".backs").open("a") as file:
+            file.write("1")
+        if now.phase == "STEP":
+            assert to == now.stable_version
+            return self._write(msgspec.structs.replace(now, phase="ROLLING_BACK"))
+        return self._write(msgspec.structs.replace(now, phase="STEP", canary_version=to))
+
     def watch(self, *, patience: int) -> Iterator[RolloutStatus]:
-        yield self.rollouts()[0]
-        yield self._write(rollout_status(phase="PROMOTED", stable_version="3.2", canary_version=None))
+        (now,) = self.rollouts()
+        yield now
+        if now.phase == "ROLLING_BACK":
+            yield self._write(msgspec.structs.replace(now, phase="ROLLED_BACK"))
+            return
+        changes = {"stable_version": now.canary_version, "previous_version": now.stable_version, "canary_version": None}
+        yield self._write(msgspec.structs.replace(now, phase="PROMOTED", **changes))
 
     @property
     def starts(self) -> int:
-        path = self._path.with_suffix(".starts")
+        return self._count(".starts")
+
+    @property
+    def backs(self) -> int:
+        return self._count(".backs")
+
+    def _count(self, suffix: str) -> int:
+        path = self._path.with_suffix(suffix)
         return len(path.read_text()) if path.exists() else 0
 
     def _write(self, status: RolloutStatus) -> RolloutStatus:

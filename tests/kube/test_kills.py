@@ -25,6 +25,7 @@ from tests.deploy.shipping.kubernetes.test_target import PIPELINE, RELEASE
 from tests.e2e.test_deploy_kills import FileCluster, KillingJournal
 from tests.kube.clusters import RealCluster
 from tests.kube.nodes import RAY_CLUSTER, Nodes
+from tests.kube.server import ADMIN
 
 pytestmark = pytest.mark.kube
 
@@ -60,16 +61,22 @@ class Place:
         self.home = home
         self.gateway = FileCluster(home / "gateway.json")
         self.values = replace(cluster.values, max_replicas=20, gateways_per_pod=2)
+        self.user = ADMIN
         self.lines: list[str] = []
         with cluster.api() as api:
             old = replace(self.values, max_replicas=10, gateways_per_pod=1)
             carry_out(api, old, compare(api, old, render(old, TEXT)), force=False, say=lambda line: None)
             Nodes(cluster, api).run_all()
 
-    def ship(self, journal=None, console=LineConsole) -> Ending:
-        clock, cluster = SystemClock(), RealCluster(self._server, self._namespace, is_new=False)
-        with cluster.api() as api:
-            nodes = Nodes(cluster, api)
+    @property
+    def cluster(self) -> RealCluster:
+        return RealCluster(self._server, self._namespace, is_new=False)
+
+    def ship(self, journal=None, console=LineConsole, *, back_to="", is_watched=True) -> Ending:
+        """Deploys 3.2, or takes the target back to a version."""
+        clock, cluster = SystemClock(), self.cluster
+        with cluster.api(self.user) as api, cluster.api() as admin:
+            nodes = Nodes(cluster, admin)
             target = KubernetesTarget(
                 "staging",
                 api,
@@ -81,13 +88,16 @@ class Place:
                 clock,
                 lambda seconds: nodes.run_all(),
                 ready_s=240,
+                goes_back=bool(back_to),
             )
             journal = journal or DeploymentJournal(self.home, clock)
-            return deploy(target, RELEASE, journal, console(clock, self.lines.append), clock, who="me")
+            release = replace(RELEASE, version=back_to) if back_to else RELEASE
+            shown = console(clock, self.lines.append)
+            return deploy(target, release, journal, shown, clock, who="me", is_watched=is_watched)
 
-    def ship_elsewhere(self, *how) -> int | None:
+    def ship_elsewhere(self, *how, **options) -> int | None:
         """In another process; returns how it ended."""
-        child = multiprocessing.get_context("fork").Process(target=self.ship, args=how)
+        child = multiprocessing.get_context("fork").Process(target=self.ship, args=how, kwargs=options)
         child.start()
         child.join()
         return child.exitcode

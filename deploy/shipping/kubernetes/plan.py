@@ -8,7 +8,7 @@ from deploy.kubernetes.apply import Found
 from deploy.kubernetes.values import Values
 from deploy.shipping.release import Plan, Step
 
-MANIFESTS, GROW, READY = "manifests", "grow", "ready"
+MANIFESTS, GROW, READY, LOWER = "manifests", "grow", "ready", "lower"
 
 
 def make_plan(

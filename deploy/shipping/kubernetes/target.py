@@ -19,7 +19,7 @@ from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
 from deploy.shipping.target import Served, Work
 from divisions.clock import Clock
 from divisions.control import RolloutStatus
-from divisions.errors import ClusterError
+from divisions.errors import ClusterError, LatchedSpecError
 from divisions.pipeline.definition import Pipeline
 from divisions.sdk.client import Client
 
@@ -84,7 +84,7 @@ class KubernetesTarget:
 
     def plan(self, release: Release, *, is_watched: bool) -> Plan:
         if self._goes_back:  # What the manifests say may be the very reason: they stay as they are.
-            return self._inner().plan(release, is_watched=is_watched)
+            return self._plan_back(release, is_watched=is_watched)
         found = apply.compare(self._api, self._values, self._manifests)
         found = replace(found, notices=(*found.notices, *self._notices))
         cluster = self._api.get(*_CLUSTER, self._values.name)
@@ -112,14 +112,33 @@ class KubernetesTarget:
                 return Receipt(f"{done.before} → {done.after}")
             case plan.READY:
                 return self._wait(work)
+            case plan.LOWER:
+                self._lower(work)
+                return Receipt("", Ending.PROMOTED)
             case _:
-                return self._inner().apply(step, work)
+                return self._start_rollout(step, work)
+
+    def _plan_back(self, release: Release, *, is_watched: bool) -> Plan:
+        """The way back to a release. One that was cut off after it leaves pods of the canary that nobody uses."""
+        found = self._inner().plan(release, is_watched=is_watched)
+        pods = self._canary_pods()
+        if found.steps or not pods or not self._was_aborted(release):
+            return found
+        title = f"Lower {self._values.canary_group} from {pods} to 0 pods"
+        return Plan((Step(plan.LOWER, title),), (f"- {self._values.canary_group}: {pods} pods, which serve nothing",))
+
+    def _start_rollout(self, step: Step, work: Work) -> Receipt:
+        try:
+            return self._inner().apply(step, work)
+        except LatchedSpecError:  # it was rolled back before: no rollout needs the pods that were raised for it
+            self._lower(work)
+            raise
 
     def watch(self, work: Work) -> Receipt:
         receipt = self._inner().watch(work)
         if receipt.ending is Ending.ROLLED_BACK or (self._goes_back and self._was_aborted(work.release)):
             self._lower(work)
-        elif receipt.ending is Ending.PROMOTED and self._has_canary_pods():
+        elif receipt.ending is Ending.PROMOTED and self._canary_pods():
             work.say(
                 f"the pods of {self._values.canary_group} serve on; when their replicas have moved, lower it:"
                 f" divisions scale {self._values.canary_group} --replicas 0 --target {self.name}"
@@ -135,9 +154,9 @@ class KubernetesTarget:
         self._lower(work)
         return receipt
 
-    def _has_canary_pods(self) -> bool:
+    def _canary_pods(self) -> int:
         cluster = self._api.get(*_CLUSTER, self._values.name)
-        return cluster is not None and replicas_of(cluster, self._values.canary_group) > 0
+        return 0 if cluster is None else replicas_of(cluster, self._values.canary_group)
 
     def _lower(self, work: Work) -> None:
         done = scale(self._api, self._values.name, self._values.canary_group, 0)
