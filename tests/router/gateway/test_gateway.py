@@ -208,7 +208,7 @@ def test_a_hung_canary_is_given_up_in_time_for_stable_to_answer(run):
     hanging = Hanging()
 
     async def scenario():
-        async with world(request_timeout_ms=2_000) as it:
+        async with world(request_timeout_ms=4_000) as it:
             slow = await it.thread_replica(hanging)
             await it.route([await it.replica("3.1", minutes_score)], [slow], 10_000)
             hanging.begins()
@@ -438,7 +438,7 @@ def test_overload_is_refused_at_once_with_the_time_to_come_back(run):
 
     async def scenario():
         # A deadline that a machine which stands still for a moment meets nevertheless, and 300 rows cannot.
-        async with world(request_timeout_ms=2_000) as it:
+        async with world(request_timeout_ms=4_000) as it:
             await it.route([await it.thread_replica(slow)])
             for _ in range(3):  # the fit of batch durations needs to have seen some
                 assert (await it.predict({"features": features()})).status == 200

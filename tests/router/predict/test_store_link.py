@@ -118,7 +118,7 @@ def test_customers_of_a_shared_store_are_answered(run, server):
 
 def test_a_frozen_server_costs_only_requests_that_need_it(run, server):
     async def scenario():
-        async with world(online_store=server.url, request_timeout_ms=600) as it:
+        async with world(online_store=server.url, request_timeout_ms=2_000) as it:
             await it.route([await it.replica("3.1", minutes_score)])
             await in_thread(fill, server.url, it.folder, c_1=70)
             await until(lambda: answers(it))
@@ -155,7 +155,7 @@ def test_a_frozen_server_costs_only_requests_that_need_it(run, server):
 
 def test_the_policy_may_answer_without_the_store(run, server):
     async def scenario():
-        async with world(online_store=server.url, request_timeout_ms=600) as it:
+        async with world(online_store=server.url, request_timeout_ms=2_000) as it:
             policy = OnlinePolicy(on_unavailable="default")
             await it.route([await it.replica("3.1", lambda rows: np.full(len(rows), 0.25, np.float32))], online=policy)
             await in_thread(fill, server.url, it.folder, c_1=70)
