@@ -144,7 +144,7 @@ def test_the_scrape_configuration_reaches_metrics(url):
     (job,) = yaml.safe_load((EXAMPLES / "prometheus.yml").read_text())["scrape_configs"]
     (discovery,) = job["file_sd_configs"]
     assert discovery["files"] == [f"../.divisions/state/{FOLDER}/*.json"]  # the default of the settings
-    scraped = httpx.get(url + job["metrics_path"])
+    scraped = httpx.get(url + job["metrics_path"], timeout=60)
     assert scraped.status_code == 200
     assert "divisions_ready_replicas" in scraped.text
 

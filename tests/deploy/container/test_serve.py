@@ -73,7 +73,7 @@ def server(bundle, environment) -> Iterator[int]:
 
 
 def wait_for_ping(process, port):
-    ends_s = time.monotonic() + 60
+    ends_s = time.monotonic() + 240
     while time.monotonic() < ends_s and process.poll() is None:
         try:
             if ask(port, "GET", "/ping")[0] == 200:

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.supervision.processes import end, find_owned, is_alive, start_ticks, wait_until
 
-SLEEP = "import time; time.sleep(60)"
+SLEEP = "import time; time.sleep(600)"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_zombie_is_not_alive(started):
     assert is_alive(pid, ticks)
     assert not is_alive(pid, ticks + 1)
     process.stdin.close()
-    assert wait_until(lambda: not is_alive(pid, ticks), 10.0)
+    assert wait_until(lambda: not is_alive(pid, ticks), 120.0)
     assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
@@ -62,7 +62,7 @@ def test_processes_of_a_cluster_are_found_by_command_open_file_and_session(start
     other = tmp_path / "runtime-of-another"
     other.mkdir()
     opening = (
-        "import sys, time; file = open(sys.stdin.readline().strip(), 'w'); print('open', flush=True); time.sleep(60)"
+        "import sys, time; file = open(sys.stdin.readline().strip(), 'w'); print('open', flush=True); time.sleep(600)"
     )
     by_command = started("-c", SLEEP, f"--temp-dir={folder}/ray")
     by_file = started("-c", opening, stdin=subprocess.PIPE)
@@ -91,7 +91,7 @@ def test_a_pager_that_shows_a_log_of_the_cluster_is_left_alone(tmp_path):
 
 def test_ending_asks_first_and_kills_a_process_that_ignores_it(started):
     deaf = started(
-        "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+        "-c", "import signal, time; signal.signal(15, signal.SIG_IGN); print('deaf', flush=True); time.sleep(600)"
     )
     assert deaf.stdout.readline() == "deaf\n"
     polite = started("-c", SLEEP)

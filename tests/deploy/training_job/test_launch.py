@@ -47,7 +47,7 @@ def empty_home(tmp_path_factory):
 
 @pytest.fixture
 def account(moto_url, aws, monkeypatch, tmp_path, first, empty_home):
-    httpx.post(f"{moto_url}/moto-api/reset").raise_for_status()
+    httpx.post(f"{moto_url}/moto-api/reset", timeout=60).raise_for_status()
     extend_moto(monkeypatch)
     monkeypatch.setattr(SageMakerSettings, "session", lambda *_: aws)
     home = shutil.copytree(empty_home, tmp_path / "home")

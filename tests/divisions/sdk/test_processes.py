@@ -64,7 +64,7 @@ def worker(tmp_path, monkeypatch):
             signal.signal(signal.SIGTERM, ended)
             print("a library prints", file=sys.stderr)
             pathlib.Path("begun").touch()
-            time.sleep(60)
+            time.sleep(600)
         """)
     )
     monkeypatch.chdir(tmp_path)

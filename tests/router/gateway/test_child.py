@@ -110,7 +110,7 @@ def test_it_shares_processors_with_no_other_process(child):
 
 
 def test_it_serves_and_reports(home, controller, child):
-    assert httpx.get(f"{home}/healthz").status_code == 200
+    assert httpx.get(f"{home}/healthz", timeout=60).status_code == 200
     assert controller.reported.wait(PATIENCE_S)
     assert controller.reports[0].epoch == 0
     assert child.is_serving
@@ -118,13 +118,15 @@ def test_it_serves_and_reports(home, controller, child):
 
 def test_calls_come_back_with_what_the_controller_said(home, controller, child):
     headers = {"authorization": "Bearer secret"}
-    assert httpx.get(f"{home}/api/v2/status", headers=headers).json()["epoch"] == 7
-    refused = httpx.post(f"{home}/api/v2/rollouts?force=1", headers=headers, content=b'{"endpoint":"churn"}')
+    assert httpx.get(f"{home}/api/v2/status", headers=headers, timeout=60).json()["epoch"] == 7
+    refused = httpx.post(
+        f"{home}/api/v2/rollouts?force=1", headers=headers, content=b'{"endpoint":"churn"}', timeout=60
+    )
     assert (refused.status_code, refused.json()["code"]) == (409, "LatchedSpecError")
     assert refused.json()["detail"] == "rolled back before. repeat with --force"
     controller.is_away = True
-    assert httpx.get(f"{home}/api/v2/status", headers=headers).status_code == 503
-    assert httpx.get(f"{home}/healthz").status_code == 200
+    assert httpx.get(f"{home}/api/v2/status", headers=headers, timeout=60).status_code == 503
+    assert httpx.get(f"{home}/healthz", timeout=60).status_code == 200
 
 
 def test_a_killed_gateway_is_started_again_under_another_name(home, controller, child):
@@ -134,7 +136,7 @@ def test_a_killed_gateway_is_started_again_under_another_name(home, controller, 
     until(
         lambda: pids() and pids() != {first} and controller.reports[-1].gateway_id != controller.reports[0].gateway_id
     )
-    assert httpx.get(f"{home}/healthz").status_code == 200
+    assert httpx.get(f"{home}/healthz", timeout=60).status_code == 200
     assert child.is_serving
 
 

@@ -35,7 +35,7 @@ def aws(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> AwsSession:
 
 @pytest.fixture
 def world(moto_url: str, aws: AwsSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
-    httpx.post(f"{moto_url}/moto-api/reset").raise_for_status()
+    httpx.post(f"{moto_url}/moto-api/reset", timeout=60).raise_for_status()
     extend_moto(monkeypatch)
     monkeypatch.setattr("deploy.shipping.sagemaker.rollout.TICK_S", 15.0)  # a third of the calls of moto, which is slow
     home = tmp_path / "home"
