@@ -21,6 +21,7 @@ import typer
 from typer._click.exceptions import ClickException
 
 from divisions.commands import (
+    audit,
     bench,
     cluster,
     compile,
@@ -89,6 +90,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(images.app, name="images")
 app.add_typer(journal.app, name="journal")
 app.add_typer(tokens.app, name="tokens")
+app.add_typer(audit.app, name="audit")
 app.add_typer(features.app, name="features")
 app.add_typer(prometheus.app, name="prometheus")
 app.command("predict")(predict.predict)

@@ -32,6 +32,7 @@
     │   └── MissingTokenError       there is no token
     ├── UnknownPrincipalError   nobody of that name has a token
     ├── TokensUnavailableError  the tokens cannot be read or written now
+    ├── AuditUnavailableError   the audit log cannot be written, so what must be in it is not done
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
     │   ├── ConflictError           another caller changed the rollout first
@@ -245,6 +246,10 @@ class MissingTokenError(AccessDeniedError):
 
 class UnknownPrincipalError(DivisionsError):
     """Nobody of that name has a token."""
+
+
+class AuditUnavailableError(DivisionsError):
+    """The audit log cannot be written, so what must be in it is not done."""
 
 
 class TokensUnavailableError(DivisionsError):

@@ -16,8 +16,8 @@ TOKENS = ("token", "channel_token", "ray_token")
 
 
 CONTENTS = (
-    "access*", "attestations", "bundles", "channel*", "cluster*", "demo", "deployment*", "engines", "features",
-    "image_releases*", "journal*", "logs", "mlartifacts", "mlflow*", "packages", "quarantine", "schedule*",
+    "access*", "attestations", "audit*", "bundles", "channel*", "cluster*", "demo", "deployment*", "engines",
+    "features", "image_releases*", "journal*", "logs", "mlartifacts", "mlflow*", "packages", "quarantine", "schedule*",
     "signing_key.pem", "training", "*.lock",
 )  # fmt: skip
 """What we write into a home. A user may have named a folder that has other files, too: those are left alone."""

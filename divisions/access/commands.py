@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, Action]] = {
             "models import", "models list", "models show", "models archive", "models unarchive", "models register",
             "models package", "models sign", "models verify", "models prune",
             "keys create", "keys show", "images sign", "images verify",
+            "audit list", "audit verify",
             "journal check", "journal restore",
             "features get", "features delete", "features expire", "features check",
             "prometheus config", "prometheus rules",

@@ -14,6 +14,9 @@ from router.rollouts import admission, canary, records
 from router.rollouts.records import EndpointRecord, Queued
 from router.scaling.placement import Cluster
 
+TAKES_BACK = frozenset({"pause", "abort", "rollback"})
+"""Commands that must be possible while a disk is full."""
+
 
 class Commands:
     """See the module.

@@ -34,7 +34,8 @@ from divisions.errors import ReportError, TokensUnavailableError
 from divisions.reports import GatewayReport
 from router.control import routing, version_scales
 from router.control.analyses import Analyses
-from router.control.commands import Commands
+from router.control.audit_desk import AuditDesk, AuditSink
+from router.control.commands import TAKES_BACK, Commands
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
@@ -49,7 +50,7 @@ from router.control.token_desk import TokenDesk
 from router.evidence.drift import NO_BINS, InputBins
 from router.journal.journal import Journal
 from router.journal.writer import JournalWriter
-from router.rollouts import records
+from router.rollouts import canary, records
 from router.rollouts.canary import Judgement
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord
@@ -70,6 +71,7 @@ class Controller:
         read_bins: reads the bins of a version's training data, for the alert on drift.
         events: told of every transition.
         token_store: keeps the tokens of principals. Without one there are none, beside the home's own.
+        audit: takes who asked for what.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Controller:
         read_bins: Callable[[VersionSpec], InputBins] = lambda version: NO_BINS,
         events: EventSink | None = None,
         token_store: TokenStore | None = None,
+        audit: AuditSink | None = None,
     ) -> None:
         self._clock = clock
         self._register = register = ReplicaRegister()
@@ -99,6 +102,7 @@ class Controller:
         )
         self._commands = Commands(driver, endpoints, journal, writer, clock, allow_faults=allow_faults)
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
+        self._audit = AuditDesk(audit, clock)
         self._tokens = TokenDesk(token_store, clock, store.grant) if token_store is not None else None
         self._started_at_s = clock.wall_s()
         self._restarts = 0
@@ -173,16 +177,27 @@ class Controller:
         """Carries out what an admin asks of the tokens, see `TokenDesk.carry_out`."""
         if self._tokens is None:
             raise TokensUnavailableError("this controller keeps no tokens", remedy="use that of a cluster")
-        return self._tokens.carry_out(command, actor)
+        if command.verb == "list":
+            return self._tokens.carry_out(command, actor)
+        subject = command.new.name if command.new else command.name
+        rights = f"{command.new.role.value} on {', '.join(command.new.endpoints) or 'all'}" if command.new else ""
+        with self._audit.doing(actor, f"tokens {command.verb}", subject, lambda: rights):
+            return self._tokens.carry_out(command, actor)
 
-    def start_rollout(self, spec: RolloutSpec, *, force: bool = False, who: str = "") -> RolloutStatus:
+    def start_rollout(self, spec: RolloutSpec, *, force: bool = False, actor: Actor | None = None) -> RolloutStatus:
         """Begins a rollout, see `Commands.start_rollout`."""
-        self._commands.start_rollout(spec, force=force, who=who)
+        action = "start by force" if force else "start"
+        with self._audit.doing(actor or Actor(), action, spec.endpoint, lambda: self._line_of(spec.endpoint)):
+            self._commands.start_rollout(spec, force=force, who=actor.name if actor else "")
         return self._status_of(self._endpoints.records[spec.endpoint])
 
-    def command(self, command: RolloutCommand) -> RolloutStatus:
-        """Carries out an operator's command, see `Commands.command`."""
-        self._commands.command(command)
+    def command(self, command: RolloutCommand, actor: Actor | None = None) -> RolloutStatus:
+        """Carries out a command of ``actor``, see `Commands.command`."""
+        if actor is not None:
+            command = msgspec.structs.replace(command, who=actor.name)
+        who, endpoint, takes_back = actor or Actor(command.who), command.endpoint, command.command in TAKES_BACK
+        with self._audit.doing(who, command.command, endpoint, lambda: self._line_of(endpoint), takes_back=takes_back):
+            self._commands.command(command)
         return self._status_of(self._endpoints.records[command.endpoint])
 
     # ---- Once a second -------------------------------------------------------------------------------------------
@@ -193,6 +208,7 @@ class Controller:
         self._ticker.tick()
         if self._tokens is not None:
             self._tokens.note_uses()
+        self._audit.flush()
         if not self._publisher.is_recovering:
             self._spreading.step(self._driver.cluster, now_s)
 
@@ -247,6 +263,15 @@ class Controller:
                 self._spreading.notes(self._sizing.notes()),
             ),
         )
+
+    def _line_of(self, endpoint: str) -> str:
+        """How a rollout stands, for the audit log."""
+        record = self._endpoints.records.get(endpoint)
+        if record is None:
+            return ""
+        rollout = record.rollout
+        phase = canary.phase(rollout.state).value
+        return f"{phase} of {rollout.spec.version.version} at {rollout.canary_bp} bp, generation {record.generation}"
 
     @property
     def records(self) -> Mapping[str, EndpointRecord]:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 import ray
 
+from divisions.access.audit_file import AuditFile
 from divisions.access.requests import Actor, TokenCommand
 from divisions.artifacts.references import References
 from divisions.certificates.names import AUTHORITY
@@ -140,6 +141,7 @@ class ControllerActor:
             read_bins=self._read_bins,
             events=EventFile(self._settings.home / "logs" / "rollouts.jsonl"),
             token_store=token_store_of(self._settings),
+            audit=AuditFile(self._settings.home),
         )
         controller.start()
         return controller
@@ -196,16 +198,14 @@ class ControllerActor:
         return msgspec.msgpack.encode((self._deployment, self._keeper.secrets()))
 
     async def command(self, command: bytes, actor: bytes = b"") -> bytes:
-        asked = parsed(command, RolloutCommand)
-        if actor:
-            asked = msgspec.structs.replace(asked, who=parsed(actor, Actor).name)
+        asked, who = parsed(command, RolloutCommand), parsed(actor, Actor) if actor else None
         if asked.command == "scale":
             await self._see_cluster()
-        return msgspec.json.encode(self._controller.command(asked))
+        return msgspec.json.encode(self._controller.command(asked, who))
 
     async def start_rollout(self, spec: bytes, force: bool = False, actor: bytes = b"") -> bytes:
-        who = parsed(actor, Actor).name if actor else ""
-        return msgspec.json.encode(self._controller.start_rollout(parsed(spec, RolloutSpec), force=force, who=who))
+        who = parsed(actor, Actor) if actor else None
+        return msgspec.json.encode(self._controller.start_rollout(parsed(spec, RolloutSpec), force=force, actor=who))
 
     async def manage_tokens(self, command: bytes, actor: bytes) -> bytes:
         asked = parsed(command, TokenCommand)

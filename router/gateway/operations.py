@@ -18,6 +18,7 @@ METRICS_TEXT: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ROLLOUTS: Final = "/api/v2/rollouts"
 _TEXT: Final[dict[str, Any]] = {"type": "string"}
 _ETAG: Final = {"etag": "Names the content; send it as If-None-Match to get 304 while it is the same."}
+_NO_AUDIT: Final = errors.AuditUnavailableError
 _NO_LINK: Final = (errors.NotRunningError, errors.DeadlineExceededError)
 _COMMAND_REFUSALS: Final = (
     errors.MalformedRequestError,
@@ -29,6 +30,7 @@ _COMMAND_REFUSALS: Final = (
     errors.InvalidCommandError,
     errors.JournalUnavailableError,
     errors.JournalFencedError,
+    _NO_AUDIT,
     *_NO_LINK,
 )
 _GENERATION: Final = Parameter(
@@ -75,6 +77,7 @@ def _control() -> list[Operation]:
                 errors.SchemaMismatchError,
                 errors.JournalUnavailableError,
                 errors.JournalFencedError,
+                _NO_AUDIT,
                 *_NO_LINK,
             ),
             (
@@ -101,7 +104,7 @@ def _control() -> list[Operation]:
 
 def _tokens() -> list[Operation]:
     path = "/api/v2/tokens"
-    refusals = (errors.TokensUnavailableError, *_NO_LINK)
+    refusals = (errors.TokensUnavailableError, _NO_AUDIT, *_NO_LINK)
     changes = (errors.InvalidCommandError, errors.ConflictError, (415, "The body is not application/json."))
     name = Parameter("name", "path", "The principal's name.", NAME_SCHEMA)
     verb = Parameter("verb", "path", "What to do.", {"enum": ["rotate", "revoke"]})

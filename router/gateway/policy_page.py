@@ -30,6 +30,19 @@ endpoints may do what has a `*` there only; what is read is of the whole cluster
 tokens is answered 429 for a while. Right tokens from the same address still pass.
 """
 
+_END = """## The audit log
+
+`audit.jsonl` in the home of the controller has lines for each change that somebody asks for: one before it is done, and
+one for what came of it. Each has who, their role, their address, and how the rollout stood. What a gateway refuses is
+not in it, because nothing came of it. Each line's hash covers the line before, and `audit.head` repeats the last one.
+So `divisions audit verify` finds a byte that differs, and a line that is missing. Whoever can write both files can
+write another history. To hold against that, ship the lines elsewhere as they come: each is one JSON object.
+
+Nothing is changed that cannot be written there, with one exception: pause, abort and rollback are always possible. If
+the disk is full, their lines are kept in memory, and written with the first line that can be. A controller that ends
+before that loses them; the journal has the same decisions.
+"""
+
 
 def render() -> str:
     parts = [
@@ -56,7 +69,7 @@ def render() -> str:
             ("command", "action"), [(f"`{name}`", f"`{action.value}`") for name, action in sorted(COMMANDS.items())]
         ),
     ]
-    return "\n".join(parts)
+    return "\n".join((*parts, _END))
 
 
 def _routes() -> list[tuple[tuple[str, str], Action]]:

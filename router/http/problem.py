@@ -28,6 +28,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.MissingTokenError: 401,
     errors.UnknownPrincipalError: 404,
     errors.TokensUnavailableError: 503,
+    errors.AuditUnavailableError: 503,
     errors.LatchedSpecError: 409,
     errors.ConflictError: 409,
     errors.StaleGenerationError: 412,

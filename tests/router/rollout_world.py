@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from divisions.access.store import TokenStore
 from divisions.analysis_spec import AnalysisSpec
 from divisions.clock import ManualClock
 from divisions.control import EndpointRoute, ReplicaAddress, RolloutSpec, RolloutStatus, VersionSpec
@@ -23,6 +24,7 @@ from divisions.reports import (
     VersionReport,
 )
 from divisions.schema import FeatureSchema
+from router.control.audit_desk import AuditSink
 from router.control.controller import Controller
 from router.evidence.drift import count_scores
 from router.evidence.histogram import count, to_sparse
@@ -86,6 +88,9 @@ class World:
     replica_rows_per_s: float = 0.0
     """What a replica can do, as the gateway measures it; 0: it reports no loads, as older releases did."""
 
+    token_store: TokenStore | None = None
+    audit: AuditSink | None = None
+
     def __post_init__(self):
         self.clock = ManualClock()
         self.generator = np.random.default_rng(7)
@@ -101,7 +106,13 @@ class World:
         self.journal = Journal(self.make_database(self.folder), self._before_write, self._after_write)
         OPENED.append(self.journal)
         self.controller = Controller(
-            self.journal, self.clock, lambda: next(self.salts), allow_faults=False, events=self.events
+            self.journal,
+            self.clock,
+            lambda: next(self.salts),
+            allow_faults=False,
+            events=self.events,
+            token_store=self.token_store,
+            audit=self.audit,
         )
         self.controller.start()
 

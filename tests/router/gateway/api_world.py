@@ -40,13 +40,15 @@ class Control:
         self._world.deploy_first()
 
     async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
-        return self._answer(self._world.controller.start_rollout(parsed(spec_json, RolloutSpec), force=force))
+        return self._answer(
+            self._world.controller.start_rollout(parsed(spec_json, RolloutSpec), force=force, actor=actor)
+        )
 
     async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
         return msgspec.json.encode(self._tokens.carry_out(command, actor))
 
     async def command(self, command_json: bytes, actor: Actor) -> bytes:
-        return self._answer(self._world.controller.command(parsed(command_json, RolloutCommand)))
+        return self._answer(self._world.controller.command(parsed(command_json, RolloutCommand), actor))
 
     async def status(self) -> bytes:
         return msgspec.json.encode(self._world.controller.status())

@@ -28,6 +28,7 @@ STATUSES = {
         "JournalFencedError",
         "NotRunningError",
         "TokensUnavailableError",
+        "AuditUnavailableError",
     ],
     504: ["DeadlineExceededError"],
 }
