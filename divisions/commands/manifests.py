@@ -32,11 +32,13 @@ def manifests(
     from divisions.pipeline.file import load_pipeline
 
     trigger = load_pipeline(require_pipeline(pipeline)).trigger
-    clusters = {
-        name: scheduled(replace(spec.settings.values, artifacts=spec.artifacts), trigger)[0]
+    found_values = {
+        name: scheduled(replace(spec.settings.values, artifacts=spec.artifacts), trigger)
         for name, spec in load_targets(targets).items()
         if isinstance(spec.settings, KubernetesSettings)
     }
+    clusters = {name: values for name, (values, _) in found_values.items()}
+    notes = [f"{name}: {notice}" for name, (_, notice) in found_values.items() if notice]
     if not clusters:
         raise UsageError(f"{targets} has no target of kind kubernetes", remedy="declare one; see docs/kubernetes.md")
     first = next(iter(clusters.values()))
@@ -49,8 +51,10 @@ def manifests(
         (out / path).write_text(text, encoding="utf-8")
     overlays = [str(out / "overlays" / name) for name in clusters]
     if output is Format.JSON:
-        print_json({"files": len(found), "overlays": overlays})
+        print_json({"files": len(found), "overlays": overlays, "notes": notes})
         return
+    for note in notes:
+        print(f"note: {note}")
     # Under our name: what kubectl applies under its own, `divisions deploy` must take from it by force.
     print(f"{len(found)} files in {out}. Check an overlay with the following, and apply it without --dry-run:")
     for overlay in overlays:
