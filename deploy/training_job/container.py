@@ -32,6 +32,7 @@ from deploy.training_job.contract import (
     MAX_FAILURE_CHARS,
     PIPELINE,
     PIPELINE_FILE,
+    REPORT_FILES,
     RUN_FILE,
     Task,
     TrainedRun,
@@ -54,7 +55,6 @@ ROOT = Path("/opt/ml")
 EXIT_FAILED, EXIT_STOPPED = 1, 130
 _HOME, _REGISTRY = "DIVISIONS_HOME", ("DIVISIONS_TRACKING_URI", "DIVISIONS_ARTIFACTS", "DIVISIONS_DATABASE")
 _ERROR = "error: "
-_REPORTS = ("report.html", "report.json")
 
 
 def train(root: Path, environment: Mapping[str, str]) -> int:
@@ -223,7 +223,7 @@ def _export(registry: Registry, home: Path, version: RegisteredVersion, root: Pa
             place = home / version.lineage.get(key, "")
             if place.is_file():
                 shutil.copyfile(place, data / name)
-        for name in _REPORTS:
+        for name in REPORT_FILES:
             with contextlib.suppress(DivisionsError):  # a report that was not kept refuses no model
                 registry.download_artifact(run.run_id, f"validation/{name}", home)
                 shutil.copyfile(home / "validation" / name, data / name)

@@ -28,6 +28,8 @@ PIPELINE_FILE: Final = "pipeline.yaml"
 CHAMPION_FILE: Final = "model.tar.gz"
 RUN_FILE: Final = "run.json"
 LOG_FILE: Final = "run.log"
+REPORT_FILES: Final = ("report.html", "report.json", "details.json")
+"""Files of the validation report, which a run has in its folder ``validation``."""
 FEATURE_FILES: Final = {"offline_features": "part.parquet", "newest_features": "newest.parquet"}
 """Files of the offline store, by their key in the lineage, which has their place in the home."""
 MAX_FAILURE_CHARS: Final = 1_024

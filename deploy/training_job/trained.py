@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from deploy.training_job.contract import FEATURE_FILES, LOG_FILE, RUN_FILE, TrainedRun
+from deploy.training_job.contract import FEATURE_FILES, LOG_FILE, REPORT_FILES, RUN_FILE, TrainedRun
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.local import bundles_folder
 from divisions.artifacts.tarball import unpack_tarball
@@ -34,7 +34,6 @@ from divisions.versions import RegisteredVersion, ValidationStatus
 
 JOB: Final = "training_job"
 """Key of a version's lineage: the job that has trained it."""
-_REPORTS: Final = ("report.html", "report.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +186,9 @@ def _register(
         _log_curves(made, run)
         made.log_metrics(counts)
         made.log_metrics(run.metrics, step=_last_step(run))
-        made.log_texts({f"validation/{name}": _text(output / name) for name in _REPORTS if (output / name).is_file()})
+        made.log_texts(
+            {f"validation/{name}": _text(output / name) for name in REPORT_FILES if (output / name).is_file()}
+        )
         made.set_tags({**lineage, "validation_status": run.validation_status})
         version = registry.register(
             made,

@@ -47,7 +47,7 @@ def test_the_partition_of_the_input_is_known_though_the_channel_has_another_name
     assert run.lineage["offline_features"].endswith(f"partition={DAY}/part.parquet")
     data = root / "output" / "data"
     assert sorted(path.name for path in data.iterdir()) == [
-        *("newest.parquet", "part.parquet", "report.html", "report.json", "run.json", "run.log")
+        *("details.json", "newest.parquet", "part.parquet", "report.html", "report.json", "run.json", "run.log")
     ]
     assert "Register" in (data / "run.log").read_text()
 

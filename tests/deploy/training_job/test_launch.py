@@ -11,6 +11,7 @@ import pytest
 
 from deploy.shipping.sagemaker.settings import SageMakerSettings
 from deploy.training_job import job as job_module
+from deploy.training_job.contract import REPORT_FILES
 from deploy.training_job.launch import TrainingLaunch
 from deploy.training_job.trained import JOB
 from divisions.artifacts.cache import Bundles
@@ -93,7 +94,7 @@ def test_what_it_has_made_is_registered_once_as_any_run_is(account):
     assert len(report.curves["valid_loss"]) >= 3
     assert report.run.params["optimizer"] == "AdamW"
     assert report.run.status == "FINISHED"
-    assert "report.html" in registry.artifact_sizes(version.run_id, "validation")
+    assert set(registry.artifact_sizes(version.run_id, "validation")) == set(REPORT_FILES)
     assert "run.log" in registry.artifact_sizes(version.run_id, "")
     for key in ("newest_features", "offline_features"):
         assert (account.home / version.lineage[key]).is_file()
