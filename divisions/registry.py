@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,15 @@ import msgspec
 
 from divisions.artifacts.local import address_of
 from divisions.artifacts.release_folder import served_releases
-from divisions.bundle import MANIFEST, bundle_address, decode_manifest
+from divisions.bundle import bundle_address
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
 from divisions.registry_home import artifact_root, follow_home, is_server, shared_client, store_uri
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
-from divisions.registry_records import ARCHIVED, LABEL, STATUS, pending_tags, registered_version
-from divisions.registry_run import RegistryRun, log_bundle, registry_errors
+from divisions.registry_records import ARCHIVED, LABEL, STATUS, newest_candidate, pending_tags, registered_version
+from divisions.registry_run import RegistryRun, end_abandoned, log_bundle, made_of, registry_errors
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
+from divisions.run_claims import RunClaim
 from divisions.settings import set_default_environment
 from divisions.version_names import parse_address, parse_version
 from divisions.versions import PRODUCTION, STAGING, RegisteredVersion, RunRecord, ValidationStatus
@@ -68,14 +69,16 @@ class Registry:
         self._client_or_none: MlflowClient | None = None
 
     def start_run(self, pipeline: str, name: str, tags: Mapping[str, str]) -> RegistryRun:
-        """Starts a run in the experiment named like the pipeline."""
+        """Starts a run in the experiment named like the pipeline. Runs of this home whose processes were killed end."""
         with registry_errors(f"start a run of {pipeline!r}"):
+            end_abandoned(self._client, self._home)
             experiment = self._client.get_experiment_by_name(pipeline)
             experiment_id = experiment.experiment_id if experiment else self._create_experiment(pipeline)
             run = self._client.create_run(
                 experiment_id, run_name=name, tags={"divisions.pipeline": pipeline, **tags, "mlflow.source.type": "JOB"}
             )
-            return RegistryRun(self._client, run.info.run_id, run.info.artifact_uri, self._clock)
+            claim = RunClaim(self._home, run.info.run_id)
+            return RegistryRun(self._client, run.info.run_id, run.info.artifact_uri, self._clock, claim)
 
     def register(
         self,
@@ -101,7 +104,7 @@ class Registry:
         """
         address = bundle_address(model, bundle_sha256)
         with registry_errors(f"register a version of {model!r}"):
-            framework, size_bytes = _made_of(bundle_path)
+            framework, size_bytes = made_of(bundle_path)
             facts = lineage or {}
             tags = pending_tags(major, address, bundle_sha256, metrics, message, facts, framework, size_bytes)
             source = f"{self._bundle_store}/{address}"
@@ -139,6 +142,8 @@ class Registry:
             RegistryError: there is no such version.
         """
         name = parse_version(str(version), model)
+        if name.alias == STAGING:
+            self._mend_staging(model)
         for candidate in self.list_versions(model):
             if name.names(candidate):
                 return candidate
@@ -151,10 +156,21 @@ class Registry:
 
         An archived version is taken only if there is no other.
         """
+        self._mend_staging(model)
         passed = [v for v in self.list_versions(model) if v.validation_status is ValidationStatus.PASSED]
         in_production = [version for version in passed if PRODUCTION in version.aliases]
         in_use = [version for version in passed if not version.is_archived]
         return next(iter(in_production or in_use or passed), None)
+
+    def _mend_staging(self, model: str) -> None:
+        """Sets the alias that a registration could not set any more, because its process or the registry died after the
+        version had passed."""
+        versions = self.list_versions(model)
+        newest = newest_candidate(versions)
+        named = [one.registry_version for one in versions if {STAGING, PRODUCTION} & set(one.aliases)]
+        if newest is not None and newest.registry_version > max(named, default=0):
+            with registry_errors(f"name the newest version of {model!r} that passed"):
+                self._writes.set_alias(model, STAGING, newest.registry_version)
 
     def set_production(self, model: str, version: str | int) -> RegisteredVersion:
         """Applies a promotion or a rollback of the journal: moves the alias, and archives the version that had it.
@@ -379,22 +395,3 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-
-
-def _made_of(bundle: Path) -> tuple[str, int]:
-    """What has made a bundle's graph, and the bundle's size in bytes."""
-    manifest = decode_manifest((bundle / MANIFEST).read_bytes(), f"bundle {bundle}")
-    return manifest.framework, sum(path.stat().st_size for path in bundle.iterdir())
-
-
-def newest_candidate(versions: Sequence[RegisteredVersion]) -> RegisteredVersion | None:
-    """The newest version that passed and is neither in production nor archived; None if there is none.
-
-    Args:
-        versions: a model's versions, newest first.
-    """
-    for version in versions:
-        is_candidate = version.validation_status is ValidationStatus.PASSED and not version.is_archived
-        if is_candidate and PRODUCTION not in version.aliases:
-            return version
-    return None

@@ -18,12 +18,12 @@ skipped.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
+from divisions.versions import PRODUCTION, RegisteredVersion, RunRecord, ValidationStatus
 
 LABEL: Final = "divisions.version"
 STATUS: Final = "validation_status"
@@ -122,3 +122,16 @@ def run_record(
         metrics=dict(metrics),
         tags={name: value for name, value in tags.items() if not name.startswith("mlflow.")},
     )
+
+
+def newest_candidate(versions: Sequence[RegisteredVersion]) -> RegisteredVersion | None:
+    """The newest version that passed and is neither in production nor archived; None if there is none.
+
+    Args:
+        versions: a model's versions, newest first.
+    """
+    for version in versions:
+        is_candidate = version.validation_status is ValidationStatus.PASSED and not version.is_archived
+        if is_candidate and PRODUCTION not in version.aliases:
+            return version
+    return None

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from divisions.bundle import MANIFEST, decode_manifest
 from divisions.clock import Clock
 from divisions.errors import RegistryError
 from divisions.mlflow_copy import mlflow_folder
+from divisions.run_claims import RunClaim, abandoned
 from divisions.schema import FeatureKind, FeatureSchema
 
 if TYPE_CHECKING:
@@ -33,8 +35,11 @@ class RunDataset:
 class RegistryRun:
     """An MLflow run in progress. As a context manager it ends FINISHED, or FAILED after an exception."""
 
-    def __init__(self, client: MlflowClient, run_id: str, artifact_uri: str, clock: Clock) -> None:
+    def __init__(
+        self, client: MlflowClient, run_id: str, artifact_uri: str, clock: Clock, claim: RunClaim | None = None
+    ) -> None:
         self._client = client
+        self._claim = claim
         self._clock = clock
         self.run_id = run_id
         self.artifact_uri = artifact_uri
@@ -43,14 +48,21 @@ class RegistryRun:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is not None:
-            # The error that ended the run matters more than an error while recording it.
-            with contextlib.suppress(RegistryError), registry_errors("note the failure of the run"):
-                self._client.set_tag(self.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
-                self._client.set_terminated(self.run_id, "KILLED" if kind is KeyboardInterrupt else "FAILED")
-            return
-        with registry_errors("finish the run"):
-            self._client.set_terminated(self.run_id, "FINISHED")
+        is_noted = False
+        try:
+            if error is not None:
+                # The error that ended the run matters more than an error while recording it.
+                with contextlib.suppress(RegistryError), registry_errors("note the failure of the run"):
+                    self._client.set_tag(self.run_id, "error", f"{type(error).__name__}: {error}"[:5000])
+                    self._client.set_terminated(self.run_id, "KILLED" if kind is KeyboardInterrupt else "FAILED")
+                    is_noted = True
+                return
+            with registry_errors("finish the run"):
+                self._client.set_terminated(self.run_id, "FINISHED")
+                is_noted = True
+        finally:
+            if self._claim is not None:
+                self._claim.release(is_noted=is_noted)
 
     def log_params(self, params: Mapping[str, object]) -> None:
         from mlflow.entities import Param
@@ -128,3 +140,23 @@ def registry_errors(action: str) -> Iterator[None]:
         raise RegistryError(
             f"the model registry could not {action}: {reason}", remedy="check DIVISIONS_TRACKING_URI and the disk"
         ) from error
+
+
+def made_of(bundle: Path) -> tuple[str, int]:
+    """What has made a bundle's graph, and the bundle's size in bytes."""
+    manifest = decode_manifest((bundle / MANIFEST).read_bytes(), f"bundle {bundle}")
+    return manifest.framework, sum(path.stat().st_size for path in bundle.iterdir())
+
+
+def end_abandoned(client: MlflowClient, home: Path) -> None:
+    """Ends the runs of this home whose processes were killed."""
+    from mlflow.exceptions import MlflowException
+
+    for run_id in abandoned(home):
+        try:
+            if client.get_run(run_id).info.status == "RUNNING":
+                client.set_tag(run_id, "error", "its process was killed, or the registry was away at its end")
+                client.set_terminated(run_id, "KILLED")
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise

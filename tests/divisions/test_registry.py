@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -270,3 +272,53 @@ def test_without_a_shared_place_artifacts_are_in_the_home_and_not_in_the_current
     register(Registry(tmp_path / "home", f"sqlite:///{tmp_path / 'shared.db'}"), tmp_path, model)
     assert list((tmp_path / "home").glob("mlartifacts/*/artifacts/bundle/manifest.json"))
     assert not list((tmp_path / "here").iterdir())
+
+
+def test_a_registration_that_died_before_its_alias_is_mended_by_whoever_needs_it(registry, home, model, monkeypatch):
+    """The registry dies after the version has passed, so the version cannot be taken back either."""
+    register(registry, home, model)
+    client = registry._client
+
+    def die(*_):
+        raise ConnectionError("the registry is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "set_registered_model_alias", die)
+        patch.setattr(client, "delete_model_version", die)
+        with pytest.raises(RegistryError, match="the registry is gone"):
+            register(registry, home, model)
+    assert registry.get_version(model, "3.2").aliases == ()
+    assert registry.get_version(model, "staging").version == "3.2"
+    registry.set_production(model, "3.2")
+    assert registry.reference_version(model).version == "3.2"
+    assert registry.get_version(model, "3.1").aliases == (), "older than what is in production"
+
+
+def test_a_run_whose_process_was_killed_ends_when_the_next_one_starts(registry, home):
+    """Its file says so: it is unlocked, and still there. One that goes on, and one that has ended, stay as they are."""
+    script = (
+        "import os, sys; from pathlib import Path; from divisions.registry import Registry\n"
+        "run = Registry(Path(sys.argv[1])).start_run('killed', 'a run', {})\n"
+        "print(run.run_id, flush=True); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(home)], capture_output=True, text=True, check=False)
+    killed = done.stdout.split()[-1]
+    assert registry.get_run(killed).status == "RUNNING"
+    with start(registry) as alive:
+        assert registry.get_run(killed).status == "KILLED"
+        assert "was killed" in registry.get_run(killed).tags["error"]
+        with start(registry) as second:
+            assert registry.get_run(alive.run_id).status == "RUNNING"
+    assert {registry.get_run(run.run_id).status for run in (alive, second)} == {"FINISHED"}
+    assert list((home / "run-claims").iterdir()) == []
+
+
+def test_a_run_whose_end_the_registry_did_not_take_is_ended_later(registry, home, monkeypatch):
+    def die(*_):
+        raise ConnectionError("the registry is gone")
+
+    with monkeypatch.context() as patch, pytest.raises(RegistryError, match="is gone"), start(registry) as run:
+        patch.setattr(registry._client, "set_terminated", die)
+    assert registry.get_run(run.run_id).status == "RUNNING"
+    with start(registry):
+        assert registry.get_run(run.run_id).status == "KILLED"
