@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
 from divisions.access.decision import Principal
 from divisions.access.roles import Role
-from divisions.access.tokens import OWNER, TokenRecord
+from divisions.access.tokens import MAX_DAYS, OWNER, TokenRecord
+from divisions.names import MAX_NAME_CHARS
+
+MAX_ENDPOINTS: Final = 100
+_NAME: Final = r"[a-z0-9](?:\.?[a-z0-9_-])*\.?$"
+"""`divisions.names.is_name` as JSON schemas say it; `divisions.access.tokens` checks it once more."""
+_Endpoint = Annotated[str, msgspec.Meta(pattern=f"^{_NAME}", max_length=MAX_NAME_CHARS)]
 
 
 class Actor(msgspec.Struct, frozen=True):
@@ -29,10 +35,10 @@ OWNER_PRINCIPAL = Principal(OWNER, Role.ADMIN)
 class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A token to create. ``endpoints`` empty means every endpoint."""
 
-    name: str
+    name: Annotated[str, msgspec.Meta(pattern=f"^(?!{OWNER}$){_NAME}", max_length=MAX_NAME_CHARS)]
     role: Role
-    endpoints: tuple[str, ...] = ()
-    days: float = 90.0
+    endpoints: Annotated[tuple[_Endpoint, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)] = ()
+    days: Annotated[float, msgspec.Meta(gt=0, le=MAX_DAYS)] = 90.0
 
 
 class TokenCommand(msgspec.Struct, frozen=True):
