@@ -24,6 +24,7 @@ from pathlib import Path
 from benchmarks.canaries.live_result import (
     AS_STABLE,
     CASES,
+    LONGEST_ATTEMPT,
     PROMISED,
     Allowance,
     Case,
@@ -54,11 +55,11 @@ ANALYSIS = """
       warmup_s: 1
       warmup_requests: 20
       keep_stable_s: 5
-      drain_s: 3
+      drain_s: DRAIN
 """
 _ROLLOUT_S = 240.0
 _BEFORE_S = 4.0
-_AFTER_S = 2.0
+_AFTER_S = 3.0
 _LOOK_S = 0.25
 _RETRIES = re.compile(
     r'^divisions_retries_total\{endpoint="[^"]*",gateway="[^"]*",version="(?P<version>[^"]+)"\} (?P<count>\S+)$',
@@ -86,8 +87,11 @@ class LiveCluster:
         self._work = work
         data = write_demo_data(work / "data")
         self.holdout = data.holdout
+        # Gateways count the canary's failed attempts until it is drained: long enough to see that none was made late.
+        drain_s = allowed.grace_s + LONGEST_ATTEMPT * allowed.request_s + allowed.request_s + 1.0
+        analysis = ANALYSIS.replace("DRAIN", f"{drain_s:.0f}")
         self._pipeline = work / "pipeline.yaml"
-        self._pipeline.write_text(PIPELINE.read_text(encoding="utf-8").rstrip() + "\n" + ANALYSIS, encoding="utf-8")
+        self._pipeline.write_text(PIPELINE.read_text(encoding="utf-8").rstrip() + "\n" + analysis, encoding="utf-8")
         self._day = FIRST_DAY.isoformat()
         home = work / "home"
         home.mkdir()
@@ -149,7 +153,7 @@ class LiveCluster:
         from_s = time.time()
         self.start(version, case.faults)
         status = self._cluster.wait_for(ENDPOINT, version, {"ROLLED_BACK"}, _ROLLOUT_S, self._beat)
-        time.sleep(_AFTER_S + self.allowed.request_s)  # Failures while its replicas stop count against it, too.
+        time.sleep(_AFTER_S)  # Failures while its replicas stop count against it, too.
         return Played(case, status, from_s)
 
     def register(self) -> str:

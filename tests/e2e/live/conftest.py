@@ -11,7 +11,7 @@ from benchmarks.canaries.live_result import Allowance
 from benchmarks.canaries.live_rollouts import LiveCluster
 
 HERE = Path(__file__).parent
-BUSY = Allowance(request_s=4.0, grace_s=2.0, weight_zero_s=60.0)
+BUSY = Allowance(request_s=4.0, grace_s=1.0, weight_zero_s=60.0)
 """A machine that runs other tests as well may stall. What is lost, or stays with the canary, still fails."""
 
 
