@@ -1,23 +1,33 @@
-"""Several gateway processes on one port: one scrape has exactly the counts that the callers have."""
+"""Several gateway processes on one port: one scrape has exactly the counts that the callers have, and so has a real
+Prometheus, which has data for every query of every dashboard."""
 
 from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
+import shutil
 import socket
+import subprocess
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.dashboards.panels import BOARDS
+from deploy.prometheus.documents import RULES, configuration, rule_file
 from divisions.clock import SystemClock
-from divisions.control import ControllerStatus, EndpointRoute, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
+from divisions.control import EndpointRoute, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from router.gateway.child import GatewayChild
 from serving.replica.channel_server import ChannelConfig, ChannelServer
+from tests.router.gateway.test_promtool import INVENTORY
 from tests.router.gateway_world import SCHEMA, features, minutes_score
+from tests.router.rollout_world import ANALYSIS, World, spec
 from tests.serving.function_engine import FunctionEngine
 
 pytestmark = pytest.mark.e2e
@@ -25,17 +35,18 @@ PATIENCE_S = 60.0
 
 
 class OneTable:
-    """A controller that knows one table."""
+    """A controller that knows one table, and one status."""
 
-    def __init__(self, table: RoutingTable) -> None:
+    def __init__(self, table: RoutingTable, status: bytes) -> None:
         self._table = table
+        self._status = status
 
     async def call(self, method: str, arguments: tuple[object, ...], timeout_s: float) -> bytes:
         if method == "poll_table":
             if arguments[0] != -1:
                 await asyncio.sleep(3600)
             return msgspec.msgpack.encode(self._table)
-        return msgspec.json.encode(ControllerStatus(1)) if method == "status" else b""
+        return self._status if method == "status" else b""
 
 
 @pytest.fixture
@@ -65,10 +76,11 @@ def start(tmp_path, monkeypatch, replica):
         port = probe.getsockname()[1]
     monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path))
     monkeypatch.setenv("DIVISIONS_PORT", str(port))
+    monkeypatch.setenv("DIVISIONS_ONLINE_STORE", "redis://127.0.0.1:1")  # it is away, and requests have features
     monkeypatch.setenv("DIVISIONS_REQUEST_TIMEOUT_MS", "2000")  # a count is final when no request can be under way
     spec = VersionSpec("churn-predictor", "3.1", "", "", SCHEMA, max_batch=8)
     route = EndpointRoute("churn", "salt", (VersionRoute(spec, 10_000, False, (replica,)),))
-    controller = OneTable(RoutingTable(1, (route,)))
+    controller = OneTable(RoutingTable(1, (route,)), status(tmp_path / "rollouts"))
     children: list[GatewayChild] = []
 
     def more(count: int) -> str:
@@ -86,6 +98,21 @@ def start(tmp_path, monkeypatch, replica):
         child.stop()
     for child in children:
         child.join(PATIENCE_S)
+
+
+def status(folder: Path) -> bytes:
+    """The status of a controller in memory that has rolled one version back and judges the next, with all that an
+    inventory may hold."""
+    folder.mkdir()
+    cluster = World(folder)
+    cluster.deploy_first()
+    cluster.latency_s["3.2"] = 0.02
+    cluster.controller.start_rollout(spec("3.2"))
+    cluster.until("ROLLED_BACK")
+    cluster.controller.start_rollout(spec("3.3", analysis=msgspec.structs.replace(ANALYSIS, min_dwell_s=30)))
+    cluster.until("STEP")
+    cluster.seconds(5)
+    return msgspec.json.encode(msgspec.structs.replace(cluster.controller.status(), inventory=INVENTORY))
 
 
 def send(url: str, count: int, answers: collections.Counter) -> None:
@@ -114,7 +141,35 @@ def counted(url: str) -> tuple[collections.Counter, set[str], set[tuple[str, flo
     return found, gateways, told
 
 
-def test_a_scrape_of_two_and_of_four_gateways_counts_what_their_callers_count(start):
+@contextlib.contextmanager
+def prometheus(folder: Path, targets: str) -> Iterator[str]:
+    """A real Prometheus with our configuration and rules, but every second; its address."""
+    folder.mkdir()
+    (folder / "prometheus.yml").write_text(configuration(targets, interval="1s"))
+    (folder / RULES).write_text(rule_file())
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{probe.getsockname()[1]}"
+    command = ["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*command, f"--web.listen-address={place}"], stdout=log, stderr=log)
+    try:
+        yield f"http://{place}"
+    finally:
+        server.kill()
+        server.wait(PATIENCE_S)
+
+
+def ask(server: str, expr: str) -> list[dict]:
+    """The series of a query; none while Prometheus does not answer yet."""
+    try:
+        reply = httpx.get(f"{server}/api/v1/query", params={"query": expr}, timeout=PATIENCE_S)
+    except httpx.TransportError:
+        return []
+    return reply.json()["data"]["result"] if reply.status_code == 200 else []
+
+
+def test_a_scrape_of_two_and_of_four_gateways_counts_what_their_callers_count(start, tmp_path):
     sent: collections.Counter = collections.Counter()
     for gateways in (2, 4):
         url = start(2)
@@ -127,3 +182,21 @@ def test_a_scrape_of_two_and_of_four_gateways_counts_what_their_callers_count(st
             counts, serving, told = counted(url)
             found = (counts, told)
         assert len(serving) == gateways, "the kernel gives every gateway some of 40 connections"
+    if shutil.which("prometheus") is None:
+        pytest.skip("the dashboards were not tried: prometheus is not installed; see `make servers`")
+    queries = [
+        query.expr for board in BOARDS for _, panels in board.rows for panel in panels for query in panel.queries
+    ]
+    with prometheus(tmp_path / "prometheus", f"{tmp_path}/metrics/*.json") as server:
+        end_s = time.monotonic() + PATIENCE_S
+        while empty := [expr for expr in queries if not ask(server, expr)]:
+            assert time.monotonic() < end_s, f"no data: {empty}"
+            send(url, 1, sent)
+            time.sleep(0.5)
+        while True:
+            (answered,) = ask(server, 'sum(divisions_requests_total{code="2xx"})')
+            (refused,) = ask(server, "sum(divisions_refused_total)")
+            if (float(answered["value"][1]), float(refused["value"][1])) == (sent["2xx"], sent["400"]):
+                break
+            assert time.monotonic() < end_s, (answered, refused, sent)
+            time.sleep(0.5)
