@@ -13,6 +13,7 @@ _INTEGERS = {  # the least and the greatest value of each
     "port": _PORTS,
     "gateways": (0, 64),
     "metrics_port": (0, 65_000),
+    "prometheus_port": (0, 65_535),
     "dashboard_port": _PORTS,
     "gcs_port": _PORTS,
     "max_body_bytes": (1, 1 << 30),

@@ -57,6 +57,8 @@ class Settings:
     """Whether gateways run the compiled hot path, if it was compiled."""
     metrics_port: int = 0
     """First of the ports on which each gateway of a node answers for itself, for scrapes; 0 takes any free ones."""
+    prometheus_port: int = 0
+    """Port of the Prometheus that ``divisions up`` starts beside the cluster; 0 starts none."""
     dashboard_port: int = 8265
     """Port of Ray's dashboard and job server."""
     gcs_port: int = 6479

@@ -19,6 +19,7 @@ from typing import BinaryIO
 import msgspec
 
 from deploy.cluster import shutdown
+from deploy.prometheus import server
 from deploy.supervision import cluster_file, ports, ray_head
 from deploy.supervision.cluster_file import Cluster
 from deploy.supervision.gateway_address import gateway_url
@@ -55,6 +56,8 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
         _require_free_ports(settings)
         create_tokens(settings.home)
         make_private(settings.home)
+        if settings.prometheus_port:
+            server.prepare(settings, PIPELINES)
         host = ray_head.node_host(settings)
         plan = _plan(settings, clock, f"{host}:{settings.gcs_port}", cluster_file.EMBEDDED)
         dashboard_url = f"http://{host}:{settings.dashboard_port}"
@@ -136,6 +139,7 @@ def _require_free_ports(settings: Settings) -> None:
             "the gateway": settings.port,
             "Ray's dashboard": settings.dashboard_port,
             "Ray's head": settings.gcs_port,
+            **({"Prometheus": settings.prometheus_port} if settings.prometheus_port else {}),
         }
     )
     if not settings.gateways:
@@ -150,6 +154,9 @@ def _require_free_ports(settings: Settings) -> None:
         "choose another with --dashboard-port or DIVISIONS_DASHBOARD_PORT",
     )
     ports.require_free(host, settings.gcs_port, "Ray's head", "choose another with --gcs-port or DIVISIONS_GCS_PORT")
+    if settings.prometheus_port:
+        other = "choose another with DIVISIONS_PROMETHEUS_PORT"
+        ports.require_free(server.HOST, settings.prometheus_port, "Prometheus", other)
 
 
 def _start_supervisor(settings: Settings, plan: Cluster, ends_with_us: bool, arguments: Sequence[str]) -> Cluster:

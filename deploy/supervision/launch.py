@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from deploy.prometheus import server
 from deploy.supervision import ports, ray_head
 from deploy.supervision.secret_files import close_to_others, create_private_folder
 from divisions.schedule.folder import PIPELINES
@@ -33,7 +34,8 @@ class Launch:
 
     ``ready`` is the file that the head writes when all its processes run. ``log`` gets the output of all commands,
     ``session_logs`` is the folder of the logs of Ray's processes, ``kept_logs`` the place to keep those of a crashed
-    cluster. ``scheduler`` runs pipelines by their trigger, once there is one (`has_pipelines`).
+    cluster. ``scheduler`` runs pipelines by their trigger, once there is one (`has_pipelines`). ``prometheus`` watches
+    the cluster, where it was asked for.
     """
 
     commands: Callable[[], tuple[Command, Command]]
@@ -44,6 +46,7 @@ class Launch:
     kept_logs: Path
     vital: frozenset[str] = VITAL
     scheduler: Command | None = None
+    prometheus: Command | None = None
 
     def prepare(self) -> None:
         """Creates the runtime folder, empty. The logs of a cluster that crashed there are kept."""
@@ -82,7 +85,12 @@ def ray_launch(settings: Settings) -> Launch:
         return Command(head, environment), Command(service, environment)
 
     scheduler = Command([sys.executable, "-m", "deploy.schedule.scheduler"], environment_for_child(settings))
-    return replace(_launch(settings, commands, VITAL), scheduler=scheduler if settings.schedule else None)
+    watcher = Command(server.command(settings), inherited_environment())
+    return replace(
+        _launch(settings, commands, VITAL),
+        scheduler=scheduler if settings.schedule else None,
+        prometheus=watcher if settings.prometheus_port else None,
+    )
 
 
 def member_launch(settings: Settings, head: str) -> Launch:

@@ -5,7 +5,8 @@
             ├── ray start --block (when the supervisor dies, the kernel signals it)
             │     └── GCS, raylet, dashboard, … └── workers: controller, gateways, replicas
             ├── service           starts Ray Serve, controller and gateways, then ends (`deploy.supervision.service`)
-            └── scheduler         runs pipelines by their trigger, if there are any (`deploy.schedule.scheduler`)
+            ├── scheduler         runs pipelines by their trigger, if there are any (`deploy.schedule.scheduler`)
+            └── prometheus        Debian's, with `up --prometheus` (`deploy.prometheus.server`)
 
 A cluster without its GCS or its raylet cannot recover: the rest of it ends within a minute. So the supervisor kills
 the rest at once and starts everything anew. The controller replays its journal, so the same versions are served.
@@ -34,6 +35,7 @@ from typing import Any, NoReturn
 import psutil
 
 from deploy.supervision import cluster_file
+from deploy.supervision.beside import Beside
 from deploy.supervision.crash import CrashError, is_out_of_time, reason_of_end
 from deploy.supervision.descendants import adopt_orphans, end_all, end_with_parent, reap
 from deploy.supervision.launch import HEAD_STEP, Command, Launch, has_pipelines, member_launch, ray_launch
@@ -47,8 +49,8 @@ _POLL_S = 0.2
 _FILE_S = 30.0
 _REPORT_S = 1.5
 """How long the head may take to report which process ended: it looks once a second."""
-_SCHEDULER_PAUSE_S = 5.0
-"""Between two starts of the scheduler, and between two looks whether there is a pipeline for it."""
+_BESIDE_PAUSE_S = 5.0
+"""Between two starts of the scheduler or Prometheus, and between two looks whether there is a pipeline."""
 _CPU_STEP_S = 2.0
 """Processor time of a starting process that counts as progress. A process that hangs uses some, but less."""
 
@@ -85,8 +87,15 @@ class Supervisor:
         self._head = 0
         self._vital: list[tuple[str, int, int | None]] = []
         """Name, pid and start of the head's processes that must live."""
-        self._scheduler = 0
-        self._scheduler_due_s = 0.0
+        self._beside = [
+            Beside(name, command, is_wanted, end)
+            for name, command, is_wanted, end in (
+                # At once: it may be killed at any point, and the end of the head must not wait for it.
+                ("the scheduler", launch.scheduler, lambda: has_pipelines(home), signal.SIGKILL),
+                ("Prometheus", launch.prometheus, lambda: True, signal.SIGTERM),
+            )
+            if command is not None
+        ]
         self._log_start = 0
         self._num_starts = 0
         self._has_served = False
@@ -104,7 +113,8 @@ class Supervisor:
             _log("asked to end")
         for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        self._end_scheduler()
+        for one in self._beside:
+            one.stop()
         end_all(self._head, self._limits.grace_s)
         return status
 
@@ -116,8 +126,10 @@ class Supervisor:
                 self._run_once()
             except CrashError as crash:
                 _log(f"the cluster crashed: {crash}")
-                self._head = self._scheduler = 0
+                self._head = 0
                 end_all()
+                for one in self._beside:
+                    one.pid = 0
                 pause_s = self._pause_s(crash)
                 if pause_s is None:
                     self._record(phase=cluster_file.FAILED, step="", message=self._why_given_up(crash))
@@ -174,26 +186,16 @@ class Supervisor:
         while True:
             ended = reap()
             self._require_running(ended)
-            self._keep_scheduler(ended)
+            self._keep_beside(ended)
             self._pause(_POLL_S)
 
-    def _keep_scheduler(self, ended: dict[int, int]) -> None:
-        """Starts the scheduler, again if it has ended: the cluster serves on without it."""
-        if self._scheduler in ended:
-            _log(f"the scheduler ended with status {ended[self._scheduler]}")
-            self._scheduler = 0
-        command, now_s = self._launch.scheduler, time.monotonic()
-        if command is None or self._scheduler or now_s < self._scheduler_due_s:
-            return
-        self._scheduler_due_s = now_s + _SCHEDULER_PAUSE_S
-        if has_pipelines(self._home):
-            self._scheduler = self._run(command)
-
-    def _end_scheduler(self) -> None:
-        """At once: it may be killed at any point, and the end of the head must not wait for it."""
-        if self._scheduler:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._scheduler, signal.SIGKILL)
+    def _keep_beside(self, ended: dict[int, int]) -> None:
+        """Starts what runs beside the cluster, again if it has ended: the cluster serves on without it."""
+        for one in self._beside:
+            if told := one.has_ended(ended):
+                _log(told)
+            if one.may_start(time.monotonic(), _BESIDE_PAUSE_S):
+                one.pid = self._run(one.command)
 
     def _wait_for(self, starting: int, is_done: Callable[[dict[int, int]], bool]) -> None:
         patience = Patience(self._limits.start, time.monotonic())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from deploy.supervision.cluster_file import Cluster
     from divisions.settings import Settings
 
+PROMETHEUS_PORT = 9090
 EXIT_NOT_SERVED = 1
 """The cluster is up, but an endpoint of its journal does not answer."""
 
@@ -59,6 +60,9 @@ def up(
     gateways: Gateways = None,
     dashboard_port: DashboardPort = None,
     gcs_port: GcsPort = None,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Start Prometheus beside it, if it is installed; on port 9090.")
+    ] = False,
     allow_faults: Annotated[
         bool, typer.Option("--allow-faults", help="Let rollouts inject faults. Never in production.")
     ] = False,
@@ -199,6 +203,7 @@ def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
         f"Gateway    {cluster.gateway_url}",
         f"Page       {cluster.gateway_url}/  (asks for the token in {settings.home / 'token'})",
         f"Dashboard  {cluster.dashboard_url}  (asks for the token in {settings.home / 'ray_token'})",
+        *([f"Prometheus http://127.0.0.1:{settings.prometheus_port}/"] if settings.prometheus_port else []),
         *example_calls(open_store(settings), cluster.gateway_url),
         "",
         "Ctrl-C stops everything." if is_foreground else "Stop it with: divisions down",

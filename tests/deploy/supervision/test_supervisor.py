@@ -45,13 +45,13 @@ home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
 def commands():
     return tuple(Command([sys.executable, "-c", options[name], str(home)], os.environ) for name in ("head", "service"))
 run = home / "runtime"
-scheduler = Command([sys.executable, "-c", options["scheduler"], str(home)], os.environ)
-if not options["scheduler"]:
-    scheduler = None
+def beside(name):
+    return Command([sys.executable, "-c", options[name], str(home)], os.environ) if options[name] else None
 launch = Launch(
-    commands, run, run / "ready", home / "log", run / "logs", home / "kept", frozenset({"vital"}), scheduler
+    commands, run, run / "ready", home / "log", run / "logs", home / "kept", frozenset({"vital"}),
+    beside("scheduler"), beside("prometheus"),
 )
-supervisor._SCHEDULER_PAUSE_S = 0.1
+supervisor._BESIDE_PAUSE_S = 0.1
 adopt_orphans()
 if options["ends_with_parent"]:
     end_with_parent()
@@ -63,6 +63,7 @@ OPTIONS = {
     "head": HEAD,
     "service": "pass",
     "scheduler": "",
+    "prometheus": "",
     "most": 5,
     "pause_s": 0.0,
     "quiet_s": 30.0,
@@ -303,7 +304,7 @@ def test_an_error_of_the_disk_counts_as_a_crash_and_does_not_end_the_supervisor(
 
 def test_a_signal_whose_exception_was_dropped_still_ends_the_supervisor(tmp_path):
     """Python drops what a handler raises in the clean-up of an object."""
-    supervisor = Supervisor(tmp_path, SimpleNamespace(), Limits())
+    supervisor = Supervisor(tmp_path, SimpleNamespace(scheduler=None, prometheus=None), Limits())
     with pytest.raises(_StopRequested):
         supervisor._request_stop(signal.SIGTERM, None)
     supervisor._request_stop(signal.SIGTERM, None)  # a second one does not interrupt the end
@@ -319,10 +320,23 @@ with (Path(sys.argv[1]) / "schedulers").open("a") as file:
     print(os.getpid(), file=file)
 time.sleep(600)
 """
+# As the scheduler; and says so when it is asked to end.
+PROMETHEUS = """
+import os, signal, sys, time
+from pathlib import Path
+home = Path(sys.argv[1])
+def end(number, frame):
+    (home / "asked").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, end)
+with (home / "watchers").open("a") as file:
+    print(os.getpid(), file=file)
+time.sleep(600)
+"""
 
 
-def schedulers(supervised):
-    path = supervised.home / "schedulers"
+def schedulers(supervised, name="schedulers"):
+    path = supervised.home / name
     return [int(pid) for pid in path.read_text().split()] if path.exists() else []
 
 
@@ -344,3 +358,17 @@ def test_a_scheduler_runs_beside_a_cluster_that_has_pipelines_and_again_when_it_
     supervised.process.terminate()
     assert supervised.process.wait(PATIENCE_S) == 0
     assert not is_alive_still()
+
+
+def test_prometheus_runs_beside_a_cluster_and_is_asked_to_end_with_it(supervise):
+    supervised = supervise(prometheus=PROMETHEUS)
+    assert wait_until(lambda: len(schedulers(supervised, "watchers")) == 1, PATIENCE_S), supervised.log
+    os.kill(schedulers(supervised, "watchers")[0], signal.SIGKILL)
+    assert wait_until(lambda: len(schedulers(supervised, "watchers")) == 2, PATIENCE_S), supervised.log
+    assert (supervised.cluster.phase, supervised.cluster.restarts) == (cluster_file.UP, 0)
+    assert "Prometheus ended with status -9" in supervised.log
+    is_alive_still = watched(schedulers(supervised, "watchers")[1:])
+    supervised.process.terminate()
+    assert supervised.process.wait(PATIENCE_S) == 0
+    assert not is_alive_still()
+    assert (supervised.home / "asked").exists(), "it writes its data"
