@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from deploy.prometheus.documents import RULES, configuration, rule_file
 from divisions.deployment import write_private
 from divisions.errors import ClusterError, PipelineError
 from divisions.pipeline.definition import Pipeline
@@ -39,6 +38,9 @@ def prepare(settings: Settings, pipelines: Path) -> None:
             remedy="install it (on Debian: apt-get install prometheus), or leave --prometheus and"
             " DIVISIONS_PROMETHEUS_PORT out",
         )
+    # The supervisor needs only the command, and the rules are made with numpy.
+    from deploy.prometheus.documents import RULES, configuration, rule_file
+
     place = folder(settings.home)
     place.mkdir(mode=0o700, exist_ok=True)
     targets = settings.home.absolute() / "metrics" / "*.json"

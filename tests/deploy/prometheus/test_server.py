@@ -6,6 +6,7 @@ import contextlib
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from deploy.supervision.launch import ray_launch
 from divisions.errors import ClusterError
 from divisions.settings import Settings
 
+ROOT = Path(__file__).parents[3]
 PIPELINE = """pipeline: {name}
 stages:
   data_prep: {{input: events}}
@@ -85,3 +87,11 @@ def test_a_real_one_runs_with_them_and_loads_the_rules(tmp_path):
 
 def test_none_runs_unless_it_was_asked_for(tmp_path):
     assert ray_launch(Settings(tmp_path)).prometheus is None
+
+
+def test_a_supervisor_loads_no_numpy_for_it():
+    code = (
+        "import sys, deploy.supervision.supervisor; print('numpy' in sys.modules, 'prometheus_client' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert told.stdout.split() == ["False", "False"]
