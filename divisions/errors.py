@@ -60,6 +60,7 @@
         ├── UnknownEntityError      the online store has no features for this customer
         │   └── StaleFeaturesError      its features are older than the endpoint allows
         ├── OverloadedError         refused before any work was done (``retry_after_s``)
+        │   └── NoReferenceError        what explanations compare with is not here yet
         ├── DeadlineExceededError   not answered in time
         └── ReplicaFailedError      every attempt failed
 
@@ -366,6 +367,10 @@ class OverloadedError(RequestError):
     def __init__(self, message: str, *, remedy: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, remedy=remedy)
         self.retry_after_s = retry_after_s
+
+
+class NoReferenceError(OverloadedError):
+    """What the explanations of a version compare with is not here yet; see ``retry_after_s``."""
 
 
 class DeadlineExceededError(RequestError):

@@ -43,6 +43,7 @@ NEIGHBOURS = {
     "router/oip/": ("tests/router/oip", "tests/router/predict/test_customer_look_up.py",
                     "tests/router/predict/test_front.py"),
     "router/sagemaker/": ("tests/router/sagemaker",),
+    "router/explain/": ("tests/router/explain",),
     "router/openapi/": ("tests/router/openapi", "tests/router/gateway/test_api_document.py"),
     "router/gateway/": ("tests/router/gateway", "tests/router/http/test_static_files.py"),
     "divisions/pipeline/": ("tests/divisions/pipeline",),

@@ -29,11 +29,13 @@ SCORE_BINS = 20
 
 class FeatureBins(msgspec.Struct, frozen=True):
     """One feature's bins, and how many training rows fell into each. ``edges`` are the upper ends, inclusive, of all
-    numeric bins but the last; categories come in the feature's order, then unknown; missing comes last."""
+    numeric bins but the last; categories come in the feature's order, then unknown; missing comes last. ``median`` is
+    of numbers, for explanations; earlier releases did not keep it."""
 
     feature: Feature
     counts: tuple[int, ...]
     edges: tuple[float, ...] = ()
+    median: float | None = None
 
 
 class InputBins(msgspec.Struct, frozen=True):

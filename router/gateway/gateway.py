@@ -19,6 +19,7 @@ from divisions.control import RoutingTable
 from divisions.errors import DivisionsError, SettingsError
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
+from router.explain.explainer import Explainer
 from router.gateway import telemetry
 from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
@@ -114,6 +115,7 @@ class Gateway:
         self._tokens = TokenBook(identity.control_token, clock.wall_s)
         refusals = Refusals(self._now_s)
         self._stored = stored
+        self._explainer = Explainer(self.dispatcher.routes, self._bins.read, self._now_s)
         self._predict = PredictHandler(
             self.dispatcher,
             stored,
@@ -123,6 +125,7 @@ class Gateway:
             clock.wall_s,
             self._tokens.refuse_tester,
             refusals,
+            self._explainer,
         )
         directory = Directory(self.dispatcher)
         infer = InferHandler(
@@ -339,6 +342,7 @@ class Gateway:
                 self.dispatcher.expire()
                 self.dispatcher.sweep()
                 self._stored.sweep()
+                self._explainer.sweep()
                 turns += 1
                 if turns % 100 == 0:
                     for http in self._http_servers:

@@ -29,7 +29,7 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 class Options:
     """What the head of a request asks for."""
 
-    __slots__ = ("error", "json_bytes", "key", "name", "request_id", "timeout_s", "traceparent", "version")
+    __slots__ = ("error", "explain", "json_bytes", "key", "name", "request_id", "timeout_s", "traceparent", "version")
 
     def __init__(self, timeout_s: float) -> None:
         self.name = ""
@@ -37,6 +37,8 @@ class Options:
         self.version: str | None = None
         """The version that the caller names."""
         self.timeout_s = timeout_s
+        self.explain = 0
+        """How many features the caller wants of each row's explanation; 0 for no explanation."""
         self.request_id = b""
         """The caller's; empty without one."""
         self.traceparent = b""

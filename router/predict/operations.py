@@ -18,6 +18,7 @@ from router.openapi.operation import (
     Reply,
 )
 from router.predict.decode import MAX_ROWS, EndpointDecoder
+from router.predict.explaining import DEFAULT_TOP, MAX_EXPLAINED, MAX_TOP
 
 PATH: Final = "/api/v2/predict/{endpoint}"
 DEADLINE: Final = Parameter(
@@ -32,6 +33,18 @@ VERSION: Final = Parameter(
     "The version that must answer, for testers. It needs the token.",
     {"type": "string"},
 )
+EXPLAIN: Final = Parameter(
+    "explain",
+    "query",
+    f"Whether to say which features have moved each row's score. At most {MAX_EXPLAINED} rows.",
+    {"enum": ["true", "false"]},
+)
+TOP: Final = Parameter(
+    "top",
+    "query",
+    f"How many features an explanation names; {DEFAULT_TOP} without it.",
+    {"type": "integer", "minimum": 1, "maximum": MAX_TOP},
+)
 REFUSALS: Final = (
     errors.MalformedRequestError,
     errors.MissingTokenError,
@@ -43,6 +56,7 @@ REFUSALS: Final = (
     errors.InvalidFeaturesError,
     errors.ReplicaFailedError,
     errors.OverloadedError,
+    errors.NoReferenceError,
     errors.NothingDeployedError,
     errors.OnlineStoreError,
     errors.DeadlineExceededError,
@@ -59,7 +73,7 @@ _ANY_FEATURES: Final = {
     "description": "The endpoint's features by name, null where missing. `GET /` lists them.",
     "additionalProperties": {"type": ["number", "boolean", "string", "null"]},
 }
-_HEADERS: Final = (DEADLINE, VERSION, REQUEST_ID, TRACEPARENT)
+_HEADERS: Final = (EXPLAIN, TOP, DEADLINE, VERSION, REQUEST_ID, TRACEPARENT)
 
 
 def general() -> Operation:
@@ -100,6 +114,33 @@ def of_endpoint(name: str, decoder: EndpointDecoder, required: int) -> Operation
 
 
 _PROBABILITY: Final = {"type": "number"}
+_VALUE: Final = {"type": ["number", "boolean", "string", "null"]}
+_EXPLANATION: Final = {
+    "type": "object",
+    "description": "Only with `explain=true`. `reference`, all contributions, `others` and `joint` add up to `score`.",
+    "properties": {
+        "scale": {"enum": ["log_odds", "score"]},
+        "reference": {"type": "number", "description": "The score of a typical customer of the training data."},
+        "score": {"type": "number"},
+        "contributions": {
+            "type": "array",
+            "description": "The features that have moved the score most, the greatest first.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "feature": {"type": "string"},
+                    "value": _VALUE,
+                    "reference": _VALUE,
+                    "contribution": {"type": "number"},
+                },
+                "required": ["feature", "value", "reference", "contribution"],
+            },
+        },
+        "others": {"type": "number", "description": "The sum of all other contributions."},
+        "joint": {"type": "number", "description": "What features have moved only together."},
+    },
+    "required": ["scale", "reference", "score", "contributions", "others", "joint"],
+}
 _DECISION: Final = {"type": "boolean", "description": "Whether the probability reaches the version's threshold."}
 
 
@@ -160,6 +201,7 @@ def _answers(entity: str, score: dict[str, Any]) -> dict[str, Any]:
         "version": {"type": "string"},
         "features_as_of": {"type": ["string", "null"], "description": "When stored features were true."},
         "features_status": {"enum": ["stale", "default"]},
+        "explanation": _EXPLANATION,
     }
     prediction = {
         "type": "object",

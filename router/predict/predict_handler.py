@@ -22,6 +22,7 @@ from router.predict.customer_look_up import WAIT_SHARE, CustomerLookUp, Notes
 from router.predict.decode import MAX_ROWS, Row, Values
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import Endpoint
+from router.predict.explaining import RowExplainer, check_explained, features_asked
 from router.predict.front import Front, Options, Refusals, nothing_deployed
 from router.predict.jobs import Answer, CancelAll
 from router.predict.pool import Pool
@@ -43,6 +44,7 @@ class PredictHandler(Front):
         refuse_tester: why the sender of an ``Authorization`` header may not name the version that answers an endpoint's
             request; None if they may. It bypasses the split.
         refusals: takes requests that end in an error.
+        explainer: answers requests with ``?explain=true``; None refuses them.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class PredictHandler(Front):
         wall_s: Callable[[], float],
         refuse_tester: Callable[[bytes | None, str], DivisionsError | None],
         refusals: Refusals,
+        explainer: RowExplainer | None = None,
     ) -> None:
         super().__init__(timeout_s, id_prefix, "the body must be application/json", refusals)
         self._dispatcher = dispatcher
@@ -64,12 +67,18 @@ class PredictHandler(Front):
         self._now_s = now_s
         self._wall_s = wall_s
         self.notes = Notes()
+        self._explainer = explainer
 
     def takes(self, content_type: bytes) -> bool:
         return content_type == b"application/json" or _is_json(content_type)
 
     def read_target(self, head: Head, options: Options) -> None:
-        options.name = head.url[len(PREFIX) :].decode("latin-1").partition("?")[0]
+        options.name, _, query = head.url[len(PREFIX) :].decode("latin-1").partition("?")
+        if query:
+            try:
+                options.explain = features_asked(query)
+            except DivisionsError as error:
+                options.error = options.error or error
 
     def read_header(self, name: bytes, value: bytes, head: Head, options: Options) -> None:
         if name == b"x-divisions-version":
@@ -85,6 +94,8 @@ class PredictHandler(Front):
             return
         try:
             rows = endpoint.decoder.decode(request.body, MAX_ROWS)
+            if options.explain and not isinstance(rows, Row):
+                check_explained(len(rows))
             if endpoint.decoder.has_missing_features(rows):
                 self._look_up(endpoint, rows, request, options, request_id)
             else:
@@ -108,6 +119,9 @@ class PredictHandler(Front):
         Raises:
             DivisionsError: the request is refused.
         """
+        if options.explain:
+            self._explain(endpoint, rows, request, options, request_id)
+            return
         exchange, now_s = request.exchange, request.received_s
         deadline_s = now_s + options.timeout_s
         if options.version is None and isinstance(rows, Row):
@@ -123,7 +137,7 @@ class PredictHandler(Front):
             keys, notes = [row.key for row in rows], [row.note for row in rows]
             answer = BatchAnswer(endpoint, keys, notes, request_id, exchange, self)
         if options.version is not None:
-            pool = _pool_named(endpoint, options.version)
+            pool = pool_named(endpoint, options.version)
             values = [row.checked() for row in rows]
             jobs = self._dispatcher.submit_named(pool, endpoint, values, answer, now_s, deadline_s)
         else:
@@ -134,10 +148,19 @@ class PredictHandler(Front):
             jobs = self._dispatcher.submit_many(endpoint, keyed, answer, now_s, deadline_s)
         exchange.work = CancelAll(jobs)
 
+    def _explain(
+        self, endpoint: Endpoint, rows: Row | list[Row], request: Request, options: Options, request_id: bytes
+    ) -> None:
+        if self._explainer is None:
+            raise MalformedRequestError("no explanations are given here", remedy="ask without `explain`")
+        is_batch = not isinstance(rows, Row)
+        some = [rows] if isinstance(rows, Row) else rows
+        self._explainer.explain(endpoint, some, request, options, request_id, self, is_batch=is_batch)
+
     def _look_up(
         self, endpoint: Endpoint, rows: Row | list[Row], request: Request, options: Options, request_id: bytes
     ) -> None:
-        pool = endpoint.stable if options.version is None else _pool_named(endpoint, options.version)
+        pool = endpoint.stable if options.version is None else pool_named(endpoint, options.version)
         if isinstance(rows, Row):
             rows_left = [rows]
         else:
@@ -199,7 +222,7 @@ class _Customers(CustomerLookUp):
         self._handler.refuse(self._endpoint.name, self._request.exchange, error, self._request_id)
 
 
-def _pool_named(endpoint: Endpoint, version: str) -> Pool:
+def pool_named(endpoint: Endpoint, version: str) -> Pool:
     pool = next((pool for pool in endpoint.pools if pool.spec.version == version), None)
     if pool is None:
         versions = ", ".join(pool.spec.version for pool in endpoint.pools)

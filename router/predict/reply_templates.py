@@ -24,7 +24,9 @@ OK: Final = (
 """A whole reply; the gaps are request id, versions, milliseconds queued and computed, more headers, length and body."""
 
 
-_TAKEN: Final = frozenset({b"model", b"version", b"request_id", b"predictions", b"features_as_of", b"features_status"})
+_TAKEN: Final = frozenset(
+    {b"model", b"version", b"request_id", b"predictions", b"features_as_of", b"features_status", b"explanation"}
+)
 """The names of other members of a reply."""
 
 

@@ -25,6 +25,7 @@ from divisions.online_store import OnlineStoreReader
 from divisions.reports import EndpointReport, GatewayReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
+from router.evidence.drift import FeatureBins, InputBins
 from router.gateway.gateway import Gateway, GatewayIdentity
 from router.gateway.lifecycle import feature_source
 from router.predict.stored_features import FeatureSource, StoredFeatures
@@ -40,6 +41,15 @@ SCHEMA = FeatureSchema(
         Feature("abroad", FeatureKind.BOOLEAN),
     )
 )
+
+BINS = InputBins(
+    (
+        FeatureBins(SCHEMA.features[0], (5, 5, 0), (2.0,), 2.0),
+        FeatureBins(SCHEMA.features[1], (9, 1, 0, 0)),
+        FeatureBins(SCHEMA.features[2], (9, 1, 0)),
+    )
+)
+"""Of training data: 2 minutes, plan basic, not abroad."""
 
 
 class FakeLink:
@@ -230,6 +240,12 @@ class World:
                 return
             await asyncio.sleep(0.01)
         raise AssertionError("the gateway did not connect to every replica")
+
+    async def know_training_data(self, bins: InputBins = BINS) -> None:
+        """Has the gateway know the bins of training data, which its versions share."""
+        self.link.references[""] = msgspec.json.encode(bins)
+        self.gateway._bins.read(self.gateway.dispatcher.endpoints["churn"].stable.spec)
+        await self.gateway._bins.ask()
 
     def told(self) -> list[EndpointReport]:
         """All reports that the gateway has sent, and those that it would send at the end of this second."""

@@ -27,11 +27,12 @@ NUM_QUANTILES = 10
 
 class FeatureHistogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One feature's bins and their training counts. ``edges`` are the inclusive upper ends of all numeric bins except
-    the last."""
+    the last; ``median`` is an observed number, None for other kinds and in bundles of earlier releases."""
 
     feature: Feature
     counts: tuple[int, ...]
     edges: tuple[float, ...] = ()
+    median: float | None = None
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,8 +60,10 @@ def build_reference(schema: FeatureSchema, x: NDArray[np.float32]) -> Reference:
     """Chooses bins from encoded training rows ``x`` (``float32[N, F]``) and counts the rows in them."""
     histograms = []
     for feature, x_N in zip(schema.features, x.T, strict=True):
-        edges = _edges(x_N) if feature.kind is FeatureKind.NUMERIC else ()
-        histograms.append(FeatureHistogram(feature, count(feature, edges, x_N), edges))
+        is_numeric = feature.kind is FeatureKind.NUMERIC
+        edges = _edges(x_N) if is_numeric else ()
+        median = _median(x_N) if is_numeric else None
+        histograms.append(FeatureHistogram(feature, count(feature, edges, x_N), edges, median))
     return Reference(len(x), tuple(histograms))
 
 
@@ -101,3 +104,8 @@ def _edges(x_N: NDArray[np.float32]) -> tuple[float, ...]:
     inner = np.unique(tenths)
     # With the greatest value as an edge, the last bin would always be empty.
     return tuple(float(edge) for edge in inner[inner < present.max()])
+
+
+def _median(x_N: NDArray[np.float32]) -> float | None:
+    present = x_N[~np.isnan(x_N)].astype(np.float64)
+    return float(np.quantile(present, 0.5, method="inverted_cdf")) if len(present) else None

@@ -75,6 +75,7 @@ def served_api(folder: Path) -> Iterator[str]:
                 control.start_rollout, control.command, control.status, control.manage_tokens
             )  # fmt: skip
             await it.route([await it.replica("3.1", filled_score, max_batch=256)])
+            await it.know_training_data()
             row = OnlineRow("c-1", 1.0, {"minutes": 70, "plan": "gold", "abroad": None})
             OnlineStoreWriter(it.folder / "online.db", "churn").upsert([row])
             it.gateway._feed.close()
