@@ -9,6 +9,7 @@ import typer
 from divisions.commands.connection import connect
 from divisions.commands.output import Format, Output, print_json, table
 from divisions.errors import UsageError
+from divisions.sdk.explanations import DEFAULT_TOP, MAX_TOP, ScoreExplanation
 
 
 def predict(
@@ -17,6 +18,10 @@ def predict(
         str,
         typer.Option("--json", help='{"customer_id": …}, {"features": {…}}, both, or {"instances": […]}.'),
     ],
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which features have moved each score; at most 32 rows.")
+    ] = False,
+    top: Annotated[int, typer.Option(min=1, max=MAX_TOP, help="Features that an explanation names.")] = DEFAULT_TOP,
     output: Output = Format.TEXT,
 ) -> None:
     """Ask an endpoint for a prediction."""
@@ -32,10 +37,11 @@ def predict(
             f"--json must be an object with {', '.join(sorted(known))}", remedy="see `divisions predict --help`"
         )
     with connect() as client:
-        answer = client.predict(endpoint, **request)
+        answer = client.explain(endpoint, **request, top=top) if explain else client.predict(endpoint, **request)
     if output is Format.JSON:
         print_json(answer)
         return
+    answers = answer if isinstance(answer, list) else [answer]
     rows = [
         (
             str(one.customer_id or "<none>"),
@@ -45,6 +51,30 @@ def predict(
             f"{one.features_as_of or '-'} {one.features_status}".rstrip(),
             one.request_id or "",
         )
-        for one in (answer if isinstance(answer, list) else [answer])
+        for one in answers
     ]
     print(table(("CUSTOMER", "PROBABILITY", "DECISION", "MODEL", "FEATURES AS OF", "REQUEST"), rows))
+    for one in answers:
+        if one.explanation is not None:
+            print(f"\n{one.customer_id or '<none>'}: {_scores(one.explanation)}")
+            print(table(("FEATURE", "VALUE", "REFERENCE", "CONTRIBUTION"), _contributions(one.explanation)))
+
+
+def _scores(explanation: ScoreExplanation) -> str:
+    unit = "log-odds" if explanation.scale == "log_odds" else "score"
+    return f"{unit} {explanation.score:+.3f}, of a typical customer {explanation.reference:+.3f}"
+
+
+def _contributions(explanation: ScoreExplanation) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        (each.feature, _text(each.value), _text(each.reference), f"{each.contribution:+.3f}")
+        for each in explanation.contributions
+    ]
+    rest = (("(others)", explanation.others), ("(joint)", explanation.joint))
+    return rows + [(name, "", "", f"{value:+.3f}") for name, value in rest if abs(value) >= 5e-4]
+
+
+def _text(value: float | bool | str | None) -> str:
+    if value is None:
+        return "<missing>"
+    return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)

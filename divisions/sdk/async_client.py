@@ -12,6 +12,7 @@ from divisions.control import RolloutSpec, RolloutStatus
 from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError, InvalidFeaturesError
 from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.calls import Call, ServiceStatus, Watch
+from divisions.sdk.explanations import DEFAULT_TOP
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, Peer
 from divisions.sdk.predict import Prediction
@@ -87,6 +88,41 @@ class AsyncClient:
         predict.check_alone(customer_id, features)
         rows = list(instances) if isinstance(instances, Iterator) else instances
         return await self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows, version))
+
+    @overload
+    async def explain(
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | int | None = None,
+        features: Mapping[str, object] | None = None,
+        top: int = DEFAULT_TOP,
+        version: str = "",
+    ) -> Prediction: ...
+
+    @overload
+    async def explain(
+        self, endpoint: str, *, instances: Any, top: int = DEFAULT_TOP, version: str = ""
+    ) -> list[Prediction]: ...
+
+    async def explain(
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | int | None = None,
+        features: Mapping[str, object] | None = None,
+        instances: Any = None,
+        top: int = DEFAULT_TOP,
+        version: str = "",
+    ) -> Prediction | list[Prediction]:
+        """See `Client.explain`."""
+        if instances is None:
+            return await self._predict(
+                endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features, version, top)
+            )
+        predict.check_alone(customer_id, features)
+        rows = list(instances) if isinstance(instances, Iterator) else instances
+        return await self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows, version, top))
 
     async def _predict(self, endpoint: str, build: Callable[[str], Call[T]]) -> T:
         """Sends a prediction. If the gateway refuses it and the entity is not known yet, learns it and sends again."""

@@ -26,6 +26,7 @@ from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError
 from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.async_client import AsyncClient, AsyncRollout
 from divisions.sdk.calls import Call, ServiceStatus, Watch
+from divisions.sdk.explanations import DEFAULT_TOP, Contribution, ScoreExplanation
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, Peer
 from divisions.sdk.predict import Prediction
@@ -38,11 +39,13 @@ __all__ = [
     "AsyncClient",
     "AsyncRollout",
     "Client",
+    "Contribution",
     "Deployed",
     "Prediction",
     "RegisteredVersion",
     "Rollout",
     "RunRecord",
+    "ScoreExplanation",
     "ServiceStatus",
     "TrainedRun",
 ]
@@ -138,6 +141,54 @@ class Client:
         predict.check_alone(customer_id, features)
         rows = list(instances) if isinstance(instances, Iterator) else instances
         return self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows, version))
+
+    @overload
+    def explain(
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | int | None = None,
+        features: Mapping[str, object] | None = None,
+        top: int = DEFAULT_TOP,
+        version: str = "",
+    ) -> Prediction: ...
+
+    @overload
+    def explain(
+        self, endpoint: str, *, instances: Any, top: int = DEFAULT_TOP, version: str = ""
+    ) -> list[Prediction]: ...
+
+    def explain(
+        self,
+        endpoint: str,
+        *,
+        customer_id: str | int | None = None,
+        features: Mapping[str, object] | None = None,
+        instances: Any = None,
+        top: int = DEFAULT_TOP,
+        version: str = "",
+    ) -> Prediction | list[Prediction]:
+        """Predicts as `predict` does, and says which features have moved each score most (`Prediction.explanation`).
+
+        Args:
+            endpoint: the endpoint's name.
+            customer_id: as for `predict`.
+            features: as for `predict`.
+            instances: as for `predict`, at most 32 rows.
+            top: features that are named, from 1 to 1,000.
+            version: as for `predict`.
+
+        Raises:
+            OverloadedError: the version is busy with predictions, or there is not enough time.
+            RequestError: the gateway could not answer; see the subclasses.
+        """
+        if instances is None:
+            return self._predict(
+                endpoint, lambda entity: predict.predict_one(endpoint, entity, customer_id, features, version, top)
+            )
+        predict.check_alone(customer_id, features)
+        rows = list(instances) if isinstance(instances, Iterator) else instances
+        return self._predict(endpoint, lambda entity: predict.predict_many(endpoint, entity, rows, version, top))
 
     def _predict(self, endpoint: str, build: Callable[[str], Call[T]]) -> T:
         """Sends a prediction. If the gateway refuses it and the entity is not known yet, learns it and sends again."""

@@ -11,7 +11,9 @@ import msgspec
 
 from divisions import errors
 from divisions.entity_ids import entity_text
+from divisions.sdk import explanations
 from divisions.sdk.calls import Call, endpoint_name, not_understood, reader, to_json
+from divisions.sdk.explanations import ScoreExplanation
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Prediction:
 
     ``features_as_of`` is the event time (ISO 8601) of features that came from the online store; None if the request had
     them. ``features_status`` is ``stale`` for stored features that are older than the endpoint's policy allows, and
-    ``default`` if none were used; else it is empty.
+    ``default`` if none were used; else it is empty. ``explanation`` is there if it was asked for.
     """
 
     endpoint: str
@@ -34,6 +36,7 @@ class Prediction:
     features_as_of: str | None = None
     features_status: str = ""
     decision: bool | None = None
+    explanation: ScoreExplanation | None = None
 
 
 def predict_one(
@@ -42,8 +45,12 @@ def predict_one(
     customer_id: str | int | None,
     features: Mapping[str, object] | None,
     version: str = "",
+    top: int | None = None,
 ) -> Call[Prediction]:
-    """A request for one row, given by its features, by its customer, or by both; of ``version``, if it is not empty."""
+    """A request for one row, given by its features, by its customer, or by both; of ``version``, if it is not empty.
+
+    With ``top``, the answer is explained by so many features.
+    """
     row: dict[str, object] = {}
     if (name := _id(entity, customer_id)) is not None:
         row[entity] = name
@@ -52,10 +59,12 @@ def predict_one(
     if not row:
         raise errors.UsageError("nothing to predict", remedy="give customer_id, features or instances")
     read, body = _read_one(endpoint, entity), to_json(row)
-    return Call("POST", _predict_path(endpoint), read, body, is_control=False, version=version)
+    return Call("POST", _predict_path(endpoint, top), read, body, is_control=False, version=version)
 
 
-def predict_many(endpoint: str, entity: str, instances: Any, version: str = "") -> Call[list[Prediction]]:
+def predict_many(
+    endpoint: str, entity: str, instances: Any, version: str = "", top: int | None = None
+) -> Call[list[Prediction]]:
     """A request for many rows: a DataFrame, or any mix of customer ids, flat rows and ``{"features": {...}}``."""
     if hasattr(instances, "to_dict") and hasattr(instances, "columns"):
         instances = instances.to_dict(orient="records")
@@ -67,7 +76,7 @@ def predict_many(endpoint: str, entity: str, instances: Any, version: str = "") 
     rows = [_instance(item, entity) for item in instances]
     body = to_json({"instances": rows})
     read = _read_many(endpoint, entity)
-    return Call("POST", _predict_path(endpoint), read, body, is_control=False, version=version)
+    return Call("POST", _predict_path(endpoint, top), read, body, is_control=False, version=version)
 
 
 DEFAULT_ENTITY = "customer_id"
@@ -119,8 +128,8 @@ def check_alone(customer_id: str | int | None, features: Mapping[str, object] | 
         raise errors.UsageError("instances stand alone", remedy="put customer_id and features into the rows")
 
 
-def _predict_path(endpoint: str) -> str:
-    return f"/api/v2/predict/{endpoint_name(endpoint)}"
+def _predict_path(endpoint: str, top: int | None) -> str:
+    return f"/api/v2/predict/{endpoint_name(endpoint)}{explanations.query(top)}"
 
 
 def _instance(item: object, entity: str) -> dict[str, object]:
@@ -206,4 +215,5 @@ def _prediction(endpoint: str, entity: str, row: dict[str, Any]) -> Prediction:
         features_as_of=row.get("features_as_of"),
         features_status=str(row.get("features_status", "")),
         decision=decision if isinstance(decision, bool) else None,
+        explanation=explanations.read(row.get("explanation")),
     )

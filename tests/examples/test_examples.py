@@ -45,6 +45,7 @@ def url():
             await it.route([await it.replica("3.1", by_minutes)])
             rows = [OnlineRow(name, 1.0, {"minutes": minutes, "plan": "gold"}) for name, minutes in MINUTES.items()]
             OnlineStoreWriter(it.folder / "online.db", "churn").upsert(rows)
+            await it.know_training_data()
             started.set_result(it)
             await stop.wait()
 
@@ -74,6 +75,19 @@ def test_predict(url):
 
 def test_predict_async(url):
     assert output("predict_async.py", url) == "20 answers; versions by customer: {'c-1': '3.1', 'c-2': '3.1'}\n"
+
+
+def test_explain(url):
+    assert output("explain.py", url).splitlines() == [
+        "c-1: 0.100 by version 3.1",
+        "in log-odds -2.20, of a typical customer -6.21",
+        "  minutes = 100.0 (typically 2.0): +4.02",
+        "  plan = gold (typically basic): +0.00",
+        "  abroad = None (typically False): +0.00",
+        "  all others: +0.00",
+        "c-1: most by minutes",
+        "c-2: most by minutes",
+    ]
 
 
 PIPELINE = """\

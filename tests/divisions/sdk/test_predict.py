@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from divisions import errors
+from divisions.sdk.explanations import Contribution
 from divisions.sdk.predict import Entities, list_entities, predict_many, predict_one
 
 REPLY = {"customer_id": "c", "churn_probability": 0.25, "model": "m", "version": "3.1", "request_id": "r"}
@@ -120,3 +121,37 @@ def test_entities_are_learnt_from_the_index_once():
     told = Entities("account")
     assert told.of("churn") == "account"
     assert not told.may_learn("churn")
+
+
+EXPLANATION = {
+    "scale": "log_odds",
+    "reference": -1.0,
+    "score": 0.5,
+    "contributions": [{"feature": "plan", "value": "gold", "reference": None, "contribution": 1.25}],
+    "others": 0.25,
+    "joint": 0.0,
+}
+
+
+def test_an_explanation_is_asked_for_by_the_query_and_read():
+    for call in (
+        predict_one("churn", "customer_id", "c", None, top=3),
+        predict_many("churn", "customer_id", ["c"], top=3),
+    ):
+        assert call.path == "/api/v2/predict/churn?explain=true&top=3"
+    found = predict_one("churn", "customer_id", "c", None, top=3).read(encoded(REPLY | {"explanation": EXPLANATION}))
+    assert found.explanation.contributions == (Contribution("plan", 1.25, "gold", None),)
+    assert (found.explanation.reference, found.explanation.score, found.explanation.others) == (-1.0, 0.5, 0.25)
+    assert one().read(encoded(REPLY)).explanation is None
+
+
+@pytest.mark.parametrize("top", [0, -1, 1_001])
+def test_an_explanation_names_some_features(top):
+    with pytest.raises(errors.UsageError, match="top must be from 1 to 1000"):
+        predict_one("churn", "customer_id", "c", None, top=top)
+
+
+@pytest.mark.parametrize("wrong", [7, {}, EXPLANATION | {"joint": "much"}])
+def test_an_explanation_that_is_none_is_not_understood(wrong):
+    with pytest.raises(errors.DivisionsError, match="its explanation is no such thing"):
+        one().read(encoded(REPLY | {"explanation": wrong}))
