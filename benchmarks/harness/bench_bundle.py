@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from divisions.bundle import ONNX, Manifest, file_sha256, write_manifest
+from divisions.bundle import ONNX, REFERENCE, Manifest, file_sha256, write_manifest
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 
 MODEL = "bench-model"
@@ -42,10 +42,12 @@ def write_workload(
     seed: int = 0,
     widths: Sequence[int] = WIDTHS,
     takes_any: bool = False,
+    has_reference: bool = False,
 ) -> Workload:
     """Writes the bundle into ``folder``, which must not exist, and makes up one request.
 
     With ``takes_any`` the model has a score for missing and huge values too, as models that the trainers export do.
+    With ``has_reference`` the bundle has statistics of training data, made up too, so that it can be explained.
     """
     rng = np.random.default_rng(seed)
     schema = FeatureSchema(
@@ -53,6 +55,13 @@ def write_workload(
     )
     folder.mkdir(parents=True)
     (folder / ONNX).write_bytes(_mlp(num_features, widths, rng, takes_any))
+    names = [ONNX]
+    if has_reference:
+        histograms = [
+            {"feature": feature, "counts": (1, 1, 0), "edges": (0.0,), "median": 0.0} for feature in schema.features
+        ]
+        (folder / REFERENCE).write_bytes(msgspec.json.encode({"num_rows": 2, "histograms": histograms}))
+        names.append(REFERENCE)
     manifest = Manifest(
         model=MODEL,
         pipeline="benchmark",
@@ -60,7 +69,7 @@ def write_workload(
         created_at="2025-01-13T00:00:00Z",
         schema=schema,
         metrics={},
-        files={ONNX: file_sha256(folder / ONNX)},
+        files={name: file_sha256(folder / name) for name in names},
         framework="seeded weights",
     )
     sha256 = write_manifest(folder, manifest)

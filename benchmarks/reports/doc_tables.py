@@ -10,6 +10,7 @@ from benchmarks.harness.markdown import markdown_table
 from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
 from benchmarks.lab.capacity import NODES
+from benchmarks.lab.explaining import ExplainingResult
 from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult, render_online_store
@@ -265,6 +266,30 @@ def bookkeeping_section(found: BookkeepingResult) -> str:
         f"{found.rounds} pairs of runs of {found.seconds:g} s, seed {found.seed}. With bookkeeping "
         f"{statistics.median(found.on_rps):,.0f} req/s, without {statistics.median(found.off_rps):,.0f}: it costs "
         f"{found.cost:.1%} of the throughput (median of the pairs' ratios). {found.errors:,} errors."
+    )
+
+
+def explaining_section(found: ExplainingResult) -> str:
+    rows = [
+        (
+            each.case,
+            str(each.connections),
+            f"{statistics.median(each.rps):,.0f}",
+            f"{statistics.median(each.p50_ms):.3g}",
+            f"{statistics.median(each.p99_ms):.3g}",
+            str(each.errors),
+        )
+        for each in found.series
+    ]
+    return "\n\n".join(
+        [
+            f"{machine_line(found.machine)} {found.features} features, so {found.rows_per_explanation} rows of the "
+            f"model for an explanation; medians of {found.rounds} interleaved rounds of {found.seconds:g} s; seed "
+            f"{found.seed}.",
+            markdown_table(("requests of one row", "connections", "requests/s", "p50 ms", "p99 ms", "errors"), rows),
+            f"The client beside plain requests got {statistics.median(found.neighbour_rps):,.0f} explanations per "
+            f"second; {found.neighbour_refused:,} were refused in all.",
+        ]
     )
 
 

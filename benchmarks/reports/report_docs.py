@@ -19,6 +19,7 @@ import msgspec
 
 from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
+from benchmarks.lab.explaining import ExplainingResult
 from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult
@@ -32,6 +33,7 @@ from benchmarks.reports.doc_tables import (
     bookkeeping_section,
     chaos_section,
     comparison_section,
+    explaining_section,
     hosts_section,
     losses_section,
     micro_section,
@@ -90,6 +92,11 @@ SECTIONS: dict[str, Section] = {
         BookkeepingResult,
         bookkeeping_section,
         "python -m benchmarks.bookkeeping --out docs/benchmarks/bookkeeping.json",
+    ),
+    "explaining": Section(
+        ExplainingResult,
+        explaining_section,
+        "python -m benchmarks.explaining --out docs/benchmarks/explaining.json",
     ),
     "online-store": Section(
         OnlineStoreResult,
