@@ -24,15 +24,22 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from divisions.artifacts.local import address_of
-from divisions.artifacts.release_folder import served_releases
 from divisions.bundle import bundle_address
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
+from divisions.foreign_models import refuse_foreign
 from divisions.registry_home import artifact_root, follow_home, is_server, shared_client, store_uri
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
-from divisions.registry_records import ARCHIVED, LABEL, STATUS, newest_candidate, pending_tags, registered_version
-from divisions.registry_run import RegistryRun, end_abandoned, log_bundle, made_of, registry_errors
+from divisions.registry_records import (
+    ARCHIVED,
+    LABEL,
+    STATUS,
+    VersionRecord,
+    newest_candidate,
+    pending_tags,
+    registered_version,
+)
+from divisions.registry_run import RegistryRun, end_abandoned, log_bundle, made_of, registry_errors, require_not_lost
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
 from divisions.run_claims import RunClaim
 from divisions.settings import set_default_environment
@@ -52,7 +59,6 @@ class Registry:
         """Opens no connection.
 
         Args:
-            home: the home folder.
             tracking_uri: empty means SQLite and a folder inside ``home``.
             clock: for the times of metrics.
             artifacts: the store that machines share, which has the bundles. Versions in a database that machines share
@@ -147,9 +153,23 @@ class Registry:
         for candidate in self.list_versions(model):
             if name.names(candidate):
                 return candidate
+        refuse_foreign(self.records(model), model, str(version))
         raise RegistryError(
             f"the registry has no version {version} of {model!r}", remedy="see `divisions models list` for what it has"
         )
+
+    def records(self, model: str | None = None) -> list[VersionRecord]:
+        """All versions of one model, or of every model, as MLflow has them, those of other tools included."""
+        with registry_errors("list the versions"):
+            return self._reads.versions(model)
+
+    def mark_archived(self, model: str, number: int, *, is_archived: bool) -> None:
+        """Sets or takes away the mark alone. Repeating it changes nothing."""
+        with registry_errors(f"archive version {number} of {model!r}"):
+            if is_archived:
+                self._writes.set_tag(model, number, ARCHIVED, "true")
+            else:
+                self._writes.delete_tag(model, number, ARCHIVED)
 
     def reference_version(self, model: str) -> RegisteredVersion | None:
         """The version that a new version is compared with: production, else the newest that passed, else None.
@@ -322,7 +342,7 @@ class Registry:
     def _reads(self) -> Reads:
         if not self._is_embedded:
             return ClientReads(self._client)
-        self._require_not_lost()
+        require_not_lost(self._home, self._embedded)
         return self._embedded
 
     @property
@@ -348,7 +368,7 @@ class Registry:
         logging.getLogger("mlflow").setLevel(logging.ERROR)
         if not self._is_embedded:
             return shared_client(MlflowClient, self._uri)
-        self._require_not_lost()
+        require_not_lost(self._home, self._embedded)
         self._home.mkdir(parents=True, exist_ok=True)
         # With an empty database, two processes would both create its tables, and one of them would fail.
         with (self._home / "mlflow.lock").open("w") as lock:
@@ -358,27 +378,6 @@ class Registry:
             with registry_errors("follow the home to its new place"):
                 follow_home(self._database, self._home)
         return client
-
-    def _require_not_lost(self) -> None:
-        """Refuses an empty registry beside bundles: its file was removed or emptied.
-
-        Without this check, the next run would be a first version again, without a drift gate.
-
-        Raises:
-            RegistryError: the registry was lost.
-        """
-        with registry_errors("read its database"):
-            if not self._embedded.is_empty():
-                return
-        folder = self._home / "bundles"
-        of_images = {each.address for each in served_releases(self._home)}
-        found = {address_of(path.parent) for path in folder.glob("*/*/manifest.json")}
-        bundles = len(found - of_images)
-        if bundles:
-            raise RegistryError(
-                f"the registry was lost: {self._database} has no runs, but {folder} has {bundles} bundles",
-                remedy=f"restore the file from a backup, or move {folder} away to start anew",
-            )
 
     def _create_experiment(self, pipeline: str) -> str:
         location = None if is_server(self._uri) else artifact_root(self._home)

@@ -71,7 +71,9 @@ class ClientReads:
             owners = registered[entity.name].aliases if entity.name in registered else {}
             aliases = tuple(alias for alias, owner in owners.items() if int(owner) == number)
             run_id, tags = entity.run_id or "", entity.tags
-            records.append(VersionRecord(entity.name, number, run_id, entity.creation_timestamp, tags, aliases))
+            storage = getattr(entity, "source", None) or ""
+            created_ms = entity.creation_timestamp
+            records.append(VersionRecord(entity.name, number, run_id, created_ms, tags, aliases, storage))
         return records
 
     def run(self, run_id: str) -> RunRecord:
@@ -148,7 +150,10 @@ class SqliteReads:
             query = "SELECT name, version, alias FROM registered_model_aliases WHERE TRUE" + where
             for name, number, alias in connection.execute(query, values):
                 aliases.setdefault((name, number), []).append(alias)
-            query = "SELECT name, version, run_id, creation_time FROM model_versions WHERE current_stage IS NOT ?"
+            query = (
+                "SELECT name, version, run_id, creation_time, COALESCE(storage_location, source) FROM model_versions"
+                " WHERE current_stage IS NOT ?"
+            )
             rows = connection.execute(query + where, (_DELETED, *values)).fetchall()
         return [
             VersionRecord(
@@ -158,8 +163,9 @@ class SqliteReads:
                 created_ms or 0,
                 tags.get((name, number), {}),
                 tuple(aliases.get((name, number), ())),
+                storage or "",
             )
-            for name, number, run_id, created_ms in rows
+            for name, number, run_id, created_ms, storage in rows
         ]
 
     def run(self, run_id: str) -> RunRecord:

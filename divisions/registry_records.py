@@ -11,15 +11,15 @@ tag ``divisions.framework``     what has made the graph; absent in older version
 tag ``divisions.bytes``         the size of its bundle
 ==============================  ====================================================================
 
-A tracking server may be shared. Versions without ``divisions.bundle_sha256`` are other tools' versions; they are
-skipped.
+A tracking server may be shared. Versions without ``divisions.bundle_sha256`` are other tools' versions
+(`divisions.foreign_models`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -42,7 +42,7 @@ _MAX_TAG_CHARS = 5_000
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """A model version as MLflow stores it. ``aliases`` are those that point to it."""
+    """A model version as MLflow stores it. ``aliases`` are those that point to it; ``storage`` is where it lies."""
 
     name: str
     version: int
@@ -50,6 +50,7 @@ class VersionRecord:
     created_at_ms: int
     tags: Mapping[str, str]
     aliases: tuple[str, ...] = ()
+    storage: str = field(default="", compare=False)
 
 
 def pending_tags(
@@ -76,10 +77,15 @@ def pending_tags(
     }
 
 
+def is_foreign(record: VersionRecord) -> bool:
+    """Whether another tool has registered it."""
+    return _BUNDLE_SHA256 not in record.tags
+
+
 def registered_version(record: VersionRecord) -> RegisteredVersion | None:
     """The version as a plain value; None if another tool has registered it."""
     tags = record.tags
-    if _BUNDLE_SHA256 not in tags:
+    if is_foreign(record):
         return None
     return RegisteredVersion(
         model=record.name,

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from divisions.artifacts.local import address_of
+from divisions.artifacts.release_folder import served_releases
 from divisions.bundle import MANIFEST, decode_manifest
 from divisions.clock import Clock
 from divisions.errors import RegistryError
@@ -19,6 +21,8 @@ from divisions.schema import FeatureKind, FeatureSchema
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from divisions.registry_reads import SqliteReads
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,3 +164,25 @@ def end_abandoned(client: MlflowClient, home: Path) -> None:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
+
+
+def require_not_lost(home: Path, embedded: SqliteReads) -> None:
+    """Refuses an empty registry beside bundles: its file was removed or emptied.
+
+    Without this check, the next run would be a first version again, without a drift gate.
+
+    Raises:
+        RegistryError: the registry was lost.
+    """
+    with registry_errors("read its database"):
+        if not embedded.is_empty():
+            return
+    folder = home / "bundles"
+    of_images = {each.address for each in served_releases(home)}
+    found = {address_of(path.parent) for path in folder.glob("*/*/manifest.json")}
+    bundles = len(found - of_images)
+    if bundles:
+        raise RegistryError(
+            f"the registry was lost: {home / 'mlflow.db'} has no runs, but {folder} has {bundles} bundles",
+            remedy=f"restore the file from a backup, or move {folder} away to start anew",
+        )

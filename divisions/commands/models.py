@@ -17,6 +17,7 @@ from divisions.commands.models_prune import prune
 from divisions.commands.output import Format, Output, age, print_facts, print_json, table
 
 if TYPE_CHECKING:
+    from divisions.foreign_models import ForeignVersion
     from divisions.registry import Registry
     from divisions.schema import Feature
     from divisions.versions import RegisteredVersion
@@ -38,18 +39,22 @@ def list_versions(
 ) -> None:
     """List versions, newest first."""
     from divisions.clock import SystemClock
+    from divisions.foreign_models import foreign_versions
 
-    versions = _registry().list_versions(model)
+    registry = _registry()
+    versions, foreign = registry.list_versions(model), foreign_versions(registry, model)
     if output is Format.JSON:
-        print_json({"versions": versions})
+        print_json({"versions": versions, "foreign": foreign})
         return
     now_s = SystemClock().wall_s()
-    rows = [_row(version, now_s) for version in versions]
+    rows = [_row(version, now_s) for version in versions] + [_foreign_row(version, now_s) for version in foreign]
     print(table(HEADER, rows) if rows else _nothing_of(model))
     if rows:
         pending = sum(version.validation_status == "pending" for version in versions)
-        models = len({version.model for version in versions})
+        models = len({version.model for version in versions} | {version.model for version in foreign})
         print(f"\n{models:,} models, {len(rows):,} versions, {pending:,} pending validation")
+        if foreign:
+            print(f"{len(foreign):,} of other tools: `divisions models import` takes in what is ONNX")
 
 
 @app.command("show")
@@ -63,6 +68,9 @@ def show(
 ) -> None:
     """Show one version with its features, hyperparameters, metrics and lineage."""
     registry = _registry()
+    if foreign := _foreign(registry, model, version):
+        _print_foreign(foreign, output)
+        return
     found = registry.get_version(model, version)
     if lineage:
         _print_lineage(found, output)
@@ -73,13 +81,21 @@ def show(
 @app.command("archive")
 def archive(model: Model, version: Version, output: Output = Format.TEXT) -> None:
     """Mark a version as archived."""
-    _print(_registry().archive(model, version), output)
+    registry = _registry()
+    if foreign := _foreign(registry, model, version):
+        _print_foreign(_mark(registry, foreign, is_archived=True), output)
+        return
+    _print(registry.archive(model, version), output)
 
 
 @app.command("unarchive")
 def unarchive(model: Model, version: Version, output: Output = Format.TEXT) -> None:
     """Take a version out of the archive."""
-    _print(_registry().unarchive(model, version), output)
+    registry = _registry()
+    if foreign := _foreign(registry, model, version):
+        _print_foreign(_mark(registry, foreign, is_archived=False), output)
+        return
+    _print(registry.unarchive(model, version), output)
 
 
 @app.command("register")
@@ -329,13 +345,47 @@ _SHOWN_METRICS = ("auc", "precision", "recall")
 _SHOWN_CATEGORIES = 8
 
 
+def _foreign(registry: Registry, model: str, version: str) -> ForeignVersion | None:
+    from divisions.foreign_models import find_foreign
+
+    return find_foreign(registry, model, version)
+
+
+def _mark(registry: Registry, version: ForeignVersion, *, is_archived: bool) -> ForeignVersion:
+    registry.mark_archived(version.model, version.version, is_archived=is_archived)
+    return msgspec.structs.replace(version, is_archived=is_archived)
+
+
+def _print_foreign(version: ForeignVersion, output: Format) -> None:
+    if output is Format.JSON:
+        print_json(version)
+        return
+    facts = [
+        ("Model", version.model),
+        ("Version", str(version.version)),
+        ("Stage", _stage(version)),
+        ("Validation", "none: another tool has registered it"),
+        ("Framework", version.framework or "unknown"),
+        ("Size", _size(version.size_bytes)),
+        ("Created", _time(version.created_at_s)),
+        ("Run", version.run_id or "-"),
+    ]
+    print_facts([*facts, *((f"  {name}", f"{value:.4f}") for name, value in sorted(version.metrics.items()))])
+
+
+def _foreign_row(version: ForeignVersion, now_s: float) -> tuple[str, ...]:
+    metrics = [f"{version.metrics[name]:.3f}" if name in version.metrics else "-" for name in _SHOWN_METRICS]
+    about = (version.model, str(version.version), _stage(version), "-", version.framework or "-")
+    return (*about, _size(version.size_bytes), *metrics, age(now_s - version.created_at_s), version.run_id[:8] or "-")
+
+
 def _size(num_bytes: int) -> str:
     if not num_bytes:
         return "-"
     return f"{num_bytes / 1e6:.3g}MB" if num_bytes >= 1e6 else f"{num_bytes / 1e3:.3g}kB"
 
 
-def _stage(version: RegisteredVersion) -> str:
+def _stage(version: RegisteredVersion | ForeignVersion) -> str:
     stages = [*version.aliases, *(["archived"] if version.is_archived else [])]
     return ", ".join(stages) or "-"
 

@@ -253,7 +253,7 @@ def test_versions_of_other_tools_are_skipped(registry, home, model):
     client = registry._client
     client.create_model_version(model, "file:///elsewhere", tags={"validation_status": "approved"})
     assert registry.list_versions(model) == [ours]
-    with pytest.raises(RegistryError, match="has no version"):
+    with pytest.raises(RegistryError, match="was registered by another tool"):
         registry.get_version(model, 2)
 
 
