@@ -1,6 +1,7 @@
 """The explanations that wait for one version. They get a part of its capacity, after plain requests.
 
-- While as many plain rows wait as fill a batch, no row of an explanation is sent, and new explanations are refused.
+- Rows of an explanation are sent only to a replica that has nothing to do, while no plain row waits. While as many
+  plain rows wait as fill a batch, new explanations are refused.
 - At any time the version has at most half of a batch of them per replica, and no more than about `MAX_DELAY_S` of the
   engine's time. So a plain request never waits longer for explanations than that.
 - An explanation is refused at once if it cannot be ready before its deadline, by the pool's fit of batch durations.
@@ -12,7 +13,7 @@ import math
 from collections import deque
 from typing import Final
 
-from divisions.errors import DeadlineExceededError, OverloadedError, ReplicaFailedError
+from divisions.errors import OverloadedError, ReplicaFailedError
 from router.explain.explanation import Explanation
 from router.explain.reference import ReferenceRow
 from router.predict.pool import MARGIN, Pool
@@ -72,7 +73,8 @@ class Lane:
 
     def pump(self, now_s: float) -> None:
         """Sends what may be sent now."""
-        if not self._waiting or self._is_busy():
+        pool = self.pool
+        if not self._waiting or pool.queue.rows or not pool.free.has_any():
             return
         portion = self._portion()
         room = portion * self._replicas()
@@ -92,8 +94,9 @@ class Lane:
         for each in list(self._waiting):
             if each.deadline_s <= now_s and not each.is_over:
                 each.fail(
-                    DeadlineExceededError(
-                        "no answer before the deadline: plain requests came first", remedy="allow it more time"
+                    OverloadedError(
+                        "plain requests came first, and left no time for an explanation",
+                        remedy="ask without `explain`, or again after the time that Retry-After names",
                     )
                 )
         self._drop_ended()

@@ -143,6 +143,27 @@ def test_while_plain_rows_fill_a_batch_explanations_are_refused_and_plain_reques
     run(scenario())
 
 
+def test_an_explanation_waits_while_its_replica_has_plain_rows(run):
+    async def scenario():
+        async with gated_world() as (it, gate):
+            pool = it.gateway.dispatcher.endpoints["churn"].stable
+            (channel,) = pool.channels.values()
+            plain = asyncio.create_task(it.predict({"features": features()}))
+            while not channel.in_flight:
+                await asyncio.sleep(0)
+            asking = asyncio.create_task(ask(it, {"features": features(6.0)}))
+            await until_it_waits(it)
+            await asyncio.sleep(0)
+            assert (pool.queue.rows, len(channel.in_flight)) == (0, 1)
+            late = await ask(it, {"features": features(6.0)}, "X-Request-Timeout-Ms: 50")
+            assert (late.status, late.json["code"]) == (503, "OverloadedError")
+            gate.open()
+            assert (await plain).status == 200
+            assert (await asking).status == 200
+
+    run(scenario())
+
+
 def test_a_deadline_that_cannot_be_met_is_refused_at_once(run):
     async def scenario():
         async with world() as it:
