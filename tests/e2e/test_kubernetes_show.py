@@ -7,6 +7,7 @@ AWS is moto: as with EKS, a program of the kubeconfig gets the API server's toke
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import threading
@@ -21,7 +22,7 @@ from deploy.kubernetes.access import DEPLOYER_RULES
 from tests.builders import SHORT_ANALYSIS
 from tests.conftest import skipped_where_absent
 from tests.deploy.kubernetes.test_manifests import IMAGE
-from tests.e2e.command_line import run_divisions
+from tests.e2e.command_line import run_divisions, start_divisions
 from tests.e2e.homes import PIPELINE, Home, answer
 from tests.e2e.test_oci_store import write_login
 from tests.kube.clusters import RealCluster
@@ -83,6 +84,21 @@ class Show:
     def deploy(self, version: str, *options: str):
         files = [f"--{name}={self._folder / name}.yaml" for name in ("pipeline", "targets")]
         return self.run("deploy", *files, "--target", "staging", "--version", version, *options)
+
+    def deploy_until(self, version: str, text: str) -> None:
+        """Deploys, and ends the command with SIGKILL when it prints this."""
+        files = [f"--{name}={self._folder / name}.yaml" for name in ("pipeline", "targets")]
+        with start_divisions(
+            self.environment, "deploy", *files, "--target", "staging", "--version", version
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                self.lines.append(line.rstrip())
+                if text in line:
+                    process.kill()
+                    self.lines.append("kill -9")
+                    return
+        raise AssertionError(f"it ended before it printed {text!r}: {self.lines[-8:]}")
 
     def status(self) -> str:
         return self.run("status", f"--targets={self._folder}/targets.yaml", "--target", "staging").stdout
@@ -163,27 +179,60 @@ def test_the_same_version_again_changes_nothing(show, deployed):
     assert "gateway-0" in show.status()
 
 
-def test_the_next_version_is_a_canary_first(show, deployed):
-    registered = show.run("models", "register", "churn-predictor", "--from", "3.1", "--output", "json")
-    version = json.loads(registered.stdout)["version"]
+@contextlib.contextmanager
+def load(show):
+    """Callers, for as long as the block."""
     ends = threading.Event()
 
-    def load() -> None:
+    def call() -> None:
         while not ends.is_set():
             predicts(show)
             time.sleep(0.01)
 
-    callers = [threading.Thread(target=load, daemon=True) for _ in range(2)]
+    callers = [threading.Thread(target=call, daemon=True) for _ in range(2)]
     for caller in callers:
         caller.start()
     try:
-        second = show.deploy(version)
+        yield
     finally:
         ends.set()
         for caller in callers:
             caller.join()
-    assert second.returncode == 0, second.stdout + second.stderr
-    titles = done(second.stdout)
+
+
+def next_version(show) -> str:
+    registered = show.run("models", "register", "churn-predictor", "--from", "3.1", "--output", "json")
+    return json.loads(registered.stdout)["version"]
+
+
+@pytest.fixture(scope="module")
+def second(show, deployed):
+    """The next version is deployed under load; returns it, and how that ended."""
+    version = next_version(show)
+    with load(show):
+        return version, show.deploy(version)
+
+
+def test_the_next_version_is_a_canary_first(show, second):
+    version, ended = second
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    titles = done(ended.stdout)
     assert "✓ Raise churn-predictor-v3-canary from 0 to 1 pods" in titles
     assert titles[-1] == f"✓ churn-predictor {version} serves all traffic of staging"
     assert "churn-predictor-v3-canary-0" in show.status()
+
+
+def test_a_deployment_that_is_killed_while_it_rolls_goes_on_to_its_end(show, second):
+    """Killed twice: as it starts the rollout, and while the rollout goes on."""
+    version = next_version(show)
+    with load(show):
+        show.deploy_until(version, f"Start the rollout of churn-predictor {version}")
+        show.deploy_until(version, f" % of churn to {version}: ")
+        assert predicts(show), "nobody watches, and the cluster serves on"
+        last = show.deploy(version)
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert "Going on with deployment" in last.stdout
+    assert done(last.stdout)[-1] == f"✓ churn-predictor {version} serves all traffic of staging"
+    assert not any(title.startswith("✓ Start the rollout") for title in done(last.stdout)), "it was started once"
+    found = json.loads(show.run("deployments", "--output", "json").stdout)["deployments"]
+    assert [each["ending"] for each in found if each["version"] == version] == ["promoted"]
