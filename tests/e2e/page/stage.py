@@ -111,7 +111,7 @@ class Stage:
             self._ready.set()
             await self._over.wait()
 
-    async def _command(self, command_json: bytes) -> bytes:
+    async def _command(self, command_json: bytes, actor: object) -> bytes:
         self.commands.append(msgspec.json.decode(command_json))
         if self.refusal is not None:
             raise self.refusal

@@ -190,7 +190,7 @@ def test_after_a_cut_the_table_is_asked_for_again_and_not_waited_for(run):
             await it.route([await it.replica("3.1", minutes_score)])
             polls = []
 
-            async def silent(known_epoch, timeout_s):
+            async def silent(known_epoch, timeout_s, known_access):
                 polls.append(known_epoch)
                 await asyncio.Event().wait()
 
