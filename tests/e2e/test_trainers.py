@@ -190,7 +190,7 @@ messages = RayMessages(home / "logs" / "ray.log", LineProgress(sys.stdout))
 take_messages(messages)
 ray_session.connect(cluster_address(Settings(home=home)))
 task = TrainingTask("churn", SCHEMA, training_data(), replace(HYPERPARAMS, epochs=600))
-show = lambda epoch, metrics: (sys.stdout.write(f"{{epoch}}\n"), sys.stdout.flush())  # at once: others print, too
+show = lambda epoch, metrics: (sys.stdout.write(f"{{epoch}}\\n"), sys.stdout.flush())  # at once: others print, too
 model = RayCompute(Settings(home=home), messages).train(task, {Resources()!r}, 1, show)
 torch.save(model.state_dict(), sys.argv[2])
 """

@@ -42,7 +42,14 @@ class ControllerMachine(RuleBasedStateMachine):
         except RolloutError:
             pass
         except KeyboardInterrupt:
-            self.world.restart_controller()
+            self.come_back()
+
+    def come_back(self):
+        """Epochs that were published while the journal could not be written may be used again, until a gateway tells of
+        them."""
+        if self.world.controller.status().journal_fault:
+            self.epoch = 0
+        self.world.restart_controller()
 
     @property
     def has_rollout(self):
@@ -96,7 +103,7 @@ class ControllerMachine(RuleBasedStateMachine):
             except RolloutError:
                 pass
             except KeyboardInterrupt:
-                self.world.restart_controller()
+                self.come_back()
                 return
         assert len(outcomes) <= 1
 
