@@ -80,8 +80,18 @@ class DataPrep:
     distributed: Distribution = Distribution.AUTO
 
 
+class ModelKind(enum.StrEnum):
+    """What is trained. Each kind has hyperparameters of its own."""
+
+    MLP = "mlp"
+    TABM = "tabm"
+    GRADIENT_BOOSTING = "gradient_boosting"
+
+
 @dataclass(frozen=True, slots=True)
 class Hyperparams:
+    """Those of an MLP. ``patience``: training ends after so many epochs without a lower validation loss; 0 never."""
+
     learning_rate: float = 0.001
     batch_size: int = 256
     epochs: int = 50
@@ -89,14 +99,52 @@ class Hyperparams:
     dropout: float = 0.1
     hidden: tuple[int, ...] = (128, 128)
     embedding_dim: int = 8
+    patience: int = 0
     seed: int = 0
+
+    @property
+    def kind(self) -> ModelKind:
+        return ModelKind.MLP
+
+
+@dataclass(frozen=True, slots=True)
+class TabmHyperparams(Hyperparams):
+    """``members`` networks share their weights, but for a scale of each input and output."""
+
+    members: int = 16
+
+    @property
+    def kind(self) -> ModelKind:
+        return ModelKind.TABM
+
+
+@dataclass(frozen=True, slots=True)
+class BoostingHyperparams:
+    """An epoch is one tree. ``l2`` shrinks the values of leaves, ``max_features`` is the share of columns that each
+    split may choose from."""
+
+    learning_rate: float = 0.05
+    epochs: int = 500
+    max_leaves: int = 16
+    min_leaf_rows: int = 20
+    l2: float = 1.0
+    max_features: float = 0.5
+    patience: int = 50
+    seed: int = 0
+
+    @property
+    def kind(self) -> ModelKind:
+        return ModelKind.GRADIENT_BOOSTING
+
+
+AnyHyperparams = Hyperparams | BoostingHyperparams
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
     runtime: Runtime = Runtime()
     resources: Resources = Resources()
-    hyperparams: Hyperparams = Hyperparams()
+    hyperparams: AnyHyperparams = Hyperparams()
     workers: int = 1
 
 
@@ -246,6 +294,7 @@ class Model:
     """An empty ``name`` means ``<endpoint>-predictor``."""
 
     name: str = ""
+    kind: ModelKind = ModelKind.MLP
     major: int = 1
     """Major version. The default is N of ``-vN`` at the end of the pipeline's name. Versions read
     ``major.registry``."""

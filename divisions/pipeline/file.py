@@ -20,7 +20,7 @@ from divisions.pipeline.definition import (
     Device,
     Distribution,
     Gate,
-    Hyperparams,
+    ModelKind,
     OnUnknown,
     Pipeline,
     Resources,
@@ -31,6 +31,7 @@ from divisions.pipeline.definition import (
 )
 from divisions.pipeline.expressions import parse_gates
 from divisions.pipeline.feature_options import features
+from divisions.pipeline.hyperparam_options import hyperparams
 from divisions.pipeline.options import analysis, data_format, model, serving
 from divisions.pipeline.resources import (
     parse_endpoint,
@@ -49,7 +50,6 @@ from divisions.pipeline.yaml_sections import (
     choice,
     flag,
     integer,
-    items,
     number,
     one_or_items,
     optional,
@@ -114,9 +114,10 @@ def _pipeline(root: Section) -> Pipeline:
     with root:
         name = root.require("pipeline", parsed(parse_name), "")
         trigger = _trigger(root)
+        of_model = model(root.section("model"), name)  # before the stages: the kind decides the hyperparameters
         with root.section("stages", is_required=True) as stages:
             data_prep = _data_prep(stages.section("data_prep", is_required=True))
-            training = _training(stages.section("training"))
+            training = _training(stages.section("training"), of_model.kind)
             validation = _validation(stages.section("validation"))
             deployment = _deployment(stages.section("deployment", is_required=True))
         pipeline = Pipeline(
@@ -127,8 +128,8 @@ def _pipeline(root: Section) -> Pipeline:
             validation=validation,
             deployment=deployment,
             features=features(root.section("features"), deployment.endpoint),
-            model=model(root.section("model"), name),
-            serving=serving(root.section("serving"), training.resources),
+            model=of_model,
+            serving=serving(root.section("serving"), training.resources, of_model.kind),
             slo=slo(root.section("slo")),
         )
         if len(pipeline.model_name) > MAX_NAME_CHARS:
@@ -177,26 +178,13 @@ def _input(template: str) -> str:
     return template
 
 
-def _training(section: Section) -> Training:
+def _training(section: Section, kind: ModelKind) -> Training:
     with section:
         runtime, resources = _machine(section)
         workers = section.take("workers", integer(1, 256), Training().workers)
-        return Training(runtime, resources, _hyperparams(section.section("hyperparams")), workers)
-
-
-def _hyperparams(section: Section) -> Hyperparams:
-    default = Hyperparams()
-    with section:
-        return Hyperparams(
-            learning_rate=section.take("learning_rate", number(0, 10, is_low_open=True), default.learning_rate),
-            batch_size=section.take("batch_size", integer(1, 1_000_000), default.batch_size),
-            epochs=section.take("epochs", integer(1, 10_000), default.epochs),
-            weight_decay=section.take("weight_decay", number(0, 10), default.weight_decay),
-            dropout=section.take("dropout", number(0, 1, is_high_open=True), default.dropout),
-            hidden=section.take("hidden", items(integer(1, 16_384), most=16), default.hidden),
-            embedding_dim=section.take("embedding_dim", integer(1, 1_024), default.embedding_dim),
-            seed=section.take("seed", integer(0, 2**32 - 1), default.seed),
-        )
+        if workers > 1 and kind is ModelKind.GRADIENT_BOOSTING:
+            section.report(f"{kind} trains in one process", "remove workers, and give resources more vCPU", "workers")
+        return Training(runtime, resources, hyperparams(section.section("hyperparams"), kind), workers)
 
 
 def _validation(section: Section) -> Validation:

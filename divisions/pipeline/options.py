@@ -11,7 +11,7 @@ import re
 from divisions.analysis_spec import GUARDS, AnalysisSpec
 from divisions.control import FULL_BP, EngineChoice, OnlinePolicy, Placement
 from divisions.errors import PipelineError
-from divisions.pipeline.definition import DataFormat, Model, Resources, Serving
+from divisions.pipeline.definition import DataFormat, Model, ModelKind, Resources, Serving
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
 from divisions.pipeline.yaml_nodes import Mapping, Node, Scalar
 from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, placed, text
@@ -195,13 +195,17 @@ def model(section: Section, pipeline_name: str) -> Model:
     with section:
         return Model(
             name=section.take("name", parsed(parse_name), Model().name),
+            kind=section.take("kind", choice(ModelKind), Model().kind),
             major=section.take("major", integer(0, 9_999), int(suffix[1]) if suffix else Model().major),
         )
 
 
-def serving(section: Section, trained_on: Resources) -> Serving:
+def serving(section: Section, trained_on: Resources, kind: ModelKind = ModelKind.MLP) -> Serving:
     default = Serving()
     with section:
+        engine = section.take("engine", choice(EngineChoice), default.engine)
+        if kind is ModelKind.GRADIENT_BOOSTING and engine not in (EngineChoice.AUTO, EngineChoice.ONNXRUNTIME_CPU):
+            section.report(f"{engine} cannot run {kind}", "remove engine: replicas take onnxruntime-cpu then", "engine")
         num_gpus = section.take("num_gpus", _gpus, 1.0 if trained_on.num_gpus else default.num_gpus)
         default_type = trained_on.accelerator_type if num_gpus else None
         accelerator_type = section.take("accelerator_type", text, default_type)
@@ -217,7 +221,7 @@ def serving(section: Section, trained_on: Resources) -> Serving:
             max_batch=section.take("max_batch", integer(1, 65_536), default.max_batch),
             placement=section.take("placement", choice(Placement), default.placement),
             accelerator_type=accelerator_type,
-            engine=section.take("engine", choice(EngineChoice), default.engine),
+            engine=engine,
             vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), default_vram_gb),
             online=_online(section.section("online")),
             scaling=scaling,

@@ -10,9 +10,10 @@ from trainers.data.preparation import Prepared
 from trainers.export.half_precision import HalfParity, check_half, half_precision
 from trainers.training.calibration import Calibration, Vector, fit_calibration, sigmoid
 from trainers.training.training_rows import validation_rows
+from trainers.training.trees import BoostedTrees
 
 if TYPE_CHECKING:
-    from trainers.training.model import TabularModel
+    from trainers.training.kinds import TrainedModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,9 @@ class Exported:
     framework: str
 
 
-def calibrate(model: TabularModel, prepared: Prepared, seed: int) -> Calibrated:
+def calibrate(model: TrainedModel, prepared: Prepared, seed: int) -> Calibrated:
     """Calibrates the model in place, on the validation rows."""
-    from trainers.training.model import logits_of
+    from trainers.training.kinds import logits_of
 
     before_N = sigmoid(logits_of(model, prepared.holdout.x))
     rows_NF, labels_N = validation_rows(prepared, seed)
@@ -47,16 +48,22 @@ def calibrate(model: TabularModel, prepared: Prepared, seed: int) -> Calibrated:
     return Calibrated(calibration, before_N)
 
 
-def export(model: TabularModel, prepared: Prepared, seed: int) -> Exported:
+def export(model: TrainedModel, prepared: Prepared, seed: int) -> Exported:
     """Exports a model.
 
     Raises:
         TrainingError: it cannot be exported, or the graph gives other probabilities.
     """
     from trainers.export.onnx_export import FRAMEWORK, check_parity, export_onnx
+    from trainers.export.tree_export import NO_HALF, export_trees, tree_framework
 
     schema = prepared.table.schema
-    model_onnx = export_onnx(model, schema, {"schema_sha256": schema.sha256})
+    metadata = {"schema_sha256": schema.sha256}
+    if isinstance(model, BoostedTrees):
+        model_onnx = export_trees(model, schema, metadata)
+        parity = check_parity(model, schema, model_onnx, prepared.holdout.x, seed)
+        return Exported(model_onnx, parity, b"", None, NO_HALF, tree_framework())
+    model_onnx = export_onnx(model, schema, metadata)
     parity = check_parity(model, schema, model_onnx, prepared.holdout.x, seed)
     half_onnx, half_parity, why = _half_variant(model_onnx, prepared, seed)
     return Exported(model_onnx, parity, half_onnx, half_parity, why, FRAMEWORK)

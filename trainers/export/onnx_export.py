@@ -1,4 +1,5 @@
-"""Exports a PyTorch model to a self-contained ONNX graph, and checks that both give the same probabilities."""
+"""Exports a PyTorch model to a self-contained ONNX graph, and checks that graph and model of any kind give the same
+probabilities."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from divisions.bundle import GRAPH_INPUT, GRAPH_OUTPUT
 from divisions.errors import TrainingError
 from divisions.schema import FeatureKind, FeatureSchema
-from trainers.training.model import TabularModel, use_threads
+from trainers.training.calibration import sigmoid
+from trainers.training.kinds import TrainedModel, logits_of
+from trainers.training.model import TabularNet, use_threads
 
 FRAMEWORK = f"torch {torch.__version__}"
 INPUT_NAME = GRAPH_INPUT
@@ -30,7 +33,7 @@ PARITY_TOLERANCE = 1e-5
 PARITY_BATCH_SIZES = (1, 2, 7, 64, 257)
 
 
-def export_onnx(model: TabularModel, schema: FeatureSchema, metadata: Mapping[str, str]) -> bytes:
+def export_onnx(model: TabularNet, schema: FeatureSchema, metadata: Mapping[str, str]) -> bytes:
     """The bytes of a graph ``rows float32[batch, F] -> scores float32[batch]``, including all weights.
 
     Raises:
@@ -89,9 +92,9 @@ def _without_notes(model: Any) -> Any:
 
 
 def check_parity(
-    model: TabularModel, schema: FeatureSchema, model_onnx: bytes, real_rows_NF: NDArray[np.float32], seed: int
+    model: TrainedModel, schema: FeatureSchema, model_onnx: bytes, real_rows_NF: NDArray[np.float32], seed: int
 ) -> float:
-    """Compares ONNX Runtime with PyTorch on real, random, extreme and missing inputs in several batch sizes.
+    """Compares ONNX Runtime with the trained model on real, random, extreme and missing inputs in several batch sizes.
 
     Returns:
         The largest difference of two probabilities.
@@ -100,14 +103,12 @@ def check_parity(
         TrainingError: it exceeds `PARITY_TOLERANCE`, or a score is not a probability.
     """
     session = _session(model_onnx)
-    model = model.to("cpu").eval()
     probe_NF = np.concatenate([parity_rows(schema, np.random.default_rng(seed)), real_rows_NF[:512]])
     worst = 0.0
     for batch_size in PARITY_BATCH_SIZES:
         for start in range(0, len(probe_NF), batch_size):
             batch_NF = probe_NF[start : start + batch_size]
-            with torch.no_grad():
-                expected_N = model(torch.from_numpy(batch_NF)).numpy()
+            expected_N = sigmoid(logits_of(model, batch_NF))
             (actual_N,) = session.run([OUTPUT_NAME], {INPUT_NAME: batch_NF})
             if actual_N.shape != (len(batch_NF),) or not ((actual_N >= 0.0) & (actual_N <= 1.0)).all():
                 raise TrainingError(

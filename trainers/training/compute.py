@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from divisions.pipeline.definition import Distribution, Hyperparams, Resources
+from divisions.pipeline.definition import AnyHyperparams, Distribution, Resources
 from divisions.schema import FeatureSchema
 from trainers.data.preparation import PreparationTask, Prepared, StoredRows, prepare
 from trainers.training.capacity import NodeCapacity
 
 if TYPE_CHECKING:
-    from trainers.training.model import TabularModel
+    from trainers.training.kinds import TrainedModel
     from trainers.training.training_rows import TrainingData
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
@@ -30,7 +30,7 @@ class TrainingTask:
     pipeline: str
     schema: FeatureSchema
     data: TrainingData | StoredRows
-    hyperparams: Hyperparams
+    hyperparams: AnyHyperparams
 
 
 class Compute(Protocol):
@@ -42,7 +42,7 @@ class Compute(Protocol):
 
     def train(
         self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
-    ) -> TabularModel: ...
+    ) -> TrainedModel: ...
 
     def finish(self) -> None:
         """Removes what was kept for the case that the run is interrupted. Called when its version is registered."""
@@ -68,16 +68,13 @@ class InProcess:
         resources: Resources,
         num_workers: int,
         on_epoch: EpochListener,
-    ) -> TabularModel:
-        from trainers.training.loop import train
-        from trainers.training.model import build_model, use_threads
+    ) -> TrainedModel:
+        from trainers.training.kinds import train
+        from trainers.training.model import use_threads
 
         assert not isinstance(task.data, StoredRows)  # nothing here stores rows
         use_threads(1)
-        model = build_model(task.schema, task.data.train_rows_NF, task.hyperparams)
-        weights = train(model, task.data, task.hyperparams, lambda epoch, metrics, _: on_epoch(epoch + 1, metrics))
-        model.load_state_dict(weights)
-        return model
+        return train(task.schema, task.data, task.hyperparams, lambda epoch, metrics, _: on_epoch(epoch + 1, metrics))
 
     def finish(self) -> None:
         pass

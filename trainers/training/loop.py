@@ -8,7 +8,7 @@ Shapes: N rows, F columns.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from divisions.errors import TrainingError
 from divisions.pipeline.definition import Hyperparams
 from trainers.training.evaluate import auc
-from trainers.training.model import TabularModel
+from trainers.training.model import TabularNet
 from trainers.training.training_rows import TrainingData
 
 MASK_RATE = 0.02
@@ -39,26 +39,26 @@ class Shard:
 
 
 State = dict[str, Any]
-"""The content of a checkpoint: ``epoch`` (from 0), ``history`` (each epoch's metrics so far), and what to go on with.
-Tensors, numbers and text only, so that it loads with ``weights_only=True``."""
+"""The content of a checkpoint: ``epoch`` (from 0; the last one where training ended early), ``history`` (each epoch's
+metrics so far), and what to go on with. Tensors, numbers and text only, so that it loads with ``weights_only=True``."""
 
-Report = Callable[[int, dict[str, float], State], None]
-"""Called after each epoch with its number (from 0), its metrics and the state to resume from."""
+Report = Callable[[int, dict[str, float], State | None], None]
+"""Called after each epoch with its number (from 0), its metrics and the state to resume from, if there is one."""
 
 
 class Logits(nn.Module):
     """The model for training. Its forward gives logits, because DDP hooks into a module's forward."""
 
-    def __init__(self, model: TabularModel) -> None:
+    def __init__(self, model: TabularNet) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, rows_NF: Tensor) -> Tensor:
-        return self.model.logits(rows_NF)
+        return self.model.training_logits(rows_NF)
 
 
 def train(
-    model: TabularModel,
+    model: TabularNet,
     data: TrainingData,
     hyperparams: Hyperparams,
     report: Report,
@@ -113,7 +113,9 @@ def train(
         model.train()
         loss_sum = 0.0
         for batch in torch.split(own_rows, batch_size):
-            loss = binary_cross_entropy_with_logits(forward(_mask(rows_NF[batch], is_category_F)), labels_N[batch])
+            logits = forward(_mask(rows_NF[batch], is_category_F))  # [N], or [N, K] of members that each learn
+            labels = labels_N[batch].view(-1, *[1] * (logits.dim() - 1)).expand_as(logits)
+            loss = binary_cross_entropy_with_logits(logits, labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_LIMIT)
@@ -130,11 +132,39 @@ def train(
         if metrics["valid_loss"] < best_loss:
             best_loss, best_weights = metrics["valid_loss"], _copy_of_weights(model)
         history.append(metrics)
-        report(epoch, metrics, _state(epoch, model, optimizer, schedule, best_loss, best_weights, history))
+        is_over = _agreed(has_stalled([past["valid_loss"] for past in history], hyperparams.patience), shard, device)
+        # Whoever resumes must not train on: an end that came early counts as the last epoch.
+        reached = hyperparams.epochs - 1 if is_over else epoch
+        report(epoch, metrics, _state(reached, model, optimizer, schedule, best_loss, best_weights, history))
+        if is_over:
+            break
     return best_weights
 
 
-def validate(model: TabularModel, data: TrainingData, device: torch.device) -> dict[str, float]:
+def told_epochs(state: State) -> list[tuple[int, dict[str, float]]]:
+    """The epochs, from 0, that were reported before a checkpoint, with their metrics."""
+    return list(zip(state.get("epochs", range(len(state["history"]))), state["history"], strict=True))
+
+
+def has_stalled(losses: Sequence[float], patience: int) -> bool:
+    """Whether the lowest validation loss is ``patience`` epochs old; never with a patience of 0.
+
+    >>> has_stalled([0.5, 0.4, 0.45], 2), has_stalled([0.5, 0.4, 0.45, 0.41], 2), has_stalled([0.5, 0.6], 0)
+    (False, True, False)
+    """
+    return patience > 0 and len(losses) - 1 - int(np.argmin(losses)) >= patience
+
+
+def _agreed(is_over: bool, shard: Shard, device: torch.device) -> bool:
+    """What rank 0 says. Ranks on different machines may differ in a loss's last bit, and none may train on alone."""
+    if shard.world_size == 1:
+        return is_over
+    said = torch.tensor([float(is_over)], device=device)
+    torch.distributed.broadcast(said, 0)
+    return bool(said.item())
+
+
+def validate(model: TabularNet, data: TrainingData, device: torch.device) -> dict[str, float]:
     """Log loss and AUC on the validation rows."""
     model.eval()
     with torch.no_grad():
@@ -149,7 +179,7 @@ def _mask(rows_NF: Tensor, is_category_F: Tensor) -> Tensor:
     return torch.where((draw_NF >= MASK_RATE / 2) & (draw_NF < MASK_RATE), torch.nan, rows_NF)
 
 
-def _is_category(model: TabularModel, num_columns: int) -> Tensor:
+def _is_category(model: TabularNet, num_columns: int) -> Tensor:
     is_category_F = torch.zeros(num_columns, dtype=torch.bool)
     is_category_F[model.categorical_index_C.cpu()] = True
     return is_category_F
@@ -157,7 +187,7 @@ def _is_category(model: TabularModel, num_columns: int) -> Tensor:
 
 def _state(
     epoch: int,
-    model: TabularModel,
+    model: TabularNet,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
     best_loss: float,
@@ -175,7 +205,7 @@ def _state(
     }
 
 
-def _copy_of_weights(model: TabularModel) -> dict[str, Tensor]:
+def _copy_of_weights(model: TabularNet) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
 
 

@@ -1,4 +1,4 @@
-"""The tabular model: encoded rows in, probabilities out, with the whole feature transform inside.
+"""The networks for tables: encoded rows in, probabilities out, with the whole feature transform inside.
 
 The statistics that the transform needs (means, spreads, bin edges) are buffers of the module. So they are saved,
 exported and served with the weights. A caller sends the raw encoding of `divisions.schema`.
@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from divisions.pipeline.definition import Hyperparams
+from divisions.pipeline.definition import Hyperparams, TabmHyperparams
 from divisions.schema import FLOAT32_MAX, FeatureKind, FeatureSchema
 
 NUM_BINS = 16
@@ -141,8 +141,11 @@ class CategoryEmbedding(nn.Module):
         return embedded_NCE.flatten(1)
 
 
-class TabularModel(nn.Module):
-    """``rows float32[N, F]`` (see `divisions.schema`) to ``scores float32[N]``, probabilities."""
+class TabularNet(nn.Module):
+    """``rows float32[N, F]`` (see `divisions.schema`) to ``scores float32[N]``, probabilities: what all networks share.
+
+    Those that inherit from it give logits.
+    """
 
     numeric_index_M: Tensor
     categorical_index_C: Tensor
@@ -156,6 +159,37 @@ class TabularModel(nn.Module):
         num_known = [len(schema.features[i].categories) for i in categorical]
         self.categorical = CategoryEmbedding(num_known, hyperparams.embedding_dim) if categorical else None
 
+    def embedded(self, rows_NF: Tensor) -> Tensor:
+        """**Shape**: ``rows_NF`` ``[N, F]``, result ``[N, F * E]``."""
+        parts = []
+        if self.numeric is not None:
+            parts.append(self.numeric(rows_NF.index_select(1, self.numeric_index_M)))
+        if self.categorical is not None:
+            parts.append(self.categorical(rows_NF.index_select(1, self.categorical_index_C)))
+        return torch.cat(parts, dim=1)
+
+    def training_logits(self, rows_NF: Tensor) -> Tensor:
+        """What training learns from: ``[N]``, or ``[N, K]`` of K members that each learn for themselves. Training needs
+        logits: BCE on probabilities underflows."""
+        raise NotImplementedError
+
+    def logits(self, rows_NF: Tensor) -> Tensor:
+        """**Shape**: ``rows_NF`` ``[N, F]``, result ``[N]``."""
+        raise NotImplementedError
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return torch.sigmoid(self.logits(rows))
+
+    def recalibrate(self, slope: float, offset: float) -> None:
+        """From now on, every logit is ``slope * logit + offset``."""
+        raise NotImplementedError
+
+
+class TabularModel(TabularNet):
+    """A multi-layer perceptron."""
+
+    def __init__(self, schema: FeatureSchema, statistics: NumericStatistics, hyperparams: Hyperparams) -> None:
+        super().__init__(schema, statistics, hyperparams)
         layers: list[nn.Module] = []
         width = schema.num_columns * hyperparams.embedding_dim
         for hidden in hyperparams.hidden:
@@ -164,27 +198,21 @@ class TabularModel(nn.Module):
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(width, 1)
 
+    def training_logits(self, rows_NF: Tensor) -> Tensor:
+        return self.logits(rows_NF)
+
     def logits(self, rows_NF: Tensor) -> Tensor:
-        """**Shape**: ``rows_NF`` ``[N, F]``, result ``[N]``. Training needs these: BCE on probabilities underflows."""
-        parts = []
-        if self.numeric is not None:
-            parts.append(self.numeric(rows_NF.index_select(1, self.numeric_index_M)))
-        if self.categorical is not None:
-            parts.append(self.categorical(rows_NF.index_select(1, self.categorical_index_C)))
-        logits_N1: Tensor = self.head(self.body(torch.cat(parts, dim=1)))
+        logits_N1: Tensor = self.head(self.body(self.embedded(rows_NF)))
         return logits_N1.squeeze(1)
 
-    def forward(self, rows: Tensor) -> Tensor:
-        return torch.sigmoid(self.logits(rows))
-
     def recalibrate(self, slope: float, offset: float) -> None:
-        """From now on, every logit is ``slope * logit + offset``: the last layer takes both into its weights."""
+        """The last layer takes both into its weights."""
         with torch.no_grad():
             self.head.weight.mul_(slope)
             self.head.bias.mul_(slope).add_(offset)
 
 
-def logits_of(model: TabularModel, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
+def logits_of(model: TabularNet, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
     """The logits of many rows, on the CPU. Moves the model there."""
     model = model.to("cpu").eval()
     with torch.no_grad():
@@ -195,9 +223,13 @@ def logits_of(model: TabularModel, rows_NF: NDArray[np.float32], batch_size: int
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
-def build_model(schema: FeatureSchema, rows_NF: NDArray[np.float32], hyperparams: Hyperparams) -> TabularModel:
-    """A new model. ``rows_NF`` are the training rows for the transform's statistics. Same seed, same weights."""
+def build_model(schema: FeatureSchema, rows_NF: NDArray[np.float32], hyperparams: Hyperparams) -> TabularNet:
+    """A new network. ``rows_NF`` are the training rows for the transform's statistics. Same seed, same weights."""
+    from trainers.training.tabm import TabmModel
+
     torch.manual_seed(hyperparams.seed)
+    if isinstance(hyperparams, TabmHyperparams):
+        return TabmModel(schema, numeric_statistics(rows_NF, schema), hyperparams)
     return TabularModel(schema, numeric_statistics(rows_NF, schema), hyperparams)
 
 

@@ -25,7 +25,7 @@ MIN_CPUS = 0.5
 """For each process that reads, even if the stage has less."""
 
 if TYPE_CHECKING:
-    from trainers.training.model import TabularModel
+    from trainers.training.kinds import TrainedModel
 
 
 class RayCompute:
@@ -82,7 +82,7 @@ class RayCompute:
 
     def train(
         self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
-    ) -> TabularModel:
+    ) -> TrainedModel:
         # With PyTorch, which the preparation does not need.
         from trainers.training import ray_train
         from trainers.training.ray_worker import StoredTask

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import ray
 
 from divisions.artifacts.work_store import open_work_store
@@ -21,7 +20,8 @@ from divisions.progress import Progress
 from trainers.training.capacity import Allotment
 from trainers.training.checkpoints import Checkpoints
 from trainers.training.compute import EpochListener
-from trainers.training.model import TabularModel, build_model
+from trainers.training.kinds import TrainedModel, restore
+from trainers.training.loop import told_epochs
 from trainers.training.ray_session import NODE_LABEL, this_node
 from trainers.training.ray_single import run_single
 from trainers.training.ray_worker import Job, RunLog, StoredTask
@@ -33,7 +33,7 @@ _POLL_S = 0.2
 
 def train(
     task: StoredTask, allotment: Allotment, progress: Progress, on_epoch: EpochListener, only_node: str = ""
-) -> TabularModel:
+) -> TrainedModel:
     """Trains on the cluster that this process is connected to, or goes on with what an interrupted run has left.
 
     Args:
@@ -63,12 +63,9 @@ def train(
         state = checkpoints.load(newest)
     else:
         state = checkpoints.load(newest)
-        for epoch, metrics in enumerate(state["history"]):
+        for epoch, metrics in told_epochs(state):
             on_epoch(epoch + 1, metrics)
-    # The statistics of the rows are in the weights, so any rows will do.
-    model = build_model(task.schema, np.zeros((1, task.schema.num_columns), np.float32), task.hyperparams)
-    model.load_state_dict(state["best_weights"])
-    return model
+    return restore(task.schema, task.hyperparams, state)
 
 
 def _clean_up(checkpoints: Checkpoints) -> bool:

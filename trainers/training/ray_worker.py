@@ -19,14 +19,14 @@ from torch import nn
 import divisions
 from divisions.artifacts.work_store import open_work_store
 from divisions.errors import ArtifactStoreError, TrainingError
-from divisions.pipeline.definition import Hyperparams
+from divisions.pipeline.definition import AnyHyperparams
 from divisions.schema import FeatureSchema
 from divisions.settings import PRIVATE_UMASK, Settings, node_home
 from trainers.data.preparation import StoredRows
-from trainers.training import loop
+from trainers.training import kinds, loop
 from trainers.training.capacity import Allotment
 from trainers.training.checkpoints import CheckpointName, Checkpoints, is_due
-from trainers.training.model import build_model, use_threads
+from trainers.training.model import use_threads
 from trainers.training.priority import lower_priority
 from trainers.training.resumption import training_key
 from trainers.training.training_rows import fetched_rows
@@ -43,7 +43,7 @@ class StoredTask:
     settings: Settings
     schema: FeatureSchema
     rows: StoredRows
-    hyperparams: Hyperparams
+    hyperparams: AnyHyperparams
 
     def folder(self, allotment: Allotment) -> str:
         """Where the checkpoints are that this training may go on from."""
@@ -127,10 +127,10 @@ def learn(job: Job, place: Place) -> None:
             newest = place.agree(checkpoints.newest() if shard.rank == 0 else None)
             state = checkpoints.load(newest) if newest is not None else None
             if shard.rank == 0 and state is not None:
-                for epoch, metrics in enumerate(state["history"]):
+                for epoch, metrics in loop.told_epochs(state):
                     log.add.remote(EpochDone(epoch, metrics))
-            loop.train(
-                build_model(task.schema, data.train_rows_NF, task.hyperparams),
+            kinds.train(
+                task.schema,
                 data,
                 task.hyperparams,
                 _reporter(task, checkpoints, log) if shard.rank == 0 else lambda *_: None,
@@ -145,11 +145,11 @@ def learn(job: Job, place: Place) -> None:
 
 
 def _reporter(task: StoredTask, checkpoints: Checkpoints, log: Any) -> loop.Report:
-    def report(epoch: int, metrics: dict[str, float], state: loop.State) -> None:
+    def report(epoch: int, metrics: dict[str, float], state: loop.State | None) -> None:
         log.add.remote(EpochDone(epoch, metrics))
-        if not is_due(epoch, task.hyperparams.epochs):
+        if state is None or not is_due(state["epoch"], task.hyperparams.epochs):
             return
-        is_last = epoch + 1 == task.hyperparams.epochs
+        is_last = state["epoch"] + 1 == task.hyperparams.epochs
         _save(checkpoints, state, LAST_CHECKPOINT_S if is_last else 0.0, log.add.remote)
 
     return report

@@ -16,14 +16,14 @@ from dataclasses import asdict
 import msgspec
 
 from divisions.artifacts.work_store import StoredFile
-from divisions.pipeline.definition import Hyperparams
+from divisions.pipeline.definition import AnyHyperparams
 from trainers.training.checkpoints import CheckpointName
 
 ABANDONED_S = 86_400.0
 
 
 def training_key(
-    schema_sha256: str, hyperparams: Hyperparams, num_workers: int, device: str, versions: tuple[str, ...]
+    schema_sha256: str, hyperparams: AnyHyperparams, num_workers: int, device: str, versions: tuple[str, ...]
 ) -> str:
     """Names what decides the weights besides the rows.
 
@@ -34,7 +34,7 @@ def training_key(
         device: ``cpu`` or ``cuda``, likewise.
         versions: of the code that trains.
     """
-    facts = msgspec.json.encode([schema_sha256, asdict(hyperparams), num_workers, device, versions])
+    facts = msgspec.json.encode([schema_sha256, [hyperparams.kind, asdict(hyperparams)], num_workers, device, versions])
     return hashlib.sha256(facts).hexdigest()[:16]
 
 
