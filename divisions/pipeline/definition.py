@@ -111,7 +111,8 @@ class Hyperparams:
 class TabmHyperparams(Hyperparams):
     """``members`` networks share their weights, but for a scale of each input and output."""
 
-    members: int = 16
+    learning_rate: float = 0.003
+    members: int = 8
 
     @property
     def kind(self) -> ModelKind:
@@ -125,7 +126,7 @@ class BoostingHyperparams:
 
     learning_rate: float = 0.05
     epochs: int = 500
-    max_leaves: int = 16
+    max_leaves: int = 8
     min_leaf_rows: int = 20
     l2: float = 1.0
     max_features: float = 0.5
@@ -294,10 +295,10 @@ class Model:
     """An empty ``name`` means ``<endpoint>-predictor``."""
 
     name: str = ""
-    kind: ModelKind = ModelKind.MLP
     major: int = 1
     """Major version. The default is N of ``-vN`` at the end of the pipeline's name. Versions read
     ``major.registry``."""
+    kind: ModelKind = ModelKind.MLP
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ TIME_CODES = frozenset("%" + code for code in (*"aAbBdfgGHIjmMnpSTuUVwWyYz%", *(
 """What an event time's format may hold. DuckDB reads these. It also takes %Z, but fails on unknown names of zones."""
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL_NAME = re.compile(rf"([a-z0-9.-]{{1,253}}/)?{_LABEL_VALUE.pattern}")
+_ENGINES_WITH_TREES = (EngineChoice.AUTO, EngineChoice.ONNXRUNTIME_CPU)
 _MAJOR = re.compile(r"-v([0-9]{1,4})$")
 
 
@@ -195,17 +196,14 @@ def model(section: Section, pipeline_name: str) -> Model:
     with section:
         return Model(
             name=section.take("name", parsed(parse_name), Model().name),
-            kind=section.take("kind", choice(ModelKind), Model().kind),
             major=section.take("major", integer(0, 9_999), int(suffix[1]) if suffix else Model().major),
+            kind=section.take("kind", choice(ModelKind), Model().kind),
         )
 
 
 def serving(section: Section, trained_on: Resources, kind: ModelKind = ModelKind.MLP) -> Serving:
     default = Serving()
     with section:
-        engine = section.take("engine", choice(EngineChoice), default.engine)
-        if kind is ModelKind.GRADIENT_BOOSTING and engine not in (EngineChoice.AUTO, EngineChoice.ONNXRUNTIME_CPU):
-            section.report(f"{engine} cannot run {kind}", "remove engine: replicas take onnxruntime-cpu then", "engine")
         num_gpus = section.take("num_gpus", _gpus, 1.0 if trained_on.num_gpus else default.num_gpus)
         default_type = trained_on.accelerator_type if num_gpus else None
         accelerator_type = section.take("accelerator_type", text, default_type)
@@ -213,7 +211,7 @@ def serving(section: Section, trained_on: Resources, kind: ModelKind = ModelKind
         default_vram_gb = trained_on.vram_gb if num_gpus and accelerator_type == default_type else None
         scaling = _scaling(section.section("replicas")) if section.has_section("replicas") else None
         count = section.take("replicas", integer(1, MAX_REPLICAS), default.replicas) if scaling is None else scaling.min
-        return Serving(
+        served = Serving(
             replicas=count,
             num_cpus=section.take("num_cpus", number(0, 1_000), default.num_cpus),
             num_gpus=num_gpus,
@@ -221,12 +219,17 @@ def serving(section: Section, trained_on: Resources, kind: ModelKind = ModelKind
             max_batch=section.take("max_batch", integer(1, 65_536), default.max_batch),
             placement=section.take("placement", choice(Placement), default.placement),
             accelerator_type=accelerator_type,
-            engine=engine,
+            engine=section.take("engine", choice(EngineChoice), default.engine),
             vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), default_vram_gb),
             online=_online(section.section("online")),
             scaling=scaling,
             nodes=section.take("nodes", _labels, default.nodes),
         )
+        if kind is ModelKind.GRADIENT_BOOSTING and served.engine not in _ENGINES_WITH_TREES:
+            section.report(
+                f"{served.engine} cannot run {kind}", "remove engine: replicas take onnxruntime-cpu", "engine"
+            )
+        return served
 
 
 def _scaling(section: Section) -> Scaling:

@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from divisions.code_identity import code_identity
-from divisions.pipeline.definition import Pipeline
+from divisions.pipeline.definition import ModelKind, Pipeline
 from divisions.versions import RegisteredVersion
 from trainers.data.preparation import Prepared
 
@@ -53,11 +53,12 @@ def environment() -> dict[str, str]:
 
 def run_params(pipeline: Pipeline) -> dict[str, object]:
     """The parameters for MLflow, which shows and compares them."""
-    hyperparams = asdict(pipeline.training.hyperparams)
+    hyperparams = pipeline.training.hyperparams
+    is_network = hyperparams.kind is not ModelKind.GRADIENT_BOOSTING
     return {
-        **hyperparams,
-        "optimizer": "AdamW",
-        "schedule": "cosine annealing",
+        "kind": hyperparams.kind.value,
+        **asdict(hyperparams),
+        **({"optimizer": "AdamW", "schedule": "cosine annealing"} if is_network else {}),
         "workers": pipeline.training.workers,
         "holdout_fraction": pipeline.features.holdout_fraction,
         "gates": "; ".join(str(gate) for gate in pipeline.validation.gates),

@@ -20,7 +20,7 @@ from trainers.validation.measure import measure
 from trainers.validation.validation import Validated
 
 if TYPE_CHECKING:
-    from trainers.training.model import TabularModel
+    from trainers.training.kinds import TrainedModel
 
 
 def make(
@@ -32,11 +32,14 @@ def make(
     return calibrated, export(parts, prepared, model, seed)
 
 
-def train(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TabularModel:
+def train(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: RegistryRun) -> TrainedModel:
     hyperparams = pipeline.training.hyperparams
     data = prepared.rows or training_data(prepared, hyperparams.seed)
+    reached = 0
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+        nonlocal reached
+        reached = epoch
         registry_run.log_metrics(metrics, step=epoch)
         parts.progress.epoch_finished(epoch, hyperparams.epochs, metrics)
 
@@ -44,21 +47,22 @@ def train(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: Re
     with step(parts.progress, parts.clock, "Train") as current:
         model = parts.compute.train(task, pipeline.training.resources, pipeline.training.workers, on_epoch)
         rows = "rows" if prepared.table.rows.is_repeated else "customers"
-        current.detail = f"{hyperparams.epochs} epochs over {num_train(data):,} {rows}"
+        early = f" of {hyperparams.epochs}" if reached < hyperparams.epochs else ""
+        current.detail = f"{reached}{early} epochs over {num_train(data):,} {rows}"
     return model
 
 
-def calibrate(parts: Parts, prepared: Prepared, model: TabularModel, seed: int) -> Calibrated:
+def calibrate(parts: Parts, prepared: Prepared, model: TrainedModel, seed: int) -> Calibrated:
     with step(parts.progress, parts.clock, "Calibrate") as current:
         calibrated = calibrate_model(model, prepared, seed)
         current.detail = str(calibrated.calibration)
     return calibrated
 
 
-def export(parts: Parts, prepared: Prepared, model: TabularModel, seed: int) -> Exported:
+def export(parts: Parts, prepared: Prepared, model: TrainedModel, seed: int) -> Exported:
     with step(parts.progress, parts.clock, "Export to ONNX") as current:
         exported = export_model(model, prepared, seed)
-        current.detail = f"differs from PyTorch by {exported.parity:.1e} at most"
+        current.detail = f"differs from the trained model by {exported.parity:.1e} at most"
         if exported.half_parity is not None and exported.half_onnx:
             current.detail += f", in float16 by {exported.half_parity.max_difference:.1e}"
     if exported.why:

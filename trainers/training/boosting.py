@@ -125,12 +125,16 @@ class _Codes:
 
     def trees(self, model: Any, predictors: Iterable[Any]) -> BoostedTrees:
         sets: dict[tuple[int, tuple[int, ...]], int] = {}
-        roots, parts = [], []
+        roots: list[int] = []
+        inputs_D: list[NDArray[np.int64]] = []
+        thresholds_D: list[NDArray[np.float32]] = []
+        all_nodes = []
+        sides: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
         num_nodes = 0
         for (predictor,) in predictors:
             nodes = predictor.nodes
-            inputs, thresholds = np.full(len(nodes), LEAF), np.zeros(len(nodes), np.float32)
-            for index in np.flatnonzero(nodes["is_leaf"] == 0):
+            inputs, thresholds = np.full(len(nodes), LEAF, np.int64), np.zeros(len(nodes), np.float32)
+            for index in map(int, np.flatnonzero(nodes["is_leaf"] == 0)):
                 node = nodes[index]
                 if node["is_categorical"]:
                     column, words = int(node["feature_idx"]), predictor.raw_left_cat_bitsets[node["bitset_idx"]]
@@ -141,18 +145,24 @@ class _Codes:
                     inputs[index] = self.order[int(node["feature_idx"])]
                     thresholds[index] = float32_below(float(node["num_threshold"]))
             left, right = (nodes[side].astype(np.int64) + num_nodes for side in ("left", "right"))
-            missing_left = nodes["missing_go_to_left"].astype(bool)
-            parts.append((inputs, thresholds, missing_left, left, right, nodes["value"].astype(np.float64)))
             roots.append(num_nodes)
+            inputs_D.append(inputs)
+            thresholds_D.append(thresholds)
+            sides.append((left, right))
+            all_nodes.append(nodes)
             num_nodes += len(nodes)
-        width = max(self.num_known, default=0) + 2
-        members_SV = np.zeros((len(sets), width), np.float32)
-        for (_, codes), index in sets.items():
-            members_SV[index, list(codes)] = 1.0
-        joined = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        nodes_D = np.concatenate(all_nodes)
+        members_SV = np.zeros((len(sets), max(self.num_known, default=0) + 2), np.float32)
+        for (_, codes), set_index in sets.items():
+            members_SV[set_index, list(codes)] = 1.0
         return BoostedTrees(
-            np.array(roots, np.int64),
-            *joined,
+            root_T=np.array(roots, np.int64),
+            input_D=np.concatenate(inputs_D),
+            threshold_D=np.concatenate(thresholds_D),
+            missing_left_D=nodes_D["missing_go_to_left"].astype(bool),
+            left_D=np.concatenate([left for left, _ in sides]),
+            right_D=np.concatenate([right for _, right in sides]),
+            value_D=nodes_D["value"].astype(np.float64),
             set_column_S=np.array([self.categorical[c] for c, _ in sets], np.int64),
             set_members_SV=members_SV,
             num_known_S=np.array([self.num_known[c] for c, _ in sets], np.int64),

@@ -132,7 +132,10 @@ def train(
         if metrics["valid_loss"] < best_loss:
             best_loss, best_weights = metrics["valid_loss"], _copy_of_weights(model)
         history.append(metrics)
-        is_over = _agreed(has_stalled([past["valid_loss"] for past in history], hyperparams.patience), shard, device)
+        is_over = False
+        if hyperparams.patience:
+            losses = [past["valid_loss"] for past in history]
+            is_over = _agreed(has_stalled(losses, hyperparams.patience), shard, device)
         # Whoever resumes must not train on: an end that came early counts as the last epoch.
         reached = hyperparams.epochs - 1 if is_over else epoch
         report(epoch, metrics, _state(reached, model, optimizer, schedule, best_loss, best_weights, history))

@@ -71,7 +71,8 @@ class TabmModel(TabularNet):
     def training_logits(self, rows_NF: Tensor) -> Tensor:
         """**Shape**: ``rows_NF`` ``[N, F]``, result ``[N, K]``."""
         embedded_N1I = self.embedded(rows_NF).unsqueeze(1)
-        return (self.body(embedded_N1I) * self.head_KI).sum(dim=-1) + self.head_bias_K
+        logits_NK: Tensor = (self.body(embedded_N1I) * self.head_KI).sum(dim=-1) + self.head_bias_K
+        return logits_NK
 
     def logits(self, rows_NF: Tensor) -> Tensor:
         logits_NK = self.training_logits(rows_NF)

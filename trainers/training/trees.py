@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from divisions.errors import TrainingError
+from divisions.schema import FLOAT32_MAX
 
 LEAF = -1
 
@@ -131,8 +132,9 @@ def float32_below(threshold: float) -> np.float32:
     >>> float(float32_below(0.1)) <= 0.1 < float(np.nextafter(float32_below(0.1), np.float32(np.inf)))
     True
     """
-    limit = np.finfo(np.float32).max
-    if threshold >= limit:
-        return np.float32(limit)
-    rounded = np.float32(max(threshold, -limit))
-    return rounded if float(rounded) <= threshold else np.nextafter(rounded, np.float32(-np.inf))
+    if threshold >= FLOAT32_MAX:
+        return np.float32(FLOAT32_MAX)
+    if threshold < -FLOAT32_MAX:
+        return np.float32(-np.inf)
+    rounded = np.float32(threshold)
+    return rounded if float(rounded) <= threshold else np.float32(np.nextafter(rounded, np.float32(-np.inf)))

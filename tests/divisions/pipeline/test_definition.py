@@ -47,7 +47,7 @@ def shown(value: object) -> str:
 @pytest.mark.parametrize(
     ("heading", "path"),
     [
-        ("`hyperparams`:", "training.hyperparams"),
+        ("`hyperparams` depend", "training.hyperparams"),
         ("## `stages.training`", "training"),
         ("## `serving`", "serving"),
         ("## `features`", "features"),
@@ -65,6 +65,17 @@ def test_a_key_without_a_value_has_the_default_of_the_documentation(heading, pat
             assert shown(getattr(section, key)) == documented, key
             checked += 1
     assert checked > 0
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [("Where `tabm` differs", "tabm"), ("Those of `grad", "gradient_boosting")],
+)
+def test_every_kind_has_the_defaults_of_the_documentation(heading, kind):
+    hyperparams = parse_pipeline(f"model: {{kind: {kind}}}\n{SMALLEST}").training.hyperparams
+    for key, documented in table("pipeline.md", heading).items():
+        if documented != "as above":
+            assert shown(getattr(hyperparams, key)) == documented, key
 
 
 def test_the_tuning_table_of_rollouts_has_the_same_defaults():

@@ -21,6 +21,7 @@ RANGES = [
     ("training.hyperparams.batch_size", 1, 1_000_000, 1),
     ("training.hyperparams.epochs", 1, 10_000, 1),
     ("training.hyperparams.embedding_dim", 1, 1_024, 1),
+    ("training.hyperparams.patience", 0, 10_000, 1),
     ("training.hyperparams.seed", 0, 4_294_967_295, 1),
     ("training.hyperparams.weight_decay", 0, 10, 1e-6),
     ("deployment.analysis.tolerance_ms", 0, 60_000, 1e-6),
