@@ -21,6 +21,7 @@ from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
 from benchmarks.lab.explaining import ExplainingResult
 from benchmarks.lab.hosts import HostsResult
+from benchmarks.lab.kinds import KindsResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult
 from benchmarks.lab.scale import ScaleResult
@@ -35,6 +36,7 @@ from benchmarks.reports.doc_tables import (
     comparison_section,
     explaining_section,
     hosts_section,
+    kinds_section,
     losses_section,
     micro_section,
     online_store_section,
@@ -76,6 +78,9 @@ SECTIONS: dict[str, Section] = {
         ScaleResult,
         scale_section,
         "python -m benchmarks.scale --micro docs/benchmarks/micro.json --out docs/benchmarks/scale.json",
+    ),
+    "kinds": Section(
+        KindsResult, kinds_section, "python -m benchmarks.kinds --out docs/benchmarks/kinds.json", "models.md"
     ),
     "autoscale": Section(
         AutoscaleResult, autoscale_section, "python -m benchmarks.autoscale --out docs/benchmarks/autoscale.json"

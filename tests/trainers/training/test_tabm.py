@@ -11,7 +11,7 @@ from tests.trainers.churn import HYPERPARAMS, SCHEMA, rows_and_labels, training_
 from trainers.export.onnx_export import PARITY_TOLERANCE, check_parity, export_onnx
 from trainers.training.evaluate import auc
 from trainers.training.kinds import train
-from trainers.training.model import build_model, logits_of
+from trainers.training.model import build_model, logits_of, use_threads
 
 MEMBERS = 4
 TABM = TabmHyperparams(**{**asdict(HYPERPARAMS), "members": MEMBERS, "learning_rate": 0.01})
@@ -53,6 +53,7 @@ def test_recalibrating_twice_is_recalibrating_by_both(model):
 
 
 def test_it_learns_and_its_graph_gives_the_same_probabilities():
+    use_threads(1)
     trained = train(SCHEMA, training_data(600), TABM, lambda *_: None)
     assert auc(LABELS, logits_of(trained, ROWS)) > 0.85
     trained.recalibrate(1.5, -0.3)
