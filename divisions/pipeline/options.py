@@ -204,7 +204,8 @@ def model(section: Section, pipeline_name: str) -> Model:
 def serving(section: Section, trained_on: Resources, kind: ModelKind = ModelKind.MLP) -> Serving:
     default = Serving()
     with section:
-        num_gpus = section.take("num_gpus", _gpus, 1.0 if trained_on.num_gpus else default.num_gpus)
+        has_gpu = trained_on.num_gpus and kind is not ModelKind.GRADIENT_BOOSTING
+        num_gpus = section.take("num_gpus", _gpus, 1.0 if has_gpu else default.num_gpus)
         default_type = trained_on.accelerator_type if num_gpus else None
         accelerator_type = section.take("accelerator_type", text, default_type)
         # The memory of training's GPU is the default only for a GPU of the same type.

@@ -84,13 +84,22 @@ class Place:
         partition.mkdir(parents=True, exist_ok=True)
         frame.to_parquet(partition / "events.parquet")
 
-    def run(self, day, gates=(AUC_GATE, DRIFT_GATE), gateway_url="", serving=None, features=FEATURES, on_unknown=None):
+    def run(
+        self,
+        day,
+        gates=(AUC_GATE, DRIFT_GATE),
+        gateway_url="",
+        serving=None,
+        features=FEATURES,
+        on_unknown=None,
+        hyperparams=None,
+    ):
         self.progress = RecordingProgress()
         pipeline = Pipeline(
             name="customer-churn-v3",
             data_prep=DataPrep(input=f"{self.folder}/raw/partition=${{today}}"),
             deployment=Deployment(endpoint="churn"),
-            training=Training(hyperparams=replace(HYPERPARAMS, epochs=self.epochs, learning_rate=0.01)),
+            training=Training(hyperparams=hyperparams or replace(HYPERPARAMS, epochs=self.epochs, learning_rate=0.01)),
             validation=Validation(gates=gates, on_unknown=on_unknown),
             features=features,
             model=Model(major=3),

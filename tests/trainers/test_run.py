@@ -25,6 +25,7 @@ from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.pipeline.definition import (
     CHALLENGER_GATE,
     GUESSING_GATE,
+    BoostingHyperparams,
     Comparison,
     Gate,
     OnUnknown,
@@ -131,6 +132,19 @@ def test_probabilities_that_are_wrong_are_corrected_in_the_graph_that_serves(tmp
     assert outcome.metrics["calibration_error"] < outcome.metrics["calibration_error_before"] / 2
     report = details(place.registry, outcome.run_id)
     assert report["calibration"]["slope"] == pytest.approx(1 / 3, abs=0.15)
+
+
+def test_trees_pass_the_same_stages_and_say_what_cannot_run_them(tmp_path):
+    place = Place(tmp_path)
+    place.write("2025-01-13", raw_frame(seed=0))
+    outcome = place.run("2025-01-13", hyperparams=BoostingHyperparams(epochs=60, learning_rate=0.2, patience=10))
+    assert outcome.validation_status == "passed"
+    assert outcome.metrics["auc"] > 0.85
+    version = place.registry.get_version("churn-predictor", 1)
+    manifest = read_bundle(place.folder_of(version), outcome.bundle_sha256)
+    assert manifest.framework.startswith("scikit-learn ")
+    assert sum("TensorRT has no trees" in notice for notice in place.progress.notices) == 1
+    assert 10 < place.progress.epochs < 60, "it ended early"
 
 
 def test_the_registry_knows_data_parameters_and_every_epoch(place, first):

@@ -41,7 +41,7 @@ def fit_trees(
     """Trains on the rows to learn from, and keeps the trees up to the lowest validation loss.
 
     Raises:
-        TrainingError: a label is no number, all labels are the same, or the loss is no longer finite.
+        TrainingError: all labels are the same, or the loss is no longer finite.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
     from threadpoolctl import threadpool_limits
@@ -188,8 +188,6 @@ def _frequent(codes_N: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _check_labels(labels_N: NDArray[np.float32]) -> None:
-    if np.isnan(labels_N).any():
-        raise TrainingError("some labels are not a number", remedy="leave those customers out")
     if len(labels_N) == 0 or np.ptp(labels_N) == 0.0:
         raise TrainingError(
             f"all {len(labels_N):,} customers to learn from have the same label", remedy="add customers of the other"

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from divisions.errors import TrainingError
 from divisions.pipeline.definition import AnyHyperparams, BoostingHyperparams
 from divisions.schema import FeatureSchema
 from trainers.training import loop, model
@@ -47,8 +48,9 @@ def train(
         report: called after epochs. The state that it gets with the last one holds the model, see `restore`.
 
     Raises:
-        TrainingError: see `loop.train` and `fit_trees`.
+        TrainingError: a label is no number, no customer is left to validate on; and see `loop.train`, `fit_trees`.
     """
+    _check(data)
     if isinstance(hyperparams, BoostingHyperparams):
         return _train_trees(schema, data, hyperparams, report)
     network = build_model(schema, data.train_rows_NF, hyperparams)
@@ -73,6 +75,16 @@ def logits_of(trained: TrainedModel, rows_NF: NDArray[np.float32]) -> NDArray[np
     if isinstance(trained, BoostedTrees):
         return trained.logits(rows_NF).astype(np.float32)
     return model.logits_of(trained, rows_NF)
+
+
+def _check(data: TrainingData) -> None:
+    if not (np.isfinite(data.train_labels_N).all() and np.isfinite(data.valid_labels_N).all()):
+        raise TrainingError("some labels are not a number", remedy="leave those customers out")
+    if len(data.valid_labels_N) == 0:
+        raise TrainingError(
+            f"of {len(data.train_labels_N):,} customers, none can be kept aside to select the best epoch",
+            remedy="add customers: at least two of one label are needed",
+        )
 
 
 def _train_trees(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import ray
@@ -9,7 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 
 from divisions.artifacts.work_store import open_work_store
 from divisions.errors import ArtifactStoreError, DivisionsError, TrainingError
-from divisions.pipeline.definition import Resources
+from divisions.pipeline.definition import ModelKind, Resources
 from divisions.settings import Settings
 from trainers.data.preparation import PreparationTask, Prepared
 from trainers.data.working_folder import working_folder
@@ -88,6 +89,9 @@ class RayCompute:
         from trainers.training.ray_worker import StoredTask
 
         only_node = self._only_node()
+        if resources.num_gpus and task.hyperparams.kind is ModelKind.GRADIENT_BOOSTING:
+            self._progress.notice(f"{task.hyperparams.kind} trains on CPUs: the GPU of training.resources stays free")
+            resources = replace(resources, num_gpus=0.0, accelerator_type=None)
         allotment = self._acquire("training", resources, num_workers, only_node)
         rows = task.data
         if isinstance(rows, TrainingData):

@@ -93,3 +93,11 @@ def test_boosting_has_one_worker_and_the_engines_that_know_trees():
     assert (error.line, error.column) == (9, 19)
     assert parsed("gradient_boosting", engine="onnxruntime-cpu").serving.engine == "onnxruntime-cpu"
     assert parsed("tabm", workers=2, engine="tensorrt").training.workers == 2
+
+
+def test_trees_serve_on_cpus_although_the_file_trains_on_a_gpu():
+    def gpus(kind):
+        text = FILE.format(kind=kind, hyperparams="", workers=1, engine="auto")
+        return parse_pipeline(text.replace("workers: 1", "resources: T4-GPU")).serving.num_gpus
+
+    assert (gpus("tabm"), gpus("gradient_boosting")) == (1, 0)

@@ -77,5 +77,18 @@ def test_labels_that_are_no_numbers_are_told(hyperparams):
     data = training_data()
     labels = data.train_labels_N.copy()
     labels[3] = np.nan
-    with pytest.raises(TrainingError, match=r"some labels are not a number|loss is no longer finite"):
+    with pytest.raises(TrainingError, match="some labels are not a number"):
         trained(hyperparams, replace(data, train_labels_N=labels))
+
+
+@pytest.mark.parametrize("hyperparams", KINDS, ids=ids)
+def test_customers_that_leave_none_to_validate_on_are_told(hyperparams):
+    data = training_data(10)
+    few = replace(data, valid_rows_NF=data.valid_rows_NF[:0], valid_labels_N=data.valid_labels_N[:0])
+    with pytest.raises(TrainingError, match="of 8 customers, none can be kept aside"):
+        trained(hyperparams, few)
+
+
+def test_a_rate_that_diverges_is_told():
+    with pytest.raises(TrainingError, match="loss is no longer finite in epoch"):
+        trained(replace(HYPERPARAMS, learning_rate=1e30))
