@@ -192,7 +192,7 @@ def cross_validate(table: Table, repetitions: int, of_networks: int, seed: int, 
             errors[name].append(calibration_error(table.y_N, pooled_N))
             say(f"{table.name} {repetition + 1} {name}: AUC {np.mean([one[0] for one in folds[name]]):.4f}")
     baseline = np.array(folds[BASELINE])
-    return [_row(table, name, np.array(found), errors[name], baseline) for name, found in folds.items()]
+    return [_row(table, name, np.array(found), errors[name], baseline) for name, found in folds.items() if found]
 
 
 def _row(table: Table, kind: str, found: Vector, errors: Sequence[float], baseline: Vector) -> KindScores:
@@ -254,7 +254,9 @@ def render_kinds(found: KindsResult) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = benchmark_parser("kinds", "Kinds of models by repeated cross-validation.")
     parser.add_argument("--repetitions", type=int, default=5, help="of the five folds (default 5)")
-    parser.add_argument("--network-repetitions", type=int, default=2, help="of networks, at most (default 2)")
+    parser.add_argument(
+        "--network-repetitions", type=int, default=2, help="of networks, at most; 0 for none (default 2)"
+    )
     parser.add_argument("--datasets", default=",".join(DATASETS), help="of the demo data; empty for none")
     parser.add_argument("--file", action="append", default=[], help="more customers: FILE:LABEL:ENTITY, also repeated")
     options = parser.parse_args(arguments)
@@ -264,7 +266,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for one in options.file:
             path, label, entity = _file(one)
             tables.append(prepared_table(path.stem, path, label, entity))
-        if not tables or min(options.repetitions, options.network_repetitions) < 1:
+        if not tables or options.repetitions < 1:
             raise UsageError("nothing to measure", remedy="name --datasets or a --file, and one --repetitions or more")
         machine = describe_machine(("divisions", "torch", "scikit-learn", "onnxruntime", "numpy"))
         speed = measure_speed(tables[0].schema, tables[0].x_NF, tables[0].y_N, KINDS)
