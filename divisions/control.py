@@ -13,6 +13,7 @@ import msgspec
 
 from divisions.access.tokens import AccessList
 from divisions.analysis_spec import AnalysisSpec
+from divisions.drift import DriftSummary
 from divisions.inventory import Inventory
 from divisions.scaling import Scaling, VersionScale
 from divisions.schema import FeatureSchema
@@ -372,3 +373,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     scales: tuple[VersionScale, ...] = ()
     nodes: tuple[NodeStatus, ...] = ()
     inventory: Inventory = Inventory()
+    drift: tuple[DriftSummary, ...] = ()

@@ -78,12 +78,25 @@ class BreakerTrip(msgspec.Struct, frozen=True):
     canary_errors: int
 
 
+class InputSample(msgspec.Struct, frozen=True):
+    """Some rows that stable has answered since the last report, for the drift of its inputs and predictions.
+
+    ``digests`` has the customer of each row as a hash, 64 bits little-endian. ``bins`` has for each row its bins of
+    all features, then of its score, 16 bits each; they are those of the bundle with ``bundle_sha256``.
+    """
+
+    bundle_sha256: str
+    digests: bytes
+    bins: bytes
+
+
 class EndpointReport(msgspec.Struct, frozen=True):
     endpoint: str
     versions: tuple[VersionReport, ...]
     split: SplitReport | None = None
     salts: SaltScores | None = None
     trip: BreakerTrip | None = None
+    inputs: InputSample | None = None
 
 
 class VersionLoad(msgspec.Struct, frozen=True):

@@ -69,6 +69,9 @@ class TableLink:
     async def status(self) -> bytes:
         raise NotRunningError("the lab has no controller")
 
+    async def drift(self, endpoint: str) -> bytes:
+        raise NotRunningError("the lab has no controller")
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

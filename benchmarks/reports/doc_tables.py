@@ -10,6 +10,7 @@ from benchmarks.harness.markdown import markdown_table
 from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
 from benchmarks.lab.capacity import NODES
+from benchmarks.lab.drift import MEAN, SPREAD, USUAL_DAY, DriftResult
 from benchmarks.lab.explaining import ExplainingResult
 from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.kinds import KindsResult, render_kinds
@@ -235,6 +236,29 @@ def autoscale_section(found: AutoscaleResult) -> str:
         for each in found.rules
     ]
     header = ("rule", "refused", "later than 20 s", "replica-hours", "of the ideal", "changes", "most replicas")
+    return f"{intro}\n\n{markdown_table(header, rows)}"
+
+
+def drift_section(found: DriftResult) -> str:
+    alerts, months = sum(found.alerts), len(found.alerts)
+    intro = (
+        f"{months} months of {found.days} days without drift: {alerts} alerts. {found.rows_per_s:g} requests a second "
+        f"in the mean, {found.population:,} customers, {found.columns} columns. A feature that moves by a share of its "
+        "mean, the deviation being half the mean:"
+    )
+    rows = [
+        [
+            f"{each.size:.0%}",
+            "after two weeks" if each.day >= USUAL_DAY else "before",
+            f"{each.size * MEAN / SPREAD:g}",
+            f"{len(each.seconds)} of {each.runs}",
+            f"{statistics.median(each.seconds) / 3600:.1f}" if each.seconds else "-",
+            f"{max(each.seconds) / 3600:.1f}" if each.seconds else "-",
+            str(each.false_features),
+        ]
+        for each in found.shifts
+    ]
+    header = ("moves by", "usual weeks", "deviations", "found in a week", "median hours", "at most", "false alerts")
     return f"{intro}\n\n{markdown_table(header, rows)}"
 
 

@@ -19,6 +19,7 @@ import msgspec
 
 from benchmarks.lab.autoscale import AutoscaleResult
 from benchmarks.lab.bookkeeping import BookkeepingResult
+from benchmarks.lab.drift import DriftResult
 from benchmarks.lab.explaining import ExplainingResult
 from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.kinds import KindsResult
@@ -34,6 +35,7 @@ from benchmarks.reports.doc_tables import (
     bookkeeping_section,
     chaos_section,
     comparison_section,
+    drift_section,
     explaining_section,
     hosts_section,
     kinds_section,
@@ -115,6 +117,12 @@ SECTIONS: dict[str, Section] = {
         " --plot docs/benchmarks/preparation.svg",
     ),
     "chaos": Section(ChaosResult, chaos_section, "python -m benchmarks.chaos --out docs/benchmarks/chaos.json"),
+    "drift": Section(
+        DriftResult,
+        drift_section,
+        "python -m benchmarks.drift --months 20 --runs 4 --out docs/benchmarks/drift.json",
+        "drift.md",
+    ),
     "losses": Section(
         LossesResult,
         losses_section,

@@ -19,6 +19,7 @@ from divisions.control import (
     VersionRoute,
     VersionSpec,
 )
+from divisions.drift import DriftReport
 from divisions.errors import NotRunningError
 from divisions.reports import GatewayReport
 
@@ -83,6 +84,11 @@ class FixedLink:
 
     async def status(self) -> bytes:
         return msgspec.json.encode(ControllerStatus(EPOCH))
+
+    async def drift(self, endpoint: str) -> bytes:
+        if endpoint:
+            raise _alone()
+        return msgspec.json.encode(DriftReport(()))
 
 
 def _alone() -> NotRunningError:

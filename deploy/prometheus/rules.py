@@ -95,6 +95,12 @@ ALERTS = (
         "1m",
     ),
     Alert(
+        "Drift",
+        "max by (endpoint, feature) (divisions_drift_alert) == 1",
+        "{{ $labels.endpoint }} drifts; feature: {{ $labels.feature }} (none: the predictions). "
+        "`GET /api/v2/drift/{{ $labels.endpoint }}` has the histograms.",
+    ),
+    Alert(
         "JournalUnavailable",
         "max(divisions_journal_unavailable) == 1",
         "The controller cannot write its journal: no weight can rise. `divisions status` has the reason.",

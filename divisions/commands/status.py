@@ -14,6 +14,7 @@ from divisions.commands.pods import show_pods
 from divisions.commands.schedule import as_json
 from divisions.commands.schedule import render as render_schedule
 from divisions.commands.targets import TARGETS
+from divisions.drift_text import text_of
 from divisions.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -122,6 +123,9 @@ def render_status(answer: ServiceStatus) -> str:
     engines = sorted({(one.version, one.engine, one.engine_note or "-") for one in answer.replicas if one.engine})
     if engines:
         lines += ["", table(("VERSION", "ENGINE", "BETTER ENGINES PASSED OVER"), engines)]
+    drifts = [(one.endpoint, one.version, text_of(alert)) for one in answer.drift for alert in one.alerts]
+    if drifts:
+        lines += ["", table(("ENDPOINT", "VERSION", "DRIFT"), drifts)]
     if answer.journal_fault:
         lines += ["", f"Journal: {answer.journal_fault}", "No weight can rise until it can be written again."]
     return "\n".join(lines)

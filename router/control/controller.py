@@ -30,12 +30,14 @@ from divisions.control import (
     RoutingTable,
     VersionSpec,
 )
+from divisions.drift import DriftReport
 from divisions.errors import ReportError, TokensUnavailableError
 from divisions.reports import GatewayReport
 from router.control import routing, version_scales
 from router.control.analyses import Analyses
 from router.control.audit_desk import AuditDesk, AuditSink
 from router.control.commands import TAKES_BACK, Commands
+from router.control.drift_watch import DriftWatch
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
@@ -104,6 +106,7 @@ class Controller:
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
         self._audit = AuditDesk(audit, clock)
         self._tokens = TokenDesk(token_store, clock, store.grant) if token_store is not None else None
+        self.drift_watch = DriftWatch(clock, read_bins, lambda: endpoints.records)
         self._started_at_s = clock.wall_s()
         self._restarts = 0
         self._reasons: dict[str, str] = {}
@@ -155,6 +158,8 @@ class Controller:
         self._sizing.report(report)
         if self._tokens is not None:
             self._tokens.used(report.token_uses)
+        if is_counted:
+            self.drift_watch.report(report)
         # A second that is complete is judged at once: the next tick may be a whole second away.
         judged = self._monitor.close_ticks(now_s, self._endpoints.arms) if is_counted else 0
         if not self._publisher.is_recovering:
@@ -209,6 +214,7 @@ class Controller:
         if self._tokens is not None:
             self._tokens.note_uses()
         self._audit.flush()
+        self.drift_watch.tick()
         if not self._publisher.is_recovering:
             self._spreading.step(self._driver.cluster, now_s)
 
@@ -262,6 +268,7 @@ class Controller:
                 self._driver.cluster,
                 self._spreading.notes(self._sizing.notes()),
             ),
+            drift=self.drift_watch.summaries(),
         )
 
     def _line_of(self, endpoint: str) -> str:
@@ -272,6 +279,10 @@ class Controller:
         rollout = record.rollout
         phase = canary.phase(rollout.state).value
         return f"{phase} of {rollout.spec.version.version} at {rollout.canary_bp} bp, generation {record.generation}"
+
+    def drift(self, endpoint: str = "") -> DriftReport:
+        """See `DriftWatch.drift`."""
+        return DriftReport(self.drift_watch.drift(endpoint))
 
     @property
     def records(self) -> Mapping[str, EndpointRecord]:

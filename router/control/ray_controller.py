@@ -40,6 +40,7 @@ from divisions.reports import GatewayReport
 from divisions.settings import Settings, is_routable
 from router.control.applications import Reconciler
 from router.control.certificates import CertificateDesk
+from router.control.drift_files import DriftFiles, keep
 from router.control.event_log import EventFile
 from router.control.inventory_keeper import InventoryKeeper, sources
 from router.control.node_keeper import NodeKeeper
@@ -89,6 +90,7 @@ class ControllerActor:
         self._encoded: tuple[RoutingTable | None, bytes] = (None, b"")
         self._settings = settings
         self._references = References(settings, self._clock)
+        self._drift_files = DriftFiles(settings.home / "drift")
         journal, self._controller = await self._opened()
         self._deployment = read_deployment(settings.home) or deployment_of(settings)
         write_node(settings.home, self._deployment, {})  # if nobody did: gateways and replicas wait for it
@@ -98,7 +100,8 @@ class ControllerActor:
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
         self._inventory = InventoryKeeper(sources(settings, self._clock), self._clock)
-        keepers = self._keeper.run, self._inventory.run
+        keep_drift = partial(keep, self._drift_files, self._controller.drift_watch)
+        keepers = self._keeper.run, self._inventory.run, keep_drift
         loops = (self._tick, self._reconcile, self._project, self._copy, self._hold_room, *keepers)
         self._tasks = [asyncio.create_task(work()) for work in loops]
 
@@ -144,6 +147,7 @@ class ControllerActor:
             audit=AuditFile(self._settings.home),
         )
         controller.start()
+        controller.drift_watch.restore(self._drift_files.read())
         return controller
 
     async def register_replica(self, address: bytes) -> bool:
@@ -184,6 +188,9 @@ class ControllerActor:
         status = self._controller.status()
         nodes, inventory = self._keeper.rows(status.replicas), self._inventory.inventory(self._controller.cluster)
         return msgspec.json.encode(msgspec.structs.replace(status, nodes=nodes, inventory=inventory))
+
+    async def drift(self, endpoint: bytes) -> bytes:
+        return msgspec.json.encode(self._controller.drift(endpoint.decode()))
 
     async def nodes(self) -> bytes:
         """The nodes of the status, for `up`: it asks before there is a gateway."""

@@ -25,6 +25,8 @@ from divisions.stability import corrected_psi
 
 MIN_ROWS = 1_000
 SCORE_BINS = 20
+PREDICTION = "prediction"
+"""What the scores are called beside the features."""
 
 
 class FeatureBins(msgspec.Struct, frozen=True):
@@ -37,11 +39,29 @@ class FeatureBins(msgspec.Struct, frozen=True):
     edges: tuple[float, ...] = ()
     median: float | None = None
 
+    def positions(self, x_N: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """The bin of each encoded value."""
+        is_missing_N = np.isnan(x_N)
+        missing = len(self.counts) - 1
+        match self.feature.kind:
+            case FeatureKind.NUMERIC:
+                found_N = np.searchsorted(self.edges, x_N.astype(np.float64), side="left")
+            case FeatureKind.BOOLEAN:
+                found_N = np.where(is_missing_N, 0.0, x_N).astype(np.int64)
+            case FeatureKind.CATEGORICAL:
+                # Code 0 is the unknown text; its bin stands after those of the categories.
+                found_N = (np.where(is_missing_N, 1.0, x_N).astype(np.int64) - 1) % missing
+        # A value that no bin was made for counts in the last one that is not for missing values.
+        within_N = np.clip(found_N, 0, max(missing - 1, 0))
+        return np.where(is_missing_N, missing, within_N)
+
 
 class InputBins(msgspec.Struct, frozen=True):
     """The bins of all features of a version, as its bundle's ``reference.json`` has them."""
 
     histograms: tuple[FeatureBins, ...] = ()
+    scores: FeatureBins | None = None
+    """The scores of held-out rows; None in bundles of earlier releases."""
 
     def common(self, *schemas: FeatureSchema) -> tuple[FeatureBins, ...]:
         """The bins of features that are equal in all versions. Codes of categories may differ between versions."""
@@ -67,18 +87,22 @@ def count_inputs(
 
 
 def _count(bins: FeatureBins, x_N: npt.NDArray[np.float32]) -> tuple[int, ...]:
-    present = x_N[~np.isnan(x_N)]
-    match bins.feature.kind:
-        case FeatureKind.NUMERIC:
-            positions = np.searchsorted(bins.edges, present.astype(np.float64), side="left")
-        case FeatureKind.BOOLEAN:
-            positions = present.astype(np.int64)
-        case FeatureKind.CATEGORICAL:
-            # Code 0 is the unknown text; its bin stands after those of the categories.
-            positions = (present.astype(np.int64) - 1) % (len(bins.counts) - 1)
-    counts = np.bincount(positions, minlength=len(bins.counts))[: len(bins.counts)]
-    counts[-1] = len(x_N) - len(present)
-    return tuple(map(int, counts))
+    return tuple(map(int, np.bincount(bins.positions(x_N), minlength=len(bins.counts))))
+
+
+def bin_rows(
+    bins: Sequence[FeatureBins], schema: FeatureSchema, rows_NF: npt.NDArray[np.float32]
+) -> npt.NDArray[np.int64]:
+    """The bins of a version's encoded rows, ``int64[N, len(bins)]``."""
+    return np.column_stack([each.positions(rows_NF[:, schema.features.index(each.feature)]) for each in bins])
+
+
+def prediction_bins(reference: InputBins) -> FeatureBins:
+    """The bins of the scores: those of the held-out rows, or equal ones without counts if the bundle has none."""
+    if reference.scores is not None:
+        return reference.scores
+    edges = tuple(number / SCORE_BINS for number in range(1, SCORE_BINS))
+    return FeatureBins(Feature(PREDICTION, FeatureKind.NUMERIC), (0,) * (SCORE_BINS + 1), edges)
 
 
 def count_scores(parts: Sequence[bytes]) -> dict[int, int]:

@@ -24,8 +24,9 @@ from divisions.access.decision import ANY_ENDPOINT
 from divisions.access.roles import Action
 from divisions.clock import Clock
 from divisions.control import ControllerStatus
+from divisions.drift import DriftReport
 from divisions.errors import DivisionsError, MalformedRequestError, UnknownVersionError
-from router.gateway import exposition, rollout_metrics
+from router.gateway import drift_metrics, exposition, rollout_metrics
 from router.gateway.api_document import ApiDocument
 from router.gateway.control_body import CommandBody, ScaleBody, read_body, require_object
 from router.gateway.documents import EndpointSummary, GatewayState, Index, VersionShare
@@ -112,6 +113,8 @@ class ControlApi:
             Route(API_DOCUMENT, self._api_document),
             Route("/api/v2/status", self._status),
             Route("/api/v2/events", EventStream(self.feed, self._clock.monotonic_s), methods=["GET"]),
+            Route("/api/v2/drift", self._drift, methods=["GET"]),
+            Route("/api/v2/drift/{endpoint}", self._drift_of, methods=["GET"]),
             Route(rollouts, self._rollouts, methods=["GET", "POST"]),
             Route(rollouts + "/{endpoint}", self._rollout, methods=["GET"]),
             Route(rollouts + "/{endpoint}/scale", self._scale, methods=["POST"]),
@@ -199,8 +202,10 @@ class ControlApi:
     async def _rollout_metrics(self) -> bytes:
         """The controller's metrics; empty while it is away. One of the gateway's metrics tells that it is away."""
         try:
-            status = await asyncio.wait_for(self._link.status(), SCRAPE_S)
-            return rollout_metrics.render(msgspec.json.decode(status, type=ControllerStatus))
+            asked = asyncio.gather(self._link.status(), self._link.drift(""))
+            status, drift = await asyncio.wait_for(asked, SCRAPE_S)
+            rollouts = rollout_metrics.render(msgspec.json.decode(status, type=ControllerStatus))
+            return rollouts + drift_metrics.render(msgspec.json.decode(drift, type=DriftReport))
         except (DivisionsError, TimeoutError, msgspec.ValidationError) as error:
             log.info("a scrape goes without the controller's metrics: %s", type(error).__name__)
             return b""
@@ -221,6 +226,16 @@ class ControlApi:
             )
         )
         return status
+
+    async def _drift(self, request: Request) -> Response:
+        return _json(await self._link.drift(""))
+
+    async def _drift_of(self, request: Request) -> Response:
+        """One endpoint's, with its histograms."""
+        report = msgspec.json.decode(await self._link.drift(request.path_params["endpoint"]), type=DriftReport)
+        if not report.endpoints:
+            raise UnknownVersionError("no drift of that endpoint", remedy="`divisions status` lists what is deployed")
+        return _json(msgspec.json.encode(report.endpoints[0]))
 
     async def _rollouts(self, request: Request) -> Response:
         """Lists them, or starts one."""

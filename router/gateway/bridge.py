@@ -133,6 +133,9 @@ class BridgeLink:
     async def status(self) -> bytes:
         return await self._call("status")
 
+    async def drift(self, endpoint: str) -> bytes:
+        return await self._call("drift", endpoint.encode())
+
     async def _call(self, method: str, *arguments: Argument, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
         self._count += 1
         call_id = self._count

@@ -44,6 +44,7 @@ HOT_PATH = (
     "predict/reports",
     "predict/retries",
     "predict/retry_budget",
+    "predict/row_sample",
     "predict/service_time",
     "predict/shared_features",
     "predict/split_monitor",

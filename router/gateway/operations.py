@@ -8,6 +8,7 @@ from typing import Any, Final
 from divisions import errors
 from divisions.access.requests import NewToken, TokenAnswer
 from divisions.control import RolloutSpec, RolloutStatus
+from divisions.drift import DriftReport, EndpointDrift
 from router.gateway.control_body import CommandBody, ScaleBody
 from router.gateway.documents import Index, Rollouts, Status
 from router.openapi.operation import ENDPOINT, JSON, NAME_SCHEMA, TEXT, Operation, Parameter, Reply
@@ -43,7 +44,18 @@ _KNOWN: Final = Parameter("if-none-match", "header", "The `ETag` of what the cal
 
 
 def operations() -> list[Operation]:
-    return [*_control(), *_tokens(), *_health()]
+    return [*_control(), *_drift(), *_tokens(), *_health()]
+
+
+def _drift() -> list[Operation]:
+    return [
+        _get("/api/v2/drift", "list_drift", "Drift of inputs and predictions of every endpoint.", DriftReport),
+        replace(
+            _get("/api/v2/drift/{endpoint}", "drift", "The drift of one endpoint, with its histograms.", EndpointDrift),
+            parameters=(ENDPOINT,),
+            refusals=(errors.UnknownVersionError, *_NO_LINK),
+        ),
+    ]
 
 
 def _control() -> list[Operation]:

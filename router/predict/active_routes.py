@@ -115,8 +115,9 @@ class ActiveRoutes:
         return pool
 
     def seek_bins(self) -> None:
-        """Asks again for the bins of training data that were not here when a rollout began."""
+        """Asks for the bins of training data, and again for those that were not here when a rollout began."""
         for endpoint in self.endpoints.values():
+            endpoint.state.inputs.find_bins(endpoint.stable.spec, self._read_bins)
             monitor = endpoint.state.monitor
             if monitor is not None and not monitor.has_bins:
                 monitor.set_bins(self._read_bins(endpoint.stable.spec))
@@ -156,6 +157,8 @@ class ActiveRoutes:
         for pool in (*self._pools.values(), *self._retired):
             pool.expire(now_s)
             pool.tally.fold()
+            if self._has_bookkeeping:
+                pool.sample.refill()
 
     def sweep(self) -> None:
         """Has every endpoint check its breaker and go on with its trial of salts. Call it every few milliseconds."""

@@ -53,3 +53,7 @@ class ControllerLink(Protocol):
     async def status(self) -> bytes:
         """The cluster's status as JSON."""
         ...
+
+    async def drift(self, endpoint: str) -> bytes:
+        """The drift of an endpoint with its histograms, or of all for the empty name, as JSON."""
+        ...

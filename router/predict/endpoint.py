@@ -8,11 +8,12 @@ from collections.abc import Callable
 import msgspec
 
 from divisions.control import EndpointRoute, VersionRoute, VersionSpec
-from divisions.reports import BreakerTrip, SaltScores, SplitReport
+from divisions.reports import BreakerTrip, InputSample, SaltScores, SplitReport
 from router.evidence import split
 from router.evidence.drift import InputBins
 from router.evidence.salts import CustomerLoad
 from router.predict.decode import EndpointDecoder
+from router.predict.input_sampler import InputSampler
 from router.predict.jobs import Version
 from router.predict.pool import Pool
 from router.predict.reply_templates import ReplyTemplate
@@ -52,12 +53,13 @@ class StoredCounts:
 
 
 class EndpointState:
-    """What is kept when the routing table changes: load by customer, the trial of salts, the monitor of a rollout."""
+    """What is kept when the routing table changes: load by customer, inputs, trial of salts, a rollout's monitor."""
 
     def __init__(self) -> None:
         self.stored = StoredCounts()
         self.load = CustomerLoad()
         self.search = SaltSearch(self.load)
+        self.inputs = InputSampler()
         self.monitor: SplitMonitor | None = None
 
     def follow(
@@ -165,12 +167,13 @@ class Endpoint:
                 monitor.breaker.ln_e,
             )
 
-    def updates(self) -> tuple[SplitReport | None, SaltScores | None, BreakerTrip | None]:
+    def updates(self) -> tuple[SplitReport | None, SaltScores | None, BreakerTrip | None, InputSample | None]:
         """What the controller should know besides counts."""
         monitor = self.state.monitor
+        inputs = self.state.inputs.report(self.stable.spec, self.stable.sample.take())
         if monitor is None:
-            return None, self.state.search.scores(), None
-        return monitor.report(), self.state.search.scores(), monitor.trip()
+            return None, self.state.search.scores(), None, inputs
+        return monitor.report(), self.state.search.scores(), monitor.trip(), inputs
 
 
 def _json_inner(text: str) -> bytes:

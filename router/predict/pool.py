@@ -18,6 +18,7 @@ from router.predict.jobs import PINNED, Job, JobQueue, Version
 from router.predict.partial_replies import split_by_score
 from router.predict.remote_channels import RemoteChannels
 from router.predict.replica_warmup import ReplicaWarmup
+from router.predict.row_sample import RowSample
 from router.predict.service_time import ServiceTime
 from router.predict.tally import MAX_KEYS, TickTally, VersionTally
 from router.predict.upstream import Batch, Channel, ChannelOwner, ReplicaChannel
@@ -61,6 +62,8 @@ class Pool(ChannelOwner):
         """Whether answers are kept for the next report: while a rollout compares versions."""
         self.scores: list[bytes] = []
         """Scores of kept answers, little-endian float32."""
+        self.sample = RowSample()
+        """Rows for the measurement of drift."""
         self.warmup: ReplicaWarmup[Channel] = ReplicaWarmup()
         self._sink = sink
         self._now_s = now_s
@@ -257,6 +260,8 @@ class Pool(ChannelOwner):
         is_tensor = len(jobs) == 1 and jobs[0].source is not None
         if self.keeps_scores and not is_tensor:
             self._keep_scores(jobs, reply.payload)
+        if self.sample.room > 0:
+            self.sample.offer(jobs, reply.payload)
         self._count(jobs, reply.compute_us, now_s, is_warming=is_warming)
         view = memoryview(reply.payload).cast("f")
         if is_tensor:

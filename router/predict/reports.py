@@ -38,6 +38,6 @@ def take_reports(
             versions.setdefault(before_tick - 1, [])
         last = max(versions, default=0)
         for tick, reports in versions.items():
-            further = updates if tick == last else (None, None, None)
+            further = updates if tick == last else (None, None, None, None)
             ticks.setdefault(tick, []).append(EndpointReport(endpoint.name, tuple(reports), *further))
     return ticks

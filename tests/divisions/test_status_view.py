@@ -4,6 +4,7 @@ import pytest
 
 from divisions.commands.status import render_status
 from divisions.control import NodeStatus
+from divisions.drift import DriftAlert, DriftSummary
 from divisions.scaling import Scaling, VersionScale
 from divisions.sdk.client import ServiceStatus
 from tests.builders import rollout_status
@@ -26,6 +27,18 @@ def test_a_journal_that_cannot_be_written_is_told():
     lines = render_status(ServiceStatus(epoch=1, journal_fault=fault)).splitlines()
     assert lines[-2:] == [f"Journal: {fault}", "No weight can rise until it can be written again."]
     assert "Journal" not in render_status(ServiceStatus(epoch=1))
+
+
+def test_a_drift_that_goes_on_is_told_with_its_index_and_what_it_may_be():
+    alerts = (DriftAlert("age", "1h", "training", 0.314, 0.1, 5.0), DriftAlert("", "24h", "usual", 0.02, 0.005, 6.0))
+    quiet = DriftSummary("fraud", "1", "watching", 3, ())
+    status = ServiceStatus(epoch=1, drift=(DriftSummary("churn", "3.1", "watching", 2, alerts), quiet))
+    head, first, second = render_status(status).splitlines()[-3:]
+    assert head.split() == ["ENDPOINT", "VERSION", "DRIFT"]
+    assert first.split(maxsplit=2)[:2] == ["churn", "3.1"]
+    assert "drift of feature 'age': the last hour has an index of 0.314 against the training data; up to 0.1" in first
+    assert "drift of the predictions: the last day has an index of 0.020 against the same hours of the first" in second
+    assert "DRIFT" not in render_status(ServiceStatus(epoch=1, drift=(quiet,)))
 
 
 @pytest.mark.parametrize(

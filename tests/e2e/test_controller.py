@@ -32,7 +32,8 @@ from divisions.control import (
     VersionSpec,
 )
 from divisions.deployment import deployment_of, write_node
-from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequestError
+from divisions.drift import DriftReport
+from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequestError, UnknownVersionError
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from divisions.wire import HelloAck, Status, decode_frame, encode_hello
@@ -139,6 +140,11 @@ def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Clus
     assert (route.version.version, route.weight_bp, len(route.replicas)) == ("1.1", 10_000, 1)
 
     assert _answers_gateways_only(cluster, route.replicas[0])
+
+    drift = msgspec.json.decode(ray.get(cluster.actor.drift.remote(b"sum")), type=DriftReport)
+    assert [(each.version, each.state) for each in drift.endpoints] == [("1.1", "unknown")], "it has no histograms"
+    with pytest.raises(UnknownVersionError, match="no such endpoint"):
+        ray.get(cluster.actor.drift.remote(b"other"))
 
     # A refused command returns its own error.
     with pytest.raises(MalformedRequestError, match="RolloutSpec"):

@@ -64,6 +64,8 @@ class FakeLink:
         self.is_away = False
         self.status_json = b'{"replicas":[],"rollouts":[{"endpoint":"churn","phase":"STEP"}]}'
         self.status_calls = 0
+        self.drift_json = b'{"endpoints":[]}'
+        self.drift_asked: list[str] = []
         self.lost: list[str] = []
         self.actors: list[Actor] = []
         self.authority: Authority | None = None
@@ -121,6 +123,12 @@ class FakeLink:
         if self.is_away:
             raise NotRunningError("the controller is away")
         return self.status_json
+
+    async def drift(self, endpoint: str) -> bytes:
+        if self.is_away:
+            raise NotRunningError("the controller is away")
+        self.drift_asked.append(endpoint)
+        return self.drift_json
 
 
 @dataclasses.dataclass

@@ -36,10 +36,14 @@ class FeatureHistogram(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The histograms of all features over ``num_rows`` training customers."""
+    """The histograms of all features over ``num_rows`` training customers.
+
+    ``scores`` has the scores of held-out customers; None in bundles of earlier releases.
+    """
 
     num_rows: int
     histograms: tuple[FeatureHistogram, ...]
+    scores: FeatureHistogram | None = None
 
     def to_json(self) -> bytes:
         return msgspec.json.encode(self, order="deterministic")
@@ -56,7 +60,7 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(histogram.feature for histogram in self.histograms)
 
 
-def build_reference(schema: FeatureSchema, x: NDArray[np.float32]) -> Reference:
+def build_reference(schema: FeatureSchema, x: NDArray[np.float32], scores: FeatureHistogram | None = None) -> Reference:
     """Chooses bins from encoded training rows ``x`` (``float32[N, F]``) and counts the rows in them."""
     histograms = []
     for feature, x_N in zip(schema.features, x.T, strict=True):
@@ -64,7 +68,13 @@ def build_reference(schema: FeatureSchema, x: NDArray[np.float32]) -> Reference:
         edges = _edges(x_N) if is_numeric else ()
         median = _median(x_N) if is_numeric else None
         histograms.append(FeatureHistogram(feature, count(feature, edges, x_N), edges, median))
-    return Reference(len(x), tuple(histograms))
+    return Reference(len(x), tuple(histograms), scores)
+
+
+def build_scores(scores_N: NDArray[np.float32]) -> FeatureHistogram:
+    """Chooses bins for a model's scores of held-out rows, and counts them: what its predictions should be like."""
+    feature, edges = Feature("prediction", FeatureKind.NUMERIC), _edges(scores_N)
+    return FeatureHistogram(feature, count(feature, edges, scores_N), edges)
 
 
 def count_rows(reference: Reference, rows: CustomerRows) -> tuple[tuple[int, ...], ...]:

@@ -35,7 +35,7 @@ def write_bundle(
     contents = {
         ONNX: exported.model_onnx,
         **({ONNX_FP16: exported.half_onnx} if exported.half_onnx else {}),
-        REFERENCE: build_reference(schema, prepared.train.x).to_json(),
+        REFERENCE: build_reference(schema, prepared.train.x, validated.scores).to_json(),
     }
     decision = Decision(validated.decided.rule, validated.decided.chosen.threshold)
     bundles = bundles_folder(parts.settings.home)

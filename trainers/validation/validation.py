@@ -15,7 +15,7 @@ from divisions.errors import BundleError
 from divisions.pipeline.definition import CHALLENGER_GATE, GUESSING_GATE, AtLeast, Challenger, DecisionRule, Validation
 from divisions.versions import RegisteredVersion
 from trainers.data.preparation import Prepared
-from trainers.data.reference import Reference, count_rows
+from trainers.data.reference import FeatureHistogram, Reference, build_scores, count_rows
 from trainers.export.exported import Calibrated
 from trainers.export.half_precision import HalfParity
 from trainers.training.calibration import Calibration
@@ -57,7 +57,8 @@ class Decided:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """The outcome of all gates. ``holdout_fraction`` is the share of the customers that were held out."""
+    """The outcome of all gates. ``holdout_fraction`` is the share of the customers that were held out, ``scores`` the
+    histogram of their scores."""
 
     metrics: dict[str, float]
     drift: Drift
@@ -66,6 +67,7 @@ class Validated:
     decided: Decided
     champion: Champion
     holdout_fraction: float = 0.2
+    scores: FeatureHistogram | None = None
 
     @property
     def is_passed(self) -> bool:
@@ -148,7 +150,8 @@ def validate_model(
     asked = tuple(gate for gate in validation.gates if not (gate == CHALLENGER_GATE and champion.is_missing))
     gates = judge(asked, metrics, validation.on_unknown)
     decided = Decided(str(validation.decision), chosen, _shortfall(validation.decision, chosen, metrics))
-    return Validated(metrics, drift, gates, calibrated.calibration, decided, champion, fraction)
+    scores = build_scores(scores_N)
+    return Validated(metrics, drift, gates, calibrated.calibration, decided, champion, fraction, scores)
 
 
 def _shortfall(rule: DecisionRule, chosen: Chosen, metrics: dict[str, float]) -> str:

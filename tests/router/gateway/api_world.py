@@ -53,6 +53,9 @@ class Control:
     async def status(self) -> bytes:
         return msgspec.json.encode(self._world.controller.status())
 
+    async def drift(self, endpoint: str) -> bytes:
+        return msgspec.json.encode(self._world.controller.drift(endpoint))
+
     def _answer(self, status: object) -> bytes:
         data = msgspec.json.encode(status)
         self._world.clock.advance(1.0)

@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 
 from divisions.control import ControllerStatus
-from router.gateway import rollout_metrics
+from divisions.drift import DriftReport
+from router.gateway import drift_metrics, rollout_metrics
 from tests.router.gateway_world import world
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
@@ -24,10 +25,15 @@ def test_every_metric_of_the_controller_is_documented_and_every_documented_one_e
     assert names(rollout_metrics.render(status).decode()) == told("rollouts") | told("the inventory")
 
 
+def test_every_metric_of_drift_is_documented_and_every_documented_one_exists():
+    assert names(drift_metrics.render(DriftReport(())).decode()) == told("drift")
+
+
 def test_every_metric_of_a_gateway_is_documented_and_every_documented_one_exists(run):
     async def scenario():
         async with world(online_store="redis://127.0.0.1:1") as it:  # it is away
             (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert names(reply.body.decode()) - told("rollouts") - told("the inventory") == told("this gateway")
+            of_the_controller = told("rollouts") | told("the inventory") | told("drift")
+            assert names(reply.body.decode()) - of_the_controller == told("this gateway")
 
     run(scenario())

@@ -1,0 +1,78 @@
+"""Keeps what is known of drift in files of the home: ``drift/<endpoint>.msgpack``, for a controller that restarts.
+
+A file is written whole or not at all. One that is damaged, or cannot be read, is left out with a warning: then the
+windows fill anew, and nothing else is lost. A journal would be the wrong place: this is megabytes every five minutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from router.control.drift_watch import DriftState, DriftWatch
+
+log = logging.getLogger(__name__)
+
+SAVE_S = 300
+TURN_S = 1.0
+_MAGIC = b"divisions-drift-1\n"
+
+
+class DriftFiles:
+    """See the module.
+
+    Args:
+        folder: of the files; made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self) -> dict[str, DriftState]:
+        """Every state that can be read, by endpoint."""
+        found = {}
+        for path in sorted(self._folder.glob("*.msgpack")):
+            try:
+                data = path.read_bytes()
+                if not data.startswith(_MAGIC):
+                    raise ValueError("it was not written by this release")
+                state = msgspec.msgpack.decode(data[len(_MAGIC) :], type=DriftState)
+                found[state.endpoint] = state
+            except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
+                log.warning("%s is left out, so these windows of drift fill anew: %s", path, error)
+        return found
+
+    def write(self, states: list[DriftState]) -> None:
+        """Replaces the files of these endpoints. A full disk costs the state of this time, and a line in the log."""
+        for state in states:
+            path = self._folder / f"{state.endpoint}.msgpack"
+            draft = path.with_suffix(".draft")
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with draft.open("wb") as file:
+                    file.write(_MAGIC + msgspec.msgpack.encode(state))
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(path)
+            except OSError as error:
+                log.warning("the drift of %s could not be saved to %s: %s", state.endpoint, path, error.strerror)
+                draft.unlink(missing_ok=True)
+
+
+async def keep(files: DriftFiles, watch: DriftWatch) -> None:
+    """Saves the states every `SAVE_S`, and at once when an alert is new, in a thread."""
+    turns = 0
+    while True:
+        await asyncio.sleep(TURN_S)
+        turns += 1
+        if turns < SAVE_S and not watch.has_news:
+            continue
+        turns, watch.has_news = 0, False
+        try:
+            await asyncio.to_thread(files.write, watch.states())
+        except Exception:  # The edge of a loop: the next turn tries again.
+            log.exception("the state of drift could not be saved")
