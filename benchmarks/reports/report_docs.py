@@ -33,20 +33,17 @@ from benchmarks.reports.doc_tables import (
     autoscale_section,
     binary_section,
     bookkeeping_section,
-    chaos_section,
     comparison_section,
     drift_section,
     explaining_section,
     hosts_section,
     kinds_section,
-    losses_section,
     micro_section,
     online_store_section,
-    overload_section,
     preparation_section,
     scale_section,
-    steady_section,
 )
+from benchmarks.reports.stress_tables import chaos_section, losses_section, overload_section, steady_section
 from benchmarks.stress.chaos_result import ChaosResult
 from benchmarks.stress.loss_result import LossesResult
 from benchmarks.stress.overload import OverloadResult

@@ -9,8 +9,9 @@ from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.scaling import ScaleRow
 from benchmarks.peers.binary import BinaryRow, best_ratio
 from benchmarks.peers.comparison import Comparison, Ratio, Row
-from benchmarks.reports.doc_tables import comparison_section, hosts_section, steady_section
+from benchmarks.reports.doc_tables import comparison_section, hosts_section
 from benchmarks.reports.report_docs import PAGES, RESULTS, SECTIONS, fill_page, main, pages, read_sections
+from benchmarks.reports.stress_tables import steady_section
 from benchmarks.stress.recovery import Spell
 from benchmarks.stress.steady import SteadyResult, tail_ratio
 from divisions.errors import InputError
