@@ -9,3 +9,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 """Has the dashboards, one JSON file each."""
+
+
+def texts() -> dict[str, str]:
+    """The dashboards as JSON, by the name of their file."""
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.json"))}

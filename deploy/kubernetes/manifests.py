@@ -5,6 +5,7 @@ Secrets are not among them: they come from whatever the cluster keeps secrets wi
 
 from __future__ import annotations
 
+from deploy import dashboards
 from deploy.kubernetes import access, cluster_manifest, network, schedule
 from deploy.kubernetes.pod_template import Manifest, metadata
 from deploy.kubernetes.values import Values
@@ -25,6 +26,7 @@ def render(values: Values, pipeline: str) -> list[Manifest]:
         network.metrics_service(values),
         disruption_budget(values),
         service_monitor(values),
+        dashboards_map(values),
         cluster_manifest.ray_cluster(values),
         cluster_manifest.attach_job(values),
         schedule.cron_job(values),
@@ -57,6 +59,13 @@ def service_monitor(values: Values) -> Manifest:
             ],
         },
     }
+
+
+def dashboards_map(values: Values) -> Manifest:
+    """Grafana's sidecar finds dashboards by the label."""
+    found = metadata(values, f"{values.name}-dashboards", "metrics")
+    found["labels"] = {**found["labels"], "grafana_dashboard": "1"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": found, "data": dashboards.texts()}
 
 
 def namespace(values: Values) -> Manifest:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dashboards import FOLDER
 from deploy.kubernetes.access import DEPLOYER_RULES
 from deploy.kubernetes.cluster_manifest import environment
 from deploy.kubernetes.manifests import key_of, namespace, render
@@ -212,6 +213,15 @@ def test_each_gateway_of_a_pod_is_scraped_by_itself():
     )
 
 
+def test_grafana_finds_the_dashboards_by_their_label():
+    found = one(FULL, "ConfigMap", "divisions-dashboards")
+    assert found["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert {name: json.loads(text)["title"] for name, text in found["data"].items()} == {
+        path.name: json.loads(path.read_text())["title"] for path in FOLDER.glob("*.json")
+    }
+    assert len(found["data"]) == 3
+
+
 def test_the_job_that_attaches_has_another_name_when_it_is_told_something_else():
     def name(values):
         return one(values, "RayJob")["metadata"]["name"]
@@ -228,7 +238,7 @@ def test_other_settings_need_no_new_pods():
 
 
 def test_the_nightly_run_reads_the_pipeline_file_and_is_one_a_day():
-    assert one(PLAIN, "ConfigMap")["data"] == {"pipeline.yaml": PIPELINE}
+    assert one(PLAIN, "ConfigMap", "divisions-pipeline")["data"] == {"pipeline.yaml": PIPELINE}
     spec = one(PLAIN, "CronJob")["spec"]
     assert (spec["concurrencyPolicy"], spec["timeZone"]) == ("Forbid", "Etc/UTC")
     assert spec["jobTemplate"]["spec"]["backoffLimit"] == 0
