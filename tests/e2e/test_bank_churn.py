@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from benchmarks.harness.product_cluster import ProductCluster
+from divisions import Client
 from divisions.bundle import read_bundle
 from divisions.pipeline.file import load_pipeline
 from divisions.registry import Registry
@@ -107,3 +108,31 @@ def test_customers_whose_status_is_not_known_yet_are_answered(bank):
     for index in range(COUNT - NUM_NEW, COUNT):
         answer = predict(bank, str(FIRST_ID + 7 * index))
         assert answer.status_code == 200, answer.text
+
+
+@pytest.fixture(scope="module")
+def trees(bank, tmp_path_factory) -> str:
+    """Another endpoint, whose model is of trees."""
+    text = PIPELINE.read_text().replace("/api/v2/predict/exit", "/api/v2/predict/exit-trees")
+    text = text.replace("pipeline: ", "pipeline: trees-", 1) + "model:\n  kind: gradient_boosting\n"
+    text = text.replace("epochs: 15", "epochs: 200")
+    file = tmp_path_factory.mktemp("trees") / "trees.yaml"
+    file.write_text(text)
+    customers = Path(bank.home).parent / "customers.csv"
+    bank.divisions("run", str(file), "--input", str(customers), "--today", TODAY)
+    bank.wait_for("exit-trees", "1.1", {"PROMOTED"}, 240, print)
+    return "exit-trees"
+
+
+@pytest.mark.parametrize("kind", ["mlp", "gradient_boosting"])
+def test_the_reasons_of_a_score_add_up_to_it(bank, request, kind):
+    endpoint = "exit" if kind == "mlp" else request.getfixturevalue("trees")
+    with Client(bank.url, timeout_s=60) as client:
+        for index in range(5):
+            customer = str(FIRST_ID + 7 * index)
+            found = client.explain(endpoint, customer_id=customer, top=3)
+            why = found.explanation
+            total = why.reference + sum(each.contribution for each in why.contributions) + why.others + why.joint
+            assert total == pytest.approx(why.score, abs=1e-6)
+            assert 1 / (1 + np.exp(-why.score)) == pytest.approx(found.probability, abs=1e-4)
+            assert 1 <= len(why.contributions) <= 3
