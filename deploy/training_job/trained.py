@@ -21,6 +21,7 @@ import msgspec
 
 from deploy.training_job.contract import FEATURE_FILES, LOG_FILE, REPORT_FILES, RUN_FILE, TrainedRun
 from divisions.artifacts.cache import Bundles
+from divisions.artifacts.claims import using_bundles
 from divisions.artifacts.local import bundles_folder
 from divisions.artifacts.tarball import unpack_tarball
 from divisions.bundle import Manifest, bundle_address, read_bundle
@@ -79,10 +80,11 @@ def take_back(
             unpack_tarball(tar, folder, most, takes_folders=True)
         run = _read_run(output, job)
         manifest = _checked(run, pipeline, job, bundle)
-        kept = _keep(settings.home, bundle, manifest)
-        Bundles.of(settings).publish(kept, run.bundle_sha256)
-        _keep_features(settings.home, output, run.lineage)
-        return _register(registry, pipeline, job, run, manifest, kept, output)
+        with using_bundles(settings.home):
+            kept = _keep(settings.home, bundle, manifest)
+            Bundles.of(settings).publish(kept, run.bundle_sha256)
+            _keep_features(settings.home, output, run.lineage)
+            return _register(registry, pipeline, job, run, manifest, kept, output)
 
 
 def _read_run(output: Path, job: JobFacts) -> TrainedRun:

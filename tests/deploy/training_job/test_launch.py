@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import io
 import shutil
 import time
@@ -25,6 +27,7 @@ from divisions.errors import (
     PipelineError,
     UsageError,
 )
+from divisions.registry import Registry
 from divisions.registry_runs import report_of
 from divisions.versions import ValidationStatus
 from tests.deploy.shipping.sagemaker.world import ACCOUNT, IMAGE
@@ -100,6 +103,21 @@ def test_what_it_has_made_is_registered_once_as_any_run_is(account):
         assert (account.home / version.lineage[key]).is_file()
     assert account.run().registry_version == version.registry_version, "the same command finds it"
     assert len(account.jobs) == 1
+
+
+def test_nobody_removes_bundles_while_it_is_registered(account, monkeypatch):
+    register, seen = Registry.register, []
+
+    def registering(self, *given, **named):
+        with (account.home / "bundles" / ".claims.lock").open() as lock, contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            seen.append("free")
+        seen.append("registered")
+        return register(self, *given, **named)
+
+    monkeypatch.setattr(Registry, "register", registering)
+    account.run()
+    assert seen == ["registered"]
 
 
 def test_another_input_or_pipeline_is_another_job(account):
