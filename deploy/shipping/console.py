@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from deploy.shipping.deployments import Deployment
 from deploy.shipping.release import Ending, Plan, Receipt, Release, Step, left_after
 from divisions.clock import Clock
-from divisions.errors import DivisionsError
+from divisions.errors import DivisionsError, LatchedSpecError
 
 
 class Console(Protocol):
@@ -61,7 +61,8 @@ class LineConsole:
         left = left_after(steps, step)
         if left:
             self._line(f"  not done: {'; '.join(each.title for each in left)}")
-        self._line("  to go on, run the same command again")
+        if not isinstance(error, LatchedSpecError):  # the same command would be refused each time
+            self._line("  to go on, run the same command again")
 
     def ended(self, release: Release, target: str, ending: Ending) -> None:
         match ending:

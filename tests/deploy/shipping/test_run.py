@@ -14,7 +14,7 @@ from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
 from deploy.shipping.run import deploy
 from deploy.shipping.target import Work
 from divisions.clock import ManualClock
-from divisions.errors import ClusterError, ConflictError
+from divisions.errors import ClusterError, ConflictError, LatchedSpecError
 
 RELEASE = Release("churn-predictor", "3.2", "churn", "churn-predictor/0123", "0" * 64, "churn-v3", "1" * 64)
 LOGIN = Step("authenticate", "Log in", Act.AUTHENTICATE)
@@ -215,6 +215,25 @@ def test_a_journal_that_cannot_be_used_is_told(tmp_path, clock):
     (tmp_path / "deployments.db").mkdir()
     with pytest.raises(ClusterError, match=r"deployments\.db cannot be used"):
         DeploymentJournal(tmp_path, clock)
+
+
+def test_nobody_is_told_to_repeat_what_would_be_refused_again(tmp_path, clock, monkeypatch):
+    def refuse(self, step, work):
+        raise LatchedSpecError("3.2 was rolled back before", remedy="repeat with --force if its cause is gone")
+
+    monkeypatch.setattr(MemoryTarget, "apply", refuse)
+    lines = []
+    with pytest.raises(LatchedSpecError):
+        deploy(
+            MemoryTarget(),
+            RELEASE,
+            DeploymentJournal(tmp_path, clock),
+            LineConsole(clock, lines.append),
+            clock,
+            who="me",
+        )
+    assert "  not done: Push it; Start it; Watch it" in [line[11:] for line in lines]
+    assert not any("run the same command again" in line for line in lines)
 
 
 def test_people_see_the_time_what_is_not_done_and_how_to_go_on(tmp_path, clock):
