@@ -19,6 +19,7 @@ import yaml
 from moto.server import ThreadedMotoServer
 
 from deploy.kubernetes.access import DEPLOYER_RULES
+from deploy.supervision.processes import wait_until
 from tests.builders import SHORT_ANALYSIS
 from tests.conftest import skipped_where_absent
 from tests.deploy.kubernetes.test_manifests import IMAGE
@@ -33,6 +34,7 @@ from tests.servers import PASSWORD
 pytestmark = [pytest.mark.e2e, pytest.mark.kube, pytest.mark.long]
 
 NAMESPACE = "ml-staging"
+CANARY_POD = "churn-predictor-v3-canary-0"
 EXEC_PLUGIN = """
 import boto3, json, pathlib, sys
 boto3.client("sts").get_caller_identity()
@@ -99,6 +101,10 @@ class Show:
                     self.lines.append("kill -9")
                     return
         raise AssertionError(f"it ended before it printed {text!r}: {self.lines[-8:]}")
+
+    def go_back(self, *options: str):
+        files = [f"--{name}={self._folder / name}.yaml" for name in ("pipeline", "targets")]
+        return self.run("deploy", *files, "--target", "staging", "--rollback", *options)
 
     def status(self) -> str:
         return self.run("status", f"--targets={self._folder}/targets.yaml", "--target", "staging").stdout
@@ -207,19 +213,19 @@ def next_version(show) -> str:
 
 @pytest.fixture(scope="module")
 def second(show, deployed):
-    """The next version is deployed under load; returns it, and how that ended."""
+    """The next version is deployed under load; returns it, how that ended, and the pods."""
     version = next_version(show)
     with load(show):
-        return version, show.deploy(version)
+        return version, show.deploy(version), show.status()
 
 
 def test_the_next_version_is_a_canary_first(show, second):
-    version, ended = second
+    version, ended, pods = second
     assert ended.returncode == 0, ended.stdout + ended.stderr
     titles = done(ended.stdout)
     assert "✓ Raise churn-predictor-v3-canary from 0 to 1 pods" in titles
     assert titles[-1] == f"✓ churn-predictor {version} serves all traffic of staging"
-    assert "churn-predictor-v3-canary-0" in show.status()
+    assert CANARY_POD in pods
 
 
 def test_a_deployment_that_is_killed_while_it_rolls_goes_on_to_its_end(show, second):
@@ -236,3 +242,25 @@ def test_a_deployment_that_is_killed_while_it_rolls_goes_on_to_its_end(show, sec
     assert not any(title.startswith("✓ Start the rollout") for title in done(last.stdout)), "it was started once"
     found = json.loads(show.run("deployments", "--output", "json").stdout)["deployments"]
     assert [each["ending"] for each in found if each["version"] == version] == ["promoted"]
+
+
+def serving(show) -> str:
+    """The version that has all traffic."""
+    return json.loads(show.home.run("rollout", "status", "churn", "--output", "json").stdout)["stable_version"]
+
+
+def test_a_target_is_taken_back_by_hand_after_a_promotion_and_in_a_canary(show, second):
+    newest = serving(show)
+    assert show.go_back().returncode == 0
+    before = serving(show)
+    assert before != newest
+    version = next_version(show)
+    begun = show.deploy(version, "--no-watch")
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    assert CANARY_POD in show.status()
+    back, again = show.go_back(), show.go_back("--version", before)
+    assert back.returncode == again.returncode == 0, back.stdout + back.stderr + again.stderr
+    assert done(back.stdout)[-1] == f"✓ churn-predictor {before} serves all traffic of staging"
+    assert done(again.stdout)[-1].endswith("already: nothing was changed")
+    assert (serving(show), predicts(show)) == (before, True)
+    assert wait_until(lambda: CANARY_POD not in show.status(), 60.0), "its group was lowered"

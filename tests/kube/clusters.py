@@ -68,6 +68,11 @@ class Cluster:
     def write_status(self, plural: str, name: str, status: dict[str, Any]) -> None:
         self._merge(f"{self.path(plural, name)}/status", {"status": status}, "kubelet")
 
+    def end_pod(self, name: str) -> None:
+        """What a kubelet sends when a pod's processes have ended. Until then the pod stays, as one that is ending."""
+        answer = self.http.delete(self.path("pods", name), params={"gracePeriodSeconds": 0})
+        assert answer.status_code in {200, 404}, answer.text
+
     def edit(self, plural: str, name: str, patch: dict[str, Any], manager: str = "kubectl-edit") -> None:
         """What ``kubectl edit`` sends."""
         self._merge(self.path(plural, name), patch, manager)

@@ -41,7 +41,7 @@ class Nodes:
                 container = {"name": "ray", "image": "i", "imageID": "", "ready": True, "restartCount": 0}
                 self.make_pod(name, group, {**READY, "podIP": "10.24.1.8", "containerStatuses": [container]})
         for name in have - {"headgroup-0", *wanted}:
-            self._api.delete("v1", "Pod", name)
+            self.cluster.end_pod(name)
         self.end_job(DONE)
 
     def end_job(self, status: dict[str, Any]) -> None:
