@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -50,6 +50,8 @@ from router.predict.stored_features import StoreHealth
 from router.sagemaker import invocations as sagemaker
 
 log = logging.getLogger(__name__)
+
+Told = TypeVar("Told")
 
 METRICS = "/metrics"
 SERVER = "*"
@@ -201,14 +203,9 @@ class ControlApi:
 
     async def _rollout_metrics(self) -> bytes:
         """The controller's metrics; empty while it is away. One of the gateway's metrics tells that it is away."""
-        try:
-            asked = asyncio.gather(self._link.status(), self._link.drift(""))
-            status, drift = await asyncio.wait_for(asked, SCRAPE_S)
-            rollouts = rollout_metrics.render(msgspec.json.decode(status, type=ControllerStatus))
-            return rollouts + drift_metrics.render(msgspec.json.decode(drift, type=DriftReport))
-        except (DivisionsError, TimeoutError, msgspec.ValidationError) as error:
-            log.info("a scrape goes without the controller's metrics: %s", type(error).__name__)
-            return b""
+        status = _told(self._link.status(), ControllerStatus, rollout_metrics.render)
+        drift = _told(self._link.drift(""), DriftReport, drift_metrics.render)
+        return b"".join(await asyncio.gather(status, drift))
 
     async def _status(self, request: Request) -> Response:
         return _json(msgspec.json.encode(await self._read_status()))
@@ -297,6 +294,15 @@ def _alive() -> Response:
 
 def _metrics(text: bytes) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+async def _told(asked: Awaitable[bytes], kind: type[Told], render: Callable[[Told], bytes]) -> bytes:
+    """The metrics of an answer; empty without one in time, or if it is none, as an older controller's may be."""
+    try:
+        return render(msgspec.json.decode(await asyncio.wait_for(asked, SCRAPE_S), type=kind))
+    except (DivisionsError, TimeoutError, msgspec.DecodeError) as error:
+        log.info("a scrape goes without the controller's %s: %s", kind.__name__, type(error).__name__)
+        return b""
 
 
 def _json(data: bytes, status: int = 200) -> Response:

@@ -152,7 +152,7 @@ def test_batches_are_counted_in_whole_numbers(divisions):
 def test_an_empty_registry_has_no_versions(divisions):
     assert divisions("models", "list")[:2] == (0, "No versions: nothing was registered yet.\n")
     status, out, _ = divisions("models", "list", "--output", "json")
-    assert (status, json.loads(out)) == (0, {"versions": []})
+    assert (status, json.loads(out)) == (0, {"versions": [], "foreign": []})
     status, _, err = divisions("models", "show", "churn-predictor", "3.1")
     assert status == 1
     assert "no version 3.1" in err
@@ -161,6 +161,7 @@ def test_an_empty_registry_has_no_versions(divisions):
 def test_a_model_without_versions_differs_from_an_empty_registry(divisions, monkeypatch):
     has = SimpleNamespace(list_versions=lambda model=None: [] if model else [SimpleNamespace(model="churn-predictor")])
     monkeypatch.setattr("divisions.commands.models._registry", lambda: has)
+    monkeypatch.setattr("divisions.foreign_models.foreign_versions", lambda *_: [])
     assert divisions("models", "list", "nope")[:2] == (0, "No versions of nope; there are some of churn-predictor.\n")
 
 

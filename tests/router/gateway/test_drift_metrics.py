@@ -1,6 +1,7 @@
 """Drift as metrics and over HTTP."""
 
 import msgspec
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from divisions.drift import DriftAlert, DriftReport, EndpointDrift, FeatureScores
@@ -63,5 +64,18 @@ def test_a_gateway_serves_drift_to_those_with_the_token(run):
 
             it.link.drift = unknown
             assert (await ask("/api/v2/drift/other")).status == 404
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("answer", [b"", b"{}", b'{"endpoints": 3}'])
+def test_a_controller_that_tells_no_drift_takes_no_other_metric_away(run, answer):
+    async def scenario():
+        async with world() as it:
+            it.link.drift_json = answer
+            (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert reply.status == 200
+            assert b"divisions_gateway_answered" in reply.body
+            assert b"divisions_drift_score{" not in reply.body
 
     run(scenario())
