@@ -1,4 +1,4 @@
-"""The very file that users build, without its GPU part: built, pushed, made into an image of a version, run, asked."""
+"""The very file that users build, without its GPU part: built, pushed, given a version, run, asked. And it trains."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ import tarfile
 import uuid
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from deploy.supervision.processes import wait_until
+from deploy.training_job.contract import RUN_FILE, TrainedRun
+from divisions.bundle import read_bundle
 from divisions.oci.reference import parse_reference
 from tests.conftest import skipped_where_absent
+from tests.deploy.training_job.opt_ml import FIRST, pipeline_text, prepare, write_events
 from tests.e2e.homes import PIPELINE, Home
 from tests.image.engine import BASE, IMAGE, ROOT, Engine, why_absent
 from tests.oci_registry import USER, running_registry
@@ -29,7 +33,7 @@ RESTRICTED = ("--read-only", "--tmpfs", "/tmp:rw,nosuid,nodev,noexec", "--shm-si
               "--cap-drop", "all", "--security-opt", "no-new-privileges")  # fmt: skip
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 # podman raises limits, and lets systemd ask for the health: a machine may allow neither.
-RUN = ("podman", "--runtime", "runc", "run", "-d", "--no-healthcheck",
+RUN = ("podman", "--runtime", "runc", "run", "--no-healthcheck",
        "--ulimit", f"nofile={FILES}:{FILES}", "--ulimit", "nproc=4096:4096")  # fmt: skip
 ASK = """
 import json, sys, urllib.request
@@ -95,7 +99,7 @@ class Container:
 
     def __init__(self, engine: Engine, image: str, *options: str, command: tuple[str, ...] = ()) -> None:
         self.engine, self.name = engine, f"divisions-{uuid.uuid4().hex[:8]}"
-        engine.run(*RUN, "--name", self.name, *options, image, *command)
+        engine.run(*RUN, "-d", "--name", self.name, *options, image, *command)
 
     def __enter__(self) -> Container:
         return self
@@ -163,3 +167,14 @@ def test_the_same_image_serves_its_version_without_ray_as_sagemaker_starts_it(bu
         assert ready, container.log()[-4_000:]
         assert container.predict(8080)["version"] == "3.1"
         container.execute("python", "-c", "import redis, psycopg, deploy.kubernetes.adapted_lightkube")
+
+
+def test_the_image_trains_as_sagemaker_starts_it(built, tmp_path):
+    """SageMaker gives ``/opt/ml`` to root, so training images have ``USER 0``."""
+    root = prepare(tmp_path, FIRST, pipeline_text())
+    write_events(root / "input" / "data" / "events")
+    built.run(*RUN, "--rm", *RESTRICTED, "--user", "0", "-v", f"{root}:/opt/ml", IMAGE, "train")
+    assert not (root / "output" / "failure").exists()
+    trained = msgspec.json.decode((root / "output" / "data" / RUN_FILE).read_bytes(), type=TrainedRun)
+    assert trained.validation_status == "passed"
+    assert read_bundle(root / "model", trained.bundle_sha256).model == trained.model
