@@ -33,6 +33,7 @@ from divisions.commands import (
     keys,
     manifests,
     models,
+    notify,
     predict,
     prometheus,
     rollout,
@@ -93,6 +94,7 @@ app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
 app.add_typer(features.app, name="features")
 app.add_typer(prometheus.app, name="prometheus")
+app.add_typer(notify.app, name="notify")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("compile")(compile.compile_model)

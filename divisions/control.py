@@ -15,6 +15,7 @@ from divisions.access.tokens import AccessList
 from divisions.analysis_spec import AnalysisSpec
 from divisions.drift import DriftSummary
 from divisions.inventory import Inventory
+from divisions.notice import NoticeCounts
 from divisions.scaling import Scaling, VersionScale
 from divisions.schema import FeatureSchema
 
@@ -358,7 +359,8 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     """The controller's answer to ``divisions status``.
 
     ``journal_fault`` says why the journal cannot be written, and since when; empty if it can. ``unwritten`` counts the
-    transitions that wait for it. ``inventory`` is what the controller has gathered so far.
+    transitions that wait for it. ``inventory`` is what the controller has gathered so far. ``notices`` counts what was
+    told by webhook.
     """
 
     epoch: int
@@ -374,3 +376,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     nodes: tuple[NodeStatus, ...] = ()
     inventory: Inventory = Inventory()
     drift: tuple[DriftSummary, ...] = ()
+    notices: NoticeCounts = NoticeCounts()

@@ -22,7 +22,7 @@ _INTEGERS = {  # the least and the greatest value of each
     "artifact_cache_mb": (1, 1_000_000_000),
 }
 _BOOLEANS = {"allow_faults", "channel_tls", "compiled", "schedule"}
-_LISTS = {"allow_buckets", "allowed_hosts", "trusted_keys"}
+_LISTS = {"allow_buckets", "allowed_hosts", "trusted_keys", "webhook_events"}
 _TEXTS = {
     "artifacts",
     "channel_ca",
@@ -36,7 +36,14 @@ _TEXTS = {
     "serve_sha256",
     "serve_version",
     "tracking_uri",
+    "webhook_file",
+    "webhook_kind",
 }
+_CHOICES = {
+    "webhook_events": ("rolled-back", "held", "promoted", "drift", "run-failed"),
+    "webhook_kind": ("slack", "alertmanager"),
+}
+"""What a text, or each item of a list, may be."""
 KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 """The fields of `divisions.settings.Settings` that a variable sets."""
 _DATABASES = ("postgresql+psycopg://", "postgresql://")
@@ -62,9 +69,19 @@ def parse_value(variable: str, field: str, text: str) -> object:
         raise SettingsError(f"{variable} must begin with {_DATABASES[0]}", remedy="write the URL, or leave it empty")
     if field == "online_store" and text:
         parse_store_url(text)
-    if field in _LISTS:
-        return tuple(item.strip() for item in text.split(",") if item.strip())
-    return text
+    items = tuple(item.strip() for item in text.split(",") if item.strip())
+    wrong = [item for item in items if field in _CHOICES and item not in _CHOICES[field]]
+    if wrong or (field == "webhook_kind" and len(items) > 1):
+        choices = ", ".join(_CHOICES[field])
+        raise SettingsError(
+            f"{variable} is one of {choices}, got {(wrong or [text])[0][:40]!r}", remedy=f"unset {variable}"
+        )
+    if field == "webhook_kind":
+        return items[0] if items else "slack"
+    if field == "webhook_file" and text and not text.startswith("/"):  # the text is not repeated: it may be the URL
+        remedy = "write the URL into a file of mode 0600, and name that"
+        raise SettingsError(f"{variable} must be the absolute path of a file", remedy=remedy)
+    return items if field in _LISTS else text
 
 
 def _integer(variable: str, text: str, least: int, greatest: int) -> int:

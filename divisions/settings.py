@@ -99,6 +99,13 @@ class Settings:
     online_store: str = dataclasses.field(default="", repr=False)
     """Where machines share stored features: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` with TLS.
     Empty means a file of ``home``. Never shown: it may have a password."""
+    webhook_file: str = ""
+    """File whose first line is the URL that notifications are sent to; empty means none are. The URL is a secret: it
+    is in the file only."""
+    webhook_kind: str = "slack"
+    """Whose JSON the webhook takes: ``slack`` or ``alertmanager``."""
+    webhook_events: tuple[str, ...] = ()
+    """What is notified, see `divisions.notice`; empty means everything."""
     schedule: bool = True
     """Whether `divisions up` runs pipelines by their trigger."""
     serve_endpoint: str = ""

@@ -52,6 +52,7 @@ NEIGHBOURS = {
                             "tests/divisions/test_cli_schedule.py"),
     "divisions/access/": ("tests/divisions/access", "tests/router/control/test_token_desk.py",
                           "tests/router/gateway/test_policy.py"),
+    "divisions/notify/": ("tests/divisions/notify", "tests/router/control/test_notices.py"),
     "divisions/sdk/": ("tests/divisions/sdk",),
     "divisions/": ("tests/divisions", "tests/router/rollouts"),
 }  # fmt: skip

@@ -22,6 +22,8 @@ from deploy.schedule.job_server import Jobs, JobServer, JobServerAwayError, JobS
 from deploy.supervision.cluster_file import UP, read_cluster
 from divisions.clock import Clock, SystemClock
 from divisions.errors import DivisionsError
+from divisions.notice import Notice, Topic, key_of
+from divisions.notify.notifier import notifier_of
 from divisions.schedule.decisions import begin, due, ended, missing, moment, submitted
 from divisions.schedule.folder import PIPELINES, PipelineFiles, files_of, observe
 from divisions.schedule.state import Entry, Outcome, Phase, Schedule, ScheduledRun
@@ -32,6 +34,8 @@ LOG = "schedule.log"
 POLL_S = 1.0
 _ASK_S = 3.0
 """How often Ray is asked for a run that goes on."""
+_TOLD_S = 86_400.0
+"""A run may take hours, so this is counted from the time that it was for."""
 _MOST_LOG_BYTES = 1_000_000
 
 _log = logging.getLogger(__name__)
@@ -45,13 +49,22 @@ class Scheduler:
         root: the folder that ``divisions up`` was started in.
         jobs: gives the job server of the cluster; None while it has none.
         clock: its wall clock decides.
+        tell: takes notices of failed runs, each one again and again: it knows what was told.
     """
 
-    def __init__(self, home: Path, root: Path, jobs: Callable[[], Jobs | None], clock: Clock) -> None:
+    def __init__(
+        self,
+        home: Path,
+        root: Path,
+        jobs: Callable[[], Jobs | None],
+        clock: Clock,
+        tell: Callable[[Notice], None] = lambda notice: None,
+    ) -> None:
         self._home = home
         self._root = root
         self._jobs = jobs
         self._clock = clock
+        self._notify = tell
         self._files = PipelineFiles()
         self._asked_s: dict[str, float] = {}
         self._told: dict[str, str] = {}
@@ -69,6 +82,8 @@ class Scheduler:
         going_on = {entry.run.job_id for entry in schedule.entries if entry.run is not None}
         self._asked_s = {job_id: at_s for job_id, at_s in self._asked_s.items() if job_id in going_on}
         for entry in schedule.entries:
+            if (notice := failure(entry, now_s)) is not None:
+                self._notify(notice)
             if entry.run is not None:
                 self._attend(entry, entry.run)
 
@@ -141,6 +156,16 @@ class Scheduler:
                 _log.info("%s", text)
 
 
+def failure(entry: Entry, now_s: float) -> Notice | None:
+    """What is told of a pipeline's last run, if that has failed and was for a time of the last day."""
+    last = entry.last
+    if last is None or last.outcome not in {Outcome.FAILED, Outcome.LOST} or now_s - last.fire_s > _TOLD_S:
+        return None
+    text = f"the run of {moment(last.fire_s)} {last.outcome.value}" + (f": {last.message}" if last.message else "")
+    key = key_of(Topic.RUN_FAILED, entry.pipeline, last.job_id, last.fire_s)
+    return Notice(key, Topic.RUN_FAILED, entry.pipeline, text, now_s)
+
+
 def entrypoint(entry: Entry, run: ScheduledRun, root: Path) -> str:
     """The shell command of a run, in the folder of ``divisions up``: Ray starts jobs in one of its own."""
     command = [sys.executable, "-m", "trainers", "--pipeline", entry.path, "--today", run.day.isoformat()]
@@ -157,7 +182,12 @@ def cluster_jobs(settings: Settings) -> JobServer | None:
 
 def keep_going(settings: Settings, root: Path, clock: Clock) -> None:
     """Never returns, except by an exception that is no `DivisionsError`."""
-    scheduler = Scheduler(settings.home, root, lambda: cluster_jobs(settings), clock)
+    notifier = notifier_of(settings, clock, "scheduler")
+    if notifier is None:
+        scheduler = Scheduler(settings.home, root, lambda: cluster_jobs(settings), clock)
+    else:
+        notifier.start()
+        scheduler = Scheduler(settings.home, root, lambda: cluster_jobs(settings), clock, notifier.tell)
     told = ""
     while True:
         try:
@@ -178,6 +208,7 @@ def main() -> int:
     handler = RotatingFileHandler(folder / LOG, maxBytes=_MOST_LOG_BYTES, backupCount=1)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     _log.addHandler(handler)
+    logging.getLogger("divisions.notify").addHandler(handler)
     _log.setLevel(logging.INFO)
     has_waited = False
     while True:

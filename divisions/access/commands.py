@@ -47,7 +47,7 @@ COMMANDS: Final[Mapping[str, Action]] = {
             "audit list", "audit verify",
             "journal check", "journal restore",
             "features get", "features delete", "features expire", "features check",
-            "prometheus config", "prometheus rules",
+            "prometheus config", "prometheus rules", "notify test",
             "bench load", "bench compare",
         ),
         Action.HOME,

@@ -30,7 +30,7 @@ from divisions.control import (
     RoutingTable,
     VersionSpec,
 )
-from divisions.drift import DriftReport
+from divisions.drift import DriftAlert, DriftReport
 from divisions.errors import ReportError, TokensUnavailableError
 from divisions.reports import GatewayReport
 from router.control import routing, version_scales
@@ -74,6 +74,7 @@ class Controller:
         events: told of every transition.
         token_store: keeps the tokens of principals. Without one there are none, beside the home's own.
         audit: takes who asked for what.
+        on_drift: told of new alerts, with their endpoints.
     """
 
     def __init__(
@@ -87,8 +88,10 @@ class Controller:
         events: EventSink | None = None,
         token_store: TokenStore | None = None,
         audit: AuditSink | None = None,
+        on_drift: Callable[[str, DriftAlert], None] = lambda endpoint, alert: None,
     ) -> None:
         self._clock = clock
+        self._on_drift = on_drift
         self._register = register = ReplicaRegister()
         self._monitor = monitor = Monitor()
         self._lost = LostReplicas()
@@ -214,7 +217,8 @@ class Controller:
         if self._tokens is not None:
             self._tokens.note_uses()
         self._audit.flush()
-        self.drift_watch.tick()
+        for endpoint, alert in self.drift_watch.tick():
+            self._on_drift(endpoint, alert)
         if not self._publisher.is_recovering:
             self._spreading.step(self._driver.cluster, now_s)
 

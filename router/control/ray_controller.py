@@ -134,19 +134,24 @@ class ControllerActor:
 
     def _started(self, journal: Journal) -> Controller:
         from router.control.controller import Controller
+        from router.control.notices import Notices
         from router.control.token_stores import token_store_of
 
+        events = EventFile(self._settings.home / "logs" / "rollouts.jsonl")
+        self._notices = notices = Notices(self._settings, self._clock, events)
         controller = Controller(
             journal,
             self._clock,
             lambda: secrets.token_hex(8),
             allow_faults=self._settings.allow_faults,
             read_bins=self._read_bins,
-            events=EventFile(self._settings.home / "logs" / "rollouts.jsonl"),
+            events=notices,
             token_store=token_store_of(self._settings),
             audit=AuditFile(self._settings.home),
+            on_drift=notices.drifted,
         )
         controller.start()
+        notices.catch_up(journal, controller.records)
         controller.drift_watch.restore(self._drift_files.read())
         return controller
 
@@ -187,7 +192,8 @@ class ControllerActor:
     async def status(self) -> bytes:
         status = self._controller.status()
         nodes, inventory = self._keeper.rows(status.replicas), self._inventory.inventory(self._controller.cluster)
-        return msgspec.json.encode(msgspec.structs.replace(status, nodes=nodes, inventory=inventory))
+        notices = self._notices.counts()
+        return msgspec.json.encode(msgspec.structs.replace(status, nodes=nodes, inventory=inventory, notices=notices))
 
     async def drift(self, endpoint: bytes) -> bytes:
         return msgspec.json.encode(self._controller.drift(endpoint.decode()))

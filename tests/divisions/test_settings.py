@@ -93,8 +93,14 @@ def test_every_setting_has_a_variable():
     for field in dataclasses.fields(Settings):
         if field.name in {"s3", "ray_address", "docker_config"}:
             continue  # they come from the standard variables of AWS, Ray and Docker
-        urls = {"database": "postgresql+psycopg://h/d", "online_store": "redis://h"}
-        value = urls.get(field.name, "1" if isinstance(field.default, int) else "x")
+        special = {
+            "database": "postgresql+psycopg://h/d",
+            "online_store": "redis://h",
+            "webhook_events": "held",
+            "webhook_file": "/run/webhook",
+            "webhook_kind": "alertmanager",
+        }
+        value = special.get(field.name, "1" if isinstance(field.default, int) else "x")
         load_settings({f"DIVISIONS_{field.name.upper()}": value})
 
 

@@ -37,6 +37,7 @@ from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequ
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from divisions.wire import HelloAck, Status, decode_frame, encode_hello
+from tests.divisions.notify.webhook_server import WebhookServer
 from tests.e2e.ray_in_process import running_ray
 
 pytestmark = pytest.mark.e2e
@@ -67,7 +68,9 @@ class Cluster:
         from router.control.ray_controller import get_or_create_controller
 
         self.home = home
-        settings = Settings(home=home)
+        self.webhook = WebhookServer()
+        (home / "webhook").write_text(f"http://127.0.0.1:{self.webhook.port}/")
+        settings = Settings(home=home, webhook_file=str(home / "webhook"))
         deployment = deployment_of(settings, ray.util.get_node_ip_address())
         write_node(home, deployment, {"channel_token": b"shared"})
         self.actor: Any = get_or_create_controller(settings, deployment)
@@ -107,6 +110,7 @@ def cluster() -> Iterator[Cluster]:
         cluster = Cluster(home)
         yield cluster
         ray.kill(cluster.actor)
+        cluster.webhook.end()
 
 
 def _answers_gateways_only(cluster: Cluster, replica: ReplicaAddress) -> bool:
@@ -162,6 +166,7 @@ def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Clus
     reason = cluster.status().rollouts[0].rollback_reason
     assert reason.startswith("deploy: bundle ")
     assert "is not the one that was registered" in reason
+    cluster.until(lambda: any(b"sum: rolled back: " in request for request in cluster.webhook.requests))
     cluster.until(lambda: damaged.app_name not in serve.status().applications)
     with pytest.raises(LatchedSpecError):
         cluster.start(spec)

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from deploy.schedule.job_server import Job, JobServerAwayError, JobStatus
-from deploy.schedule.scheduler import Scheduler
+from deploy.schedule.scheduler import Scheduler, failure
 from divisions.clock import ManualClock
 from divisions.errors import ClusterError
 from divisions.schedule import state_file
@@ -267,3 +267,28 @@ def test_run_now_is_a_run_of_today(world):
     world.step()
     assert world.job_id == "churn-20261127T0100Z-1"
     assert len(world.jobs.entrypoints) == 1
+
+
+def test_a_failed_run_is_told_with_one_key_and_a_good_or_old_one_is_not(world):
+    told = []
+    world.scheduler = Scheduler(world.home, world.root, lambda: world.jobs, world.clock, told.append)
+    world.step(3_600)
+    job_id = world.job_id
+    world.jobs.jobs[job_id] = Job(JobStatus.FAILED)
+    world.step()
+    assert told == []
+    world.step()
+    world.step()
+    assert {(notice.topic.value, notice.subject, notice.text) for notice in told} == {
+        ("run-failed", "churn", "the run of 2026-11-27 02:00 UTC failed: raw data is gone")
+    }
+    assert len({notice.key for notice in told}) == 1
+    assert job_id in told[0].key
+    assert failure(world.entry, NIGHT + 90_000) is None
+    told.clear()
+    world.step(86_400)
+    world.jobs.jobs[world.job_id] = Job(JobStatus.SUCCEEDED)
+    world.step()
+    told.clear()
+    world.step()
+    assert told == []

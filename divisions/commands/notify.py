@@ -1,0 +1,32 @@
+"""``divisions notify …``: notifications by webhook."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(help="Notifications by webhook.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("test")
+def test() -> None:
+    """Send a test message to the webhook of the settings, and say what came back."""
+    import uuid
+
+    from divisions.clock import SystemClock
+    from divisions.errors import ClusterError, SettingsError
+    from divisions.notice import Notice, Topic
+    from divisions.notify.notifier import webhook_of
+    from divisions.settings import load_settings
+
+    settings, clock = load_settings(), SystemClock()
+    if not settings.webhook_file:
+        remedy = "write the webhook's URL into a file, set the variable to its path, and start the cluster with it"
+        raise SettingsError("DIVISIONS_WEBHOOK_FILE is not set, so nothing is notified", remedy=remedy)
+    webhook = webhook_of(settings, clock)
+    host = webhook.host()
+    text = "a test message of Divisions; notifications arrive here"
+    reply = webhook.send(Notice(f"test/{uuid.uuid4()}", Topic.TEST, "divisions", text, clock.wall_s()))
+    if not reply.is_good:
+        remedy = "look at DIVISIONS_WEBHOOK_FILE and DIVISIONS_WEBHOOK_KIND, and whether this machine reaches the host"
+        raise ClusterError(f"the test message did not arrive: {reply.fault}", remedy=remedy)
+    print(f"{host} took the test message as {settings.webhook_kind} ({reply.status})")
