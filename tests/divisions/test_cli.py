@@ -159,7 +159,10 @@ def test_an_empty_registry_has_no_versions(divisions):
 
 
 def test_a_model_without_versions_differs_from_an_empty_registry(divisions, monkeypatch):
-    has = SimpleNamespace(list_versions=lambda model=None: [] if model else [SimpleNamespace(model="churn-predictor")])
+    has = SimpleNamespace(
+        list_versions=lambda model=None: [] if model else [SimpleNamespace(model="churn-predictor")],
+        records=lambda model=None: [],
+    )
     monkeypatch.setattr("divisions.commands.models._registry", lambda: has)
     monkeypatch.setattr("divisions.foreign_models.foreign_versions", lambda *_: [])
     assert divisions("models", "list", "nope")[:2] == (0, "No versions of nope; there are some of churn-predictor.\n")
