@@ -22,7 +22,7 @@ from divisions.notify.payload import Kind, body_of
 from divisions.notify.retry import Reply, retry_after_s
 
 ANSWER_S: Final = 10.0
-"""How long one request may take as a whole."""
+"""How long connecting may take, and then the request as a whole."""
 _MOST_BYTES: Final = 8_192
 _SETTING: Final = "DIVISIONS_WEBHOOK_FILE"
 
@@ -82,14 +82,15 @@ class Webhook:
 
     def _sent(self, address: SplitResult, notice: Notice) -> Reply:
         connection = self._connection(address)
+        connection.connect()
+        line = connection.sock  # http.client forgets it with the reply
         is_late = threading.Event()
 
         def end() -> None:
             """Ends a request whose server sends a byte now and then, which no timeout of a single read notices."""
             is_late.set()
             with contextlib.suppress(OSError):
-                if connection.sock is not None:
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+                socket.socket.shutdown(line, socket.SHUT_RDWR)
 
         watch = threading.Timer(self._answer_s, end)
         watch.daemon = True
