@@ -21,7 +21,7 @@ class RunClaim:
     def __init__(self, home: Path, run_id: str) -> None:
         """Raises: OSError: the home cannot be written."""
         folder = home / _FOLDER
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path = folder / run_id
         draft = folder / f".{run_id}"
         self._file = draft.open("w")

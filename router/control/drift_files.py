@@ -52,7 +52,7 @@ class DriftFiles:
             path = self._folder / f"{state.endpoint}.msgpack"
             draft = path.with_suffix(".draft")
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 with draft.open("wb") as file:
                     file.write(_MAGIC + msgspec.msgpack.encode(state))
                     file.flush()
