@@ -8,6 +8,7 @@ AWS is moto: as with EKS, a program of the kubeconfig gets the API server's toke
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import sys
 import threading
@@ -150,8 +151,8 @@ def deployed(show):
     return show.deploy("3.1"), show.deploy("3.1")
 
 
-def predicts(show) -> bool:
-    body = {"customer_id": "c-1"}
+def predicts(show, customer: int = 1) -> bool:
+    body = {"customer_id": f"c-{customer}"}
     status, _ = answer(f"{show.home.url}/api/v2/predict/churn", body, [("content-type", "application/json")])
     return status == 200
 
@@ -187,12 +188,14 @@ def test_the_same_version_again_changes_nothing(show, deployed):
 
 @contextlib.contextmanager
 def load(show):
-    """Callers, for as long as the block."""
+    """Callers of many customers, for as long as the block: one customer always gets the same version."""
     ends = threading.Event()
 
     def call() -> None:
-        while not ends.is_set():
-            predicts(show)
+        for number in itertools.count():
+            if ends.is_set():
+                return
+            predicts(show, 1 + number % 100)
             time.sleep(0.01)
 
     callers = [threading.Thread(target=call, daemon=True) for _ in range(2)]
