@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from divisions.deployment import write_private
 from router.control.drift_watch import DriftState, DriftWatch
 
 log = logging.getLogger(__name__)
@@ -50,17 +50,11 @@ class DriftFiles:
         """Replaces the files of these endpoints. A full disk costs the state of this time, and a line in the log."""
         for state in states:
             path = self._folder / f"{state.endpoint}.msgpack"
-            draft = path.with_suffix(".draft")
             try:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with draft.open("wb") as file:
-                    file.write(_MAGIC + msgspec.msgpack.encode(state))
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(path)
+                write_private(path, _MAGIC + msgspec.msgpack.encode(state))
             except OSError as error:
                 log.warning("the drift of %s could not be saved to %s: %s", state.endpoint, path, error.strerror)
-                draft.unlink(missing_ok=True)
 
 
 async def keep(files: DriftFiles, watch: DriftWatch) -> None:

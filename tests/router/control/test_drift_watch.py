@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_the_file_before_as_it_was(tmp_path, place, monkeypat
     def full(number):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("router.control.drift_files.os.fsync", full)
+    monkeypatch.setattr("divisions.deployment.os.fsync", full)
     files.write(place.watch.states())
     assert files.read() == before
     assert "No space left on device" in caplog.text
