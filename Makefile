@@ -37,9 +37,9 @@ demo: $(VENV)/.run native
 	@exec $(BIN)/python -m benchmarks.demo
 
 # Every test with a cluster runs the compiled hot path. The router's own tests run both forms. Two workers: one runs
-# clusters, which mostly wait, the other all else (tests/two_ends.py).
+# clusters, which mostly wait, the other all else (tests/two_ends.py). The few that fail run once more, alone (tests/twice.py).
 test: $(VENV)/.dev native browser servers
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python tests/twice.py
 	@$(MAKE) --no-print-directory test-compiled
 
 # The router's tests that import compiled modules.
