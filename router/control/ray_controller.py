@@ -15,7 +15,6 @@ import asyncio
 import logging
 import os
 import secrets
-import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -31,13 +30,12 @@ from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, Routi
 from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment, write_node
 from divisions.errors import (
     ClusterError,
-    DivisionsError,
     JournalFencedError,
     JournalUnavailableError,
     MalformedRequestError,
 )
 from divisions.reports import GatewayReport
-from divisions.settings import Settings, is_routable
+from divisions.settings import Settings
 from router.control.applications import Reconciler
 from router.control.certificates import CertificateDesk
 from router.control.drift_files import DriftFiles, keep
@@ -45,18 +43,17 @@ from router.control.event_log import EventFile
 from router.control.inventory_keeper import InventoryKeeper, sources
 from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
-from router.control.ray_handle import CONTROLLER_NAME, NAMESPACE, find_controller
+from router.control.ray_checks import check_journal, ensure_authority, this_process
+from router.control.ray_handle import CONTROLLER_NAME, NAMESPACE
 from router.control.ray_hold import RayHold
 from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
 from router.control.ray_portable import portable
 from router.control.registry_projection import MlflowProjection, Projector
 from router.evidence.drift import InputBins, parse_bins
-from router.journal.place import NAME, is_begun
 
 if TYPE_CHECKING:
     from router.control.controller import Controller
-    from router.journal.fence import Holder
     from router.journal.journal import Journal
 
 log = logging.getLogger(__name__)
@@ -114,7 +111,7 @@ class ControllerActor:
         from router.journal.journal import Journal
         from router.journal.opening import database_of
 
-        holder = _this_process(ray.get_runtime_context().get_session_name())
+        holder = this_process(ray.get_runtime_context().get_session_name())
         last = ""
         while True:
             try:
@@ -325,54 +322,6 @@ def _entered(home: str, stamp: str, *, is_anywhere: bool) -> Settings:
         raise
 
 
-def _this_process(cluster: str) -> Holder:
-    from router.journal.fence import Holder
-
-    return Holder(cluster, f"process {os.getpid()} on {socket.gethostname()}")
-
-
-def _check_journal(settings: Settings) -> None:
-    """Checks the journal before the first actor opens it: from here an error reaches the command whole.
-
-    A journal on a server is checked where controllers run: the command's machine may not reach the server.
-    """
-    if find_controller() is not None:
-        return
-    if not settings.database:
-        if is_begun(settings.home / NAME):
-            from router.journal.opening import database_of
-
-            database_of(settings).check()
-        return
-    check = ray.remote(_take_journal).options(num_cpus=0, max_retries=0)
-    try:
-        ray.get(check.remote(settings, ray.get_runtime_context().get_session_name()))
-    except ray.exceptions.RayTaskError as error:
-        raise (error.cause if isinstance(error.cause, DivisionsError) else error) from None
-
-
-def _take_journal(settings: Settings, cluster: str) -> None:
-    """Opens a journal for this cluster: makes it if there is none, refuses one that is damaged or in use."""
-    from router.journal.journal import Journal
-    from router.journal.opening import database_of
-
-    Journal(database_of(settings), holder=_this_process(cluster)).close()
-
-
-def ensure_authority(settings: Settings) -> None:
-    """Puts the authority for the channel between nodes into the home; none for a cluster on the loopback interface.
-
-    Raises:
-        SettingsError: the given one cannot be used.
-    """
-    addresses = {node["NodeManagerAddress"] for node in ray.nodes()}
-    if not settings.channel_tls or not (settings.channel_host or any(is_routable(each) for each in addresses)):
-        return
-    from divisions.certificates.authority_file import obtain_authority  # a cluster on one machine needs none
-
-    obtain_authority(settings.home, settings.channel_ca, SystemClock().wall_s())
-
-
 def get_or_create_controller(settings: Settings, deployment: Deployment, builder: str = APPLICATION_BUILDER) -> Any:
     """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
 
@@ -383,7 +332,7 @@ def get_or_create_controller(settings: Settings, deployment: Deployment, builder
         deployment: what was made of them, and written onto the nodes on which the controller may run.
         builder: the function that builds a version's application, ``package.module:function``.
     """
-    _check_journal(settings)
+    check_journal(settings)
     ensure_authority(settings)
     actor = ray.remote(portable(ControllerActor)).options(
         name=CONTROLLER_NAME,

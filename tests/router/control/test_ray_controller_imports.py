@@ -9,14 +9,14 @@ from pathlib import Path
 import router.control.ray_handle
 assert "ray.serve" not in sys.modules
 from divisions.settings import Settings
-from router.control import ray_controller
-ray_controller.find_controller = lambda: None
+from router.control import ray_checks, ray_controller
+ray_checks.find_controller = lambda: None
 home = Path(sys.argv[1])
 for is_begun in (False, True):
     if is_begun:
         (home / "journal.head").write_text("it had one")
     try:
-        ray_controller._check_journal(Settings(home=home))
+        ray_checks.check_journal(Settings(home=home))
     except Exception as error:
         print(type(error).__name__)
     print("sqlalchemy" in sys.modules)
