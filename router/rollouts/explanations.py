@@ -144,8 +144,8 @@ def predictions(evidence: Evidence) -> Explanation:
 def undecided(evidence: Evidence, reason: str) -> Explanation:
     """No guard decided; says what slow-down this traffic can show at all."""
     found = evidence.min_detectable
-    if evidence.stable_requests and not evidence.canary_requests:
-        text = f"{reason}; no request reached the canary, but {evidence.stable_requests:,} reached stable: {_UNREACHED}"
+    if unreached := why_unreached(evidence):
+        text = f"{reason}; {unreached}"
     elif found:
         text = f"{reason}; this traffic shows a median slower by {100 * (found - 1):.0f} % or more"
     else:
@@ -156,6 +156,21 @@ def undecided(evidence: Evidence, reason: str) -> Explanation:
         stable_requests=evidence.stable_requests,
         canary_requests=evidence.canary_requests,
     )
+
+
+def why_unreached(evidence: Evidence) -> str:
+    """Why no request reached the canary although some reached stable; nothing if that is not so.
+
+    A customer always gets the same version. So a few customers may all be stable's: with a weight of 20 %, one salt in
+    three leaves the canary without any of five. The split guard tells when that can no longer be chance.
+    """
+    if evidence.canary_requests or not evidence.stable_requests:
+        return ""
+    why, customers = _UNREACHED, evidence.stable_customers
+    if customers and evidence.split_log_e < evidence.split_threshold:
+        called = "one customer" if customers == 1 else f"{customers:,} distinct customers"
+        why = f"only {called} called, who may by chance all be stable's, because a customer keeps a version; or {why}"
+    return f"no request reached the canary, but {evidence.stable_requests:,} reached stable: {why}"
 
 
 _UNREACHED = "gateways cannot use it, and their logs (logs/ of the home) say why"

@@ -23,9 +23,12 @@ from divisions.control import (
 )
 from router.rollouts import canary
 from router.rollouts.canary import Capacity, Judgement, Phase, Policy, State
+from router.rollouts.explanations import why_unreached
 
 MAX_HISTORY = 60
 MAX_LATCHED = 200
+MANY = 100
+"""Requests of stable from which on it is worth a word that none reached the canary."""
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -329,10 +332,18 @@ def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement, stable
     dwell_s, samples = canary.needed(
         rollout.policy, canary.judged_step(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
     )
+    unreached = why_unreached(evidence) if evidence.stable_requests >= MANY else ""
     return (
         f"{judgement.step_requests:,} of {samples:,} requests and {judgement.step_s:.0f} of {dwell_s:.0f} s judged; "
+        + (unreached or _ln_e(evidence))
+        + _short_of_replicas(stable, ready)
+    )
+
+
+def _ln_e(evidence: Evidence) -> str:
+    return (
         f"ln E latency {evidence.latency_log_e:.2f} of {evidence.threshold:.2f}, "
-        f"errors {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}" + _short_of_replicas(stable, ready)
+        f"errors {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}"
     )
 
 
