@@ -42,6 +42,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if item.get_closest_marker("long") and not config.getoption("--long"):
             item.add_marker(pytest.mark.skip(reason="a long variant; run it with --long"))
+        if config.getoption("--long") or config.getoption("--image"):
+            item.add_marker(pytest.mark.timeout(3_600))  # the first image takes half an hour
     items.sort(key=lambda item: two_ends.turn_of(item.nodeid))
 
 
