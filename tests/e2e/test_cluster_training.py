@@ -199,6 +199,7 @@ def test_a_worker_a_node_and_the_run_are_lost_and_the_model_is_that_of_an_undist
     registry = Registry(place.settings.home)
     (version,) = registry.list_versions()
     assert version.validation_status == "passed"
+    assert sorted(run.status for run in registry.list_runs(None, 10)) == ["FINISHED", "KILLED"]
     history = registry._reads.metric_history(version.run_id, "train_loss")
     assert [step for step, _ in history] == list(range(1, EPOCHS + 1))
     assert store.listed("churn") == []

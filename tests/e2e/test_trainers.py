@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ def cluster(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
     log = log_path.open("w")
     # Ray gives its own daemon 30 s to start, which is too little on a machine that is busy with other tests.
     variables = environment(home) | {"RAY_raylet_start_wait_time_s": "120"}
-    process = subprocess.Popen(command, env=variables, stdout=log, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(command, env=variables, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
     (home / "cluster.json").write_text(json.dumps({"ray_address": f"127.0.0.1:{gcs}"}))
     wait_for_start(log_path, process)
     yield process.pid
@@ -106,23 +107,46 @@ def environment(home: Path) -> dict[str, str]:
     return {**clean_environment(), **token, "DIVISIONS_HOME": str(home)}
 
 
-def trainers(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def start(home: Path, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "trainers", "--pipeline", str(PIPELINE), "--today", DAY, *arguments]
     variables = {name: value for name, value in environment(home).items() if not name.startswith("RAY_")}
-    return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=400, check=False, cwd=ROOT)
+    return subprocess.Popen(
+        command,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
 
 
-def test_the_product_pages_pipeline_trains_on_ray_and_registers_a_version_that_passed(home, cluster, raw):
+def trainers(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    with start(home, *arguments) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=400)
+        finally:
+            process.kill()
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@pytest.fixture(scope="module")
+def registered(home: Path, cluster: int, raw: Path) -> dict[str, Any]:
+    """The outcome of the product page's pipeline on Ray, and in ``stderr`` what it has told."""
     done = trainers(home, "--input", f"{raw}/partition=${{today}}", "--no-deploy", "--output", "json")
     assert done.returncode == 0, done.stderr
-    outcome = json.loads(done.stdout)
+    return {**json.loads(done.stdout), "stderr": done.stderr}
+
+
+def test_the_product_pages_pipeline_trains_on_ray_and_registers_a_version_that_passed(home, registered):
+    outcome = registered
     assert outcome["version"] == "3.1"
     assert outcome["validation_status"] == "passed"
     assert outcome["metrics"]["auc"] >= 0.88
     read_bundle(Path(outcome["bundle_path"]), outcome["bundle_sha256"])
     # One notice per resource that the cluster lacks, and no error: a T4 becomes CPUs.
-    assert done.stderr.count("note: training asks for a T4, the cluster has none: using CPUs") == 1
-    assert "Traceback" not in done.stderr
+    assert outcome["stderr"].count("note: training asks for a T4, the cluster has none: using CPUs") == 1
+    assert "Traceback" not in outcome["stderr"]
     assert Registry(home).get_version("churn-predictor", "staging").run_id == outcome["run_id"]
 
 
@@ -135,6 +159,7 @@ def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, 
         [sys.executable, str(script), str(home), str(tmp_path / "weights.pt")],
         env={**environment(home), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'trainers'}"}
         | {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"},
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -152,7 +177,7 @@ def test_training_continues_from_its_checkpoint_after_a_worker_was_killed(home, 
             killed = [pid for pid in descendants(cluster) if is_worker(pid)]
             os.kill(killed[0], signal.SIGKILL)
     watchdog.cancel()
-    assert driver.wait() == 0
+    assert driver.wait(timeout=60) == 0
     assert killed
     assert epochs == list(range(1, 601))
     # Ray would print a paragraph. One line says what died and where, and its own text is in a log.
@@ -194,6 +219,51 @@ show = lambda epoch, metrics: (sys.stdout.write(f"{{epoch}}\\n"), sys.stdout.flu
 model = RayCompute(Settings(home=home), messages).train(task, {Resources()!r}, 1, show)
 torch.save(model.state_dict(), sys.argv[2])
 """
+
+
+def test_a_run_that_was_killed_goes_on_and_registers_what_an_undisturbed_run_registers(
+    home, cluster, raw, registered, tmp_path
+):
+    interrupted = tmp_path / "interrupted"
+    interrupted.mkdir()
+    for file in ("ray_token", "cluster.json"):
+        shutil.copy(home / file, interrupted / file)
+    arguments = ["--input", f"{raw}/partition=${{today}}", "--no-deploy"]
+    with start(interrupted, *arguments) as first:
+        try:
+            wait_for_a_checkpoint(interrupted / "training", first)
+        finally:
+            first.kill()
+            text, errors = first.communicate(timeout=60)
+    assert first.returncode == -signal.SIGKILL, text + errors
+    again = trainers(interrupted, *arguments)
+    assert again.returncode == 0, again.stdout + again.stderr
+
+    told = again.stdout + again.stderr
+    went_on = re.search(r"an earlier run was interrupted: training goes on after epoch (\d+) of 50$", told, re.M)
+    assert went_on, told
+    assert 5 <= int(went_on[1]) < 50
+    registry, undisturbed = Registry(interrupted), Registry(home)
+    (version,) = registry.list_versions()
+    assert version.bundle_sha256 == registered["bundle_sha256"]
+    history = registry.metric_history(version.run_id, "train_loss")
+    assert [epoch for epoch, _ in history] == list(range(1, 51))
+    assert history == undisturbed.metric_history(registered["run_id"], "train_loss")
+    # The registry tells the two runs apart, nobody claims either, and no rows of customers stay.
+    runs_by_status = {run.status: run.run_id for run in registry.list_runs(None, 10)}
+    assert runs_by_status.keys() == {"KILLED", "FINISHED"}
+    assert runs_by_status["FINISHED"] == version.run_id
+    assert list((interrupted / "run-claims").iterdir()) == []
+    assert [one for one in (interrupted / "training").rglob("*") if one.suffix in {".pt", ".npy"}] == []
+
+
+def wait_for_a_checkpoint(folder: Path, run: subprocess.Popen[str], timeout_s: float = 240.0) -> None:
+    """A run that is killed when its first checkpoint is there has nine tenths of its epochs to go."""
+    end_s = time.monotonic() + timeout_s
+    while not any(folder.rglob("epoch-*.pt")):
+        assert run.poll() is None, run.communicate(timeout=60)
+        assert time.monotonic() < end_s
+        time.sleep(0.02)
 
 
 def test_ibms_customers_are_refused_by_the_gate_and_nothing_is_served(tmp_path):
