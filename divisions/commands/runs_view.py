@@ -19,7 +19,16 @@ _BARS = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 50
 _NAMES = {"auc": "Validation AUC", "drift_score": "Drift score", "auc_lower_bound": "AUC, lower bound"}
 _OPERATORS = {">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b}
-_DATA = ("input_uri", "partition", "data_sha256", "code", "git_commit", "python")
+_DATA = (
+    "input_uri",
+    "partition",
+    "data_sha256",
+    "code",
+    "git_commit",
+    "python",
+    "training_device",
+    "training_precision",
+)
 """Facts of the lineage in which runs are compared."""
 
 
@@ -47,6 +56,7 @@ def render(report: RunReport) -> list[str]:
         ("LR schedule", params.get("schedule", "")),
         ("Epochs", _epochs(report)),
         ("Dataset", _dataset(run)),
+        ("GPU", _gpu(run)),
     ]
     width = max(len(name) for name, _ in facts) + 2
     lines += [f"{name + ':':<{width}}{value}" for name, value in facts if value]
@@ -134,6 +144,24 @@ def _dataset(run: RunRecord) -> str:
         f"sha256 {run.tags['data_sha256'][:12]}" if "data_sha256" in run.tags else "",
     ]
     return ", ".join([uri, *filter(None, counts)])
+
+
+def _gpu(run: RunRecord) -> str:
+    """``Tesla T4, 94 % used, 3.4 of 16.1 GB at most, trained in float32``; empty for runs that did not note it."""
+    device, precision = run.tags.get("training_device", ""), run.tags.get("training_precision", "")
+    trained = f"trained in {precision}" if precision else ""
+    if device in {"", "CPU"}:
+        return ", ".join(filter(None, ["none", trained])) if device else ""
+    used, memory, total = (
+        run.metrics.get(f"gpu_{name}") for name in ("utilization_percent", "memory_gb", "memory_total_gb")
+    )
+    parts = [
+        device,
+        "use not known" if used is None else f"{used:.0f} % used",
+        "" if memory is None else f"{memory:.1f}{'' if total is None else f' of {total:.1f}'} GB at most",
+        trained,
+    ]
+    return ", ".join(filter(None, parts))
 
 
 def _took(run: RunRecord) -> str:

@@ -5,10 +5,12 @@ import json
 import pytest
 
 from divisions import cli
+from divisions.commands.runs_view import render
 from divisions.errors import RegistryError
 from divisions.registry import Registry
+from divisions.registry_runs import RunReport
 from divisions.run_log import ARTIFACT, log_path
-from divisions.versions import ValidationStatus
+from divisions.versions import RunRecord, ValidationStatus
 from tests.builders import bundle_to_register
 
 GATES = "auc_lower_bound > 0.5; auc > 0.85; drift_score < 0.15"
@@ -89,6 +91,33 @@ def test_a_run_is_shown_as_an_experiment(runs, filled):
         "valid_loss  █▃▁▂  0.5 to 0.25",
     ):
         assert line in lines, text
+
+
+@pytest.mark.parametrize(
+    ("tags", "metrics", "told"),
+    [
+        (("CPU", "float32"), (), "none, trained in float32"),
+        (("CPU", ""), (), "none"),
+        (
+            ("Tesla T4", "float32"),
+            (94.4, 3.25, 15.0),
+            "Tesla T4, 94 % used, 3.2 of 15.0 GB at most, trained in float32",
+        ),
+        (("A100", "bfloat16 and float32"), (), "A100, use not known, trained in bfloat16 and float32"),
+        (("A100 MIG 1g.5gb", ""), (None, 2.0), "A100 MIG 1g.5gb, use not known, 2.0 GB at most"),
+    ],
+)
+def test_a_run_says_which_gpu_it_has_used_and_how_much(tags, metrics, told):
+    names = ("gpu_utilization_percent", "gpu_memory_gb", "gpu_memory_total_gb")
+    noted = {name: value for name, value in zip(names, metrics, strict=False) if value is not None}
+    device = {name: tag for name, tag in zip(("training_device", "training_precision"), tags, strict=True) if tag}
+    record = RunRecord("0" * 32, "churn", "churn", "FINISHED", 0.0, 1.0, {}, noted, device)
+    lines = render(RunReport(record, (), {}))
+    assert [line.split(":", 1)[1].strip() for line in lines if line.startswith("GPU:")] == [told]
+
+
+def test_a_run_that_noted_no_device_has_no_line_of_it(runs, filled):
+    assert "GPU" not in runs("show", filled[1][0])[1]
 
 
 def test_a_refused_run_says_which_gate_and_what_was_not_measured(runs, filled):

@@ -62,6 +62,11 @@ def first(place):
     return outcome, place.progress
 
 
+def test_a_run_notes_what_it_has_trained_on(place, first):
+    tags = place.registry.get_run(first[0].run_id).tags
+    assert (tags["training_device"], tags["training_precision"]) == ("CPU", "float32")
+
+
 def test_a_run_makes_a_checked_bundle_and_a_registered_version(place, first):
     outcome, progress = first
     assert (outcome.model, outcome.version, outcome.validation_status) == ("churn-predictor", "3.1", "passed")

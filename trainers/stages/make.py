@@ -15,6 +15,7 @@ from trainers.export.exported import calibrate as calibrate_model
 from trainers.export.exported import export as export_model
 from trainers.stages.parts import Parts
 from trainers.training.compute import TrainingTask
+from trainers.training.device_use import DeviceUse
 from trainers.training.training_rows import num_train, training_data
 from trainers.validation.measure import measure
 from trainers.validation.validation import Validated
@@ -43,9 +44,15 @@ def train(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: Re
         registry_run.log_metrics(metrics, step=epoch)
         parts.progress.epoch_finished(epoch, hyperparams.epochs, metrics)
 
+    def on_device(use: DeviceUse) -> None:
+        registry_run.set_tags(use.tags)
+        if use.metrics:
+            registry_run.log_metrics(use.metrics)
+
     task = TrainingTask(pipeline.name, prepared.table.schema, data, hyperparams)
     with step(parts.progress, parts.clock, "Train") as current:
-        model = parts.compute.train(task, pipeline.training.resources, pipeline.training.workers, on_epoch)
+        resources, workers = pipeline.training.resources, pipeline.training.workers
+        model = parts.compute.train(task, resources, workers, on_epoch, on_device)
         rows = "rows" if prepared.table.rows.is_repeated else "customers"
         early = f" of {hyperparams.epochs}" if reached < hyperparams.epochs else ""
         current.detail = f"{reached}{early} epochs over {num_train(data):,} {rows}"

@@ -11,6 +11,7 @@ from divisions.pipeline.definition import AnyHyperparams, Distribution, Resource
 from divisions.schema import FeatureSchema
 from trainers.data.preparation import PreparationTask, Prepared, StoredRows, prepare
 from trainers.training.capacity import NodeCapacity
+from trainers.training.device_use import DeviceUse
 
 if TYPE_CHECKING:
     from trainers.training.kinds import TrainedModel
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
 """Takes the epoch's number, counted from 1, and its metrics."""
+
+DeviceListener = Callable[[DeviceUse], None]
+"""Takes what a training has run on."""
+
+
+def not_told(use: DeviceUse) -> None:
+    """The listener of those who do not ask."""
 
 
 ONE_PROCESS = "read on one node, though data_prep.distributed is always: --no-ray runs every stage in one process"
@@ -41,7 +49,12 @@ class Compute(Protocol):
     def prepare(self, pipeline: str, task: PreparationTask, resources: Resources) -> Prepared: ...
 
     def train(
-        self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
+        self,
+        task: TrainingTask,
+        resources: Resources,
+        num_workers: int,
+        on_epoch: EpochListener,
+        on_device: DeviceListener = not_told,
     ) -> TrainedModel: ...
 
     def finish(self) -> None:
@@ -68,12 +81,16 @@ class InProcess:
         resources: Resources,
         num_workers: int,
         on_epoch: EpochListener,
+        on_device: DeviceListener = not_told,
     ) -> TrainedModel:
-        from trainers.training.kinds import train
+        from torch import device
+
+        from trainers.training.kinds import precision, train
         from trainers.training.model import use_threads
 
         assert not isinstance(task.data, StoredRows)  # nothing here stores rows
         use_threads(1)
+        on_device(DeviceUse(precision=precision(task.hyperparams, device("cpu"))))
         return train(task.schema, task.data, task.hyperparams, lambda epoch, metrics, _: on_epoch(epoch + 1, metrics))
 
     def finish(self) -> None:

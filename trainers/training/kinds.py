@@ -22,6 +22,7 @@ from trainers.training import loop, model
 from trainers.training.boosting import fit_trees
 from trainers.training.loop import Report, Shard, State
 from trainers.training.model import TabularNet, build_model
+from trainers.training.precision import is_mixed, precision_of
 from trainers.training.training_rows import TrainingData
 from trainers.training.trees import BoostedTrees
 
@@ -54,9 +55,24 @@ def train(
     if isinstance(hyperparams, BoostingHyperparams):
         return _train_trees(schema, data, hyperparams, report)
     network = build_model(schema, data.train_rows_NF, hyperparams)
-    options = {"device": device, "shard": shard, "wrap": wrap, "resume_from": resume_from}
-    network.load_state_dict(loop.train(network, data, hyperparams, report, **options))  # type: ignore[arg-type]
+    weights = loop.train(
+        network,
+        data,
+        hyperparams,
+        report,
+        device=device,
+        shard=shard,
+        wrap=wrap,
+        resume_from=resume_from,
+        mixed=device is not None and is_mixed(device),
+    )
+    network.load_state_dict(weights)
     return network
+
+
+def precision(hyperparams: AnyHyperparams, device: torch.device) -> str:
+    """In which precision a network trains there; empty for trees, which have float64 alone."""
+    return "" if isinstance(hyperparams, BoostingHyperparams) else precision_of(device)
 
 
 def restore(schema: FeatureSchema, hyperparams: AnyHyperparams, state: State) -> TrainedModel:

@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from divisions.errors import TrainingError
 from divisions.pipeline.definition import Hyperparams
 from trainers.training.evaluate import auc
-from trainers.training.model import TabularNet
+from trainers.training.model import TabularNet, tensor_of
 from trainers.training.training_rows import TrainingData
 
 MASK_RATE = 0.02
@@ -67,12 +67,14 @@ def train(
     shard: Shard | None = None,
     wrap: Callable[[nn.Module], nn.Module] | None = None,
     resume_from: State | None = None,
+    mixed: bool = False,
 ) -> dict[str, Tensor]:
     """Trains ``model`` in place.
 
     Args:
         wrap: puts the module into `DistributedDataParallel`; None for a single process.
         resume_from: an earlier state from ``report``; training continues after its epoch.
+        mixed: whether to multiply matrices in bfloat16, see `trainers.training.precision`.
 
     Returns:
         The weights (``state_dict``) of the epoch with the lowest validation loss. It is log loss, not AUC, because log
@@ -85,8 +87,8 @@ def train(
     shard = shard or Shard()
     model.to(device)
     forward = wrap(Logits(model)) if wrap else Logits(model)
-    rows_NF = torch.from_numpy(data.train_rows_NF).to(device)
-    labels_N = torch.from_numpy(data.train_labels_N).to(device)
+    rows_NF = tensor_of(data.train_rows_NF).to(device)
+    labels_N = tensor_of(data.train_labels_N).to(device)
     is_category_F = _is_category(model, rows_NF.shape[1]).to(device)
 
     # The file's batch size is for all workers together, so that the number of workers does not change the result.
@@ -113,9 +115,9 @@ def train(
         model.train()
         loss_sum = 0.0
         for batch in torch.split(own_rows, batch_size):
-            logits = forward(_mask(rows_NF[batch], is_category_F))  # [N], or [N, K] of members that each learn
-            labels = labels_N[batch].view(-1, *[1] * (logits.dim() - 1)).expand_as(logits)
-            loss = binary_cross_entropy_with_logits(logits, labels)
+            with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+                logits = forward(_mask(rows_NF[batch], is_category_F))
+            loss = _loss(logits.float(), labels_N[batch])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_LIMIT)
@@ -171,9 +173,15 @@ def validate(model: TabularNet, data: TrainingData, device: torch.device) -> dic
     """Log loss and AUC on the validation rows."""
     model.eval()
     with torch.no_grad():
-        logits_N = model.logits(torch.from_numpy(data.valid_rows_NF).to(device)).cpu()
-    loss = binary_cross_entropy_with_logits(logits_N, torch.from_numpy(data.valid_labels_N)).item()
+        logits_N = model.logits(tensor_of(data.valid_rows_NF).to(device)).cpu()
+    loss = binary_cross_entropy_with_logits(logits_N, tensor_of(data.valid_labels_N)).item()
     return {"valid_loss": loss, "valid_auc": auc(data.valid_labels_N, logits_N.numpy())}
+
+
+def _loss(logits: Tensor, labels_N: Tensor) -> Tensor:
+    """``logits`` are ``[N]``, or ``[N, K]`` of members that each learn."""
+    labels = labels_N.view(-1, *[1] * (logits.dim() - 1)).expand_as(logits)
+    return binary_cross_entropy_with_logits(logits, labels)
 
 
 def _mask(rows_NF: Tensor, is_category_F: Tensor) -> Tensor:

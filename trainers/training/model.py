@@ -212,12 +212,18 @@ class TabularModel(TabularNet):
             self.head.bias.mul_(slope).add_(offset)
 
 
+def tensor_of(array: NDArray[np.float32]) -> Tensor:
+    """The array as a tensor: in the same memory, or a copy of an array that is read-only, as those that Ray hands
+    over. PyTorch has no read-only tensors, and warns of sharing such memory."""
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
 def logits_of(model: TabularNet, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
     """The logits of many rows, on the CPU. Moves the model there."""
     model = model.to("cpu").eval()
     with torch.no_grad():
         parts = [
-            model.logits(torch.from_numpy(rows_NF[start : start + batch_size])).numpy()
+            model.logits(tensor_of(rows_NF[start : start + batch_size])).numpy()
             for start in range(0, len(rows_NF), batch_size)
         ]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)

@@ -16,7 +16,7 @@ from trainers.data.preparation import PreparationTask, Prepared
 from trainers.data.working_folder import working_folder
 from trainers.training import ray_session
 from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity
-from trainers.training.compute import EpochListener, TrainingTask
+from trainers.training.compute import DeviceListener, EpochListener, TrainingTask, not_told
 from trainers.training.ray_deaths import death_of, first_line
 from trainers.training.ray_messages import RayMessages
 from trainers.training.ray_preparation import Room, TaskResult, prepare_there, take_here
@@ -82,7 +82,12 @@ class RayCompute:
         )
 
     def train(
-        self, task: TrainingTask, resources: Resources, num_workers: int, on_epoch: EpochListener
+        self,
+        task: TrainingTask,
+        resources: Resources,
+        num_workers: int,
+        on_epoch: EpochListener,
+        on_device: DeviceListener = not_told,
     ) -> TrainedModel:
         # With PyTorch, which the preparation does not need.
         from trainers.training import ray_train
@@ -99,7 +104,7 @@ class RayCompute:
                 rows = store_rows(rows, self._store, task.pipeline, folder / "rows")
         stored = StoredTask(self._settings, task.schema, rows, task.hyperparams)
         self._folder = stored.folder(allotment)
-        return ray_train.train(stored, allotment, self._progress, on_epoch, only_node)
+        return ray_train.train(stored, allotment, self._progress, on_epoch, on_device, only_node)
 
     def finish(self) -> None:
         if not self._folder:

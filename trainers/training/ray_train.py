@@ -19,7 +19,8 @@ from divisions.errors import TrainingError
 from divisions.progress import Progress
 from trainers.training.capacity import Allotment
 from trainers.training.checkpoints import Checkpoints
-from trainers.training.compute import EpochListener
+from trainers.training.compute import DeviceListener, EpochListener, not_told
+from trainers.training.device_use import DeviceUse
 from trainers.training.kinds import TrainedModel, restore
 from trainers.training.loop import told_epochs
 from trainers.training.ray_session import NODE_LABEL, this_node
@@ -32,7 +33,12 @@ _POLL_S = 0.2
 
 
 def train(
-    task: StoredTask, allotment: Allotment, progress: Progress, on_epoch: EpochListener, only_node: str = ""
+    task: StoredTask,
+    allotment: Allotment,
+    progress: Progress,
+    on_epoch: EpochListener,
+    on_device: DeviceListener = not_told,
+    only_node: str = "",
 ) -> TrainedModel:
     """Trains on the cluster that this process is connected to, or goes on with what an interrupted run has left.
 
@@ -41,6 +47,7 @@ def train(
         allotment: the workers, and what each of them gets.
         progress: takes notices.
         on_epoch: takes each epoch once, also those of the interrupted run.
+        on_device: takes what it was trained on, unless an interrupted run has done all of it.
         only_node: the only node that workers may be on; empty means any.
 
     Raises:
@@ -54,7 +61,8 @@ def train(
     if note := resume_note(newest, num_epochs, others=others):
         progress.notice(note)
     if newest is None or newest.epoch + 1 < num_epochs:
-        _fit(task, checkpoints.folder, allotment, progress, on_epoch, only_node)
+        with _forwarded(progress, on_epoch, on_device) as log:
+            _fit(Job(task, checkpoints.folder, log, max(1, int(allotment.num_cpus))), allotment, progress, only_node)
         newest = checkpoints.newest()
         if newest is None or newest.epoch + 1 < num_epochs:
             raise TrainingError(
@@ -78,26 +86,24 @@ def _clean_up(checkpoints: Checkpoints) -> bool:
     return has_others(files, own)
 
 
-def _fit(
-    task: StoredTask, folder: str, allotment: Allotment, progress: Progress, on_epoch: EpochListener, only_node: str
-) -> None:
-    log: Any = ray.remote(RunLog).options(num_cpus=0, label_selector={NODE_LABEL: this_node()}).remote()
-    job = Job(task, folder, log, num_threads=max(1, int(allotment.num_cpus)))
-    with _forward(log, progress, on_epoch):
-        if allotment.count == 1:
-            run_single(job, allotment, MAX_FAILURES, only_node, progress.notice)
-        else:
-            from trainers.training.ray_group import run_group  # with Ray Train, which takes a second to import
+def _fit(job: Job, allotment: Allotment, progress: Progress, only_node: str) -> None:
+    if allotment.count == 1:
+        run_single(job, allotment, MAX_FAILURES, only_node, progress.notice)
+        return
+    from trainers.training.ray_group import run_group  # with Ray Train, which takes a second to import
 
-            run_group(job, allotment, MAX_FAILURES, only_node)
-    failure: TrainingError | None = ray.get(log.error.remote())
-    if failure is not None:
-        raise failure
+    run_group(job, allotment, MAX_FAILURES, only_node)
 
 
 @contextlib.contextmanager
-def _forward(log: Any, progress: Progress, on_epoch: EpochListener) -> Iterator[None]:
-    """Passes on what workers tell while `fit` blocks. What is told again after a death is shown once."""
+def _forwarded(progress: Progress, on_epoch: EpochListener, on_device: DeviceListener) -> Iterator[Any]:
+    """The handle of a `RunLog`. Passes on what workers tell it while the block waits for them. What is told again after
+    a death is shown once.
+
+    Raises:
+        TrainingError: the one that a worker has told.
+    """
+    log: Any = ray.remote(RunLog).options(num_cpus=0, label_selector={NODE_LABEL: this_node()}).remote()
     is_over = threading.Event()
     shown: set[int | str] = set()
     index = 0
@@ -106,6 +112,9 @@ def _forward(log: Any, progress: Progress, on_epoch: EpochListener) -> Iterator[
         nonlocal index
         for entry in ray.get(log.since.remote(index)):
             index += 1
+            if isinstance(entry, DeviceUse):
+                on_device(entry)
+                continue
             name = entry if isinstance(entry, str) else entry.epoch
             if name in shown:
                 continue
@@ -122,8 +131,11 @@ def _forward(log: Any, progress: Progress, on_epoch: EpochListener) -> Iterator[
     watcher = threading.Thread(target=watch, name="epochs", daemon=True)
     watcher.start()
     try:
-        yield
+        yield log
     finally:
         is_over.set()
         watcher.join()
     pass_on()
+    failure: TrainingError | None = ray.get(log.error.remote())
+    if failure is not None:
+        raise failure

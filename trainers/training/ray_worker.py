@@ -26,6 +26,8 @@ from trainers.data.preparation import StoredRows
 from trainers.training import kinds, loop
 from trainers.training.capacity import Allotment
 from trainers.training.checkpoints import CheckpointName, Checkpoints, is_due
+from trainers.training.device_use import DeviceUse
+from trainers.training.gpu_watch import watching
 from trainers.training.model import use_threads
 from trainers.training.priority import lower_priority
 from trainers.training.resumption import training_key
@@ -47,7 +49,7 @@ class StoredTask:
 
     def folder(self, allotment: Allotment) -> str:
         """Where the checkpoints are that this training may go on from."""
-        device = "cuda" if allotment.num_gpus else "cpu"
+        device = "cuda, mixed precision" if allotment.num_gpus else "cpu"
         versions = (divisions.__version__, str(torch.__version__))
         key = training_key(self.schema.sha256, self.hyperparams, allotment.count, device, versions)
         return f"{self.rows.folder}/{key}"
@@ -61,11 +63,15 @@ class EpochDone:
     metrics: dict[str, float]
 
 
+Entry = EpochDone | DeviceUse | str
+"""What a worker tells. Text is a notice."""
+
+
 class RunLog:
     """What workers tell the driver. It is an actor, because it must outlive the workers."""
 
     def __init__(self) -> None:
-        self._entries: list[EpochDone | str] = []
+        self._entries: list[Entry] = []
         self._error: TrainingError | None = None
         self._num_begun = 0
 
@@ -76,13 +82,13 @@ class RunLog:
         """How many times a worker has begun."""
         return self._num_begun
 
-    def add(self, entry: EpochDone | str) -> None:
+    def add(self, entry: Entry) -> None:
         self._entries.append(entry)
 
     def fail(self, error: TrainingError) -> None:
         self._error = error
 
-    def since(self, index: int) -> list[EpochDone | str]:
+    def since(self, index: int) -> list[Entry]:
         return self._entries[index:]
 
     def error(self) -> TrainingError | None:
@@ -129,16 +135,19 @@ def learn(job: Job, place: Place) -> None:
             if shard.rank == 0 and state is not None:
                 for epoch, metrics in loop.told_epochs(state):
                     log.add.remote(EpochDone(epoch, metrics))
-            kinds.train(
-                task.schema,
-                data,
-                task.hyperparams,
-                _reporter(task, checkpoints, log) if shard.rank == 0 else lambda *_: None,
-                device=place.device,
-                shard=shard,
-                wrap=place.wrap,
-                resume_from=state,
-            )
+            with watching(place.device, kinds.precision(task.hyperparams, place.device)) as watch:
+                kinds.train(
+                    task.schema,
+                    data,
+                    task.hyperparams,
+                    _reporter(task, checkpoints, log) if shard.rank == 0 else lambda *_: None,
+                    device=place.device,
+                    shard=shard,
+                    wrap=place.wrap,
+                    resume_from=state,
+                )
+            if shard.rank == 0:
+                log.add.remote(watch.use)
     except TrainingError as error:
         ray.get(log.fail.remote(error))
     ray.get(log.error.remote())  # All that was told before has arrived.

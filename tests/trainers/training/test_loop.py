@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -5,9 +6,10 @@ import pytest
 import torch
 
 from divisions.errors import TrainingError
+from divisions.pipeline.definition import Hyperparams, TabmHyperparams
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, training_data
-from trainers.training.loop import Shard, train
-from trainers.training.model import build_model
+from trainers.training.loop import Shard, train, validate
+from trainers.training.model import build_model, logits_of
 
 
 def run(hyperparams=HYPERPARAMS, data=None, **options):
@@ -39,6 +41,23 @@ def test_the_model_learns_a_learnable_label():
     _, epochs, _ = run(replace(HYPERPARAMS, epochs=30, learning_rate=0.01))
     assert epochs[-1]["valid_loss"] < epochs[0]["valid_loss"] * 0.8
     assert epochs[-1]["valid_auc"] > 0.85
+
+
+@pytest.mark.parametrize("kind", ["mlp", "tabm"])
+def test_mixed_precision_learns_other_weights_that_are_float32_and_chosen_in_float32(kind):
+    """On a CPU here, which computes in bfloat16, too."""
+    common = {"epochs": 10, "batch_size": 64, "learning_rate": 0.01, "seed": 3}
+    hyperparams = Hyperparams(**common) if kind == "mlp" else TabmHyperparams(**common, members=4)
+    weights, plain, _ = run(hyperparams)
+    mixed_weights, mixed, _ = run(hyperparams, mixed=True)
+    assert not equal(weights, mixed_weights)
+    assert {tensor.dtype for tensor in mixed_weights.values()} == {tensor.dtype for tensor in weights.values()}
+    assert mixed[-1]["valid_auc"] == pytest.approx(plain[-1]["valid_auc"], abs=0.05)
+    data = training_data()
+    model = build_model(SCHEMA, data.train_rows_NF, hyperparams)
+    model.load_state_dict(mixed_weights)
+    losses = [epoch["valid_loss"] for epoch in mixed]
+    assert validate(model, data, torch.device("cpu"))["valid_loss"] == min(losses)
 
 
 def test_the_learning_rate_falls_along_a_cosine_to_zero():
@@ -96,6 +115,22 @@ def test_shards_of_one_epoch_are_disjoint_and_of_one_size():
         assert len(values) == 80 // 3
         seen += [value for value in values.tolist() if not np.isnan(value)]  # masked cells are missing
     assert len(seen) == len(set(seen))
+
+
+def test_rows_that_are_read_only_are_learned_from_and_scored_without_a_warning():
+    """What Ray hands to a process is read-only. PyTorch warns of tensors that share such memory."""
+    data = training_data()
+    for array in (data.train_rows_NF, data.train_labels_N, data.valid_rows_NF, data.valid_labels_N):
+        array.flags.writeable = False
+    model = build_model(SCHEMA, data.train_rows_NF, HYPERPARAMS)
+    torch.set_warn_always(True)  # else a warning comes once in a process
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            train(model, data, replace(HYPERPARAMS, epochs=1), lambda *_: None)
+            assert np.isfinite(logits_of(model, data.valid_rows_NF)).all()
+    finally:
+        torch.set_warn_always(False)
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_with_an_error():

@@ -12,6 +12,7 @@ from tests.trainers.churn import SCHEMA, rows_and_labels, training_data
 from trainers.training import kinds, ray_worker
 from trainers.training.capacity import Allotment
 from trainers.training.checkpoints import Checkpoints
+from trainers.training.device_use import DeviceUse
 from trainers.training.loop import told_epochs
 from trainers.training.ray_worker import Job, Place, RunLog, StoredTask, learn
 from trainers.training.training_rows import store_rows
@@ -46,7 +47,9 @@ def test_trees_are_one_checkpoint_that_holds_the_model_and_its_epochs(tmp_path, 
     newest = checkpoints.newest()
     assert newest.epoch == HYPERPARAMS.epochs - 1  # a run that goes on takes it, and trains no more
     state = checkpoints.load(newest)
-    assert told_epochs(state) == [(one.epoch, one.metrics) for one in handle.log.since(0)]
+    *epochs, use = handle.log.since(0)
+    assert told_epochs(state) == [(one.epoch, one.metrics) for one in epochs]
+    assert use == DeviceUse("CPU", "")
     assert len(told_epochs(state)) < HYPERPARAMS.epochs
     expected = kinds.train(SCHEMA, training_data(), HYPERPARAMS, lambda *_: None)
     rows, _ = rows_and_labels(50, seed=8)
