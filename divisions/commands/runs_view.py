@@ -147,7 +147,7 @@ def _dataset(run: RunRecord) -> str:
 
 
 def _gpu(run: RunRecord) -> str:
-    """``Tesla T4, 94 % used, 3.4 of 16.1 GB at most, trained in float32``; empty for runs that did not note it."""
+    """``Tesla T4, 94 % used, 3.2 of 15.0 GB at most, trained in float32``; empty for runs that did not note it."""
     device, precision = run.tags.get("training_device", ""), run.tags.get("training_precision", "")
     trained = f"trained in {precision}" if precision else ""
     if device in {"", "CPU"}:

@@ -72,8 +72,8 @@ class DeviceUse:
 def parse_sample(line: str) -> GpuSample | None:
     """A line of ``nvidia-smi``; None if it is another text, such as an error.
 
-    >>> parse_sample("Tesla T4, 94, 3277, 15360")
-    GpuSample(name='Tesla T4', utilization_percent=94.0, memory_gb=3.436183552, memory_total_gb=16.10612736)
+    >>> parse_sample("Tesla T4, 94, 3328, 15360")
+    GpuSample(name='Tesla T4', utilization_percent=94.0, memory_gb=3.25, memory_total_gb=15.0)
     >>> parse_sample("NVIDIA A100 MIG 1g.5gb, [N/A], 12, 4864").utilization_percent is None
     True
     >>> parse_sample("No devices were found")
