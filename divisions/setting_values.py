@@ -31,6 +31,7 @@ _TEXTS = {
     "gateway",
     "host",
     "node_host",
+    "oidc_file",
     "online_store",
     "serve_endpoint",
     "serve_sha256",
@@ -81,6 +82,8 @@ def parse_value(variable: str, field: str, text: str) -> object:
     if field == "webhook_file" and text and not text.startswith("/"):  # the text is not repeated: it may be the URL
         remedy = "write the URL into a file of mode 0600, and name that"
         raise SettingsError(f"{variable} must be the absolute path of a file", remedy=remedy)
+    if field == "oidc_file" and text and not text.startswith("/"):
+        raise SettingsError(f"{variable} must be the absolute path of a file", remedy="every node reads it there")
     return items if field in _LISTS else text
 
 

@@ -96,6 +96,8 @@ class Settings:
     """How much of a shared store's bundles a machine keeps in ``home/bundles``."""
     trusted_keys: tuple[str, ...] = ()
     """Public keys, ``ed25519:…``, of which one must have signed a bundle before it is used; empty means none must."""
+    oidc_file: str = ""
+    """File with the issuers whose JWTs the control API takes, see `divisions.access.issuers`; empty means none."""
     online_store: str = dataclasses.field(default="", repr=False)
     """Where machines share stored features: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` with TLS.
     Empty means a file of ``home``. Never shown: it may have a password."""

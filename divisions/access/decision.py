@@ -23,6 +23,8 @@ class Principal:
     endpoints: tuple[str, ...] = ()
     token_id: str = ""
     """Which of the cluster's tokens proved it; empty for the home's own."""
+    issuer: str = ""
+    """By whose JWT it was proven; empty for tokens of the cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +50,13 @@ def decide(principal: Principal, action: Action, endpoint: str = ANY_ENDPOINT) -
         return Decision(False, _missing_role(principal, action))
     if action in PER_ENDPOINT and endpoint and principal.endpoints and endpoint not in principal.endpoints:
         allowed = ", ".join(principal.endpoints)
-        return Decision(
-            False,
-            f"{principal.name} may {action.value} on {allowed} only. ask an admin for a token for this endpoint: "
-            f"`divisions tokens create NAME --role {principal.role.value} --endpoint ENDPOINT`",
+        how = (
+            f"a group of `{principal.issuer}` that may do it here, or a rule for one of yours"
+            if principal.issuer
+            else f"a token for this endpoint: `divisions tokens create NAME --role {principal.role.value} "
+            "--endpoint ENDPOINT`"
         )
+        return Decision(False, f"{principal.name} may {action.value} on {allowed} only. ask an admin for {how}")
     return ALLOWED
 
 
@@ -63,7 +67,9 @@ def _missing_role(principal: Principal, action: Action) -> str:
     names = " and ".join(role.value for role in roles) if len(roles) < 3 else ", ".join(role.value for role in roles)
     may = f"the role {names} may" if len(roles) == 1 else f"the roles {names} may"
     one = "it" if len(roles) == 1 else "one of them"
-    return (
-        f"{principal.name} is {principal.role.value}, and may not {action.value}; {may}. ask an admin for a token with "
-        f"{one}: `divisions tokens create NAME --role {roles[0].value}`"
+    how = (
+        f"a group of `{principal.issuer}` that has {one}"
+        if principal.issuer
+        else f"a token with {one}: `divisions tokens create NAME --role {roles[0].value}`"
     )
+    return f"{principal.name} is {principal.role.value}, and may not {action.value}; {may}. ask an admin for {how}"

@@ -32,6 +32,7 @@ from router.gateway.control_body import CommandBody, ScaleBody, read_body, requi
 from router.gateway.documents import EndpointSummary, GatewayState, Index, VersionShare
 from router.gateway.event_stream import EventStream
 from router.gateway.guard import Guard, actor_of, require
+from router.gateway.jwt_book import JwtBook
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.operations import COMMANDS
 from router.gateway.operations import PATH as API_DOCUMENT
@@ -78,10 +79,11 @@ class ControlApi:
         clock: Clock,
         store_health: Callable[[], StoreHealth | None],
         max_body_bytes: int,
+        jwts: JwtBook | None = None,
     ) -> None:
         self._dispatcher = dispatcher
         self._link = link
-        self._guard = Guard(book, clock.monotonic_s)
+        self._guard = Guard(book, clock.monotonic_s, jwts)
         self._metrics = metrics
         self._scrape = Scrape(self._of_node, clock.monotonic_s)
         self._own_scrape = Scrape(self._of_gateway, clock.monotonic_s)

@@ -23,6 +23,10 @@ from router.explain.explainer import Explainer
 from router.gateway import telemetry
 from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
+from router.gateway.issuer_file import read_issuers
+from router.gateway.issuer_keys import IssuerKeys
+from router.gateway.jwks_fetch import JwksFetch
+from router.gateway.jwt_book import JwtBook
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.own_port import OwnPort
 from router.gateway.probes import Probe
@@ -113,6 +117,7 @@ class Gateway:
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
         )
         self._tokens = TokenBook(identity.control_token, clock.wall_s)
+        self._issuers = _issuers(settings, self._now_s)
         refusals = Refusals(self._now_s)
         self._stored = stored
         self._explainer = Explainer(self.dispatcher.routes, self._bins.read, self._now_s)
@@ -150,6 +155,7 @@ class Gateway:
             clock,
             stored.health,
             settings.max_body_bytes,
+            JwtBook(self._issuers, clock.wall_s) if self._issuers else None,
         )
         self._feed = api.feed
         oip = OipApi(directory, clock)
@@ -189,7 +195,7 @@ class Gateway:
         await self._take_first_table()
         port = await self._listen(self._http, self._settings.hosts, self._settings.port, is_shared=True)
         works = (self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified)
-        for work in works:
+        for work in (*works, *(keys.keep for keys in self._issuers)):
             self._tasks.append(loop.create_task(work()))
         return port
 
@@ -349,6 +355,16 @@ class Gateway:
                         http.sweep()
             except Exception:  # The edge of a loop: deadlines must go on being kept.
                 log.exception("the sweep failed")
+
+
+def _issuers(settings: Settings, now_s: Callable[[], float]) -> tuple[IssuerKeys, ...]:
+    """Whose JWTs are believed: nobody's if their file cannot be read on this node, because predictions go on."""
+    try:
+        found = read_issuers(settings.oidc_file)
+    except SettingsError as error:
+        log.error("no JWT is taken: %s", error)
+        return ()
+    return tuple(IssuerKeys(issuer, JwksFetch(issuer), now_s) for issuer in found)
 
 
 def allowed_hosts(settings: Settings) -> frozenset[bytes]:

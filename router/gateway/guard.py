@@ -14,6 +14,8 @@ from divisions.access.decision import Principal, decide
 from divisions.access.requests import Actor
 from divisions.access.roles import Action, Role
 from divisions.errors import AccessDeniedError
+from router.gateway.jwt_book import JwtBook, Kind, Refused
+from router.gateway.key_freshness import PAUSE_S
 from router.gateway.route_actions import asked_for
 from router.gateway.token_book import TokenBook
 from router.http import problem
@@ -32,22 +34,27 @@ class Guard:
     Args:
         book: knows tokens.
         now_s: monotonic clock.
+        jwts: knows JWTs; None if no issuer is believed.
     """
 
-    def __init__(self, book: TokenBook, now_s: Callable[[], float]) -> None:
+    def __init__(self, book: TokenBook, now_s: Callable[[], float], jwts: JwtBook | None = None) -> None:
         self._book = book
+        self._jwts = jwts
         self._now_s = now_s
         self._wrong = WrongTokens()
 
     def refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """The reply to a request that may not be; None for one that may."""
         authorization = headers.get("authorization")
+        address = address_of(scope)
         try:
-            principal = self._book.authenticate((authorization or "").encode("latin-1", "replace"))
+            principal = self._authenticate((authorization or "").encode("latin-1", "replace"), address)
         except AccessDeniedError as error:
             return _refused(401, str(error), "AccessDeniedError")
+        if isinstance(principal, Refused):
+            return self._refused_jwt(principal, address)
         if principal is None:
-            return self._unknown(address_of(scope), has_token=authorization is not None)
+            return self._unknown(address, has_token=authorization is not None)
         scope.setdefault("state", {})[_PRINCIPAL] = principal
         asked = asked_for(scope["method"], scope["path"])
         if asked is None:
@@ -57,14 +64,33 @@ class Guard:
         decision = decide(principal, asked.action, asked.endpoint)
         return None if decision.is_allowed else _refused(403, decision.reason, "AccessDeniedError")
 
-    def _unknown(self, address: str, *, has_token: bool) -> Response:
+    def _authenticate(self, authorization: bytes, address: str) -> Principal | Refused | None:
+        principal = self._book.authenticate(authorization)
+        if principal is not None or self._jwts is None:
+            return principal
+        return self._jwts.authenticate(authorization, lambda: not self._wrong.is_over(address, self._now_s()))
+
+    def _refused_jwt(self, refused: Refused, address: str) -> Response:
+        match refused.kind:
+            case Kind.NO_ROLE:
+                return _refused(403, refused.reason, "AccessDeniedError")
+            case Kind.UNREAD:
+                reply = _refused(503, refused.reason, "")
+                reply.headers["retry-after"] = str(math.ceil(PAUSE_S))
+                return reply
+            case Kind.WRONG | Kind.NOT_CHECKED:
+                return self._unknown(address, refused.reason, challenge='Bearer error="invalid_token"')
+
+    def _unknown(
+        self, address: str, reason: str = NO_TOKEN, *, has_token: bool = True, challenge: str = "Bearer"
+    ) -> Response:
         wait_s = self._wrong.wait_s(address, self._now_s()) if has_token else 0.0
         if wait_s:
             reply = _refused(429, "too many wrong tokens from this address. wait, and check the token", "")
             reply.headers["retry-after"] = str(math.ceil(wait_s))
             return reply
-        reply = _refused(401, NO_TOKEN, "")
-        reply.headers["www-authenticate"] = "Bearer"
+        reply = _refused(401, reason, "")
+        reply.headers["www-authenticate"] = challenge
         return reply
 
 

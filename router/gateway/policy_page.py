@@ -25,6 +25,9 @@ in the home (`access.json`), or on the journal's server if there is one. A token
 revoked or rotated ends at once, on every gateway that reaches the controller. `divisions tokens list` says when each
 was last used. The history of a rollout names who did what.
 
+People and service accounts that an issuer knows (OpenID Connect) need no token of ours: their [JWTs](oidc.md) have the
+roles that a file gives to their groups.
+
 What these tables do not grant is denied. A refusal (403) says which roles may, and how to get one. A token for some
 endpoints may do what has a `*` there only; what is read is of the whole cluster. An address that sends many wrong
 tokens is answered 429 for a while. Right tokens from the same address still pass.

@@ -95,6 +95,7 @@ def test_every_setting_has_a_variable():
             continue  # they come from the standard variables of AWS, Ray and Docker
         special = {
             "database": "postgresql+psycopg://h/d",
+            "oidc_file": "/etc/oidc.yaml",
             "online_store": "redis://h",
             "webhook_events": "held",
             "webhook_file": "/run/webhook",

@@ -1,4 +1,4 @@
-"""A gateway that serves stored features from its home loads no client of a server."""
+"""What a gateway does not use, it does not load: clients of servers, cryptography."""
 
 import subprocess
 import sys
@@ -19,4 +19,25 @@ print(loaded())
 
 def test_redis_is_loaded_only_where_it_is_used():
     done = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]"
+
+
+WITHOUT_ISSUERS = """
+import sys
+import router.gateway.gateway, router.gateway.lifecycle, router.gateway.process
+from router.gateway.issuer_file import read_issuers
+assert read_issuers("") == ()
+print(sorted({"jwt", "cryptography", "httpx", "yaml"} & set(sys.modules)))
+"""
+
+
+def test_a_gateway_without_issuers_loads_nothing_of_jwts():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_ISSUERS],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.stdout.strip() == "[]"

@@ -1,0 +1,71 @@
+"""The file of issuers: what is wrong with it is told by `divisions up`, by the setting's name."""
+
+import pytest
+
+from divisions import cli
+from divisions.access.roles import Role
+from divisions.errors import SettingsError
+from divisions.settings import load_settings
+from router.gateway.issuer_file import read_issuers
+
+TEXT = """
+issuers:
+  - alias: corp
+    issuer: https://login.example/realms/corp
+    audience: divisions
+    jwks: https://login.example/realms/corp/keys
+    claim: groups
+    roles:
+      - {value: ml-admins, role: admin}
+      - {value: churn-team, role: deployer, endpoints: [churn]}
+  - alias: k8s
+    issuer: https://kubernetes.default.svc
+    audience: divisions
+    jwks: https://kubernetes.default.svc/openid/v1/jwks
+    ca_file: /var/run/secrets/kubernetes.io/serviceaccount/ca.crt
+    token_file: /var/run/secrets/kubernetes.io/serviceaccount/token
+    algorithms: [RS256]
+    claim: sub
+    roles:
+      - {value: "system:serviceaccount:ml:nightly", role: trainer}
+"""
+
+
+def test_a_file_has_issuers_in_its_order(tmp_path):
+    path = tmp_path / "oidc.yaml"
+    path.write_text(TEXT)
+    corp, kubernetes = read_issuers(str(path))
+    assert (corp.alias, corp.ca_file, corp.roles[1].endpoints) == ("corp", "", ("churn",))
+    assert (kubernetes.claim_path, kubernetes.roles[0].role) == (("sub",), Role.TRAINER)
+    assert read_issuers("") == ()
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"\xff", "no UTF-8"),
+        (b"issuers: [", "line 1"),
+        (b"issuers: &a [*a]", "not allowed"),
+        (b"issuers: []\nissuers: []", "stands twice"),
+        (b"issuers: [{alias: corp}]", "issuer"),
+        (b"#" * (256 * 1024 + 1), "bytes"),
+    ],
+)
+def test_up_refuses_a_file_that_it_cannot_use(tmp_path, monkeypatch, capsys, data, named):
+    path = tmp_path / "oidc.yaml"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(SettingsError, match="DIVISIONS_OIDC_FILE") as caught:
+        read_issuers(str(path))
+    assert named in str(caught.value)
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DIVISIONS_OIDC_FILE", str(path))
+    assert cli.execute(["up"]) != 0
+    assert "DIVISIONS_OIDC_FILE" in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_path_is_absolute():
+    with pytest.raises(SettingsError, match="DIVISIONS_OIDC_FILE must be the absolute path"):
+        load_settings({"DIVISIONS_OIDC_FILE": "oidc.yaml"})
