@@ -16,6 +16,7 @@ from divisions.analysis_spec import AnalysisSpec
 from divisions.drift import DriftSummary
 from divisions.inventory import Inventory
 from divisions.notice import NoticeCounts
+from divisions.prediction_log import LogCount, LogPolicy
 from divisions.scaling import Scaling, VersionScale
 from divisions.schema import FeatureSchema
 
@@ -77,7 +78,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``vram_gb`` is the memory of a whole GPU, of which a replica may use its share; None means all that the GPU has.
     ``online`` is for gateways; the stable version's holds. ``scaling`` makes ``replicas`` follow the load.
     ``nodes`` are labels that a replica's node must have. A probability of at least ``decision_threshold`` means yes;
-    without it, answers have the probability only.
+    without it, answers have the probability only. ``log`` says what gateways log of its answers.
     """
 
     model: str
@@ -100,6 +101,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     scaling: Scaling | None = None
     nodes: dict[str, str] = {}
     decision_threshold: float | None = None
+    log: LogPolicy | None = None
 
     @property
     def gpu(self) -> str:
@@ -360,7 +362,7 @@ class ControllerStatus(msgspec.Struct, frozen=True):
 
     ``journal_fault`` says why the journal cannot be written, and since when; empty if it can. ``unwritten`` counts the
     transitions that wait for it. ``inventory`` is what the controller has gathered so far. ``notices`` counts what was
-    told by webhook.
+    told by webhook, ``logged`` the rows of the prediction log.
     """
 
     epoch: int
@@ -377,3 +379,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     inventory: Inventory = Inventory()
     drift: tuple[DriftSummary, ...] = ()
     notices: NoticeCounts = NoticeCounts()
+    logged: tuple[LogCount, ...] = ()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from divisions.prediction_log import LogCount
+
 
 class VersionReport(msgspec.Struct, frozen=True):
     """One gateway's counts of one version, of the requests that *arrived* in one tick.
@@ -122,7 +124,8 @@ class GatewayReport(msgspec.Struct, frozen=True):
 
     ``tick`` is the host's monotonic second in which the requests arrived; ``epoch`` the table they were split by.
     ``token_uses`` are the ids of tokens that were used since the last report.
-    ``loads`` are of the last ``load_span_s`` seconds, whatever the tick; without them the span is 0.
+    ``loads`` are of the last ``load_span_s`` seconds, whatever the tick; without them the span is 0. ``logged`` counts
+    since the gateway's start.
     """
 
     gateway_id: str
@@ -133,3 +136,4 @@ class GatewayReport(msgspec.Struct, frozen=True):
     loads: tuple[VersionLoad, ...] = ()
     load_span_s: float = 0.0
     token_uses: tuple[str, ...] = ()
+    logged: tuple[LogCount, ...] = ()

@@ -9,6 +9,7 @@ from pathlib import Path
 from divisions.control import ControllerStatus, Placement, RolloutSpec, RolloutStatus, VersionSpec
 from divisions.errors import OverCommitError
 from divisions.pipeline.definition import Pipeline
+from divisions.prediction_log import check_columns
 from divisions.schema import FeatureSchema
 from divisions.versions import RegisteredVersion
 from trainers.training.capacity import NodeCapacity, has_gpu
@@ -47,6 +48,7 @@ def rollout_spec(
 
     Raises:
         OverCommitError: the cluster has such GPUs, but not enough of them.
+        PipelineError: ``serving.log`` hashes or leaves out a column that the log does not have.
     """
     serving = pipeline.serving
     num_gpus = serving.canary_num_gpus if usage.has_stable else serving.num_gpus
@@ -78,7 +80,10 @@ def rollout_spec(
         scaling=serving.scaling if serving.placement is Placement.REPLICAS else None,
         nodes=dict(serving.nodes) if serving.placement is Placement.REPLICAS else {},
         decision_threshold=decision_threshold,
+        log=serving.log,
     )
+    if serving.log is not None:
+        check_columns(serving.log, schema)
     rollout = RolloutSpec(
         endpoint=pipeline.deployment.endpoint,
         version=spec,

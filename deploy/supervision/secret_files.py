@@ -18,7 +18,8 @@ TOKENS = ("token", "channel_token", "ray_token")
 CONTENTS = (
     "access*", "attestations", "audit*", "bundles", "channel*", "cluster*", "demo", "deployment*", "drift", "engines",
     "features", "image_releases*", "journal*", "logs", "metrics", "mlartifacts", "mlflow*", "notices", "packages",
-    "prometheus", "quarantine", "reports", "run-claims", "schedule*", "signing_key.pem", "training*", "*.lock",
+    "predictions", "prometheus", "quarantine", "reports", "run-claims", "schedule*", "signing_key.pem", "training*",
+    "*.lock",
 )  # fmt: skip
 """What we write into a home. A user may have named a folder that has other files, too: those are left alone."""
 

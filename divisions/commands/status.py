@@ -19,6 +19,7 @@ from divisions.errors import ClusterError
 
 if TYPE_CHECKING:
     from divisions.control import NodeStatus, RolloutStatus
+    from divisions.prediction_log import LogCount
     from divisions.scaling import VersionScale
     from divisions.schedule.state import Schedule
     from divisions.sdk.client import ServiceStatus
@@ -126,9 +127,18 @@ def render_status(answer: ServiceStatus) -> str:
     drifts = [(one.endpoint, one.version, text_of(alert)) for one in answer.drift for alert in one.alerts]
     if drifts:
         lines += ["", table(("ENDPOINT", "VERSION", "DRIFT"), drifts)]
+    if answer.logged:
+        counts = [(one.endpoint, one.version, f"{one.kept:,}", _losses(one)) for one in answer.logged]
+        lines += ["", table(("ENDPOINT", "VERSION", "ROWS LOGGED", "LOST"), counts)]
     if answer.journal_fault:
         lines += ["", f"Journal: {answer.journal_fault}", "No weight can rise until it can be written again."]
     return "\n".join(lines)
+
+
+def _losses(count: LogCount) -> str:
+    total = sum(count.lost.values())
+    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(count.lost.items()))
+    return f"{total:,} ({reasons})" if total else "0"
 
 
 def _limits(scale: VersionScale) -> str:

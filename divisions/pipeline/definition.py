@@ -13,6 +13,7 @@ from divisions.analysis_spec import AnalysisSpec
 from divisions.control import FULL_BP, EngineChoice, OnlinePolicy, Placement
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
 from divisions.pipeline.trigger import Cron
+from divisions.prediction_log import LogPolicy
 from divisions.scaling import Scaling
 
 
@@ -326,6 +327,8 @@ class Serving:
     """Set where ``replicas`` is a section; ``replicas`` is its minimum then."""
     nodes: tuple[tuple[str, str], ...] = ()
     """Labels that a replica's node must have, and their values."""
+    log: LogPolicy | None = None
+    """What is logged of its answers; None for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

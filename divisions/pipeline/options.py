@@ -12,9 +12,11 @@ from divisions.analysis_spec import GUARDS, AnalysisSpec
 from divisions.control import FULL_BP, EngineChoice, OnlinePolicy, Placement
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import DataFormat, Model, ModelKind, Resources, Serving
+from divisions.pipeline.log_option import log_policy
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
 from divisions.pipeline.yaml_nodes import Mapping, Node, Scalar
 from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, placed, text
+from divisions.prediction_log import LogPolicy
 from divisions.scaling import MAX_REPLICAS, MAX_SCALE_DOWN_S, Scaling
 
 DECIMAL_MARKS = (".", ",")
@@ -225,12 +227,18 @@ def serving(section: Section, trained_on: Resources, kind: ModelKind = ModelKind
             online=_online(section.section("online")),
             scaling=scaling,
             nodes=section.take("nodes", _labels, default.nodes),
+            log=_log(section),
         )
         if kind is ModelKind.GRADIENT_BOOSTING and served.engine not in _ENGINES_WITH_TREES:
             section.report(
                 f"{served.engine} cannot run {kind}", "remove engine: replicas take onnxruntime-cpu", "engine"
             )
         return served
+
+
+def _log(section: Section) -> LogPolicy | None:
+    policy = log_policy(section.section("log"))
+    return policy if section.has("log") else None
 
 
 def _scaling(section: Section) -> Scaling:

@@ -41,6 +41,7 @@ from router.control.drift_watch import DriftWatch
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
+from router.control.log_totals import LogTotals
 from router.control.lost_replicas import LostReplicas
 from router.control.publisher import TablePublisher
 from router.control.replica_register import ReplicaRegister
@@ -110,6 +111,7 @@ class Controller:
         self._audit = AuditDesk(audit, clock)
         self._tokens = TokenDesk(token_store, clock, store.grant) if token_store is not None else None
         self.drift_watch = DriftWatch(clock, read_bins, lambda: endpoints.records)
+        self._logged = LogTotals()
         self._started_at_s = clock.wall_s()
         self._restarts = 0
         self._reasons: dict[str, str] = {}
@@ -159,6 +161,7 @@ class Controller:
             log.warning("gateway %s: %s", report.gateway_id, error)
             return False
         self._sizing.report(report)
+        self._logged.report(report, now_s)
         if self._tokens is not None:
             self._tokens.used(report.token_uses)
         if is_counted:
@@ -273,6 +276,7 @@ class Controller:
                 self._spreading.notes(self._sizing.notes()),
             ),
             drift=self.drift_watch.summaries(),
+            logged=self._logged.totals(),
         )
 
     def _line_of(self, endpoint: str) -> str:

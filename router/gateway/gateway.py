@@ -27,6 +27,7 @@ from router.gateway.issuer_file import read_issuers
 from router.gateway.issuer_keys import IssuerKeys
 from router.gateway.jwks_fetch import JwksFetch
 from router.gateway.jwt_book import JwtBook
+from router.gateway.log_link import LogLink
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.own_port import OwnPort
 from router.gateway.probes import Probe
@@ -41,6 +42,7 @@ from router.http.request import Handler
 from router.oip.infer import InferHandler
 from router.oip.models import Directory
 from router.oip.routes import OipApi
+from router.predict.answer_log import LogBuffer
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
 from router.predict.front import Refusals
@@ -103,6 +105,8 @@ class Gateway:
         self._bins = ReferenceBins(settings.home, link, self._now_s)
         loaded: LoadedEngines = {}
         remote = RemoteChannels(settings.channel_tls)
+        log_buffer = LogBuffer()
+        self._log = LogLink(log_buffer, identity.gateway_id, clock)
         self._remote = RemoteLink(remote, link, identity.gateway_id, clock)
         self.dispatcher = Dispatcher(
             self._now_s,
@@ -112,6 +116,7 @@ class Gateway:
             loaded.get,
             has_bookkeeping,
             remote,
+            log_buffer,
         )
         self._hosting = InProcessEngines(
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
@@ -234,6 +239,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.dispatcher.close()
         self._stored.close()
+        await self._log.close()
         self._hosting.close()
 
     async def _until_alone(self, end_s: float) -> None:
@@ -255,6 +261,7 @@ class Gateway:
             event_streams=self._feed.num_watchers,
             controller_silent_s=self._now_s() - self._heard_s,
             store=self._stored.health(),
+            log=self._log.health(),
         )
 
     async def _take_first_table(self) -> None:
@@ -271,6 +278,7 @@ class Gateway:
         self._tokens.take(table.access)
         if self.dispatcher.apply(table):
             self._hosting.want(table.hosted)
+            self._log.follow(table)
             log.info("routing table %d in force", table.epoch)
 
     async def _follow_table(self) -> None:
@@ -336,6 +344,7 @@ class Gateway:
                 loads if is_last else (),
                 span_s if is_last else 0.0,
                 self._tokens.take_used() if is_last else (),
+                self._log.counts() if is_last else (),
             )
             await self._link.report(report)
             self._heard_s = self._now_s()
@@ -348,6 +357,7 @@ class Gateway:
                 self.dispatcher.expire()
                 self.dispatcher.sweep()
                 self._stored.sweep()
+                self._log.sweep()
                 self._explainer.sweep()
                 turns += 1
                 if turns % 100 == 0:

@@ -27,6 +27,7 @@ HOT_PATH = (
     "oip/infer",
     "oip/replies",
     "predict/active_routes",
+    "predict/answer_log",
     "predict/answers",
     "predict/customer_look_up",
     "predict/decode",

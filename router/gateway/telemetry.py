@@ -11,7 +11,7 @@ from __future__ import annotations
 import platform
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,6 +23,7 @@ from router.evidence import histogram
 from router.gateway import native
 from router.gateway.exposition import Series
 from router.gateway.exposition import histogram as histogram_text
+from router.gateway.log_link import LogHealth
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import StoredCounts
 from router.predict.stored_features import StoreHealth
@@ -37,6 +38,10 @@ BUCKETS_S = (
 one before, so the quantiles that Prometheus interpolates are off by a third at most."""
 
 
+LOG_REASONS = ("buffer", "writer", "disk", "place", "rows")
+"""Why rows of the prediction log are lost, see `divisions.prediction_log.LogCount`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Vitals:
     """What is not about an endpoint."""
@@ -45,6 +50,7 @@ class Vitals:
     event_streams: int
     controller_silent_s: float
     store: StoreHealth | None = None
+    log: LogHealth = field(default_factory=LogHealth)
 
 
 class GatewayCollector(Collector):
@@ -114,6 +120,7 @@ class GatewayCollector(Collector):
         )
         if vitals.store is not None:
             yield from _shared_store(vitals.store)
+        yield from _prediction_log(vitals.log)
 
     def histograms(self) -> str:
         """The latencies as text; see `router.gateway.exposition`."""
@@ -164,6 +171,27 @@ def _shared_store(store: StoreHealth) -> Iterator[Metric]:
     for reason, count in store.failures.items():
         failures.add_metric([reason], count)
     yield failures
+
+
+def _prediction_log(health: LogHealth) -> Iterator[Metric]:
+    labels = ["endpoint", "version"]
+    kept = CounterMetricFamily("divisions_prediction_log_rows", "Rows of the log that are on a disk", labels=labels)
+    lost = CounterMetricFamily(
+        "divisions_prediction_log_lost_rows", "Rows of the log that are nowhere", labels=[*labels, "reason"]
+    )
+    for version in health.versions:
+        values = [version.endpoint, version.version]
+        kept.add_metric(values, version.kept)
+        for reason in LOG_REASONS:
+            lost.add_metric([*values, reason], version.lost.get(reason, 0))
+    yield from (kept, lost)
+    yield CounterMetricFamily("divisions_prediction_log_files", "Files in the log's place", health.files)
+    yield GaugeMetricFamily(
+        "divisions_prediction_log_waiting_bytes", "Spooled for the log's place", health.waiting_bytes
+    )
+    yield GaugeMetricFamily(
+        "divisions_prediction_log_reachable", "Whether the log's place takes files", health.is_reachable
+    )
 
 
 def _stored_counts(counts: StoredCounts) -> dict[tuple[str, str], int]:

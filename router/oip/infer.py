@@ -135,13 +135,16 @@ class InferHandler(Front):
         else:
             source = FeatureColumns(body.tensors, model.kinds, answering.required)
         endpoint = model.endpoint
+        key = _key(body.parameters, entity, options.key)
         if named is None and is_encoded and not model.has_one_encoding:
             pool = endpoint.stable
         else:
-            pool = self._pool(model, named, _key(body.parameters, entity, options.key) or request_id)
+            pool = self._pool(model, named, key or request_id)
         now_s = request.received_s
         deadline_s = now_s + _timeout_s(body.parameters, options.timeout_s)
-        answer = TensorAnswer(model, source.rows, is_binary, request_id, bool(body.request_id), request.exchange, self)
+        keys = (key.decode(errors="replace"),) if key and source.rows == 1 else ()
+        has_own_id = bool(body.request_id)
+        answer = TensorAnswer(model, source.rows, is_binary, request_id, has_own_id, request.exchange, self, b"", keys)
         jobs = self._dispatcher.submit_rows(
             endpoint, pool, source, answer, now_s, deadline_s, is_pinned=named is not None
         )
@@ -168,7 +171,9 @@ class InferHandler(Front):
         source = StoredRows(endpoint, [asked.results[each][0] for each in ids])
         told = freshness([(asked.results[each][1], asked.results[each][2]) for each in ids])
         exchange, has_own_id = request.exchange, bool(body.request_id)
-        answer = TensorAnswer(model, source.rows, asked.is_binary, asked.request_id, has_own_id, exchange, self, told)
+        answer = TensorAnswer(
+            model, source.rows, asked.is_binary, asked.request_id, has_own_id, exchange, self, told, ids
+        )
         jobs = self._dispatcher.submit_rows(
             endpoint,
             self._pool(model, asked.named, key),

@@ -10,6 +10,7 @@ from divisions.errors import RequestError
 from router.http.exchange import Exchange
 from router.oip import codec
 from router.oip.models import ServedModel
+from router.predict.answer_log import Logged
 from router.predict.front import Front
 from router.predict.jobs import Answer, Job, Version
 
@@ -18,7 +19,8 @@ class TensorAnswer(Answer):
     """Joins the jobs of an infer request and writes its reply, or one problem."""
 
     __slots__ = (
-        "_compute_us", "_exchange", "_front", "_has_own_id", "_is_binary", "_left", "_model", "_parameters", "_parts",
+        "_compute_us", "_exchange", "_front", "_has_own_id", "_is_binary", "_keys", "_left", "_logged", "_model",
+        "_parameters", "_parts",
         "_request_id",
     )  # fmt: skip
 
@@ -32,6 +34,7 @@ class TensorAnswer(Answer):
         exchange: Exchange,
         front: Front,
         parameters: bytes = b"",
+        keys: Sequence[str | None] = (),
     ) -> None:
         self._model = model
         self._parameters = parameters
@@ -42,14 +45,22 @@ class TensorAnswer(Answer):
         self._exchange = exchange
         self._front = front
         self._compute_us = 0
+        self._keys = keys
+        """The customer of each row, where the request names them."""
+        self._logged: list[Logged] = []
         self._parts: list[tuple[int, Version, Sequence[float]]] = []  # no jobs, which refer to this object
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         self._parts.append((job.positions[0], job.version, scores))
         self._compute_us = max(self._compute_us, compute_us)
         self._left -= job.rows
+        log = self._model.endpoint.log
+        if log is not None:
+            self._logged.append(Logged(job, scores))
         if self._left == 0:
             self._reply(now_s - job.arrived_s)
+            if log is not None:
+                log.offer(self._logged, self._request_id, self._keys)
 
     def failed(self, job: Job, error: RequestError) -> None:
         if self._left > 0:

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from divisions.control import EndpointRoute, Placement, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.errors import InvalidFeaturesError
+from router.evidence import split
 from router.evidence.drift import NO_BINS, InputBins
+from router.predict.answer_log import AnswerLog, LogBuffer
 from router.predict.decode import EndpointDecoder
 from router.predict.endpoint import Endpoint, EndpointState
 from router.predict.failure_sink import FailureSink
@@ -30,6 +32,7 @@ class ActiveRoutes:
         hosted: the engine of a version that runs in this process, once the engine is warm.
         has_bookkeeping: whether pools and rollouts keep what they observe; see `router.predict.dispatcher`.
         remote: what channels to other nodes share; None for plain TCP.
+        log_buffer: takes answers for the prediction log; None logs nothing.
     """
 
     def __init__(
@@ -41,8 +44,10 @@ class ActiveRoutes:
         hosted: Callable[[str], tuple[ReplicaAddress, InProcessEngine] | None] = lambda app_name: None,
         has_bookkeeping: bool = True,
         remote: RemoteChannels | None = None,
+        log_buffer: LogBuffer | None = None,
     ) -> None:
         self.epoch = -1
+        self._log = log_buffer
         self._remote = remote
         self.endpoints: dict[str, Endpoint] = {}
         self._now_s = now_s
@@ -88,6 +93,7 @@ class ActiveRoutes:
         state = self._states.setdefault(route.endpoint, EndpointState())
         state.follow(route, stable_pool, canary_pool, self._read_bins, is_recording=self._has_bookkeeping)
         endpoint = Endpoint(route, decoder, stable_pool, canary_pool, state)
+        endpoint.log = self._log_of(endpoint)
         # A rollout compares latencies. Only one arm near would make the other look slow.
         is_fair = canary_pool is None or all(self._is_near(version) for version in route.versions)
         for pool in endpoint.pools:
@@ -96,6 +102,15 @@ class ActiveRoutes:
             for pool in endpoint.pools:
                 pool.follow(route)
         return endpoint
+
+    def _log_of(self, endpoint: Endpoint) -> AnswerLog | None:
+        """Each version has its own policy: the columns that must not be logged differ."""
+        logged = {
+            pool.spec.app_name: split.threshold(pool.spec.log.sample_bp)
+            for pool in endpoint.pools
+            if pool.spec.log is not None
+        }
+        return AnswerLog(self._log, logged) if logged and self._log is not None else None
 
     def _is_near(self, version: VersionRoute) -> bool:
         return any(replica.node_id == self._node_id for replica in version.replicas)

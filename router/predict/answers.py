@@ -9,6 +9,7 @@ import msgspec
 
 from divisions.errors import RequestError
 from router.http.exchange import Exchange
+from router.predict.answer_log import Logged
 from router.predict.endpoint import Endpoint
 from router.predict.front import Front
 from router.predict.jobs import Answer, Job, Version
@@ -45,6 +46,9 @@ class SingleAnswer(Answer):
                 scores[0],
             )
         )
+        log = self._endpoint.log
+        if log is not None:
+            log.offer_one(job, self._request_id, self._key, scores)
 
     def failed(self, job: Job, error: RequestError) -> None:
         self._front.refuse(self._endpoint.name, self._exchange, error, self._request_id)
@@ -53,7 +57,10 @@ class SingleAnswer(Answer):
 class BatchAnswer(Answer):
     """Joins the jobs of a batch request and writes its reply: all rows, in the request's order, or one problem."""
 
-    __slots__ = ("_compute_us", "_endpoint", "_exchange", "_front", "_keys", "_left", "_notes", "_parts", "_request_id")
+    __slots__ = (
+        "_compute_us", "_endpoint", "_exchange", "_front", "_keys", "_left", "_logged", "_notes", "_parts",
+        "_request_id",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -73,13 +80,19 @@ class BatchAnswer(Answer):
         self._left = len(keys)
         self._compute_us = 0
         self._parts: list[tuple[Sequence[int], Version, Sequence[float]]] = []  # no jobs, which refer to this object
+        self._logged: list[Logged] = []
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         self._parts.append((job.positions, job.version, scores))
         self._compute_us = max(self._compute_us, compute_us)
         self._left -= job.rows
+        log = self._endpoint.log
+        if log is not None:
+            self._logged.append(Logged(job, scores))
         if self._left == 0:
             self._exchange.reply(self._render(now_s - job.arrived_s))
+            if log is not None:
+                log.offer(self._logged, self._request_id, self._keys)
 
     def _render(self, total_s: float) -> bytes:
         endpoint = self._endpoint

@@ -16,6 +16,7 @@ from router.evidence import split
 from router.evidence.drift import NO_BINS, InputBins
 from router.predict import reports
 from router.predict.active_routes import ActiveRoutes
+from router.predict.answer_log import LogBuffer
 from router.predict.decode import Values
 from router.predict.endpoint import Endpoint
 from router.predict.in_process_channel import InProcessEngine
@@ -50,6 +51,7 @@ class Dispatcher:
         has_bookkeeping: whether requests are counted and observed for rollouts. Only a benchmark turns it off, to
             measure what it costs.
         remote: what channels to other nodes share; None for plain TCP.
+        log_buffer: takes answers for the prediction log; None logs nothing.
     """
 
     def __init__(
@@ -61,8 +63,9 @@ class Dispatcher:
         hosted: Callable[[str], tuple[ReplicaAddress, InProcessEngine] | None] = lambda app_name: None,
         has_bookkeeping: bool = True,
         remote: RemoteChannels | None = None,
+        log_buffer: LogBuffer | None = None,
     ) -> None:
-        self.routes = ActiveRoutes(now_s, token, node_id, read_bins, hosted, has_bookkeeping, remote)
+        self.routes = ActiveRoutes(now_s, token, node_id, read_bins, hosted, has_bookkeeping, remote, log_buffer)
         self.retries = Retries(self.routes, now_s)
         self._budget = self.retries.budget
         self._has_bookkeeping = has_bookkeeping

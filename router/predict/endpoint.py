@@ -12,6 +12,7 @@ from divisions.reports import BreakerTrip, InputSample, SaltScores, SplitReport
 from router.evidence import split
 from router.evidence.drift import InputBins
 from router.evidence.salts import CustomerLoad
+from router.predict.answer_log import AnswerLog
 from router.predict.decode import EndpointDecoder
 from router.predict.input_sampler import InputSampler
 from router.predict.jobs import Version
@@ -118,6 +119,8 @@ class Endpoint:
         self.canary = canary
         self.state = state
         self.online = stable.spec.online
+        self.log: AnswerLog | None = None
+        """Set if a version's answers are logged."""
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)
         self.entity_name = _json_inner(decoder.entity)

@@ -118,7 +118,7 @@ def spec_sha256(spec: RolloutSpec) -> str:
     """Tells specs apart. What older releases did not know is left out unless it is set: latched specs stay latched."""
     document = msgspec.to_builtins(spec)
     version = document["version"]
-    for name in ("scaling", "nodes"):
+    for name in ("scaling", "nodes", "log"):
         if not version[name]:
             del version[name]
     return hashlib.sha256(msgspec.json.encode(document)).hexdigest()

@@ -28,6 +28,7 @@ from divisions.errors import (
 from router.http.cancellation import Cancellable
 from router.http.exchange import render
 from router.http.request import Handler, Head, Request
+from router.predict.answer_log import Logged
 from router.predict.decode import Row
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import Endpoint
@@ -207,8 +208,13 @@ class _Portions(Cancellable):
             (row.key.encode() if row.key is not None else b"%s-%d" % (self._request_id, start + place), row)
             for place, row in enumerate(portion)
         ]
-        answer = _Portion(self, len(portion))
+        answer = _Portion(self, len(portion), start, [row.key for row in portion])
         self._jobs = self._handler.send(self._endpoint, keyed, answer, self._request)
+
+    def log(self, parts: Sequence[Logged], keys: Sequence[str | None], start: int) -> None:
+        """Hands the answers to a portion over to the prediction log, if there is one."""
+        if self._endpoint.log is not None:
+            self._endpoint.log.offer(parts, self._request_id, keys, start)
 
     def answered(self, scores: Sequence[float], versions: set[bytes]) -> None:
         self._scores += scores
@@ -245,20 +251,25 @@ class _Portions(Cancellable):
 class _Portion(Answer):
     """Joins the jobs of one portion."""
 
-    __slots__ = ("_left", "_portions", "_scores", "_versions")
+    __slots__ = ("_keys", "_left", "_logged", "_portions", "_scores", "_start", "_versions")
 
-    def __init__(self, portions: _Portions, rows: int) -> None:
+    def __init__(self, portions: _Portions, rows: int, start: int, keys: Sequence[str | None]) -> None:
         self._portions = portions
         self._left = rows
         self._scores = [0.0] * rows
         self._versions: set[bytes] = set()
+        self._start = start
+        self._keys = keys
+        self._logged: list[Logged] = []
 
     def answered(self, job: Job, scores: Sequence[float], compute_us: int, now_s: float) -> None:
         for position, score in zip(job.positions, scores, strict=True):
             self._scores[position] = score
         self._versions.add(job.version.label)
         self._left -= job.rows
+        self._logged.append(Logged(job, scores))
         if self._left == 0:
+            self._portions.log(self._logged, self._keys, self._start)
             self._portions.answered(self._scores, self._versions)
 
     def failed(self, job: Job, error: RequestError) -> None:

@@ -88,6 +88,8 @@ SPECIAL = {
     ("VersionSpec", "num_cpus"),
     ("VersionSpec", "max_batch"),
     ("RolloutStatus", "is_compared"),
+    ("LogPolicy", "sample_bp"),
+    ("LogPolicy", "roll_s"),
     ("Scaling", "target_utilization"),
     ("Scaling", "scale_down_after_s"),
 }

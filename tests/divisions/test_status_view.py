@@ -5,6 +5,7 @@ import pytest
 from divisions.commands.status import render_status
 from divisions.control import NodeStatus
 from divisions.drift import DriftAlert, DriftSummary
+from divisions.prediction_log import LogCount
 from divisions.scaling import Scaling, VersionScale
 from divisions.sdk.client import ServiceStatus
 from tests.builders import rollout_status
@@ -39,6 +40,15 @@ def test_a_drift_that_goes_on_is_told_with_its_index_and_what_it_may_be():
     assert "drift of feature 'age': the last hour has an index of 0.314 against the training data; up to 0.1" in first
     assert "drift of the predictions: the last day has an index of 0.020 against the same hours of the first" in second
     assert "DRIFT" not in render_status(ServiceStatus(epoch=1, drift=(quiet,)))
+
+
+def test_rows_of_the_prediction_log_are_told_with_what_was_lost_and_why():
+    counts = (LogCount("churn", "3.1", 12_000), LogCount("churn", "3.2", 5, {"buffer": 1_000, "disk": 234}))
+    head, first, second = render_status(ServiceStatus(epoch=1, logged=counts)).splitlines()[-3:]
+    assert head.split() == ["ENDPOINT", "VERSION", "ROWS", "LOGGED", "LOST"]
+    assert first.split() == ["churn", "3.1", "12,000", "0"]
+    assert second.split(maxsplit=3) == ["churn", "3.2", "5", "1,234 (buffer 1,000, disk 234)"]
+    assert "LOST" not in render_status(ServiceStatus(epoch=1))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from divisions.clock import SystemClock
 from divisions.control import EndpointRoute, OnlinePolicy, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
+from divisions.prediction_log import LogPolicy
 from divisions.reports import EndpointReport, GatewayReport
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
@@ -230,12 +231,17 @@ class World:
         mirror_bp: int = 0,
         warmup: tuple[float, int] = (0.0, 0),
         online: OnlinePolicy | None = None,
+        log: LogPolicy | None = None,
     ) -> None:
         """Publishes a table and waits until the gateway has all its channels, or ``channels`` of them."""
-        spec = msgspec.structs.replace(_spec("3.1", schema), online=online or OnlinePolicy())
+        spec = msgspec.structs.replace(_spec("3.1", schema), online=online or OnlinePolicy(), log=log)
         versions = [VersionRoute(spec, 10_000 - canary_bp, False, tuple(stable))]
         if canary is not None:
-            versions.append(VersionRoute(_spec("3.2", canary_schema), canary_bp, True, tuple(canary)))
+            versions.append(
+                VersionRoute(
+                    msgspec.structs.replace(_spec("3.2", canary_schema), log=log), canary_bp, True, tuple(canary)
+                )
+            )
         self._epoch += 1
         self.link.publish(
             RoutingTable(self._epoch, (EndpointRoute("churn", salt, tuple(versions), trial_bp, mirror_bp, *warmup),))

@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from divisions.control import ControllerStatus, EngineChoice, Placement, ReplicaStatus
-from divisions.errors import OverCommitError
+from divisions.errors import OverCommitError, PipelineError
 from divisions.pipeline.definition import DataPrep, Deployment, Pipeline, Serving
+from divisions.prediction_log import LogPolicy
 from divisions.versions import RegisteredVersion, ValidationStatus
 from tests.trainers.churn import SCHEMA
 from trainers.deployment import Usage, check_gpus, rollout_spec, usage_of
@@ -71,6 +72,15 @@ def test_versions_inside_gateways_have_no_gpu():
 def test_a_forced_engine_is_in_the_spec():
     forced, _ = spec([T4_NODE] * 3, serving=Serving(num_gpus=0.5, engine=EngineChoice.TENSORRT))
     assert forced.engine is EngineChoice.TENSORRT
+
+
+def test_the_policy_of_the_prediction_log_is_in_the_spec_and_its_columns_are_checked():
+    policy = LogPolicy(hash=(SCHEMA.entity,))
+    logged, _ = spec([CPU_NODE], serving=Serving(log=policy))
+    assert logged.log == policy
+    assert spec([CPU_NODE], serving=Serving())[0].log is None
+    with pytest.raises(PipelineError, match="'custmer_id', which the log does not have"):
+        spec([CPU_NODE], serving=Serving(log=LogPolicy(hash=("custmer_id",))))
 
 
 def test_what_is_in_use_is_read_from_the_status():
