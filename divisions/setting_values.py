@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from divisions.errors import SettingsError
 from divisions.store_url import parse_store_url
@@ -22,7 +23,7 @@ _INTEGERS = {  # the least and the greatest value of each
     "artifact_cache_mb": (1, 1_000_000_000),
 }
 _BOOLEANS = {"allow_faults", "channel_tls", "compiled", "schedule"}
-_LISTS = {"allow_buckets", "allowed_hosts", "trusted_keys", "webhook_events"}
+_LISTS = {"allow_buckets", "allowed_hosts", "links", "public_sections", "trusted_keys", "webhook_events"}
 _TEXTS = {
     "artifacts",
     "channel_ca",
@@ -41,10 +42,28 @@ _TEXTS = {
     "webhook_kind",
 }
 _CHOICES = {
+    "public_sections": (
+        "all",
+        "status",
+        "about",
+        "sources",
+        "live",
+        "history",
+        "stages",
+        "pipelines",
+        "registry",
+        "runs",
+        "pods",
+        "rollouts",
+        "deployments",
+        "drift",
+        "curves",
+    ),
     "webhook_events": ("rolled-back", "held", "promoted", "drift", "run-failed"),
     "webhook_kind": ("slack", "alertmanager"),
 }
 """What a text, or each item of a list, may be."""
+_LINK = re.compile(r"(mlflow|ray|prometheus|grafana)=(https?://[^\s/@?#]+(?:[/?#]\S*)?)?")
 KNOWN = {"home"} | set(_INTEGERS) | _BOOLEANS | _LISTS | _TEXTS
 """The fields of `divisions.settings.Settings` that a variable sets."""
 _DATABASES = ("postgresql+psycopg://", "postgresql://")
@@ -77,6 +96,10 @@ def parse_value(variable: str, field: str, text: str) -> object:
         raise SettingsError(
             f"{variable} is one of {choices}, got {(wrong or [text])[0][:40]!r}", remedy=f"unset {variable}"
         )
+    if field == "links" and not all(map(_LINK.fullmatch, items)):
+        # Texts are not repeated: an address may have a password.
+        remedy = "write mlflow=, ray=, prometheus= or grafana=, and an http:// or https:// address without a password"
+        raise SettingsError(f"{variable} has what is no link", remedy=remedy)
     if field == "webhook_kind":
         return items[0] if items else "slack"
     if field == "webhook_file" and text and not text.startswith("/"):  # the text is not repeated: it may be the URL

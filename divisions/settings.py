@@ -108,6 +108,11 @@ class Settings:
     """Whose JSON the webhook takes: ``slack`` or ``alertmanager``."""
     webhook_events: tuple[str, ...] = ()
     """What is notified, see `divisions.notice`; empty means everything."""
+    public_sections: tuple[str, ...] = ()
+    """What the page shows without a token beside endpoints and weights: sections of `divisions.house`, ``status`` or
+    ``all``."""
+    links: tuple[str, ...] = ()
+    """Pages of other tools, ``NAME=URL``, that the page links to: see `divisions.links`. ``NAME=`` takes one away."""
     schedule: bool = True
     """Whether `divisions up` runs pipelines by their trigger."""
     serve_endpoint: str = ""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,9 @@ class TableLink:
         raise NotRunningError("the lab has no controller")
 
     async def status(self) -> bytes:
+        raise NotRunningError("the lab has no controller")
+
+    async def house(self, known: Mapping[str, str]) -> bytes:
         raise NotRunningError("the lab has no controller")
 
     async def drift(self, endpoint: str) -> bytes:

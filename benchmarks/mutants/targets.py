@@ -36,6 +36,8 @@ NEIGHBOURS = {
     "router/journal/": ("tests/router/journal", "tests/router/control/test_journal_away.py"),
     "router/drift/": ("tests/router/drift", "tests/router/control/test_drift_watch.py"),
     "router/prediction_log/": ("tests/router/prediction_log", "tests/router/gateway/test_prediction_log.py"),
+    "router/house/": ("tests/router/house", "tests/router/control/test_house_keeper.py",
+                      "tests/router/control/test_chronicle.py"),
     "router/scaling/": ("tests/router/scaling", "tests/router/control/test_sizing.py",
                         "tests/router/control/test_spreading.py"),
     "router/http/": ("tests/router/http", "tests/router/gateway/test_events.py"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 import msgspec
 
@@ -84,6 +85,9 @@ class FixedLink:
 
     async def status(self) -> bytes:
         return msgspec.json.encode(ControllerStatus(EPOCH))
+
+    async def house(self, known: Mapping[str, str]) -> bytes:
+        return msgspec.msgpack.encode({})
 
     async def drift(self, endpoint: str) -> bytes:
         if endpoint:

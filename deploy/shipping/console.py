@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from deploy.shipping.deployments import Deployment
 from deploy.shipping.release import Ending, Plan, Receipt, Release, Step, left_after
 from divisions.clock import Clock
+from divisions.deployments import Deployment
 from divisions.errors import DivisionsError, LatchedSpecError
 
 

@@ -12,11 +12,11 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deploy.shipping.release import Ending, Release, Step
 from divisions.clock import Clock
+from divisions.deployments import NAME, Deployment, lock_path, read_deployment, read_latest
 from divisions.errors import ClusterError, ConflictError
 
 _SCHEMA = """
@@ -34,38 +34,6 @@ _KEPT = 1_000
 """Deployments that are kept; older ones go."""
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """A step as it was done. ``ended_s`` is None if the process ended in it; times are seconds since the Unix epoch."""
-
-    name: str
-    title: str
-    began_s: float
-    ended_s: float | None = None
-    detail: str = ""
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """One deployment. ``ending`` is empty while it is unfinished."""
-
-    number: int
-    target: str
-    model: str
-    version: str
-    endpoint: str
-    who: str
-    began_s: float
-    ended_s: float | None
-    ending: str
-    steps: tuple[StepRecord, ...] = ()
-
-    @property
-    def last_step(self) -> StepRecord | None:
-        return self.steps[-1] if self.steps else None
-
-
 class DeploymentJournal:
     """See the module.
 
@@ -76,7 +44,7 @@ class DeploymentJournal:
     def __init__(self, home: Path, clock: Clock) -> None:
         self._home = home
         self._clock = clock
-        self._path = home / "deployments.db"
+        self._path = home / NAME
         with self._connected() as db:
             db.executescript(_SCHEMA)
 
@@ -87,7 +55,7 @@ class DeploymentJournal:
         Raises:
             ConflictError: another process does.
         """
-        with (self._home / f"deploy-{target}.lock").open("a+") as file:
+        with lock_path(self._home, target).open("a+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -110,7 +78,7 @@ class DeploymentJournal:
                 (target, release.key),
             ).fetchone()
             if row is not None:
-                return row[0], self._read(db, row[0])
+                return row[0], read_deployment(db, row[0])
             cursor = db.execute(
                 "INSERT INTO deployment (target, release, model, version, endpoint, who, began_s)"
                 " VALUES (?,?,?,?,?,?,?)",
@@ -170,23 +138,7 @@ class DeploymentJournal:
     def latest(self, limit: int) -> list[Deployment]:
         """The latest deployments, newest first."""
         with self._connected() as db:
-            rows = db.execute("SELECT number FROM deployment ORDER BY number DESC LIMIT ?", (limit,)).fetchall()
-            return [found for (number,) in rows if (found := self._read(db, number)) is not None]
-
-    def _read(self, db: sqlite3.Connection, number: int) -> Deployment | None:
-        row = db.execute(
-            "SELECT number, target, model, version, endpoint, who, began_s, ended_s, coalesce(ending, '')"
-            " FROM deployment WHERE number = ?",
-            (number,),
-        ).fetchone()
-        if row is None:
-            return None
-        steps = db.execute(
-            "SELECT name, title, began_s, ended_s, coalesce(detail, ''), coalesce(error, '')"
-            " FROM step WHERE deployment = ? ORDER BY rowid",
-            (number,),
-        )
-        return replace(Deployment(*row), steps=tuple(StepRecord(*each) for each in steps))
+            return read_latest(db, limit)
 
     @contextlib.contextmanager
     def _connected(self) -> Iterator[sqlite3.Connection]:

@@ -19,9 +19,9 @@ from divisions.settings import load_settings
 
 if TYPE_CHECKING:
     from deploy.shipping.console import Console
-    from deploy.shipping.deployments import Deployment
     from deploy.shipping.release import Ending, Plan, Release
     from deploy.shipping.target import Target
+    from divisions.deployments import Deployment
 
 EXIT_ROLLED_BACK = 1
 

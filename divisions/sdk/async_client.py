@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from divisions.control import RolloutSpec, RolloutStatus
 from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError, InvalidFeaturesError
+from divisions.house import House
 from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.calls import Call, ServiceStatus, Watch
 from divisions.sdk.explanations import DEFAULT_TOP
@@ -143,6 +144,10 @@ class AsyncClient:
     async def status(self) -> ServiceStatus:
         """See `Client.status`."""
         return await self._send(calls.get_status())
+
+    async def house(self) -> House:
+        """See `Client.house`."""
+        return await self._send(calls.get_house())
 
     async def rollouts(self) -> tuple[RolloutStatus, ...]:
         """See `Client.rollouts`."""

@@ -14,6 +14,7 @@ import msgspec
 
 from divisions import errors
 from divisions.control import ControllerStatus, RolloutSpec, RolloutStatus
+from divisions.house import House
 from divisions.names import is_name
 
 T = TypeVar("T")
@@ -60,6 +61,10 @@ class _Problem(msgspec.Struct, frozen=True):
 
 def get_status() -> Call[ServiceStatus]:
     return Call("GET", "/api/v2/status", reader(ServiceStatus))
+
+
+def get_house() -> Call[House]:
+    return Call("GET", "/api/v2/house", reader(House))
 
 
 def list_rollouts() -> Call[tuple[RolloutStatus, ...]]:

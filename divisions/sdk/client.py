@@ -15,21 +15,22 @@ none is given, and the gateway is on this machine, the home's own or that of ``D
 from __future__ import annotations
 
 import datetime as dt
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 from divisions.control import RolloutSpec, RolloutStatus
-from divisions.errors import ClusterError, DeadlineExceededError, DivisionsError, InvalidFeaturesError
+from divisions.errors import DivisionsError, InvalidFeaturesError
+from divisions.house import House
 from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.async_client import AsyncClient, AsyncRollout
-from divisions.sdk.calls import Call, ServiceStatus, Watch
+from divisions.sdk.calls import Call, ServiceStatus
 from divisions.sdk.explanations import DEFAULT_TOP, Contribution, ScoreExplanation
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, Peer
 from divisions.sdk.predict import Prediction
+from divisions.sdk.rollout import Rollout
 from divisions.versions import RegisteredVersion, RunRecord
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ __all__ = [
     "Client",
     "Contribution",
     "Deployed",
+    "House",
     "Prediction",
     "RegisteredVersion",
     "Rollout",
@@ -210,6 +212,10 @@ class Client:
         """Replicas, rollouts and the epoch of the routing table."""
         return self._send(calls.get_status())
 
+    def house(self) -> House:
+        """What the page shows: live metrics, stages, pipelines, registry, runs, replicas, deployments, drift."""
+        return self._send(calls.get_house())
+
     def rollouts(self) -> tuple[RolloutStatus, ...]:
         """The latest rollout of every endpoint."""
         return self._send(calls.list_rollouts())
@@ -321,78 +327,3 @@ class Client:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._peer.failure(error) from None
         return calls.answer(call, response.status_code, response.headers, response.content)
-
-
-class Rollout:
-    """The latest rollout of one endpoint.
-
-    Commands take the ``generation`` of the status on which the caller decided. If the rollout has changed since, they
-    are refused with `ConflictError`. None accepts any generation.
-    """
-
-    def __init__(self, client: Client, endpoint: str) -> None:
-        self._client = client
-        self.endpoint = endpoint
-
-    def status(self) -> RolloutStatus:
-        return self._client._send(calls.get_rollout(self.endpoint))
-
-    def pause(self, *, generation: int | None = None) -> RolloutStatus:
-        """Holds the present weight; guards stay active."""
-        return self._command("pause", generation)
-
-    def resume(self, *, generation: int | None = None) -> RolloutStatus:
-        return self._command("resume", generation)
-
-    def promote(self, *, generation: int | None = None) -> RolloutStatus:
-        """Gives the canary all traffic without the remaining steps."""
-        return self._command("promote", generation)
-
-    def abort(self, *, generation: int | None = None) -> RolloutStatus:
-        """Takes all traffic away from the canary."""
-        return self._command("abort", generation)
-
-    def rollback(self, to: str | None = None, *, generation: int | None = None) -> RolloutStatus:
-        """Goes back to the version ``to``. None means the version that served before."""
-        return self._command("rollback", generation, to)
-
-    def scale(
-        self, replicas: int, *, version: str | None = None, force: bool = False, generation: int | None = None
-    ) -> RolloutStatus:
-        """Sets the number of replicas of ``version``; None means every version that the endpoint runs.
-
-        Args:
-            replicas: of each version.
-            version: such as ``3.2``.
-            force: even if the cluster has no room now; it may add nodes by itself.
-            generation: see the class.
-
-        Raises:
-            NoRoomError: the cluster has no room for them; the message says what each node has.
-            ConflictError: the version is scaled by its load, and the number is outside of its limits.
-        """
-        call = calls.scale(self.endpoint, replicas, version=version, is_forced=force, generation=generation)
-        return self._client._send(call)
-
-    def watch(self, *, poll_s: float = 1.0, patience: int = 30) -> Iterator[RolloutStatus]:
-        """Yields the status whenever it changes, until the rollout ends.
-
-        Args:
-            poll_s: time between requests.
-            patience: requests in a row that may fail before the failure is raised. A killed controller is back after
-                some seconds, and the rollout with it.
-        """
-        watch = Watch(patience)
-        while not watch.is_over:
-            try:
-                status = self.status()
-            except (ClusterError, DeadlineExceededError) as error:
-                watch.failed(error)
-            else:
-                if watch.changed(status):
-                    yield status
-            if not watch.is_over:
-                time.sleep(poll_s)
-
-    def _command(self, action: str, generation: int | None, to: str | None = None) -> RolloutStatus:
-        return self._client._send(calls.command(self.endpoint, action, generation=generation, to=to))

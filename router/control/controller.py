@@ -36,6 +36,7 @@ from divisions.reports import GatewayReport
 from router.control import routing, version_scales
 from router.control.analyses import Analyses
 from router.control.audit_desk import AuditDesk, AuditSink
+from router.control.chronicle import Chronicle
 from router.control.commands import TAKES_BACK, Commands
 from router.control.drift_watch import DriftWatch
 from router.control.driver import RolloutDriver
@@ -51,6 +52,7 @@ from router.control.table_store import TableStore
 from router.control.ticker import Ticker
 from router.control.token_desk import TokenDesk
 from router.evidence.drift import NO_BINS, InputBins
+from router.evidence.windows import ClosedTick
 from router.journal.journal import Journal
 from router.journal.writer import JournalWriter
 from router.rollouts import canary, records
@@ -94,7 +96,7 @@ class Controller:
         self._clock = clock
         self._on_drift = on_drift
         self._register = register = ReplicaRegister()
-        self._monitor = monitor = Monitor()
+        self._monitor = monitor = Monitor(self._closed)
         self._lost = LostReplicas()
         self._endpoints = endpoints = Endpoints(register, monitor, clock)
         self._writer = writer = JournalWriter(journal, clock)
@@ -112,6 +114,7 @@ class Controller:
         self._tokens = TokenDesk(token_store, clock, store.grant) if token_store is not None else None
         self.drift_watch = DriftWatch(clock, read_bins, lambda: endpoints.records)
         self._logged = LogTotals()
+        self.chronicle = Chronicle(clock, lambda: endpoints.records, analyses.evidence)
         self._started_at_s = clock.wall_s()
         self._restarts = 0
         self._reasons: dict[str, str] = {}
@@ -173,6 +176,9 @@ class Controller:
                 self._driver.tick(endpoint, now_s)
         return is_counted
 
+    def _closed(self, tick: ClosedTick) -> None:
+        self.chronicle.closed(tick)
+
     def applications_failed(self, failures: Mapping[str, str], reasons: Mapping[str, str] | None = None) -> None:
         """Why wanted applications cannot run, by name, as of now; ``reasons`` also of those that are tried again."""
         self._driver.deploy_failures = dict(failures)
@@ -220,6 +226,7 @@ class Controller:
         if self._tokens is not None:
             self._tokens.note_uses()
         self._audit.flush()
+        self.chronicle.tick()
         for endpoint, alert in self.drift_watch.tick():
             self._on_drift(endpoint, alert)
         if not self._publisher.is_recovering:

@@ -7,22 +7,15 @@ from collections.abc import Iterable, Mapping
 
 from divisions.inventory import GpuNode, PipelineState, RunCount, VersionCount
 from divisions.schedule.state import Entry, Outcome, Phase, Schedule
-from divisions.versions import PRODUCTION, STAGING, RegisteredVersion
+from divisions.versions import RegisteredVersion
+from router.house.tables import stage_of
 from router.scaling.placement import Cluster
 
 
 def versions(found: Iterable[RegisteredVersion]) -> tuple[VersionCount, ...]:
     """Each version counts once, in the first state that holds: what serves, then what is archived, then the rest."""
-    counts = Counter((version.model, _state(version)) for version in found)
+    counts = Counter((version.model, stage_of(version).lower()) for version in found)
     return tuple(VersionCount(*key, count) for key, count in sorted(counts.items()))
-
-
-def _state(version: RegisteredVersion) -> str:
-    if PRODUCTION in version.aliases:
-        return PRODUCTION
-    if version.is_archived:
-        return "archived"
-    return STAGING if STAGING in version.aliases else version.validation_status.value
 
 
 def runs(counts: Mapping[tuple[str, str], int]) -> tuple[RunCount, ...]:

@@ -1,4 +1,5 @@
-"""Keeps the inventory (`divisions.inventory`) in the background: nobody waits for a registry or a store.
+"""Keeps the inventory (`divisions.inventory`) in the background: nobody waits for a registry or a store. What the page
+shows beside it (`divisions.house`) is read with it.
 
 Each source has a loop and a thread of its own. So one that hangs leaves the others their turn, and what it last told
 stands. It counts as unreachable when it has not answered for `SILENT_S`.
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from divisions.clock import Clock
+from divisions.house import Source
 from divisions.inventory import FeatureFreshness, Inventory
 from divisions.settings import Settings
 from router.control import counting
+from router.house.redaction import redacted
 from router.scaling.placement import Cluster
 
 log = logging.getLogger(__name__)
@@ -25,6 +28,10 @@ log = logging.getLogger(__name__)
 READ_S = 15.0
 SERVER_S = 60.0
 """How often a tracking server is asked: it may have thousands of versions, in pages of a hundred."""
+LIVELY_S = 5.0
+"""Where reading costs a millisecond, and people watch: a run that goes on, a schedule."""
+STEP_S = 1.0
+"""A file's time is looked at; only a deployment that goes on is read."""
 SILENT_S = 150.0
 REACHABLE = ("registry", "artifacts")
 SAMPLED = 100
@@ -32,7 +39,9 @@ SAMPLED = 100
 ENGINES = "engines"
 
 Facts = dict[str, Any]
-"""Values for fields of `Inventory`."""
+"""Values for fields of `Inventory`, and further ones for the page."""
+_FIELDS = frozenset(Inventory.__struct_fields__)
+MOST_REASON = 300
 
 
 class InventoryKeeper:
@@ -46,6 +55,8 @@ class InventoryKeeper:
     def __init__(self, sources: dict[str, tuple[Callable[[], Facts], float]], clock: Clock) -> None:
         self._sources = sources
         self._now_s = clock.monotonic_s
+        self._wall_s = clock.wall_s
+        self._read_s: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max(1, len(sources)), thread_name_prefix="inventory")
         self._facts: Facts = {}
         self._heard_s = dict.fromkeys(sources, self._now_s())
@@ -72,13 +83,31 @@ class InventoryKeeper:
             return
         self._facts |= facts
         self._heard_s[name] = self._now_s()
+        self._read_s[name] = self._wall_s()
         self._told.pop(name, None)
 
     def inventory(self, cluster: Cluster | None) -> Inventory:
         """What is known now."""
         now_s = self._now_s()
         silent = tuple(name for name in REACHABLE if self._is_silent(name, now_s))
-        return Inventory(**self._facts, gpus=counting.gpus(cluster), unreachable=silent)
+        known = {name: fact for name, fact in self._facts.items() if name in _FIELDS}
+        return Inventory(**known, gpus=counting.gpus(cluster), unreachable=silent)
+
+    def fact(self, name: str) -> Any:
+        """What a source told last; None while it has told nothing."""
+        return self._facts.get(name)
+
+    def reach(self) -> tuple[Source, ...]:
+        """Every source: whether it answers, when it last did, and why it does not."""
+        now_s = self._now_s()
+        return tuple(self._source(name, now_s) for name in self._sources)
+
+    def _source(self, name: str, now_s: float) -> Source:
+        read_s, reason = self._read_s.get(name), redacted(self._told.get(name, ""))[:MOST_REASON]
+        if self._is_silent(name, now_s):
+            return Source(name, "away", read_s, reason or f"it has not answered for {SILENT_S:g} s")
+        # Rounded to the minute: that it was read again is no news.
+        return Source(name, "ok", read_s // 60 * 60) if read_s is not None else Source(name, "waiting")
 
     def _is_silent(self, name: str, now_s: float) -> bool:
         return name in self._told or now_s - self._heard_s.get(name, now_s) > SILENT_S
@@ -89,23 +118,35 @@ def sources(settings: Settings, clock: Clock) -> dict[str, tuple[Callable[[], Fa
     from divisions.registry import Registry
     from divisions.registry_home import is_server
     from divisions.schedule.state_file import read_schedule
+    from router.control.house_sources import DeploymentReader, RunReader
+    from router.control.pipeline_reader import PipelineReader
 
     registry = Registry(settings.home, settings.tracking_uri)
     path = settings.home / "features" / "online.db"
+    files = PipelineReader(settings.home)
+    is_remote = is_server(settings.tracking_uri)
 
     def read_registry() -> Facts:
+        versions = registry.list_versions()
         return {
-            "versions": counting.versions(registry.list_versions()),
+            "versions": counting.versions(versions),
             "runs": counting.runs(registry.count_runs()),
+            "registered": tuple(versions),
         }
 
     def read_pipelines() -> Facts:
-        return {"pipelines": counting.pipelines(read_schedule(settings.home), clock.wall_s())}
+        schedule, now_s = read_schedule(settings.home), clock.wall_s()
+        return {
+            "pipelines": counting.pipelines(schedule, now_s),
+            "pipeline_files": files.read(schedule, now_s),
+        }
 
     found: dict[str, tuple[Callable[[], Facts], float]] = {
-        "registry": (read_registry, SERVER_S if is_server(settings.tracking_uri) else READ_S),
+        "registry": (read_registry, SERVER_S if is_remote else READ_S),
+        "experiments": (RunReader(registry, settings.home), SERVER_S if is_remote else LIVELY_S),
         "artifacts": (lambda: probe_artifacts(settings), READ_S),
-        "pipelines": (read_pipelines, READ_S),
+        "pipelines": (read_pipelines, LIVELY_S),
+        "deployments": (DeploymentReader(settings.home), STEP_S),
         "plans": (lambda: read_plans(settings.home / ENGINES), READ_S),
     }
     if not settings.online_store:

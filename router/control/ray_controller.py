@@ -34,12 +34,16 @@ from divisions.errors import (
     JournalUnavailableError,
     MalformedRequestError,
 )
+from divisions.links import links_of
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
+from router.control import curve_files
 from router.control.applications import Reconciler
 from router.control.certificates import CertificateDesk
+from router.control.curve_files import CurveFiles
 from router.control.drift_files import DriftFiles, keep
 from router.control.event_log import EventFile
+from router.control.house_keeper import HouseKeeper
 from router.control.inventory_keeper import InventoryKeeper, sources
 from router.control.node_keeper import NodeKeeper
 from router.control.ray_applications import RayApplications
@@ -88,6 +92,7 @@ class ControllerActor:
         self._settings = settings
         self._references = References(settings, self._clock)
         self._drift_files = DriftFiles(settings.home / "drift")
+        self._curve_files = CurveFiles(settings.home / "curves")
         journal, self._controller = await self._opened()
         self._deployment = read_deployment(settings.home) or deployment_of(settings)
         write_node(settings.home, self._deployment, {})  # if nobody did: gateways and replicas wait for it
@@ -97,8 +102,17 @@ class ControllerActor:
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
         self._inventory = InventoryKeeper(sources(settings, self._clock), self._clock)
+        self._house = HouseKeeper(
+            self._controller,
+            self._inventory,
+            lambda status: self._keeper.rows(status.replicas),
+            self._clock,
+            links_of(settings),
+            settings.public_sections,
+        )
         keep_drift = partial(keep, self._drift_files, self._controller.drift_watch)
-        keepers = self._keeper.run, self._inventory.run, keep_drift
+        keep_curves = partial(curve_files.keep, self._curve_files, self._controller.chronicle)
+        keepers = self._keeper.run, self._inventory.run, keep_drift, keep_curves
         loops = (self._tick, self._reconcile, self._project, self._copy, self._hold_room, *keepers)
         self._tasks = [asyncio.create_task(work()) for work in loops]
 
@@ -150,6 +164,7 @@ class ControllerActor:
         controller.start()
         notices.catch_up(journal, controller.records)
         controller.drift_watch.restore(self._drift_files.read())
+        controller.chronicle.restore(self._curve_files.read())
         return controller
 
     async def register_replica(self, address: bytes) -> bool:
@@ -191,6 +206,10 @@ class ControllerActor:
         nodes, inventory = self._keeper.rows(status.replicas), self._inventory.inventory(self._controller.cluster)
         notices = self._notices.counts()
         return msgspec.json.encode(msgspec.structs.replace(status, nodes=nodes, inventory=inventory, notices=notices))
+
+    async def house(self, known: bytes) -> bytes:
+        """The sections of the house that a gateway lacks."""
+        return msgspec.msgpack.encode(self._house.lacking(msgspec.json.decode(known, type=dict[str, str])))
 
     async def drift(self, endpoint: bytes) -> bytes:
         return msgspec.json.encode(self._controller.drift(endpoint.decode()))

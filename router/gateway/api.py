@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -26,12 +26,14 @@ from divisions.clock import Clock
 from divisions.control import ControllerStatus
 from divisions.drift import DriftReport
 from divisions.errors import DivisionsError, MalformedRequestError, UnknownVersionError
-from router.gateway import drift_metrics, exposition, rollout_metrics
+from router.gateway import drift_metrics, exposition, house_api, rollout_metrics
 from router.gateway.api_document import ApiDocument
 from router.gateway.control_body import CommandBody, ScaleBody, read_body, require_object
 from router.gateway.documents import EndpointSummary, GatewayState, Index, VersionShare
 from router.gateway.event_stream import EventStream
 from router.gateway.guard import Guard, actor_of, require
+from router.gateway.house_api import HouseApi
+from router.gateway.house_copy import HouseCopy
 from router.gateway.jwt_book import JwtBook
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.operations import COMMANDS
@@ -55,6 +57,7 @@ log = logging.getLogger(__name__)
 Told = TypeVar("Told")
 
 METRICS = "/metrics"
+EVENTS = "/api/v2/events"
 SERVER = "*"
 """The target of ``OPTIONS *``, which asks about the server and no resource (RFC 9110, 9.3.7)."""
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", METRICS, OWN_METRICS, API_DOCUMENT, SERVER, *sagemaker.PATHS})
@@ -80,10 +83,11 @@ class ControlApi:
         store_health: Callable[[], StoreHealth | None],
         max_body_bytes: int,
         jwts: JwtBook | None = None,
+        public: Collection[str] = (),
     ) -> None:
         self._dispatcher = dispatcher
         self._link = link
-        self._guard = Guard(book, clock.monotonic_s, jwts)
+        self._guard = Guard(book, clock.monotonic_s, jwts, {house_api.PATH, EVENTS} if public else ())
         self._metrics = metrics
         self._scrape = Scrape(self._of_node, clock.monotonic_s)
         self._own_scrape = Scrape(self._of_gateway, clock.monotonic_s)
@@ -95,7 +99,9 @@ class ControlApi:
         self._max_body_bytes = max_body_bytes
         self._page = static_files.read_page()
         self._api = ApiDocument(dispatcher)
-        self.feed = StatusFeed(self._read_status)
+        self._house = HouseCopy(link.house, clock.monotonic_s)
+        self._house_api = HouseApi(self._house, public)
+        self.feed = StatusFeed(self._read_status, renew=self._house.refresh)
 
     def checks(self) -> dict[str, Callable[[], Response]]:
         """The health checks by path."""
@@ -109,6 +115,7 @@ class ControlApi:
     def application(self, further: Sequence[Route] = ()) -> Starlette:
         """The routes here and ``further`` ones. `_is_open` decides which of them need no token."""
         rollouts = "/api/v2/rollouts"
+        events = EventStream(self.feed, self._clock.monotonic_s, self._house, self._house_api.seen_by)
         routes = [
             Route("/", self._index),
             Route(static_files.PREFIX + "{name:path}", self._page_file),
@@ -116,7 +123,8 @@ class ControlApi:
             Route(METRICS, self._read_metrics),
             Route(API_DOCUMENT, self._api_document),
             Route("/api/v2/status", self._status),
-            Route("/api/v2/events", EventStream(self.feed, self._clock.monotonic_s), methods=["GET"]),
+            Route(EVENTS, events, methods=["GET"]),
+            *self._house_api.routes(),
             Route("/api/v2/drift", self._drift, methods=["GET"]),
             Route("/api/v2/drift/{endpoint}", self._drift_of, methods=["GET"]),
             Route(rollouts, self._rollouts, methods=["GET", "POST"]),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -135,6 +136,9 @@ class BridgeLink:
 
     async def drift(self, endpoint: str) -> bytes:
         return await self._call("drift", endpoint.encode())
+
+    async def house(self, known: Mapping[str, str]) -> bytes:
+        return await self._call("house", msgspec.json.encode(known))
 
     async def _call(self, method: str, *arguments: Argument, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
         self._count += 1

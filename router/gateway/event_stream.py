@@ -1,4 +1,4 @@
-"""``GET /api/v2/events``: the cluster's status as server-sent events, for the page."""
+"""``GET /api/v2/events``: the cluster's status, and the house by sections, as server-sent events for the page."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from router.gateway.house_copy import ALL, STATUS, HouseCopy
 from router.gateway.status_feed import StatusFeed
 from router.http import problem
 
@@ -22,11 +23,27 @@ _HEADERS = [
 
 
 class EventStream:
-    """An ASGI application. Each caller gets the latest status at once, then changes, at most one a second."""
+    """An ASGI application. Each caller gets the latest status at once, then changes, at most one a second; and so the
+    sections of the house.
 
-    def __init__(self, feed: StatusFeed, now_s: Callable[[], float]) -> None:
+    Args:
+        feed: has the status, and wakes the streams.
+        now_s: monotonic clock.
+        house: has the sections; None for a stream of the status alone.
+        seen_by: what the sender of a request may see, see `router.gateway.house_copy.ALL`.
+    """
+
+    def __init__(
+        self,
+        feed: StatusFeed,
+        now_s: Callable[[], float],
+        house: HouseCopy | None = None,
+        seen_by: Callable[[Scope], frozenset[str]] = lambda scope: ALL,
+    ) -> None:
         self._feed = feed
         self._now_s = now_s
+        self._house = house
+        self._seen_by = seen_by
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._feed.is_full or self._feed.is_closed:
@@ -39,7 +56,7 @@ class EventStream:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
                 return
-            sending = asyncio.ensure_future(self._send_changes(send))
+            sending = asyncio.ensure_future(self._send_changes(send, self._seen_by(scope)))
             disconnect = asyncio.ensure_future(_disconnected(receive))
             try:
                 done, _ = await asyncio.wait({sending, disconnect}, return_when=asyncio.FIRST_COMPLETED)
@@ -50,21 +67,37 @@ class EventStream:
                 disconnect.cancel()
                 await asyncio.gather(sending, disconnect, return_exceptions=True)
 
-    async def _send_changes(self, send: Send) -> None:
+    async def _send_changes(self, send: Send, names: frozenset[str]) -> None:
         sent = 0
+        stamps: dict[str, str] = {}
         sent_at_s = self._now_s()
         while not self._feed.is_closed:
             latest = self._feed.latest
             now_s = self._now_s()
             if latest is not None and latest.number != sent:
                 sent, sent_at_s = latest.number, now_s
-                await send(_part(b"event: %s\ndata: %s\n\n" % (latest.name.encode(), latest.data)))
+                await send(_event(latest.name, latest.data) if _may_see(latest.name, names) else _event("house", b"{}"))
+            elif latest is not None and (news := self._news(stamps, names)):
+                sent_at_s = now_s
+                await send(_event("house", news))
             elif now_s - sent_at_s >= KEEP_ALIVE_S:
                 sent_at_s = now_s
                 await send(_part(b": nothing new\n\n"))
             else:
                 await self._feed.turn()
         await send({"type": "http.response.body", "body": b""})
+
+    def _news(self, stamps: dict[str, str], names: frozenset[str]) -> bytes:
+        return self._house.news(stamps, names) if self._house is not None else b""
+
+
+def _may_see(name: str, names: frozenset[str]) -> bool:
+    """Whether a reader may have such an event. That the controller is away is told to all."""
+    return name != STATUS or STATUS in names
+
+
+def _event(name: str, data: bytes) -> dict[str, object]:
+    return _part(b"event: %s\ndata: %s\n\n" % (name.encode(), data))
 
 
 def _part(data: bytes) -> dict[str, object]:

@@ -161,6 +161,7 @@ class Gateway:
             stored.health,
             settings.max_body_bytes,
             JwtBook(self._issuers, clock.wall_s) if self._issuers else None,
+            settings.public_sections,
         )
         self._feed = api.feed
         oip = OipApi(directory, clock)

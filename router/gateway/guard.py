@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
@@ -35,17 +35,27 @@ class Guard:
         book: knows tokens.
         now_s: monotonic clock.
         jwts: knows JWTs; None if no issuer is believed.
+        open_paths: what may be read without a token, by the settings. Who sends one is judged by it there, too.
     """
 
-    def __init__(self, book: TokenBook, now_s: Callable[[], float], jwts: JwtBook | None = None) -> None:
+    def __init__(
+        self,
+        book: TokenBook,
+        now_s: Callable[[], float],
+        jwts: JwtBook | None = None,
+        open_paths: Collection[str] = (),
+    ) -> None:
         self._book = book
         self._jwts = jwts
+        self._open_paths = frozenset(open_paths)
         self._now_s = now_s
         self._wrong = WrongTokens()
 
     def refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """The reply to a request that may not be; None for one that may."""
         authorization = headers.get("authorization")
+        if authorization is None and scope["method"] in {"GET", "HEAD"} and scope["path"] in self._open_paths:
+            return None
         address = address_of(scope)
         try:
             principal = self._authenticate((authorization or "").encode("latin-1", "replace"), address)
@@ -92,6 +102,11 @@ class Guard:
         reply = _refused(401, reason, "")
         reply.headers["www-authenticate"] = challenge
         return reply
+
+
+def has_principal(scope: Scope) -> bool:
+    """Whether a request that was let in has a token."""
+    return _PRINCIPAL in scope.get("state", {})
 
 
 def address_of(scope: Scope) -> str:

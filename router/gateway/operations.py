@@ -9,6 +9,7 @@ from divisions import errors
 from divisions.access.requests import NewToken, TokenAnswer
 from divisions.control import RolloutSpec, RolloutStatus
 from divisions.drift import DriftReport, EndpointDrift
+from divisions.house import House
 from router.gateway.control_body import CommandBody, ScaleBody
 from router.gateway.documents import Index, Rollouts, Status
 from router.openapi.operation import ENDPOINT, JSON, NAME_SCHEMA, TEXT, Operation, Parameter, Reply
@@ -44,7 +45,15 @@ _KNOWN: Final = Parameter("if-none-match", "header", "The `ETag` of what the cal
 
 
 def operations() -> list[Operation]:
-    return [*_control(), *_drift(), *_tokens(), *_health()]
+    return [*_control(), *_house(), *_drift(), *_tokens(), *_health()]
+
+
+def _house() -> list[Operation]:
+    text = "The whole house: live metrics, stages, pipelines, registry, runs, replicas, deployments, drift, curves."
+    found = _get("/api/v2/house", "house", text, House)
+    reply = Reply("Its sections. Without a token, those that the settings make public.", {JSON: House}, _ETAG)
+    same = Reply("The caller has it already.", {}, _ETAG)
+    return [replace(found, replies={200: reply, 304: same}, parameters=(_KNOWN,))]
 
 
 def _drift() -> list[Operation]:
@@ -67,8 +76,9 @@ def _control() -> list[Operation]:
             "/api/v2/events",
             "events",
             "rollouts",
-            "The same as server-sent events. Each has the whole status, and comes when it changes.",
-            {200: Reply("Events `status`, or `away` while the controller is.", {"text/event-stream": _TEXT})},
+            "The same as server-sent events: each `status` has the whole status, each `house` the sections of it "
+            "that are new to this stream.",
+            {200: Reply("Events `status`, `house`, or `away` while the controller is.", {"text/event-stream": _TEXT})},
             ((503, "The gateway has as many streams as it keeps, or is stopping."),),
             needs_token=True,
         ),

@@ -31,6 +31,9 @@ roles that a file gives to their groups.
 What these tables do not grant is denied. A refusal (403) says which roles may, and how to get one. A token for some
 endpoints may do what has a `*` there only; what is read is of the whole cluster. An address that sends many wrong
 tokens is answered 429 for a while. Right tokens from the same address still pass.
+
+Without a token, the page shows endpoints, versions, weights and numbers of replicas. `DIVISIONS_PUBLIC_SECTIONS` lists
+what else of `GET /api/v2/house` and `GET /api/v2/events` needs no token; it is empty by default.
 """
 
 _END = """## The audit log

@@ -38,6 +38,7 @@ RULES: Final[Mapping[tuple[str, str], Action]] = {
     ("POST", "/invocations"): Action.PREDICT,
     ("GET", "/api/v2/status"): Action.READ,
     ("GET", "/api/v2/events"): Action.READ,
+    ("GET", "/api/v2/house"): Action.READ,
     ("GET", "/api/v2/drift"): Action.READ,
     ("GET", "/api/v2/drift/{endpoint}"): Action.READ,
     ("GET", "/api/v2/rollouts"): Action.READ,

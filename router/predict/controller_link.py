@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from divisions.access.requests import Actor, TokenCommand
@@ -52,6 +53,10 @@ class ControllerLink(Protocol):
 
     async def status(self) -> bytes:
         """The cluster's status as JSON."""
+        ...
+
+    async def house(self, known: Mapping[str, str]) -> bytes:
+        """The sections of the house that are not as ``known`` says, by name: stamps and JSON, as msgpack."""
         ...
 
     async def drift(self, endpoint: str) -> bytes:

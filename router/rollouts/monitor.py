@@ -25,9 +25,14 @@ class Arms(NamedTuple):
 
 
 class Monitor:
-    """The ledger of reports, the recent counts of every version, and the analysis of every running rollout."""
+    """The ledger of reports, the recent counts of every version, and the analysis of every running rollout.
 
-    def __init__(self) -> None:
+    Args:
+        on_closed: told of each second that is complete, in rising order.
+    """
+
+    def __init__(self, on_closed: Callable[[ClosedTick], None] = lambda tick: None) -> None:
+        self._on_closed = on_closed
         self._ledger = Ledger()
         self._recent: dict[tuple[str, str], RecentCounts] = {}
         self._clustering: dict[tuple[str, str], Clustering] = {}
@@ -89,6 +94,7 @@ class Monitor:
         closed = self._ledger.close(now_s)
         for tick in closed:
             self._judge_tick(tick, arms)
+            self._on_closed(tick)
         return len(closed)
 
     def gateways(self, now_s: float) -> dict[str, int]:

@@ -95,8 +95,10 @@ def test_every_setting_has_a_variable():
             continue  # they come from the standard variables of AWS, Ray and Docker
         special = {
             "database": "postgresql+psycopg://h/d",
+            "links": "grafana=https://h",
             "oidc_file": "/etc/oidc.yaml",
             "online_store": "redis://h",
+            "public_sections": "live",
             "webhook_events": "held",
             "webhook_file": "/run/webhook",
             "webhook_kind": "alertmanager",

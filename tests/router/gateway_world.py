@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import tempfile
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -67,6 +67,8 @@ class FakeLink:
         self.status_calls = 0
         self.drift_json = b'{"endpoints":[]}'
         self.drift_asked: list[str] = []
+        self.house_sections: dict[str, tuple[str, bytes]] = {}
+        self.house_calls = 0
         self.lost: list[str] = []
         self.actors: list[Actor] = []
         self.authority: Authority | None = None
@@ -124,6 +126,13 @@ class FakeLink:
         if self.is_away:
             raise NotRunningError("the controller is away")
         return self.status_json
+
+    async def house(self, known: Mapping[str, str]) -> bytes:
+        self.house_calls += 1
+        if self.is_away:
+            raise NotRunningError("the controller is away")
+        lacking = {name: each for name, each in self.house_sections.items() if known.get(name) != each[0]}
+        return msgspec.msgpack.encode(lacking)
 
     async def drift(self, endpoint: str) -> bytes:
         if self.is_away:

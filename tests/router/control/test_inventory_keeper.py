@@ -81,12 +81,15 @@ def test_a_source_that_hangs_keeps_no_other_waiting():
 
 
 def test_a_new_home_has_an_empty_inventory(tmp_path):
-    settings = Settings(tmp_path)
-    facts: dict = {}
-    for read, every_s in sources(settings, SystemClock()).values():
+    found = sources(Settings(tmp_path), SystemClock())
+    keeper = InventoryKeeper(found, SystemClock())
+    assert {source.state for source in keeper.reach()} == {"waiting"}
+    for name, (read, every_s) in found.items():
         assert every_s > 0
-        facts |= read()
-    assert Inventory(**facts) == Inventory()
+        asyncio.run(keeper.take(name, read))
+    assert keeper.inventory(None) == Inventory()
+    assert {source.state for source in keeper.reach()} == {"ok"}
+    assert (keeper.fact("registered"), keeper.fact("nothing")) == ((), None)
 
 
 def test_plans_are_counted_and_other_files_are_not(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -17,6 +17,8 @@ from divisions.clock import SystemClock
 from divisions.control import RolloutCommand, RolloutSpec
 from divisions.online_store import OnlineRow
 from divisions.online_writer import OnlineStoreWriter
+from router.control.house_keeper import HouseKeeper
+from router.control.inventory_keeper import InventoryKeeper
 from router.control.ray_controller import parsed
 from router.control.token_desk import TokenDesk
 from router.control.token_file import TokenFile
@@ -38,6 +40,8 @@ class Control:
         self._world = rollout_world.World(folder)
         self._tokens = TokenDesk(TokenFile(folder), SystemClock(), lambda access: None)
         self._world.deploy_first()
+        controller, clock = self._world.controller, SystemClock()
+        self._house = HouseKeeper(controller, InventoryKeeper({}, clock), lambda status: (), clock)
 
     async def start_rollout(self, spec_json: bytes, force: bool, actor: Actor) -> bytes:
         return self._answer(
@@ -52,6 +56,9 @@ class Control:
 
     async def status(self) -> bytes:
         return msgspec.json.encode(self._world.controller.status())
+
+    async def house(self, known: Mapping[str, str]) -> bytes:
+        return msgspec.msgpack.encode(self._house.lacking(known))
 
     async def drift(self, endpoint: str) -> bytes:
         return msgspec.json.encode(self._world.controller.drift(endpoint))
@@ -74,8 +81,8 @@ def served_api(folder: Path) -> Iterator[str]:
     async def serve() -> None:
         async with world() as it:
             control = Control(folder)
-            it.link.start_rollout, it.link.command, it.link.status, it.link.manage_tokens = (
-                control.start_rollout, control.command, control.status, control.manage_tokens
+            it.link.start_rollout, it.link.command, it.link.status, it.link.manage_tokens, it.link.house = (
+                control.start_rollout, control.command, control.status, control.manage_tokens, control.house
             )  # fmt: skip
             await it.route([await it.replica("3.1", filled_score, max_batch=256)])
             await it.know_training_data()
