@@ -31,6 +31,7 @@ from divisions.commands import (
     images,
     journal,
     keys,
+    logs,
     manifests,
     models,
     notify,
@@ -85,6 +86,7 @@ app.command("rollback")(rollout.rollback)
 app.command("scale")(rollout.scale)
 app.command("deploy")(deploy.deploy)
 app.command("deployments")(deploy.deployments)
+app.command("logs")(logs.logs)
 app.command("manifests")(manifests.manifests)
 app.add_typer(models.app, name="models")
 app.add_typer(keys.app, name="keys")

@@ -56,6 +56,7 @@ NEIGHBOURS = {
     "divisions/access/": ("tests/divisions/access", "tests/router/control/test_token_desk.py",
                           "tests/router/gateway/test_policy.py"),
     "divisions/notify/": ("tests/divisions/notify", "tests/router/control/test_notices.py"),
+    "divisions/logs/": ("tests/divisions/logs", "tests/divisions/test_cli_logs.py"),
     "divisions/sdk/": ("tests/divisions/sdk",),
     "divisions/": ("tests/divisions", "tests/router/rollouts"),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from deploy.schedule.job_server import Jobs, JobServer, JobServerAwayError, JobS
 from deploy.supervision.cluster_file import UP, read_cluster
 from divisions.clock import Clock, SystemClock
 from divisions.errors import DivisionsError
+from divisions.logs.json_lines import log_to
 from divisions.notice import Notice, Topic, key_of
 from divisions.notify.notifier import notifier_of
 from divisions.schedule.decisions import begin, due, ended, missing, moment, submitted
@@ -210,6 +211,7 @@ def main() -> int:
     _log.addHandler(handler)
     logging.getLogger("divisions.notify").addHandler(handler)
     _log.setLevel(logging.INFO)
+    log_to(settings.home, "scheduler")
     has_waited = False
     while True:
         with scheduling_alone(settings.home) as is_alone:

@@ -20,6 +20,7 @@ COMMANDS: Final[Mapping[str, Action]] = {
     "compile": Action.HOME,
     "manifests": Action.HOME,
     "deployments": Action.HOME,
+    "logs": Action.HOME,
     "status": Action.READ,
     "predict": Action.PREDICT,
     "deploy": Action.START_ROLLOUT,

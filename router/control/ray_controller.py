@@ -35,6 +35,7 @@ from divisions.errors import (
     MalformedRequestError,
 )
 from divisions.links import links_of
+from divisions.logs.json_lines import log_to
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.control import curve_files
@@ -86,6 +87,7 @@ class ControllerActor:
     ) -> None:
         logging.getLogger("router").setLevel(logging.INFO)
         settings = await asyncio.to_thread(_entered, home, stamp, is_anywhere=is_anywhere)
+        log_to(settings.home, "controller")
         self._clock = SystemClock()
         self._certificates = CertificateDesk(settings.home / AUTHORITY, self._clock)
         self._encoded: tuple[RoutingTable | None, bytes] = (None, b"")

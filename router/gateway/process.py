@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 
+from divisions.logs.json_lines import log_to
 from divisions.settings import load_settings
 from router.gateway import native
 
@@ -24,6 +25,7 @@ def main() -> None:
     logging.getLogger("router").setLevel(logging.INFO)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the command that started the cluster, which stops us.
     settings = load_settings()
+    log_to(settings.home, "gateway", gateway_id)
     if settings.compiled and not native.activate():
         log.info("the hot path was not compiled for this code and Python: it runs as Python. See `make native`")
     # Not earlier: these imports must find the compiled hot path, if there is one.

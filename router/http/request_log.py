@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from divisions.logs.json_lines import fields
+
 log = logging.getLogger("divisions.requests")
 
 LINES_PER_S = 20
@@ -52,4 +54,4 @@ class RequestLog:
             line |= {"trace_id": trace[1].decode(), "parent_id": trace[2].decode()}
         if self._left_out:
             line["left_out_before"], self._left_out = self._left_out, 0
-        log.warning("%s", msgspec.json.encode(line).decode())
+        log.warning("%s", msgspec.json.encode(line).decode(), extra=fields(**line))

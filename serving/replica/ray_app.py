@@ -19,6 +19,7 @@ from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, VersionSpec
 from divisions.deployment import enter_node
 from divisions.errors import UnhealthyReplicaError
+from divisions.logs.json_lines import log_to
 from divisions.settings import is_routable, load_settings
 from serving.replica.certification import Certification
 from serving.replica.faults import check_allowed
@@ -52,6 +53,7 @@ class VersionReplica:
         _configure_logging()
         spec = msgspec.json.decode(version_spec_json, type=VersionSpec)
         settings = enter_node(home, stamp)
+        log_to(settings.home, "replica", spec.app_name)
         host = channel_host(settings.channel_host, ray.util.get_node_ip_address())
         settings = dataclasses.replace(settings, channel_host=host)
         clock = SystemClock()
