@@ -18,13 +18,14 @@ from divisions.settings import inherited_environment
 T = TypeVar("T")
 END_S = 30.0
 """How long a process that is told to end may take."""
+_LOOK_S = 1.0
 
 
 def run(order: Order[T], home: Path | None) -> T:
     """Raises what `divisions.sdk.jobs.outcome` raises."""
     process = subprocess.Popen(_arguments(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(home))
     try:
-        output, _ = process.communicate(jobs.encode(order.job))
+        output = _communicate(process, jobs.encode(order.job))
     except BaseException:
         process.terminate()
         try:
@@ -56,6 +57,19 @@ async def run_async(order: Order[T], home: Path | None) -> T:
         raise
     assert process.returncode is not None, "it was waited for"
     return jobs.outcome(order, output, process.returncode)
+
+
+def _communicate(process: subprocess.Popen[bytes], job: bytes) -> bytes:
+    """What a process writes until it ends.
+
+    It looks up each second: a Ctrl-C that arrives just before a system call begins is noticed only when that call ends.
+    """
+    unsent: bytes | None = job
+    while True:
+        try:
+            return process.communicate(unsent, timeout=_LOOK_S)[0]
+        except subprocess.TimeoutExpired:
+            unsent = None
 
 
 def _arguments() -> list[str]:

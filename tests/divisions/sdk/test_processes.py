@@ -87,16 +87,20 @@ def test_a_job_whose_caller_is_cancelled_is_told_to_end(worker):
     assert (worker / "ended").exists()
 
 
-def test_a_job_whose_caller_is_interrupted_is_told_to_end(worker):
-    code = """
-import os, pathlib, signal, threading, time
+@pytest.mark.parametrize(
+    "how", ["os.kill(os.getpid(), signal.SIGINT)", "_thread.interrupt_main()"], ids=["in a call", "before a call"]
+)
+def test_a_job_whose_caller_is_interrupted_is_told_to_end(worker, how):
+    """Also if the signal is seen between two system calls, so that it cuts off neither."""
+    code = f"""
+import _thread, os, pathlib, signal, threading, time
 from divisions import Client
 from divisions.sdk import jobs
 jobs.WORKER = "worker"
 def interrupt():
     while not pathlib.Path("begun").exists():
         time.sleep(0.01)
-    os.kill(os.getpid(), signal.SIGINT)
+    {how}
 threading.Thread(target=interrupt).start()
 Client().train("a.yaml")
 """
