@@ -47,7 +47,7 @@ from divisions.commands import (
 )
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
 from divisions.errors import DivisionsError, PipelineError, UsageError
-from divisions.settings import PRIVATE_UMASK, account_environment, set_default_environment
+from divisions.settings import PRIVATE_UMASK, account_environment, set_default_environment, trust_authorities
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 
@@ -65,7 +65,12 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def _options(
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    ca: str = typer.Option(
+        "", "--ca", metavar="FILE", help="Authorities (PEM) that the gateway's certificate is checked with."
+    ),
 ) -> None:
+    if ca:
+        trust_authorities(ca)
     if version:
         from divisions import __version__
 

@@ -37,6 +37,9 @@ _TEXTS = {
     "serve_endpoint",
     "serve_sha256",
     "serve_version",
+    "tls_ca",
+    "tls_cert",
+    "tls_key",
     "tracking_uri",
     "webhook_file",
     "webhook_kind",
@@ -102,6 +105,9 @@ def parse_value(variable: str, field: str, text: str) -> object:
         raise SettingsError(f"{variable} has what is no link", remedy=remedy)
     if field == "webhook_kind":
         return items[0] if items else "slack"
+    if field in {"tls_ca", "tls_cert", "tls_key"} and text and not text.startswith("/"):
+        # the text of a key may be the key itself
+        raise SettingsError(f"{variable} must be the absolute path of a file", remedy="name a file in PEM")
     if field == "webhook_file" and text and not text.startswith("/"):  # the text is not repeated: it may be the URL
         remedy = "write the URL into a file of mode 0600, and name that"
         raise SettingsError(f"{variable} must be the absolute path of a file", remedy=remedy)

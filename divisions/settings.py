@@ -83,6 +83,14 @@ class Settings:
     channel_ca: str = ""
     """File with the certificate and private key of the authority for the channel's certificates. Empty means one that
     the cluster makes."""
+    tls_cert: str = ""
+    """File with the certificate (PEM) of the gateways' port, followed by those of its issuers; empty means plain
+    HTTP."""
+    tls_key: str = ""
+    """File with the private key (PEM) of ``tls_cert``."""
+    tls_ca: str = ""
+    """File with the certificates (PEM) of the authorities that clients and commands trust for a gateway; empty means
+    those of the system."""
     max_body_bytes: int = 1_048_576
     """Largest request body that a gateway accepts."""
     request_timeout_ms: int = 1_000
@@ -129,6 +137,11 @@ class Settings:
     """The file in which ``docker login`` keeps credentials of registries; its folder is ``DOCKER_CONFIG``."""
 
     @property
+    def scheme(self) -> str:
+        """Of the gateways' URLs."""
+        return "https" if self.tls_cert else "http"
+
+    @property
     def hosts(self) -> tuple[str, ...]:
         """The addresses of ``host``, that of this machine last."""
         return tuple(part.strip() for part in self.host.split(",") if part.strip()) or (LOOPBACK,)
@@ -171,6 +184,11 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         if variable.startswith(PREFIX) and variable not in {*_SECRETS, "DIVISIONS_SIGNING_KEY"}:
             field = variable.removeprefix(PREFIX).lower()
             values[field] = parse_value(variable, field, text)
+    if bool(values.get("tls_cert")) != bool(values.get("tls_key")):
+        given, missing = ("CERT", "KEY") if values.get("tls_cert") else ("KEY", "CERT")
+        raise SettingsError(
+            f"{PREFIX}TLS_{given} is set without {PREFIX}TLS_{missing}", remedy="set both for TLS, or none"
+        )
     home = _home(str(values.pop("home", "")))
     ray_address = environment.get("RAY_ADDRESS", "")
     docker_config = Path(environment.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker")) / "config.json"
@@ -306,6 +324,11 @@ def set_default_environment(values: Mapping[str, str]) -> None:
     """Sets variables that libraries read when they are imported, unless the user has set them."""
     for variable, value in values.items():
         os.environ.setdefault(variable, value)
+
+
+def trust_authorities(path: str) -> None:
+    """Sets ``DIVISIONS_TLS_CA`` for this process and its children; a path is made absolute."""
+    os.environ[f"{PREFIX}TLS_CA"] = os.path.abspath(path)
 
 
 def account_environment() -> dict[str, str]:

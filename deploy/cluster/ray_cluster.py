@@ -26,6 +26,7 @@ from deploy.supervision.gateway_address import gateway_url
 from deploy.supervision.launch import HEAD_STEP
 from deploy.supervision.processes import start_ticks
 from deploy.supervision.secret_files import create_private_folder, create_tokens, make_private
+from divisions.certificates.port_pair import usable_pair
 from divisions.clock import Clock
 from divisions.errors import AlreadyRunningError, ClusterError, SettingsError
 from divisions.progress import Progress, step
@@ -45,6 +46,7 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
     Raises:
         AlreadyRunningError: a cluster of this home is up or starting.
         PortInUseError: another process listens on one of our ports.
+        SettingsError: the certificate of the port, or its key, cannot be used.
         ClusterError: it does not start, or the path of its sockets is too long. Nothing is left running, also after
             an interrupt.
     """
@@ -53,6 +55,8 @@ def start(settings: Settings, progress: Progress, clock: Clock, *, ends_with_us:
     with starting_alone(settings.home):
         cluster_file.require_down(settings.home)
         shutdown.clean_up(settings.home)
+        if settings.tls_cert:
+            usable_pair(settings.tls_cert, settings.tls_key, clock.wall_s())
         _require_free_ports(settings)
         create_tokens(settings.home)
         make_private(settings.home)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
@@ -37,15 +38,35 @@ def rule_file(pipelines: Iterable[Pipeline] = ()) -> str:
     return _yaml({"groups": groups})
 
 
-def configuration(targets: str, rule_files: Iterable[str] = (RULES,), interval: str = "15s") -> str:
+@dataclass(frozen=True, slots=True)
+class ScrapeTls:
+    """How Prometheus knows gateways whose port has TLS.
+
+    Attributes:
+        ca_file: what it trusts.
+        server_name: a name in their certificate; empty for the address that it asks.
+    """
+
+    ca_file: str
+    server_name: str = ""
+
+
+def configuration(
+    targets: str, rule_files: Iterable[str] = (RULES,), interval: str = "15s", tls: ScrapeTls | None = None
+) -> str:
     """What Prometheus scrapes, and by which rules it alerts.
 
     Args:
         targets: pattern of the files that gateways write, see `router.gateway.slot`.
         rule_files: relative to the configuration, or absolute.
         interval: between two scrapes.
+        tls: of the gateways' ports; None if they have none.
     """
-    job = {"job_name": "divisions", "metrics_path": "/metrics", "file_sd_configs": [{"files": [targets]}]}
+    job: dict[str, Any] = {"job_name": "divisions", "metrics_path": "/metrics"}
+    if tls is not None:
+        name = {"server_name": tls.server_name} if tls.server_name else {}
+        job |= {"scheme": "https", "tls_config": {"ca_file": tls.ca_file, **name}}
+    job["file_sd_configs"] = [{"files": [targets]}]
     return _yaml(
         {
             "global": {"scrape_interval": interval, "evaluation_interval": interval},

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from divisions.certificates.pinned import SERVED, with_served
+from divisions.certificates.port_pair import examine, read_pair
 from divisions.deployment import write_private
 from divisions.errors import ClusterError, PipelineError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.schedule.folder import files_of
 from divisions.settings import Settings
+
+if TYPE_CHECKING:
+    from deploy.prometheus.documents import ScrapeTls
 
 FOLDER = "prometheus"
 CONFIGURATION = "prometheus.yml"
@@ -41,11 +47,31 @@ def prepare(settings: Settings, pipelines: Path) -> None:
     # The supervisor needs only the command, and the rules are made with numpy.
     from deploy.prometheus.documents import RULES, configuration, rule_file
 
+    tls = scrape_tls(settings)
+    if tls is not None:  # Prometheus may start before a gateway does, and refuses a file that is not there.
+        path = settings.home / SERVED
+        known = path.read_bytes() if path.is_file() else b""
+        write_private(path, with_served(known, read_pair(settings.tls_cert, settings.tls_key).leaf))
     place = folder(settings.home)
     place.mkdir(mode=0o700, exist_ok=True)
     targets = settings.home.absolute() / "metrics" / "*.json"
     write_private(place / RULES, rule_file(_readable(pipelines)).encode())
-    write_private(place / CONFIGURATION, configuration(str(targets)).encode())
+    write_private(place / CONFIGURATION, configuration(str(targets), tls=tls).encode())
+
+
+def scrape_tls(settings: Settings) -> ScrapeTls | None:
+    """How Prometheus knows the gateways of this home: by the certificate that they note there.
+
+    Raises:
+        SettingsError: the pair of the settings cannot be used.
+    """
+    if not settings.tls_cert:
+        return None
+    from deploy.prometheus.documents import ScrapeTls
+
+    found = examine(read_pair(settings.tls_cert, settings.tls_key))
+    name = next(iter(found.names), "")
+    return ScrapeTls(str(settings.home.absolute() / SERVED), name.replace("*", "gateway"))
 
 
 def command(settings: Settings) -> list[str]:

@@ -35,6 +35,8 @@ def config(
 ) -> None:
     """Print a configuration that scrapes every gateway of this home by itself."""
     from deploy.prometheus.documents import RULES, configuration
+    from deploy.prometheus.server import scrape_tls
 
-    targets = load_settings().home.absolute() / "metrics" / "*.json"
-    print(configuration(str(targets), rule_files or (RULES,)), end="")
+    settings = load_settings()
+    targets = settings.home.absolute() / "metrics" / "*.json"
+    print(configuration(str(targets), rule_files or (RULES,), tls=scrape_tls(settings)), end="")

@@ -15,7 +15,7 @@ from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.calls import Call, ServiceStatus, Watch
 from divisions.sdk.explanations import DEFAULT_TOP
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
-from divisions.sdk.peer import DEFAULT_URL, Peer
+from divisions.sdk.peer import DEFAULT_URL, Authorities, Peer
 from divisions.sdk.predict import Prediction
 from divisions.versions import RegisteredVersion, RunRecord
 
@@ -37,15 +37,14 @@ class AsyncClient:
         entity: str | None = None,
         timeout_s: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
+        ca: Authorities = None,
     ) -> None:
         import httpx
 
-        self._peer = Peer(base_url, token, home, timeout_s)
+        self._peer = Peer(base_url, token, home, timeout_s, ca)
         self._entities = predict.Entities(entity)
         self._home = home
-        self._http = httpx.AsyncClient(
-            base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
-        )
+        self._http = httpx.AsyncClient(transport=transport, **self._peer.options())
 
     async def __aenter__(self) -> Self:
         return self
@@ -216,6 +215,8 @@ class AsyncClient:
         try:
             response = await self._http.request(call.method, call.path, content=call.body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if self._peer.trusts_anew(error):
+                return await self._send(call)
             raise self._peer.failure(error) from None
         return calls.answer(call, response.status_code, response.headers, response.content)
 

@@ -28,7 +28,7 @@ from divisions.sdk.async_client import AsyncClient, AsyncRollout
 from divisions.sdk.calls import Call, ServiceStatus
 from divisions.sdk.explanations import DEFAULT_TOP, Contribution, ScoreExplanation
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
-from divisions.sdk.peer import DEFAULT_URL, Peer
+from divisions.sdk.peer import DEFAULT_URL, Authorities, Peer
 from divisions.sdk.predict import Prediction
 from divisions.sdk.rollout import Rollout
 from divisions.versions import RegisteredVersion, RunRecord
@@ -66,6 +66,8 @@ class Client:
         entity: the name of the entity column. None means ``customer_id``; if that is refused, the gateway is asked.
         timeout_s: longest wait for the connection and for each part of an answer.
         transport: an httpx transport to use in place of the network.
+        ca: file with the authorities (PEM) that the gateway's certificate is checked with, or a TLS context. None
+            means the certificate that the home's own gateway has noted, else ``DIVISIONS_TLS_CA``, else the system's.
     """
 
     def __init__(
@@ -77,16 +79,14 @@ class Client:
         entity: str | None = None,
         timeout_s: float = 10.0,
         transport: httpx.BaseTransport | None = None,
+        ca: Authorities = None,
     ) -> None:
         import httpx
 
-        self._peer = Peer(base_url, token, home, timeout_s)
+        self._peer = Peer(base_url, token, home, timeout_s, ca)
         self._entities = predict.Entities(entity)
         self._home = home
-        # Requests to this machine must not go through a proxy that the environment names.
-        self._http = httpx.Client(
-            base_url=base_url, timeout=timeout_s, transport=transport, trust_env=not self._peer.is_loopback
-        )
+        self._http = httpx.Client(transport=transport, **self._peer.options())
 
     def __enter__(self) -> Self:
         return self
@@ -325,5 +325,7 @@ class Client:
         try:
             response = self._http.request(call.method, call.path, content=call.body, headers=headers)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if self._peer.trusts_anew(error):
+                return self._send(call)
             raise self._peer.failure(error) from None
         return calls.answer(call, response.status_code, response.headers, response.content)

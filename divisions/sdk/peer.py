@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import ssl
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from divisions.errors import (
@@ -14,18 +16,26 @@ from divisions.errors import (
     DeadlineExceededError,
     DivisionsError,
     NotRunningError,
+    SettingsError,
     UsageError,
 )
 from divisions.sdk.calls import Call
 
+if TYPE_CHECKING:
+    from divisions.settings import Settings
+
 T = TypeVar("T")
+Authorities = str | Path | ssl.SSLContext | None
+"""A file of them, or a TLS context that knows them."""
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class Peer:
     """One gateway. Its only I/O is reading the token."""
 
-    def __init__(self, base_url: str, token: str | None, home: Path | None, timeout_s: float) -> None:
+    def __init__(
+        self, base_url: str, token: str | None, home: Path | None, timeout_s: float, ca: Authorities = None
+    ) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise UsageError(f"{base_url[:100]!r} is not a URL of a gateway", remedy=f"write it like {DEFAULT_URL}")
@@ -34,6 +44,58 @@ class Peer:
         self.is_loopback = _is_loopback(parts.hostname)
         self._token = token
         self._home = home
+        self._ca = ca
+        self._pinned: ssl.SSLContext | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Of httpx's client. Requests to this machine must not go through a proxy that the environment names."""
+        return {
+            "base_url": self.base_url,
+            "timeout": self.timeout_s,
+            "trust_env": not self.is_loopback,
+            "verify": self.verify(),
+        }
+
+    def verify(self) -> ssl.SSLContext | bool:
+        """What httpx checks the gateway's certificate with.
+
+        The given authorities; else, for the home's own gateway, the certificate that it has noted there; else those of
+        ``DIVISIONS_TLS_CA``; else the system's.
+
+        Raises:
+            SettingsError: the file of authorities cannot be used.
+        """
+        if not self.base_url.startswith("https:"):
+            return True
+        from divisions.certificates.pinned import pinned_context
+        from divisions.settings import load_settings
+
+        settings = load_settings()
+        if isinstance(self._ca, ssl.SSLContext):
+            return self._ca
+        if self._ca is None and self._is_here(settings):
+            self._pinned = pinned_context(self._home or settings.home)
+        if self._pinned is not None:
+            return self._pinned
+        ca = self._ca or settings.tls_ca
+        return trusting(ca) if ca else True
+
+    def trusts_anew(self, error: Exception) -> bool:
+        """Whether the home's gateway has noted its certificate: a request that was not sent may be sent again."""
+        from divisions.certificates.pinned import trust_served
+        from divisions.settings import load_settings
+
+        if self._pinned is None or not certificate_fault(error):
+            return False
+        num_known = self._pinned.cert_store_stats()["x509"]
+        trust_served(self._pinned, self._home or load_settings().home)
+        return num_known < self._pinned.cert_store_stats()["x509"]  # else it would be refused again, for ever
+
+    def _is_here(self, settings: Settings) -> bool:
+        """Whether it is the home's gateway on this machine. Those of other machines may have other certificates."""
+        host = urlsplit(self.base_url).hostname or ""
+        is_ours = self.base_url.rstrip("/") == _gateway_of(self._home or settings.home).rstrip("/")
+        return is_ours and (self.is_loopback or host in {*settings.hosts, settings.node_host})
 
     def headers(self, call: Call[T]) -> dict[str, str]:
         headers = {"accept": "application/json"}
@@ -67,7 +129,19 @@ class Peer:
         """The error of a failed exchange. ``error`` is httpx's."""
         import httpx
 
+        if fault := certificate_fault(error):
+            return ClusterError(
+                f"the certificate of {self.base_url} is not trusted: {fault}",
+                remedy="name the file of its authority with --ca, ca=… or DIVISIONS_TLS_CA",
+            )
         match error:
+            case httpx.ConnectError() if _speaks_no_tls(error):
+                return ClusterError(f"what answers at {self.base_url} has no TLS", remedy="write http://")
+            case httpx.RemoteProtocolError() if self.base_url.startswith("http:"):
+                return ClusterError(
+                    f"{self.base_url} has closed the connection without an answer",
+                    remedy="try again; write https:// if it has TLS",
+                )
             case httpx.ConnectError() | httpx.ConnectTimeout():
                 return NotRunningError(f"nothing answers at {self.base_url}", remedy="start it with `divisions up`")
             case httpx.TimeoutException():
@@ -76,6 +150,44 @@ class Peer:
                 )
             case _:
                 return ClusterError(f"the exchange with {self.base_url} broke off: {error}", remedy="try again")
+
+
+def trusting(ca: str | Path) -> ssl.SSLContext:
+    """Trusts the authorities of a PEM file, and no others.
+
+    Raises:
+        SettingsError: it has none.
+    """
+    try:
+        context = ssl.create_default_context(cafile=str(ca))
+    except (OSError, ssl.SSLError) as error:
+        reason = getattr(error, "strerror", None) or "it has no certificate"
+        raise SettingsError(
+            f"the authorities in {ca} cannot be used: {reason}", remedy="name a file of certificates in PEM"
+        ) from None
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def certificate_fault(error: BaseException | None) -> str:
+    """Why a certificate was not trusted; empty if the exchange failed for another reason."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return str(cause.verify_message or cause.reason)
+    return ""
+
+
+def _speaks_no_tls(error: BaseException) -> bool:
+    return any(
+        isinstance(cause, ssl.SSLError) and cause.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}
+        for cause in _causes(error)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _is_loopback(host: str) -> bool:

@@ -108,4 +108,4 @@ class NodeKeeper:
     def rows(self, replicas: Iterable[ReplicaStatus]) -> tuple[NodeStatus, ...]:
         counts = Counter(replica.node for replica in replicas if replica.ready)
         hosts = self._settings.hosts if self._settings.host else ()
-        return self._nodes.rows(self._settings.port, hosts, counts)
+        return self._nodes.rows(self._settings.port, hosts, counts, self._settings.scheme)

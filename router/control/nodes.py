@@ -136,9 +136,11 @@ class Nodes:
         """Ray Serve did not take an application of gateways."""
         self._failures[app_name] = reason
 
-    def rows(self, port: int, hosts: Collection[str], replicas: Mapping[str, int]) -> tuple[NodeStatus, ...]:
+    def rows(
+        self, port: int, hosts: Collection[str], replicas: Mapping[str, int], scheme: str = "http"
+    ) -> tuple[NodeStatus, ...]:
         """The nodes as ``divisions status`` shows them; ``hosts`` are the addresses that gateways listen on."""
-        rows = [self._row(known, port, hosts, replicas) for known in self._known.values()]
+        rows = [self._row(known, port, hosts, replicas, scheme) for known in self._known.values()]
         return tuple(sorted(rows, key=lambda row: (row.state == "lost", row.address, row.node_id)))
 
     def _wanted(self) -> dict[str, SeenNode]:
@@ -163,7 +165,9 @@ class Nodes:
             return False
         return all(app in states and states[app].status == RUNNING for app in successors)
 
-    def _row(self, known: _Known, port: int, hosts: Collection[str], replicas: Mapping[str, int]) -> NodeStatus:
+    def _row(
+        self, known: _Known, port: int, hosts: Collection[str], replicas: Mapping[str, int], scheme: str
+    ) -> NodeStatus:
         node = known.seen
         app = self._app(node.node_id)
         state = self._states.get(app)
@@ -173,7 +177,7 @@ class Nodes:
             address=node.address,
             hostname=node.hostname,
             state=_state(known),
-            gateway=gateway_url(node.address, port, hosts) if node.gateways and is_ready else "",
+            gateway=gateway_url(node.address, port, hosts, scheme) if node.gateways and is_ready else "",
             gateways=state.running if state is not None and is_ready else 0,
             wanted_gateways=node.gateways if node.is_alive and not known.is_leaving else 0,
             replicas=replicas.get(node.node_id, 0) if node.is_alive else 0,
@@ -192,7 +196,7 @@ def _state(known: _Known) -> str:
     return "refused" if known.reason else "joining"
 
 
-def gateway_url(address: str, port: int, hosts: Collection[str]) -> str:
+def gateway_url(address: str, port: int, hosts: Collection[str], scheme: str = "http") -> str:
     """Where other machines reach a node's gateways, or this one where they listen on the loopback interface only.
 
     >>> gateway_url("10.0.0.7", 8000, ("127.0.0.1",)), gateway_url("10.0.0.7", 8000, ("0.0.0.0",))
@@ -200,4 +204,4 @@ def gateway_url(address: str, port: int, hosts: Collection[str]) -> str:
     """
     is_everywhere = not hosts or bool({address, "0.0.0.0", "::"} & set(hosts))
     host = address if is_everywhere else next((one for one in hosts if one != LOOPBACK), LOOPBACK)
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -84,6 +84,7 @@ class ControlApi:
         max_body_bytes: int,
         jwts: JwtBook | None = None,
         public: Collection[str] = (),
+        is_encrypted: bool = False,
     ) -> None:
         self._dispatcher = dispatcher
         self._link = link
@@ -97,6 +98,7 @@ class ControlApi:
         self._clock = clock
         self._store_health = store_health
         self._max_body_bytes = max_body_bytes
+        self._is_encrypted = is_encrypted
         self._page = static_files.read_page()
         self._api = ApiDocument(dispatcher)
         self._house = HouseCopy(link.house, clock.monotonic_s)
@@ -139,9 +141,12 @@ class ControlApi:
         return self._starlette(routes)
 
     def _starlette(self, routes: list[Route]) -> Starlette:
+        guarded = Middleware(
+            BearerAuthentication, is_open=_is_open, refusal=self._guard.refusal, is_encrypted=self._is_encrypted
+        )
         return Starlette(
             routes=routes,
-            middleware=[Middleware(BearerAuthentication, is_open=_is_open, refusal=self._guard.refusal)],
+            middleware=[guarded],
             exception_handlers={HTTPException: _http_problem, DivisionsError: _our_problem},
         )
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 from divisions.clock import Clock
 from divisions.control import RoutingTable
@@ -30,15 +28,16 @@ from router.gateway.jwt_book import JwtBook
 from router.gateway.log_link import LogLink
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.own_port import OwnPort
+from router.gateway.ports import allowed_hosts, certificate_of, listen
 from router.gateway.probes import Probe
 from router.gateway.reference_bins import ReferenceBins
 from router.gateway.remote_link import RemoteLink
 from router.gateway.token_book import TokenBook
 from router.http.asgi import AsgiHandler
 from router.http.connection import HttpServer
-from router.http.hosts import canonical
 from router.http.limits import HttpLimits
 from router.http.request import Handler
+from router.http.tls_port import TlsPort
 from router.oip.infer import InferHandler
 from router.oip.models import Directory
 from router.oip.routes import OipApi
@@ -99,7 +98,8 @@ class Gateway:
         self._now_s = clock.monotonic_s
         self._heard_s = self._now_s()
         self._tasks: list[asyncio.Task[None]] = []
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | TlsPort] = []
+        self._clock = clock
         self._is_back = asyncio.Event()
         """Set when the controller takes a report again, after it did not."""
         self._bins = ReferenceBins(settings.home, link, self._now_s)
@@ -156,12 +156,13 @@ class Gateway:
             lambda: telemetry.render(collector),
             identity.gateway_id,
             identity.number,
-            Neighbours(settings.home, identity.number),
+            Neighbours(settings.home, identity.number, is_encrypted=bool(settings.tls_cert)),
             clock,
             stored.health,
             settings.max_body_bytes,
             JwtBook(self._issuers, clock.wall_s) if self._issuers else None,
             settings.public_sections,
+            bool(settings.tls_cert),
         )
         self._feed = api.feed
         oip = OipApi(directory, clock)
@@ -185,6 +186,7 @@ class Gateway:
         )
         posts: dict[bytes, Handler] = {INVOCATIONS.encode(): invocations}
         routes = HotRoutes(self._predict, infer, probes, posts, self._asgi)
+        self._certificate = certificate_of(settings, clock)
         self._http = HttpServer(routes, limits, self._now_s)
         own = dict.fromkeys((METRICS.encode(), OWN_METRICS.encode()), AsgiHandler(api.own_metrics()))
         self._own_http = HttpServer(OwnPort(own, routes), limits, self._now_s)
@@ -200,7 +202,8 @@ class Gateway:
         self._stored.start()
         await self._take_first_table()
         port = await self._listen(self._http, self._settings.hosts, self._settings.port, is_shared=True)
-        works = (self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified)
+        works = [self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified]
+        works += [] if self._certificate is None else [self._certificate.follow]
         for work in (*works, *(keys.keep for keys in self._issuers)):
             self._tasks.append(loop.create_task(work()))
         return port
@@ -212,12 +215,8 @@ class Gateway:
         return await self._listen(self._own_http, self._settings.hosts[-1:], port, is_shared=False)
 
     async def _listen(self, http: HttpServer, hosts: tuple[str, ...], port: int, *, is_shared: bool) -> int:
-        protocol = cast(Callable[[], asyncio.Protocol], http.protocol)
-        server = await asyncio.get_running_loop().create_server(
-            protocol, hosts, port, reuse_port=is_shared, backlog=2_048 if is_shared else 16
-        )
+        server, found = await listen(http, hosts, port, self._certificate, self._clock, is_shared=is_shared)
         self._servers.append(server)
-        found: int = server.sockets[0].getsockname()[1]
         return found
 
     async def stop(self, grace_s: float = 5.0) -> None:
@@ -235,6 +234,9 @@ class Gateway:
         for http in self._http_servers:
             http.close_idle()
         await self._until_alone(end_s)
+        for server in self._servers:
+            if isinstance(server, TlsPort):
+                server.abort()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -376,21 +378,3 @@ def _issuers(settings: Settings, now_s: Callable[[], float]) -> tuple[IssuerKeys
         log.error("no JWT is taken: %s", error)
         return ()
     return tuple(IssuerKeys(issuer, JwksFetch(issuer), now_s) for issuer in found)
-
-
-def allowed_hosts(settings: Settings) -> frozenset[bytes]:
-    """Host names that are answered; empty for any. The default: loopback names, the bound address, this host's name."""
-    if "*" in settings.allowed_hosts:
-        return frozenset()
-    if settings.allowed_hosts:
-        named = {text: canonical(text.encode()) for text in settings.allowed_hosts}
-        for text, host in named.items():
-            if not host:
-                raise SettingsError(
-                    f"DIVISIONS_ALLOWED_HOSTS: {text[:80]!r} is no host name or address",
-                    remedy="write names or addresses, separated by commas, such as gateway.example,[fd00::1]",
-                )
-    else:
-        usual = ("127.0.0.1", "localhost", "::1", *settings.hosts, socket.gethostname())
-        named = {text: canonical(text.encode()) for text in usual}
-    return frozenset(host for host in named.values() if host)

@@ -14,7 +14,7 @@ import msgspec
 
 from divisions.clock import Clock, SystemClock
 from divisions.control import VersionSpec
-from divisions.errors import ClusterError
+from divisions.errors import ClusterError, SettingsError
 from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.settings import Settings
 from divisions.store_url import parse_store_url
@@ -59,7 +59,12 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
     link = BridgeLink(reader, writer)
     clock = SystemClock()
     stored = feature_source(settings, clock)
-    gateway = Gateway(settings, identity, link, stored, clock, functools.partial(_load, settings))
+    try:
+        gateway = Gateway(settings, identity, link, stored, clock, functools.partial(_load, settings))
+    except SettingsError as error:  # such as a certificate that cannot be used
+        send(writer, failure(0, error))
+        await writer.drain()
+        return
     calls = asyncio.ensure_future(link.run())  # The gateway asks for its table before it listens.
     try:
         await gateway.start()
@@ -69,7 +74,7 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
         await writer.drain()
         return
     try:
-        slot.advertise(address(settings.hosts[-1], await gateway.listen_alone()))
+        slot.advertise(address(settings.hosts[-1], await gateway.listen_alone()), settings.scheme)
     except OSError as error:
         log.error("this gateway's metrics have no address of their own: %s", error)  # It serves all the same.
     gc.collect()

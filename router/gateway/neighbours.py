@@ -11,10 +11,12 @@ import fcntl
 import logging
 import os
 import re
+import ssl
 from pathlib import Path
 
 import msgspec
 
+from divisions.certificates.pinned import pinned_context
 from router.gateway.slot import FOLDER
 
 log = logging.getLogger(__name__)
@@ -39,23 +41,29 @@ class Neighbours:
         home: the home folder, which the gateways of a node share.
         number: this gateway's own number.
         answer_s: how long one of them may take.
+        is_encrypted: whether their ports have TLS.
     """
 
-    def __init__(self, home: Path, number: int, answer_s: float = ANSWER_S) -> None:
+    def __init__(self, home: Path, number: int, answer_s: float = ANSWER_S, *, is_encrypted: bool = False) -> None:
+        self._home = home
         self._folder = home / FOLDER
+        self._is_encrypted = is_encrypted
         self._number = number
         self._answer_s = answer_s
 
     async def read(self) -> dict[int, bytes | None]:
         """The metrics of each other gateway by its number; None of one that did not answer."""
         addresses = await asyncio.to_thread(living, self._folder, self._number)
-        documents = await asyncio.gather(*[self._ask(number, place) for number, place in addresses.items()])
+        context = None
+        if self._is_encrypted and addresses:
+            context = await asyncio.to_thread(pinned_context, self._home)  # anew: certificates are renewed
+        documents = await asyncio.gather(*[self._ask(number, place, context) for number, place in addresses.items()])
         return dict(zip(addresses, documents, strict=True))
 
-    async def _ask(self, number: int, place: str) -> bytes | None:
+    async def _ask(self, number: int, place: str, context: ssl.SSLContext | None) -> bytes | None:
         try:
             async with asyncio.timeout(self._answer_s):
-                document = await _fetch(place)
+                document = await _fetch(place, context)
         except (OSError, TimeoutError, ValueError, asyncio.IncompleteReadError) as error:
             log.warning("gateway %d did not tell its metrics: %s", number, str(error) or type(error).__name__)
             return None
@@ -109,9 +117,9 @@ def _address(path: Path) -> str:
         os.close(descriptor)
 
 
-async def _fetch(place: str) -> bytes:
+async def _fetch(place: str, context: ssl.SSLContext | None) -> bytes:
     host, _, port = place.rpartition(":")
-    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=MAX_BYTES)
+    reader, writer = await asyncio.open_connection(host.strip("[]"), int(port), limit=MAX_BYTES, ssl=context)
     try:
         writer.write(_REQUEST)
         head = await reader.readuntil(b"\r\n\r\n")

@@ -33,11 +33,14 @@ class Slot:
         self.number = number
         self._descriptor = descriptor
 
-    def advertise(self, address: str) -> None:
+    def advertise(self, address: str, scheme: str = "http") -> None:
         """Writes the address into the file; an empty one says that no process is there. A full disk ends nothing."""
         if self._descriptor is None:
             return
-        data = msgspec.json.encode([{"targets": [address]}] if address else [])
+        group: dict[str, object] = {"targets": [address]}
+        if scheme != "http":
+            group["labels"] = {"__scheme__": scheme}
+        data = msgspec.json.encode([group] if address else [])
         try:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, data + b"\n", 0)

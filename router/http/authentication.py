@@ -20,6 +20,9 @@ SECURITY_HEADERS = {
     "referrer-policy": "no-referrer",
 }
 
+HSTS = {"strict-transport-security": "max-age=31536000"}
+"""A browser that once had the page by TLS asks for it by nothing else, for a year (RFC 6797)."""
+
 
 class BearerAuthentication:
     """Denies by default: a path that is not open needs a token, and pages of other sites may not use it.
@@ -27,20 +30,26 @@ class BearerAuthentication:
     Args:
         is_open: whether a path needs no token.
         refusal: the reply to a request whose token does not allow it; None for one that may be.
+        is_encrypted: whether the port has TLS.
     """
 
     def __init__(
-        self, app: ASGIApp, is_open: Callable[[str], bool], refusal: Callable[[Scope, Headers], Response | None]
+        self,
+        app: ASGIApp,
+        is_open: Callable[[str], bool],
+        refusal: Callable[[Scope, Headers], Response | None],
+        is_encrypted: bool = False,
     ) -> None:
         self._app = app
         self._is_open = is_open
         self._refused = refusal
+        self._headers = SECURITY_HEADERS | (HSTS if is_encrypted else {})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
+                headers.update(self._headers)
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 

@@ -92,7 +92,7 @@ def test_it_sets_what_a_container_needs_and_nothing_unknown():
 
 def test_gateways_of_the_image_answer_whatever_the_host():
     from divisions.settings import load_settings
-    from router.gateway.gateway import allowed_hosts
+    from router.gateway.ports import allowed_hosts
 
     assert allowed_hosts(load_settings(environment())) == frozenset()
     assert allowed_hosts(load_settings({})) != frozenset()

@@ -14,10 +14,31 @@ from divisions.settings import (
     Settings,
     account_environment,
     environment_for_child,
+    environment_of,
     join_ray_cluster,
     load_settings,
     runtime_dir,
 )
+
+
+@pytest.mark.parametrize(("given", "missing"), [("CERT", "KEY"), ("KEY", "CERT")])
+def test_half_of_a_pair_for_tls_names_the_other_half(given, missing):
+    with pytest.raises(SettingsError, match=f"DIVISIONS_TLS_{given} is set without DIVISIONS_TLS_{missing}"):
+        load_settings({f"DIVISIONS_TLS_{given}": "/etc/port.pem"})
+
+
+@pytest.mark.parametrize("name", ["TLS_CERT", "TLS_KEY", "TLS_CA"])
+def test_a_file_for_tls_is_an_absolute_path_and_never_repeated(name):
+    with pytest.raises(SettingsError, match=f"DIVISIONS_{name} must be the absolute path of a file") as caught:
+        load_settings({f"DIVISIONS_{name}": "-----BEGIN PRIVATE KEY----- abc"})
+    assert "abc" not in str(caught.value)
+
+
+def test_the_scheme_follows_the_certificate():
+    assert load_settings({}).scheme == "http"
+    pair = {"DIVISIONS_TLS_CERT": "/etc/a.crt", "DIVISIONS_TLS_KEY": "/etc/a.key"}
+    assert load_settings(pair).scheme == "https"
+    assert load_settings(environment_of(load_settings(pair))).tls_key == "/etc/a.key"
 
 
 def test_an_empty_environment_gives_the_defaults():
@@ -99,12 +120,16 @@ def test_every_setting_has_a_variable():
             "oidc_file": "/etc/oidc.yaml",
             "online_store": "redis://h",
             "public_sections": "live",
+            "tls_ca": "/run/ca",
+            "tls_cert": "/run/crt",
+            "tls_key": "/run/key",
             "webhook_events": "held",
             "webhook_file": "/run/webhook",
             "webhook_kind": "alertmanager",
         }
         value = special.get(field.name, "1" if isinstance(field.default, int) else "x")
-        load_settings({f"DIVISIONS_{field.name.upper()}": value})
+        pair = {"tls_cert": {"DIVISIONS_TLS_KEY": "/k"}, "tls_key": {"DIVISIONS_TLS_CERT": "/c"}}
+        load_settings({f"DIVISIONS_{field.name.upper()}": value, **pair.get(field.name, {})})
 
 
 def test_a_database_of_another_kind_is_refused_without_a_word_of_its_url():

@@ -18,6 +18,7 @@ from deploy.prometheus import server
 from deploy.supervision.launch import ray_launch
 from divisions.errors import ClusterError
 from divisions.settings import Settings
+from tests.port_certificates import write_pair
 
 ROOT = Path(__file__).parents[3]
 PIPELINE = """pipeline: {name}
@@ -49,6 +50,25 @@ def test_its_files_are_in_the_home_with_the_promises_of_the_folder(tmp_path, ins
     assert folder.stat().st_mode & 0o077 == 0
     server.prepare(Settings(tmp_path), tmp_path / "absent")  # the next `up`, elsewhere
     assert "slo-a" not in (folder / "rules.yml").read_text()
+
+
+def test_gateways_with_tls_are_known_by_the_certificate_that_they_note(tmp_path, installed):
+    certificate, key = write_pair(tmp_path, host="*.example")
+    settings = Settings(tmp_path, tls_cert=certificate, tls_key=key)
+    server.prepare(settings, tmp_path / "absent")
+    (job,) = yaml.safe_load((tmp_path / "prometheus" / "prometheus.yml").read_text())["scrape_configs"]
+    assert job["scheme"] == "https"
+    assert job["tls_config"] == {"ca_file": str(tmp_path / "gateway.pem"), "server_name": "gateway.example"}
+    assert (tmp_path / "gateway.pem").read_bytes() == Path(certificate).read_bytes()
+    if shutil.which("promtool"):
+        found = subprocess.run(
+            ["promtool", "check", "config", str(tmp_path / "prometheus" / "prometheus.yml")],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert found.returncode == 0, found.stdout
 
 
 def test_a_machine_without_it_says_how_to_get_it(tmp_path, monkeypatch):

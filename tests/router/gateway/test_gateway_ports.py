@@ -9,7 +9,7 @@ import pytest
 
 from divisions.errors import SettingsError
 from divisions.settings import Settings
-from router.gateway.gateway import allowed_hosts
+from router.gateway.ports import allowed_hosts
 from router.http.hosts import canonical
 from tests.router.gateway_world import world
 

@@ -1,0 +1,218 @@
+"""The port with TLS on real sockets: what callers get, and what callers who never finish a handshake cost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+
+import pytest
+
+from divisions.certificates.port_pair import examine, read_pair
+from divisions.clock import SystemClock
+from router.http import tls_port
+from router.http.connection import HttpServer
+from router.http.limits import HttpLimits
+from router.http.tls_port import Handshakes, TlsPort
+from tests.port_certificates import write_pair
+from tests.router.http.wire import Answers
+
+REQUEST = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@contextlib.asynccontextmanager
+async def served(tmp_path, **limits):
+    pair = examine(read_pair(*write_pair(tmp_path)))
+    clock = SystemClock()
+    http = HttpServer(Answers(), HttpLimits(**limits), clock.monotonic_s)
+    port = TlsPort(http.protocol, lambda: pair.context, clock)
+    number = await port.listen(("127.0.0.1",), 0, is_shared=True, backlog=128)
+    try:
+        yield port, number, http
+    finally:
+        port.close()
+        port.abort()
+        for connection in list(http.connections):
+            connection._transport.abort()
+        await asyncio.sleep(0)
+
+
+def trusting(**versions) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    for name, value in versions.items():
+        setattr(context, name, value)
+    return context
+
+
+async def ask(number: int, context: ssl.SSLContext | None = None) -> tuple[bytes, ssl.SSLObject]:
+    async with asyncio.timeout(60):
+        reader, writer = await asyncio.open_connection("127.0.0.1", number, ssl=context or trusting())
+        try:
+            writer.write(REQUEST)
+            return await reader.readuntil(b"\r\n\r\n"), writer.get_extra_info("ssl_object")
+        finally:
+            writer.close()
+
+
+async def silent(number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", number)
+
+
+async def until(is_so) -> None:
+    async with asyncio.timeout(60):
+        while not is_so():
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_request_is_answered_by_tls_and_http_1_1_is_chosen(run, tmp_path, version):
+    async def scenario():
+        async with served(tmp_path) as (port, number, _):
+            reply, peer = await ask(number, trusting(minimum_version=version, maximum_version=version))
+            assert reply.startswith(b"HTTP/1.1 404")
+            assert peer.version() == version.name.replace("_", ".")
+            assert peer.selected_alpn_protocol() == "http/1.1"
+            name, _, bits = peer.cipher()
+            assert "GCM" in name or "CHACHA20" in name
+            assert bits >= 128
+            assert port.num_handshakes == 0
+
+    run(scenario())
+
+
+def test_what_is_no_tls_is_closed_and_the_next_caller_is_answered(run, tmp_path):
+    async def scenario():
+        async with served(tmp_path) as (port, number, http):
+            for data in (REQUEST, os.urandom(2_000), b""):
+                reader, writer = await silent(number)
+                writer.write(data)
+                writer.write_eof()
+                assert not (await asyncio.wait_for(reader.read(), 60)).startswith(b"HTTP")
+                writer.close()
+            await until(lambda: port.num_handshakes == 0)
+            assert (await ask(number))[0].startswith(b"HTTP/1.1 404")
+            assert not http.connections or len(http.connections) == 1
+
+    run(scenario())
+
+
+def test_a_handshake_that_takes_too_long_is_ended(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tls_port, "HANDSHAKE_S", 0.05)
+
+    async def scenario():
+        async with served(tmp_path) as (port, number, _):
+            reader, writer = await silent(number)
+            assert await asyncio.wait_for(reader.read(), 60) == b""
+            writer.close()
+            await until(lambda: port.num_handshakes == 0)
+
+    run(scenario())
+
+
+def test_handshakes_that_never_end_keep_nobody_out(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tls_port, "MAX_HANDSHAKES", 8)
+    monkeypatch.setattr(tls_port, "GRACE_S", 0.02)
+    monkeypatch.setattr(tls_port, "HANDSHAKE_S", 600.0)  # not what ends them here
+
+    async def scenario():
+        async with served(tmp_path) as (port, number, _):
+            held = [await silent(number) for _ in range(40)]
+            for _ in range(3):
+                assert (await ask(number))[0].startswith(b"HTTP/1.1 404")
+            assert port.num_handshakes <= 8
+            ended = [reader.at_eof() or await has_ended(reader) for reader, _ in held]
+            assert sum(ended) >= 30
+            for _, writer in held:
+                writer.close()
+
+    run(scenario())
+
+
+async def has_ended(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await asyncio.wait_for(reader.read(1), 0.01) == b""
+    except (TimeoutError, ConnectionError):
+        return False
+
+
+def test_a_young_handshake_is_waited_for_rather_than_ended(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tls_port, "MAX_HANDSHAKES", 1)
+    monkeypatch.setattr(tls_port, "GRACE_S", 600.0)
+
+    async def scenario():
+        async with served(tmp_path) as (port, number, _):
+            _, writer = await silent(number)
+            await until(lambda: port.num_handshakes == 1)
+            asked = asyncio.ensure_future(ask(number))
+            await asyncio.sleep(0.05)
+            assert not asked.done()
+            writer.close()
+            assert (await asked)[0].startswith(b"HTTP/1.1 404")
+
+    run(scenario())
+
+
+def test_a_connection_that_cannot_be_accepted_ends_nothing(run, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tls_port, "PAUSE_S", 0.001)
+
+    async def scenario():
+        async with served(tmp_path) as (port, _number, _):
+            loop = asyncio.get_running_loop()
+            accept, faults = loop.sock_accept, [OSError(24, "Too many open files")]
+
+            class Loop:
+                def __getattr__(self, name):
+                    return getattr(loop, name)
+
+                async def sock_accept(self, listener):
+                    if faults:
+                        raise faults.pop()
+                    return await accept(listener)
+
+            monkeypatch.setattr(tls_port.asyncio, "get_running_loop", Loop)
+            other = TlsPort(port._protocol, port._context, SystemClock())
+            own = await other.listen(("127.0.0.1",), 0, is_shared=False, backlog=8)
+            await until(lambda: not faults)
+            monkeypatch.undo()
+            assert (await ask(own))[0].startswith(b"HTTP/1.1 404")
+            other.close()
+
+    run(scenario())
+    assert "could not be accepted: [Errno 24] Too many open files" in caplog.text
+
+
+def test_a_closed_port_is_free_at_once_and_one_in_use_is_told(run, tmp_path):
+    async def scenario():
+        async with served(tmp_path) as (port, number, http):
+            with pytest.raises(OSError, match="in use"):
+                await TlsPort(http.protocol, port._context, SystemClock()).listen(
+                    ("127.0.0.1",), number, is_shared=False, backlog=8
+                )
+            port.close()
+            await asyncio.sleep(0.01)
+            socket.create_server(("127.0.0.1", number)).close()
+
+    run(scenario())
+
+
+def test_the_address_with_most_handshakes_loses_its_oldest():
+    class Named(str):
+        __slots__ = ()
+
+    found = Handshakes()
+    for now_s, (address, task) in enumerate([("a", "a1"), ("b", "b1"), ("b", "b2"), ("c", "c1")]):
+        found.add(address, Named(task), float(now_s))
+    assert found.oldest_of_most() == ("b", "b1", 1.0)
+    found.discard("b", "b1")
+    found.discard("b", "b1")
+    assert len(found) == 3
+    found.add("c", Named("c2"), 4.0)
+    assert found.oldest_of_most() == ("c", "c1", 3.0)
+    for address, task in [("a", "a1"), ("b", "b2"), ("c", "c1"), ("c", "c2")]:
+        found.discard(address, task)
+    assert (len(found), found.tasks()) == (0, [])
