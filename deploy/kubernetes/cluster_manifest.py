@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from deploy.kubernetes.pod_template import HOME, PIPELINE, SECRETS, Manifest, metadata, placed, ray_pod, resources
+from deploy.kubernetes.pod_template import HOME, PIPELINE, SECRETS, TLS, Manifest, metadata, placed, ray_pod, resources
 from deploy.kubernetes.values import GATEWAY_GROUP, Group, Values
 
 PORT, METRICS_PORT = 8000, 9101
@@ -55,6 +55,8 @@ def environment(values: Values) -> dict[str, str]:
     }
     if values.artifacts:
         found["DIVISIONS_ARTIFACTS"] = values.artifacts
+    if values.gateway_tls_secret:
+        found |= {"DIVISIONS_TLS_CERT": f"{TLS}/tls.crt", "DIVISIONS_TLS_KEY": f"{TLS}/tls.key"}
     return found
 
 
@@ -117,8 +119,14 @@ def _worker_group(values: Values, group: Group) -> Manifest:
     if group.name == GATEWAY_GROUP:
         found["resources"] = {"divisions_gateway": str(values.gateways_per_pod)}
         container |= _gateway_ports(values)
+    volumes: list[Manifest] = []
+    if group.name == GATEWAY_GROUP and values.gateway_tls_secret:
+        # The kubelet changes the files when the Secret changes, and gateways follow their files.
+        container["volumeMounts"] = [{"name": "tls", "mountPath": TLS, "readOnly": True}]
+        secret = {"secretName": values.gateway_tls_secret, "defaultMode": 0o440}
+        volumes = [{"name": "tls", "secret": secret}]
     component = "gateway" if group.name == GATEWAY_GROUP else "replica"
-    template = placed(ray_pod(values, component, container), values, group)
+    template = placed(ray_pod(values, component, container, volumes), values, group)
     if group.gpu is not None:
         template["metadata"]["annotations"] = {GPU_ANNOTATION: str(group.gpu)}
     if group.name == GATEWAY_GROUP:
@@ -146,7 +154,7 @@ def _gateway_ports(values: Values) -> Manifest:
         {"name": f"metrics-{number}", "containerPort": METRICS_PORT + number, "protocol": "TCP"}
         for number in range(values.gateways_per_pod)
     ]
-    probe = {"path": "/readyz", "port": PORT, "scheme": "HTTP"}
+    probe = {"path": "/readyz", "port": PORT, "scheme": values.scheme.upper()}
     return {
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}, *metrics],
         "readinessProbe": {"httpGet": probe, "periodSeconds": 2, "timeoutSeconds": 2, "failureThreshold": 3},

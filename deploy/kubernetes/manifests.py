@@ -46,6 +46,8 @@ def disruption_budget(values: Values) -> Manifest:
 
 
 def service_monitor(values: Values) -> Manifest:
+    # A certificate names the Service, and Prometheus asks pods by their addresses.
+    tls: Manifest = {"scheme": "https", "tlsConfig": {"insecureSkipVerify": True}} if values.gateway_tls_secret else {}
     labels = metadata(values, "", "metrics")["labels"]
     return {
         "apiVersion": "monitoring.coreos.com/v1",
@@ -54,7 +56,7 @@ def service_monitor(values: Values) -> Manifest:
         "spec": {
             "selector": {"matchLabels": labels},
             "endpoints": [
-                {"port": f"metrics-{number}", "path": "/metrics", "interval": "15s"}
+                {"port": f"metrics-{number}", "path": "/metrics", "interval": "15s", **tls}
                 for number in range(values.gateways_per_pod)
             ],
         },

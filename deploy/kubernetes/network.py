@@ -10,9 +10,13 @@ from deploy.kubernetes.values import GATEWAY_GROUP, Entry, Values
 
 NAMESPACE = "kubernetes.io/metadata.name"
 """The label that every namespace has by itself."""
+_NGINX_PROTOCOL = "nginx.ingress.kubernetes.io/backend-protocol"
 
 
 def gateway_service(values: Values) -> Manifest:
+    port: Manifest = {"name": values.scheme, "port": PORT, "targetPort": PORT, "protocol": "TCP"}
+    if values.gateway_tls_secret:
+        port["appProtocol"] = "https"
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -20,7 +24,7 @@ def gateway_service(values: Values) -> Manifest:
         "spec": {
             "type": "ClusterIP",
             "selector": gateway_pods(values),
-            "ports": [{"name": "http", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
+            "ports": [port],
         },
     }
 
@@ -109,10 +113,12 @@ def _ingress(values: Values) -> Manifest:
         spec["ingressClassName"] = values.entry_class
     if values.tls_secret:
         spec["tls"] = [{"hosts": [values.host], "secretName": values.tls_secret}]
+    # Ingresses have no field for it. Other controllers read the Service's port, or annotations of their own.
+    more = {"annotations": {_NGINX_PROTOCOL: "HTTPS"}} if values.gateway_tls_secret else {}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": metadata(values, values.name, "gateway"),
+        "metadata": metadata(values, values.name, "gateway", **more),
         "spec": spec,
     }
 

@@ -11,6 +11,7 @@ Manifest = dict[str, Any]
 UID = 10_001
 HOME = "/var/lib/divisions"
 SECRETS = "/etc/divisions/secrets"
+TLS = "/etc/divisions/tls"
 PIPELINE = "/etc/divisions/pipeline"
 PART_OF = "app.kubernetes.io/part-of"
 SHARED_MEMORY = "2Gi"

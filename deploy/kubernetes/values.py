@@ -97,6 +97,7 @@ class Values:
     host: str = ""
     entry_class: str = ""
     tls_secret: str = ""
+    gateway_tls_secret: str = ""
     callers_namespace: str = ""
     monitoring_namespace: str = "monitoring"
     operator_namespace: str = "kuberay-operator"
@@ -128,6 +129,11 @@ class Values:
                 f" {self.max_replicas}, and canary_replicas at least 1",
                 remedy="raise max_replicas",
             )
+
+    @property
+    def scheme(self) -> str:
+        """Of the gateways' ports."""
+        return "https" if self.gateway_tls_secret else "http"
 
     @property
     def is_pinned(self) -> bool:

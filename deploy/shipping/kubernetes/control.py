@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import ssl
 import subprocess
 import tempfile
 from pathlib import Path
@@ -59,7 +60,8 @@ class Control:
         if self._client is None:
             url = self._url or self._forwarded()
             token = secret_of_environment("DIVISIONS_TOKEN") or None
-            self._client = self._stack.enter_context(Client(url, token=token, home=self._home))
+            ca = None if self._url else _through_the_api_server()
+            self._client = self._stack.enter_context(Client(url, token=token, home=self._home, ca=ca))
         return self._client
 
     def _forwarded(self) -> str:
@@ -78,13 +80,21 @@ class Control:
         assert process.stdout is not None
         for line in process.stdout:
             if found := _FORWARDED.search(line):
-                return f"http://127.0.0.1:{found[1]}"
+                return f"{self._values.scheme}://127.0.0.1:{found[1]}"
         errors.seek(0)
         told = " ".join(errors.read().split())[-300:] or "it gives no reason"
         raise ClusterError(
             f"kubectl cannot forward a port to the gateways: {told}",
             remedy="check that gateway pods are ready, or set the target's control_url",
         )
+
+
+def _through_the_api_server() -> ssl.SSLContext:
+    """For a forwarded port: the API server's own TLS leads to the pod, and no certificate is for 127.0.0.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -15,7 +15,7 @@ from deploy.kubernetes.schedule import training_job
 from deploy.kubernetes.values import Entry, Values
 from divisions.errors import UsageError
 from divisions.settings import load_settings
-from router.gateway.gateway import allowed_hosts
+from router.gateway.ports import allowed_hosts
 from tests.deploy.kubernetes import pod_security, schemas
 
 ROOT = Path(__file__).parents[3]
@@ -30,6 +30,7 @@ FULL = Values(
     host="churn.example",
     entry_class="nginx",
     tls_secret="churn-tls",
+    gateway_tls_secret="gateway-tls",
     callers_namespace="ingress-nginx",
     gateways_per_pod=2,
     artifacts="s3://models/production",
@@ -145,7 +146,7 @@ def test_the_settings_are_ones_that_gateways_take(values):
 
 
 def test_no_credential_is_in_an_object(values):
-    """Secrets are named, mounted for the head only, and read by the one process that needs them."""
+    """Secrets are named, mounted where they are needed: for the head, and the port's own for gateways."""
     text = json.dumps(render(values, PIPELINE))
     assert "postgresql" not in text
     cluster = one(values, "RayCluster")
@@ -153,7 +154,8 @@ def test_no_credential_is_in_an_object(values):
         [volume["secret"]["secretName"] for volume in pod["volumes"] if "secret" in volume]
         for pod in pod_security.pods(cluster)
     ]
-    assert mounts == [["divisions"], [], [], []]
+    port = [values.gateway_tls_secret] if values.gateway_tls_secret else []
+    assert mounts == [["divisions"], port, [], []]
     assert "Secret" not in {each["kind"] for each in render(values, PIPELINE)}
 
 
@@ -211,6 +213,32 @@ def test_each_gateway_of_a_pod_is_scraped_by_itself():
         not monitor["spec"]["selector"]["matchLabels"].items()
         <= one(FULL, "Service", "divisions-gateway")["metadata"]["labels"].items()
     )
+
+
+def test_with_a_certificate_everything_that_asks_a_gateway_asks_by_tls():
+    pod = groups(FULL)["gateway"]["template"]["spec"]
+    (container,) = pod["containers"]
+    mounts = {mount["name"]: mount for mount in container["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["tls"]["secret"]["secretName"] == "gateway-tls"
+    assert not volumes["tls"]["secret"]["defaultMode"] & 0o007  # gateways refuse a key that others can read
+    assert mounts["tls"]["readOnly"]
+    told = load_settings(environment(FULL))
+    assert {told.tls_cert, told.tls_key} == {f"{mounts['tls']['mountPath']}/{name}" for name in ("tls.crt", "tls.key")}
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTPS"
+    (port,) = one(FULL, "Service", "divisions-gateway")["spec"]["ports"]
+    assert (port["name"], port["appProtocol"]) == ("https", "https")
+    annotations = one(FULL, "Ingress")["metadata"]["annotations"]
+    assert annotations == {"nginx.ingress.kubernetes.io/backend-protocol": "HTTPS"}
+    assert {each["scheme"] for each in one(FULL, "ServiceMonitor")["spec"]["endpoints"]} == {"https"}
+    assert "tls" not in {volume["name"] for volume in groups(FULL)[FULL.model]["template"]["spec"]["volumes"]}
+
+
+def test_without_one_nothing_has_tls():
+    (container,) = groups(PLAIN)["gateway"]["template"]["spec"]["containers"]
+    assert container["readinessProbe"]["httpGet"]["scheme"] == "HTTP"
+    assert "scheme" not in one(PLAIN, "ServiceMonitor")["spec"]["endpoints"][0]
+    assert not load_settings(environment(PLAIN)).tls_cert
 
 
 def test_grafana_finds_the_dashboards_by_their_label():
