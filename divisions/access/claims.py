@@ -17,8 +17,6 @@ MAX_SUBJECT_CHARS: Final = 80
 _DIGEST_CHARS: Final = 16
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._@:/|+=-]")
 
-EXPIRED: Final = "this JWT has expired. get another one from its issuer"
-
 
 def refusal(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> str:
     """Why this JWT is not valid for us now; empty if it is.
@@ -38,7 +36,7 @@ def refusal(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> str:
     if begins_s is None:
         return "this JWT's `nbf` is no time"
     if now_s >= expires_s + LEEWAY_S:
-        return EXPIRED
+        return "this JWT has expired. get another one from its issuer"
     if now_s < begins_s - LEEWAY_S:
         return "this JWT is not valid yet (`nbf`). check the clocks of its issuer and of this cluster"
     subject = claims.get("sub")
@@ -60,11 +58,6 @@ def _time(value: Any) -> float | None:
     except OverflowError:
         return None
     return seconds if math.isfinite(seconds) else None
-
-
-def ends_s(claims: Mapping[str, Any]) -> float:
-    """When a JWT that is valid stops to be."""
-    return float(claims["exp"]) + LEEWAY_S
 
 
 def principal_of(claims: Mapping[str, Any], issuer: Issuer) -> Principal | None:

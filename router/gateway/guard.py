@@ -58,7 +58,7 @@ class Guard:
             return None
         address = address_of(scope)
         try:
-            principal = self._authenticate((authorization or "").encode("latin-1", "replace"), address)
+            principal = self._authenticate((authorization or "").encode("latin-1", "replace"))
         except AccessDeniedError as error:
             return _refused(401, str(error), "AccessDeniedError")
         if isinstance(principal, Refused):
@@ -74,11 +74,11 @@ class Guard:
         decision = decide(principal, asked.action, asked.endpoint)
         return None if decision.is_allowed else _refused(403, decision.reason, "AccessDeniedError")
 
-    def _authenticate(self, authorization: bytes, address: str) -> Principal | Refused | None:
+    def _authenticate(self, authorization: bytes) -> Principal | Refused | None:
         principal = self._book.authenticate(authorization)
         if principal is not None or self._jwts is None:
             return principal
-        return self._jwts.authenticate(authorization, lambda: not self._wrong.is_over(address, self._now_s()))
+        return self._jwts.authenticate(authorization)
 
     def _refused_jwt(self, refused: Refused, address: str) -> Response:
         match refused.kind:
@@ -88,7 +88,7 @@ class Guard:
                 reply = _refused(503, refused.reason, "")
                 reply.headers["retry-after"] = str(math.ceil(PAUSE_S))
                 return reply
-            case Kind.WRONG | Kind.NOT_CHECKED:
+            case Kind.WRONG:
                 return self._unknown(address, refused.reason, challenge='Bearer error="invalid_token"')
 
     def _unknown(

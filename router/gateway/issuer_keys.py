@@ -39,8 +39,6 @@ class IssuerKeys:
 
     def __init__(self, issuer: Issuer, fetch: Callable[[], Awaitable[bytes]], now_s: Callable[[], float]) -> None:
         self.issuer = issuer
-        self.generation = 0
-        """Rises when the keys change."""
         self._fetch = fetch
         self._now_s = now_s
         self._freshness = KeyFreshness()
@@ -52,6 +50,7 @@ class IssuerKeys:
 
     @property
     def are_usable(self) -> bool:
+        """Whether they were read, and not too long ago."""
         return self._freshness.is_usable(self._now_s())
 
     def find(self, kid: str, algorithm: str) -> PyJWK | Missing:
@@ -93,7 +92,6 @@ class IssuerKeys:
             if public != self._public:
                 self._keys = await asyncio.to_thread(_usable, public, self.issuer.algorithms)
                 self._public = public
-                self.generation += 1
         except (KeysUnreadError, MalformedKeysError) as error:
             self._note_away(str(error))
             return True

@@ -28,24 +28,16 @@ class WrongTokens:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def is_over(self, address: str, now_s: float) -> bool:
-        """Whether another wrong token of this address would be one too many. Counts nothing."""
-        return self._left(network_of(address), now_s) < 1.0
-
     def wait_s(self, address: str, now_s: float) -> float:
         """Counts a wrong token; returns 0, or for how many seconds this address gets no answer to another one."""
         key = network_of(address)
-        left = self._left(key, now_s)
-        self._buckets.pop(key, None)
+        left, since_s = self._buckets.pop(key, (float(BURST), now_s))
+        left = min(float(BURST), left + max(0.0, now_s - since_s) * PER_S)
         is_over = left < 1.0
         self._buckets[key] = (left if is_over else left - 1.0, now_s)
         if len(self._buckets) > MAX_ADDRESSES:
             self._buckets.popitem(last=False)
         return (1.0 - left) / PER_S if is_over else 0.0
-
-    def _left(self, key: str, now_s: float) -> float:
-        left, since_s = self._buckets.get(key, (float(BURST), now_s))
-        return min(float(BURST), left + max(0.0, now_s - since_s) * PER_S)
 
 
 def network_of(address: str) -> str:

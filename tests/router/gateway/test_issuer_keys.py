@@ -35,16 +35,13 @@ def test_keys_are_kept_then_read_again_and_a_withdrawn_one_is_gone(run):
             assert isinstance(keys.find("rsa-1", "RS256"), PyJWK)
             clock.advance(KEEP_S - 1)
             assert not await keys.turn()
-            before = keys.generation
             it.kids = ("rsa-2", "ec-1")
             clock.advance(1)
             assert await keys.turn()
             assert keys.find("rsa-1", "RS256") is Missing.UNKNOWN
             assert isinstance(keys.find("ec-1", "ES256"), PyJWK)
-            assert keys.generation == before + 1
             clock.advance(KEEP_S)
             assert await keys.turn()
-            assert keys.generation == before + 1, "the same keys are no change"
             assert len(it.seen) == 3
 
     run(scenario())

@@ -19,18 +19,6 @@ def test_a_burst_then_one_a_second():
     assert wrong.wait_s("10.0.0.7", 101.0) > 0.0
 
 
-def test_asking_whether_an_address_is_over_counts_nothing():
-    wrong = WrongTokens()
-    assert not any(wrong.is_over("10.0.0.7", 100.0) for _ in range(2 * BURST))
-    assert len(wrong) == 0
-    for _ in range(BURST):
-        assert not wrong.is_over("10.0.0.7", 100.0)
-        wrong.wait_s("10.0.0.7", 100.0)
-    assert wrong.is_over("10.0.0.7", 100.75)
-    assert not wrong.is_over("10.0.0.7", 101.0)
-    assert not wrong.is_over("10.0.0.8", 100.0)
-
-
 def test_addresses_do_not_disturb_one_another_but_those_of_one_network_do():
     wrong = WrongTokens()
     for number in range(BURST):
