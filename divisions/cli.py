@@ -35,6 +35,7 @@ from divisions.commands import (
     manifests,
     models,
     notify,
+    outcomes,
     predict,
     prometheus,
     rollout,
@@ -102,6 +103,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(features.app, name="features")
 app.add_typer(prometheus.app, name="prometheus")
 app.add_typer(notify.app, name="notify")
+app.add_typer(outcomes.app, name="outcomes")
 app.command("predict")(predict.predict)
 app.command("serve")(serve.serve)
 app.command("compile")(compile.compile_model)

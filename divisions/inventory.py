@@ -52,6 +52,20 @@ class GpuNode(msgspec.Struct, frozen=True):
     booked: float
 
 
+class LiveAuc(msgspec.Struct, frozen=True):
+    """How well a version did on customers whose outcome is known, see `divisions.outcomes`."""
+
+    endpoint: str
+    version: str
+    outcomes: int
+    auc: float
+    lower: float
+    upper: float
+    calibration_error: float
+    gate: float
+    is_below_gate: bool
+
+
 class Inventory(msgspec.Struct, frozen=True):
     """``unreachable`` names what did not answer lately: ``registry``, ``artifacts``. What it last told stands."""
 
@@ -63,3 +77,4 @@ class Inventory(msgspec.Struct, frozen=True):
     plan_bytes: int = 0
     gpus: tuple[GpuNode, ...] = ()
     unreachable: tuple[str, ...] = ()
+    live_aucs: tuple[LiveAuc, ...] = ()

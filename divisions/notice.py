@@ -16,6 +16,7 @@ class Topic(enum.StrEnum):
     PROMOTED = "promoted"
     DRIFT = "drift"
     RUN_FAILED = "run-failed"
+    OUTCOMES = "outcomes"
     TEST = "test"
 
 

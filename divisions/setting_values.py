@@ -62,7 +62,7 @@ _CHOICES = {
         "drift",
         "curves",
     ),
-    "webhook_events": ("rolled-back", "held", "promoted", "drift", "run-failed"),
+    "webhook_events": ("rolled-back", "held", "promoted", "drift", "run-failed", "outcomes"),
     "webhook_kind": ("slack", "alertmanager"),
 }
 """What a text, or each item of a list, may be."""

@@ -16,10 +16,10 @@ TOKENS = ("token", "channel_token", "ray_token")
 
 
 CONTENTS = (
-    "access*", "attestations", "audit*", "bundles", "channel*", "cluster*", "demo", "deployment*", "drift", "engines",
-    "features", "image_releases*", "journal*", "logs", "metrics", "mlartifacts", "mlflow*", "notices", "packages",
-    "predictions", "prometheus", "quarantine", "reports", "run-claims", "schedule*", "signing_key.pem", "training*",
-    "*.lock",
+    "access*", "attestations", "audit*", "bundles", "channel*", "cluster*", "curves", "demo", "deployment*", "drift",
+    "engines", "features", "gateway.pem", "image_releases*", "journal*", "logs", "metrics", "mlartifacts", "mlflow*",
+    "notices", "outcomes", "packages", "predictions", "prometheus", "quarantine", "reports", "run-claims", "schedule*",
+    "signing_key.pem", "training*", "*.lock",
 )  # fmt: skip
 """What we write into a home. A user may have named a folder that has other files, too: those are left alone."""
 

@@ -48,7 +48,7 @@ COMMANDS: Final[Mapping[str, Action]] = {
             "audit list", "audit verify",
             "journal check", "journal restore",
             "features get", "features delete", "features expire", "features check",
-            "prometheus config", "prometheus rules", "notify test",
+            "prometheus config", "prometheus rules", "notify test", "outcomes add", "outcomes show",
             "bench load", "bench compare",
         ),
         Action.HOME,

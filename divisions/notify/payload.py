@@ -24,6 +24,7 @@ _TITLES: Final = {
     Topic.PROMOTED: "promoted",
     Topic.DRIFT: "drift",
     Topic.RUN_FAILED: "run failed",
+    Topic.OUTCOMES: "below its gate",
     Topic.TEST: "test",
 }
 _SEVERITIES: Final = {Topic.ROLLED_BACK: "critical", Topic.PROMOTED: "info", Topic.TEST: "info"}

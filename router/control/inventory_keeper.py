@@ -17,7 +17,8 @@ from typing import Any
 
 from divisions.clock import Clock
 from divisions.house import Source
-from divisions.inventory import FeatureFreshness, Inventory
+from divisions.inventory import FeatureFreshness, Inventory, LiveAuc
+from divisions.outcomes import read_reports
 from divisions.settings import Settings
 from router.control import counting
 from router.house.redaction import redacted
@@ -147,6 +148,7 @@ def sources(settings: Settings, clock: Clock) -> dict[str, tuple[Callable[[], Fa
         "artifacts": (lambda: probe_artifacts(settings), READ_S),
         "pipelines": (read_pipelines, LIVELY_S),
         "deployments": (DeploymentReader(settings.home), STEP_S),
+        "outcomes": (lambda: read_outcomes(settings.home), READ_S),
         "plans": (lambda: read_plans(settings.home / ENGINES), READ_S),
     }
     if not settings.online_store:
@@ -167,6 +169,30 @@ def probe_artifacts(settings: Settings) -> Facts:
     else:
         shared.has("divisions", "probe")
     return {}
+
+
+def read_outcomes(home: Path) -> Facts:
+    """What the last report of each endpoint says of its versions."""
+    found = []
+    for report in read_reports(home):
+        below = {alert.version for alert in report.alerts}
+        for each in report.versions:
+            if each.auc is None or each.lower is None or each.upper is None or each.calibration_error is None:
+                continue
+            found.append(
+                LiveAuc(
+                    report.endpoint,
+                    each.version,
+                    each.predictions,
+                    each.auc,
+                    each.lower,
+                    each.upper,
+                    each.calibration_error,
+                    report.gate,
+                    each.version in below,
+                )
+            )
+    return {"live_aucs": tuple(found)}
 
 
 def read_plans(folder: Path) -> Facts:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from divisions.inventory import Inventory, PipelineState
+from divisions.inventory import Inventory, LiveAuc, PipelineState
 
 DEPENDENCIES = ("registry", "artifacts")
 
@@ -39,6 +39,7 @@ def families(inventory: Inventory, *, journal_works: bool) -> Iterator[Metric]:
         gpus.add_metric([node.node], node.gpus)
         booked.add_metric([node.node], node.booked)
     yield from (gpus, booked)
+    yield from _live_aucs(inventory.live_aucs)
     reachable = GaugeMetricFamily(
         "divisions_dependency_reachable", "Whether the controller reaches it", labels=["dependency"]
     )
@@ -46,6 +47,22 @@ def families(inventory: Inventory, *, journal_works: bool) -> Iterator[Metric]:
     for name in DEPENDENCIES:
         reachable.add_metric([name], float(name not in inventory.unreachable))
     yield reachable
+
+
+def _live_aucs(aucs: tuple[LiveAuc, ...]) -> Iterator[Metric]:
+    labels = ["endpoint", "version"]
+    area = GaugeMetricFamily("divisions_live_auc", "AUC on customers whose outcome is known", labels=[*labels, "bound"])
+    error = GaugeMetricFamily("divisions_live_calibration_error", "Likewise, of the scores", labels=labels)
+    outcomes = GaugeMetricFamily("divisions_live_outcomes", "How many these are", labels=labels)
+    below = GaugeMetricFamily("divisions_live_auc_below_gate", "1 while the AUC is below its gate", labels=labels)
+    for each in aucs:
+        values = [each.endpoint, each.version]
+        for bound, value in (("estimate", each.auc), ("lower", each.lower), ("upper", each.upper)):
+            area.add_metric([*values, bound], value)
+        error.add_metric(values, each.calibration_error)
+        outcomes.add_metric(values, each.outcomes)
+        below.add_metric(values, float(each.is_below_gate))
+    yield from (area, error, outcomes, below)
 
 
 def _pipelines(pipelines: tuple[PipelineState, ...]) -> Iterator[Metric]:

@@ -48,7 +48,7 @@ def auc_gain(labels_N: Vector, challenger_N: Vector, champion_N: Vector) -> AucG
     num_positive, num_negative = int(is_positive_N.sum()), int((~is_positive_N).sum())
     if not num_positive or not num_negative or not (np.isfinite(challenger_N) & np.isfinite(champion_N)).all():
         return UNKNOWN_GAIN
-    challenger, champion = _shares(is_positive_N, challenger_N), _shares(is_positive_N, champion_N)
+    challenger, champion = shares(is_positive_N, challenger_N), shares(is_positive_N, champion_N)
     areas = float(challenger[0].mean()), float(champion[0].mean())
     if min(num_positive, num_negative) < 2:
         return AucGain(*areas, math.nan, math.nan)
@@ -57,7 +57,7 @@ def auc_gain(labels_N: Vector, challenger_N: Vector, champion_N: Vector) -> AucG
     return AucGain(*areas, gain - spread, gain + spread)
 
 
-def _shares(is_positive_N: NDArray[np.bool_], scores_N: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def shares(is_positive_N: NDArray[np.bool_], scores_N: Vector) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """For each positive, the share of negatives below it; for each negative, the share of positives above it. A tie is
     one half."""
     positive, negative = scores_N[is_positive_N], scores_N[~is_positive_N]

@@ -13,6 +13,7 @@ from divisions.inventory import (
     FeatureFreshness,
     GpuNode,
     Inventory,
+    LiveAuc,
     PipelineState,
     RunCount,
     VersionCount,
@@ -28,6 +29,7 @@ INVENTORY = Inventory(
     plan_bytes=1 << 20,
     gpus=(GpuNode("n", 2.0, 0.5),),
     unreachable=("artifacts",),
+    live_aucs=(LiveAuc("churn", "3.1", 800, 0.8, 0.78, 0.82, 0.02, 0.85, is_below_gate=True),),
 )
 
 
@@ -42,6 +44,8 @@ def test_promtool_finds_nothing_wrong(run):
             return reply.body
 
     body = run(scenario())
+    assert b'divisions_live_auc_below_gate{endpoint="churn",version="3.1"} 1.0' in body
+    assert b'divisions_live_auc{bound="upper",endpoint="churn",version="3.1"} 0.82' in body
     assert b'divisions_dependency_reachable{dependency="artifacts"} 0.0' in body
     assert b'divisions_registry_versions{model="a \\"model\\"\\\\",state="pending"} 2.0' in body
     found = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, check=False)
