@@ -140,6 +140,7 @@ def test_the_thread_sends_and_ends(tmp_path):
     told.tell(Notice("a", Topic.HELD, "churn", "", SystemClock().wall_s()))
     thread = told.start()
     while not told.counts().sent:
+        assert thread.is_alive()
         thread.join(0.01)
     told.end()
     thread.join(60)

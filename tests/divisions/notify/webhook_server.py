@@ -30,6 +30,7 @@ class WebhookServer:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._thread.join(60)
+        assert not self._thread.is_alive()
 
     def _serve(self) -> None:
         while not self._is_ended.is_set():
@@ -69,9 +70,16 @@ def ok(status: str = "200 OK", headers: str = "") -> bytes:
 def _read(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
-        data += connection.recv(65_536)
+        data += _more(connection)
     head, _, body = data.partition(b"\r\n\r\n")
     (length,) = [int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length")]
     while len(body) < length:
-        body += connection.recv(65_536)
+        body += _more(connection)
     return head + b"\r\n\r\n" + body
+
+
+def _more(connection: socket.socket) -> bytes:
+    """Raises `ConnectionError` if the client has gone: a thread that read on for ever would slow all later tests."""
+    if data := connection.recv(65_536):
+        return data
+    raise ConnectionError("the client has gone")
