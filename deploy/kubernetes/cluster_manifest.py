@@ -10,7 +10,18 @@ from __future__ import annotations
 import hashlib
 import json
 
-from deploy.kubernetes.pod_template import HOME, PIPELINE, SECRETS, TLS, Manifest, metadata, placed, ray_pod, resources
+from deploy.kubernetes.pod_template import (
+    HOME,
+    OIDC,
+    PIPELINE,
+    SECRETS,
+    TLS,
+    Manifest,
+    metadata,
+    placed,
+    ray_pod,
+    resources,
+)
 from deploy.kubernetes.values import GATEWAY_GROUP, Group, Values
 
 PORT, METRICS_PORT = 8000, 9101
@@ -57,6 +68,8 @@ def environment(values: Values) -> dict[str, str]:
         found["DIVISIONS_ARTIFACTS"] = values.artifacts
     if values.gateway_tls_secret:
         found |= {"DIVISIONS_TLS_CERT": f"{TLS}/tls.crt", "DIVISIONS_TLS_KEY": f"{TLS}/tls.key"}
+    if values.oidc_config_map:
+        found["DIVISIONS_OIDC_FILE"] = f"{OIDC}/oidc.yaml"
     return found
 
 
@@ -119,12 +132,12 @@ def _worker_group(values: Values, group: Group) -> Manifest:
     if group.name == GATEWAY_GROUP:
         found["resources"] = {"divisions_gateway": str(values.gateways_per_pod)}
         container |= _gateway_ports(values)
-    volumes: list[Manifest] = []
-    if group.name == GATEWAY_GROUP and values.gateway_tls_secret:
-        # The kubelet changes the files when the Secret changes, and gateways follow their files.
-        container["volumeMounts"] = [{"name": "tls", "mountPath": TLS, "readOnly": True}]
-        secret = {"secretName": values.gateway_tls_secret, "defaultMode": 0o440}
-        volumes = [{"name": "tls", "secret": secret}]
+    files = _gateway_files(values) if group.name == GATEWAY_GROUP else {}
+    if files:
+        container["volumeMounts"] = [
+            {"name": name, "mountPath": path, "readOnly": True} for name, (path, _) in files.items()
+        ]
+    volumes: list[Manifest] = [{"name": name, **volume} for name, (_, volume) in files.items()]
     component = "gateway" if group.name == GATEWAY_GROUP else "replica"
     template = placed(ray_pod(values, component, container, volumes), values, group)
     if group.gpu is not None:
@@ -135,6 +148,24 @@ def _worker_group(values: Values, group: Group) -> Manifest:
         term = {"topologyKey": "kubernetes.io/hostname", "labelSelector": same}
         template["spec"]["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
     found["template"] = template
+    return found
+
+
+def _gateway_files(values: Values) -> dict[str, tuple[str, Manifest]]:
+    """What gateways alone have mounted: by the volume's name, where, and what."""
+    found: dict[str, tuple[str, Manifest]] = {}
+    if values.gateway_tls_secret:
+        # The kubelet changes the files when the Secret changes, and gateways follow their files.
+        found["tls"] = (TLS, {"secret": {"secretName": values.gateway_tls_secret, "defaultMode": 0o440}})
+    if values.oidc_config_map:
+        # The authority and a token of the API server are for its public keys, if it is one of the issuers. The token
+        # may do nothing else: the pods' service account has no role.
+        sources: list[Manifest] = [
+            {"configMap": {"name": values.oidc_config_map, "items": [{"key": "oidc.yaml", "path": "oidc.yaml"}]}},
+            {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+            {"serviceAccountToken": {"path": "token", "expirationSeconds": 3600}},
+        ]
+        found["oidc"] = (OIDC, {"projected": {"sources": sources, "defaultMode": 0o440}})
     return found
 
 

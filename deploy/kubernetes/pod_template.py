@@ -12,6 +12,7 @@ UID = 10_001
 HOME = "/var/lib/divisions"
 SECRETS = "/etc/divisions/secrets"
 TLS = "/etc/divisions/tls"
+OIDC = "/etc/divisions/oidc"
 PIPELINE = "/etc/divisions/pipeline"
 PART_OF = "app.kubernetes.io/part-of"
 SHARED_MEMORY = "2Gi"

@@ -98,6 +98,7 @@ class Values:
     entry_class: str = ""
     tls_secret: str = ""
     gateway_tls_secret: str = ""
+    oidc_config_map: str = ""
     callers_namespace: str = ""
     monitoring_namespace: str = "monitoring"
     operator_namespace: str = "kuberay-operator"

@@ -31,6 +31,7 @@ FULL = Values(
     entry_class="nginx",
     tls_secret="churn-tls",
     gateway_tls_secret="gateway-tls",
+    oidc_config_map="issuers",
     callers_namespace="ingress-nginx",
     gateways_per_pod=2,
     artifacts="s3://models/production",
@@ -164,6 +165,20 @@ def test_pods_have_no_credentials_for_the_kubernetes_api_but_the_nightly_one():
     assert [kind for kind, pod in pods if pod["automountServiceAccountToken"]] == ["CronJob"]
     rules = one(PLAIN, "Role", "divisions-nightly")["rules"]
     assert rules == [{"apiGroups": ["ray.io"], "resources": ["rayjobs"], "verbs": ["create", "get", "list", "delete"]}]
+
+
+def test_gateways_alone_have_the_file_of_issuers_and_what_shows_them_the_api_servers_keys():
+    assert environment(FULL)["DIVISIONS_OIDC_FILE"] == "/etc/divisions/oidc/oidc.yaml"
+    assert "DIVISIONS_OIDC_FILE" not in environment(PLAIN)
+    by_group = {name: group["template"]["spec"] for name, group in groups(FULL).items()}
+    have = [name for name, spec in by_group.items() if "oidc" in {each["name"] for each in spec["volumes"]}]
+    assert have == ["gateway"]
+    volumes = {each["name"]: each for each in by_group["gateway"]["volumes"]}
+    files = [source for each in volumes["oidc"]["projected"]["sources"] for source in each.values()]
+    assert [each.get("name") for each in files] == ["issuers", "kube-root-ca.crt", None]
+    assert [each.get("path") or each["items"][0]["path"] for each in files] == ["oidc.yaml", "ca.crt", "token"]
+    mounts = {each["name"]: each["mountPath"] for each in by_group["gateway"]["containers"][0]["volumeMounts"]}
+    assert (mounts["oidc"], mounts["tls"]) == ("/etc/divisions/oidc", "/etc/divisions/tls")
 
 
 def test_the_deployers_role_has_every_kind_that_is_applied_and_no_secret():
