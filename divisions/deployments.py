@@ -1,6 +1,6 @@
 """What ``divisions deploy`` has done, as it is read: `deploy.shipping.deployments` writes it into the home.
 
-Reading changes nothing, and takes no lock: a deployment that is about to begin must not find one.
+Reading makes no file, and takes no lock of deployments: one that is about to begin must not find it.
 """
 
 from __future__ import annotations
@@ -55,13 +55,15 @@ def lock_path(home: Path, target: str) -> Path:
 def latest_of(home: Path, limit: int) -> list[Deployment]:
     """The latest deployments from a home, newest first; none if nothing was deployed from it.
 
+    The file is opened for writing: SQLite may have to undo what a killed deployment left half-written.
+
     Raises:
         sqlite3.Error: the file cannot be read.
     """
     path = home / NAME
     if not path.exists():
         return []
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=2.0)) as db:
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=2.0)) as db:
         return read_latest(db, limit)
 
 

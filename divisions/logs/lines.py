@@ -110,7 +110,7 @@ def of_run(run_id: str, text: bytes) -> LogLine | None:
         return None
     said = said[20:]
     level = "error" if said.startswith("error: ") or ": failed after " in said else "info"
-    return LogLine(at_s, "run", level, said, {"run_id": run_id})
+    return LogLine(at_s, "run", level, said, {"run_id": run_id, "name": run_id[:8]})
 
 
 def of_deployments(found: Iterable[Deployment]) -> list[LogLine]:

@@ -7,6 +7,7 @@ little, however many look at it. Nothing is made while nobody asks.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from router.house.drift_section import drift_section
 from router.house.live import live
 from router.house.stages import stages
 from router.house.tables import pods_table, registry_table, rollout_lines, runs_table
+
+log = logging.getLogger(__name__)
 
 KEPT_S: Final = 1.0
 SLOW_S: Final = 5.0
@@ -116,7 +119,12 @@ class HouseKeeper:
         return True
 
     def _put(self, name: str, section: Any) -> None:
-        data = msgspec.json.encode(section)
+        try:
+            data = msgspec.json.encode(section)
+        except (UnicodeEncodeError, msgspec.MsgspecError) as error:
+            # A name that is no text, say of another tool: it must not take the other sections with it.
+            log.warning("the section %s is as it was, because it cannot be encoded: %s", name, type(error).__name__)
+            return
         self._sections[name] = hashlib.blake2b(data, digest_size=8).hexdigest(), data
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -122,18 +123,25 @@ def sources(settings: Settings, clock: Clock) -> dict[str, tuple[Callable[[], Fa
     from router.control.house_sources import DeploymentReader, RunReader
     from router.control.pipeline_reader import PipelineReader
 
-    registry = Registry(settings.home, settings.tracking_uri)
+    registry, alone = Registry(settings.home, settings.tracking_uri), threading.Lock()
     path = settings.home / "features" / "online.db"
     files = PipelineReader(settings.home)
     is_remote = is_server(settings.tracking_uri)
 
     def read_registry() -> Facts:
-        versions = registry.list_versions()
+        with alone:
+            versions, runs = registry.list_versions(), registry.count_runs()
         return {
             "versions": counting.versions(versions),
-            "runs": counting.runs(registry.count_runs()),
+            "runs": counting.runs(runs),
             "registered": tuple(versions),
         }
+
+    reader = RunReader(registry, settings.home)
+
+    def read_experiments() -> Facts:
+        with alone:  # MLflow makes its client when it is first used, and two threads must not do that at once
+            return reader()
 
     def read_pipelines() -> Facts:
         schedule, now_s = read_schedule(settings.home), clock.wall_s()
@@ -144,7 +152,7 @@ def sources(settings: Settings, clock: Clock) -> dict[str, tuple[Callable[[], Fa
 
     found: dict[str, tuple[Callable[[], Facts], float]] = {
         "registry": (read_registry, SERVER_S if is_remote else READ_S),
-        "experiments": (RunReader(registry, settings.home), SERVER_S if is_remote else LIVELY_S),
+        "experiments": (read_experiments, SERVER_S if is_remote else LIVELY_S),
         "artifacts": (lambda: probe_artifacts(settings), READ_S),
         "pipelines": (read_pipelines, LIVELY_S),
         "deployments": (DeploymentReader(settings.home), STEP_S),

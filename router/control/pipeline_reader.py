@@ -62,13 +62,19 @@ class PipelineReader:
             text, fault = _text_of(Path(row.path), min(left, MOST_BYTES))
             left -= len(text or "")
             shown = self._shown(row.path)
-            found.append(msgspec.structs.replace(row, path=shown, text=text, fault=row.fault or fault))
+            name, fault = _encodable(row.pipeline), _encodable(row.fault or fault)
+            found.append(msgspec.structs.replace(row, pipeline=name, path=shown, text=text, fault=fault))
         return tuple(found)
 
     def _shown(self, path: str) -> str:
         """Without the folders above: they tell of the machine, not of the pipeline."""
         full = Path(path)
-        return str(full.relative_to(self._root)) if full.is_relative_to(self._root) else full.name
+        return _encodable(str(full.relative_to(self._root)) if full.is_relative_to(self._root) else full.name)
+
+
+def _encodable(text: str) -> str:
+    """Names of files may be no text at all, and JSON has only text."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _scheduled(entry: Entry, now_s: float) -> PipelineFile:

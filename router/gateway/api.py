@@ -101,7 +101,7 @@ class ControlApi:
         self._is_encrypted = is_encrypted
         self._page = static_files.read_page()
         self._api = ApiDocument(dispatcher)
-        self._house = HouseCopy(link.house, clock.monotonic_s)
+        self._house = HouseCopy(link, clock.monotonic_s)
         self._house_api = HouseApi(self._house, public)
         self.feed = StatusFeed(self._read_status, renew=self._house.refresh)
 

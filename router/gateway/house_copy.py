@@ -7,8 +7,8 @@ a document as a whole has an ``ETag``. Stamps are made of the content: all gatew
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Protocol
 
 import msgspec
 
@@ -22,16 +22,24 @@ ALL: Final = frozenset({*SECTIONS, STATUS})
 Sections = dict[str, tuple[str, bytes]]
 
 
+class HouseLink(Protocol):
+    """Part of `router.predict.controller_link.ControllerLink`."""
+
+    async def house(self, known: Mapping[str, str]) -> bytes:
+        """The sections that are not as these stamps say, by name."""
+        ...
+
+
 class HouseCopy:
     """See the module.
 
     Args:
-        ask: asks the controller for the sections that are not as these stamps say, by name.
+        link: to the controller.
         now_s: monotonic clock.
     """
 
-    def __init__(self, ask: Callable[[Mapping[str, str]], Awaitable[bytes]], now_s: Callable[[], float]) -> None:
-        self._ask = ask
+    def __init__(self, link: HouseLink, now_s: Callable[[], float]) -> None:
+        self._link = link
         self._sections: Sections = {}
         self._renewal = Scrape(self._renew, now_s)
 
@@ -45,7 +53,7 @@ class HouseCopy:
 
     async def _renew(self) -> bytes:
         known = {name: stamp for name, (stamp, _) in self._sections.items()}
-        found = msgspec.msgpack.decode(await self._ask(known), type=Sections)
+        found = msgspec.msgpack.decode(await self._link.house(known), type=Sections)
         self._sections |= {name: found[name] for name in found.keys() & ALL}
         return b""
 

@@ -58,7 +58,7 @@ def test_lines_are_chosen_by_request_rollout_and_level(told):
 def test_lines_are_chosen_by_run_and_deployment(told, tmp_path):
     log_path(tmp_path, "abcdef").parent.mkdir()
     log_path(tmp_path, "abcdef").write_text("1970-01-01 00:00:04 Train ...\n")
-    assert told("--run", "abcd")[1].out == "1970-01-01 00:00:04.000 run: Train ...\n"
+    assert told("--run", "abcd")[1].out == "1970-01-01 00:00:04.000 run abcdef: Train ...\n"
     journal = DeploymentJournal(tmp_path, ManualClock())
     number, _ = journal.begin("local", Release("m", "3.2", "churn", "b", "ab", "churn", "cd"), "ann")
     journal.end(number, Ending.PROMOTED)

@@ -34,6 +34,7 @@ from divisions.control import (
 from divisions.deployment import deployment_of, write_node
 from divisions.drift import DriftReport
 from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequestError, UnknownVersionError
+from divisions.house import SECTIONS, House
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from divisions.wire import HelloAck, Status, decode_frame, encode_hello
@@ -82,6 +83,11 @@ class Cluster:
     def command(self, name: str, **changes: Any) -> RolloutStatus:
         command = RolloutCommand("sum", name, **changes)
         return msgspec.json.decode(ray.get(self.actor.command.remote(msgspec.json.encode(command))), type=RolloutStatus)
+
+    def house(self) -> House:
+        sections = msgspec.msgpack.decode(ray.get(self.actor.house.remote(b"{}"), timeout=60))
+        text = b",".join(b'"%s":%s' % (name.encode(), data) for name, (_, data) in sections.items())
+        return msgspec.json.decode(b"{" + text + b"}", type=House)
 
     def status(self) -> ControllerStatus:
         return msgspec.json.decode(ray.get(self.actor.status.remote(), timeout=60), type=ControllerStatus)
@@ -175,7 +181,9 @@ def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Clus
     second = write_version(cluster.home / "bundle-3", "1.3")
     cluster.start(RolloutSpec("sum", second, analysis=analysis))
     cluster.until(lambda: cluster.phase() == "STEP")
-    before, status = cluster.table(), cluster.status()
+    before, status, kept = cluster.table(), cluster.status(), cluster.home / "curves" / "sum.json"
+    cluster.until(lambda: kept.exists() and b'"STEP"' in kept.read_bytes())
+    (curve,) = cluster.house().curves or ()
     pid = next(actor["Pid"] for actor in _actors() if actor["ClassName"] == "ControllerActor")
     os.kill(pid, signal.SIGKILL)
     killed_s = time.monotonic()
@@ -184,6 +192,14 @@ def test_versions_start_and_stop_and_a_killed_controller_continues(cluster: Clus
     assert cluster.table().endpoints == before.endpoints
     assert cluster.status().rollouts[0].generation == status.rollouts[0].generation
     assert cluster.status().restarts == 1
+
+    # What the page shows of the rollout goes on, too, with a gap where the controller was away.
+    cluster.until(lambda: any(point[1] is None for each in cluster.house().curves or () for point in each.points))
+    house = cluster.house()
+    assert [name for name in SECTIONS if getattr(house, name) is None] == []
+    (after,) = house.curves or ()
+    assert (after.rollout, after.marks) == (curve.rollout, curve.marks)
+    assert (cluster.home / "logs" / "controller.jsonl").stat().st_size > 0
 
     # The operator promotes it. The old version is stopped after its time, and a rollback to it is possible.
     assert cluster.command("promote").phase == "PROMOTED"

@@ -54,7 +54,7 @@ def test_each_log_becomes_a_line():
     assert audit is not None
     assert (audit.at_s, audit.level, audit.text) == (6.0, "warning", "ann promote churn: refused: no")
     run = of_run("abcd", b"1970-01-01 00:00:09 Train: failed after 1.0 s")
-    assert run == LogLine(9.0, "run", "error", "Train: failed after 1.0 s", {"run_id": "abcd"})
+    assert run == LogLine(9.0, "run", "error", "Train: failed after 1.0 s", {"run_id": "abcd", "name": "abcd"})
 
 
 def test_a_deployment_tells_its_steps():

@@ -123,3 +123,10 @@ def test_fifty_models_and_thousands_of_runs_stay_small(tmp_path):
     house = document(sections)
     assert house.registry is not None
     assert (house.registry.total, house.registry.models, house.registry.left_out) == (5_000, 50, 4_800)
+
+
+def test_a_name_that_cannot_be_encoded_takes_no_other_section_with_it(tmp_path, caplog):
+    run = RunRecord("r" * 32, "\udc80", "p", "FINISHED", 1.0, 2.0, {}, {}, {})
+    _, keeper = begun(tmp_path, {"all": (lambda: {"latest_runs": (run,)}, 1.0)})
+    assert set(SECTIONS) - set(keeper.lacking({})) == {"runs"}
+    assert "runs" in caplog.text

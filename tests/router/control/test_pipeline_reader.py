@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -68,3 +69,10 @@ def test_texts_are_bounded_one_by_one_and_together(tmp_path, monkeypatch):
 def test_a_home_elsewhere_shows_only_what_is_scheduled(tmp_path):
     written(tmp_path, "a.yaml", f"pipeline: churn\n{STAGES}")
     assert PipelineReader(tmp_path / "elsewhere").read(Schedule(), NOW_S) == ()
+
+
+def test_a_file_whose_name_is_no_text_is_shown_all_the_same(tmp_path):
+    written(tmp_path, os.fsdecode(b"\xff.yaml"), "pipeline: [")
+    (row,) = PipelineReader(tmp_path / ".divisions" / "state").read(Schedule(), NOW_S)
+    assert msgspec.json.encode(row)
+    assert row.path == ".divisions/pipeline/?.yaml"

@@ -21,9 +21,9 @@ class Controller:
         self.known: list[dict[str, str]] = []
         self.is_away = False
         self.clock = ManualClock()
-        self.copy = HouseCopy(self.ask, self.clock.monotonic_s)
+        self.copy = HouseCopy(self, self.clock.monotonic_s)
 
-    async def ask(self, known: Mapping[str, str]) -> bytes:
+    async def house(self, known: Mapping[str, str]) -> bytes:
         self.known.append(dict(known))
         await asyncio.sleep(0)
         if self.is_away:
