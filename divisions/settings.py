@@ -29,11 +29,11 @@ class S3Settings:
     With a custom endpoint and no credentials, requests are anonymous.
     """
 
-    endpoint_url: str | None = None
+    endpoint_url: str | None = dataclasses.field(default=None, repr=False)
     region: str | None = None
-    access_key: str | None = None
-    secret_key: str | None = None
-    session_token: str | None = None
+    access_key: str | None = dataclasses.field(default=None, repr=False)
+    secret_key: str | None = dataclasses.field(default=None, repr=False)
+    session_token: str | None = dataclasses.field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Settings:
     default of clusters of several machines."""
     node_host: str = ""
     """Address of this machine that the other machines of its Ray cluster reach; empty means that there are none."""
-    gateway: str = ""
+    gateway: str = dataclasses.field(default="", repr=False)
     """URL of the gateway that commands use; empty means that of the home's cluster."""
     port: int = 8000
     """Port that gateways listen on, shared by all gateways of a node."""
@@ -63,7 +63,7 @@ class Settings:
     """Port of Ray's dashboard and job server."""
     gcs_port: int = 6479
     """Port of the embedded Ray cluster's head (not Ray's default, so that other clusters are left alone)."""
-    tracking_uri: str = ""
+    tracking_uri: str = dataclasses.field(default="", repr=False)
     """MLflow tracking and registry URI; empty means SQLite and a folder inside ``home``."""
     database: str = dataclasses.field(default="", repr=False)
     """Where the controller's journal is: ``postgresql+psycopg://…``, which machines can share. Empty means SQLite in

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from divisions.errors import (
     AccessDeniedError,
@@ -36,7 +36,7 @@ class Peer:
     def __init__(
         self, base_url: str, token: str | None, home: Path | None, timeout_s: float, ca: Authorities = None
     ) -> None:
-        parts = urlsplit(base_url)
+        parts = _split(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise UsageError(f"{base_url[:100]!r} is not a URL of a gateway", remedy=f"write it like {DEFAULT_URL}")
         self.base_url = base_url
@@ -150,6 +150,20 @@ class Peer:
                 )
             case _:
                 return ClusterError(f"the exchange with {self.base_url} broke off: {error}", remedy="try again")
+
+
+def _split(url: str) -> SplitResult:
+    """Raises: UsageError: it has a password or user in it, which errors and logs would repeat."""
+    try:
+        parts = urlsplit(url)
+        has_credentials = parts.username is not None or parts.password is not None
+    except ValueError:
+        raise UsageError("the gateway's URL is malformed", remedy=f"write it like {DEFAULT_URL}") from None
+    if has_credentials:
+        raise UsageError(
+            "the gateway's URL has credentials in it", remedy="leave them out; the token is DIVISIONS_TOKEN or token=…"
+        )
+    return parts
 
 
 def trusting(ca: str | Path) -> ssl.SSLContext:
