@@ -93,12 +93,22 @@ def read_deployment(db: sqlite3.Connection, number: int) -> Deployment | None:
 def is_worked_on(home: Path, target: str) -> bool | None:
     """Whether a process of this machine deploys to a target now, by the kernel's list of locks; None if that is not
     known."""
+    path = lock_path(home, target)
     try:
-        inode = lock_path(home, target).stat().st_ino
+        inode, pid = path.stat().st_ino, path.read_text().strip()
         lines = _LOCKS.read_text().splitlines()
     except FileNotFoundError:
         return False if _LOCKS.exists() else None
     except OSError:
         return None
-    places = [line.split() for line in lines]
-    return any("FLOCK" in place and any(each.endswith(f":{inode}") for each in place) for place in places)
+    return any(_is_held_by(line.split(), inode, pid) for line in lines)
+
+
+def _is_held_by(place: list[str], inode: int, pid: str) -> bool:
+    """Whether a line such as ``1: FLOCK ADVISORY WRITE 16333 fe:00:4112808 0 EOF`` is of a file, and of the process
+    that the file names. The device is left out: it is another one where file systems lie over one another.
+    """
+    if "FLOCK" not in place[:-4]:
+        return False
+    holder, file = place[place.index("FLOCK") + 3 : place.index("FLOCK") + 5]
+    return file.endswith(f":{inode}") and pid in ("", holder)

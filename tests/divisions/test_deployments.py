@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 
 from divisions import deployments
 from divisions.deployments import is_worked_on, latest_of, lock_path
@@ -13,7 +14,11 @@ def test_a_lock_that_is_held_is_seen_and_not_touched(tmp_path):
     with lock_path(tmp_path, "local").open("a+") as file:
         assert is_worked_on(tmp_path, "local") is False
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write(str(os.getpid()))
+        file.flush()
         assert is_worked_on(tmp_path, "local") is True
+        lock_path(tmp_path, "local").write_text("1")
+        assert is_worked_on(tmp_path, "local") is False, "the file names another process"
         assert is_worked_on(tmp_path, "other") is False
     assert is_worked_on(tmp_path, "local") is False
 

@@ -14,8 +14,14 @@ from divisions.logs import json_lines
 from divisions.logs.json_lines import JsonLines, fields, older
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """A busy machine may take longer than a process that ends may wait."""
+    monkeypatch.setattr(json_lines, "FLUSH_S", 60.0)
+
+
 @pytest.fixture
-def log(tmp_path):
+def log(tmp_path, patience):
     found = logging.Logger("router.test", logging.INFO)  # of no tree: other tests' handlers do not hear it
     handler = JsonLines(tmp_path / "gateway.jsonl", "gateway", "abc")
     found.addHandler(handler)
