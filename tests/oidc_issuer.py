@@ -23,6 +23,7 @@ from divisions.access.roles import Role
 NAME = "https://issuer.example/realms/corp"
 AUDIENCE = "divisions"
 _HANG_S = 60.0
+_DRIP_S = 0.05
 
 
 @functools.cache
@@ -83,6 +84,8 @@ class LocalIssuer:
     headers: dict[str, str] = dataclasses.field(default_factory=dict)
     hangs: bool = False
     """Sends its head and half of its body, and no more until `release`."""
+    drips: bool = False
+    """Sends a byte now and then, until `release`."""
     seen: list[dict[str, str]] = dataclasses.field(default_factory=list)
     """The headers of each request."""
     release: threading.Event = dataclasses.field(default_factory=threading.Event)
@@ -109,6 +112,11 @@ def local_issuer(certificate: Path | None = None) -> Iterator[LocalIssuer]:
                     self.wfile.write(body[: len(body) // 2])
                     self.wfile.flush()
                     it.release.wait(_HANG_S)
+                elif it.drips:
+                    for byte in body:
+                        self.wfile.write(bytes([byte]))
+                        if it.release.wait(_DRIP_S):
+                            break
                 else:
                     self.wfile.write(body)
 

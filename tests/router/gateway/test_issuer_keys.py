@@ -72,7 +72,7 @@ def test_a_key_checks_its_own_algorithm_only_and_none_that_the_issuer_may_not_us
     async def scenario():
         with local_issuer() as it:
             it.kids = ("rsa-1", "ec-1", "ed-1")
-            keys = keys_of(it, ManualClock(), algorithms=("RS256", "ES256"))
+            keys = keys_of(it, ManualClock(), algorithms=("RS256", "PS256", "ES256"))
             await keys.turn()
             found = {
                 (kid, algorithm)
@@ -156,6 +156,16 @@ def test_what_are_no_keys_replaces_none(run, body):
     run(scenario())
 
 
+def test_an_issuer_that_sends_a_byte_now_and_then_is_given_up(run):
+    async def scenario():
+        with local_issuer() as it:
+            it.drips, it.body = True, b" " * 1_000
+            with pytest.raises(KeysUnreadError):
+                await JwksFetch(issuer_at(it.url), SHORT_S)()
+
+    run(scenario())
+
+
 def test_nobody_waits_for_an_issuer_that_hangs_and_its_answer_is_given_up(run):
     async def scenario():
         clock = ManualClock()
@@ -171,7 +181,7 @@ def test_nobody_waits_for_an_issuer_that_hangs_and_its_answer_is_given_up(run):
             it.hangs = True
             clock.advance(KEEP_S)
             reading = asyncio.ensure_future(keys.turn())
-            while len(it.seen) < 2:
+            while len(it.seen) < 2 and not reading.done():
                 await asyncio.sleep(0.01)
             assert isinstance(keys.find("rsa-1", "RS256"), PyJWK), "answered while the issuer hangs"
             assert keys.find("rsa-2", "RS256") is Missing.UNKNOWN
