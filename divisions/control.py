@@ -70,6 +70,15 @@ class OnlinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_unavailable: str = "error"
 
 
+class AccessPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who may ask an endpoint for predictions; ``serving.access`` of the pipeline file.
+
+    With ``require_key``, whoever has a token that allows it. An endpoint asks for keys if one of its versions does.
+    """
+
+    require_key: bool = False
+
+
 class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything needed to start the replicas of one model version.
 
@@ -78,7 +87,8 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``vram_gb`` is the memory of a whole GPU, of which a replica may use its share; None means all that the GPU has.
     ``online`` is for gateways; the stable version's holds. ``scaling`` makes ``replicas`` follow the load.
     ``nodes`` are labels that a replica's node must have. A probability of at least ``decision_threshold`` means yes;
-    without it, answers have the probability only. ``log`` says what gateways log of its answers.
+    without it, answers have the probability only. ``log`` says what gateways log of its answers. ``access`` is for
+    gateways, too.
     """
 
     model: str
@@ -102,6 +112,7 @@ class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     nodes: dict[str, str] = {}
     decision_threshold: float | None = None
     log: LogPolicy | None = None
+    access: AccessPolicy = AccessPolicy()
 
     @property
     def gpu(self) -> str:

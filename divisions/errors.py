@@ -29,7 +29,8 @@
     │   ├── PortInUseError
     │   └── JournalDamagedError     the controller's journal is not as it was written
     ├── AccessDeniedError       the control API refuses us: the token is absent or wrong
-    │   └── MissingTokenError       there is no token
+    │   ├── MissingTokenError       there is no token
+    │   └── UnknownTokenError       nobody has this token, or it has expired
     ├── UnknownPrincipalError   nobody of that name has a token
     ├── TokensUnavailableError  the tokens cannot be read or written now
     ├── AuditUnavailableError   the audit log cannot be written, so what must be in it is not done
@@ -60,6 +61,7 @@
         ├── UnknownEntityError      the online store has no features for this customer
         │   └── StaleFeaturesError      its features are older than the endpoint allows
         ├── OverloadedError         refused before any work was done (``retry_after_s``)
+        │   ├── LimitReachedError       the caller has reached a limit of its own
         │   └── NoReferenceError        what explanations compare with is not here yet
         ├── DeadlineExceededError   not answered in time
         └── ReplicaFailedError      every attempt failed
@@ -245,6 +247,10 @@ class MissingTokenError(AccessDeniedError):
     """A token is needed, and the request has none."""
 
 
+class UnknownTokenError(AccessDeniedError):
+    """Nobody has this token, or it has expired."""
+
+
 class UnknownPrincipalError(DivisionsError):
     """Nobody of that name has a token."""
 
@@ -367,6 +373,12 @@ class OverloadedError(RequestError):
     def __init__(self, message: str, *, remedy: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, remedy=remedy)
         self.retry_after_s = retry_after_s
+
+
+class LimitReachedError(OverloadedError):
+    """The caller has reached a limit of its own. ``policy`` and ``left`` are HTTP's headers about it, if there are."""
+
+    policy = left = ""
 
 
 class NoReferenceError(OverloadedError):

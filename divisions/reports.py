@@ -124,6 +124,7 @@ class GatewayReport(msgspec.Struct, frozen=True):
 
     ``tick`` is the host's monotonic second in which the requests arrived; ``epoch`` the table they were split by.
     ``token_uses`` are the ids of tokens that were used since the last report.
+    ``asked`` are the predictions that each principal with a limit has asked for since the last report.
     ``loads`` are of the last ``load_span_s`` seconds, whatever the tick; without them the span is 0. ``logged`` counts
     since the gateway's start.
     """
@@ -137,3 +138,11 @@ class GatewayReport(msgspec.Struct, frozen=True):
     load_span_s: float = 0.0
     token_uses: tuple[str, ...] = ()
     logged: tuple[LogCount, ...] = ()
+    asked: tuple[tuple[str, int], ...] = ()
+
+
+class LimitShares(msgspec.Struct, frozen=True):
+    """The part of each principal's limits that one gateway grants, by name. It is an equal part for all others."""
+
+    gateways: int = 1
+    by_name: dict[str, float] = {}

@@ -95,6 +95,8 @@ class Settings:
     """Largest request body that a gateway accepts."""
     request_timeout_ms: int = 1_000
     """Deadline of a predict request that names none, and the longest that a request may name."""
+    require_key: bool = False
+    """Whether every endpoint asks for keys; otherwise the pipeline of its version decides (``serving.access``)."""
     idle_timeout_s: int = 75
     """How long a gateway keeps a connection without a request. A load balancer in front must give up earlier."""
     artifacts: str = ""

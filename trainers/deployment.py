@@ -77,6 +77,7 @@ def rollout_spec(
         engine=serving.engine,
         vram_gb=serving.vram_gb if num_gpus else None,
         online=serving.online,
+        access=serving.access,
         scaling=serving.scaling if serving.placement is Placement.REPLICAS else None,
         nodes=dict(serving.nodes) if serving.placement is Placement.REPLICAS else {},
         decision_threshold=decision_threshold,

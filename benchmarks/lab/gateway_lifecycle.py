@@ -18,7 +18,7 @@ from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
-from divisions.reports import GatewayReport
+from divisions.reports import GatewayReport, LimitShares
 from divisions.settings import Settings
 from router.gateway.gateway import Gateway, GatewayIdentity
 from router.predict.stored_features import StoredFeatures
@@ -40,8 +40,9 @@ class TableLink:
             await self._never.wait()
         return self._table
 
-    async def report(self, report: GatewayReport) -> None:
+    async def report(self, report: GatewayReport) -> LimitShares:
         msgspec.msgpack.encode(report)
+        return LimitShares()
 
     async def register_replica(self, address: ReplicaAddress) -> None:
         del address

@@ -26,6 +26,7 @@ from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
 from benchmarks.harness.peer import Served
 from benchmarks.harness.ports import free_ports
 from benchmarks.lab.gateway import NO_BOOKKEEPING
+from divisions.access.tokens import AccessList
 from divisions.certificates.authority import new_authority
 from divisions.control import (
     FULL_BP,
@@ -67,6 +68,10 @@ class Arrangement:
     placement: Placement = Placement.REPLICAS
     transport: Transport = Transport.UNIX
     request_timeout_ms: int = 1_000
+    needs_key: bool = False
+    """Whether predictions need a key."""
+    access: AccessList | None = None
+    """Who has a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
     over_tcp = arrangement.transport is not Transport.UNIX
     network = channel_environment("127.0.0.1", arrangement.transport) if over_tcp else {}
     authority = write_authority(work)
+    network["DIVISIONS_REQUIRE_KEY"] = str(int(arrangement.needs_key))
     network["DIVISIONS_REQUEST_TIMEOUT_MS"] = str(arrangement.request_timeout_ms)
     with starter(work, DIVISIONS_PORT=str(port), **network) as start:
         routes = []
@@ -108,7 +114,9 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
             weight_bp = arrangement.canary_bp if label == "1.2" else FULL_BP - arrangement.canary_bp
             routes.append(VersionRoute(spec, weight_bp, label == "1.2", tuple(addresses)))
         hosted = () if _has_processes(arrangement) else tuple(route.version for route in routes)
-        table = RoutingTable(1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted)
+        table = RoutingTable(
+            1, (EndpointRoute(ENDPOINT, "salt", tuple(routes)),), hosted, arrangement.access or AccessList()
+        )
         (work / "table.json").write_bytes(msgspec.json.encode(table))
         switches = [f"node={ELSEWHERE if over_tcp else HERE}", f"authority={authority}"]
         switches += [] if arrangement.has_bookkeeping else [NO_BOOKKEEPING]

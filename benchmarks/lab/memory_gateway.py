@@ -13,11 +13,13 @@ import numpy as np
 
 from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
 from divisions import wire
+from divisions.access.decision import Principal
 from divisions.control import FULL_BP, EndpointRoute, Placement, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
-from divisions.errors import NotRunningError
+from divisions.errors import DivisionsError, NotRunningError
 from divisions.online_store import OnlineStoreReader
 from router.http.connection import HttpConnection, HttpServer
 from router.http.limits import HttpLimits
+from router.predict.callers import Callers, KeyBook
 from router.predict.dispatcher import Dispatcher
 from router.predict.front import Refusals
 from router.predict.predict_handler import PredictHandler
@@ -74,6 +76,16 @@ class MemoryTransport(asyncio.Transport):
         return default
 
 
+class _NoKeys(KeyBook):
+    """Nobody has a key, and nobody needs one."""
+
+    def authenticate(self, authorization: bytes) -> Principal | None:
+        return None
+
+    def refuse_tester(self, authorization: bytes | None, endpoint: str) -> DivisionsError | None:
+        return None
+
+
 class MemoryGateway:
     """Connections of one dispatcher with a stable version and, if asked for, a canary. Build it on its loop."""
 
@@ -98,7 +110,7 @@ class MemoryGateway:
             "m-",
             time.monotonic,
             time.monotonic,
-            lambda authorization, endpoint: None,
+            Callers(_NoKeys(), time.monotonic),
             Refusals(time.monotonic),
         )
         server = HttpServer(predict, HttpLimits(), time.monotonic)

@@ -20,7 +20,7 @@ import httptools
 
 class Outcome(enum.IntEnum):
     OK = 0  # a 2xx answer
-    REFUSED = 1  # 503: the server shed the request, as it should under overload
+    REFUSED = 1  # 503 or 429: the server shed the request, as it should under overload or beyond a limit
     FAILED = 2  # any other status, or the connection could not be opened, broke or spoke nonsense
     TIMED_OUT = 3  # no whole answer before the deadline
 
@@ -130,8 +130,8 @@ class HttpConnection(asyncio.Protocol):
         exchange.version = self._version
         if 200 <= status < 300:
             self._pool.finish(exchange, Outcome.OK)
-        elif status == 503:
-            self._pool.finish(exchange, Outcome.REFUSED, "status 503")
+        elif status in {429, 503}:
+            self._pool.finish(exchange, Outcome.REFUSED, f"status {status}")
         else:
             self._pool.finish(exchange, Outcome.FAILED, f"status {status}")
         if keep_alive and self.is_open:

@@ -39,6 +39,7 @@ def plan_load(
     seed: int = 0,
     deadline_s: float = 2.0,
     max_connections: int = 256,
+    headers: Sequence[tuple[str, str]] = (),
 ) -> LoadPlan:
     """Plans a run: all arrivals and which row each one sends. The same seed gives the same plan.
 
@@ -50,7 +51,9 @@ def plan_load(
     rng = np.random.default_rng(seed)
     arrivals_s = plan_arrivals(kind, rate_rps, duration_s, rng)
     choices = rng.integers(0, len(bodies), len(arrivals_s))
-    return LoadPlan(url, bodies, arrivals_s, choices, kind, rate_rps, seed, deadline_s, max_connections)
+    return LoadPlan(
+        url, bodies, arrivals_s, choices, kind, rate_rps, seed, deadline_s, max_connections, headers=headers
+    )
 
 
 def run_load(

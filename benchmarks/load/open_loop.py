@@ -49,6 +49,8 @@ class LoadPlan:
     deadline_s: float = 2.0
     max_connections: int = 256
     open_ahead: int = 8
+    headers: Sequence[tuple[str, str]] = ()
+    """Of every request, beside what it needs anyway."""
 
 
 class OpenLoop:
@@ -57,7 +59,7 @@ class OpenLoop:
     def __init__(self, plan: LoadPlan, on_tick: Callable[[Tick], None] = lambda _tick: None) -> None:
         self._plan = plan
         self._on_tick = on_tick
-        self._requests = [Target.parse(plan.url).encode_post(body) for body in plan.bodies]
+        self._requests = [Target.parse(plan.url).encode_post(body, dict(plan.headers)) for body in plan.bodies]
         self._next = 0
         self._stopped = False
         self._error: Exception | None = None

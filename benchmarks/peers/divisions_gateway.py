@@ -11,7 +11,7 @@ from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
 from benchmarks.harness.peer import Served
 from benchmarks.harness.product_cluster import ProductCluster, quiet_cluster
 from benchmarks.peers.server_process import post
-from divisions.control import FULL_BP, Faults, Placement, RolloutSpec, VersionSpec
+from divisions.control import FULL_BP, AccessPolicy, Faults, Placement, RolloutSpec, VersionSpec
 
 NAME = "divisions"
 _VERSION = "1.1"
@@ -50,10 +50,12 @@ def start_version(
     placement: Placement = Placement.REPLICAS,
     max_batch: int = 256,
     batch_delay_ms: float = 0.0,
+    needs_key: bool = False,
 ) -> Served:
     """Rolls the workload out on a cluster that is up, and waits until it serves.
 
-    ``batch_delay_ms`` makes its replicas slower on purpose; the cluster must then be up with ``--allow-faults``.
+    ``batch_delay_ms`` makes its replicas slower on purpose; the cluster must then be up with ``--allow-faults``. If the
+    endpoint ``needs_key``, no request is tried.
 
     Raises:
         DivisionsError: the rollout did not get there.
@@ -69,13 +71,15 @@ def start_version(
         max_batch=max_batch,
         placement=placement,
         num_cpus=0.1,  # Ray's bookkeeping must not keep a replica from starting on a small machine
+        access=AccessPolicy(require_key=needs_key),
         faults=Faults(batch_delay_ms=batch_delay_ms) if batch_delay_ms else None,
     )
     with cluster.client() as client:
         client.start_rollout(RolloutSpec(ENDPOINT, version, steps_bp=(FULL_BP,)))
     cluster.wait_for(ENDPOINT, _VERSION, {"PROMOTED"}, _WARM_S, lambda _text: None)
     url = f"{cluster.url}/api/v2/predict/{ENDPOINT}"
-    if problem := post(url, workload.body):
+    problem = "" if needs_key else post(url, workload.body)
+    if problem:
         raise RuntimeError(f"{url} does not answer the benchmark's request: {problem}")
     return Served(url, workload.body)
 

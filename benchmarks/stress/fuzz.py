@@ -3,6 +3,9 @@
 HTTP and the Open Inference Protocol, JSON and binary tensors, valid and nearly valid: `benchmarks.stress.fuzz_requests`
 draws them, the same ones from the same seed. Every request must be answered. A 5xx is a fault of the gateway, but for
 503 and 504 under overload, and 501 and 505 to another version or encoding of HTTP. The gateway's memory must not grow.
+
+With ``--keys`` they go to a whole cluster whose endpoint asks for keys: without a token, with wrong ones, and
+with those of roles that may change nothing. Then nothing may have changed, and the audit log must verify.
 """
 
 from __future__ import annotations
@@ -14,12 +17,17 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.harness.bench_bundle import ENDPOINT, write_workload
+from benchmarks.harness.bench_bundle import ENDPOINT, Workload, write_workload
 from benchmarks.harness.command import Say, benchmark_parser, run_benchmark
 from benchmarks.harness.machine import Machine, describe_machine
-from benchmarks.harness.process_stats import rss_bytes
+from benchmarks.harness.process_stats import listeners, rss_bytes
+from benchmarks.harness.product_cluster import ProductCluster, quiet_cluster
 from benchmarks.lab.lab import Arrangement, lab
+from benchmarks.peers.divisions_gateway import start_version
 from benchmarks.stress.fuzz_client import fuzz
+from divisions.access.limits import NO_LIMITS, Limits
+from divisions.access.roles import Role
+from divisions.sdk.tokens import Tokens
 
 PARTS = 10
 """The memory is read after each part."""
@@ -38,28 +46,94 @@ class FuzzResult(msgspec.Struct, frozen=True, tag="fuzz"):
     wrong: int
     faults: list[str]
     rss_mb: list[float]
+    has_keys: bool = False
+    changed: list[str] = []
+    """With keys: what differs after it, among rollouts, tokens and the audit log."""
 
 
 def measure(work: Path, say: Say, requests: int, seed: int, clients: int) -> FuzzResult:
-    workload = write_workload(work / "bundle", num_features=FEATURES, seed=seed, widths=(16,), takes_any=True)
+    workload = _workload(work, seed)
+    with lab(workload, work, Arrangement()) as running:
+        port = int(running.served.url.split(":")[2].partition("/")[0])
+        (gateway,) = running.gateway_pids
+        return _fuzzed(workload, port, gateway, say, requests, seed, clients)
+
+
+def measure_with_keys(work: Path, say: Say, requests: int, seed: int, clients: int) -> FuzzResult:
+    """The same against a whole cluster whose endpoints ask for keys."""
+    workload = _workload(work, seed)
+    with quiet_cluster(work, say) as cluster:
+        start_version(cluster, workload, needs_key=True)
+        given = some_tokens(cluster)
+        before = state_of(cluster)
+        (gateway,) = listeners(cluster.port)
+        found = _fuzzed(workload, cluster.port, gateway, say, requests, seed, clients, given)
+        after = state_of(cluster)
+        cluster.divisions("audit", "verify")
+    changed = [name for name, value in before.items() if after[name] != value]
+    return msgspec.structs.replace(found, has_keys=True, changed=changed)
+
+
+def some_tokens(cluster: ProductCluster) -> list[str]:
+    """Tokens of roles that may change nothing: some may predict, one may not here, one is slow, one was revoked."""
+    made = (
+        ("reader", Role.VIEWER, (), NO_LIMITS),
+        ("app", Role.PREDICTOR, (ENDPOINT,), NO_LIMITS),
+        ("job", Role.TRAINER, (), NO_LIMITS),
+        ("elsewhere", Role.PREDICTOR, ("other",), NO_LIMITS),
+        ("slow", Role.PREDICTOR, (), Limits(5, 1, 2, 50)),
+        ("gone", Role.PREDICTOR, (), NO_LIMITS),
+    )
+    with cluster.client() as client:
+        tokens = Tokens(client)
+        given = [
+            tokens.create(name, role, endpoints=endpoints, limits=limits).token
+            for name, role, endpoints, limits in made
+        ]
+        tokens.revoke("gone")
+    return given
+
+
+def state_of(cluster: ProductCluster) -> dict[str, object]:
+    """What no request of a fuzz may change."""
+    with cluster.client() as client:
+        return {
+            "rollouts": [(each.endpoint, each.phase, each.generation) for each in client.rollouts()],
+            "tokens": [msgspec.structs.replace(each, last_used_s=0.0) for each in Tokens(client).list()],
+            "the audit log": (cluster.home / "audit.jsonl").read_bytes(),
+        }
+
+
+def _workload(work: Path, seed: int) -> Workload:
+    return write_workload(work / "bundle", num_features=FEATURES, seed=seed, widths=(16,), takes_any=True)
+
+
+def _fuzzed(
+    workload: Workload,
+    port: int,
+    gateway: int,
+    say: Say,
+    requests: int,
+    seed: int,
+    clients: int,
+    tokens: Sequence[str] = (),
+) -> FuzzResult:
+    """Sends everything, and reads the memory of the gateway's process."""
     names = workload.schema.names
     statuses: dict[int, int] = {}
     unanswered = wrong = 0
     faults: list[str] = []
-    with lab(workload, work, Arrangement()) as running:
-        port = int(running.served.url.split(":")[2].partition("/")[0])
-        (gateway,) = running.gateway_pids
-        rss_mb = [rss_bytes(gateway) / 1e6]
-        for part in range(PARTS):
-            count = requests // PARTS + (part < requests % PARTS)
-            found = asyncio.run(fuzz(port, ENDPOINT, names, count, seed * PARTS + part, clients))
-            for status, times in found.statuses.items():
-                statuses[status] = statuses.get(status, 0) + times
-            unanswered += found.unanswered
-            wrong += found.wrong
-            faults += found.faults
-            rss_mb.append(rss_bytes(gateway) / 1e6)
-            say(f"{part + 1} of {PARTS}: {unanswered} unanswered, {wrong} wrong, {rss_mb[-1]:.1f} MB")
+    rss_mb = [rss_bytes(gateway) / 1e6]
+    for part in range(PARTS):
+        count = requests // PARTS + (part < requests % PARTS)
+        found = asyncio.run(fuzz(port, ENDPOINT, names, count, seed * PARTS + part, clients, tokens))
+        for status, times in found.statuses.items():
+            statuses[status] = statuses.get(status, 0) + times
+        unanswered += found.unanswered
+        wrong += found.wrong
+        faults += found.faults
+        rss_mb.append(rss_bytes(gateway) / 1e6)
+        say(f"{part + 1} of {PARTS}: {unanswered} unanswered, {wrong} wrong, {rss_mb[-1]:.1f} MB")
     return FuzzResult(
         machine=describe_machine(),
         seed=seed,
@@ -81,6 +155,8 @@ def render(found: FuzzResult) -> str:
         f"unanswered {found.unanswered}, wrong {found.wrong}",
         f"memory {found.rss_mb[0]} MB before, then {', '.join(map(str, found.rss_mb[1:]))}",
     ]
+    if found.has_keys:
+        lines.append(f"changed: {', '.join(found.changed) or 'nothing'}; the audit log verifies")
     return "\n".join([*lines, *found.faults])
 
 
@@ -88,15 +164,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = benchmark_parser("fuzz", "Requests drawn at random, each of which must be answered.")
     parser.add_argument("--requests", type=int, default=100_000, help="how many (default 100000)")
     parser.add_argument("--clients", type=int, default=32, help="connections at a time (default 32)")
+    parser.add_argument("--keys", action="store_true", help="a whole cluster whose endpoints ask for keys")
     options = parser.parse_args(arguments)
     results: list[FuzzResult] = []
 
     def run(work: Path, say: Say) -> FuzzResult:
-        results.append(measure(work, say, options.requests, options.seed, options.clients))
+        act = measure_with_keys if options.keys else measure
+        results.append(act(work, say, options.requests, options.seed, options.clients))
         return results[0]
 
     status = run_benchmark(options, run, render)
-    return status or int(any(found.unanswered or found.wrong for found in results))
+    return status or int(any(found.unanswered or found.wrong or found.changed for found in results))
 
 
 if __name__ == "__main__":

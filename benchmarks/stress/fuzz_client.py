@@ -130,13 +130,21 @@ async def read_reply(reader: asyncio.StreamReader, is_head: bool) -> tuple[int, 
     return status, is_last
 
 
-async def fuzz(port: int, endpoint: str, features: Sequence[str], requests: int, seed: int, clients: int) -> Found:
+async def fuzz(
+    port: int,
+    endpoint: str,
+    features: Sequence[str],
+    requests: int,
+    seed: int,
+    clients: int,
+    tokens: Sequence[str] = (),
+) -> Found:
     """Sends ``requests`` requests from that many clients at once."""
     found = Found()
     shares = [requests // clients + (number < requests % clients) for number in range(clients)]
     async with asyncio.TaskGroup() as group:
         for number, share in enumerate(shares):
             own_seed = seed * 1_000_003 + number
-            fuzzer = Fuzzer(own_seed, endpoint, features)
+            fuzzer = Fuzzer(own_seed, endpoint, features, tokens)
             group.create_task(FuzzClient(port, fuzzer, own_seed, found).run(share))
     return found

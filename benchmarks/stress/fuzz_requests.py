@@ -105,6 +105,10 @@ PATHS = (
     "/api/v2/rollouts/{name}",
     "/api/v2/rollouts/{name}/abort",
     "/api/v2/rollouts/{name}/rollback",
+    "/api/v2/rollouts/{name}/scale",
+    "/api/v2/tokens",
+    "/api/v2/tokens/elsewhere/revoke",
+    "/invocations",
     "/api/v2/predict/{name}",
     "/api/v2/predict/",
     "/api/v2/predict/nobody",
@@ -157,12 +161,14 @@ class Fuzzer:
         seed: the same seed draws the same requests.
         endpoint: its name, also as a model of the Open Inference Protocol.
         features: names of its features.
+        tokens: what some requests carry; without any, some carry wrong ones.
     """
 
-    def __init__(self, seed: int, endpoint: str, features: Sequence[str]) -> None:
+    def __init__(self, seed: int, endpoint: str, features: Sequence[str], tokens: Sequence[str] = ()) -> None:
         self._random = random.Random(seed)
         self._endpoint = endpoint
         self._features = tuple(features)
+        self._tokens = tuple(tokens)
 
     def draw(self) -> Sent:
         draw = self._random.random()
@@ -268,6 +274,8 @@ class Fuzzer:
 
     def _request(self, method: str, path: str, body: bytes, further: Sequence[str]) -> Sent:
         lines = list(further)
+        if self._tokens and self._chance(0.8):
+            lines.append(f"authorization: Bearer {self._pick(self._tokens)}")
         if self._chance(0.25):
             lines += [self._header() for _ in range(self._random.randrange(1, 4))]
         host = "localhost" if self._chance(0.97) else self._pick(HOSTS)

@@ -22,7 +22,7 @@ from divisions.control import (
 )
 from divisions.drift import DriftReport
 from divisions.errors import NotRunningError
-from divisions.reports import GatewayReport
+from divisions.reports import GatewayReport, LimitShares
 
 EPOCH = 1
 
@@ -59,8 +59,9 @@ class FixedLink:
             await asyncio.sleep(timeout_s)
         return self._table
 
-    async def report(self, report: GatewayReport) -> None:
-        """Nobody compares versions here."""
+    async def report(self, report: GatewayReport) -> LimitShares:
+        """Nobody compares versions here, and no other gateway has a part of a limit."""
+        return LimitShares()
 
     async def register_replica(self, address: ReplicaAddress) -> None:
         """Nobody waits for it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from divisions.access.limits import NO_LIMITS, Limits
 from divisions.access.roles import PER_ENDPOINT, RIGHTS, Action, Role, roles_with
 
 ANY_ENDPOINT = ""
@@ -25,6 +26,7 @@ class Principal:
     """Which of the cluster's tokens proved it; empty for the home's own."""
     issuer: str = ""
     """By whose JWT it was proven; empty for tokens of the cluster."""
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)

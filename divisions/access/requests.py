@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 
 from divisions.access.decision import Principal
+from divisions.access.limits import NO_LIMITS, Limits
 from divisions.access.roles import Role
 from divisions.access.tokens import MAX_DAYS, OWNER, TokenRecord
 from divisions.names import MAX_NAME_CHARS
@@ -39,6 +40,7 @@ class NewToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Role
     endpoints: Annotated[tuple[_Endpoint, ...], msgspec.Meta(max_length=MAX_ENDPOINTS)] = ()
     days: Annotated[float, msgspec.Meta(gt=0, le=MAX_DAYS)] = 90.0
+    limits: Limits = NO_LIMITS
 
 
 class TokenCommand(msgspec.Struct, frozen=True):
@@ -59,6 +61,7 @@ class TokenRow(msgspec.Struct, frozen=True):
     created_by: str
     expires_s: float
     last_used_s: float = 0.0
+    limits: Limits = NO_LIMITS
 
 
 class TokenAnswer(msgspec.Struct, frozen=True):
@@ -77,4 +80,5 @@ def row(record: TokenRecord) -> TokenRow:
         record.created_by,
         record.expires_s,
         record.last_used_s,
+        record.limits,
     )

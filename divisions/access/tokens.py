@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from divisions.access.decision import Principal
+from divisions.access.limits import NO_LIMITS, Limits
 from divisions.access.roles import Role
 from divisions.errors import ConflictError, InvalidCommandError, UnknownPrincipalError
 from divisions.names import NAME_RULE, is_name
@@ -46,10 +47,11 @@ class TokenRecord(msgspec.Struct, frozen=True):
     expires_s: float
     endpoints: tuple[str, ...] = ()
     last_used_s: float = 0.0
+    limits: Limits = NO_LIMITS
 
     @property
     def principal(self) -> Principal:
-        return Principal(self.name, self.role, self.endpoints, self.token_id)
+        return Principal(self.name, self.role, self.endpoints, self.token_id, limits=self.limits)
 
 
 class AccessList(msgspec.Struct, frozen=True):
@@ -100,6 +102,7 @@ def create(
     by: str,
     now_s: float,
     randomness: bytes,
+    limits: Limits = NO_LIMITS,
 ) -> tuple[AccessList, str]:
     """Adds a token for a new name.
 
@@ -116,7 +119,7 @@ def create(
         raise ConflictError(f"{name} has a token", remedy="`divisions tokens rotate` replaces it, `revoke` ends it")
     if len(living.tokens) >= MAX_TOKENS:
         raise ConflictError(f"there are {MAX_TOKENS:,} tokens", remedy="revoke those that nobody uses")
-    record, token = _new(name, role, endpoints, now_s, now_s + days * 86_400, by, randomness)
+    record, token = _new(name, role, endpoints, now_s, now_s + days * 86_400, by, randomness, limits)
     return _changed(living, (*living.tokens, record)), token
 
 
@@ -128,7 +131,7 @@ def rotate(known: AccessList, name: str, *, by: str, now_s: float, randomness: b
     """
     old = find(known, name)
     life_s = old.expires_s - old.created_s
-    record, token = _new(name, old.role, old.endpoints, now_s, now_s + life_s, by, randomness)
+    record, token = _new(name, old.role, old.endpoints, now_s, now_s + life_s, by, randomness, old.limits)
     others = tuple(each for each in known.tokens if each.name != name)
     return _changed(known, (*others, record)), token
 
@@ -176,13 +179,23 @@ def _new(
     expires_s: float,
     by: str,
     randomness: bytes,
+    limits: Limits,
 ) -> tuple[TokenRecord, str]:
     assert len(randomness) == random_bytes_needed()
     token_id = base64.b32encode(randomness[:ID_BYTES]).decode().lower()
     salt = randomness[ID_BYTES : ID_BYTES + SALT_BYTES]
     secret = base64.urlsafe_b64encode(randomness[ID_BYTES + SALT_BYTES :]).rstrip(b"=")
     record = TokenRecord(
-        token_id, name, role, salt, digest_of(secret, salt), now_s, by, expires_s, tuple(dict.fromkeys(endpoints))
+        token_id,
+        name,
+        role,
+        salt,
+        digest_of(secret, salt),
+        now_s,
+        by,
+        expires_s,
+        tuple(dict.fromkeys(endpoints)),
+        limits=limits,
     )
     return record, f"dvn_{token_id}_{secret.decode()}"
 

@@ -32,14 +32,23 @@ def create(
     expires: Annotated[
         str, typer.Option("--expires", metavar="90d", help="When it ends: days (d) or hours (h).")
     ] = "90d",
+    rate: Annotated[
+        str,
+        typer.Option("--rate", metavar="100/s", help="Predictions per second, or per m, h or d."),
+    ] = "",
+    concurrency: Annotated[int, typer.Option("--concurrency", metavar="8", help="Requests at once.")] = 0,
+    deadline: Annotated[
+        str, typer.Option("--deadline", metavar="200ms", help="The latest deadline of a request: ms or s.")
+    ] = "",
     output: Output = Format.TEXT,
 ) -> None:
-    """Make a token and print it, this once."""
+    """Make a token and print it, this once. Limits hold for predictions; without one there is none."""
+    from divisions.access.limits import read_limits
     from divisions.sdk.tokens import Tokens
 
-    days = days_of(expires)
+    days, limits = days_of(expires), read_limits(rate, concurrency, deadline)
     with connect() as client:
-        _show_new(Tokens(client).create(name, role, endpoints=endpoint or [], days=days), output)
+        _show_new(Tokens(client).create(name, role, endpoints=endpoint or [], days=days, limits=limits), output)
 
 
 @app.command("list")
@@ -92,15 +101,18 @@ def days_of(text: str) -> float:
 
 def render(rows: tuple[TokenRow, ...], now_s: float) -> str:
     """The list as a table."""
+    from divisions.access.limits import show_limits
+
     if not rows:
         return "nobody has a token but the cluster's owner (the file `token` of its home)"
     return table(
-        ("NAME", "ROLE", "ENDPOINTS", "AGE", "BY", "EXPIRES", "LAST USED"),
+        ("NAME", "ROLE", "ENDPOINTS", "LIMITS", "AGE", "BY", "EXPIRES", "LAST USED"),
         [
             (
                 row.name,
                 row.role.value,
                 ",".join(row.endpoints) or "all",
+                show_limits(row.limits),
                 age(now_s - row.created_s),
                 row.created_by,
                 f"in {age(row.expires_s - now_s)}" if row.expires_s > now_s else "expired",

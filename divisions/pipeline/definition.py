@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from divisions.analysis_spec import AnalysisSpec
-from divisions.control import FULL_BP, EngineChoice, OnlinePolicy, Placement
+from divisions.control import FULL_BP, AccessPolicy, EngineChoice, OnlinePolicy, Placement
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
 from divisions.pipeline.trigger import Cron
 from divisions.prediction_log import LogPolicy
@@ -329,6 +329,7 @@ class Serving:
     """Labels that a replica's node must have, and their values."""
     log: LogPolicy | None = None
     """What is logged of its answers; None for nothing."""
+    access: AccessPolicy = AccessPolicy()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,24 @@ import codecs
 import re
 
 from divisions.analysis_spec import GUARDS, AnalysisSpec
-from divisions.control import FULL_BP, EngineChoice, OnlinePolicy, Placement
+from divisions.control import FULL_BP, AccessPolicy, EngineChoice, OnlinePolicy, Placement
 from divisions.errors import PipelineError
 from divisions.pipeline.definition import DataFormat, Model, ModelKind, Resources, Serving
 from divisions.pipeline.log_option import log_policy
 from divisions.pipeline.resources import parse_duration_s, parse_name, parse_percent_bp
 from divisions.pipeline.yaml_nodes import Mapping, Node, Scalar
-from divisions.pipeline.yaml_sections import Reader, Section, choice, integer, items, number, parsed, placed, text
+from divisions.pipeline.yaml_sections import (
+    Reader,
+    Section,
+    choice,
+    flag,
+    integer,
+    items,
+    number,
+    parsed,
+    placed,
+    text,
+)
 from divisions.prediction_log import LogPolicy
 from divisions.scaling import MAX_REPLICAS, MAX_SCALE_DOWN_S, Scaling
 
@@ -225,6 +236,7 @@ def serving(section: Section, trained_on: Resources, kind: ModelKind = ModelKind
             engine=section.take("engine", choice(EngineChoice), default.engine),
             vram_gb=section.take("vram_gb", number(0, 1_000, is_low_open=True), default_vram_gb),
             online=_online(section.section("online")),
+            access=_access(section.section("access")),
             scaling=scaling,
             nodes=section.take("nodes", _labels, default.nodes),
             log=_log(section),
@@ -296,6 +308,11 @@ def _online(section: Section) -> OnlinePolicy:
         if section.has("on_stale") and not section.has("max_age"):
             section.report("without max_age nothing is stale", "add max_age, such as '45d', or remove this", "on_stale")
         return policy
+
+
+def _access(section: Section) -> AccessPolicy:
+    with section:
+        return AccessPolicy(require_key=section.take("require_key", flag, AccessPolicy().require_key))
 
 
 def _gpus(node: Node) -> float:

@@ -15,7 +15,7 @@ from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.calls import Call, ServiceStatus, Watch
 from divisions.sdk.explanations import DEFAULT_TOP
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
-from divisions.sdk.peer import DEFAULT_URL, Authorities, Peer
+from divisions.sdk.peer import DEFAULT_URL, UNAUTHORIZED, Authorities, Peer
 from divisions.sdk.predict import Prediction
 from divisions.versions import RegisteredVersion, RunRecord
 
@@ -218,6 +218,8 @@ class AsyncClient:
             if self._peer.trusts_anew(error):
                 return await self._send(call)
             raise self._peer.failure(error) from None
+        if response.status_code == UNAUTHORIZED and self._peer.has_key(call):
+            return await self._send(call)
         return calls.answer(call, response.status_code, response.headers, response.content)
 
 

@@ -27,7 +27,8 @@ RESTART_PATIENCE = 60
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request of the HTTP API. ``is_control`` calls carry the token, and so do those that name a ``version``.
+    """One request of the HTTP API. ``is_control`` calls carry the token, and so do those that name a ``version``, and
+    those to endpoints that have asked for a key.
 
     ``read`` decodes the answer's body.
     """
@@ -142,7 +143,7 @@ _OF_PREDICT: dict[int, type[errors.DivisionsError]] = {
     400: errors.MalformedRequestError,
     404: errors.UnknownEntityError,
     422: errors.InvalidFeaturesError,
-    429: errors.OverloadedError,
+    429: errors.LimitReachedError,
     502: errors.ReplicaFailedError,
     503: errors.OverloadedError,
     504: errors.DeadlineExceededError,

@@ -28,7 +28,7 @@ from divisions.sdk.async_client import AsyncClient, AsyncRollout
 from divisions.sdk.calls import Call, ServiceStatus
 from divisions.sdk.explanations import DEFAULT_TOP, Contribution, ScoreExplanation
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
-from divisions.sdk.peer import DEFAULT_URL, Authorities, Peer
+from divisions.sdk.peer import DEFAULT_URL, UNAUTHORIZED, Authorities, Peer
 from divisions.sdk.predict import Prediction
 from divisions.sdk.rollout import Rollout
 from divisions.versions import RegisteredVersion, RunRecord
@@ -328,4 +328,6 @@ class Client:
             if self._peer.trusts_anew(error):
                 return self._send(call)
             raise self._peer.failure(error) from None
+        if response.status_code == UNAUTHORIZED and self._peer.has_key(call):
+            return self._send(call)
         return calls.answer(call, response.status_code, response.headers, response.content)

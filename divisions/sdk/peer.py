@@ -28,6 +28,7 @@ T = TypeVar("T")
 Authorities = str | Path | ssl.SSLContext | None
 """A file of them, or a TLS context that knows them."""
 DEFAULT_URL = "http://127.0.0.1:8000"
+UNAUTHORIZED = 401
 
 
 class Peer:
@@ -46,6 +47,8 @@ class Peer:
         self._home = home
         self._ca = ca
         self._pinned: ssl.SSLContext | None = None
+        self._keyed: set[str] = set()
+        """Paths of endpoints that ask for keys."""
 
     def options(self) -> dict[str, Any]:
         """Of httpx's client. Requests to this machine must not go through a proxy that the environment names."""
@@ -97,6 +100,16 @@ class Peer:
         is_ours = self.base_url.rstrip("/") == _gateway_of(self._home or settings.home).rstrip("/")
         return is_ours and (self.is_loopback or host in {*settings.hosts, settings.node_host})
 
+    def has_key(self, call: Call[T]) -> bool:
+        """Whether a prediction that was refused without a token can be asked for again with one.
+
+        The token goes to endpoints that ask for it, and to no other.
+        """
+        if call.is_control or call.version or call.path in self._keyed or not self._read_token():
+            return False
+        self._keyed.add(call.path)
+        return True
+
     def headers(self, call: Call[T]) -> dict[str, str]:
         headers = {"accept": "application/json"}
         if call.body:
@@ -105,7 +118,7 @@ class Peer:
             headers["if-match"] = str(call.if_match)
         if call.version:
             headers["x-divisions-version"] = call.version
-        if (call.is_control or call.version) and (token := self._read_token()):
+        if (call.is_control or call.version or call.path in self._keyed) and (token := self._read_token()):
             headers["authorization"] = f"Bearer {token}"
         return headers
 

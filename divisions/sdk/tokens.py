@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from divisions.access.limits import NO_LIMITS, Limits
 from divisions.access.requests import NewToken, TokenAnswer, TokenRow
 from divisions.access.roles import Role
 from divisions.errors import UsageError
@@ -26,7 +27,15 @@ class Tokens:
         """Who has a token."""
         return self._client._send(Call("GET", _PATH, reader(TokenAnswer))).tokens
 
-    def create(self, name: str, role: Role, *, endpoints: Sequence[str] = (), days: float = 90.0) -> TokenAnswer:
+    def create(
+        self,
+        name: str,
+        role: Role,
+        *,
+        endpoints: Sequence[str] = (),
+        days: float = 90.0,
+        limits: Limits = NO_LIMITS,
+    ) -> TokenAnswer:
         """Creates a token. The answer has it, and nothing else ever does.
 
         Args:
@@ -34,12 +43,13 @@ class Tokens:
             role: what they may do, see docs/policy.md.
             endpoints: where they may do it; empty means everywhere.
             days: how long.
+            limits: of the predictions that they ask for, see docs/limits.md.
 
         Raises:
             InvalidCommandError: the name, an endpoint or the time makes no sense.
             ConflictError: the name has a token.
         """
-        body = msgspec.json.encode(NewToken(name, role, tuple(endpoints), days))
+        body = msgspec.json.encode(NewToken(name, role, tuple(endpoints), days, limits))
         return self._client._send(Call("POST", _PATH, reader(TokenAnswer), body))
 
     def rotate(self, name: str) -> TokenAnswer:

@@ -42,6 +42,7 @@ from router.control.drift_watch import DriftWatch
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
+from router.control.limit_shares import LimitSharing
 from router.control.log_totals import LogTotals
 from router.control.lost_replicas import LostReplicas
 from router.control.publisher import TablePublisher
@@ -103,6 +104,7 @@ class Controller:
         self._store = store = TableStore(writer)
         self._publisher = publisher = TablePublisher(store, endpoints, register, clock)
         self._analyses = analyses = Analyses(journal, writer, monitor, read_bins)
+        self._limit_shares = LimitSharing()
         self._sizing = sizing = Sizing(endpoints, monitor, clock)
         self._spreading = Spreading(endpoints, register)
         self._driver = driver = RolloutDriver(
@@ -154,6 +156,12 @@ class Controller:
     def cluster_seen(self, cluster: Cluster | None) -> None:
         """The cluster's nodes, as of now; None if they cannot be asked for."""
         self._commands.cluster = self._driver.cluster = cluster
+
+    def take_report(self, report: GatewayReport) -> bytes:
+        """A gateway's report, as `report`; returns its parts of the limits of principals, packed."""
+        self.report(report)
+        shares = self._limit_shares.report(report.gateway_id, report.asked, self._clock.monotonic_s())
+        return msgspec.msgpack.encode(shares)
 
     def report(self, report: GatewayReport) -> bool:
         """A gateway's report of one second; returns whether it counted. A senseless one is logged and left out."""

@@ -185,8 +185,8 @@ class ControllerActor:
         """A replica is about to stop."""
         self._controller.replica_leaves(replica_id)
 
-    async def report(self, report: bytes) -> None:
-        self._controller.report(msgspec.msgpack.decode(report, type=GatewayReport))
+    async def report(self, report: bytes) -> bytes:
+        return self._controller.take_report(msgspec.msgpack.decode(report, type=GatewayReport))
 
     async def poll_table(self, known_epoch: int, timeout_s: float, known_access: bytes | None = None) -> bytes:
         stamp = None if known_access is None else known_access.decode()

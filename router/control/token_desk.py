@@ -79,7 +79,15 @@ class TokenDesk:
         match command.verb, command.new:
             case "create", new if new is not None:
                 return tokens.create(
-                    known, new.name, new.role, new.endpoints, new.days, by=actor.name, now_s=now_s, randomness=some
+                    known,
+                    new.name,
+                    new.role,
+                    new.endpoints,
+                    new.days,
+                    by=actor.name,
+                    now_s=now_s,
+                    randomness=some,
+                    limits=new.limits,
                 )
             case "rotate", _:
                 return tokens.rotate(known, command.name, by=actor.name, now_s=now_s, randomness=some)

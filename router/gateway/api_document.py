@@ -40,7 +40,9 @@ class ApiDocument:
 def every_operation(endpoints: Mapping[str, Endpoint]) -> list[Operation]:
     """What the document describes, in its order."""
     deployed = [
-        predict.of_endpoint(name, endpoint.decoder, len(endpoint.stable.spec.schema.features))
+        predict.of_endpoint(
+            name, endpoint.decoder, len(endpoint.stable.spec.schema.features), needs_key=endpoint.needs_key
+        )
         for name, endpoint in endpoints.items()
     ]
     return [predict.general(), *deployed, *operations.operations(), *oip.operations(), *sagemaker.operations()]

@@ -17,7 +17,7 @@ from divisions import errors
 from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
-from divisions.reports import GatewayReport
+from divisions.reports import GatewayReport, LimitShares
 
 CALL_TIMEOUT_S = 10.0
 CREDENTIALS = "credentials"
@@ -106,8 +106,9 @@ class BridgeLink:
         data = await self._call("poll_table", *arguments, timeout_s=timeout_s + CALL_TIMEOUT_S)
         return msgspec.msgpack.decode(data, type=RoutingTable)
 
-    async def report(self, report: GatewayReport) -> None:
-        await self._call("report", msgspec.msgpack.encode(report))
+    async def report(self, report: GatewayReport) -> LimitShares:
+        shares = await self._call("report", msgspec.msgpack.encode(report))
+        return msgspec.msgpack.decode(shares, type=LimitShares) if shares else LimitShares()
 
     async def register_replica(self, address: ReplicaAddress) -> None:
         await self._call("register_replica", msgspec.msgpack.encode(address))

@@ -42,6 +42,7 @@ from router.oip.infer import InferHandler
 from router.oip.models import Directory
 from router.oip.routes import OipApi
 from router.predict.answer_log import LogBuffer
+from router.predict.callers import Callers
 from router.predict.controller_link import ControllerLink
 from router.predict.dispatcher import Dispatcher
 from router.predict.front import Refusals
@@ -117,12 +118,14 @@ class Gateway:
             has_bookkeeping,
             remote,
             log_buffer,
+            settings.require_key,
         )
         self._hosting = InProcessEngines(
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
         )
         self._tokens = TokenBook(identity.control_token, clock.wall_s)
         self._issuers = _issuers(settings, self._now_s)
+        self._callers = Callers(self._tokens, self._now_s)
         refusals = Refusals(self._now_s)
         self._stored = stored
         self._explainer = Explainer(self.dispatcher.routes, self._bins.read, self._now_s)
@@ -133,7 +136,7 @@ class Gateway:
             f"{identity.gateway_id}-",
             self._now_s,
             clock.wall_s,
-            self._tokens.refuse_tester,
+            self._callers,
             refusals,
             self._explainer,
         )
@@ -146,9 +149,12 @@ class Gateway:
             f"{identity.gateway_id}-t",
             self._now_s,
             clock.wall_s,
+            self._callers,
             refusals,
         )
-        collector = telemetry.GatewayCollector(self.dispatcher, refusals.counts, self._vitals, str(identity.number))
+        collector = telemetry.GatewayCollector(
+            self.dispatcher, refusals.counts, self._callers.counts, self._vitals, str(identity.number)
+        )
         api = ControlApi(
             self.dispatcher,
             link,
@@ -180,6 +186,7 @@ class Gateway:
         invocations = Invocations(
             self.dispatcher,
             self._predict,
+            self._callers,
             settings.request_timeout_ms / 1000,
             f"{identity.gateway_id}-s",
             self._now_s,
@@ -278,7 +285,8 @@ class Gateway:
 
     def _take(self, table: RoutingTable) -> None:
         self._heard_s = self._now_s()
-        self._tokens.take(table.access)
+        if self._tokens.take(table.access):
+            self._callers.changed(self._tokens.names())
         if self.dispatcher.apply(table):
             self._hosting.want(table.hosted)
             self._log.follow(table)
@@ -346,10 +354,11 @@ class Gateway:
                 self._num_connections,
                 loads if is_last else (),
                 span_s if is_last else 0.0,
-                self._tokens.take_used() if is_last else (),
+                tuple(sorted({*self._tokens.take_used(), *self._callers.take_used()})) if is_last else (),
                 self._log.counts() if is_last else (),
+                self._callers.take_asked() if is_last else (),
             )
-            await self._link.report(report)
+            self._callers.take_shares(await self._link.report(report))
             self._heard_s = self._now_s()
 
     async def _sweep(self) -> None:
@@ -364,6 +373,8 @@ class Gateway:
                 self._explainer.sweep()
                 turns += 1
                 if turns % 100 == 0:
+                    if self._tokens.has_expired():
+                        self._callers.changed(self._tokens.names())
                     for http in self._http_servers:
                         http.sweep()
             except Exception:  # The edge of a loop: deadlines must go on being kept.

@@ -29,6 +29,7 @@ HOT_PATH = (
     "predict/active_routes",
     "predict/answer_log",
     "predict/answers",
+    "predict/callers",
     "predict/customer_look_up",
     "predict/decode",
     "predict/dispatcher",
@@ -52,6 +53,7 @@ HOT_PATH = (
     "predict/store_link",
     "predict/stored_features",
     "predict/tally",
+    "predict/token_bucket",
     "predict/upstream",
     "evidence/split",
 )

@@ -15,7 +15,8 @@ _BEGIN = """# Who may do what
 
 <!-- Rendered by `python -m router.gateway.policy_page > docs/policy.md`. A test compares. -->
 
-Whoever asks a gateway for more than a prediction needs a token. The file `token` of the home is the token of the
+Whoever asks a gateway for more than a prediction needs a token. So does whoever asks for a prediction, where the
+endpoint [asks for keys](limits.md). The file `token` of the home is the token of the
 cluster's owner, who is an admin. A cluster on one machine needs no other. An admin makes further ones:
 
     divisions tokens create ci --role deployer --endpoint churn --expires 90d
@@ -40,9 +41,10 @@ _END = """## The audit log
 
 `audit.jsonl` in the home of the controller has lines for each change that somebody asks for: one before it is done, and
 one for what came of it. Each has who, their role, their address, and how the rollout stood. What a gateway refuses is
-not in it, because nothing came of it. Each line's hash covers the line before, and `audit.head` repeats the last one.
-So `divisions audit verify` finds a byte that differs, and a line that is missing. Whoever can write both files can
-write another history. To hold against that, ship the lines elsewhere as they come: each is one JSON object.
+not in it, because nothing came of it; metrics count it. Each line's hash covers the line before, and `audit.head`
+repeats the last one. So `divisions audit verify` finds a byte that differs, and a line that is missing. Whoever can
+write both files can write another history. To hold against that, ship the lines elsewhere as they come: each is one
+JSON object.
 
 Nothing is changed that cannot be written there, with one exception: pause, abort and rollback are always possible. If
 the disk is full, their lines are kept in memory, and written with the first line that can be. A controller that ends
@@ -65,7 +67,8 @@ def render() -> str:
             ],
         ),
         "## Routes\n",
-        "`public` needs no token, and neither does `predict`. Routes with a `{name}` are for every name.\n",
+        "`public` needs no token, and `predict` only where the endpoint [asks for keys](limits.md). Routes with a "
+        "`{name}` are for every name.\n",
         _table(
             ("route", "action"), [(f"`{method} {path}`", f"`{action.value}`") for (method, path), action in _routes()]
         ),

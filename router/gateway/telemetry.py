@@ -24,6 +24,7 @@ from router.gateway import native
 from router.gateway.exposition import Series
 from router.gateway.exposition import histogram as histogram_text
 from router.gateway.log_link import LogHealth
+from router.predict.callers import CallerCounts
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import StoredCounts
 from router.predict.stored_features import StoreHealth
@@ -60,11 +61,13 @@ class GatewayCollector(Collector):
         self,
         dispatcher: Dispatcher,
         refused: dict[tuple[str, int, str], int],
+        callers: dict[str, CallerCounts],
         vitals: Callable[[], Vitals],
         gateway: str = "0",
     ) -> None:
         self._dispatcher = dispatcher
         self._refused = refused
+        self._callers = callers
         self._vitals = vitals
         self._gateway = gateway
 
@@ -106,6 +109,7 @@ class GatewayCollector(Collector):
         for (name, status, code), count in self._refused.items():
             refused.add_metric([name, str(status), code], count)
         yield refused
+        yield self._principals()
         yield GaugeMetricFamily("divisions_gateway_compiled", "Whether its hot path is compiled", native.is_active())
         build = GaugeMetricFamily(
             "divisions_build_info", "Release and Python of this gateway", labels=["version", "python"]
@@ -144,6 +148,20 @@ class GatewayCollector(Collector):
             for (features, answer), count in _stored_counts(endpoint.state.stored).items():
                 stored.add_metric([endpoint.name, features, answer], count)
         return stored
+
+    def _principals(self) -> Metric:
+        """Of endpoints that ask for keys. ``router.predict.callers`` bounds how many have a name here."""
+        calls = CounterMetricFamily(
+            "divisions_principal_requests",
+            "Requests with a right key, by whether they passed or which limit refused them",
+            labels=["principal", "outcome"],
+        )
+        for name, counts in self._callers.items():
+            calls.add_metric([name, "passed"], counts.passed)
+            calls.add_metric([name, "rate"], counts.refused_rate)
+            calls.add_metric([name, "concurrency"], counts.refused_concurrency)
+            calls.add_metric([name, "share"], counts.refused_share)
+        return calls
 
     def _engines(self) -> Metric:
         """The engines of each version. ``passed_over`` says why no better one is used; a version has few such texts."""

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from divisions.access.decision import Decision, Principal, decide
 from divisions.access.requests import OWNER_PRINCIPAL
 from divisions.access.roles import Action
-from divisions.access.tokens import AccessList, TokenRecord, holds, split
+from divisions.access.tokens import OWNER, AccessList, TokenRecord, holds, split
 from divisions.errors import AccessDeniedError, DivisionsError, MissingTokenError
+from router.predict.callers import KeyBook
 
 EXPIRED = "this token has expired. ask an admin for another one: `divisions tokens rotate NAME`"
 
 
-class TokenBook:
+class TokenBook(KeyBook):
     """See the module.
 
     Args:
@@ -28,17 +29,38 @@ class TokenBook:
         self._list = AccessList()
         self._by_id: dict[str, TokenRecord] = {}
         self._used: set[str] = set()
+        self._ended: frozenset[str] = frozenset()
 
     @property
     def stamp(self) -> str:
         """Of the list that is in force."""
         return self._list.stamp
 
-    def take(self, access: AccessList) -> None:
-        """Puts a list in force, if it is a newer one. What is not in it is revoked from now on."""
-        if access.is_newer_than(self._list):
+    def take(self, access: AccessList) -> bool:
+        """Puts a list in force, if it is a newer one. What is not in it is revoked from now on.
+
+        Returns:
+            Whether it was newer.
+        """
+        is_newer = access.is_newer_than(self._list)
+        if is_newer:
             self._list = access
             self._by_id = {record.token_id: record for record in access.tokens}
+            self._ended = self._expired()
+        return is_newer
+
+    def names(self) -> list[str]:
+        """Everybody who has a token, or had one that has expired."""
+        return [OWNER, *(record.name for record in self._list.tokens)]
+
+    def has_expired(self) -> bool:
+        """Whether a token has expired since the last call, or is valid again: the clock may be set back."""
+        before, self._ended = self._ended, self._expired()
+        return before != self._ended
+
+    def _expired(self) -> frozenset[str]:
+        now_s = self._wall_s()
+        return frozenset(record.token_id for record in self._list.tokens if record.expires_s <= now_s)
 
     def take_used(self) -> tuple[str, ...]:
         """The ids of tokens that were used since the last call."""

@@ -189,9 +189,10 @@ class HttpConnection(Connection):
             head = parser.complete
             if head is not None:
                 body = parser.take_body()
-                if was_idle and start == len(data) and parser.phase == IDLE:
-                    self._heads.keep(data, head, len(body))
+                is_one = was_idle and start == len(data) and parser.phase == IDLE
                 self._handle(head, body, parser.keep_alive)
+                if is_one:
+                    self._heads.keep(data, head, len(body))
             refusal = parser.refusal
             if refusal is not None and not self._ending:
                 self._refuse(refusal.status, refusal.detail)

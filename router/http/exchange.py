@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Final
 
 from router.http import problem
-from router.http.cancellation import Cancellable
+from router.http.cancellation import Cancellable, Held
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -53,7 +53,16 @@ class Exchange:
         says_keep_alive: whether the reply must say so. HTTP/1.0 clients wait for it.
     """
 
-    __slots__ = ("_buffer", "_connection", "_is_finished", "_says_keep_alive", "keep_alive", "traceparent", "work")
+    __slots__ = (
+        "_buffer",
+        "_connection",
+        "_is_finished",
+        "_says_keep_alive",
+        "held",
+        "keep_alive",
+        "traceparent",
+        "work",
+    )
 
     def __init__(self, connection: Connection, keep_alive: bool, says_keep_alive: bool = False) -> None:
         self._connection: Connection | None = connection
@@ -65,6 +74,8 @@ class Exchange:
         self.traceparent = b""
         self.work: Cancellable | None = None
         """Cancelled if the caller goes away before the reply is finished."""
+        self.held: Held | None = None
+        """Released when the reply was written, or the caller has gone."""
 
     @property
     def is_connected(self) -> bool:
@@ -102,6 +113,8 @@ class Exchange:
             connection.write(data)
             exchanges.popleft()
             self._connection = self.work = None  # see `_end`
+            if self.held is not None:
+                self._release()
             connection.finished(self)
             if exchanges:
                 _flush(connection)  # Later requests may have been answered before this one.
@@ -146,6 +159,13 @@ class Exchange:
     def _end(self) -> None:
         # Both refer back to this object. Without these rings its memory is free at once, without the collector.
         self._connection = self.work = None
+        if self.held is not None:
+            self._release()
+
+    def _release(self) -> None:
+        held, self.held = self.held, None
+        if held is not None:
+            held.release()
 
     def disconnected(self) -> None:
         work = self.work

@@ -17,8 +17,10 @@ from router.http.request import Head
 MAX_HEADS: Final = 1_024
 MAX_HEAD_BYTES: Final = 2_048
 END: Final = b"\r\n\r\n"
-_NOT_KEPT: Final = frozenset({b"authorization", b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"if-match"})
+_NOT_KEPT: Final = frozenset({b"cookie", b"traceparent", b"tracestate", b"x-request-id", b"if-match"})
 """Headers of heads that do not come again, or that hold secrets."""
+_KEY: Final = b"authorization"
+"""Kept only with a key that was right, for a handler that looks it up again when keys change."""
 _FRAMING: Final = frozenset({b"transfer-encoding", b"expect", b"upgrade"})
 """Headers that make a request more than a head and a body of known size."""
 
@@ -38,11 +40,16 @@ class HeadCache:
         return None if head is None or head.packet_bytes != len(data) else head
 
     def keep(self, data: bytes, head: Head, body_bytes: int) -> None:
-        """Remembers a head. ``data`` was one whole request that keeps the connection, with a body of that size."""
+        """Remembers a head. ``data`` was one whole request that keeps the connection, with a body of that size.
+
+        Its handler has seen it before.
+        """
         end = len(data) - body_bytes
         names = {name for name, _ in head.headers}
         is_plain = head.http_version == "1.1" and names.isdisjoint(_NOT_KEPT) and names.isdisjoint(_FRAMING)
         # `find` cuts at the first empty line. Bytes before the head, or a body after another cut, would mislead it.
+        if _KEY in names and not head.has_known_key:
+            return
         if not is_plain or end > MAX_HEAD_BYTES or data.find(END) + 4 != end:
             return
         if len(self._heads) >= MAX_HEADS:

@@ -26,6 +26,8 @@ STATUS: dict[type[BaseException], int] = {
     errors.UnknownVersionError: 404,
     errors.AccessDeniedError: 403,
     errors.MissingTokenError: 401,
+    errors.UnknownTokenError: 401,
+    errors.LimitReachedError: 429,
     errors.UnknownPrincipalError: 404,
     errors.TokensUnavailableError: 503,
     errors.AuditUnavailableError: 503,

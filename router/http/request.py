@@ -16,7 +16,17 @@ class Head:
     All requests with the same bytes before the body share one head.
     """
 
-    __slots__ = ("derived", "handler", "headers", "http_version", "method", "packet_bytes", "raw", "url")
+    __slots__ = (
+        "derived",
+        "handler",
+        "has_known_key",
+        "headers",
+        "http_version",
+        "method",
+        "packet_bytes",
+        "raw",
+        "url",
+    )
 
     def __init__(self, method: bytes, url: bytes, headers: Headers, http_version: str) -> None:
         self.method = method
@@ -29,6 +39,8 @@ class Head:
         """Size of the head and its body together."""
         self.handler: Handler | None = None
         """Answers requests with this head. None until it is known."""
+        self.has_known_key = False
+        """Whether its handler has found whose key it has, and finds that again when keys change."""
         self.derived: Any = None
         """What the request's handler has computed from this head. Only that handler reads it."""
 

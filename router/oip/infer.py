@@ -23,6 +23,7 @@ from router.oip.entities import StoredRows, entity_ids, freshness
 from router.oip.models import Directory, ServedModel, ServedVersion
 from router.oip.replies import TensorAnswer
 from router.oip.rows import ROWS, EncodedRows
+from router.predict.callers import Callers
 from router.predict.customer_look_up import WAIT_SHARE, CustomerLookUp
 from router.predict.decode import Values
 from router.predict.dispatcher import Dispatcher
@@ -51,6 +52,7 @@ class InferHandler(Front):
         id_prefix: makes request ids of this process unique.
         now_s: monotonic clock.
         wall_s: the time, in seconds since the Unix epoch.
+        callers: who sends requests to endpoints that ask for keys.
         refusals: takes requests that end in an error.
     """
 
@@ -63,6 +65,7 @@ class InferHandler(Front):
         id_prefix: str,
         now_s: Callable[[], float],
         wall_s: Callable[[], float],
+        callers: Callers,
         refusals: Refusals,
     ) -> None:
         media = "the body must be application/json or application/octet-stream"
@@ -72,6 +75,7 @@ class InferHandler(Front):
         self._stored = stored
         self._now_s = now_s
         self._wall_s = wall_s
+        self._callers = callers
 
     def takes(self, content_type: bytes) -> bool:
         return content_type.partition(b";")[0].strip().lower() in _MEDIA
@@ -104,6 +108,8 @@ class InferHandler(Front):
             if self._directory.is_empty:
                 raise nothing_deployed()
             model = self._directory.find(options.name)
+            if model.endpoint.needs_key:
+                self._callers.admit(model.endpoint, options, request)
             version = model.version(options.version) if options.version is not None else None
             body = codec.decode(request.body, options.json_bytes)
             request_id = body.request_id.encode() or request_id
@@ -124,6 +130,8 @@ class InferHandler(Front):
         entity = model.endpoint.decoder.entity
         if len(body.tensors) == 1 and body.tensors[0].name == entity and entity not in model.kinds:
             look_up = _Entities(self, model, named, body, is_binary, request, options, request_id, self._wall_s)
+            if model.endpoint.needs_key and options.caller is not None:
+                options.caller.charge(len(look_up.ids) - 1)
             request.exchange.work = look_up
             self._stored.look_up(look_up)
             return
@@ -135,6 +143,8 @@ class InferHandler(Front):
         else:
             source = FeatureColumns(body.tensors, model.kinds, answering.required)
         endpoint = model.endpoint
+        if endpoint.needs_key and options.caller is not None:
+            options.caller.charge(source.rows - 1)
         key = _key(body.parameters, entity, options.key)
         if named is None and is_encoded and not model.has_one_encoding:
             pool = endpoint.stable

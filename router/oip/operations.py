@@ -11,6 +11,7 @@ from divisions import errors
 from router.oip import codec
 from router.openapi.operation import (
     JSON,
+    KEYED,
     REQUEST_ID,
     TIMED,
     TRACEPARENT,
@@ -148,6 +149,7 @@ _MODEL_NAME: Final = Parameter(
 _LABEL: Final = Parameter("version", "path", "A deployed version's label.", {"type": "string", "minLength": 1})
 _INFER_REFUSALS: Final = (
     errors.MalformedRequestError,
+    *KEYED,
     errors.InvalidFeaturesError,
     errors.UnknownEndpointError,
     errors.UnknownVersionError,
@@ -226,6 +228,7 @@ def _infer(base: str, name: str) -> Operation:
         (_MODEL_NAME, *versions, _JSON_BYTES, _CUSTOMER, DEADLINE, REQUEST_ID, TRACEPARENT),
         {JSON: codec.InferBody, OCTETS: _BYTES},
         needs_body=True,
+        needs_token=None,
         status_of=infer_status_of,
     )
 

@@ -9,14 +9,16 @@ from typing import Any, Final
 import msgspec
 
 from divisions import __version__
-from router.openapi.operation import WIRE, Operation, Parameter, Reply, Shape
+from router.openapi.operation import LIMITED, WIRE, Operation, Parameter, Reply, Shape
 
 _REF: Final = "#/components/schemas/{name}"
+_LIMIT: Final = 429
 _DESCRIPTION: Final = """\
 Predictions, the Open Inference Protocol, what SageMaker asks of a container, rollouts, metrics and health, on one port.
 
 Routes under `/api/v2/` other than predict need a bearer token: the file `token` of the cluster's home, or one that
-`divisions tokens create` has made. What its role allows is in docs/policy.md.
+`divisions tokens create` has made. What its role allows is in docs/policy.md. Predictions need one where the endpoint
+asks for keys, see docs/limits.md.
 Refusals are problem documents (RFC 9457) with a member `error` that repeats `detail`, and with `code`, the class of
 the error, where a handler refuses. Each GET may be a HEAD. OPTIONS answers with the methods of a route.
 Other methods are answered with 405 and `Allow`."""
@@ -108,7 +110,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         content = {media: {"schema": _schema(shape)} for media, shape in operation.body.items()}
         members["requestBody"] = {"required": operation.needs_body, "content": content}
     if operation.needs_token is not False:
-        members["security"] = [{"token": []}] if operation.needs_token else [{}, {"token": []}]
+        must = operation.needs_token or operation.needs_key
+        members["security"] = [{"token": []}] if must else [{}, {"token": []}]
     return members
 
 
@@ -125,9 +128,7 @@ def _parameter(parameter: Parameter) -> dict[str, Any]:
 def _reply(reply: Reply) -> dict[str, Any]:
     members: dict[str, Any] = {"description": reply.text}
     if reply.headers:
-        members["headers"] = {
-            name: {"description": text, "schema": {"type": "string"}} for name, text in reply.headers.items()
-        }
+        members["headers"] = _headers(reply.headers)
     if reply.media:
         members["content"] = {media: {"schema": _schema(shape)} for media, shape in reply.media.items()}
     return members
@@ -136,7 +137,12 @@ def _reply(reply: Reply) -> dict[str, Any]:
 def _refused(status: int, texts: list[str]) -> dict[str, Any]:
     if texts == [WIRE.get(status)]:
         return {"$ref": f"#/components/responses/{_wire_name(status)}"}
-    return _refusal(texts)
+    refusal = _refusal(texts)
+    return refusal | {"headers": _headers(LIMITED)} if status == _LIMIT else refusal
+
+
+def _headers(texts: Mapping[str, str]) -> dict[str, Any]:
+    return {name: {"description": text, "schema": {"type": "string"}} for name, text in texts.items()}
 
 
 def _wire_name(status: int) -> str:

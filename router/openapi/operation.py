@@ -38,6 +38,19 @@ GUARDED: Final[Mapping[int, str]] = {
     429: "Too many wrong tokens came from this address.",
 }
 """What the routes that need the token may be answered besides."""
+KEYED: Final = (
+    errors.MissingTokenError,
+    errors.UnknownTokenError,
+    errors.AccessDeniedError,
+    errors.LimitReachedError,
+)
+"""Refusals of endpoints that ask for keys."""
+LIMITED: Final[Mapping[str, str]] = {
+    "retry-after": "Seconds until it is worth asking again.",
+    "ratelimit-policy": "The limit that was reached: `q` in a window of `w` seconds, or `q` requests at once.",
+    "ratelimit": "What is left of it, and in how many seconds there is more.",
+}
+"""Headers of a refusal by a limit. The last two come only where a limit of the caller's own was reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +82,8 @@ def status_of(kind: type[errors.DivisionsError]) -> int:
 class Operation:
     """One method of one route.
 
-    ``needs_token`` is None where the token is optional. ``refusals`` are classes of errors, or statuses with their
-    texts, that the handler answers as problem documents.
+    ``needs_token`` is None where the endpoint decides, and ``needs_key`` tells that it has. ``refusals`` are classes of
+    errors, or statuses with their texts, that the handler answers as problem documents.
     """
 
     method: Literal["get", "post"]
@@ -84,6 +97,7 @@ class Operation:
     body: Mapping[str, Shape] = field(default_factory=dict)
     needs_body: bool = False
     needs_token: bool | None = False
+    needs_key: bool = False
     status_of: Callable[[type[errors.DivisionsError]], int] = status_of
 
     def refused(self) -> dict[int, list[str]]:

@@ -33,6 +33,7 @@ class ActiveRoutes:
         has_bookkeeping: whether pools and rollouts keep what they observe; see `router.predict.dispatcher`.
         remote: what channels to other nodes share; None for plain TCP.
         log_buffer: takes answers for the prediction log; None logs nothing.
+        needs_keys: whether every endpoint asks for keys.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class ActiveRoutes:
         has_bookkeeping: bool = True,
         remote: RemoteChannels | None = None,
         log_buffer: LogBuffer | None = None,
+        needs_keys: bool = False,
     ) -> None:
+        self._needs_keys = needs_keys
         self.epoch = -1
         self._log = log_buffer
         self._remote = remote
@@ -92,7 +95,7 @@ class ActiveRoutes:
                 log.error("canary %s gets no traffic: %s", canary.version.app_name, error)
         state = self._states.setdefault(route.endpoint, EndpointState())
         state.follow(route, stable_pool, canary_pool, self._read_bins, is_recording=self._has_bookkeeping)
-        endpoint = Endpoint(route, decoder, stable_pool, canary_pool, state)
+        endpoint = Endpoint(route, decoder, stable_pool, canary_pool, state, self._needs_keys)
         endpoint.log = self._log_of(endpoint)
         # A rollout compares latencies. Only one arm near would make the other look slow.
         is_fair = canary_pool is None or all(self._is_near(version) for version in route.versions)

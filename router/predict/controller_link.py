@@ -8,7 +8,7 @@ from typing import Protocol
 from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
-from divisions.reports import GatewayReport
+from divisions.reports import GatewayReport, LimitShares
 
 
 class ControllerLink(Protocol):
@@ -19,8 +19,9 @@ class ControllerLink(Protocol):
         another list of tokens than the one with the stamp ``known_access``."""
         ...
 
-    async def report(self, report: GatewayReport) -> None:
-        """Delivers one second's counts. A lost report costs statistical power, not validity."""
+    async def report(self, report: GatewayReport) -> LimitShares:
+        """Delivers one second's counts; returns this gateway's parts of the limits of principals. A lost report costs
+        statistical power, not validity."""
         ...
 
     async def register_replica(self, address: ReplicaAddress) -> None:

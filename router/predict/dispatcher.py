@@ -52,6 +52,7 @@ class Dispatcher:
             measure what it costs.
         remote: what channels to other nodes share; None for plain TCP.
         log_buffer: takes answers for the prediction log; None logs nothing.
+        needs_keys: whether every endpoint asks for keys.
     """
 
     def __init__(
@@ -64,8 +65,11 @@ class Dispatcher:
         has_bookkeeping: bool = True,
         remote: RemoteChannels | None = None,
         log_buffer: LogBuffer | None = None,
+        needs_keys: bool = False,
     ) -> None:
-        self.routes = ActiveRoutes(now_s, token, node_id, read_bins, hosted, has_bookkeeping, remote, log_buffer)
+        self.routes = ActiveRoutes(
+            now_s, token, node_id, read_bins, hosted, has_bookkeeping, remote, log_buffer, needs_keys
+        )
         self.retries = Retries(self.routes, now_s)
         self._budget = self.retries.budget
         self._has_bookkeeping = has_bookkeeping

@@ -107,10 +107,17 @@ class Endpoint:
         stable: stable's pool.
         canary: the canary's pool; None without a canary, or if it cannot take the endpoint's requests.
         state: the endpoint's state, already updated from ``route``.
+        needs_key: whether requests need a key, whatever the versions say.
     """
 
     def __init__(
-        self, route: EndpointRoute, decoder: EndpointDecoder, stable: Pool, canary: Pool | None, state: EndpointState
+        self,
+        route: EndpointRoute,
+        decoder: EndpointDecoder,
+        stable: Pool,
+        canary: Pool | None,
+        state: EndpointState,
+        needs_key: bool = False,
     ) -> None:
         self.route = route
         self.name = route.endpoint
@@ -121,6 +128,8 @@ class Endpoint:
         self.online = stable.spec.online
         self.log: AnswerLog | None = None
         """Set if a version's answers are logged."""
+        self.needs_key = needs_key or any(version.version.access.require_key for version in route.versions)
+        """One of its versions asking for keys is enough: a rollout must not open an endpoint before it is over."""
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)
         self.entity_name = _json_inner(decoder.entity)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from divisions.errors import (
     DivisionsError,
+    LimitReachedError,
     MalformedRequestError,
     NothingDeployedError,
     OverloadedError,
@@ -23,13 +24,29 @@ from router.http.exchange import Exchange
 from router.http.request import Handler, Head, Request
 from router.http.request_log import RequestLog
 
+_NO_TOKEN: Final = 401
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 
 
 class Options:
     """What the head of a request asks for."""
 
-    __slots__ = ("error", "explain", "json_bytes", "key", "name", "request_id", "timeout_s", "traceparent", "version")
+    __slots__ = (
+        "admitted",
+        "asked_timeout_s",
+        "authorization",
+        "caller",
+        "error",
+        "explain",
+        "generation",
+        "json_bytes",
+        "key",
+        "name",
+        "request_id",
+        "timeout_s",
+        "traceparent",
+        "version",
+    )
 
     def __init__(self, timeout_s: float) -> None:
         self.name = ""
@@ -37,6 +54,15 @@ class Options:
         self.version: str | None = None
         """The version that the caller names."""
         self.timeout_s = timeout_s
+        self.asked_timeout_s = timeout_s
+        """The same, before the limit of the caller's key."""
+        self.authorization: bytes | None = None
+        self.caller: Any = None
+        """The `router.predict.callers.Caller` that was let in with this head; None before."""
+        self.generation = 0
+        """Of the keys by which they were let in."""
+        self.admitted = ""
+        """The endpoint for which they were."""
         self.explain = 0
         """How many features the caller wants of each row's explanation; 0 for no explanation."""
         self.request_id = b""
@@ -128,6 +154,11 @@ class Front(Handler):
         headers = [(b"x-request-id", request_id)]
         if isinstance(error, OverloadedError):
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))
+        if isinstance(error, LimitReachedError) and error.policy:
+            headers.append((b"ratelimit-policy", error.policy.encode()))
+            headers.append((b"ratelimit", error.left.encode()))
+        elif status == _NO_TOKEN:
+            headers.append((b"www-authenticate", b"Bearer"))
         exchange.problem(status, str(error), *headers, code=problem.code_of(error))
 
     def _read_head(self, head: Head) -> Options:
@@ -148,9 +179,13 @@ class Front(Handler):
                     )
             elif name == b"traceparent":
                 options.traceparent = value
+            elif name == b"authorization":
+                if options.authorization is None:
+                    options.authorization = value
             else:
                 self.read_header(name, value, head, options)
         self.read_target(head, options)
+        options.asked_timeout_s = options.timeout_s
         head.derived = options
         return options
 

@@ -10,6 +10,7 @@ from divisions.schema import FLOAT32_MAX, FeatureKind
 from router.openapi.operation import (
     ENDPOINT,
     JSON,
+    KEYED,
     REQUEST_ID,
     TIMED,
     TRACEPARENT,
@@ -47,8 +48,7 @@ TOP: Final = Parameter(
 )
 REFUSALS: Final = (
     errors.MalformedRequestError,
-    errors.MissingTokenError,
-    errors.AccessDeniedError,
+    *KEYED,
     errors.UnknownEndpointError,
     errors.UnknownEntityError,
     errors.UnknownVersionError,
@@ -87,13 +87,14 @@ def general() -> Operation:
     return _operation(PATH, "predict", "Predicts one row or many", (ENDPOINT, *_HEADERS), body, reply)
 
 
-def of_endpoint(name: str, decoder: EndpointDecoder, required: int) -> Operation:
+def of_endpoint(name: str, decoder: EndpointDecoder, required: int, *, needs_key: bool = False) -> Operation:
     """One deployed endpoint.
 
     Args:
         name: of the endpoint.
         decoder: its own.
         required: how many of the decoder's features, the first ones, every row must have.
+        needs_key: whether it asks for keys.
     """
     features = {
         "type": "object",
@@ -110,7 +111,7 @@ def of_endpoint(name: str, decoder: EndpointDecoder, required: int) -> Operation
     )
     path = PATH.replace("{endpoint}", name)
     text = f"Predicts one row or many by the endpoint `{name}`"
-    return _operation(path, f"predict:{name}", text, _HEADERS, _body(decoder.entity, features), reply)
+    return _operation(path, f"predict:{name}", text, _HEADERS, _body(decoder.entity, features), reply, needs_key)
 
 
 _PROBABILITY: Final = {"type": "number"}
@@ -145,7 +146,13 @@ _DECISION: Final = {"type": "boolean", "description": "Whether the probability r
 
 
 def _operation(
-    path: str, name: str, text: str, parameters: tuple[Parameter, ...], body: dict[str, Any], reply: dict[str, Any]
+    path: str,
+    name: str,
+    text: str,
+    parameters: tuple[Parameter, ...],
+    body: dict[str, Any],
+    reply: dict[str, Any],
+    needs_key: bool = False,
 ) -> Operation:
     return Operation(
         "post",
@@ -159,6 +166,7 @@ def _operation(
         {JSON: body},
         needs_body=True,
         needs_token=None,
+        needs_key=needs_key,
     )
 
 

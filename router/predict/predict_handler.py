@@ -18,6 +18,7 @@ from divisions.errors import (
 from divisions.names import NAME_RULE, is_name
 from router.http.request import Head, Request
 from router.predict.answers import BatchAnswer, SingleAnswer
+from router.predict.callers import Callers
 from router.predict.customer_look_up import WAIT_SHARE, CustomerLookUp, Notes
 from router.predict.decode import MAX_ROWS, Row, Values
 from router.predict.dispatcher import Dispatcher
@@ -41,8 +42,7 @@ class PredictHandler(Front):
         id_prefix: makes request ids of this process unique.
         now_s: monotonic clock.
         wall_s: the time, in seconds since the Unix epoch.
-        refuse_tester: why the sender of an ``Authorization`` header may not name the version that answers an endpoint's
-            request; None if they may. It bypasses the split.
+        callers: who sends requests to endpoints that ask for keys, and who may name the version that answers.
         refusals: takes requests that end in an error.
         explainer: answers requests with ``?explain=true``; None refuses them.
     """
@@ -55,14 +55,14 @@ class PredictHandler(Front):
         id_prefix: str,
         now_s: Callable[[], float],
         wall_s: Callable[[], float],
-        refuse_tester: Callable[[bytes | None, str], DivisionsError | None],
+        callers: Callers,
         refusals: Refusals,
         explainer: RowExplainer | None = None,
     ) -> None:
         super().__init__(timeout_s, id_prefix, "the body must be application/json", refusals)
         self._dispatcher = dispatcher
         self._routes = dispatcher.routes
-        self._refuse_tester = refuse_tester
+        self._callers = callers
         self._stored = stored
         self._now_s = now_s
         self._wall_s = wall_s
@@ -83,17 +83,27 @@ class PredictHandler(Front):
     def read_header(self, name: bytes, value: bytes, head: Head, options: Options) -> None:
         if name == b"x-divisions-version":
             options.version = value.decode("latin-1")
-            # A head with a token is never remembered, so a revoked one is refused with the next request.
-            endpoint = head.url[len(PREFIX) :].decode("latin-1").partition("?")[0]
-            options.error = options.error or self._refuse_tester(head.header(b"authorization"), endpoint)
 
     def answer(self, request: Request, options: Options, request_id: bytes) -> None:
         endpoint = self._routes.endpoints.get(options.name)
-        if endpoint is None:
-            self.refuse("", request.exchange, self._unknown(options.name), request_id)
+        try:
+            if options.version is not None:  # It bypasses the split. With each request: a token may have ended.
+                self._callers.check_tester(options)
+            if endpoint is None:
+                raise self._unknown(options.name)
+            if endpoint.needs_key:
+                self._callers.admit(endpoint, options, request)
+        except DivisionsError as error:
+            self.refuse("" if endpoint is None else endpoint.name, request.exchange, error, request_id)
             return
+        self.answer_admitted(endpoint, request, options, request_id)
+
+    def answer_admitted(self, endpoint: Endpoint, request: Request, options: Options, request_id: bytes) -> None:
+        """Answers a request whose sender may ask."""
         try:
             rows = endpoint.decoder.decode(request.body, MAX_ROWS)
+            if endpoint.needs_key and options.caller is not None and not isinstance(rows, Row):
+                options.caller.charge(len(rows) - 1)
             if options.explain and not isinstance(rows, Row):
                 check_explained(len(rows))
             if endpoint.decoder.has_missing_features(rows):

@@ -121,6 +121,8 @@ def spec_sha256(spec: RolloutSpec) -> str:
     for name in ("scaling", "nodes", "log"):
         if not version[name]:
             del version[name]
+    if not spec.version.access.require_key:
+        del version["access"]
     return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
 

@@ -29,6 +29,7 @@ from router.http.cancellation import Cancellable
 from router.http.exchange import render
 from router.http.request import Handler, Head, Request
 from router.predict.answer_log import Logged
+from router.predict.callers import Callers
 from router.predict.decode import Row
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import Endpoint
@@ -52,9 +53,11 @@ _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 class _Asked:
     """What the head of a request asks for."""
 
-    __slots__ = ("endpoint", "form", "reply", "request_id", "traceparent")
+    __slots__ = ("endpoint", "form", "options", "reply", "request_id", "traceparent")
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, timeout_s: float) -> None:
+        self.options = Options(timeout_s)
+        self.options.authorization = head.header(b"authorization")
         self.form = form_of(head.header(b"content-type") or b"application/json")
         self.reply = accepted_form(head.header(b"accept") or b"") or self.form
         named = _NAMED.search(head.header(_ATTRIBUTES) or b"")
@@ -70,6 +73,7 @@ class Invocations(Handler):
     Args:
         dispatcher: sends rows to versions.
         predict: answers predict requests, and sends refusals.
+        callers: who sends requests to endpoints that ask for keys.
         timeout_s: deadline of a request.
         id_prefix: makes request ids of this process unique.
         now_s: monotonic clock.
@@ -79,12 +83,14 @@ class Invocations(Handler):
         self,
         dispatcher: Dispatcher,
         predict: PredictHandler,
+        callers: Callers,
         timeout_s: float,
         id_prefix: str,
         now_s: Callable[[], float],
     ) -> None:
         self._dispatcher = dispatcher
         self._predict = predict
+        self._callers = callers
         self._timeout_s = timeout_s
         self._id_prefix = id_prefix.encode()
         self._now_s = now_s
@@ -92,7 +98,7 @@ class Invocations(Handler):
 
     def handle(self, request: Request) -> None:
         derived = request.head.derived
-        asked = derived if isinstance(derived, _Asked) else _Asked(request.head)
+        asked = derived if isinstance(derived, _Asked) else _Asked(request.head, self._timeout_s)
         request.head.derived = asked
         request.exchange.traceparent = asked.traceparent
         request_id = asked.request_id
@@ -103,6 +109,8 @@ class Invocations(Handler):
         try:
             endpoint = self._endpoint(asked.endpoint)
             name = endpoint.name
+            if endpoint.needs_key:
+                self._callers.admit(endpoint, asked.options, request)
             self._answer(endpoint, asked, request, request_id)
         except DivisionsError as error:
             self._predict.refuse(name, request.exchange, error, request_id)
@@ -136,24 +144,21 @@ class Invocations(Handler):
             case Form.JSON:
                 rows, is_plain = read_json(request.body, decoder, num_required)
                 if not is_plain and (asked.reply is Form.JSON or decoder.has_missing_features(rows)):
-                    self._as_predict(endpoint, request, request_id)
+                    self._predict.answer_admitted(endpoint, request, asked.options, request_id)
                     return
         rows = [rows] if isinstance(rows, Row) else rows
+        if endpoint.needs_key and asked.options.caller is not None:
+            asked.options.caller.charge(len(rows) - 1)
         if decoder.has_missing_features(rows):
             raise MalformedRequestError(
                 f"rows that name only `{decoder.entity}` cannot come as JSON lines",
                 remedy='send {"instances": [...]} as application/json, or the features',
             )
         assert asked.reply is not None, "it is the body's form unless Accept names another"
-        _Portions(self, endpoint, rows, asked.reply, request, request_id).send_next()
-
-    def _as_predict(self, endpoint: Endpoint, request: Request, request_id: bytes) -> None:
-        options = Options(self._timeout_s)
-        options.name = endpoint.name
-        self._predict.answer(request, options, request_id)
+        _Portions(self, endpoint, rows, asked.reply, request, request_id, asked.options.timeout_s).send_next()
 
     def send(
-        self, endpoint: Endpoint, rows: Sequence[tuple[bytes, Row]], answer: Answer, request: Request
+        self, endpoint: Endpoint, rows: Sequence[tuple[bytes, Row]], answer: Answer, deadline_s: float
     ) -> list[Job]:
         """Sends some of a request's rows to their versions.
 
@@ -161,7 +166,6 @@ class Invocations(Handler):
             RequestError: they are refused.
         """
         keyed = [(key, row.checked()) for key, row in rows]
-        deadline_s = request.received_s + self._timeout_s
         return self._dispatcher.submit_many(endpoint, keyed, answer, self._now_s(), deadline_s)
 
     def refuse(self, endpoint: Endpoint, request: Request, error: DivisionsError, request_id: bytes) -> None:
@@ -179,8 +183,10 @@ class _Portions(Cancellable):
         form: Form,
         request: Request,
         request_id: bytes,
+        timeout_s: float,
     ) -> None:
         self._handler = handler
+        self._deadline_s = request.received_s + timeout_s
         self._endpoint = endpoint
         self._rows = rows
         self._form = form
@@ -209,7 +215,7 @@ class _Portions(Cancellable):
             for place, row in enumerate(portion)
         ]
         answer = _Portion(self, len(portion), start, [row.key for row in portion])
-        self._jobs = self._handler.send(self._endpoint, keyed, answer, self._request)
+        self._jobs = self._handler.send(self._endpoint, keyed, answer, self._deadline_s)
 
     def log(self, parts: Sequence[Logged], keys: Sequence[str | None], start: int) -> None:
         """Hands the answers to a portion over to the prediction log, if there is one."""

@@ -7,7 +7,17 @@ from typing import Any, Final
 import msgspec
 
 from divisions import errors
-from router.openapi.operation import ANSWERED_BY, JSON, REQUEST_ID, TEXT, TRACEPARENT, Operation, Parameter, Reply
+from router.openapi.operation import (
+    ANSWERED_BY,
+    JSON,
+    KEYED,
+    REQUEST_ID,
+    TEXT,
+    TRACEPARENT,
+    Operation,
+    Parameter,
+    Reply,
+)
 from router.sagemaker.bodies import Form
 from router.sagemaker.invocations import EXECUTION_PARAMETERS, INVOCATIONS, PING
 
@@ -35,6 +45,7 @@ _ATTRIBUTES: Final = Parameter(
 )
 _REFUSALS: Final = (
     errors.MalformedRequestError,
+    *KEYED,
     errors.UnknownEndpointError,
     errors.UnknownEntityError,
     errors.UnsupportedMediaTypeError,
@@ -83,5 +94,6 @@ def operations() -> list[Operation]:
             (_ATTRIBUTES, REQUEST_ID, TRACEPARENT),
             {Form.JSON.value: _ANY_JSON, Form.CSV.value: _TEXT, Form.LINES.value: _TEXT},
             needs_body=True,
+            needs_token=None,
         ),
     ]

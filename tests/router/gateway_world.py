@@ -19,11 +19,19 @@ from divisions.certificates.authority import Authority, new_authority
 from divisions.certificates.names import Credentials, Role
 from divisions.certificates.request import new_request
 from divisions.clock import SystemClock
-from divisions.control import EndpointRoute, OnlinePolicy, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
+from divisions.control import (
+    AccessPolicy,
+    EndpointRoute,
+    OnlinePolicy,
+    ReplicaAddress,
+    RoutingTable,
+    VersionRoute,
+    VersionSpec,
+)
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
 from divisions.prediction_log import LogPolicy
-from divisions.reports import EndpointReport, GatewayReport
+from divisions.reports import EndpointReport, GatewayReport, LimitShares
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
 from router.evidence.drift import FeatureBins, InputBins
@@ -59,6 +67,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.table = RoutingTable(0)
         self.reports: list[GatewayReport] = []
+        self.shares = LimitShares()
         self.registered: set[str] = set()
         self.references: dict[str, bytes] = {}
         self.asked: list[str] = []
@@ -87,8 +96,9 @@ class FakeLink:
             await self._changed.wait()
         return self.table
 
-    async def report(self, report: GatewayReport) -> None:
+    async def report(self, report: GatewayReport) -> LimitShares:
         self.reports.append(report)
+        return self.shares
 
     async def register_replica(self, address: ReplicaAddress) -> None:
         self.registered.add(address.app_name)
@@ -241,19 +251,28 @@ class World:
         warmup: tuple[float, int] = (0.0, 0),
         online: OnlinePolicy | None = None,
         log: LogPolicy | None = None,
+        access: AccessPolicy | None = None,
+        canary_access: AccessPolicy | None = None,
     ) -> None:
         """Publishes a table and waits until the gateway has all its channels, or ``channels`` of them."""
-        spec = msgspec.structs.replace(_spec("3.1", schema), online=online or OnlinePolicy(), log=log)
-        versions = [VersionRoute(spec, 10_000 - canary_bp, False, tuple(stable))]
-        if canary is not None:
-            versions.append(
-                VersionRoute(
-                    msgspec.structs.replace(_spec("3.2", canary_schema), log=log), canary_bp, True, tuple(canary)
-                )
+        policies = {"online": online or OnlinePolicy(), "log": log, "access": access or AccessPolicy()}
+        versions = [
+            VersionRoute(
+                msgspec.structs.replace(_spec("3.1", schema), **policies), 10_000 - canary_bp, False, tuple(stable)
             )
+        ]
+        if canary is not None:
+            canary_spec = msgspec.structs.replace(
+                _spec("3.2", canary_schema), log=log, access=canary_access or AccessPolicy()
+            )
+            versions.append(VersionRoute(canary_spec, canary_bp, True, tuple(canary)))
         self._epoch += 1
         self.link.publish(
-            RoutingTable(self._epoch, (EndpointRoute("churn", salt, tuple(versions), trial_bp, mirror_bp, *warmup),))
+            RoutingTable(
+                self._epoch,
+                (EndpointRoute("churn", salt, tuple(versions), trial_bp, mirror_bp, *warmup),),
+                access=self.link.table.access,
+            )
         )
         expected = len(stable) + len(canary or []) if channels is None else channels
         for _ in range(6_000):

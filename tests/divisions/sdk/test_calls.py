@@ -24,7 +24,7 @@ OF_PREDICT = {
     404: errors.UnknownEntityError,
     418: errors.RequestError,
     422: errors.InvalidFeaturesError,
-    429: errors.OverloadedError,
+    429: errors.LimitReachedError,
     502: errors.ReplicaFailedError,
     503: errors.OverloadedError,
     504: errors.DeadlineExceededError,

@@ -78,6 +78,28 @@ def test_a_tester_names_a_version_and_shows_the_token(client, gateway):
     assert not {"x-divisions-version", "authorization"} & set(asked(gateway)[3])
 
 
+def test_an_endpoint_that_asks_for_a_key_gets_the_token_from_then_on_and_no_other_does(client, gateway):
+    gateway.will_answer({"detail": "this endpoint needs a key", "code": "MissingTokenError"}, status=401)
+    gateway.will_answer(ANSWER)
+    client.predict("churn", customer_id="c-1")
+    gateway.will_answer(ANSWER)
+    client.predict("churn", customer_id="c-2")
+    gateway.will_answer({**ANSWER, "fraud_probability": 0.5})
+    client.predict("fraud", customer_id="c-1")
+    shown = [headers.get("authorization") for _, _, headers, _ in gateway.requests]
+    assert shown == [None, "Bearer secret", "Bearer secret", None]
+    gateway.will_answer({"detail": "revoked", "code": "UnknownTokenError"}, status=401)
+    with pytest.raises(errors.UnknownTokenError, match="revoked"):
+        client.predict("churn", customer_id="c-1")
+
+
+def test_a_limit_that_is_reached_says_when_to_ask_again(client, gateway):
+    gateway.will_answer({"detail": "too fast", "code": "LimitReachedError"}, status=429, headers=[("Retry-After", "7")])
+    with pytest.raises(errors.LimitReachedError, match="too fast") as caught:
+        client.predict("churn", customer_id="c-1")
+    assert caught.value.retry_after_s == 7.0
+
+
 @pytest.mark.parametrize(("told", "expected"), [({}, (None, "")), ({"features_as_of": "2025"}, ("2025", ""))])
 def test_a_prediction_says_how_old_its_features_are(client, gateway, told, expected):
     gateway.will_answer(ANSWER | told)

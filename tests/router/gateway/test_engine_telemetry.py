@@ -55,7 +55,7 @@ def test_engines_are_counted_with_the_reason():
     route = EndpointRoute("churn", "s", (VersionRoute(SPEC, 10_000, False, replicas),))
     endpoint = SimpleNamespace(name="churn", route=route, pools=(), state=EndpointState())
     dispatcher = SimpleNamespace(endpoints={"churn": endpoint}, epoch=1)
-    text = render(GatewayCollector(dispatcher, {}, lambda: Vitals(0, 0, 0.0))).decode()
+    text = render(GatewayCollector(dispatcher, {}, {}, lambda: Vitals(0, 0, 0.0))).decode()
     labels = (
         'endpoint="churn",engine="onnxruntime-cuda",gateway="0",'
         'passed_over="tensorrt: tensorrt is not installed",version="3.2"'

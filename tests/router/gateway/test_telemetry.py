@@ -47,7 +47,7 @@ def test_a_scrape_has_every_version_with_its_sums_and_states(run):
             it.submit(f"d-{number}")
         refused = {("churn", 503, "OverloadedError"): 4, ("", 400, "MalformedRequestError"): 1}
         found = samples(
-            telemetry.render(GatewayCollector(it.dispatcher, refused, lambda: Vitals(7, 2, 1.5), gateway="3"))
+            telemetry.render(GatewayCollector(it.dispatcher, refused, {}, lambda: Vitals(7, 2, 1.5), gateway="3"))
         )
         stable, canary = ("churn", "3.1"), ("churn", "3.2")
         asked = it.counted()["3.1"][0], it.counted()["3.2"][0]
@@ -82,7 +82,7 @@ def test_every_sample_names_its_gateway_and_engines_are_counted_with_their_notes
         )
         route = EndpointRoute("churn", "salt", (VersionRoute(spec, 10_000, False, replicas),))
         it.dispatcher.apply(RoutingTable(2, (route,)))
-        text = telemetry.render(GatewayCollector(it.dispatcher, {}, lambda: Vitals(0, 0, 0.0), gateway="3"))
+        text = telemetry.render(GatewayCollector(it.dispatcher, {}, {}, lambda: Vitals(0, 0, 0.0), gateway="3"))
         assert all(
             sample.labels["gateway"] == "3"
             for family in text_string_to_metric_families(text.decode())

@@ -11,13 +11,14 @@ from router.http import problem
 
 STATUSES = {
     400: ["MalformedRequestError", "RequestError"],
-    401: ["MissingTokenError"],
+    401: ["MissingTokenError", "UnknownTokenError"],
     403: ["AccessDeniedError", "FaultsRefusedError"],
     404: ["UnknownEndpointError", "UnknownEntityError", "UnknownVersionError", "UnknownPrincipalError"],
     409: ["LatchedSpecError", "ConflictError", "IllegalEventError", "NoRoomError"],
     412: ["StaleGenerationError"],
     415: ["UnsupportedMediaTypeError"],
     422: ["InvalidFeaturesError", "SchemaMismatchError", "PipelineError", "BundleError", "InvalidCommandError"],
+    429: ["LimitReachedError"],
     500: ["DivisionsError"],
     502: ["ReplicaFailedError", "RegistryError"],
     503: [

@@ -10,6 +10,7 @@ from router.gateway.token_book import TokenBook
 from router.http.exchange import Exchange
 from router.http.request import Handler
 from router.predict.answers import BatchAnswer, SingleAnswer
+from router.predict.callers import Callers
 from router.predict.front import Refusals
 from router.predict.jobs import Job
 from router.predict.predict_handler import PredictHandler
@@ -49,7 +50,7 @@ class It:
             "gw-",
             now_s,
             now_s,
-            TokenBook("secret", now_s).refuse_tester,
+            Callers(TokenBook("secret", now_s), now_s),
             self.refusals,
         )
 

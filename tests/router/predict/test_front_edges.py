@@ -14,6 +14,7 @@ from router.gateway.token_book import TokenBook
 from router.http.request import Handler
 from router.oip.infer import InferHandler, _key, _timeout_s, is_infer
 from router.oip.models import Directory
+from router.predict.callers import Callers
 from router.predict.front import Options, Refusals
 from router.predict.predict_handler import PredictHandler
 from router.predict.stored_features import StoredFeatures
@@ -40,10 +41,11 @@ class Both:
         def now_s() -> float:
             return self.world.now_s
 
-        self.predict = PredictHandler(
-            dispatcher, stored, timeout_s, "gw-", now_s, now_s, TokenBook("secret", now_s).refuse_tester, refusals
+        callers = Callers(TokenBook("secret", now_s), now_s)
+        self.predict = PredictHandler(dispatcher, stored, timeout_s, "gw-", now_s, now_s, callers, refusals)
+        self.infer = InferHandler(
+            dispatcher, Directory(dispatcher), stored, timeout_s, "gw-", now_s, now_s, callers, refusals
         )
-        self.infer = InferHandler(dispatcher, Directory(dispatcher), stored, timeout_s, "gw-", now_s, now_s, refusals)
 
     async def ask(self, body: object, *headers: str, path: str = "/api/v2/predict/churn", run_s: float = 0.02):
         """Status, headers and JSON of the reply; None if none came in that time."""

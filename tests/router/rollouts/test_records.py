@@ -7,7 +7,7 @@ import hashlib
 import msgspec
 import pytest
 
-from divisions.control import FULL_BP, Evidence, Explanation
+from divisions.control import FULL_BP, AccessPolicy, Evidence, Explanation
 from divisions.prediction_log import LogPolicy
 from router.rollouts import canary, messages, records
 from router.rollouts.canary import Capacity, Judgement, Timer
@@ -241,13 +241,15 @@ def test_a_policy_is_that_of_the_spec():
 def test_a_spec_of_an_older_release_keeps_its_digest():
     """What that release did not know is left out, so what was latched stays latched."""
     document = msgspec.to_builtins(spec("3.2"))
-    for name in ("scaling", "nodes", "log"):
+    for name in ("scaling", "nodes", "log", "access"):
         del document["version"][name]
     assert records.spec_sha256(spec("3.2")) == hashlib.sha256(msgspec.json.encode(document)).hexdigest()
     placed = msgspec.structs.replace(spec("3.2"), version=version("3.2", nodes={"zone": "eu"}))
     assert records.spec_sha256(placed) != records.spec_sha256(spec("3.2"))
     logged = msgspec.structs.replace(spec("3.2"), version=version("3.2", log=LogPolicy()))
     assert records.spec_sha256(logged) != records.spec_sha256(spec("3.2"))
+    keyed = msgspec.structs.replace(spec("3.2"), version=version("3.2", access=AccessPolicy(require_key=True)))
+    assert records.spec_sha256(keyed) != records.spec_sha256(spec("3.2"))
 
 
 def test_a_size_is_kept_for_what_runs_and_told_only_with_a_message():

@@ -209,15 +209,15 @@ def test_a_caller_that_goes_between_two_portions_ends_its_request(run):
     sent = []
 
     class Handler:
-        def send(self, endpoint, rows, answer, request):
+        def send(self, endpoint, rows, answer, deadline_s):
             sent.append(len(rows))
             return []
 
     async def scenario():
         endpoint = SimpleNamespace(stable=SimpleNamespace(max_batch=1))
-        request = SimpleNamespace(exchange=SimpleNamespace(work=None))
+        request = SimpleNamespace(exchange=SimpleNamespace(work=None), received_s=0.0)
         rows = [Row("c", (1.0,)) for _ in range(20)]
-        portions = _Portions(Handler(), endpoint, rows, Form.CSV, request, b"r")
+        portions = _Portions(Handler(), endpoint, rows, Form.CSV, request, b"r", 1.0)
         portions.send_next()
         portions.answered([0.5] * 8, {b"3.1"})
         request.exchange.work.cancel()
