@@ -54,6 +54,17 @@ def test_a_token_is_made_listed_rotated_and_revoked(told):
     assert (status, "nobody of that name has a token" in error) == (1, True)
 
 
+def test_limits_of_a_token_are_listed_and_wrong_ones_are_refused_with_an_example(told):
+    limits = ("--rate", "100/s", "--concurrency", "8", "--deadline", "200ms")
+    assert told("tokens", "create", "shop", "--role", "predictor", *limits)[0] == 0
+    assert "100/s, 8 at once, 200ms" in told("tokens", "list")[1]
+    (row,) = json.loads(told("tokens", "list", "-o", "json")[1])
+    assert row["limits"] == {"rate": 100, "window_s": 1, "concurrency": 8, "deadline_ms": 200}
+    status, _, error = told("tokens", "create", "other", "--role", "predictor", "--rate", "fast")
+    assert (status, "write it like 100/s" in error) == (2, True)
+    assert told("tokens", "revoke", "shop")[0] == 0
+
+
 def test_a_wrong_token_manages_nothing(told, monkeypatch):
     monkeypatch.setenv("DIVISIONS_TOKEN", "wrong")
     status, _, error = told("tokens", "list")

@@ -416,6 +416,14 @@ def test_a_policy_that_makes_no_sense_is_refused(text, why):
         parse_pipeline(f"{MINIMAL}serving:\n  online: {text}\n")
 
 
+def test_an_endpoint_asks_for_keys_only_where_the_file_says_so():
+    assert not parse_pipeline(MINIMAL).serving.access.require_key
+    assert parse_pipeline(f"{MINIMAL}serving:\n  access: {{require_key: true}}\n").serving.access.require_key
+    for text, why in (("{require_key: 1}", "must be true or false"), ("{require: true}", "unknown key 'require'")):
+        with pytest.raises(PipelineError, match=why):
+            parse_pipeline(f"{MINIMAL}serving:\n  access: {text}\n")
+
+
 def test_the_examples_of_the_docs_parse():
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs" / "pipeline.md").read_text(), flags=re.DOTALL)
     whole = [example for example in examples if example.startswith(("pipeline:", "# ML-Ops"))]

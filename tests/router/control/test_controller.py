@@ -14,6 +14,7 @@ from divisions.errors import (
     MalformedRequestError,
     UnknownVersionError,
 )
+from divisions.reports import GatewayReport, LimitShares
 from router.control.publisher import PARTIAL_RECOVERY_S, RECOVERY_S
 from tests.router.rollout_world import ANALYSIS, World, spec, version
 
@@ -459,3 +460,13 @@ def test_a_gateway_that_is_cut_off_takes_no_replica_from_others(world):
     world.second()
     assert world.controller.replicas_lost(replicas, reported_s) == 0
     assert world.controller.table.epoch == epoch
+
+
+def test_a_report_is_answered_with_the_gateway_s_parts_of_limits(world):
+    def told(gateway: str, *asked: tuple[str, int]) -> LimitShares:
+        report = GatewayReport(gateway, 1, 7, (), asked=asked)
+        return msgspec.msgpack.decode(world.controller.take_report(report), type=LimitShares)
+
+    assert told("a", ("shop", 90)) == LimitShares()
+    assert told("b", ("shop", 10)).by_name["shop"] == pytest.approx(0.05 + 0.9 * 0.1)
+    assert told("a").by_name["shop"] == pytest.approx(0.05 + 0.9 * 0.9)
