@@ -7,11 +7,11 @@ endpoint and the allow-list are the same for every format.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from trainers.data.working_folder import working_folder
 from trainers.features.sql_text import text_literal
@@ -19,11 +19,25 @@ from trainers.features.sql_text import text_literal
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-__all__ = ["DEFAULT_MEMORY_GB", "Engine", "Limits", "first_row", "limits_for", "open_engine", "text_literal"]
+__all__ = [
+    "DEFAULT_MEMORY_GB",
+    "Engine",
+    "Limits",
+    "first_row",
+    "in_parts",
+    "limits_for",
+    "open_engine",
+    "text_literal",
+]
+
+_Column = TypeVar("_Column")
 
 DEFAULT_MEMORY_GB = 1.0
 """For DuckDB alone. Larger inputs spill to disk. The reduced table and the libraries need about as much again."""
 _SHARE_OF_MEMORY = 0.5
+_PART = 100
+"""DuckDB gives each aggregate with a FILTER a block with room for the inputs of all aggregates of the query, and counts
+it towards no limit. For 3,000 columns at once, that were tens of gigabytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +96,13 @@ def open_engine(limits: Limits) -> Iterator[Engine]:
 def first_row(connection: DuckDBPyConnection, sql: str) -> tuple[Any, ...]:
     """The one row of a query. All of it is fetched: a result that is left open blocks the connection."""
     return tuple(connection.execute(sql).fetchall()[0])
+
+
+def in_parts(columns: Sequence[_Column]) -> Iterator[Sequence[_Column]]:
+    """The columns that one query may ask about, part by part.
+
+    >>> [len(part) for part in in_parts(range(250))]
+    [100, 100, 50]
+    """
+    for start in range(0, len(columns), _PART):
+        yield columns[start : start + _PART]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from divisions.schema import FeatureKind
-from trainers.data.engine import first_row, text_literal
+from trainers.data.engine import first_row, in_parts, text_literal
 from trainers.data.raw_columns import Form, RawColumn
 from trainers.data.row_groups import RowGroup
 from trainers.data.spelled_numbers import is_plain
@@ -164,22 +164,25 @@ def _count_texts(connection: DuckDBPyConnection, group: RowGroup, names: Sequenc
         found[name] = Counts(*counts)
         if all_clean and column.form is Form.UNTYPED:
             group.columns[name] = replace(column, is_clean=True)
-    if rest:
-        columns = [group.columns[name] for name in rest]
+    for part in in_parts(rest):
+        columns = [group.columns[name] for name in part]
         # Each text is made once, and asked often.
         texts = ", ".join(f"{column.text} AS t{index}" for index, column in enumerate(columns))
         sums = ", ".join(_sums(column, f"t{index}", "count(*)") for index, column in enumerate(columns))
         row = first_row(connection, f"SELECT {sums} FROM (SELECT *, {texts} FROM {group.relation} WHERE flaw IS NULL)")
-        found |= {name: Counts(*row[index * 5 : index * 5 + 5]) for index, name in enumerate(rest)}
+        found |= {name: Counts(*row[index * 5 : index * 5 + 5]) for index, name in enumerate(part)}
     return found
 
 
 def _are_repeating(connection: DuckDBPyConnection, group: RowGroup, names: Sequence[str]) -> list[bool]:
     """Whether columns have few different values, as far as a sample shows it."""
-    facts = ", ".join(f"count(DISTINCT {group.columns[name].sql})" for name in names)
-    sample = f"SELECT * FROM {group.relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
-    rows, *distinct = first_row(connection, f"SELECT count(*), {facts} FROM ({sample})")
-    return [count <= _REPEATING * rows for count in distinct]
+    found: list[bool] = []
+    for part in in_parts(names):
+        facts = ", ".join(f"count(DISTINCT {group.columns[name].sql})" for name in part)
+        sample = f"SELECT * FROM {group.relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
+        rows, *distinct = first_row(connection, f"SELECT count(*), {facts} FROM ({sample})")
+        found += [count <= _REPEATING * rows for count in distinct]
+    return found
 
 
 def _sums(column: RawColumn, text: str, count: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainers.data.engine import first_row, text_literal
+from trainers.data.engine import first_row, in_parts, text_literal
 from trainers.data.kind_inference import MAJORITY, SOFT_WORDS
 from trainers.data.raw_columns import RawColumn
 from trainers.data.spelled_numbers import COMMA, POINT, Spelling, is_plain, unit_of
@@ -74,16 +74,16 @@ def with_digits(
 
     The patterns of numbers take longer to compile than a sample takes to look at.
     """
-    if not names:
-        return []
-    values = ", ".join(f"CASE WHEN {columns[name].is_text} THEN {columns[name].text} END" for name in names)
-    shares = ", ".join(
-        f"avg(regexp_matches(v{index}, '[0-9]')::INTEGER) FILTER (WHERE NOT {_is_soft(f'v{index}')})"
-        for index in range(len(names))
-    )
-    aliases = ", ".join(f"v{index}" for index in range(len(names)))
-    sample = f"SELECT {values} FROM {relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
-    found = first_row(connection, f"SELECT {shares} FROM ({sample}) AS t({aliases})")
+    found: list[float | None] = []
+    for part in in_parts(names):
+        values = ", ".join(f"CASE WHEN {columns[name].is_text} THEN {columns[name].text} END" for name in part)
+        shares = ", ".join(
+            f"avg(regexp_matches(v{index}, '[0-9]')::INTEGER) FILTER (WHERE NOT {_is_soft(f'v{index}')})"
+            for index in range(len(part))
+        )
+        aliases = ", ".join(f"v{index}" for index in range(len(part)))
+        sample = f"SELECT {values} FROM {relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
+        found += first_row(connection, f"SELECT {shares} FROM ({sample}) AS t({aliases})")
     return [name for name, share in zip(names, found, strict=True) if share is not None and share >= MAJORITY]
 
 
@@ -91,14 +91,15 @@ def with_groups_of_three(
     connection: DuckDBPyConnection, relation: str, columns: Mapping[str, RawColumn], names: Sequence[str]
 ) -> list[str]:
     """Those of ``names`` that have points, and each with three digits after it, as in ``1.200``."""
-    if not names:
-        return []
     pattern = text_literal("[+-]?[1-9][0-9]{0,2}([.][0-9]{3})+")
-    facts = ", ".join(
-        f"bool_and(regexp_full_match({columns[name].sql}, {pattern})) FILTER (WHERE contains({columns[name].sql}, '.'))"
-        for name in names
-    )
-    found = first_row(connection, f"SELECT {facts} FROM {relation} WHERE flaw IS NULL")
+    found: list[bool | None] = []
+    for part in in_parts(names):
+        facts = ", ".join(
+            f"bool_and(regexp_full_match({columns[name].sql}, {pattern}))"
+            f" FILTER (WHERE contains({columns[name].sql}, '.'))"
+            for name in part
+        )
+        found += first_row(connection, f"SELECT {facts} FROM {relation} WHERE flaw IS NULL")
     return [name for name, is_grouped in zip(names, found, strict=True) if is_grouped]
 
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from divisions.schema import FLOAT32_MAX
 from trainers.data.csv_rows import CsvRows
-from trainers.data.engine import first_row, text_literal
+from trainers.data.engine import first_row, in_parts, text_literal
 from trainers.data.raw_columns import list_literal
 
 if TYPE_CHECKING:
@@ -62,11 +62,16 @@ class PlainCsv:
         """The positions of the columns that begin with numbers, except for those that may have groups of three."""
         import duckdb
 
-        facts = ", ".join(f"{_LOOKS_NUMERIC.format(v=f'v{index}')}" for index in range(len(self.names)))
+        found: list[bool] = []
         try:
-            found = first_row(connection, f"SELECT {facts} FROM (FROM {self._scan(())} LIMIT {_SAMPLE_ROWS})")
+            connection.execute(f"CREATE TEMP TABLE sample AS FROM {self._scan(())} LIMIT {_SAMPLE_ROWS}")
+            for part in in_parts(range(len(self.names))):
+                facts = ", ".join(_LOOKS_NUMERIC.format(v=f"v{index}") for index in part)
+                found += first_row(connection, f"SELECT {facts} FROM sample")
         except duckdb.Error:
             return frozenset()
+        finally:
+            connection.execute("DROP TABLE IF EXISTS sample")
         return frozenset(index for index, is_numeric in enumerate(found) if is_numeric)
 
     def load(self, connection: DuckDBPyConnection, table: str, numbers: Collection[int]) -> PlainTable | None:

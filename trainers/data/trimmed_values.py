@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainers.data.engine import first_row
+from trainers.data.engine import first_row, in_parts
 from trainers.data.raw_columns import Form, RawColumn
 from trainers.data.row_groups import RowGroup
 
@@ -21,18 +21,17 @@ def trimmed_note(connection: DuckDBPyConnection, groups: Sequence[RowGroup], nam
     examples: dict[str, str] = {}
     for group in groups:
         asked = [name for name in names if name in group.columns and _has_texts(group.columns[name])]
-        if not asked:
-            continue
-        facts = ", ".join(
-            f"count(*) FILTER (WHERE {_is_trimmed(group.columns[name])}),"
-            f" min(CASE WHEN {_is_trimmed(group.columns[name])} THEN {_spelled(group.columns[name])} END)"
-            for name in asked
-        )
-        found = first_row(connection, f"SELECT {facts} FROM {group.relation} WHERE flaw IS NULL")
-        for name, count, example in zip(asked, found[::2], found[1::2], strict=True):
-            if count:
-                counts[name] = counts.get(name, 0) + count
-                examples.setdefault(name, example)
+        for part in in_parts(asked):
+            facts = ", ".join(
+                f"count(*) FILTER (WHERE {_is_trimmed(group.columns[name])}),"
+                f" min(CASE WHEN {_is_trimmed(group.columns[name])} THEN {_spelled(group.columns[name])} END)"
+                for name in part
+            )
+            found = first_row(connection, f"SELECT {facts} FROM {group.relation} WHERE flaw IS NULL")
+            for name, count, example in zip(part, found[::2], found[1::2], strict=True):
+                if count:
+                    counts[name] = counts.get(name, 0) + count
+                    examples.setdefault(name, example)
     if not counts:
         return []
     listed = ", ".join(f"{name!r} ({count:,})" for name, count in list(counts.items())[:_MAX_SHOWN])
