@@ -41,6 +41,7 @@ _TEXTS = {
     "tls_cert",
     "tls_key",
     "tracking_uri",
+    "wandb_project",
     "webhook_file",
     "webhook_kind",
 }

@@ -123,6 +123,8 @@ class Settings:
     ``all``."""
     links: tuple[str, ...] = ()
     """Pages of other tools, ``NAME=URL``, that the page links to: see `divisions.links`. ``NAME=`` takes one away."""
+    wandb_project: str = ""
+    """The project of Weights & Biases that runs are sent to; empty means none."""
     schedule: bool = True
     """Whether `divisions up` runs pipelines by their trigger."""
     serve_endpoint: str = ""

@@ -62,6 +62,7 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     from divisions.registry import Registry
     from trainers.export.lineage import git_commit_of
     from trainers.run import PipelineRun, RunRequest
+    from trainers.stages.mirror import mirror
     from trainers.training.cluster_file import cluster_gateway
 
     gateway_url = ""
@@ -90,14 +91,20 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
             for run_id in run_ids:
                 registry.keep_text(run_id, ARTIFACT, log.text)
 
+    def show_elsewhere() -> None:
+        for run_id in run_ids:
+            mirror(settings, run_id, progress)
+
     try:
         outcome = PipelineRun(settings, registry, compute, progress, clock, began).run(request)
     except BaseException as error:
         log.error(str(error) or type(error).__name__)
         if not isinstance(error, RegistryError | KeyboardInterrupt):  # nobody waits for a registry that does not answer
             keep_log()
+            show_elsewhere()
         raise
     keep_log()
+    show_elsewhere()
     return outcome
 
 

@@ -39,7 +39,7 @@ COMMANDS: Final[Mapping[str, Action]] = {
     "tokens revoke": Action.MANAGE_TOKENS,
     **dict.fromkeys(
         (
-            "runs list", "runs show", "runs compare", "runs logs",
+            "runs list", "runs show", "runs compare", "runs logs", "runs mirror",
             "schedule list", "schedule add", "schedule remove", "schedule pause", "schedule resume", "schedule run-now",
             "data describe", "data used-by",
             "models import", "models list", "models show", "models archive", "models unarchive", "models register",

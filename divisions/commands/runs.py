@@ -82,6 +82,31 @@ def logs(run: Run, output: Output = Format.TEXT) -> None:
         print(text, end="")
 
 
+@app.command("mirror")
+def mirror(
+    run: Run,
+    project: Annotated[str, typer.Option(help="Instead of that of DIVISIONS_WANDB_PROJECT.")] = "",
+    output: Output = Format.TEXT,
+) -> None:
+    """Send a run to Weights & Biases: its parameters, metrics and curves. Each run does so itself if a project is
+    set."""
+    from divisions.errors import UsageError
+    from divisions.registry_runs import find_run
+    from divisions.run_mirror import read, send
+    from divisions.settings import load_settings
+
+    project = project or load_settings().wandb_project
+    if not project:
+        raise UsageError("no project is set", remedy="set DIVISIONS_WANDB_PROJECT, or give --project")
+    registry, home = _opened()
+    found = find_run(registry, run)
+    send(read(registry, found), project, home)
+    if output is Format.JSON:
+        print_json({"run_id": found.run_id, "project": project})
+    else:
+        print(f"run {found.run_id} is in the project {project} of Weights & Biases")
+
+
 def _opened() -> tuple[Registry, Any]:
     from divisions.registry import Registry
     from divisions.settings import load_settings
