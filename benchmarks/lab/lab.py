@@ -37,6 +37,7 @@ from divisions.control import (
     VersionRoute,
     VersionSpec,
 )
+from divisions.prediction_log import LogPolicy
 from divisions.settings import runtime_dir
 
 HERE, ELSEWHERE = "here", "elsewhere"
@@ -72,6 +73,8 @@ class Arrangement:
     """Whether predictions need a key."""
     access: AccessList | None = None
     """Who has a token."""
+    log: LogPolicy | None = None
+    """What the gateways log of the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,7 @@ def version_spec(workload: Workload, label: str, arrangement: Arrangement) -> Ve
         schema=workload.schema,
         max_batch=arrangement.max_batch,
         placement=arrangement.placement,
+        log=arrangement.log,
     )
 
 

@@ -19,6 +19,8 @@ from trainers.outcomes.quality import quality
 from trainers.outcomes.store import OutcomeStore
 
 MAX_PERIODS = 100
+NEWEST = 2
+"""Periods that an alert looks at: the newest one is not over yet."""
 
 
 def gate_of(gates: Sequence[Gate]) -> float:
@@ -68,7 +70,11 @@ def assess(
         joined.ambiguous,
         tuple(versions),
         tuple(periods),
-        tuple(_alert(each, gate, now_s, old.get(each.version)) for each in versions if _is_below(each, gate)),
+        tuple(
+            _alert(found, gate, now_s, old.get(each.version))
+            for each in versions
+            if (found := _below(each, periods, gate)) is not None
+        ),
     )
 
 
@@ -76,8 +82,12 @@ def _quality(version: str, period: str, joined: Joined, chosen_N: Any) -> Qualit
     return quality(version, period, joined.labels_N[chosen_N], joined.scores_N[chosen_N])
 
 
-def _is_below(found: Quality, gate: float) -> bool:
-    return found.worst_case is not None and found.worst_case < gate
+def _below(of_version: Quality, periods: Sequence[Quality], gate: float) -> Quality | None:
+    """What shows that a version is below the gate: all of its time, or one of its newest periods. A version that was
+    good for long would hide for long that it no longer is."""
+    newest = [each for each in periods if each.version == of_version.version][-NEWEST:]
+    below = [each for each in (of_version, *newest) if each.worst_case is not None and each.worst_case < gate]
+    return min(below, key=lambda each: each.worst_case or 0.0, default=None)
 
 
 def _alert(found: Quality, gate: float, now_s: float, old: VersionAlert | None) -> VersionAlert:

@@ -1,0 +1,191 @@
+"""What callers notice of the prediction log, and whether it has every row:
+``python -m benchmarks.prediction_log --requests 1000000 --out FILE``.
+
+Two labs run side by side: one logs, one does not. Short runs take turns and the order changes each round. In the end
+the rows of the log's files, and the rows that it says it has lost, are compared with what its gateway has answered.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.harness.bench_bundle import ENDPOINT, Workload, write_workload
+from benchmarks.harness.command import Say, benchmark_parser, run_benchmark
+from benchmarks.harness.machine import Machine, describe_machine
+from benchmarks.lab.bookkeeping import CUSTOMERS, bodies_of
+from benchmarks.lab.lab import Arrangement, lab
+from benchmarks.load.wrk import require_wrk, run_wrk, write_script
+from divisions.prediction_log import FOLDER, LogPolicy
+
+SETTLE_S = 60.0
+"""How long the counts may take to agree: the gateway counts an answer some seconds later, once it is certain."""
+
+
+class PredictionLogResult(msgspec.Struct, frozen=True, tag="prediction_log"):
+    """``answered`` requests of one row each; ``rows`` are in the files, ``lost`` were counted as lost.
+
+    The lists have one number for each round. ``p99_cost`` and ``throughput_cost`` are shares: the medians over the
+    rounds of on / off less one, and of one less on / off.
+    """
+
+    machine: Machine
+    seed: int
+    connections: int
+    seconds: float
+    sample_bp: int
+    answered: int
+    rows: int
+    lost: int
+    on_p99_us: list[int]
+    off_p99_us: list[int]
+    on_rps: list[float]
+    off_rps: list[float]
+    p99_cost: float
+    throughput_cost: float
+    errors: int
+
+
+class Turns(msgspec.Struct):
+    """What the runs of both labs have measured."""
+
+    on_p99_us: list[int] = []
+    off_p99_us: list[int] = []
+    on_rps: list[float] = []
+    off_rps: list[float] = []
+    sent: int = 0
+    errors: int = 0
+
+
+def ratio(on: Sequence[float], off: Sequence[float]) -> float:
+    """The median of the rounds' ratios.
+
+    >>> ratio([2.0, 3.0], [1.0, 1.0])
+    2.5
+    """
+    return statistics.median(one / other for one, other in zip(on, off, strict=True))
+
+
+def total(text: str, metric: str) -> int:
+    """The sum of a metric's samples in Prometheus' text format.
+
+    >>> total('a_total{x="1"} 2.0\\na_total{x="2"} 3.0\\nab_total 7.0', "a_total")
+    5
+    """
+    return round(sum(float(value) for value in re.findall(rf"^{metric}(?:{{.*}})? (\S+)$", text, re.MULTILINE)))
+
+
+def counts(url: str) -> tuple[int, int, int]:
+    """Requests that the gateway has answered, rows that its log has, and rows that it has lost."""
+    with urllib.request.urlopen(url.partition("/api/")[0] + "/metrics", timeout=10.0) as reply:
+        text = reply.read().decode()
+    answered, kept = total(text, "divisions_requests_total"), total(text, "divisions_prediction_log_rows_total")
+    return answered, kept, total(text, "divisions_prediction_log_lost_rows_total")
+
+
+def settled(url: str, sent: int) -> tuple[int, int, int]:
+    """The counts once all that was sent is in them, as far as that happens in time. Below 100 % rows are fewer."""
+    ends_s, last = time.monotonic() + SETTLE_S, (0, 0, 0)
+    while time.monotonic() < ends_s:
+        found = counts(url)
+        if found == last and found[0] >= sent:
+            return found
+        last = found
+        time.sleep(2.0)
+    return last
+
+
+def rows_in(folder: Path) -> int:
+    """Rows of the log's files, once nothing waits for its place any more."""
+    import pyarrow.parquet as pq
+
+    ends_s = time.monotonic() + SETTLE_S
+    while any((folder / "spool").glob("*")) and time.monotonic() < ends_s:
+        time.sleep(0.1)
+    return sum(pq.read_metadata(path).num_rows for path in (folder / ENDPOINT).rglob("*.parquet"))
+
+
+def measure_log(
+    workload: Workload, work: Path, policy: LogPolicy, requests: int, connections: int, seconds: float, say: Say
+) -> tuple[Turns, tuple[int, int, int]]:
+    """Runs in turns until the lab that logs was sent so many requests; then what its gateway has counted."""
+    script, turns = work / "request.lua", Turns([], [], [], [])
+    write_script(script, bodies_of(workload, CUSTOMERS))
+    folders = {True: work / "on", False: work / "off"}
+    for folder in folders.values():
+        folder.mkdir()
+    with (
+        lab(workload, folders[True], Arrangement(log=policy)) as on,
+        lab(workload, folders[False], Arrangement()) as off,
+    ):
+        urls = {True: on.served.url, False: off.served.url}
+        for switch, url in urls.items():
+            warm = run_wrk(script, url, connections, 2.0)
+            turns.sent += warm.requests if switch else 0
+        while turns.sent < requests or not turns.on_rps:
+            for switch in (True, False) if len(turns.on_rps) % 2 else (False, True):
+                result = run_wrk(script, urls[switch], connections, seconds)
+                (turns.on_p99_us if switch else turns.off_p99_us).append(result.p99_us)
+                (turns.on_rps if switch else turns.off_rps).append(round(result.rps, 1))
+                turns.errors += result.errors
+                turns.sent += result.requests if switch else 0
+            say(f"{turns.sent:,} of {requests:,}: p99 on {turns.on_p99_us[-1]} us, off {turns.off_p99_us[-1]} us")
+        return turns, settled(urls[True], turns.sent)
+
+
+def render_prediction_log(found: PredictionLogResult) -> str:
+    return (
+        f"{found.answered:,} requests answered, {found.rows:,} rows logged, {found.lost:,} lost; p99 with the log"
+        f" {statistics.median(found.on_p99_us):,.0f} us, without {statistics.median(found.off_p99_us):,.0f} us:"
+        f" {found.p99_cost:+.1%}; it costs {found.throughput_cost:.1%} of the throughput (medians of"
+        f" {len(found.on_rps)} rounds of {found.seconds:g} s, {found.connections} connections, a sample of"
+        f" {found.sample_bp / 100:g} %, {found.errors} errors)"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = benchmark_parser("prediction_log", "What callers notice of the prediction log, and whether it is whole.")
+    parser.add_argument("--requests", type=int, default=1_000_000, help="to the lab that logs (default 1000000)")
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=3.0, help="length of each run (default 3)")
+    parser.add_argument("--sample", type=float, default=100.0, help="percent that are logged (default 100)")
+    options = parser.parse_args(arguments)
+
+    def measure(work: Path, say: Say) -> PredictionLogResult:
+        require_wrk()
+        machine = describe_machine()
+        policy = LogPolicy(round(options.sample * 100))
+        workload = write_workload(work / "bundle", seed=options.seed)
+        turns, (answered, _, lost) = measure_log(
+            workload, work, policy, options.requests, options.connections, options.seconds, say
+        )
+        return PredictionLogResult(
+            machine,
+            options.seed,
+            options.connections,
+            options.seconds,
+            policy.sample_bp,
+            answered,
+            rows_in(work / "on" / "home" / FOLDER),
+            lost,
+            turns.on_p99_us,
+            turns.off_p99_us,
+            turns.on_rps,
+            turns.off_rps,
+            round(ratio(turns.on_p99_us, turns.off_p99_us) - 1.0, 4),
+            round(1.0 - ratio(turns.on_rps, turns.off_rps), 4),
+            turns.errors,
+        )
+
+    return run_benchmark(options, measure, render_prediction_log)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
