@@ -75,6 +75,8 @@ class Arrangement:
     """Who has a token."""
     log: LogPolicy | None = None
     """What the gateways log of the answers."""
+    port_pair: tuple[str, str] | None = None
+    """Paths of the certificate and the key of the gateways' port; None for plain HTTP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,8 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
     authority = write_authority(work)
     network["DIVISIONS_REQUIRE_KEY"] = str(int(arrangement.needs_key))
     network["DIVISIONS_REQUEST_TIMEOUT_MS"] = str(arrangement.request_timeout_ms)
+    if arrangement.port_pair is not None:
+        network["DIVISIONS_TLS_CERT"], network["DIVISIONS_TLS_KEY"] = arrangement.port_pair
     with starter(work, DIVISIONS_PORT=str(port), **network) as start:
         routes = []
         replicas: list[ReplicaAddress] = []
@@ -129,7 +133,8 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
         ]
         for gateway in gateways:
             gateway.first_line()
-        served = Served(f"http://127.0.0.1:{port}/api/v2/predict/{ENDPOINT}", workload.body)
+        scheme = "http" if arrangement.port_pair is None else "https"
+        served = Served(f"{scheme}://127.0.0.1:{port}/api/v2/predict/{ENDPOINT}", workload.body)
         pids = tuple(gateway.pid for gateway in gateways), tuple(replica.pid for replica in replicas)
         yield Lab(served, *pids, tuple(replicas), authority)
 
