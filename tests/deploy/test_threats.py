@@ -43,6 +43,7 @@ TOLD_TO_HOLD = (  # each defence that the design asks for, by words of its row
     "labels of metrics",
     "open ports of Ray",
     "shed, late and unknown",
+    "one caller that takes the others' room",
 )
 LOADS_CODE = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 RUNS_TEXT = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
