@@ -174,7 +174,7 @@ class ControlApi:
             )
             for name, endpoint in self._dispatcher.endpoints.items()
         }
-        return _json(msgspec.json.encode(Index(__version__, endpoints)))
+        return _json(msgspec.json.encode(Index(__version__, endpoints, self._house_api.public)))
 
     async def _api_document(self, request: Request) -> Response:
         return self._api.file().reply(request)

@@ -24,10 +24,11 @@ class EndpointSummary(msgspec.Struct, frozen=True):
 
 
 class Index(msgspec.Struct, frozen=True):
-    """``divisions`` is the release."""
+    """``divisions`` is the release. ``public`` are the sections of the house that need no token."""
 
     divisions: str
     endpoints: dict[str, EndpointSummary]
+    public: tuple[str, ...] = ()
 
 
 class GatewayState(msgspec.Struct, frozen=True):

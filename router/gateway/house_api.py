@@ -29,6 +29,10 @@ class HouseApi:
         self._copy = copy
         self._public = ALL if EVERYTHING in public else frozenset(public) & ALL
 
+    @property
+    def public(self) -> tuple[str, ...]:
+        return tuple(sorted(self._public))
+
     def routes(self) -> list[Route]:
         return [Route(PATH, self._house, methods=["GET"])]
 

@@ -77,6 +77,8 @@ def test_public_sections_need_no_token_and_the_others_do(run):
             assert reply.status == 401, "a wrong token is told, not passed over"
             (reply,) = await it.raw(get("/api/v2/status"))
             assert reply.status == 401
+            (reply,) = await it.raw(get("/"))
+            assert reply.json["public"] == ["live"], "so the page asks only for what it gets"
             (reply,) = await it.raw(get("/api/v2/house", "Sec-Fetch-Site: cross-site"))
             assert reply.status == 403
             (reply,) = await it.raw(get("/api/v2/house").replace(b"GET", b"POST"))
