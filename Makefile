@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled api-test browser servers gpu check docs mutants bench clean image-test kube
+.PHONY: install native run demo test test-fast test-compiled api-test browser axe servers gpu check docs mutants bench clean image-test kube
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -38,7 +38,7 @@ demo: $(VENV)/.run native
 
 # Every test with a cluster runs the compiled hot path. The router's own tests run both forms. Two workers: one runs
 # clusters, which mostly wait, the other all else (tests/two_ends.py). The few that fail run once more, alone (tests/twice.py).
-test: $(VENV)/.dev native browser servers
+test: $(VENV)/.dev native browser axe servers
 	$(BIN)/python tests/twice.py
 	@$(MAKE) --no-print-directory test-compiled
 
@@ -57,6 +57,14 @@ browser:
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
 		apt-get -q install -y --no-install-recommends chromium chromium-driver || \
 		echo "note: Chromium could not be installed: the page is not tested in a browser" >&2
+
+# axe-core looks for faults of accessibility in the page. It is kept in the user's cache. Without npm those tests are skipped with a note.
+AXE := $(HOME)/.cache/divisions-axe
+axe:
+	@if [ -e $(AXE)/node_modules/axe-core/axe.min.js ]; then exit 0; fi; \
+	if ! command -v npm >/dev/null; then echo "note: without npm the page is not tested with axe-core" >&2; exit 0; fi; \
+	timeout 120 npm install --prefix $(AXE) --no-save --no-audit --no-fund --ignore-scripts axe-core@4.14.1 </dev/null || \
+		echo "note: axe-core could not be installed: the page is not tested with it" >&2
 
 # A cluster of several hosts is tested with network namespaces, a real Redis, PostgreSQL and OCI registry; metrics, rules and dashboards
 # with a real Prometheus. Where they are absent and we may not install them, those tests are skipped with a note. The tests start servers

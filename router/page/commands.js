@@ -55,6 +55,20 @@ export async function send(command, rollout, token) {
   return { isDone: false, text: `${NAMES[command]} was not done. ${refusal(response.status)}${detail}` };
 }
 
+/** Sets a version's number of replicas; returns what came of it, in words. */
+export async function scale({ endpoint, version }, replicas, token) {
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const path = `api/v2/rollouts/${encodeURIComponent(endpoint)}/scale`;
+  try {
+    const response = await fetch(path, { method: "POST", headers, body: JSON.stringify({ replicas, version }) });
+    if (response.ok) return { isDone: true, text: `Scale: done, ${endpoint} ${version} is to have ${replicas}.` };
+    const answer = await response.json().catch(() => ({}));
+    return { isDone: false, text: `Scale was not done. ${refusal(response.status)}${answer.detail ?? `the gateway answered ${response.status}`}` };
+  } catch {
+    return { isDone: false, text: "Scale: no connection to the gateway; whether it was done, the table tells." };
+  }
+}
+
 function refusal(status) {
   switch (status) {
     case 409:

@@ -44,7 +44,8 @@ const SILENCE_MS = 25000; // the gateway says something every ten seconds
 /**
  * Keeps a stream open, whatever happens to the gateway.
  *
- * `on` is told: `state(name, text)` with connecting, live, away, reconnecting or refused; `status(document)`.
+ * `on` is told: `state(name, text)` with connecting, live, away, reconnecting or refused; `status(document)`,
+ * and `house(sections)` with those that have changed. Without a token it asks for what anybody may see.
  */
 export class StatusStream {
   #url;
@@ -100,7 +101,8 @@ export class StatusStream {
 
   async #open() {
     this.#abort = new AbortController();
-    const headers = { authorization: `Bearer ${this.#token}`, accept: "text/event-stream" };
+    const headers = { accept: "text/event-stream" };
+    if (this.#token) headers.authorization = `Bearer ${this.#token}`;
     const late = setTimeout(() => this.#abort.abort(), SILENCE_MS);
     try {
       return await fetch(this.#url, { headers, signal: this.#abort.signal, cache: "no-store" });
@@ -125,6 +127,9 @@ export class StatusStream {
     if (name === "status") {
       this.#tell("live", "live");
       if (!this.#isOver) this.#on.status(document);
+    } else if (name === "house") {
+      if (!this.#token) this.#tell("live", "live"); // there may be no status for everybody
+      if (!this.#isOver) this.#on.house(document);
     } else if (name === "away") {
       this.#tell("away", `controller away: ${document.reason}`);
     }

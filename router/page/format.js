@@ -45,3 +45,45 @@ export function isoTime(seconds) {
 export function quantileName(quantile) {
   return `p${Number((100 * quantile).toPrecision(6))}`;
 }
+
+/** `1 pod`, `2 pods`. */
+export function plural(number, noun) {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** `142 MB`. */
+export function bytes(number) {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = number;
+  let unit = 0;
+  for (; value >= 1000 && unit < units.length - 1; unit++) value /= 1000;
+  return `${unit && value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+/** A metric or hyperparameter as people write it; text stays text. */
+export function figure(value) {
+  if (typeof value !== "number") return value === null || value === undefined ? "none" : String(value);
+  if (Number.isInteger(value)) return count(value);
+  return Math.abs(value) >= 0.001 && Math.abs(value) < 1e6 ? String(Number(value.toPrecision(4))) : value.toExponential(2);
+}
+
+/** `2026-11-27 21:30:05` UTC. */
+export function dateTime(seconds) {
+  return new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+}
+
+/** A share as percent, with as many digits as it needs: `0.01 %`. */
+export function partOf(value) {
+  return `${Number((100 * value).toPrecision(2))} %`;
+}
+
+/** A rate per second, with as many digits as it needs. */
+export function rate(value) {
+  if (value === null) return "unknown";
+  return value >= 100 ? count(Math.round(value)) : String(Number(value.toPrecision(3)));
+}
+
+/** A number that may be unknown. */
+export function spell(value) {
+  return value === null ? "unknown" : count(value);
+}

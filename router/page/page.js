@@ -1,23 +1,32 @@
-// The page: one stream of the cluster's status, shown. Every number comes from it, or from the gateway's open index.
+// The page: one stream of the cluster's documents, shown. Every number comes from it, or from the gateway's open index.
 
-import { NAMES, question, send } from "./commands.js";
-import { Part, make, setText } from "./dom.js";
+import { attention } from "./attention.js";
+import { NAMES, question, scale, send } from "./commands.js";
+import { badge, link, make, Part, setText } from "./dom.js";
 import { StatusStream } from "./events.js";
-import { percent } from "./format.js";
+import { age, clockTime, percent } from "./format.js";
+import { House } from "./house.js";
+import { ScaleForm, scaleQuestion } from "./panels/pods.js";
 import { replicaTable, scaleTable, tickAges } from "./replicas.js";
-import { EndpointCard } from "./rollout.js";
+import { EndpointCard, order } from "./rollout.js";
 
 const TOKEN_KEY = "divisions.token";
 const INDEX_MS = 5000;
 const MARKS = { none: "○", connecting: "◌", live: "●", away: "▲", reconnecting: "◌", refused: "✖" };
+const MANY_ENDPOINTS = 4; // with more, those at rest fold to a line
 
 const by = (id) => document.getElementById(id);
 const cards = new Map();
 const replicasPart = new Part(by("replica-table"));
 const scalesPart = new Part(by("scale-table"));
+const nowPart = new Part(by("now-list"));
+const linksPart = new Part(by("links"));
+const house = new House(by, readDrift);
+const scaleForm = new ScaleForm(by("scale-form"), askScale);
 let token = takeToken();
 let stream = null;
 let latest = null; // the last status, and when it came
+let houseCameMs = 0;
 let index = null; // the gateway's open index
 let indexError = "";
 
@@ -37,19 +46,30 @@ function show(state, text) {
   element.dataset.state = state;
   setText(element.querySelector(".mark"), MARKS[state]);
   setText(by("connection-text"), text);
-  document.body.dataset.stale = String(latest !== null && state !== "live");
+  document.body.dataset.stale = String(hasData() && state !== "live");
+  showNow();
+}
+
+function hasData() {
+  return latest !== null || Object.keys(house.sections).length > 0;
 }
 
 function connect() {
   stream?.stop();
+  stream = null;
   latest = null;
+  house.clear();
   by("forget").hidden = !token;
   by("token-form").hidden = Boolean(token);
-  if (!token) {
+  if (token || index?.public?.length) {
+    listen();
+  } else {
     show("none", "no token: showing what is served only");
-    render();
-    return;
   }
+  render();
+}
+
+function listen() {
   stream = new StatusStream("api/v2/events", token, {
     state(state, text) {
       show(state, text);
@@ -63,13 +83,20 @@ function connect() {
       render();
       if (isNewTable) refreshIndex();
     },
+    house(sections) {
+      house.take(sections);
+      if (sections.live) houseCameMs = performance.now();
+      render();
+    },
   });
   stream.run();
 }
 
-/** The cluster's clock now: times in the status are of that clock, which this machine's need not agree with. */
+/** The cluster's clock now: times in the documents are of that clock, which this machine's need not agree with. */
 function nowS() {
-  return latest.document.gateway.now_s + (performance.now() - latest.cameMs) / 1000;
+  if (latest?.document.gateway) return latest.document.gateway.now_s + (performance.now() - latest.cameMs) / 1000;
+  const { live } = house.sections;
+  return live ? live.at_s + (performance.now() - houseCameMs) / 1000 : Date.now() / 1000;
 }
 
 async function refreshIndex() {
@@ -81,12 +108,45 @@ async function refreshIndex() {
   } catch (error) {
     indexError = error instanceof TypeError ? "no connection to the gateway" : error.message;
   }
-  render();
+  if (!token && !stream && index?.public?.length) connect();
+  else render();
+}
+
+async function readDrift(endpoint) {
+  const headers = token ? { authorization: `Bearer ${token}` } : {};
+  try {
+    const response = await fetch(`api/v2/drift/${encodeURIComponent(endpoint)}`, { headers, cache: "no-store" });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null; // the panel says that it has none; the connection says why
+  }
 }
 
 function render() {
+  showEndpoints();
+  house.show();
+  const { document: status } = latest ?? {};
+  const fault = status?.journal_fault;
+  by("journal").hidden = !fault;
+  setText(by("journal"), fault ? `${fault}. No weight can rise until it can be written again.` : "");
+  showPods(status);
+  const about = house.sections.about;
+  linksPart.show(about?.links ?? [], () => (about?.links ?? []).map(({ name, url }) => link(url, name)));
+  by("panel-links").hidden = !hasData();
+  for (const each of by("panel-links").children) each.hidden = by(each.hash.slice(1)).hidden;
+  if (status?.gateway) {
+    const { gateway } = status;
+    setText(by("gateway"), `gateway ${gateway.id}, table ${gateway.epoch}, version ${gateway.version}`);
+  } else {
+    setText(by("gateway"), index ? `version ${index.divisions}` : "");
+  }
+  showNow();
+  tick();
+}
+
+function showEndpoints() {
   const rollouts = new Map((latest?.document.rollouts ?? []).map((rollout) => [rollout.endpoint, rollout]));
-  const names = [...new Set([...Object.keys(index?.endpoints ?? {}), ...rollouts.keys()])].sort();
+  const names = order([...new Set([...Object.keys(index?.endpoints ?? {}), ...rollouts.keys()])], rollouts);
   for (const [name, card] of cards) {
     if (!names.includes(name)) {
       card.element.remove();
@@ -94,35 +154,68 @@ function render() {
     }
   }
   names.forEach((name) => {
-    if (!cards.has(name)) {
-      cards.set(name, new EndpointCard(name, ask));
-      by("endpoints").append(cards.get(name).element);
-    }
+    if (!cards.has(name)) cards.set(name, new EndpointCard(name, ask));
     const card = cards.get(name);
     const rollout = rollouts.get(name);
     card.showServing(rollout ? null : index?.endpoints[name]);
-    if (rollout) card.showRollout(rollout, nowS());
+    if (rollout) card.showRollout(rollout, nowS(), house.curve(name));
     else card.hideRollout();
+    card.fold(names.length > MANY_ENDPOINTS, rollout);
     const isOver = rollout && ["PROMOTED", "ROLLED_BACK"].includes(rollout.phase);
     card.showNone([!rollout, Boolean(latest), isOver, rollout?.model], () => howToStart(rollout, isOver));
   });
+  arrange(names.map((name) => cards.get(name).element));
   nothing.show([names.length, index === null, indexError], () => whenEmpty(names.length));
-  const fault = latest?.document.journal_fault;
-  by("journal").hidden = !fault;
-  setText(by("journal"), fault ? `${fault}. No weight can rise until it can be written again.` : "");
-  by("replicas").hidden = latest === null;
-  if (latest) {
-    const { replicas, gateway } = latest.document;
-    const scales = latest.document.scales ?? []; // an older controller tells none
-    replicasPart.show(replicas.map((replica) => ({ ...replica, age_s: 0 })), () => replicaTable(replicas));
-    scalesPart.show(scales, () => scaleTable(scales));
-    setText(by("gateway"), `gateway ${gateway.id}, table ${gateway.epoch}, version ${gateway.version}`);
-  } else {
-    setText(by("gateway"), index ? `version ${index.divisions}` : "");
-  }
-  const [first] = rollouts.values();
+  const [first] = names.map((name) => rollouts.get(name)).filter(Boolean);
   document.title = first ? `${first.phase} ${percent(first.actual_weight_bp)} · ${first.endpoint} · Divisions` : "Divisions";
-  tick();
+}
+
+/** Puts the cards in their order. An element that moves loses the focus, so only those out of place move. */
+function arrange(elements) {
+  const focused = document.activeElement;
+  elements.forEach((element, position) => {
+    const present = by("endpoints").children[position];
+    if (present !== element) by("endpoints").insertBefore(element, present ?? null);
+  });
+  if (focused !== document.activeElement && elements.some((element) => element.contains(focused))) focused.focus({ preventScroll: true });
+}
+
+function showPods(status) {
+  const replicas = shownReplicas();
+  by("replicas").hidden = !status && !house.sections.pods;
+  const scales = status?.scales ?? []; // an older controller tells none
+  replicasPart.show(replicas.map((replica) => ({ ...replica, age_s: 0 })), () => replicaTable(replicas));
+  scalesPart.show(scales, () => scaleTable(scales));
+  by("scale-form").hidden = !token;
+  scaleForm.show(scales);
+}
+
+function shownReplicas() {
+  return latest?.document.replicas ?? house.sections.pods?.replicas.map(asReplica) ?? [];
+}
+
+/** A pod of the house, which anybody may be allowed to see, as a replica of the status. */
+function asReplica(pod) {
+  return { ...pod, ready: pod.is_ready, age_s: pod.since_s === null ? 0 : nowS() - pod.since_s };
+}
+
+/** The sentence at the top: what needs a person, or how old is what is shown. */
+function showNow() {
+  by("now").hidden = latest === null;
+  if (latest === null) return;
+  const found = attention(latest.document, house.sections, nowS());
+  const { state } = by("connection").dataset;
+  const isOld = !["live", "connecting"].includes(state);
+  const seen = `What you see is of ${clockTime(nowS() - (performance.now() - latest.cameMs) / 1000)} UTC`;
+  by("now").dataset.mood = isOld ? "warn" : found.mood;
+  setText(by("now-text"), isOld ? `${state === "away" ? "The controller is away" : "No connection"}. ${seen}` : found.title);
+  const items = found.items.map((item) => ({ ...item, isThere: item.panel !== "" && !by(item.panel).hidden }));
+  nowPart.show(items, () => items.map(line));
+}
+
+function line({ mood, text, panel, isThere }, number) {
+  const target = isThere ? make("a", { href: `#${panel}`, "data-key": `now ${number}`, "aria-label": `Show: ${text}` }, "Show") : null;
+  return make("li", {}, badge(mood, text), " ", target);
 }
 
 const empty = make("div", {});
@@ -144,28 +237,41 @@ function howToStart(rollout, isOver) {
 }
 
 function tick() {
-  if (!latest) return;
-  for (const card of cards.values()) card.tick(nowS());
-  const sinceS = (performance.now() - latest.cameMs) / 1000;
-  tickAges(by("replica-table"), latest.document.replicas.map((replica) => replica.age_s + sinceS));
+  if (!hasData()) return;
+  const atS = nowS();
+  for (const card of cards.values()) card.tick(atS);
+  for (const element of document.querySelectorAll("[data-since]")) setText(element, age(atS - Number(element.dataset.since)));
+  for (const element of document.querySelectorAll("[data-until]")) setText(element, age(Number(element.dataset.until) - atS));
+  const sinceS = latest ? (performance.now() - latest.cameMs) / 1000 : 0;
+  tickAges(by("replica-table"), shownReplicas().map((replica) => replica.age_s + sinceS));
 }
 
-/** Asks back, and sends the command for the generation that was seen when the question was asked. */
-async function ask(command, rollout, card) {
+/** Asks back; tells whether the answer was yes. */
+async function confirm(title, text, yes) {
   const dialog = by("confirm");
-  setText(by("confirm-title"), `${NAMES[command]} ${rollout.endpoint}`);
-  setText(by("confirm-text"), question(command, rollout));
-  setText(by("confirm-yes"), NAMES[command]);
+  setText(by("confirm-title"), title);
+  setText(by("confirm-text"), text);
+  setText(by("confirm-yes"), yes);
   dialog.returnValue = "cancel";
   dialog.showModal();
   by("confirm-no").focus();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  if (dialog.returnValue !== "yes") return;
+  return dialog.returnValue === "yes";
+}
+
+/** Asks back, and sends the command for the generation that was seen when the question was asked. */
+async function ask(command, rollout, card) {
+  if (!(await confirm(`${NAMES[command]} ${rollout.endpoint}`, question(command, rollout), NAMES[command]))) return;
   card.outcome.dataset.mood = "calm";
   setText(card.outcome, `${NAMES[command]}: asked for.`);
   const { isDone, text } = await send(command, rollout, token);
   card.outcome.dataset.mood = isDone ? "good" : "bad";
   setText(card.outcome, text);
+}
+
+async function askScale(wanted, replicas) {
+  if (!(await confirm(`Scale ${wanted.endpoint} ${wanted.version}`, scaleQuestion(wanted, replicas), "Scale"))) return null;
+  return scale(wanted, replicas, token);
 }
 
 by("token-form").addEventListener("submit", (event) => {
@@ -181,9 +287,13 @@ by("forget").addEventListener("click", () => {
   connect();
 });
 addEventListener("hashchange", () => {
+  if (!new URLSearchParams(location.hash.slice(1)).has("token")) return; // a link to a panel
   token = takeToken();
   connect();
 });
+// A page that a browser keeps for the way back would keep its stream, and with six of them no page gets through.
+addEventListener("pagehide", () => stream?.stop());
+addEventListener("pageshow", (event) => event.persisted && connect());
 addEventListener("online", () => stream?.hurry());
 document.addEventListener("visibilitychange", () => document.hidden || stream?.hurry());
 

@@ -1,9 +1,9 @@
 // The card of one endpoint: what serves it, and its latest rollout with evidence, reasons and history.
 
-import { Chart } from "./charts.js";
 import { ALLOWED, NAMES } from "./commands.js";
-import { Part, make, row, setText, table } from "./dom.js";
+import { definitions, make, Part, row, setText, table } from "./dom.js";
 import { age, clockTime, count, isoTime, logE, milliseconds, percent, quantileName, share } from "./format.js";
+import { RolloutCharts } from "./rollout_charts.js";
 
 const MARKS = {
   PENDING: "◌", WARMING: "◌", SHADOW: "◌", STEP: "◐", BAKE: "◕", PROMOTED: "✔", HOLD: "‖",
@@ -14,13 +14,23 @@ const MOODS = {
 };
 const OVER = ["PROMOTED", "ROLLED_BACK"];
 const AT_A_STEP = ["STEP", "BAKE", "HOLD"];
+const URGENCY = ["HOLD", "ROLLING_BACK", "DRAINING", "PENDING", "WARMING", "SHADOW", "STEP", "BAKE", "ROLLED_BACK"];
+
+/** Endpoints in the order in which they need somebody, then by name. */
+export function order(names, rollouts) {
+  const rank = (name) => {
+    const found = URGENCY.indexOf(rollouts.get(name)?.phase);
+    return found < 0 ? URGENCY.length : found;
+  };
+  return [...names].sort((one, other) => rank(one) - rank(other) || (one < other ? -1 : 1));
+}
 
 export class EndpointCard {
   #parts = {};
   #buttons = {};
-  #charts = null;
+  #charts = new RolloutCharts();
   #rollout = null;
-  #startedAtS = null;
+  #isOpen = null; // as its reader has chosen; null while nobody has
   #watchedS = null; // when the rollout began that this page has seen running
 
   /** `ask(command, rollout, card)` is called when a button is pressed. */
@@ -42,8 +52,6 @@ export class EndpointCard {
       this.#buttons[command] = button;
       this.buttons.append(button);
     }
-    this.evidenceChart = make("div", { class: "chart" });
-    this.weightChart = make("div", { class: "chart" });
     this.details = make(
       "div",
       { hidden: true },
@@ -51,25 +59,15 @@ export class EndpointCard {
       part("why"),
       part("guards"),
       part("over"),
-      (this.chartGrid = make(
-        "div",
-        { class: "grid" },
-        make(
-          "figure",
-          {},
-          make("figcaption", {}, "Evidence against the canary, ln E, since this page was opened (UTC). Far below zero the line is cut off."),
-          this.evidenceChart,
-        ),
-        make("figure", {}, make("figcaption", {}, "Weight of the canary, % of the traffic"), this.weightChart),
-      )),
+      this.#charts.element,
       part("history"),
     );
-    this.element = make(
-      "article",
-      { class: "panel", "aria-labelledby": titleId, "data-endpoint": name },
-      make("header", { class: "card-head" }, make("h2", { id: titleId }, name), this.phase),
-      this.announcement,
-      this.message,
+    const bodyId = `${titleId}-body`;
+    this.opener = make("button", { type: "button", class: "plain", "aria-controls": bodyId, hidden: true });
+    this.opener.addEventListener("click", () => this.#open(this.body.hidden));
+    this.body = make(
+      "div",
+      { id: bodyId },
       part("ladder"),
       this.buttons,
       this.outcome,
@@ -77,7 +75,35 @@ export class EndpointCard {
       part("none"),
       this.details,
     );
+    this.element = make(
+      "article",
+      { class: "panel", "aria-labelledby": titleId, "data-endpoint": name },
+      make("header", { class: "card-head" }, make("h2", { id: titleId }, name), this.phase, this.opener),
+      this.announcement,
+      this.message,
+      this.body,
+    );
     this.buttons.hidden = true;
+  }
+
+  /** Among many endpoints, one at rest is a line until its reader opens it. */
+  fold(isOneOfMany, rollout) {
+    const isAtRest = !rollout || rollout.phase === "PROMOTED";
+    this.opener.hidden = !isOneOfMany;
+    const isOpen = !isOneOfMany || (this.#isOpen ?? !isAtRest);
+    if (this.body.hidden === isOpen || !this.opener.textContent) this.#unfold(isOpen);
+  }
+
+  #open(isOpen) {
+    this.#isOpen = isOpen;
+    this.#unfold(isOpen);
+  }
+
+  #unfold(isOpen) {
+    this.body.hidden = !isOpen;
+    this.opener.setAttribute("aria-expanded", String(isOpen));
+    setText(this.opener, isOpen ? "Fold" : "Unfold");
+    this.opener.setAttribute("aria-label", `${this.opener.textContent} ${this.element.dataset.endpoint}`);
   }
 
   /** What the gateway serves, which is open to everybody; a rollout tells more. */
@@ -90,7 +116,7 @@ export class EndpointCard {
     this.#parts.none.show(key, build);
   }
 
-  showRollout(rollout, nowS) {
+  showRollout(rollout, nowS, curve) {
     this.#rollout = rollout;
     const { phase } = rollout;
     this.details.hidden = this.buttons.hidden = false;
@@ -106,7 +132,7 @@ export class EndpointCard {
     this.#parts.guards.show(evidence, () => guards(evidence));
     this.#parts.why.show([rollout.explanation, rollout.rollback_reason], () => why(rollout));
     this.#parts.history.show(rollout.history, () => history(rollout.history));
-    this.#chart(rollout, nowS);
+    this.#chart(rollout, nowS, curve);
     this.tick(nowS);
   }
 
@@ -133,52 +159,16 @@ export class EndpointCard {
     setText(this.announcement, `${endpoint}: ${phase}, ${percent(weight)} on the canary${reason}`);
   }
 
-  #chart(rollout, nowS) {
-    const { evidence } = rollout;
-    this.#charts ??= charts(this.evidenceChart, this.weightChart, () => this.#rollout.evidence);
-    if (this.#startedAtS !== rollout.started_at_s) {
-      this.#startedAtS = rollout.started_at_s;
-      Object.values(this.#charts).forEach((chart) => chart.clear());
-    }
+  #chart(rollout, nowS, curve) {
+    this.#charts.show(rollout, curve);
     const isOver = OVER.includes(rollout.phase);
     if (!isOver) this.#watchedS = rollout.started_at_s;
-    const isWatched = this.#watchedS === rollout.started_at_s && rollout.is_compared;
-    this.chartGrid.hidden = !isWatched;
-    this.#parts.over.show([isOver, isWatched, rollout.is_compared], () => over(rollout, isOver, isWatched));
-    if (isOver || !isWatched) return;
-    const known = Boolean(evidence.threshold);
-    const values = [evidence.latency_log_e, evidence.error_log_e, evidence.threshold, evidence.error_threshold];
-    const atS = Math.round(nowS);
-    this.#charts.evidence.add(atS, known ? values : [null, null, null, null]);
-    this.#charts.weight.add(atS, [rollout.actual_weight_bp / 100, rollout.set_weight_bp / 100]);
+    const isWatched = this.#watchedS === rollout.started_at_s;
+    const isShown = rollout.is_compared && (isWatched || this.#charts.hasCurve);
+    this.#charts.element.hidden = !isShown;
+    this.#parts.over.show([isOver, isShown, rollout.is_compared], () => over(rollout, isOver, isShown));
+    if (!isOver && isShown) this.#charts.add(rollout, Math.round(nowS));
   }
-}
-
-function charts(evidenceElement, weightElement, evidence) {
-  const evidenceRange = (low, high) => {
-    const top = Math.max(evidence().threshold, evidence().error_threshold, 1);
-    return [Math.max(Math.min(low ?? 0, -0.5), -top), Math.max(high ?? 0, top * 1.1)];
-  };
-  return {
-    evidence: new Chart(
-      evidenceElement,
-      [
-        { label: "latency", colour: "--one" },
-        { label: "errors", colour: "--two" },
-        { label: "latency acts at", colour: "--one", dash: [6, 5] },
-        { label: "errors act at", colour: "--two", dash: [2, 4] },
-      ],
-      evidenceRange,
-    ),
-    weight: new Chart(
-      weightElement,
-      [
-        { label: "actual", colour: "--one", isStepped: true, unit: " %" },
-        { label: "set", colour: "--two", dash: [2, 4], isStepped: true, unit: " %" },
-      ],
-      () => [0, 105],
-    ),
-  };
 }
 
 function serving(endpoint) {
@@ -244,20 +234,11 @@ function facts(rollout) {
   return [make("h3", {}, "Rollout"), definitions(list)];
 }
 
-/** In place of charts, which show what happens while the page is open. */
-function over(rollout, isOver, isWatched) {
-  if (isWatched || !rollout.is_compared) return [];
-  if (!isOver) return [];
+/** In place of the charts of a rollout whose curves are not known any more. */
+function over(rollout, isOver, isCharted) {
+  if (isCharted || !rollout.is_compared || !isOver) return [];
   const text = rollout.evidence.threshold ? "The table above has the last evidence of its guards." : "";
   return [make("p", { class: "quiet", "data-field": "over" }, `This rollout is over. ${text}`)];
-}
-
-function definitions(list) {
-  return make(
-    "dl",
-    {},
-    list.map(([name, field, value]) => make("div", {}, make("dt", {}, name), make("dd", { "data-field": field }, value))),
-  );
 }
 
 function versions(rollout) {

@@ -84,7 +84,7 @@ def test_a_rollback_is_explained_on_the_page_as_in_the_api(browser, cluster):
     cluster.start(version, SLOWER)
     phase_is(browser, version, "STEP")
     browser.wait_for(lambda: browser.all("[data-guard]"), "the evidence of the guards", ROLLOUT_S)
-    assert len(browser.all(".chart canvas")) == 2
+    browser.wait_for(lambda: len(browser.all("[data-endpoint] .chart canvas")) >= 2, "the charts of the rollout")
     phase_is(browser, version, "ROLLED_BACK")
     why = explanation(cluster)
     assert why.guard == "latency"
@@ -103,5 +103,5 @@ def test_a_rollback_is_explained_on_the_page_as_in_the_api(browser, cluster):
             getattr(why, f"{arm}_quantile_ms"), abs=0.06
         )
     assert "ROLLED_BACK" in browser.text('[data-part="history"]')
-    assert version not in browser.text("#replicas") or "canary" not in browser.text("#replicas")
+    assert version not in browser.text("#replica-table") or "canary" not in browser.text("#replica-table")
     assert browser.log() == []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.browser import Browser, open_browser
+from tests.e2e.page.documents_server import DocumentsServer
 from tests.e2e.page.stage import Stage
 
 
@@ -30,3 +31,15 @@ def browser(chromium: Browser) -> Browser:
     chromium.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
     chromium.log()
     return chromium
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``pytest tests/e2e/page/test_states.py --pictures FOLDER``: what the page looks like, for people."""
+    parser.addoption("--pictures", default=None, help="a folder for pictures of the page in each state")
+
+
+@pytest.fixture(scope="module")
+def documents() -> Iterator[DocumentsServer]:
+    it = DocumentsServer()
+    yield it
+    it.close()

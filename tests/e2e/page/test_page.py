@@ -78,7 +78,7 @@ def test_charts_of_a_rollout_that_this_page_has_watched_stay_when_it_is_over(bro
     browser.wait_for(lambda: len(browser.all(".chart canvas")) == 2, "charts")
     stage.say(msgspec.structs.replace(running, phase="ROLLED_BACK", actual_weight_bp=0))
     browser.wait_for_text('[data-field="phase"]', "ROLLED_BACK")
-    assert all(chart.is_displayed() for chart in browser.all(".chart"))
+    assert [chart.is_displayed() for chart in browser.all(".chart canvas")] == [True, True]
 
 
 def test_a_promotion_by_hand_shows_which_steps_it_left_out(browser, stage):
@@ -250,6 +250,6 @@ def test_controls_have_names_and_headings_have_an_order(browser, stage):
         "return [...document.querySelectorAll('main h1, main h2, main h3, header h1')]"
         ".filter((each) => each.checkVisibility()).map((each) => Number(each.tagName[1]))"
     )
-    assert levels[:3] == [1, 2, 3]
+    assert (levels[0], max(levels)) == (1, 3)
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert browser.run("return document.getElementById('connection').getAttribute('role')") == "status"

@@ -106,13 +106,27 @@ def test_the_page_needs_nothing_that_its_policy_forbids():
     html = (FOLDER / "index.html").read_text()
     assert not re.search(r"<style|style=|javascript:|\son\w+=", html, re.IGNORECASE)
     assert all("src=" in script for script in re.findall(r"<script[^>]*>", html))
-    for path in [*FOLDER.glob("*.js"), FOLDER / "index.html", FOLDER / "page.css"]:
+    own = [
+        path for path in FOLDER.rglob("*") if path.suffix in {".js", ".css", ".html"} and path.parent.name != "vendor"
+    ]
+    assert len(own) > 20
+    for path in own:
         text = path.read_text()
         assert not re.search(r"https?://", text.replace("http://www.w3.org/2000/svg", "")), path.name
         for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "localStorage"):
             assert forbidden not in text, path.name
     for target in re.findall(r'(?:src|href)="(page/[^"]+)"', html):
         assert (FOLDER.parent / target).is_file(), target
+
+
+def test_the_whole_page_is_small():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) < 250_000
+
+
+def test_every_module_that_the_page_imports_is_there():
+    for path in [each for each in FOLDER.rglob("*.js") if each.parent.name != "vendor"]:
+        for target in re.findall(r"^import .* from \"(.+)\";$", path.read_text(), re.MULTILINE):
+            assert (path.parent / target).is_file(), f"{path.name} imports {target}"
 
 
 def test_what_others_wrote_is_kept_with_its_licence_and_version():
