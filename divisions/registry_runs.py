@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import msgspec
 from divisions.errors import RegistryError
 from divisions.registry import Registry
 from divisions.run_log import ARTIFACT, log_path
+from divisions.trials import ARTIFACT as TRIALS
+from divisions.trials import TAG, Trial, from_table
 from divisions.versions import RegisteredVersion, RunRecord
 
 MOST_RUNS = 1_000
@@ -17,11 +20,12 @@ _LEAST_CHARACTERS = 4
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """A run, the versions that it has registered, and the values of each metric by epoch."""
+    """A run, the versions that it has registered, the values of each metric by epoch, and the trials of its search."""
 
     run: RunRecord
     versions: tuple[RegisteredVersion, ...]
     curves: dict[str, list[float]]
+    trials: tuple[Trial, ...] = ()
 
 
 def find_run(registry: Registry, text: str) -> RunRecord:
@@ -53,7 +57,17 @@ def report_of(registry: Registry, run: RunRecord) -> RunReport:
     versions = tuple(version for version in registry.list_versions() if version.run_id == run.run_id)
     histories = {name: registry.metric_history(run.run_id, name) for name in sorted(run.metrics)}
     curves = {name: [value for _, value in sorted(history)] for name, history in histories.items() if len(history) > 1}
-    return RunReport(run, versions, curves)
+    return RunReport(run, versions, curves, _trials_of(registry, run))
+
+
+def _trials_of(registry: Registry, run: RunRecord) -> tuple[Trial, ...]:
+    """None of a run that has not searched, nor where its table cannot be read: the run's tags have the sum of it."""
+    if TAG not in run.tags:
+        return ()
+    with contextlib.suppress(RegistryError, OSError, ValueError), tempfile.TemporaryDirectory() as folder:
+        registry.download_artifact(run.run_id, TRIALS, Path(folder))
+        return from_table((Path(folder) / TRIALS).read_text())
+    return ()
 
 
 def log_of(registry: Registry, home: Path, run: RunRecord) -> str:

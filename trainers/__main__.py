@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         uses_ray=not given.no_ray,
         ray_address=given.ray_address,
         gateway_url=given.gateway,
+        trials=given.trials,
+        budget=given.budget,
     )
     # A stopped job must still record the end of its run.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -73,6 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-ray", action="store_true", help="run every stage in this process")
     parser.add_argument("--ray-address", default="", metavar="HOST:PORT", help="the Ray cluster, if not this home's")
     parser.add_argument("--gateway", default="", metavar="URL", help="the gateway to deploy to, if not this home's")
+    parser.add_argument("--trials", type=int, metavar="N", help="search hyperparameters: how many sets are tried")
+    parser.add_argument("--budget", default="", metavar="TIME", help="how long the search may take, such as 30m")
     parser.add_argument("--scheduled", default="", metavar="ID", help="the run of the home's schedule that this is")
     parser.add_argument("--output", choices=["text", "json"], default="text", help="how to print the outcome")
     return parser

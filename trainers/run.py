@@ -4,8 +4,9 @@
                                                           |
                                                           +------failed----> GateRefusedError, nothing served
 
-The registry's run spans all stages. If a stage raises, its status is FAILED and there is no version. One exception: a
-model that a gate refused is registered as failed, so that people can inspect it.
+With `trials`, a search for hyperparameters comes before the training. The registry's run spans all stages. If a stage
+raises, its status is FAILED and there is no version. One exception: a model that a gate refused is registered as
+failed, so that people can inspect it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from divisions.versions import RegisteredVersion
 from trainers.data.feature_store import newest_draft, quarantine_draft
 from trainers.data.online_features import NEWEST_FEATURES
 from trainers.export.imported import ImportedModel
-from trainers.export.lineage import environment, lineage, run_params
+from trainers.export.lineage import environment, lineage
 from trainers.export.signature import sign_registered
 from trainers.stages.make import make, validate
 from trainers.stages.parts import Parts
@@ -34,6 +35,7 @@ from trainers.stages.prepare import prepare, write_features
 from trainers.stages.previous import previous_of
 from trainers.stages.register import log_report, register, write_bundle
 from trainers.stages.rollout import deploy
+from trainers.stages.search import search, start_params
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class PipelineRun(Parts):
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
             self.began(registry_run.run_id)
             imported = request.imported
-            registry_run.log_params(run_params(pipeline) if imported is None else imported.facts)
+            registry_run.log_params(start_params(pipeline) if imported is None else imported.facts)
             previous = previous_of(self, pipeline)
             draft = newest_draft(self.settings.home, pipeline.name, registry_run.run_id, self.clock.wall_s())
             try:
@@ -100,6 +102,7 @@ class PipelineRun(Parts):
                 draft.unlink(missing_ok=True)
                 quarantine_draft(draft).unlink(missing_ok=True)
             if imported is None:
+                pipeline = search(self, pipeline, prepared, registry_run)
                 calibrated, exported = make(self, pipeline, prepared, registry_run)
             else:
                 calibrated, exported = imported.exported(prepared)

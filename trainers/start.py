@@ -13,6 +13,7 @@ from divisions.clock import SystemClock
 from divisions.errors import RegistryError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
+from divisions.pipeline.trials_option import with_trials
 from divisions.progress import Progress
 from divisions.run_log import ARTIFACT, RunLog
 from divisions.schedule.obedience import why_not_obeyed
@@ -33,6 +34,7 @@ class StartOptions:
         is_deployed: whether a version that passed is rolled out.
         uses_ray: False runs every stage in this process.
         ray_address, gateway_url: replace those of this home's cluster.
+        trials, budget: replace those of the file; None and empty leave them.
     """
 
     pipeline_path: Path
@@ -42,6 +44,8 @@ class StartOptions:
     uses_ray: bool = True
     ray_address: str = ""
     gateway_url: str = ""
+    trials: int | None = None
+    budget: str = ""
 
 
 def start(options: StartOptions, settings: Settings, progress: Progress) -> RunOutcome:
@@ -53,7 +57,7 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     clock = SystemClock()
     log = RunLog(progress, settings.home, clock)
     progress = log
-    pipeline = load_pipeline(options.pipeline_path)
+    pipeline = with_trials(load_pipeline(options.pipeline_path), options.trials, options.budget)
     for notice in (why_not_obeyed(settings.home, options.pipeline_path, pipeline), python_notice(pipeline)):
         if notice:
             progress.notice(notice)

@@ -25,6 +25,12 @@ def run(
     ] = None,
     no_deploy: Annotated[bool, typer.Option("--no-deploy", help="Register the version, but roll nothing out.")] = False,
     no_ray: Annotated[bool, typer.Option("--no-ray", help="Run every stage in this process.")] = False,
+    trials: Annotated[
+        int | None, typer.Option(metavar="N", help="Search hyperparameters: how many sets are tried.")
+    ] = None,
+    budget: Annotated[
+        str, typer.Option(metavar="TIME", help="How long the search may take, such as 30m, which is the default.")
+    ] = "",
     watch: Annotated[bool, typer.Option("--watch", help="Stay and show the rollout to its end.")] = False,
     target: Annotated[
         str, typer.Option(help="Train as a job of this target, of kind sagemaker, and register its model here.")
@@ -46,6 +52,11 @@ def run(
             raise UsageError(
                 "--target takes neither --watch nor --no-ray", remedy="leave them out: the job runs at SageMaker"
             )
+        if trials is not None or budget:
+            raise UsageError(
+                "--target takes neither --trials nor --budget",
+                remedy="write trials and budget below stages.training of the pipeline file",
+            )
         return run_at(pipeline, target, targets, input_uri, day, is_dry=dry_run, output=output)
     if dry_run:
         raise UsageError("--dry-run shows a job at SageMaker", remedy="name its target with --target")
@@ -58,6 +69,8 @@ def run(
         today=day,
         is_deployed=not no_deploy,
         uses_ray=not no_ray,
+        trials=trials,
+        budget=budget,
     )
     # If SIGTERM stops the run, its end must still be recorded in the registry.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

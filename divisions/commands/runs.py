@@ -38,12 +38,15 @@ def list_runs(
 @app.command("show")
 def show(run: Run, output: Output = Format.TEXT) -> None:
     """Show one run: how it trained, its gates, its curves, and what became of its version."""
+    import msgspec
+
     from divisions.registry_runs import find_run, report_of
 
     registry, _ = _opened()
     report = report_of(registry, find_run(registry, run))
     if output is Format.JSON:
-        print_json({**_document(report.run, report.versions), "curves": report.curves})
+        trials = msgspec.to_builtins(report.trials)
+        print_json({**_document(report.run, report.versions), "curves": report.curves, "trials": trials})
     else:
         print("\n".join(render(report)))
 

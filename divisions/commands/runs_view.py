@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from divisions.commands.output import age, table
+from divisions.trials import TAG, TAG_BEST, TAG_ENDS, TrialEnd
 
 if TYPE_CHECKING:
     from divisions.registry_runs import RunReport
@@ -17,6 +19,7 @@ HEADER = ("RUN", "PIPELINE", "STATUS", "STARTED", "TOOK", "AUC", "DRIFT", "VERSI
 SHOWN_CHARACTERS = 8
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 50
+_MOST_TRIALS = 20
 _NAMES = {"auc": "Validation AUC", "drift_score": "Drift score", "auc_lower_bound": "AUC, lower bound"}
 _OPERATORS = {">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b}
 _DATA = (
@@ -57,12 +60,14 @@ def render(report: RunReport) -> list[str]:
         ("Epochs", _epochs(report)),
         ("Dataset", _dataset(run)),
         ("GPU", _gpu(run)),
+        ("Trials", _trials_told(run)),
     ]
     width = max(len(name) for name, _ in facts) + 2
     lines += [f"{name + ':':<{width}}{value}" for name, value in facts if value]
     gates = [_gate_line(gate, run.metrics) for gate in params.get("gates", "").split("; ") if gate]
     lines += ["", *gates] if gates else []
     lines += ["", *(_promotion(version) for version in report.versions)] if report.versions else []
+    lines += ["", *_trials(report)] if report.trials else []
     curves = [(name, values) for name, values in report.curves.items() if name != "learning_rate"]
     if curves:
         width = max(len(name) for name, _ in curves) + 2
@@ -128,6 +133,36 @@ def _promotion(version: RegisteredVersion) -> str:
         return f"✗ Registered as {version.validation_status.value}: {name}, {version.message or 'no reason'}"
     stages = [alias.capitalize() for alias in version.aliases] + (["Archived"] if version.is_archived else [])
     return f"→ Promoted to registry → {', '.join(stages) or 'no stage any more'}: {name}"
+
+
+def _trials_told(run: RunRecord) -> str:
+    if TAG not in run.tags:
+        return ""
+    best = f"; the best is trial {run.tags[TAG_BEST]}" if TAG_BEST in run.tags else ""
+    return f"{run.tags[TAG]}: {run.tags.get(TAG_ENDS, '?')}{best}"
+
+
+def _trials(report: RunReport) -> list[str]:
+    """The best trials, each with what it has tried, and then those that failed, with the reason."""
+    failed = [trial for trial in report.trials if trial.end is TrialEnd.FAILED]
+    others = [trial for trial in report.trials if trial.end is not TrialEnd.FAILED]
+    ranked = sorted(others, key=lambda trial: (trial.valid_loss is None, trial.valid_loss or 0.0, trial.number))
+    shown = [*ranked[:_MOST_TRIALS], *failed[:_MOST_TRIALS]]
+    names = list(dict.fromkeys(name for trial in shown for name in trial.params))
+    rows = [
+        (
+            f"{trial.number}{'*' * (str(trial.number) == report.run.tags.get(TAG_BEST))}",
+            _number(trial.valid_loss),
+            _number(trial.valid_auc),
+            str(trial.epochs),
+            f"{trial.end}{f': {_short(trial.reason)}' if trial.reason else ''}",
+            *(_short(json.dumps(trial.params.get(name, "-"))) for name in names),
+        )
+        for trial in shown
+    ]
+    lines = table(("TRIAL", "VALID_LOSS", "VALID_AUC", "EPOCHS", "END", *names), rows).splitlines()
+    left = len(report.trials) - len(shown)
+    return [*lines, f"{left} more trials: `--output json` has all of them"] if left else lines
 
 
 def _epochs(report: RunReport) -> str:

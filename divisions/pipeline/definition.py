@@ -15,6 +15,7 @@ from divisions.pipeline.feature_definition import Absence, FeatureDefinition
 from divisions.pipeline.trigger import Cron
 from divisions.prediction_log import LogPolicy
 from divisions.scaling import Scaling
+from divisions.trials import DEFAULT_BUDGET_S
 
 
 class Device(enum.StrEnum):
@@ -148,6 +149,10 @@ class Training:
     resources: Resources = Resources()
     hyperparams: AnyHyperparams = Hyperparams()
     workers: int = 1
+    trials: int = 1
+    """How many sets of hyperparameters a run tries before it trains with the best; 1 means those of the file only."""
+    budget_s: float = DEFAULT_BUDGET_S
+    """How long it may try them."""
 
 
 class Comparison(enum.StrEnum):

@@ -41,6 +41,7 @@ from divisions.pipeline.resources import (
     parse_strategy,
 )
 from divisions.pipeline.slo_option import slo
+from divisions.pipeline.trials_option import trials
 from divisions.pipeline.trigger import CatchUp, Cron, parse_expression, parse_trigger, parse_zone
 from divisions.pipeline.variables import check_variables
 from divisions.pipeline.yaml_nodes import MAX_BYTES, Mapping, read_nodes
@@ -184,7 +185,8 @@ def _training(section: Section, kind: ModelKind) -> Training:
         workers = section.take("workers", integer(1, 256), Training().workers)
         if workers > 1 and kind is ModelKind.GRADIENT_BOOSTING:
             section.report(f"{kind} trains in one process", "remove workers, and give resources more vCPU", "workers")
-        return Training(runtime, resources, hyperparams(section.section("hyperparams"), kind), workers)
+        count, budget_s = trials(section)
+        return Training(runtime, resources, hyperparams(section.section("hyperparams"), kind), workers, count, budget_s)
 
 
 def _validation(section: Section) -> Validation:

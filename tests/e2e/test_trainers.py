@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -264,6 +265,117 @@ def wait_for_a_checkpoint(folder: Path, run: subprocess.Popen[str], timeout_s: f
         assert run.poll() is None, run.communicate(timeout=60)
         assert time.monotonic() < end_s
         time.sleep(0.02)
+
+
+def test_a_search_outlives_its_trials_and_leaves_nothing_when_it_is_interrupted(home, cluster, tmp_path):
+    """Trials on Ray Tune, one at a time: one diverges, one is killed, one finishes, one is stopped by ASHA."""
+    script = tmp_path / "search.py"
+    script.write_text(SEARCH)
+    driver = subprocess.Popen(
+        [sys.executable, str(script), str(home)],
+        env={**environment(home), "PYTHONPATH": f"{ROOT}:{ROOT / 'tests' / 'trainers'}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+    watchdog = threading.Timer(300.0, driver.kill)
+    watchdog.start()
+    lines, killed = [], []
+    assert driver.stdout is not None
+    assert driver.stdin is not None
+    for line in driver.stdout:
+        lines.append(line.strip())
+        if lines[-1] == "kill":
+            killed = trial_processes(cluster)  # that of the first trial may still be ending
+            for pid in killed:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            driver.stdin.write("killed\n")
+            driver.stdin.flush()
+    watchdog.cancel()
+    assert driver.wait(60) == 0, lines
+    told = [line for line in lines if line.startswith("note: trial ")]
+    assert told[0].startswith("note: trial 1 of 4 failed: the loss is no longer finite in epoch 1; the others go on"), (
+        told
+    )
+    found = re.match(r"note: trial 2 of 4 failed: process ([0-9]+) on [0-9.]+ was killed, or it crashed; the", told[1])
+    assert found, told
+    assert int(found[1]) in killed
+    assert told[2].startswith("note: trial 3 of 4 is the best so far: validation loss 0."), told
+    ends = [json.loads(line.partition(" ")[2]) for line in lines if line.startswith("ends ")]
+    outlived, interrupted = ends
+    assert outlived == ["failed", "failed", "finished", "stopped"]
+    assert interrupted == ["out of time", "not begun"]
+    # Tune's own words are in the log, and nothing of it runs on.
+    assert not [line for line in lines if "Trial" in line or "Traceback" in line], lines
+    assert "Trial task failed" in (home / "logs" / "search.log").read_text()
+    end_s = time.monotonic() + 60.0
+    while trial_processes(cluster):
+        assert time.monotonic() < end_s, "trials run on"
+        time.sleep(0.1)
+
+
+def trial_processes(cluster: int) -> list[int]:
+    found = []
+    for pid in descendants(cluster):
+        try:
+            if b"ray::ImplicitFunc" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+        except FileNotFoundError:
+            continue
+    return found
+
+
+SEARCH = f"""
+import json, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from divisions.pipeline.definition import Resources
+from divisions.progress import LineProgress
+from divisions.settings import Settings
+from churn import HYPERPARAMS, SCHEMA, training_data
+from trainers.training import ray_session
+from trainers.training.cluster_file import cluster_address, prepare_environment
+from trainers.training.compute import SearchTask, TrainingTask
+from trainers.training.ray_compute import RayCompute
+from trainers.training.ray_messages import RayMessages, take_messages
+from trainers.training.scoreboard import Scoreboard
+
+settings = Settings(home=Path(sys.argv[1]))
+messages = RayMessages(settings.home / "logs" / "search.log", LineProgress(sys.stdout))
+take_messages(messages)
+prepare_environment(settings)
+ray_session.connect(cluster_address(settings))
+compute = RayCompute(settings, messages)
+good = replace(HYPERPARAMS, epochs=40, learning_rate=0.01)
+task = TrainingTask("churn", SCHEMA, training_data(), good)
+
+class Board(Scoreboard):
+    on_first = {{}}
+
+    def heard(self, number, news):
+        super().heard(number, news)
+        self.on_first.pop(number, lambda: None)()  # the trial waits meanwhile
+
+def search(candidates, budget_s, on_first):
+    board = Board(candidates, messages.progress.notice)
+    board.on_first = on_first
+    try:
+        compute.search(SearchTask(task, candidates, budget_s), {Resources(num_cpus=3.0)!r}, board)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+    print("ends", json.dumps([trial.end for trial in board.close()]), flush=True)
+
+def kill():
+    print("kill", flush=True)
+    sys.stdin.readline()
+
+diverging = replace(good, learning_rate=10.0, weight_decay=10.0)
+search((diverging, good, good, replace(good, learning_rate=1e-9)), 240.0, {{2: kill}})
+search((good, good), 240.0, {{1: lambda: signal.raise_signal(signal.SIGINT)}})
+compute.finish()
+"""
 
 
 def test_ibms_customers_are_refused_by_the_gate_and_nothing_is_served(tmp_path):

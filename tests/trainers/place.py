@@ -19,6 +19,7 @@ from divisions.pipeline.definition import (
     Deployment,
     Gate,
     Model,
+    ModelKind,
     Pipeline,
     Serving,
     Training,
@@ -93,22 +94,29 @@ class Place:
         features=FEATURES,
         on_unknown=None,
         hyperparams=None,
+        trials=1,
+        budget_s=1800.0,
+        compute=None,
     ):
         self.progress = RecordingProgress()
         pipeline = Pipeline(
             name="customer-churn-v3",
             data_prep=DataPrep(input=f"{self.folder}/raw/partition=${{today}}"),
             deployment=Deployment(endpoint="churn"),
-            training=Training(hyperparams=hyperparams or replace(HYPERPARAMS, epochs=self.epochs, learning_rate=0.01)),
+            training=Training(
+                hyperparams=hyperparams or replace(HYPERPARAMS, epochs=self.epochs, learning_rate=0.01),
+                trials=trials,
+                budget_s=budget_s,
+            ),
             validation=Validation(gates=gates, on_unknown=on_unknown),
             features=features,
-            model=Model(major=3),
+            model=Model(major=3, kind=hyperparams.kind if hyperparams else ModelKind.MLP),
             serving=serving or Serving(),
         )
         request = RunRequest(
             pipeline, "pipeline: customer-churn-v3", dt.date.fromisoformat(day), gateway_url=gateway_url
         )
-        run = PipelineRun(self.settings, self.registry, InProcess(), self.progress, self.clock)
+        run = PipelineRun(self.settings, self.registry, compute or InProcess(), self.progress, self.clock)
         return run.run(request)
 
     def stored(self, customer):

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from divisions.errors import NotRunningError
+from divisions.errors import NotRunningError, UsageError
 from divisions.settings import Settings
 from tests.trainers.place import RecordingProgress
 from trainers.start import StartOptions, start
@@ -37,3 +37,16 @@ def test_a_stage_that_asks_for_another_python_is_told(tmp_path):
     ]
     (both,) = notices(tmp_path, prep=other, training=f"  training:\n{other}")
     assert both.startswith("data_prep asks for Python 3.99, training asks for Python 3.99; ")
+
+
+@pytest.mark.parametrize(
+    "options", [{"trials": 0}, {"trials": 1_001}, {"budget": "5m"}, {"trials": 3, "budget": "soon"}]
+)
+def test_trials_that_cannot_be_are_refused_before_anything_happens(tmp_path, options):
+    file = tmp_path / "churn.yaml"
+    file.write_text(
+        "pipeline: churn\nstages:\n  data_prep: {input: data}\n  deployment: {endpoint: /api/v2/predict/churn}\n"
+    )
+    with pytest.raises(UsageError):
+        start(StartOptions(file, **options), Settings(home=tmp_path / "home"), RecordingProgress())
+    assert not (tmp_path / "home").exists()

@@ -26,7 +26,9 @@ _MIN_AGE_S = 60.0
 def working_folder() -> Iterator[Path]:
     """A folder of this process."""
     remove_abandoned()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as name, (Path(name) / _LOCK).open("w") as lock:
+    # What cannot be removed now, because a thread still writes there, goes as what a killed process has left.
+    folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
+    with folder as name, (Path(name) / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)
 

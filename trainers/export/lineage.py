@@ -53,13 +53,14 @@ def environment() -> dict[str, str]:
 
 def run_params(pipeline: Pipeline) -> dict[str, object]:
     """The parameters for MLflow, which shows and compares them."""
-    hyperparams = pipeline.training.hyperparams
+    training, hyperparams = pipeline.training, pipeline.training.hyperparams
     is_network = hyperparams.kind is not ModelKind.GRADIENT_BOOSTING
     return {
         "kind": hyperparams.kind.value,
         **asdict(hyperparams),
         **({"optimizer": "AdamW", "schedule": "cosine annealing"} if is_network else {}),
-        "workers": pipeline.training.workers,
+        "workers": training.workers,
+        **({"trials": training.trials, "budget_s": training.budget_s} if training.trials > 1 else {}),
         "holdout_fraction": pipeline.features.holdout_fraction,
         "gates": "; ".join(str(gate) for gate in pipeline.validation.gates),
         "decision": str(pipeline.validation.decision),

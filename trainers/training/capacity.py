@@ -86,6 +86,20 @@ def shrink_to_free(allotment: Allotment, free_cpus: float, free_memory_gb: float
     )
 
 
+def num_places(allotment: Allotment, free_cpus: float, free_gpus: float, free_memory_gb: float) -> int:
+    """How many processes with such an allotment the free resources are enough for; at least one.
+
+    >>> num_places(Allotment(2.0, 0.0, None, 4.0, 1), 8.0, 0.0, 13.0)
+    3
+    """
+    wanted = (
+        (allotment.num_cpus, free_cpus),
+        (allotment.num_gpus, free_gpus),
+        (allotment.memory_gb, free_memory_gb),
+    )
+    return max(1, min((math.floor(free / each) for each, free in wanted if each), default=1))
+
+
 def has_gpu(nodes: Sequence[NodeCapacity], num_gpus: float, accelerator_type: str | None = None) -> bool:
     """Whether a node can give this share of its GPUs to one process."""
     return any(_has_gpus(node, num_gpus, accelerator_type) for node in nodes)

@@ -26,6 +26,9 @@ def prepare_environment(settings: Settings) -> None:
     """Sets the path of the home's token for Ray. Call it before any import of Ray. Variables that are set stay."""
     # Ray Train accepts a checkpoint at its next check of the workers. With the default of 2 s, short runs mostly wait.
     set_default_environment({"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.25"})
+    # Ray Tune: no files of results, no tables on the terminal, and a trial's relative paths stay as they are.
+    quiet = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "RAY_AIR_NEW_OUTPUT": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0"}
+    set_default_environment(quiet)
     if join_ray_cluster(settings.home):
         return
     token = settings.home / "ray_token"

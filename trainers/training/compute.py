@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
+from divisions.errors import TrainingError
 from divisions.pipeline.definition import AnyHyperparams, Distribution, Resources
 from divisions.schema import FeatureSchema
 from trainers.data.preparation import PreparationTask, Prepared, StoredRows, prepare
@@ -15,6 +17,7 @@ from trainers.training.device_use import DeviceUse
 
 if TYPE_CHECKING:
     from trainers.training.kinds import TrainedModel
+    from trainers.training.scoreboard import Heard, Scoreboard
     from trainers.training.training_rows import TrainingData
 
 EpochListener = Callable[[int, Mapping[str, float]], None]
@@ -41,6 +44,15 @@ class TrainingTask:
     hyperparams: AnyHyperparams
 
 
+@dataclass(frozen=True, slots=True)
+class SearchTask:
+    """Trainings with the same rows and other hyperparameters, within ``budget_s``. Trial n has the n-th candidate."""
+
+    training: TrainingTask
+    candidates: tuple[AnyHyperparams, ...]
+    budget_s: float
+
+
 class Compute(Protocol):
     """Runs the heavy stages on a machine or cluster."""
 
@@ -57,6 +69,14 @@ class Compute(Protocol):
         on_device: DeviceListener = not_told,
     ) -> TrainedModel: ...
 
+    def search(self, task: SearchTask, resources: Resources, board: Scoreboard) -> None:
+        """Tries the candidates, one worker each, and tells the board of them. Trials that fail are its matter.
+
+        Raises:
+            TrainingError: no trial could be started.
+        """
+        ...
+
     def finish(self) -> None:
         """Removes what was kept for the case that the run is interrupted. Called when its version is registered."""
         ...
@@ -64,6 +84,9 @@ class Compute(Protocol):
 
 class InProcess:
     """Runs everything in this process, on its CPUs: for tests, and for debugging without a cluster."""
+
+    def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
 
     def nodes(self) -> tuple[NodeCapacity, ...]:
         return (NodeCapacity(num_cpus=float(os.cpu_count() or 1), memory_gb=0.0),)
@@ -93,5 +116,37 @@ class InProcess:
         on_device(DeviceUse(precision=precision(task.hyperparams, device("cpu"))))
         return train(task.schema, task.data, task.hyperparams, lambda epoch, metrics, _: on_epoch(epoch + 1, metrics))
 
+    def search(self, task: SearchTask, resources: Resources, board: Scoreboard) -> None:
+        """One trial after the other, each to its end: with one process, nothing is gained by an early stop."""
+        from trainers.training.model import use_threads
+        from trainers.training.trial import run_trial
+
+        training, deadline_s = task.training, self._now_s() + task.budget_s
+        assert not isinstance(training.data, StoredRows)  # nothing here stores rows
+        use_threads(1)
+
+        for number, hyperparams in enumerate(task.candidates, 1):
+
+            def tell(news: Heard, number: int = number) -> None:
+                board.heard(number, news)
+                if self._now_s() >= deadline_s:
+                    raise _OutOfTimeError
+
+            if self._now_s() >= deadline_s:
+                return
+            board.began(number)
+            try:
+                run_trial(training.schema, training.data, hyperparams, tell)
+            except _OutOfTimeError:
+                return
+            except TrainingError as error:
+                board.failed(number, error.message)
+            else:
+                board.ended(number)
+
     def finish(self) -> None:
         pass
+
+
+class _OutOfTimeError(Exception):
+    """The budget of a search is over."""

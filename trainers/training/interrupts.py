@@ -28,3 +28,17 @@ def preserve_interrupt_handler() -> Iterator[None]:
     finally:
         if is_main:
             signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def preserve_stop_handler() -> Iterator[None]:
+    """Code inside may handle SIGTERM in its own way. Afterwards it does again what it did before.
+
+    `ray.init` installs a handler that exits. A run that was stopped ended as FAILED then, with a traceback.
+    """
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -12,11 +12,11 @@ from divisions.artifacts.work_store import open_work_store
 from divisions.errors import ArtifactStoreError, DivisionsError, TrainingError
 from divisions.pipeline.definition import ModelKind, Resources
 from divisions.settings import Settings
-from trainers.data.preparation import PreparationTask, Prepared
+from trainers.data.preparation import PreparationTask, Prepared, StoredRows
 from trainers.data.working_folder import working_folder
 from trainers.training import ray_session
 from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity
-from trainers.training.compute import DeviceListener, EpochListener, TrainingTask, not_told
+from trainers.training.compute import DeviceListener, EpochListener, SearchTask, TrainingTask, not_told
 from trainers.training.ray_deaths import death_of, first_line
 from trainers.training.ray_messages import RayMessages
 from trainers.training.ray_preparation import Room, TaskResult, prepare_there, take_here
@@ -27,6 +27,7 @@ MIN_CPUS = 0.5
 
 if TYPE_CHECKING:
     from trainers.training.kinds import TrainedModel
+    from trainers.training.scoreboard import Scoreboard
 
 
 class RayCompute:
@@ -41,7 +42,7 @@ class RayCompute:
         self._messages = messages
         self._progress = messages.progress
         self._store = open_work_store(settings)
-        self._is_told = False
+        self._told: set[str] = set()
         self._folder = ""
 
     def nodes(self) -> tuple[NodeCapacity, ...]:
@@ -94,17 +95,39 @@ class RayCompute:
         from trainers.training.ray_worker import StoredTask
 
         only_node = self._only_node()
-        if resources.num_gpus and task.hyperparams.kind is ModelKind.GRADIENT_BOOSTING:
-            self._progress.notice(f"{task.hyperparams.kind} trains on CPUs: the GPU of training.resources stays free")
-            resources = replace(resources, num_gpus=0.0, accelerator_type=None)
-        allotment = self._acquire("training", resources, num_workers, only_node)
-        rows = task.data
-        if isinstance(rows, TrainingData):
-            with working_folder() as folder:
-                rows = store_rows(rows, self._store, task.pipeline, folder / "rows")
-        stored = StoredTask(self._settings, task.schema, rows, task.hyperparams)
+        allotment = self._acquire("training", self._used(resources, task), num_workers, only_node)
+        stored = StoredTask(self._settings, task.schema, self._rows(task), task.hyperparams)
         self._folder = stored.folder(allotment)
         return ray_train.train(stored, allotment, self._progress, on_epoch, on_device, only_node)
+
+    def search(self, task: SearchTask, resources: Resources, board: Scoreboard) -> None:
+        from trainers.training import ray_search  # with Ray Tune, which takes seconds to import
+
+        only_node, training = self._only_node(), task.training
+        allotment = self._acquire("training", self._used(resources, training), 1, only_node)
+        job = ray_search.SearchJob(
+            self._settings,
+            training.schema,
+            self._rows(training),
+            task.candidates,
+            num_threads=max(1, int(allotment.num_cpus)),
+            device="cuda:0" if allotment.num_gpus else "cpu",
+        )
+        places = ray_session.places(allotment, only_node)
+        ray_search.search(job, ray_search.Room(allotment, places, only_node), task.budget_s, board, self._messages)
+
+    def _used(self, resources: Resources, task: TrainingTask) -> Resources:
+        if not resources.num_gpus or task.hyperparams.kind is not ModelKind.GRADIENT_BOOSTING:
+            return resources
+        self._tell_once(f"{task.hyperparams.kind} trains on CPUs: the GPU of training.resources stays free")
+        return replace(resources, num_gpus=0.0, accelerator_type=None)
+
+    def _rows(self, task: TrainingTask) -> StoredRows:
+        """The rows in the store, where the preparation may have put them already."""
+        if not isinstance(task.data, TrainingData):
+            return task.data
+        with working_folder() as folder:
+            return store_rows(task.data, self._store, task.pipeline, folder / "rows")
 
     def finish(self) -> None:
         if not self._folder:
@@ -122,12 +145,10 @@ class RayCompute:
         num_nodes = len(self.nodes())
         if self._store.is_shared or num_nodes < 2:
             return ""
-        if not self._is_told:
-            self._is_told = True
-            self._progress.notice(
-                f"the cluster has {num_nodes} nodes, but DIVISIONS_ARTIFACTS names no bucket or folder that they reach:"
-                " data preparation and training stay on this one"
-            )
+        self._tell_once(
+            f"the cluster has {num_nodes} nodes, but DIVISIONS_ARTIFACTS names no bucket or folder that they reach:"
+            " data preparation and training stay on this one"
+        )
         return ray_session.this_node()
 
     def _failed(self, error: RayTaskError) -> TrainingError:
@@ -145,5 +166,11 @@ class RayCompute:
     def _acquire(self, stage: str, resources: Resources, count: int, only_node: str) -> Allotment:
         allotment = ray_session.acquire(stage, resources, count, only_node)
         for notice in allotment.notices:
-            self._progress.notice(notice)
+            self._tell_once(notice)
         return allotment
+
+    def _tell_once(self, notice: str) -> None:
+        """A search and the training after it meet the same lack."""
+        if notice not in self._told:
+            self._told.add(notice)
+            self._progress.notice(notice)

@@ -12,7 +12,8 @@ from ray.exceptions import RaySystemError
 
 from divisions.errors import NotRunningError, TrainingError
 from divisions.pipeline.definition import Resources
-from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity, allot, shrink_to_free
+from trainers.training.capacity import BYTES_PER_GB, Allotment, NodeCapacity, allot, num_places, shrink_to_free
+from trainers.training.interrupts import preserve_stop_handler
 
 SHRINK_AFTER_S = 5.0
 """How long to wait for the full request before using less."""
@@ -35,13 +36,14 @@ def connect(address: str) -> None:
     """
     _require_listener(address)
     try:
-        ray.init(
-            address=address,
-            namespace="divisions",
-            log_to_driver=False,
-            configure_logging=False,
-            ignore_reinit_error=True,
-        )
+        with preserve_stop_handler():
+            ray.init(
+                address=address,
+                namespace="divisions",
+                log_to_driver=False,
+                configure_logging=False,
+                ignore_reinit_error=True,
+            )
     except (ConnectionError, RuntimeError, ValueError, RaySystemError, ray.exceptions.AuthenticationError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise NotRunningError(
@@ -123,6 +125,12 @@ def acquire(stage: str, asked: Resources, count: int, only_node: str = "") -> Al
                 remedy="lower the stage's resources, serve fewer replicas, or add nodes",
             )
         time.sleep(0.5)
+
+
+def places(allotment: Allotment, only_node: str = "") -> int:
+    """How many processes with such an allotment fit into what is free now."""
+    free = _free(only_node)
+    return num_places(allotment, free.get("CPU", 0.0), free.get("GPU", 0.0), free.get("memory", 0.0) / BYTES_PER_GB)
 
 
 def _free(only_node: str) -> Mapping[str, float]:

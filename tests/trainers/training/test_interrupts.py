@@ -1,12 +1,13 @@
 """Ctrl-C around a library that takes the signal for itself."""
 
+import contextlib
 import signal
 import sys
 import threading
 
 import pytest
 
-from trainers.training.interrupts import preserve_interrupt_handler
+from trainers.training.interrupts import preserve_interrupt_handler, preserve_stop_handler
 
 
 @pytest.fixture
@@ -16,6 +17,14 @@ def handler():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield signal.default_int_handler
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def terminator():
+    before = signal.getsignal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGTERM, before)
 
 
 def exit_quietly(*_):
@@ -70,3 +79,16 @@ def test_outside_the_main_thread_no_handler_is_touched(handler):
     thread.join()
     assert failures == []
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_after_a_library_that_takes_sigterm_it_does_again_what_it_did(terminator):
+    with preserve_stop_handler():
+        signal.signal(signal.SIGTERM, exit_quietly)  # as `ray.init` does
+    assert signal.getsignal(signal.SIGTERM) is terminator
+
+
+def test_sigterm_is_given_back_after_an_error_too(terminator):
+    with contextlib.suppress(ValueError), preserve_stop_handler():
+        signal.signal(signal.SIGTERM, exit_quietly)
+        diverge()
+    assert signal.getsignal(signal.SIGTERM) is terminator
