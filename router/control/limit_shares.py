@@ -60,7 +60,7 @@ class LimitSharing:
 def share(asked: Mapping[str, float], gateway_id: str, gateways: int) -> float:
     """One gateway's part of a limit. The parts of all gateways add up to 1.
 
-    >>> share({"a": 30.0, "b": 10.0}, "a", 2)
+    >>> round(share({"a": 30.0, "b": 10.0}, "a", 2), 6)
     0.725
     """
     total = sum(asked.values())
