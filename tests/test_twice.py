@@ -38,7 +38,7 @@ def test_a_fault_fails_twice(tests: dict[str, str], status: int, said: str, tmp_
     ended = subprocess.run(
         [sys.executable, ROOT / "tests/twice.py"],
         cwd=tmp_path,
-        env={**os.environ, "PYTEST_ADDOPTS": ""},
+        env={name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
