@@ -87,6 +87,7 @@ SPECIAL = {
     ("VersionSpec", "replicas"),
     ("VersionSpec", "num_cpus"),
     ("VersionSpec", "max_batch"),
+    ("LimitShares", "gateways"),
     ("RolloutStatus", "is_compared"),
     ("LogPolicy", "sample_bp"),
     ("LogPolicy", "roll_s"),

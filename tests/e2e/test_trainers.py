@@ -373,7 +373,8 @@ def kill():
 
 diverging = replace(good, learning_rate=10.0, weight_decay=10.0)
 search((diverging, good, good, replace(good, learning_rate=1e-9)), 240.0, {{2: kill}})
-search((good, good), 240.0, {{1: lambda: signal.raise_signal(signal.SIGINT)}})
+long = replace(good, epochs=4_000)  # far longer than it takes to notice a signal
+search((long, long), 240.0, {{1: lambda: signal.raise_signal(signal.SIGINT)}})
 compute.finish()
 """
 
