@@ -10,12 +10,15 @@ import asyncio
 import logging
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from divisions.deployment import write_private
 from divisions.house import RolloutCurve
-from router.control.chronicle import Chronicle
+
+if TYPE_CHECKING:  # the journal's database comes with it
+    from router.control.chronicle import Chronicle
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -18,12 +18,14 @@ from divisions.clock import Clock
 from divisions.control import ControllerStatus, NodeStatus
 from divisions.house import About, DriftSection, Link, Source
 from divisions.house_rows import Deployments, Pipelines
-from router.control.controller import Controller
 from router.control.inventory_keeper import InventoryKeeper
 from router.house.drift_section import drift_section
 from router.house.live import live
 from router.house.stages import stages
 from router.house.tables import pods_table, registry_table, rollout_lines, runs_table
+
+if TYPE_CHECKING:  # the journal's database comes with it
+    from router.control.controller import Controller
 
 log = logging.getLogger(__name__)
 
