@@ -11,6 +11,7 @@ from typing import Any
 
 from ray.air.execution._internal import actor_manager
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.tune.experiment.trial import Trial
 
 
 class TrialLostError(RayActorError):  # type: ignore[misc]
@@ -29,11 +30,29 @@ def as_death(error: Exception) -> Exception:
     return error
 
 
+_ERRORS: dict[str, Exception] = {}
+"""Why trials failed, by their ids. Tune itself keeps an error as a pickle in a file only."""
+
+
+def error_of(trial: Any) -> Exception | None:
+    """Why a trial has failed, once; None if that is not known."""
+    return _ERRORS.pop(trial.trial_id, None)
+
+
 def outlive_lost_trials() -> None:
-    """From now on, a trial that is lost ends alone. There is no setting for it, so a method of Ray's is replaced."""
+    """From now on, a trial that is lost ends alone, and `error_of` knows why a trial failed. There is no setting for
+    either, so methods of Ray's are replaced."""
     manager: Any = actor_manager.RayActorManager
     if getattr(manager, "_outlives_lost_trials", False):
         return
+    handled = Trial.handle_error
+
+    def handle_error(self: Trial, exc: Exception | None = None) -> None:
+        if exc is not None:
+            _ERRORS[self.trial_id] = exc
+        handled(self, exc)
+
+    Trial.handle_error = handle_error
     failed = manager._actor_task_failed
 
     def task_failed(self: Any, tracked_actor_task: Any, exception: Exception) -> None:

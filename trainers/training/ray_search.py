@@ -14,13 +14,11 @@ from __future__ import annotations
 
 import logging
 import os
-import pickle
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -41,7 +39,7 @@ from trainers.training.capacity import BYTES_PER_GB, Allotment
 from trainers.training.model import use_threads
 from trainers.training.priority import lower_priority
 from trainers.training.ray_deaths import death_of, first_line
-from trainers.training.ray_lost_trials import TrialLostError, outlive_lost_trials
+from trainers.training.ray_lost_trials import TrialLostError, error_of, outlive_lost_trials
 from trainers.training.ray_messages import LOG, RayMessages
 from trainers.training.ray_session import NODE_LABEL
 from trainers.training.scoreboard import Heard, Scoreboard
@@ -222,11 +220,9 @@ class _Listener(tune.Callback):  # type: ignore[misc]
 
 
 def reason_of(trial: Any) -> str:
-    """One line of what Tune knows of a trial's failure. It has written the error on this machine; the method that it
-    has for this reads the folder that the file is copied to later."""
-    try:
-        error: Exception = pickle.loads(Path(trial.pickled_error_file).read_bytes())
-    except Exception:  # noqa: BLE001 - an error of any class, which may not be readable
+    """One line of what is known of a trial's failure."""
+    error = error_of(trial)
+    if error is None:
         return f"see {LOG}"
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, DivisionsError):

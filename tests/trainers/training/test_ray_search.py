@@ -4,15 +4,15 @@ import pickle
 import signal
 import threading
 import time
-from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import RayActorError, RayTaskError
 from ray.tune.execution import class_cache
+from ray.tune.experiment.trial import Trial
 
 from divisions.errors import TrainingError
 from trainers.training.capacity import Allotment
-from trainers.training.ray_lost_trials import TrialLostError
+from trainers.training.ray_lost_trials import TrialLostError, outlive_lost_trials
 from trainers.training.ray_search import Room, _End, _fit, _resources, reason_of
 
 
@@ -88,13 +88,12 @@ def test_the_keys_of_the_account_are_not_written_into_the_environment_of_trials(
         ),
     ],
 )
-def test_the_reason_of_a_failure_is_one_line(tmp_path, error, reason):
-    file = tmp_path / "error.pkl"
-    file.write_bytes(pickle.dumps(error))
-    assert reason_of(SimpleNamespace(pickled_error_file=str(file))) == reason
-
-
-def test_a_failure_that_cannot_be_read_names_the_log(tmp_path):
-    assert reason_of(SimpleNamespace(pickled_error_file=None)) == "see ray-messages.log"
-    (tmp_path / "error.pkl").write_bytes(b"no pickle")
-    assert reason_of(SimpleNamespace(pickled_error_file=str(tmp_path / "error.pkl"))) == "see ray-messages.log"
+def test_the_reason_of_a_failure_is_one_line(monkeypatch, error, reason):
+    outlive_lost_trials()
+    monkeypatch.setattr(Trial, "local_path", "")  # it would write files
+    trial = Trial("churn", stub=True)
+    assert reason_of(trial) == "see ray-messages.log"
+    trial.handle_error(error)
+    assert reason_of(trial) == reason
+    assert trial.run_metadata.num_failures == 1, "Tune handles it, too"
+    assert reason_of(trial) == "see ray-messages.log", "it is told once"
