@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import sqlite3
 import sys
 import threading
 import time
@@ -21,6 +22,7 @@ from moto.server import ThreadedMotoServer
 
 from deploy.kubernetes.access import DEPLOYER_RULES
 from deploy.supervision.processes import wait_until
+from divisions.online_store import online_store_path, table_of
 from tests.builders import SHORT_ANALYSIS
 from tests.conftest import skipped_where_absent
 from tests.deploy.kubernetes.test_manifests import IMAGE
@@ -151,8 +153,8 @@ def deployed(show):
     return show.deploy("3.1"), show.deploy("3.1")
 
 
-def predicts(show, customer: int = 1) -> bool:
-    body = {"customer_id": f"c-{customer}"}
+def predicts(show, customer: str = "c-1") -> bool:
+    body = {"customer_id": customer}
     status, _ = answer(f"{show.home.url}/api/v2/predict/churn", body, [("content-type", "application/json")])
     return status == 200
 
@@ -188,14 +190,18 @@ def test_the_same_version_again_changes_nothing(show, deployed):
 
 @contextlib.contextmanager
 def load(show):
-    """Callers of many customers, for as long as the block: one customer always gets the same version."""
+    """Callers of all customers in the store, for as long as the block: one customer always gets the same version."""
     ends = threading.Event()
+    path = online_store_path(show.home.path)
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+        customers = [name for (name,) in store.execute(f"SELECT entity_id FROM {table_of('churn')}")]
+    assert len(customers) == 20
 
     def call() -> None:
-        for number in itertools.count():
+        for customer in itertools.cycle(customers):
             if ends.is_set():
                 return
-            predicts(show, 1 + number % 100)
+            assert predicts(show, customer)
             time.sleep(0.01)
 
     callers = [threading.Thread(target=call, daemon=True) for _ in range(2)]
