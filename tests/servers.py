@@ -227,11 +227,15 @@ class PostgresServer(Server):
     def kill(self) -> None:
         """Its backends end with it. (A backend that is left alone would keep the next start from the files.)"""
         if self.process is not None:
+            self.process.send_signal(signal.SIGSTOP)  # it starts no further backend
             backends = _children(self.process.pid)
             Server.kill(self)
             for pid in backends:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+            ends_s = time.monotonic() + _START_S
+            while any(map(_runs, backends)) and time.monotonic() < ends_s:
+                time.sleep(0.01)
 
     def freeze(self) -> None:
         """Its backends, too: each connection has one."""
@@ -304,3 +308,11 @@ def _children(pid: int) -> list[int]:
     with contextlib.suppress(FileNotFoundError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
+
+
+def _runs(pid: int) -> bool:
+    """Whether the kernel has not ended it yet. What nobody has waited for is a zombie, and holds nothing."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
