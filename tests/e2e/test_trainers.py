@@ -342,6 +342,7 @@ from trainers.training.ray_compute import RayCompute
 from trainers.training.ray_messages import RayMessages, take_messages
 from trainers.training.scoreboard import Scoreboard
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
 settings = Settings(home=Path(sys.argv[1]))
 messages = RayMessages(settings.home / "logs" / "search.log", LineProgress(sys.stdout))
 take_messages(messages)

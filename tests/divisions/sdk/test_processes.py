@@ -96,6 +96,7 @@ def test_a_job_whose_caller_is_interrupted_is_told_to_end(worker, how):
 import _thread, os, pathlib, signal, threading, time
 from divisions import Client
 from divisions.sdk import jobs
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background process ignores it
 jobs.WORKER = "worker"
 def interrupt():
     while not pathlib.Path("begun").exists():
