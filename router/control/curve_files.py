@@ -6,7 +6,6 @@ anew, and nothing else is lost.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ import msgspec
 
 from divisions.deployment import write_private
 from divisions.house import RolloutCurve
+from router.control import saving
 
 if TYPE_CHECKING:  # the journal's database comes with it
     from router.control.chronicle import Chronicle
@@ -66,14 +66,4 @@ class CurveFiles:
 
 async def keep(files: CurveFiles, chronicle: Chronicle) -> None:
     """Saves the curves every `SAVE_S`, and at once when a rollout changes its phase, in a thread."""
-    turns = 0
-    while True:
-        await asyncio.sleep(TURN_S)
-        turns += 1
-        if turns < SAVE_S and not chronicle.has_news:
-            continue
-        turns, chronicle.has_news = 0, False
-        try:
-            await asyncio.to_thread(files.write, chronicle.curves())
-        except Exception:  # The edge of a loop: the next turn tries again.
-            log.exception("the curves of rollouts could not be saved")
+    await saving.keep(chronicle, chronicle.curves, files.write, "the curves of rollouts", turns=SAVE_S, turn_s=TURN_S)

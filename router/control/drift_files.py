@@ -6,13 +6,13 @@ windows fill anew, and nothing else is lost. A journal would be the wrong place:
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from pathlib import Path
 
 import msgspec
 
 from divisions.deployment import write_private
+from router.control import saving
 from router.control.drift_watch import DriftState, DriftWatch
 
 log = logging.getLogger(__name__)
@@ -59,14 +59,4 @@ class DriftFiles:
 
 async def keep(files: DriftFiles, watch: DriftWatch) -> None:
     """Saves the states every `SAVE_S`, and at once when an alert is new, in a thread."""
-    turns = 0
-    while True:
-        await asyncio.sleep(TURN_S)
-        turns += 1
-        if turns < SAVE_S and not watch.has_news:
-            continue
-        turns, watch.has_news = 0, False
-        try:
-            await asyncio.to_thread(files.write, watch.states())
-        except Exception:  # The edge of a loop: the next turn tries again.
-            log.exception("the state of drift could not be saved")
+    await saving.keep(watch, watch.states, files.write, "the state of drift", turns=SAVE_S, turn_s=TURN_S)
