@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from divisions.control import HistoryEntry
 from divisions.drift import EndpointDrift
 from divisions.house_rows import Deployments, Pipelines, Pods, RegistryTable, Runs
 
@@ -161,15 +162,6 @@ class DriftSection(msgspec.Struct, frozen=True):
     left_out: int = 0
 
 
-class CurveMark(msgspec.Struct, frozen=True):
-    """A rollout's change of phase."""
-
-    at_s: float
-    phase: str
-    weight_bp: int
-    message: str
-
-
 class RolloutCurve(msgspec.Struct, frozen=True):
     """How an endpoint's latest rollout went, second by second, later in longer steps. ``rollout`` tells rollouts of an
     endpoint apart. A row of None is a gap: the controller was away."""
@@ -182,7 +174,7 @@ class RolloutCurve(msgspec.Struct, frozen=True):
     step_s: int
     columns: tuple[str, ...]
     points: tuple[tuple[float | None, ...], ...] = ()
-    marks: tuple[CurveMark, ...] = ()
+    marks: tuple[HistoryEntry, ...] = ()
 
 
 class House(msgspec.Struct, frozen=True):

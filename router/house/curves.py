@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from divisions.house import CurveMark, RolloutCurve
+from divisions.control import HistoryEntry
+from divisions.house import RolloutCurve
 from router.evidence.windows import VersionCounts
 from router.house.traffic import quantile_ms
 
@@ -79,7 +80,7 @@ class CurveRecorder:
         is_new = phase != self._phase
         if is_new:
             self._phase = phase
-            self._marks.append(CurveMark(at_s, phase, weight_bp, message[:500]))
+            self._marks.append(HistoryEntry(at_s, phase, weight_bp, message[:500]))
             del self._marks[:-MOST_MARKS]
         if is_new or self._seconds >= self._step_s:
             self._add(self._point(at_s, weight_bp, log_e))
