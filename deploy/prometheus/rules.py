@@ -101,6 +101,17 @@ ALERTS = (
         "`GET /api/v2/drift/{{ $labels.endpoint }}` has the histograms.",
     ),
     Alert(
+        "PredictionLogLosesRows",
+        "sum by (endpoint, version, reason) (increase(divisions_prediction_log_lost_rows_total[10m])) > 0",
+        "Rows of {{ $labels.endpoint }}'s prediction log are lost; reason: {{ $labels.reason }}.",
+    ),
+    Alert(
+        "PredictionLogStuck",
+        "min by (instance) (divisions_prediction_log_reachable) == 0",
+        "The place of the prediction log takes nothing from {{ $labels.instance }}; files wait on that machine.",
+        hold="15m",
+    ),
+    Alert(
         "JournalUnavailable",
         "max(divisions_journal_unavailable) == 1",
         "The controller cannot write its journal: no weight can rise. `divisions status` has the reason.",

@@ -59,6 +59,15 @@ CASES = {
     ),
     "OnlineStoreUnreachable": (["divisions_online_store_reachable{instance='a:1'} 1x9 0x10"], 9, 15),
     "Drift": (["divisions_drift_alert{endpoint='churn',feature='age',window='1h',against='training'} 0x9 1x10"], 9, 15),
+    "PredictionLogLosesRows": (
+        [
+            f"divisions_prediction_log_lost_rows_total{{{ON},reason='{why}'}} {values}"
+            for why, values in (("disk", "0x9 0+100x10"), ("place", "0x20"))
+        ],
+        9,
+        12,
+    ),
+    "PredictionLogStuck": (["divisions_prediction_log_reachable{instance='a:1'} 1x9 0x30"], 20, 30),
     "JournalUnavailable": (["divisions_journal_unavailable 0x9 1x10"], 9, 15),
     "DependencyUnreachable": (["divisions_dependency_reachable{dependency='registry'} 1x9 0x20"], 12, 20),
     "ControllerSilent": (["divisions_controller_silent_seconds{gateway='0'} 1x9 10+60x10"], 9, 15),
