@@ -15,9 +15,10 @@ from divisions.errors import OnlineStoreError, PipelineError, UnknownEntityError
 
 if TYPE_CHECKING:
     from deploy.feature_check import FeatureCheck
+    from deploy.log_erasure import Erased
     from divisions.online_stores import OnlineStore
 
-EXIT_SKEW, EXIT_NOTHING_COMPARED = 1, 3
+EXIT_SKEW, EXIT_NOTHING_COMPARED, EXIT_REMAINS = 1, 3, 1
 _SHOWN = 20
 
 app = typer.Typer(
@@ -63,12 +64,17 @@ def delete(
     entity_id: Entity,
     undo: Annotated[bool, typer.Option("--undo", help="Let runs store this customer again.")] = False,
     output: Output = Format.TEXT,
-) -> None:
-    """Delete a customer for good: no run stores it again."""
+) -> int:
+    """Delete a customer for good: no run stores it again, and the prediction log forgets it.
+
+    The exit status is 1 if a file of the log could not be changed, or rows are still on their way there.
+    """
     from divisions.clock import SystemClock
 
-    store = _store_of(endpoint)
     _checked(entity_id)
+    if not undo and _is_only_logged(endpoint):
+        return _delete_from_log(endpoint, entity_id, False, output)
+    store = _store_of(endpoint)
     if undo:
         was_deleted = store.deletions().remove(endpoint, entity_id)
         if output is Format.JSON:
@@ -77,13 +83,51 @@ def delete(
             print(f"{_readable(entity_id)}: the next run that reads this customer stores it again")
         else:
             print(f"{_readable(entity_id)} was not deleted")
-        return
+        return 0
     was_stored = store.writer(endpoint, _tell).delete(entity_id, SystemClock().wall_s())
+    if output is Format.TEXT:
+        told = "deleted" if was_stored else "was not stored"
+        print(f"{_readable(entity_id)}: {told}; no run stores this customer again")
+    return _delete_from_log(endpoint, entity_id, was_stored, output)
+
+
+def _is_only_logged(endpoint: str) -> bool:
+    """Whether the prediction log has an endpoint of which no features are stored."""
+    from deploy.log_erasure import known_places
+    from divisions.online_stores import open_store
+    from divisions.settings import load_settings
+
+    settings = load_settings()
+    return bool(known_places(settings.home, endpoint)) and endpoint not in open_store(settings).endpoints()
+
+
+def _delete_from_log(endpoint: str, entity_id: str, was_stored: bool, output: Format) -> int:
+    import dataclasses
+
+    from deploy.log_erasure import erase
+    from divisions.settings import load_settings
+
+    erased = erase(load_settings(), endpoint, entity_id)
     if output is Format.JSON:
-        print_json({"endpoint": endpoint, "entity_id": entity_id, "was_stored": was_stored})
-        return
-    print(f"{_readable(entity_id)}: {'deleted' if was_stored else 'was not stored'}; no run stores this customer again")
-    print("raw data and the offline store still have it: leave it out of the next run's input")
+        identity = {"endpoint": endpoint, "entity_id": entity_id, "was_stored": was_stored}
+        print_json({**identity, "log": dataclasses.asdict(erased)})
+    else:
+        print("\n".join(render_erased(erased)))
+    return EXIT_REMAINS if erased.failed or erased.waiting else 0
+
+
+def render_erased(erased: Erased) -> list[str]:
+    """What became of the customer in the prediction log, and where it still may be."""
+    lines = [f"prediction log: {erased.rows:,} rows removed from {erased.files:,} files"]
+    if erased.outcomes:
+        lines.append(f"outcomes: {erased.outcomes:,} removed")
+    if erased.nameless:
+        lines.append(f"{erased.nameless:,} rows of the log name no customer, and stay")
+    if erased.waiting:
+        lines.append(f"{erased.waiting:,} rows are still on their way to the log: run this again when they are there")
+    lines += [f"not changed: {each}" for each in erased.failed]
+    lines.append("raw data and the offline store still have the customer: leave it out of the next run's input")
+    return lines
 
 
 @app.command("expire")

@@ -12,6 +12,8 @@ from divisions.prediction_log import LogPolicy
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s?#]*)?")
 _MAX_CHARS = 1_024
 _LONGEST_ROLL_S = 86_400.0
+_DAY_S = 86_400.0
+_MAX_KEPT_DAYS = 36_500
 
 
 def log_policy(section: Section) -> LogPolicy:
@@ -23,6 +25,7 @@ def log_policy(section: Section) -> LogPolicy:
             hash=section.take("hash", items(text), default.hash),
             leave_out=section.take("leave_out", items(text), default.leave_out),
             roll_s=section.take("roll", parsed(_roll_s), default.roll_s),
+            keep_s=section.take("keep", parsed(_keep_s), default.keep_s),
         )
         for name in sorted({*policy.hash} & {*policy.leave_out}):
             section.report(f"{name[:60]!r} is both hashed and left out", "name it once", "leave_out")
@@ -34,6 +37,17 @@ def _roll_s(duration: str) -> float:
     if not 1 <= roll_s <= _LONGEST_ROLL_S:
         raise PipelineError(f"must be from 1s to 1d, got {duration[:60]!r}", remedy="write it like '5m'")
     return roll_s
+
+
+def _keep_s(duration: str) -> float:
+    """In whole days, because files are removed by their date."""
+    days = parse_duration_s(duration) / _DAY_S
+    if not (1 <= days <= _MAX_KEPT_DAYS and days.is_integer()):
+        raise PipelineError(
+            f"must be a whole number of days, from 1d to {_MAX_KEPT_DAYS}d, got {duration[:60]!r}",
+            remedy="write it like '30d', or remove the key: then all files are kept",
+        )
+    return days * _DAY_S
 
 
 def _place(place: str) -> str:

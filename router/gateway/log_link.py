@@ -8,37 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
+import functools
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from divisions.clock import Clock
 from divisions.control import RoutingTable
 from divisions.prediction_log import LogCount
+from router.gateway.side_process import END_S, SideProcess, start_module
 from router.predict.answer_log import LogBuffer
-from router.prediction_log.frames import Counts, Cutter, Opened, Rows, decode_counts, encode
-
-log = logging.getLogger(__name__)
+from router.prediction_log.frames import Counts, Cutter, Keep, Opened, Rows, decode_counts, encode
+from router.prediction_log.retention import rules_of
 
 FRAME_BYTES = 256 << 10
 """Rows of one sweep. Encoding them takes about a tenth of a millisecond."""
-READ_BYTES = 64 << 10
-FIRST_PAUSE_S = 0.5
-LONGEST_PAUSE_S = 60.0
-STEADY_S = 60.0
-"""A writer that has lived so long is started again at once."""
-END_S = 3.0
-"""How long the gateway's end waits for the writer's. It goes on by itself."""
 
 
 def start_process(gateway_id: str, number: int, theirs: socket.socket) -> subprocess.Popen[bytes]:
     """Starts the writer of a gateway. ``number`` tells the writers of one gateway apart."""
     name = f"{gateway_id}-{number}" if number else gateway_id
-    command = [sys.executable, "-m", "router.prediction_log.process", str(theirs.fileno()), name]
-    return subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    return start_module("router.prediction_log.process", theirs, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +83,16 @@ class LogLink:
         start: Callable[[str, int, socket.socket], subprocess.Popen[bytes]] = start_process,
     ) -> None:
         self._buffer = buffer
-        self._gateway_id = gateway_id
         self._clock = clock
-        self._start = start
         self._known: dict[str, _Known] = {}
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
-        self._starting: asyncio.Task[None] | None = None
-        self._num_starts = 0
+        self._writer = SideProcess(
+            "the prediction log's writer", clock, functools.partial(start, gateway_id), self._greeting
+        )
         self._is_closed = False
-        self._started_s = 0.0
-        self._not_before_s = 0.0
-        self._pause_s = FIRST_PAUSE_S
-        self._unsent = memoryview(b"")
         self._cutter = Cutter()
         self._counts = Counts([], 0, 0, "")
         self._files = 0
+        self._keep = Keep(())
 
     def follow(self, table: RoutingTable) -> None:
         """Takes from a routing table which versions are logged, and starts a writer when there is one."""
@@ -124,44 +109,46 @@ class LogLink:
                     known.opened = opened
                 else:
                     continue
-                if self._socket is not None:
-                    self._unsent = memoryview(bytes(self._unsent) + encode(opened))
+                self._tell(opened)
+        keep = Keep(rules_of(table))
+        if keep != self._keep:
+            self._keep = keep
+            self._tell(keep)
+
+    def _tell(self, message: Opened | Keep) -> None:
+        """A writer that is not there yet is told at its start."""
+        if self._writer.is_there:
+            self._writer.give(encode(message))
+
+    def _greeting(self) -> bytes:
+        self._cutter = Cutter()
+        opened = [encode(known.opened) for known in self._known.values()]
+        return b"".join([*opened, encode(self._keep)] if self._keep.rules else opened)
 
     def sweep(self) -> None:
         """Sends what there is to send, and reads counts. Call it every few milliseconds."""
         if not self._known or self._is_closed:
             return
-        if self._socket is None:
-            self._restart()
+        if not self._writer.is_there:
+            self._writer.restart()
             return
         try:
-            self._send(self._socket)
-            self._receive(self._socket)
+            self._send()
+            for body in self._cutter.feed(self._writer.receive()):
+                self._take(decode_counts(body))
         except (ConnectionError, ValueError) as error:
             self._ended(str(error))
 
-    def _send(self, connection: socket.socket) -> None:
-        if not self._unsent and len(self._buffer):
+    def _send(self) -> None:
+        if not self._writer.has_unsent and len(self._buffer):
             entries = self._buffer.take(FRAME_BYTES)
             for entry in entries:
                 self._known[entry[0]].handed += len(entry[2])
-            self._unsent = memoryview(encode(Rows(self._offset_s(), entries)))
-        if self._unsent:
-            with contextlib.suppress(BlockingIOError):
-                self._unsent = self._unsent[connection.send(self._unsent) :]
+            self._writer.give(encode(Rows(self._offset_s(), entries)))
+        self._writer.send()
 
     def _offset_s(self) -> float:
         return self._clock.wall_s() - self._clock.monotonic_s()
-
-    def _receive(self, connection: socket.socket) -> None:
-        try:
-            data = connection.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        if not data:
-            raise ConnectionResetError("it has ended")
-        for body in self._cutter.feed(data):
-            self._take(decode_counts(body))
 
     def _take(self, counts: Counts) -> None:
         self._counts = counts
@@ -171,10 +158,8 @@ class LogLink:
                 known.now_kept, known.now_lost = version.kept, version.lost
 
     def _ended(self, why: str) -> None:
-        """The writer is gone: what it had in its memory is lost, and another one is started after a pause."""
-        assert self._socket is not None, "there was one"
-        self._socket.close()
-        self._socket = None
+        """The writer is gone: what it had in its memory is lost."""
+        self._writer.ended(why)
         for known in self._known.values():
             rest = known.handed - known.now_kept - sum(known.now_lost.values())
             known.kept += known.now_kept
@@ -182,39 +167,6 @@ class LogLink:
             known.handed, known.now_kept, known.now_lost = 0, 0, {}
         self._files += self._counts.files
         self._counts = Counts([], 0, self._counts.waiting_bytes, self._counts.fault)
-        now_s = self._clock.monotonic_s()
-        if now_s - self._started_s > STEADY_S:
-            self._pause_s = FIRST_PAUSE_S
-        self._not_before_s = now_s + self._pause_s
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-        log.error("the prediction log's writer has ended (%s); another one starts, and requests go on", why)
-
-    def _restart(self) -> None:
-        if self._starting is None and self._clock.monotonic_s() >= self._not_before_s:
-            self._starting = asyncio.get_running_loop().create_task(self._begin())
-
-    async def _begin(self) -> None:
-        ours, theirs = socket.socketpair()
-        try:
-            if self._process is not None:
-                self._process.poll()
-            # In a thread: to start a process takes milliseconds.
-            self._process = await asyncio.to_thread(self._start, self._gateway_id, self._num_starts, theirs)
-        except OSError as error:
-            ours.close()
-            self._not_before_s = self._clock.monotonic_s() + self._pause_s
-            self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
-            log.error("the prediction log's writer cannot be started: %s", error)
-            return
-        finally:
-            theirs.close()
-            self._starting = None
-        self._num_starts += 1
-        self._started_s = self._clock.monotonic_s()
-        ours.setblocking(False)
-        self._cutter = Cutter()
-        self._unsent = memoryview(b"".join([encode(known.opened) for known in self._known.values()]))
-        self._socket = ours
 
     async def close(self) -> None:
         """Sends the rest and lets the writer end; it is not waited for longer than `END_S`."""
@@ -222,26 +174,16 @@ class LogLink:
             async with asyncio.timeout(END_S):
                 await self._send_rest()
                 self._is_closed = True
-                while self._process is not None and self._process.poll() is None:
-                    await asyncio.sleep(0.02)
+                await self._writer.until_ended()
         self._is_closed = True
-        self._hang_up()
+        self._writer.hang_up()
 
     async def _send_rest(self) -> None:
-        if self._starting is not None:
-            await asyncio.wait([self._starting])
-        while self._socket is not None and (self._unsent or len(self._buffer)):
+        await self._writer.until_started()
+        while self._writer.is_there and (self._writer.has_unsent or len(self._buffer)):
             self.sweep()
             await asyncio.sleep(0.005)
-        if self._socket is not None:
-            # Not closed yet: with counts that nobody has read, the writer would see a reset.
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_WR)
-
-    def _hang_up(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        self._writer.no_more()
 
     # ---- What others read ----------------------------------------------------------------------------------------
 

@@ -61,7 +61,21 @@ class Counts(msgspec.Struct, frozen=True, tag="c"):
     fault: str
 
 
-ToWriter = Opened | Rows
+class KeepRule(msgspec.Struct, frozen=True):
+    """How long files of an endpoint are kept in the place that ``to`` of a policy names."""
+
+    endpoint: str
+    to: str
+    keep_s: float
+
+
+class Keep(msgspec.Struct, frozen=True, tag="k"):
+    """Which files may be removed. Places and endpoints without a rule keep theirs."""
+
+    rules: tuple[KeepRule, ...]
+
+
+ToWriter = Opened | Rows | Keep
 _encode = msgspec.msgpack.Encoder().encode
 _decode_to_writer = msgspec.msgpack.Decoder(ToWriter).decode
 _decode_counts = msgspec.msgpack.Decoder(Counts).decode

@@ -38,6 +38,13 @@ def put(table: Any, place: str, path: str, s3: S3Settings) -> None:
         _to_folder(buffer.getbuffer(), Path(place, path))
 
 
+def filesystem(place: str, s3: S3Settings) -> Any:
+    """Where a place is; paths in it are without ``s3://``. Opens no connection."""
+    from pyarrow.fs import LocalFileSystem
+
+    return s3_filesystem(s3) if place.startswith("s3://") else LocalFileSystem()
+
+
 def _to_s3(data: memoryview, key: str, s3: S3Settings) -> None:
     with s3_filesystem(s3).open_output_stream(key, compression=None) as sink:
         sink.write(data)

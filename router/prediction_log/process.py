@@ -19,6 +19,7 @@ from divisions.prediction_log import hash_key
 from divisions.settings import PRIVATE_UMASK, load_settings
 from router.prediction_log import places
 from router.prediction_log.frames import Cutter, decode_to_writer, encode
+from router.prediction_log.retention import Keeper, remove_old
 from router.prediction_log.shipper import Shipper
 from router.prediction_log.writer import LogWriter
 
@@ -44,7 +45,10 @@ def main() -> None:
     key = hash_key((settings.home / "channel_token").read_bytes().strip())
     shipper = Shipper(functools.partial(places.put, s3=settings.s3), clock.monotonic_s)
     shipper.start()
-    serve(socket.socket(fileno=int(descriptor)), LogWriter(settings.home, gateway_id, key, shipper), shipper, clock)
+    keeper = Keeper(settings.home, functools.partial(remove_old, s3=settings.s3), clock.wall_s)
+    keeper.start()
+    writer = LogWriter(settings.home, gateway_id, key, shipper, keep=keeper.follow)
+    serve(socket.socket(fileno=int(descriptor)), writer, shipper, clock)
 
 
 def serve(connection: socket.socket, writer: LogWriter, shipper: Shipper, clock: Clock) -> None:

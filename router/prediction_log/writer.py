@@ -12,13 +12,13 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from divisions.prediction_log import place_of
+from divisions.prediction_log import FOLDER, PLACES, place_line, place_of
 from router.prediction_log import spool
 from router.prediction_log.batches import BatchMaker
-from router.prediction_log.frames import Counts, Entry, Opened, Rows, ToWriter, VersionCount
+from router.prediction_log.frames import Counts, Entry, Keep, KeepRule, Opened, Rows, ToWriter, VersionCount
 from router.prediction_log.shipper import Shipper
 from router.prediction_log.spool import SpoolFile
 
@@ -60,6 +60,7 @@ class LogWriter:
         shipper: takes finished files; started by the caller.
         write: writes to a file.
         max_waiting_bytes: see `MAX_WAITING_BYTES`.
+        keep: told how long files are kept.
     """
 
     def __init__(
@@ -70,14 +71,16 @@ class LogWriter:
         shipper: Shipper,
         write: spool.Write = os.write,
         max_waiting_bytes: int = MAX_WAITING_BYTES,
+        keep: Callable[[tuple[KeepRule, ...]], None] = lambda rules: None,
     ) -> None:
         self._home = home
-        self._folder = home / "predictions" / spool.FOLDER
+        self._folder = home / FOLDER / spool.FOLDER
         self._gateway_id = gateway_id
         self._key = key
         self._shipper = shipper
         self._write = write
         self._max_waiting_bytes = max_waiting_bytes
+        self._keep = keep
         self._versions: dict[str, _Version] = {}
         self._num_files = 0
         self._flushed_s = 0.0
@@ -97,6 +100,8 @@ class LogWriter:
                     self._flush(known, now_s, wall_s)
                     self._roll(known)
                     known.opened, known.maker = message, BatchMaker(message, self._key)
+            case Keep():
+                self._keep(message.rules)
             case Rows():
                 for entry in message.entries:
                     version = self._versions[entry[0]]
@@ -178,8 +183,14 @@ class LogWriter:
         version.date = _date(wall_s)
         time_of_day = time.strftime("%H%M%S", time.gmtime(wall_s))
         path = f"{version.opened.endpoint}/date={version.date}/{time_of_day}-{name}.parquet"
-        target = f"{place_of(version.opened.policy, self._home)}\n{path}"
-        return spool.create(self._folder, name, version.maker.schema, target)
+        place = place_of(version.opened.policy, self._home)
+        file = spool.create(self._folder, name, version.maker.schema, f"{place}\n{path}")
+        try:
+            note_place(self._home, version.opened.endpoint, place)
+        except OSError:
+            file.remove()
+            raise
+        return file
 
     def _roll(self, version: _Version) -> None:
         file, version.file = version.file, None
@@ -195,6 +206,18 @@ class LogWriter:
         if why != self._told:
             self._told = why
             log.error("rows of the prediction log are lost, requests go on: %s", why)
+
+
+def note_place(home: Path, endpoint: str, place: str) -> None:
+    """Remembers where an endpoint's log is, for who has to find a customer in it.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    path, line = home / FOLDER / PLACES, place_line(endpoint, place)
+    if not path.is_file() or line not in path.read_text().splitlines(keepends=True):
+        with open(path, "a") as file:  # Two writers at once note it twice, which is no harm.
+            file.write(line)
 
 
 def _date(wall_s: float) -> str:

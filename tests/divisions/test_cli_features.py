@@ -12,7 +12,9 @@ from divisions.commands.features import render_check
 from divisions.online_store import OnlineRow, OnlineStoreReader, online_store_path
 from divisions.online_stores import open_store
 from divisions.online_writer import OnlineStoreWriter
+from divisions.prediction_log import LogPolicy
 from divisions.settings import load_settings
+from tests.router.prediction_log.logged import entry, log, logged
 from tests.servers import PASSWORD
 from trainers.data.online_check import Difference
 
@@ -95,7 +97,9 @@ def test_any_id_can_be_shown_and_deleted(home, now_s, capsys, name):
 def test_a_deleted_customer_stays_away_until_undo(home, now_s, capsys):
     store(home, ("c-1", now_s), ("c-2", now_s))
     assert run("delete", "churn", "c-1", "-o", "json") == 0
-    assert json.loads(capsys.readouterr().out) == {"endpoint": "churn", "entity_id": "c-1", "was_stored": True}
+    told = json.loads(capsys.readouterr().out)
+    assert told.pop("log") == {"rows": 0, "files": 0, "outcomes": 0, "nameless": 0, "waiting": 0, "failed": []}
+    assert told == {"endpoint": "churn", "entity_id": "c-1", "was_stored": True}
     store(home, ("c-1", now_s + 1))
     assert not stored(home, "c-1")
     assert run("get", "churn", "c-1") == 1
@@ -108,6 +112,29 @@ def test_a_deleted_customer_stays_away_until_undo(home, now_s, capsys):
     assert json.loads(capsys.readouterr().out)["was_deleted"] is False
     store(home, ("c-1", now_s + 1))
     assert stored(home, "c-1")
+
+
+def test_a_customer_leaves_the_log_also_of_an_endpoint_without_stored_features(home, capsys):
+    log(home, LogPolicy(10_000), entry(1, key="c-1"), entry(2, key="c-2"), entry(3))
+    assert run("delete", "churn", "c-1") == 0
+    told = capsys.readouterr().out
+    assert "prediction log: 1 rows removed from 1 files" in told
+    assert "1 rows of the log name no customer, and stay" in told
+    assert [key for _, key in logged(home)] == ["c-2", None]
+
+
+def test_what_remains_of_a_customer_in_the_log_is_named_and_fails(home, now_s, capsys):
+    store(home, ("c-1", now_s))
+    log(home, LogPolicy(10_000), entry(1, key="c-2"))
+    (path,) = home.rglob("*.parquet")
+    path.write_bytes(b"damaged")
+    writer = log(home, LogPolicy(10_000), entry(2, key="c-1"), is_shipped=False)
+    assert run("delete", "churn", "c-1") == 1
+    told = capsys.readouterr().out
+    assert "'c-1': deleted" in told or "c-1: deleted" in told
+    assert f"not changed: {path}" in told
+    assert "1 rows are still on their way to the log" in told
+    del writer
 
 
 def test_a_deletion_says_that_it_waits_for_a_fill(home, now_s, capsys):

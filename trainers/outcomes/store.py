@@ -78,6 +78,18 @@ class OutcomeStore:
             rows = connection.execute("SELECT by, id, is_positive, at_s FROM outcomes ORDER BY by, id").fetchall()
         return [(by, key, bool(is_positive), at_s) for by, key, is_positive, at_s in rows]
 
+    def remove(self, by: str, ids: Sequence[str]) -> int:
+        """Removes outcomes; returns how many.
+
+        Raises:
+            InputError: the disk is full, or fails.
+        """
+        if not ids or not self._path.exists():
+            return 0
+        with self._open() as connection:
+            query = "DELETE FROM outcomes WHERE by = ? AND id = ?"
+            return sum(connection.execute(query, (by, key)).rowcount for key in ids)
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:

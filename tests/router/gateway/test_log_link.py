@@ -8,10 +8,20 @@ import pytest
 
 from divisions.control import EndpointRoute, RoutingTable, VersionRoute, VersionSpec
 from divisions.prediction_log import LogCount, LogPolicy
-from router.gateway import log_link
+from router.gateway import log_link, side_process
 from router.gateway.log_link import LogLink
 from router.predict.answer_log import LogBuffer
-from router.prediction_log.frames import Counts, Cutter, Opened, Rows, VersionCount, decode_to_writer, encode
+from router.prediction_log.frames import (
+    Counts,
+    Cutter,
+    Keep,
+    KeepRule,
+    Opened,
+    Rows,
+    VersionCount,
+    decode_to_writer,
+    encode,
+)
 from tests.router.prediction_log.logged import APP, SCHEMA, entry
 
 
@@ -59,7 +69,7 @@ class World:
 
     async def until_started(self, number: int) -> None:
         for _ in range(5_000):
-            if len(self.ends) == number and self.link._socket is not None:
+            if len(self.ends) == number and self.link._writer.is_there:
                 return
             await self.sweep(1)
         raise AssertionError("no writer was started")
@@ -142,6 +152,21 @@ def test_another_policy_is_told_before_the_rows_that_follow_it(run):
     run(scenario)
 
 
+def test_a_writer_is_told_how_long_files_are_kept_also_one_that_starts_later(run):
+    async def scenario(world):
+        keep = Keep((KeepRule("churn", "", 86_400.0),))
+        world.follow(LogPolicy(keep_s=86_400.0))
+        await world.until_started(1)
+        await world.sweep()
+        assert world.received()[1:] == [keep]
+        world.follow(LogPolicy(keep_s=86_400.0), epoch=2)
+        world.follow(LogPolicy(), epoch=3)
+        await world.sweep()
+        assert world.received()[1:] == [Keep(())]
+
+    run(scenario)
+
+
 def test_a_writer_that_stands_still_costs_rows_and_never_blocks(run):
     async def scenario(world):
         world.follow(LogPolicy())
@@ -171,7 +196,7 @@ def test_a_writer_that_died_is_started_again_and_what_it_had_not_kept_is_lost(ru
         world.buffer.add(entry(9))
         await world.sweep()
         assert len(world.ends) == 1, "not at once"
-        world.clock.now_s += log_link.FIRST_PAUSE_S
+        world.clock.now_s += side_process.FIRST_PAUSE_S
         await world.until_started(2)
         await world.sweep()
         assert [type(message) for message in world.received()] == [Opened, Rows]
@@ -188,14 +213,14 @@ def test_one_that_dies_again_and_again_is_started_ever_more_rarely(run):
         for _ in range(600):
             await world.sweep(1)
             for _ in range(1_000):
-                if world.link._starting is None:
+                if world.link._writer._starting is None:
                     break
                 await asyncio.sleep(0.001)
             if world.ends:
                 world.ends[-1].close()
             await world.sweep(1)
             world.clock.now_s += 1.0
-        assert 600 / log_link.LONGEST_PAUSE_S <= len(world.ends) <= 600 / log_link.LONGEST_PAUSE_S + 10
+        assert 600 / side_process.LONGEST_PAUSE_S <= len(world.ends) <= 600 / side_process.LONGEST_PAUSE_S + 10
 
     run(scenario)
 
@@ -207,7 +232,7 @@ def test_a_writer_that_cannot_be_started_costs_only_the_log(run):
         await world.sweep()
         world.buffer.add(entry(1))
         world.cannot_start = False
-        world.clock.now_s += log_link.FIRST_PAUSE_S
+        world.clock.now_s += side_process.FIRST_PAUSE_S
         await world.until_started(1)
         await world.sweep()
         assert [type(message) for message in world.received()] == [Opened, Rows]

@@ -23,7 +23,7 @@ async def written(it) -> None:
     """Ends the log and waits for its writer, which a busy machine may keep longer than a gateway's end does."""
     await it.gateway._log.close()
     for _ in range(6_000):
-        if it.gateway._log._process.poll() is not None:
+        if it.gateway._log._writer._process.poll() is not None:
             return
         await asyncio.sleep(0.01)
     raise AssertionError("the writer does not end")
