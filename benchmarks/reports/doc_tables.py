@@ -16,6 +16,7 @@ from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.kinds import KindsResult, render_kinds
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult, render_online_store
+from benchmarks.lab.outcomes import GOOD_DAYS, OutcomesResult
 from benchmarks.lab.scale import ScaleResult
 from benchmarks.lab.scaling import ScaleRow
 from benchmarks.peers.binary import BinaryResult
@@ -198,6 +199,27 @@ def drift_section(found: DriftResult) -> str:
         for each in found.shifts
     ]
     header = ("moves by", "usual weeks", "deviations", "found in a week", "median hours", "at most", "false alerts")
+    return f"{intro}\n\n{markdown_table(header, rows)}"
+
+
+def outcomes_section(found: OutcomesResult) -> str:
+    intro = (
+        f"{found.labels_per_day} labels a day, {found.delay_days} days late, {found.positive:.0%} of them positive; "
+        f"the gate is {found.gate:g}, and one looks every day. A version whose AUC stayed exactly at the gate gave a "
+        f"false alert in {found.false_alerts} of {found.quiet_runs} runs of {found.quiet_days} days. A drop after "
+        f"{GOOD_DAYS} good days:"
+    )
+    rows = [
+        [
+            f"{drop.before:g} to {drop.after:g}",
+            f"{len(drop.labels)} of {drop.runs}",
+            f"{statistics.median(drop.labels):,.0f}" if drop.labels else "-",
+            f"{max(drop.labels):,}" if drop.labels else "-",
+            f"{statistics.median(drop.days):.0f}" if drop.days else "-",
+        ]
+        for drop in found.drops
+    ]
+    header = ("AUC", "found", "median labels", "at most", "median days since the drop")
     return f"{intro}\n\n{markdown_table(header, rows)}"
 
 

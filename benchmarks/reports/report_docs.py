@@ -25,6 +25,7 @@ from benchmarks.lab.hosts import HostsResult
 from benchmarks.lab.kinds import KindsResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult
+from benchmarks.lab.outcomes import OutcomesResult
 from benchmarks.lab.scale import ScaleResult
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
@@ -40,6 +41,7 @@ from benchmarks.reports.doc_tables import (
     kinds_section,
     micro_section,
     online_store_section,
+    outcomes_section,
     preparation_section,
     scale_section,
 )
@@ -119,6 +121,12 @@ SECTIONS: dict[str, Section] = {
         drift_section,
         "python -m benchmarks.drift --months 20 --runs 4 --out docs/benchmarks/drift.json",
         "drift.md",
+    ),
+    "outcomes": Section(
+        OutcomesResult,
+        outcomes_section,
+        "python -m benchmarks.outcomes --out docs/benchmarks/outcomes.json",
+        "prediction-log.md",
     ),
     "losses": Section(
         LossesResult,
