@@ -17,6 +17,7 @@ from divisions.drift import DriftSummary
 from divisions.inventory import Inventory
 from divisions.notice import NoticeCounts
 from divisions.prediction_log import LogCount, LogPolicy
+from divisions.promotion import NO_POLICY, GateStatus, PromotionPolicy
 from divisions.scaling import Scaling, VersionScale
 from divisions.schema import FeatureSchema
 
@@ -133,6 +134,7 @@ class RolloutSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps_bp: tuple[int, ...] = (2_000, 5_000, 10_000)
     analysis: AnalysisSpec = AnalysisSpec()
     rollback_policy: str = "auto"
+    policy: PromotionPolicy = NO_POLICY
 
 
 class ReplicaAddress(msgspec.Struct, frozen=True):
@@ -295,6 +297,8 @@ class RolloutStatus(msgspec.Struct, frozen=True):
     unwritten: str = ""
     is_compared: bool = True
     previous_version: str | None = None
+    gate: GateStatus | None = None
+    who: str = ""
 
 
 class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -303,6 +307,7 @@ class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``to`` names the version of a rollback; None means the one that served before. ``generation`` is the caller's
     If-Match: the command is refused with `ConflictError` when the rollout has moved on; None accepts any. ``replicas``
     and ``version`` (None: every one of the endpoint) are for ``scale``; ``force`` scales even where there is no room.
+    ``reason`` is told with ``abort``, ``rollback`` and ``promote``; ``break_glass`` promotes without the policy.
     """
 
     endpoint: str
@@ -313,6 +318,8 @@ class RolloutCommand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     replicas: int | None = None
     version: str | None = None
     force: bool = False
+    reason: str = ""
+    break_glass: bool = False
 
 
 class ReplicaStatus(msgspec.Struct, frozen=True):

@@ -39,6 +39,7 @@
     │   ├── ConflictError           another caller changed the rollout first
     │   │   └── StaleGenerationError    the rollout has moved on since the generation that the caller saw
     │   ├── LatchedSpecError        the same spec was rolled back before
+    │   ├── PolicyRefusedError      a policy does not allow it (yet): which rule, and how to comply
     │   ├── InvalidCommandError     the body of a command is not what it takes
     │   ├── SchemaMismatchError     its features do not fit those of the version that serves
     │   ├── JournalUnavailableError  the journal cannot be written, so nothing that needs it is done
@@ -125,17 +126,13 @@ class PipelineError(DivisionsError):
         others: tuple[PipelineError, ...] = (),
     ) -> None:
         super().__init__(message, remedy=remedy)
-        self.path = path
-        self.line = line
-        self.column = column
-        self.others = others
+        self.path, self.others = path, others
+        self.line, self.column = line, column
 
     def __str__(self) -> str:
-        place = (
-            f"{self.path or 'pipeline'}:{self.line}:{self.column}: "
-            if self.line
-            else f"{self.path}: " * bool(self.path)
-        )
+        place = f"{self.path}: " if self.path else ""
+        if self.line:
+            place = f"{self.path or 'pipeline'}:{self.line}:{self.column}: "
         return "\n".join([place + super().__str__(), *map(str, self.others)])
 
 
@@ -281,6 +278,10 @@ class StaleGenerationError(ConflictError):
 
 class LatchedSpecError(RolloutError):
     """The same spec was rolled back before; it starts again only when forced."""
+
+
+class PolicyRefusedError(RolloutError):
+    """A policy does not allow it, or not yet. The message names the rule, and says how to comply."""
 
 
 class InvalidCommandError(RolloutError):

@@ -18,6 +18,7 @@ from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
+from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport, LimitShares
 from divisions.settings import Settings
 from router.gateway.gateway import Gateway, GatewayIdentity
@@ -66,6 +67,9 @@ class TableLink:
         raise NotRunningError("the lab has no controller")
 
     async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
+        raise NotRunningError("the lab has no controller")
+
+    async def manage_approvals(self, command: ApprovalCommand, actor: Actor) -> bytes:
         raise NotRunningError("the lab has no controller")
 
     async def status(self) -> bytes:

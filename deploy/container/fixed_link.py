@@ -22,6 +22,7 @@ from divisions.control import (
 )
 from divisions.drift import DriftReport
 from divisions.errors import NotRunningError
+from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport, LimitShares
 
 EPOCH = 1
@@ -82,6 +83,9 @@ class FixedLink:
         raise _alone()
 
     async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
+        raise _alone()
+
+    async def manage_approvals(self, command: ApprovalCommand, actor: Actor) -> bytes:
         raise _alone()
 
     async def status(self) -> bytes:

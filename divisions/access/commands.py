@@ -31,6 +31,8 @@ COMMANDS: Final[Mapping[str, Action]] = {
     "rollout resume": Action.STEER_ROLLOUT,
     "rollout promote": Action.PROMOTE,
     "rollout abort": Action.ROLL_BACK,
+    "approve": Action.APPROVE,
+    "approvals list": Action.READ,
     "rollback": Action.ROLL_BACK,
     "scale": Action.SCALE,
     "tokens create": Action.MANAGE_TOKENS,

@@ -36,6 +36,7 @@ class Action(enum.StrEnum):
     ROLL_BACK = "roll-back"
     SCALE = "scale"
     PROMOTE = "promote"
+    APPROVE = "approve"
     FORCE_ROLLOUT = "force-rollout"
     MANAGE_TOKENS = "manage-tokens"
 
@@ -50,7 +51,8 @@ MEANINGS: Final[Mapping[Action, str]] = {
     Action.STEER_ROLLOUT: "pause and resume a rollout",
     Action.ROLL_BACK: "abort a rollout, or go back to an earlier version",
     Action.SCALE: "set the number of replicas",
-    Action.PROMOTE: "promote a canary before its evidence is complete",
+    Action.PROMOTE: "promote a canary before its evidence is complete; break the glass",
+    Action.APPROVE: "approve a version, or take an approval back",
     Action.FORCE_ROLLOUT: "start again what was rolled back before",
     Action.MANAGE_TOKENS: "create, list, rotate and revoke tokens",
 }
@@ -60,7 +62,7 @@ PURPOSES: Final[Mapping[Role, str]] = {
     Role.PREDICTOR: "applications that ask for predictions",
     Role.TRAINER: "jobs that train and evaluate: they read, and predict to evaluate",
     Role.DEPLOYER: "pipelines that bring versions into service, step by step, on evidence",
-    Role.APPROVER: "people who may overrule the evidence, and take anything back",
+    Role.APPROVER: "people who approve versions, may overrule the evidence, and take anything back",
     Role.ADMIN: "everything, tokens included; the file `token` of the home is this",
 }
 
@@ -72,7 +74,7 @@ RIGHTS: Final[Mapping[Role, frozenset[Action]]] = {
     Role.PREDICTOR: frozenset({Action.PREDICT}),
     Role.TRAINER: _LOOK | {Action.PREDICT},
     Role.DEPLOYER: _LOOK | _TAKE_BACK | {Action.PREDICT, Action.TEST_VERSION, Action.START_ROLLOUT, Action.SCALE},
-    Role.APPROVER: _LOOK | _TAKE_BACK | {Action.TEST_VERSION, Action.PROMOTE, Action.FORCE_ROLLOUT},
+    Role.APPROVER: _LOOK | _TAKE_BACK | {Action.TEST_VERSION, Action.PROMOTE, Action.APPROVE, Action.FORCE_ROLLOUT},
     Role.ADMIN: frozenset(Action) - {Action.PUBLIC, Action.HOME},
 }
 
@@ -85,6 +87,7 @@ PER_ENDPOINT: Final = frozenset(
         Action.ROLL_BACK,
         Action.SCALE,
         Action.PROMOTE,
+        Action.APPROVE,
         Action.FORCE_ROLLOUT,
     }
 )

@@ -50,7 +50,14 @@ class AuditDesk:
 
     @contextlib.contextmanager
     def doing(
-        self, actor: Actor, action: str, subject: str, state: Callable[[], str], *, takes_back: bool = False
+        self,
+        actor: Actor,
+        action: str,
+        subject: str,
+        state: Callable[[], str],
+        *,
+        takes_back: bool = False,
+        reason: str = "",
     ) -> Iterator[None]:
         """Notes an action that is carried out inside.
 
@@ -60,6 +67,7 @@ class AuditDesk:
             subject: the endpoint, or the principal.
             state: tells how it stands, in a line.
             takes_back: whether it must be possible while the log cannot be written.
+            reason: why, as the actor says it.
 
         Raises:
             AuditUnavailableError: the log cannot be written, and nothing was done.
@@ -67,14 +75,15 @@ class AuditDesk:
         asked = AuditEvent(
             self._clock.wall_s(), actor.name, actor.role, actor.address, action, subject[:64], "asked", state()
         )
+        asked = msgspec.structs.replace(asked, reason=reason[:_MAX_CHARACTERS])
         self._note(asked, may_wait=takes_back)
         try:
             yield
         except BaseException as error:
-            reason = str(error) if isinstance(error, DivisionsError) else type(error).__name__
-            self._ended(asked, "refused", state(), reason[:_MAX_CHARACTERS])
+            why = str(error) if isinstance(error, DivisionsError) else type(error).__name__
+            self._ended(asked, "refused", state(), why[:_MAX_CHARACTERS])
             raise
-        self._ended(asked, "done", state(), "")
+        self._ended(asked, "done", state(), asked.reason)
 
     def flush(self) -> None:
         """Writes what was kept, if it can be written now."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from divisions.clock import Clock
 from divisions.control import FULL_BP, RolloutCommand, RolloutSpec
-from divisions.errors import ConflictError, MalformedRequestError, StaleGenerationError, UnknownVersionError
+from divisions.errors import (
+    ConflictError,
+    InvalidCommandError,
+    MalformedRequestError,
+    StaleGenerationError,
+    UnknownVersionError,
+)
+from divisions.promotion import MAX_COMMENT_CHARS
 from router.control import scale_command
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
@@ -49,7 +56,7 @@ class Commands:
         self.cluster: Cluster | None = None
         """The cluster as it was seen last; None if it was not."""
 
-    def start_rollout(self, spec: RolloutSpec, *, force: bool, who: str = "") -> None:
+    def start_rollout(self, spec: RolloutSpec, *, force: bool, who: str = "", role: str = "") -> None:
         """Begins a rollout for ``who``. One that is under way is rolled back first; the new one follows it.
 
         Raises:
@@ -63,7 +70,7 @@ class Commands:
         record = self._endpoints.records.get(spec.endpoint)
         admission.check(spec, record, is_forced=force, allow_faults=self._allow_faults)
         self._writer.save_version(spec.endpoint, spec.version)
-        self._driver.begin_or_queue(Queued(spec, who=who))
+        self._driver.begin_or_queue(Queued(spec, who=who, role=role))
 
     def command(self, command: RolloutCommand) -> None:
         """Carries out an operator's command. It is on disk when this returns.
@@ -75,10 +82,12 @@ class Commands:
             UnknownVersionError: no such endpoint, or no such version to go back to.
             StaleGenerationError: the rollout has moved on since the generation that the caller saw.
             IllegalEventError: the command cannot be carried out in this phase.
+            PolicyRefusedError: a policy does not allow it.
             NoRoomError: the cluster has no room for so many replicas.
             JournalUnavailableError: the command would raise a weight, and the journal cannot be written.
         """
         record = self._endpoints.record(command.endpoint)
+        _check_reason(command)
         if command.generation is not None and command.generation != record.generation:
             raise StaleGenerationError(
                 f"the rollout of {command.endpoint} is at generation {record.generation}, not {command.generation}",
@@ -91,10 +100,9 @@ class Commands:
             case "resume":
                 self._driver.apply(command.endpoint, canary.Resume(now_s, command.who))
             case "promote":
-                ready = self._endpoints.capacity(record.rollout.spec.version)
-                self._driver.apply(command.endpoint, canary.Promote(now_s, command.who, ready))
+                self._driver.promote(record, command.who, command.reason if command.break_glass else "")
             case "abort":
-                self._driver.abort(record, f"aborted by {command.who}")
+                self._driver.abort(record, f"aborted by {command.who}{_because(command)}")
             case "rollback":
                 self._go_back(record, command)
             case "scale":
@@ -116,7 +124,7 @@ class Commands:
         stable = records.stable_version(record)
         is_running = not canary.is_finished(record.rollout.state)
         if is_running and (command.to is None or (stable and command.to == stable.version)):
-            self._driver.abort(record, f"rolled back by {command.who}")
+            self._driver.abort(record, f"rolled back by {command.who}{_because(command)}")
             return
         to = command.to or record.previous
         version = self._journal.version(record.endpoint, to) if to else None
@@ -127,5 +135,19 @@ class Commands:
         if stable is not None and version.app_name == stable.app_name:
             raise ConflictError(f"version {to} serves {record.endpoint} already", remedy="name another version")
         analysis = record.rollout.spec.analysis
-        spec = RolloutSpec(record.endpoint, version, (FULL_BP,), analysis)
-        self._driver.begin_or_queue(Queued(spec, is_direct=True, who=command.who))
+        # A version that has never served all traffic is no way back: the policy is asked, see `records.begun`.
+        spec = RolloutSpec(record.endpoint, version, (FULL_BP,), analysis, policy=record.rollout.spec.policy)
+        self._driver.begin_or_queue(Queued(spec, is_direct=True, who=command.who, reason=command.reason))
+
+
+def _check_reason(command: RolloutCommand) -> None:
+    if not command.reason.isprintable() or len(command.reason) > MAX_COMMENT_CHARS:
+        raise InvalidCommandError(
+            f"a reason is one line of up to {MAX_COMMENT_CHARS} characters", remedy="write why, in a sentence"
+        )
+    if command.break_glass and (command.command != "promote" or not command.reason.strip()):
+        raise InvalidCommandError("only promote breaks the glass, and for a reason", remedy="write promote, and why")
+
+
+def _because(command: RolloutCommand) -> str:
+    return f": {command.reason}" if command.reason else ""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 
@@ -32,9 +33,11 @@ from divisions.control import (
 )
 from divisions.drift import DriftAlert, DriftReport
 from divisions.errors import ReportError, TokensUnavailableError
+from divisions.promotion import ApprovalAnswer, ApprovalCommand
 from divisions.reports import GatewayReport
 from router.control import routing, version_scales
 from router.control.analyses import Analyses
+from router.control.approval_desk import ApprovalDesk
 from router.control.audit_desk import AuditDesk, AuditSink
 from router.control.chronicle import Chronicle
 from router.control.commands import TAKES_BACK, Commands
@@ -42,6 +45,7 @@ from router.control.drift_watch import DriftWatch
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
+from router.control.gate_desk import GateDesk, Registered, Sources
 from router.control.limit_shares import LimitSharing
 from router.control.log_totals import LogTotals
 from router.control.lost_replicas import LostReplicas
@@ -60,6 +64,7 @@ from router.rollouts import canary, records
 from router.rollouts.canary import Judgement
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord
+from router.rollouts.status import status as status_of
 from router.scaling.moves import Moves
 from router.scaling.placement import Cluster
 
@@ -79,6 +84,10 @@ class Controller:
         token_store: keeps the tokens of principals. Without one there are none, beside the home's own.
         audit: takes who asked for what.
         on_drift: told of new alerts, with their endpoints.
+        registered: the registry's versions as they were last read; None while they were not.
+        bundles: the address of their store, for policies.
+        environment: of the cluster, for policies.
+        has_engine: whether an engine of policies is asked: see `GateDesk`.
     """
 
     def __init__(
@@ -93,6 +102,10 @@ class Controller:
         token_store: TokenStore | None = None,
         audit: AuditSink | None = None,
         on_drift: Callable[[str, DriftAlert], None] = lambda endpoint, alert: None,
+        registered: Registered = lambda: None,
+        bundles: str = "",
+        environment: str = "",
+        has_engine: bool = False,
     ) -> None:
         self._clock = clock
         self._on_drift = on_drift
@@ -107,14 +120,17 @@ class Controller:
         self._limit_shares = LimitSharing()
         self._sizing = sizing = Sizing(endpoints, monitor, clock)
         self._spreading = Spreading(endpoints, register)
+        self.drift_watch = DriftWatch(clock, read_bins, lambda: endpoints.records)
+        sources = Sources(registered, self.drift_watch.summaries, bundles, environment)
+        self.gates = gates = GateDesk(clock, sources, has_engine=has_engine)
         self._driver = driver = RolloutDriver(
-            journal, writer, endpoints, monitor, analyses, publisher, store, sizing, clock, new_salt, events
+            journal, writer, endpoints, monitor, analyses, publisher, store, sizing, gates, clock, new_salt, events
         )
+        self._approvals = ApprovalDesk(driver, endpoints, gates, clock)
         self._commands = Commands(driver, endpoints, journal, writer, clock, allow_faults=allow_faults)
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
         self._audit = AuditDesk(audit, clock)
         self._tokens = TokenDesk(token_store, clock, store.grant) if token_store is not None else None
-        self.drift_watch = DriftWatch(clock, read_bins, lambda: endpoints.records)
         self._logged = LogTotals()
         self.chronicle = Chronicle(clock, lambda: endpoints.records, analyses.evidence)
         self._started_at_s = clock.wall_s()
@@ -213,7 +229,8 @@ class Controller:
         """Begins a rollout, see `Commands.start_rollout`."""
         action = "start by force" if force else "start"
         with self._audit.doing(actor or Actor(), action, spec.endpoint, lambda: self._line_of(spec.endpoint)):
-            self._commands.start_rollout(spec, force=force, who=actor.name if actor else "")
+            who = actor or Actor("", "")
+            self._commands.start_rollout(spec, force=force, who=who.name, role=who.role)
         return self._status_of(self._endpoints.records[spec.endpoint])
 
     def command(self, command: RolloutCommand, actor: Actor | None = None) -> RolloutStatus:
@@ -221,9 +238,22 @@ class Controller:
         if actor is not None:
             command = msgspec.structs.replace(command, who=actor.name)
         who, endpoint, takes_back = actor or Actor(command.who), command.endpoint, command.command in TAKES_BACK
-        with self._audit.doing(who, command.command, endpoint, lambda: self._line_of(endpoint), takes_back=takes_back):
+        action = f"{command.command}, breaking the glass" if command.break_glass else command.command
+        line = partial(self._line_of, endpoint)
+        with self._audit.doing(who, action, endpoint, line, takes_back=takes_back, reason=command.reason):
             self._commands.command(command)
         return self._status_of(self._endpoints.records[command.endpoint])
+
+    def manage_approvals(self, command: ApprovalCommand, actor: Actor) -> ApprovalAnswer:
+        """Approves a version, takes an approval back or lists them, see `ApprovalDesk.carry_out`."""
+        asked = command.approve or command.revoke
+        if asked is None:
+            return self._approvals.carry_out(command, actor)
+        comment = command.approve.comment if command.approve else ""
+        line, subject = partial(self._approvals_of, asked.endpoint), f"{asked.endpoint}@{asked.version}"
+        takes_back = command.revoke is not None
+        with self._audit.doing(actor, command.verb, subject, line, takes_back=takes_back, reason=comment):
+            return self._approvals.carry_out(command, actor)
 
     # ---- Once a second -------------------------------------------------------------------------------------------
 
@@ -303,6 +333,12 @@ class Controller:
         phase = canary.phase(rollout.state).value
         return f"{phase} of {rollout.spec.version.version} at {rollout.canary_bp} bp, generation {record.generation}"
 
+    def _approvals_of(self, endpoint: str) -> str:
+        """Who has approved what of an endpoint, for the audit log."""
+        record = self._endpoints.records.get(endpoint)
+        found = record.approvals if record is not None else ()
+        return ", ".join(f"{each.version} ({each.bundle_sha256[:16]}) by {each.name}" for each in found)
+
     def drift(self, endpoint: str = "") -> DriftReport:
         """See `DriftWatch.drift`."""
         return DriftReport(self.drift_watch.drift(endpoint))
@@ -332,13 +368,14 @@ class Controller:
 
     def _status_of(self, record: EndpointRecord) -> RolloutStatus:
         analysis = self._monitor.analysis(record.endpoint)
-        status = records.status(
+        status = status_of(
             record,
             self._store.table.epoch,
             self._analyses.evidence(record),
             analysis.judgement(self._clock.monotonic_s()) if analysis else Judgement(),
             self._endpoints.capacity(records.stable_version(record)),
             self._endpoints.capacity(record.rollout.spec.version),
+            self.gates.status(record),
         )
         unwritten = self._writer.fault if self._writer.is_kept(record.endpoint) else ""
         return msgspec.structs.replace(status, unwritten=unwritten)

@@ -24,6 +24,7 @@ from router.control import analyses, version_scales
 from router.control.analyses import Analyses
 from router.control.endpoints import Endpoints
 from router.control.event_log import EventSink
+from router.control.gate_desk import GateDesk
 from router.control.publisher import TablePublisher
 from router.control.sizing import Sizing
 from router.control.table_store import TableStore
@@ -52,6 +53,7 @@ class RolloutDriver:
         publisher: publishes the routing table.
         store: the routing table in force.
         sizing: how many replicas each version should have.
+        gates: what policies say to a promotion.
         clock: the time.
         new_salt: makes the salt of a new rollout; a fresh one puts other customers first each time.
         events: told of every transition.
@@ -67,6 +69,7 @@ class RolloutDriver:
         publisher: TablePublisher,
         store: TableStore,
         sizing: Sizing,
+        gates: GateDesk,
         clock: Clock,
         new_salt: Callable[[], str],
         events: EventSink | None,
@@ -79,6 +82,7 @@ class RolloutDriver:
         self._publisher = publisher
         self._store = store
         self._sizing = sizing
+        self._gates = gates
         self._clock = clock
         self._new_salt = new_salt
         self._events = events
@@ -109,9 +113,12 @@ class RolloutDriver:
         record = self._endpoints.records[endpoint]
         state, commands = canary.advance(record.rollout.state, event, record.rollout.policy)
         if not commands and canary.phase(state) is canary.phase(record.rollout.state):
-            # Only time has passed: not worth a write.
-            moved = msgspec.structs.replace(record.rollout, state=state)
-            self._endpoints.records[endpoint] = msgspec.structs.replace(record, rollout=moved)
+            # Only time has passed: not worth a write. That it waits for somebody is.
+            moved = msgspec.structs.replace(record, rollout=msgspec.structs.replace(record.rollout, state=state))
+            if canary.is_barred(state) and not canary.is_barred(record.rollout.state):
+                self._note_barred(moved)
+            else:
+                self._endpoints.records[endpoint] = moved
             return
         self._transition(record, state, commands)
 
@@ -130,6 +137,7 @@ class RolloutDriver:
             deploy_failure=self.deploy_failures.get(version.app_name, ""),
             next_replicas=self._sizing.next_replicas(record),
             lacks=version_scales.lacks(self._endpoints.sized(version), ready.ready, self.cluster),
+            barred=self._gates.barred(record),
         )
         with contextlib.suppress(JournalUnavailableError):  # the next tick tries again
             self.apply(endpoint, event)
@@ -209,6 +217,8 @@ class RolloutDriver:
             salt=self._new_salt(),
             is_direct=queued.is_direct,
             who=queued.who,
+            role=queued.role,
+            reason=queued.reason,
             at_s=self._clock.wall_s(),
             now_s=now_s,
         )
@@ -216,6 +226,16 @@ class RolloutDriver:
         self._monitor.end(endpoint)
         self._unacknowledged.pop(endpoint, None)
         self.tick(endpoint, now_s)
+
+    def promote(self, record: EndpointRecord, who: str, broken: str) -> None:
+        """Promotes a canary before its evidence is complete; ``broken`` is the reason to do so without the policy.
+
+        Raises:
+            PolicyRefusedError: the policy does not allow it, and there is no such reason.
+        """
+        ready = self._endpoints.capacity(record.rollout.spec.version)
+        barred = self._gates.barred(record)
+        self.apply(record.endpoint, canary.Promote(self._clock.monotonic_s(), who, ready, barred, broken))
 
     # ---- Transitions ---------------------------------------------------------------------------------------------
 
@@ -260,6 +280,14 @@ class RolloutDriver:
         if canary.phase(record.rollout.state) in {Phase.STEP, Phase.BAKE}:
             note = f"{len(gateways)} gateways have epoch {epoch}"
             self._writer.append_or_keep(Entry(Kind.STEP_APPLIED, record, self._clock.wall_s(), epoch, note))
+
+    def _note_barred(self, record: EndpointRecord) -> None:
+        barred = self._gates.barred(record)
+        note = f"waits for the policy: {barred.rise or barred.promotion}"
+        at_s = self._clock.wall_s()
+        rollout = msgspec.structs.replace(record.rollout, message=note)
+        after = records.told(msgspec.structs.replace(record, rollout=rollout), at_s, note)
+        self.write(Kind.BARRED, msgspec.structs.replace(after, generation=record.generation + 1), note)
 
     def _transition(self, record: EndpointRecord, state: State, commands: tuple[canary.Command, ...]) -> None:
         """Writes a transition down, then makes it so."""

@@ -20,6 +20,7 @@ NAME: Final = "controller"
 _TOPICS: Final = {
     Kind.ROLLBACK_INTENT.value: Topic.ROLLED_BACK,
     Kind.HELD.value: Topic.HELD,
+    Kind.BARRED.value: Topic.HELD,
     Kind.PROMOTED.value: Topic.PROMOTED,
 }
 """A roll-back is told when it begins: from then on the canary gets no traffic."""

@@ -36,6 +36,7 @@ from divisions.errors import (
 )
 from divisions.links import links_of
 from divisions.logs.json_lines import log_to
+from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.control import curve_files
@@ -241,6 +242,10 @@ class ControllerActor:
     async def manage_tokens(self, command: bytes, actor: bytes) -> bytes:
         asked = parsed(command, TokenCommand)
         return msgspec.json.encode(self._controller.manage_tokens(asked, parsed(actor, Actor)))
+
+    async def manage_approvals(self, command: bytes, actor: bytes) -> bytes:
+        asked = parsed(command, ApprovalCommand)
+        return msgspec.json.encode(self._controller.manage_approvals(asked, parsed(actor, Actor)))
 
     async def ping(self) -> int:
         """The present epoch. It answers as soon as the journal is replayed."""

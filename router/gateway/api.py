@@ -28,6 +28,7 @@ from divisions.drift import DriftReport
 from divisions.errors import DivisionsError, MalformedRequestError, UnknownVersionError
 from router.gateway import drift_metrics, exposition, house_api, rollout_metrics
 from router.gateway.api_document import ApiDocument
+from router.gateway.approval_api import ApprovalApi
 from router.gateway.control_body import CommandBody, ScaleBody, read_body, require_object
 from router.gateway.documents import EndpointSummary, GatewayState, Index, VersionShare
 from router.gateway.event_stream import EventStream
@@ -134,6 +135,7 @@ class ControlApi:
             Route(rollouts + "/{endpoint}/scale", self._scale, methods=["POST"]),
             Route(rollouts + "/{endpoint}/{command}", self._command, methods=["POST"]),
             *TokenApi(self._link).routes(),
+            *ApprovalApi(self._link).routes(),
             Route("/api/v2/predict/{endpoint}", PostOnly("predict")),
             Route(sagemaker.INVOCATIONS, PostOnly("an invocation")),
             *further,

@@ -17,6 +17,7 @@ from divisions import errors
 from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
+from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport, LimitShares
 
 CALL_TIMEOUT_S = 10.0
@@ -131,6 +132,9 @@ class BridgeLink:
 
     async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
         return await self._call("manage_tokens", msgspec.json.encode(command), msgspec.json.encode(actor))
+
+    async def manage_approvals(self, command: ApprovalCommand, actor: Actor) -> bytes:
+        return await self._call("manage_approvals", msgspec.json.encode(command), msgspec.json.encode(actor))
 
     async def status(self) -> bytes:
         return await self._call("status")

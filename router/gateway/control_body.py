@@ -12,13 +12,20 @@ from typing import Annotated, NoReturn, TypeVar
 import msgspec
 
 from divisions.errors import InvalidCommandError, MalformedRequestError
+from divisions.promotion import MAX_COMMENT_CHARS
 from divisions.scaling import MAX_REPLICAS
 
 
 class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """``to`` is the version of a rollback; null is the one that served before. Other commands ignore it."""
+    """``to`` is the version of a rollback; null is the one that served before. Other commands ignore it.
+
+    ``reason`` is told with a promotion, an abort and a rollback. ``break_glass`` promotes without the policy, and needs
+    one.
+    """
 
     to: str | None = None
+    reason: Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS)] = ""
+    break_glass: bool = False
 
 
 class ScaleBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from divisions.access.requests import NewToken, TokenAnswer
 from divisions.control import RolloutSpec, RolloutStatus
 from divisions.drift import DriftReport, EndpointDrift
 from divisions.house import House
+from divisions.promotion import ApprovalAnswer, NewApproval, RevokedApproval
 from router.gateway.control_body import CommandBody, ScaleBody
 from router.gateway.documents import Index, Rollouts, Status
 from router.openapi.operation import ENDPOINT, JSON, NAME_SCHEMA, TEXT, Operation, Parameter, Reply
@@ -28,6 +29,7 @@ _COMMAND_REFUSALS: Final = (
     errors.ConflictError,
     errors.IllegalEventError,
     errors.StaleGenerationError,
+    errors.PolicyRefusedError,
     (415, "The body is not application/json."),
     errors.InvalidCommandError,
     errors.JournalUnavailableError,
@@ -45,7 +47,7 @@ _KNOWN: Final = Parameter("if-none-match", "header", "The `ETag` of what the cal
 
 
 def operations() -> list[Operation]:
-    return [*_control(), *_house(), *_drift(), *_tokens(), *_health()]
+    return [*_control(), *_house(), *_drift(), *_tokens(), *_approvals(), *_health()]
 
 
 def _house() -> list[Operation]:
@@ -122,6 +124,34 @@ def _control() -> list[Operation]:
         _command("scale", "Sets the number of replicas.", ScaleBody, needs_body=True),
         _command("{command}", "Pauses, resumes, promotes, aborts or rolls back a rollout.", CommandBody),
     ]
+
+
+def _approvals() -> list[Operation]:
+    path = "/api/v2/approvals"
+    refusals = (
+        errors.MalformedRequestError,
+        errors.UnknownVersionError,
+        errors.PolicyRefusedError,
+        errors.ConflictError,
+        (415, "The body is not application/json."),
+        errors.InvalidCommandError,
+        errors.JournalUnavailableError,
+        errors.JournalFencedError,
+        _NO_AUDIT,
+        *_NO_LINK,
+    )
+    answer = {200: Reply("The approvals that it is about.", {JSON: ApprovalAnswer})}
+    return [
+        _get(path, "list_approvals", "Who has approved which version, the newest first.", ApprovalAnswer),
+        Operation(
+            "post", path, "approve", "rollouts", "Approves a version that is being rolled out.", answer, refusals, (),
+            {JSON: NewApproval}, needs_body=True, needs_token=True,
+        ),
+        Operation(
+            "post", path + "/revoke", "revoke_approval", "rollouts", "Takes an approval back.", answer, refusals, (),
+            {JSON: RevokedApproval}, needs_body=True, needs_token=True,
+        ),
+    ]  # fmt: skip
 
 
 def _tokens() -> list[Operation]:

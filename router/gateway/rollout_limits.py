@@ -10,6 +10,7 @@ from typing import Any, Final
 from divisions.analysis_spec import GUARDS, NOT_NEGATIVE
 from divisions.control import FULL_BP
 from divisions.names import LABEL_PATTERN
+from divisions.promotion import MOST_APPROVALS, MOST_WINDOWS, REQUIREMENTS, TIME_PATTERN
 from divisions.scaling import MAX_REPLICAS, MAX_SCALE_DOWN_S
 from router.openapi.document import Limits
 from router.openapi.operation import NAME_SCHEMA
@@ -29,6 +30,17 @@ LIMITS: Final[Limits] = {
             "description": "Rising, from above 0; the last one is 10000.",
         },
         "rollback_policy": {"enum": ["auto", "hold"]},
+    },
+    "PromotionPolicy": {
+        "environment": {"pattern": r"^(?:[a-z0-9](?:\.?[a-z0-9_-])*\.?)?$", "maxLength": 64},
+        "approvals": {"minimum": 0, "maximum": MOST_APPROVALS},
+        "require": {"items": {"enum": list(REQUIREMENTS)}},
+        "freeze": {"maxItems": MOST_WINDOWS},
+        "registries": {"maxItems": MOST_WINDOWS, "items": {"type": "string", "pattern": "^[!-~]{1,300}$"}},
+    },
+    "FreezeWindow": {
+        "start": {"pattern": TIME_PATTERN, "description": "Of every week, or a date; `end` is written alike."},
+        "end": {"pattern": TIME_PATTERN},
     },
     "VersionSpec": {
         "model": _LABEL,

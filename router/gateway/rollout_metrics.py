@@ -31,7 +31,7 @@ class RolloutCollector(Collector):
         )
         held = GaugeMetricFamily(
             "divisions_rollout_needs_operator",
-            "1 while a rollout holds and waits for somebody: alert",
+            "1 while a rollout holds, or waits for a policy: alert",
             labels=by_endpoint,
         )
         evidence = GaugeMetricFamily("divisions_rollout_log_evidence", "ln E of a guard", labels=by_guard)
@@ -50,7 +50,7 @@ class RolloutCollector(Collector):
             weight.add_metric([name], rollout.actual_weight_bp / 10_000)
             for each in Phase:
                 phase.add_metric([name, each.value], float(each.value == rollout.phase))
-            held.add_metric([name], float(rollout.phase == Phase.HOLD))
+            held.add_metric([name], float(rollout.phase == Phase.HOLD or _waits_for_approval(rollout)))
             for guard, ln_e, limit in _guards(rollout):
                 evidence.add_metric([name, guard], ln_e)
                 threshold.add_metric([name, guard], limit)
@@ -85,6 +85,10 @@ def render(status: ControllerStatus) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(RolloutCollector(status))
     return generate_latest(registry)
+
+
+def _waits_for_approval(rollout: RolloutStatus) -> bool:
+    return rollout.gate is not None and rollout.gate.is_waiting
 
 
 def _replicas(status: ControllerStatus) -> tuple[GaugeMetricFamily, GaugeMetricFamily]:

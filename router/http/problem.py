@@ -32,6 +32,7 @@ STATUS: dict[type[BaseException], int] = {
     errors.TokensUnavailableError: 503,
     errors.AuditUnavailableError: 503,
     errors.LatchedSpecError: 409,
+    errors.PolicyRefusedError: 403,
     errors.ConflictError: 409,
     errors.StaleGenerationError: 412,
     errors.IllegalEventError: 409,

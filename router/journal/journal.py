@@ -44,6 +44,8 @@ class Kind(enum.StrEnum):
     RETIRED = "RETIRED"
     KEPT = "KEPT"
     SCALED = "SCALED"
+    BARRED = "BARRED"
+    APPROVED = "APPROVED"
 
 
 _KINDS = {

@@ -8,6 +8,7 @@ from typing import Protocol
 from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
+from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport, LimitShares
 
 
@@ -50,6 +51,10 @@ class ControllerLink(Protocol):
 
     async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
         """Creates, lists, rotates or revokes tokens; returns a `TokenAnswer` as JSON."""
+        ...
+
+    async def manage_approvals(self, command: ApprovalCommand, actor: Actor) -> bytes:
+        """Approves a version, takes an approval back or lists them; returns an `ApprovalAnswer` as JSON."""
         ...
 
     async def status(self) -> bytes:

@@ -102,6 +102,8 @@ def check_spec(spec: RolloutSpec) -> None:
     for what, text in (("model", spec.version.model), ("version", spec.version.version)):
         if not is_label(text):
             raise MalformedRequestError(f"version.{what} must be {LABEL_RULE}", remedy="write it like churn or 3.2")
+    if problem := spec.policy.problem():
+        raise MalformedRequestError(f"policy: {problem}", remedy="see docs/approval.md")
     steps = spec.steps_bp
     rising = all(low < high for low, high in itertools.pairwise(steps))
     if not steps or not rising or steps[0] <= 0 or steps[-1] != FULL_BP:

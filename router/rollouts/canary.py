@@ -27,7 +27,9 @@ Rules, each with its reason:
    while a version is short of replicas. After the longest dwell it holds and asks the operator, or rolls back if
    ``on_inconclusive`` says so. It never passes by default, and never waits for ever.
 6. **While baking, stable keeps a holdback.** Without it there would be nothing to compare with.
-7. **Time is counted from events**, at most `MAX_GAP_S` per event. If the clock jumps, or the controller was
+7. **Where a policy bars the way, the rollout stays where it is, and its time stands still.** It goes on by itself when
+   the policy allows it. Waiting is no reason to roll back; guards fire as always. No way back asks the policy.
+8. **Time is counted from events**, at most `MAX_GAP_S` per event. If the clock jumps, or the controller was
    away, no dwell and no deadline ends too early.
 
 An event that the phase does not allow raises `IllegalEventError`, which names the event and the phase.
@@ -40,13 +42,14 @@ from typing import assert_never
 import msgspec
 
 from divisions.control import FULL_BP
-from divisions.errors import IllegalEventError
+from divisions.errors import IllegalEventError, PolicyRefusedError
 from router.rollouts.states import (
     MAX_GAP_S,
     SHADOW_STEP,
     Abort,
     Active,
     Baking,
+    Barred,
     Capacity,
     Command,
     Draining,
@@ -75,6 +78,7 @@ from router.rollouts.states import (
     Ticked,
     Timer,
     Warming,
+    is_barred,
     is_finished,
     phase,
 )
@@ -97,6 +101,7 @@ __all__ = [
     "TRANSITIONS",
     "Abort",
     "Baking",
+    "Barred",
     "Capacity",
     "Command",
     "Draining",
@@ -129,6 +134,7 @@ __all__ = [
     "canary_bp",
     "has_passed",
     "holdback_bp",
+    "is_barred",
     "is_finished",
     "judge",
     "judged_step",
@@ -184,10 +190,10 @@ def _advance(state: State, event: Event, policy: Policy) -> Step:
             return Held(state, f"paused by {event.who}"), ()
         case Held(), Resume():
             return _resumed(state.inner, event.now_s), ()
-        case Stepping() | Baking(), Promote() if event.canary.ready:
-            return _promote(policy)
-        case Held(inner=Stepping() | Baking()), Promote() if event.canary.ready:
-            return _promote(policy)
+        case ((Stepping() | Baking() | Held(inner=Stepping() | Baking())), Promote()) if event.canary.ready:
+            return _promote_early(event, policy)
+        case Warming(is_barred=True), Promote() if event.canary.ready and not policy.has_stable:
+            return _promote_early(event, policy)
         case Pending() | Warming() | Shadowing() | Stepping() | Baking() | Held(), Abort():
             return _roll_back(state, event.reason, event.stable, event.now_s, policy)
         case _:
@@ -229,7 +235,10 @@ def _warm(state: Warming, event: Ticked, policy: Policy) -> Step:
     if event.deploy_failure:
         return _fail(Warming(timer), event.deploy_failure, event, policy)
     if event.canary.is_full:
-        if policy.is_direct or not policy.has_stable:
+        is_direct = policy.is_direct or not policy.has_stable
+        if event.barred.promotion if is_direct else event.barred.rise and event.stable.ready:
+            return Warming(Timer(event.now_s), is_barred=True), ()
+        if is_direct:
             return _promote(policy)
         if event.stable.ready:
             return _begin(event.now_s, policy)
@@ -248,11 +257,16 @@ def _observe(state: Judged, event: Ticked, policy: Policy) -> Step:
     if state.starved_s >= NO_REPLICAS_S:
         return _fail(state, _STARVED, event, policy)
     index, is_baking = judged_step(state, policy), isinstance(state, Baking)
+    barred = event.barred.promotion if is_baking else event.barred.rise
+    if state.is_barred:  # its time begins again, so that waiting ends no step
+        state = msgspec.structs.replace(state, timer=Timer(event.now_s), is_barred=bool(barred))
     match judge(event.judgement, state.timer, index, policy, is_baking=is_baking):
         case Verdict.FAIL:
             return _fail(state, failure(event.judgement, policy), event, policy)
         case Verdict.HOLD:
             return Held(state, suspicion(event.judgement, policy)), ()
+        case Verdict.PASS if _has_capacity(event) and barred:
+            return msgspec.structs.replace(state, timer=Timer(event.now_s), is_barred=True), ()
         case Verdict.PASS if _has_capacity(event):
             return _promote(policy) if is_baking else _enter_step(index + 1, event.now_s, policy)
         case Verdict.PASS if is_overdue(state.timer, index, policy, is_baking=is_baking):
@@ -334,11 +348,19 @@ def _resumed(inner: Active, now_s: float) -> State:
             assert_never(inner)
 
 
-def _promote(policy: Policy) -> Step:
+def _promote_early(event: Promote, policy: Policy) -> Step:
+    if not event.barred.promotion:
+        return _promote(policy)
+    if not event.broken:
+        raise PolicyRefusedError(f"the policy does not let it be promoted: {event.barred.promotion}")
+    return _promote(policy, f"{event.who} broke the glass: {event.broken} (not met: {event.barred.promotion})")
+
+
+def _promote(policy: Policy, note: str = "") -> Step:
     commands: tuple[Command, ...] = (SetWeights(0, FULL_BP),)
     if policy.has_stable:
         commands += (RetireReplicas(Role.STABLE, policy.analysis.keep_stable_s),)
-    return Promoted(), commands
+    return Promoted(note), commands
 
 
 def _roll_back(state: State, reason: str, stable: Capacity, now_s: float, policy: Policy) -> Step:

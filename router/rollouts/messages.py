@@ -43,8 +43,8 @@ def message(state: State, record: EndpointRecord, explanation: Explanation | Non
             return f"step {len(policy.steps_bp)}/{len(policy.steps_bp)}: baking at {share:g} % on {version}"
         case canary.Held(reason=reason):
             return explanation.text if explanation else reason
-        case canary.Promoted():
-            return f"{version} serves all traffic"
+        case canary.Promoted(note=note):
+            return f"{version} serves all traffic" + (f"; {note}" if note else "")
         case canary.RollingBack(reason=reason):
             return explanation.text if explanation else reason
         case canary.Draining():

@@ -14,21 +14,18 @@ import msgspec
 
 from divisions.control import (
     FULL_BP,
-    Evidence,
     Explanation,
     HistoryEntry,
     RolloutSpec,
-    RolloutStatus,
     VersionSpec,
 )
+from divisions.promotion import NO_POLICY, Approval
 from router.rollouts import canary
-from router.rollouts.canary import Capacity, Judgement, Phase, Policy, State
-from router.rollouts.explanations import why_unreached
+from router.rollouts.canary import Phase, Policy, State
 
 MAX_HISTORY = 60
 MAX_LATCHED = 200
-MANY = 100
-"""Requests of stable from which on it is worth a word that none reached the canary."""
+MAX_SERVED = 200
 
 
 class Rollout(msgspec.Struct, frozen=True):
@@ -51,6 +48,11 @@ class Rollout(msgspec.Struct, frozen=True):
     rollback_reason: str = ""
     explanation: Explanation | None = None
     gaps: tuple[tuple[float, ...], ...] = ()
+    who: str = ""
+    """Who asked for it, and ``role`` is theirs; empty if that is not known."""
+    role: str = ""
+    is_way_back: bool = False
+    """Whether it goes back to what has served before. No policy is asked then."""
 
     @property
     def policy(self) -> Policy:
@@ -86,7 +88,10 @@ class Queued(msgspec.Struct, frozen=True):
     spec: RolloutSpec
     is_direct: bool = False
     who: str = ""
-    """Who asked for it; empty if that is not known."""
+    """Who asked for it, and ``role`` is theirs; empty if that is not known."""
+    role: str = ""
+    reason: str = ""
+    """Why; empty if nobody has said it."""
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
@@ -103,6 +108,9 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     """The version that served before the present stable one; a rollback without ``to`` goes there."""
     sizes: dict[str, int] = {}
     """The number of replicas by application, where it is another than its spec says."""
+    approvals: tuple[Approval, ...] = ()
+    served: tuple[str, ...] = ()
+    """Bundles that have served all traffic, by hash: the ways back that need no approval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +131,8 @@ def spec_sha256(spec: RolloutSpec) -> str:
             del version[name]
     if not spec.version.access.require_key:
         del version["access"]
+    if spec.policy == NO_POLICY:
+        del document["policy"]
     return hashlib.sha256(msgspec.json.encode(document)).hexdigest()
 
 
@@ -188,12 +198,15 @@ def resized(record: EndpointRecord, sizes: Mapping[str, int], *, at_s: float, me
     """The record with other numbers of replicas; with ``message``, a line of history tells it."""
     wanted = wanted_versions(record, at_s)
     kept = {name: count for name, count in {**record.sizes, **sizes}.items() if name in wanted}
-    history = record.history
-    if message:
-        state = record.rollout.state
-        entry = HistoryEntry(at_s, canary.phase(state).value, record.rollout.canary_bp, message)
-        history = (*history, entry)[-MAX_HISTORY:]
-    return msgspec.structs.replace(record, sizes=kept, history=history)
+    resized = msgspec.structs.replace(record, sizes=kept)
+    return told(resized, at_s, message) if message else resized
+
+
+def told(record: EndpointRecord, at_s: float, message: str) -> EndpointRecord:
+    """The record with one more line of history; its phase is the same."""
+    state = record.rollout.state
+    entry = HistoryEntry(at_s, canary.phase(state).value, record.rollout.canary_bp, message)
+    return msgspec.structs.replace(record, history=(*record.history, entry)[-MAX_HISTORY:])
 
 
 def moved(
@@ -215,13 +228,12 @@ def moved(
         rollback_reason=rollback_reason or record.rollout.rollback_reason,
         explanation=explanation or (record.rollout.explanation if is_going_back else None),
     )
-    entry = HistoryEntry(at_s, canary.phase(state).value, rollout.canary_bp, message)
-    return msgspec.structs.replace(
-        record,
-        generation=record.generation + 1,
-        rollout=rollout,
-        history=(*record.history, entry)[-MAX_HISTORY:],
-    )
+    served = record.served
+    if isinstance(state, canary.Promoted):
+        digest = rollout.spec.version.bundle_sha256
+        served = (*(each for each in served if each != digest), digest)[-MAX_SERVED:]
+    after = msgspec.structs.replace(record, generation=record.generation + 1, rollout=rollout, served=served)
+    return told(after, at_s, message)
 
 
 def latched(record: EndpointRecord) -> EndpointRecord:
@@ -244,6 +256,8 @@ def begun(
     at_s: float,
     now_s: float,
     who: str = "",
+    role: str = "",
+    reason: str = "",
 ) -> EndpointRecord:
     """The record at the start of a rollout. Stable is the way back now, so versions kept for that are dropped.
 
@@ -251,7 +265,8 @@ def begun(
     One that is scaled by its load starts with its minimum, because it gets what it needs before it gets weight.
     """
     stable = stable_version(before) if before else None
-    message = f"{spec.version.version} created by {who}" if who else f"{spec.version.version} created"
+    message = f"{spec.version.version} created" + (f" by {who}" if who else "") + (f": {reason}" if reason else "")
+    served = _served(before) if before else ()
     generation = before.generation + 1 if before else 1
     rollout = Rollout(
         number=generation,
@@ -264,6 +279,9 @@ def begun(
         started_at_s=at_s,
         phase_since_s=at_s,
         message=message,
+        who=who,
+        role=role,
+        is_way_back=is_direct and spec.version.bundle_sha256 in served,
     )
     return EndpointRecord(
         endpoint=spec.endpoint,
@@ -273,6 +291,21 @@ def begun(
         history=(HistoryEntry(at_s, Phase.PENDING.value, 0, message),),
         previous=before.previous if before else None,
         sizes=_first_sizes(before, stable, spec.version) if before and stable else {},
+        approvals=tuple(each for each in before.approvals if each.expires_s > at_s) if before else (),
+        served=served,
+    )
+
+
+def _served(record: EndpointRecord) -> tuple[str, ...]:
+    """With stable's, which a record of an earlier release has not noted."""
+    stable = stable_version(record)
+    return (
+        record.served
+        if stable is None or stable.bundle_sha256 in record.served
+        else (
+            *record.served,
+            stable.bundle_sha256,
+        )
     )
 
 
@@ -284,76 +317,3 @@ def _first_sizes(before: EndpointRecord, stable: VersionSpec, new: VersionSpec) 
     if new.scaling is None and count > new.replicas:
         sizes[new.app_name] = count
     return sizes
-
-
-def status(
-    record: EndpointRecord, epoch: int, evidence: Evidence, judgement: Judgement, stable: Capacity, ready: Capacity
-) -> RolloutStatus:
-    """The record as people and programs see it. ``stable`` and ``ready`` are the two versions' replicas."""
-    rollout = record.rollout
-    state = rollout.state
-    index = canary.step_index(state, rollout.policy)
-    active = state.inner if isinstance(state, canary.Held) else state
-    is_promoted = isinstance(state, canary.Promoted)
-    served = stable_version(record)
-    actual_bp = next((share.weight_bp for share in shares(record) if share.is_canary), FULL_BP if is_promoted else 0)
-    is_judged = isinstance(active, canary.Shadowing | canary.Stepping | canary.Baking)
-    return RolloutStatus(
-        endpoint=record.endpoint,
-        model=rollout.spec.version.model,
-        phase=canary.phase(state).value,
-        generation=record.generation,
-        epoch=epoch,
-        step_index=index,
-        steps_bp=rollout.spec.steps_bp,
-        set_weight_bp=FULL_BP if isinstance(active, canary.Baking) else rollout.canary_bp,
-        actual_weight_bp=actual_bp,
-        stable_version=served.version if served else None,
-        canary_version=rollout.spec.version.version,
-        message=_progress(rollout, evidence, judgement, stable, ready)
-        if active is state and is_judged
-        else rollout.message,
-        rollback_reason=rollout.rollback_reason,
-        evidence=evidence,
-        canary_requests=judgement.step_requests,
-        started_at_s=rollout.started_at_s,
-        phase_since_s=rollout.phase_since_s,
-        history=record.history,
-        explanation=rollout.explanation,
-        spec_sha256=rollout.spec_sha256,
-        stable_replicas=stable.ready,
-        canary_replicas=ready.ready,
-        wanted_stable_replicas=stable.wanted,
-        wanted_canary_replicas=ready.wanted,
-        is_compared=not rollout.is_direct,
-        previous_version=record.previous,
-    )
-
-
-def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement, stable: Capacity, ready: Capacity) -> str:
-    dwell_s, samples = canary.needed(
-        rollout.policy, canary.judged_step(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
-    )
-    unreached = why_unreached(evidence) if evidence.stable_requests >= MANY else ""
-    return (
-        f"{judgement.step_requests:,} of {samples:,} requests and {judgement.step_s:.0f} of {dwell_s:.0f} s judged; "
-        + (unreached or _ln_e(evidence))
-        + _short_of_replicas(stable, ready)
-    )
-
-
-def _ln_e(evidence: Evidence) -> str:
-    return (
-        f"ln E latency {evidence.latency_log_e:.2f} of {evidence.threshold:.2f}, "
-        f"errors {evidence.error_log_e:.2f} of {evidence.error_threshold:.2f}"
-    )
-
-
-def _short_of_replicas(stable: Capacity, ready: Capacity) -> str:
-    """Why a step does not pass although its evidence is good: arms of unlike capacity cannot be compared."""
-    short = [
-        f"{name} has {capacity.ready} of {capacity.wanted} replicas"
-        for name, capacity in (("stable", stable), ("the canary", ready))
-        if not capacity.is_full
-    ]
-    return f"; waits, because {' and '.join(short)}" if short else ""

@@ -67,9 +67,13 @@ class Pending(msgspec.Struct, frozen=True, tag=True):
 
 
 class Warming(msgspec.Struct, frozen=True, tag=True):
-    """The canary's replicas are starting; it has no weight."""
+    """The canary's replicas are starting; it has no weight.
+
+    In every state that has it, ``is_barred`` means: it would go on, but for the policy (`Barred`).
+    """
 
     timer: Timer
+    is_barred: bool = False
 
 
 class Shadowing(msgspec.Struct, frozen=True, tag=True):
@@ -77,6 +81,7 @@ class Shadowing(msgspec.Struct, frozen=True, tag=True):
 
     timer: Timer
     starved_s: float = 0.0
+    is_barred: bool = False
 
 
 class Stepping(msgspec.Struct, frozen=True, tag=True):
@@ -85,6 +90,7 @@ class Stepping(msgspec.Struct, frozen=True, tag=True):
     index: int
     timer: Timer
     starved_s: float = 0.0
+    is_barred: bool = False
 
 
 class Baking(msgspec.Struct, frozen=True, tag=True):
@@ -92,6 +98,7 @@ class Baking(msgspec.Struct, frozen=True, tag=True):
 
     timer: Timer
     starved_s: float = 0.0
+    is_barred: bool = False
 
 
 class Held(msgspec.Struct, frozen=True, tag=True):
@@ -104,7 +111,9 @@ class Held(msgspec.Struct, frozen=True, tag=True):
 
 
 class Promoted(msgspec.Struct, frozen=True, tag=True):
-    """The canary is the new stable."""
+    """The canary is the new stable. ``note`` says who did without the policy, and why; empty if nobody did."""
+
+    note: str = ""
 
 
 class RollingBack(msgspec.Struct, frozen=True, tag=True):
@@ -168,6 +177,13 @@ class Judgement(msgspec.Struct, frozen=True):
     prediction_drift: float = 0.0
 
 
+class Barred(msgspec.Struct, frozen=True):
+    """Why the policy lets no weight rise now, and why it lets the canary not be promoted; empty if it does."""
+
+    rise: str = ""
+    promotion: str = ""
+
+
 class Ticked(msgspec.Struct, frozen=True, tag=True):
     """One second has passed. ``deploy_failure`` is not empty once the canary's deployment has failed for good.
 
@@ -183,6 +199,7 @@ class Ticked(msgspec.Struct, frozen=True, tag=True):
     deploy_failure: str = ""
     next_replicas: int = 0
     lacks: str = ""
+    barred: Barred = Barred()
 
 
 class Pause(msgspec.Struct, frozen=True, tag=True):
@@ -196,9 +213,13 @@ class Resume(msgspec.Struct, frozen=True, tag=True):
 
 
 class Promote(msgspec.Struct, frozen=True, tag=True):
+    """``broken`` is the reason to do without the policy; empty if it holds."""
+
     now_s: float
     who: str = "operator"
     canary: Capacity = Capacity()
+    barred: Barred = Barred()
+    broken: str = ""
 
 
 class Abort(msgspec.Struct, frozen=True, tag=True):
@@ -236,6 +257,11 @@ class RetireReplicas(msgspec.Struct, frozen=True, tag=True):
 
 Command: TypeAlias = StartReplicas | StopReplicas | SetWeights | RetireReplicas
 Step: TypeAlias = tuple[State, tuple[Command, ...]]
+
+
+def is_barred(state: State) -> bool:
+    """Whether a rollout that would go on waits for the policy."""
+    return isinstance(state, Active) and not isinstance(state, Pending) and state.is_barred
 
 
 _PHASES: dict[type[State], Phase] = {

@@ -30,7 +30,7 @@ TRANSITIONS: tuple[Transition, ...] = (
     Transition(Phase.SHADOW, "pass, a single step", Phase.BAKE),
     Transition(Phase.STEP, "pass", Phase.STEP),
     Transition(Phase.STEP, "pass at the last step but one", Phase.BAKE),
-    Transition(Phase.BAKE, "pass", Phase.PROMOTED),
+    Transition(Phase.BAKE, "pass, and the policy allows it", Phase.PROMOTED),
     *(Transition(source, "fail, or no replicas", Phase.ROLLING_BACK) for source in (*_JUDGED, Phase.HOLD)),
     *(
         Transition(source, "undecided or short of replicas, split or drift, fail under `hold`", Phase.HOLD)

@@ -31,6 +31,7 @@ from divisions.control import (
 from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
 from divisions.prediction_log import LogPolicy
+from divisions.promotion import ApprovalAnswer, ApprovalCommand
 from divisions.reports import EndpointReport, GatewayReport, LimitShares
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
@@ -130,6 +131,10 @@ class FakeLink:
     async def manage_tokens(self, command: TokenCommand, actor: Actor) -> bytes:
         self.actors.append(actor)
         return msgspec.json.encode(TokenAnswer())
+
+    async def manage_approvals(self, command: ApprovalCommand, actor: Actor) -> bytes:
+        self.actors.append(actor)
+        return msgspec.json.encode(ApprovalAnswer())
 
     async def status(self) -> bytes:
         self.status_calls += 1

@@ -12,6 +12,8 @@ from divisions.prediction_log import LogPolicy
 from router.rollouts import canary, messages, records
 from router.rollouts.canary import Capacity, Judgement, Timer
 from router.rollouts.records import MAX_HISTORY, MAX_LATCHED, Queued, Retiring
+from router.rollouts.status import MANY
+from router.rollouts.status import status as status_of
 from tests.router.rollout_world import ANALYSIS, spec, version
 
 WARMING, SHADOW = canary.Warming(Timer(0.0)), canary.Shadowing(Timer(0.0))
@@ -153,7 +155,7 @@ FULL = Capacity(2, 2)
 
 def status(of, stable=FULL, ready=FULL, **judged):
     evidence = Evidence(latency_log_e=1.25, threshold=4.605, error_log_e=0.5, error_threshold=5.298)
-    return records.status(of, 9, evidence, Judgement(step_requests=1_234, step_s=5.0, **judged), stable, ready)
+    return status_of(of, 9, evidence, Judgement(step_requests=1_234, step_s=5.0, **judged), stable, ready)
 
 
 def test_a_status_has_set_and_actual_weights_and_both_versions():
@@ -189,10 +191,10 @@ def test_a_judged_step_tells_how_far_it_is(state, begin):
     assert status(record(WARMING, message="words")).message == "words"
 
 
-@pytest.mark.parametrize(("requests", "is_told"), [(records.MANY - 1, False), (records.MANY, True)])
+@pytest.mark.parametrize(("requests", "is_told"), [(MANY - 1, False), (MANY, True)])
 def test_a_step_that_no_request_reaches_says_why(requests, is_told):
     evidence = Evidence(stable_requests=requests, stable_customers=1, split_threshold=9.2)
-    told = records.status(record(STEP), 9, evidence, Judgement(step_requests=0, step_s=5.0), FULL, FULL).message
+    told = status_of(record(STEP), 9, evidence, Judgement(step_requests=0, step_s=5.0), FULL, FULL).message
     assert ("only one customer called" in told) is is_told
     assert ("ln E" in told) is not is_told
 

@@ -1,0 +1,120 @@
+"""Takes approvals of versions, takes them back, and lists them. They are part of the endpoint's journaled record."""
+
+from __future__ import annotations
+
+import msgspec
+
+from divisions.access.requests import Actor
+from divisions.access.roles import Role
+from divisions.clock import Clock
+from divisions.control import VersionSpec
+from divisions.errors import ConflictError, InvalidCommandError, PolicyRefusedError, UnknownVersionError
+from divisions.promotion import (
+    APPROVAL_S,
+    PRODUCTION,
+    Approval,
+    ApprovalAnswer,
+    ApprovalCommand,
+    NewApproval,
+    RevokedApproval,
+)
+from router.control.driver import RolloutDriver
+from router.control.endpoints import Endpoints
+from router.control.gate_desk import GateDesk
+from router.journal.journal import Kind
+from router.rollouts import approvals, records
+from router.rollouts.records import EndpointRecord
+
+
+class ApprovalDesk:
+    """See the module.
+
+    Args:
+        driver: writes records.
+        endpoints: the records.
+        gates: know the policy in force.
+        clock: the time.
+    """
+
+    def __init__(self, driver: RolloutDriver, endpoints: Endpoints, gates: GateDesk, clock: Clock) -> None:
+        self._driver = driver
+        self._endpoints = endpoints
+        self._gates = gates
+        self._clock = clock
+
+    def carry_out(self, command: ApprovalCommand, actor: Actor) -> ApprovalAnswer:
+        """An approval is on disk when this returns.
+
+        Raises:
+            UnknownVersionError: no such version is being rolled out, or nobody has approved it.
+            PolicyRefusedError: somebody may not approve what they have started.
+            ConflictError: the version has another bundle than the caller has seen.
+            InvalidCommandError: the comment is no line of text, or the approval is somebody else's.
+            JournalUnavailableError: the journal cannot be written, and nothing has changed.
+        """
+        if command.approve is not None:
+            return self._approve(command.approve, actor)
+        if command.revoke is not None:
+            return self._revoke(command.revoke, actor)
+        found = [each for record in self._endpoints.records.values() for each in record.approvals]
+        return ApprovalAnswer(tuple(sorted(found, key=lambda each: each.at_s, reverse=True)))
+
+    def _approve(self, asked: NewApproval, actor: Actor) -> ApprovalAnswer:
+        record = self._endpoints.record(asked.endpoint)
+        version = self._version(record, asked.version)
+        if asked.bundle_sha256 and asked.bundle_sha256 != version.bundle_sha256:
+            raise ConflictError(
+                f"version {version.version} has the bundle {version.bundle_sha256[:16]} now, not the one you have seen",
+                remedy="look at it again, and approve that",
+            )
+        if not asked.comment.isprintable():
+            raise InvalidCommandError("a comment is one line of text", remedy="leave control characters out")
+        if actor.name == approvals.starter(record, version) and self._gates.policy(record).environment == PRODUCTION:
+            raise PolicyRefusedError(
+                f"no-self-approval: {actor.name} has started the rollout of version {version.version}",
+                remedy=f"ask another approver for `divisions approve {record.endpoint}@{version.version}`",
+            )
+        now_s = self._clock.wall_s()
+        new = Approval(
+            record.endpoint,
+            version.version,
+            version.bundle_sha256,
+            actor.name,
+            actor.role,
+            now_s,
+            now_s + APPROVAL_S,
+            asked.comment.strip(),
+        )
+        note = f"{version.version} approved by {actor.name}" + (f": {new.comment}" if new.comment else "")
+        self._write(record, approvals.with_one(record.approvals, new), note)
+        return ApprovalAnswer((new,))
+
+    def _revoke(self, asked: RevokedApproval, actor: Actor) -> ApprovalAnswer:
+        record = self._endpoints.record(asked.endpoint)
+        name = asked.name or actor.name
+        if name != actor.name and actor.role != Role.ADMIN.value:
+            raise InvalidCommandError(f"the approval of {name} is not yours", remedy="ask an admin to take it back")
+        gone = tuple(each for each in record.approvals if (each.version, each.name) == (asked.version, name))
+        if not gone:
+            raise UnknownVersionError(
+                f"{name} has not approved version {asked.version} of {record.endpoint}",
+                remedy="`divisions approvals list` shows who has",
+            )
+        kept = tuple(each for each in record.approvals if each not in gone)
+        self._write(record, kept, f"{asked.version}: the approval of {name} was taken back by {actor.name}")
+        return ApprovalAnswer(gone)
+
+    def _version(self, record: EndpointRecord, label: str) -> VersionSpec:
+        version = approvals.version_to_approve(record, label)
+        if version is None:
+            raise UnknownVersionError(
+                f"version {label} is not being rolled out to {record.endpoint}",
+                remedy="start its rollout first: it waits for approvals before it is promoted",
+            )
+        return version
+
+    def _write(self, record: EndpointRecord, found: tuple[Approval, ...], note: str) -> None:
+        now_s = self._clock.wall_s()
+        kept = tuple(each for each in found if each.expires_s > now_s)
+        after = records.told(msgspec.structs.replace(record, approvals=kept), now_s, note)
+        self._driver.write(Kind.APPROVED, after, note)
