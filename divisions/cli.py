@@ -21,6 +21,7 @@ import typer
 from typer._click.exceptions import ClickException
 
 from divisions.commands import (
+    approvals,
     audit,
     bench,
     cluster,
@@ -89,6 +90,8 @@ app.add_typer(data.app, name="data")
 app.command("status")(status.status)
 app.add_typer(rollout.app, name="rollout")
 app.command("rollback")(rollout.rollback)
+app.command("approve")(approvals.approve)
+app.add_typer(approvals.app, name="approvals")
 app.command("scale")(rollout.scale)
 app.command("deploy")(deploy.deploy)
 app.command("deployments")(deploy.deployments)

@@ -29,6 +29,7 @@ _TEXTS = {
     "channel_ca",
     "channel_host",
     "database",
+    "environment",
     "gateway",
     "host",
     "node_host",

@@ -95,6 +95,8 @@ class Settings:
     """Largest request body that a gateway accepts."""
     request_timeout_ms: int = 1_000
     """Deadline of a predict request that names none, and the longest that a request may name."""
+    environment: str = ""
+    """What the cluster is for. In ``production`` each version needs somebody else's approval before it is promoted."""
     require_key: bool = False
     """Whether every endpoint asks for keys; otherwise the pipeline of its version decides (``serving.access``)."""
     idle_timeout_s: int = 75

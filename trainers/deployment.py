@@ -91,6 +91,7 @@ def rollout_spec(
         steps_bp=pipeline.deployment.steps_bp,
         analysis=pipeline.deployment.analysis,
         rollback_policy=pipeline.validation.rollback_policy.value,
+        policy=pipeline.policy,
     )
     return rollout, tuple(notices)
 

@@ -24,6 +24,7 @@ EXIT_ROLLED_BACK = 1
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(metavar="MODEL_OR_ENDPOINT", help="The model, or the endpoint it serves.")]
+Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why, for the history and the audit log.")]
 
 
 @app.command("start")
@@ -90,17 +91,23 @@ def resume(name: Name, output: Output = Format.TEXT) -> None:
 
 
 @app.command("promote")
-def promote(name: Name, output: Output = Format.TEXT) -> None:
+def promote(
+    name: Name,
+    break_glass: Annotated[
+        str, typer.Option("--break-glass", metavar="REASON", help="Without approvals and the policy; why is audited.")
+    ] = "",
+    output: Output = Format.TEXT,
+) -> None:
     """Give the canary all traffic now, without the remaining steps."""
     with connect() as client:
-        _show(client.rollout(_find(client, name).endpoint).promote(), output)
+        _show(client.rollout(_find(client, name).endpoint).promote(break_glass=break_glass), output)
 
 
 @app.command("abort")
-def abort(name: Name, output: Output = Format.TEXT) -> None:
+def abort(name: Name, reason: Reason = "", output: Output = Format.TEXT) -> None:
     """Take all traffic away from the canary."""
     with connect() as client:
-        _show(client.rollout(_find(client, name).endpoint).abort(), output)
+        _show(client.rollout(_find(client, name).endpoint).abort(reason=reason), output)
 
 
 def rollback(
@@ -108,11 +115,12 @@ def rollback(
     to: Annotated[
         str | None, typer.Option(metavar="VERSION", help="The default is the one that served before.")
     ] = None,
+    reason: Reason = "",
     output: Output = Format.TEXT,
 ) -> None:
     """Go back to an earlier version."""
     with connect() as client:
-        _show(client.rollout(_find(client, name).endpoint).rollback(to), output)
+        _show(client.rollout(_find(client, name).endpoint).rollback(to, reason=reason), output)
 
 
 def scale(

@@ -44,6 +44,7 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
         *_tree(status),
         "",
         *_evidence(status.evidence),
+        *_gate(status, now_s),
     ]
     if status.explanation is not None:
         lines += ["", *_why(status.explanation)]
@@ -56,6 +57,19 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
             for entry in status.history[-_HISTORY_LINES:]
         ]
     return "\n".join(lines)
+
+
+def _gate(status: RolloutStatus, now_s: float) -> list[str]:
+    """Who has approved it, and what a policy still asks for."""
+    gate = status.gate
+    if gate is None:
+        return []
+    lines = ["", _field("Policy", "waits" if gate.is_waiting else "not met yet" if gate.reasons else "met")]
+    lines += [_field("  Missing", str(reason)) for reason in gate.reasons]
+    for each in gate.approvals:
+        comment = f": {each.comment}" if each.comment else ""
+        lines.append(_field("  Approved", f"by {each.name} ({each.role}), {age(now_s - each.at_s)} ago{comment}"))
+    return lines
 
 
 def _strategy(status: RolloutStatus) -> list[str]:

@@ -14,6 +14,7 @@ from divisions.control import FULL_BP, AccessPolicy, EngineChoice, OnlinePolicy,
 from divisions.pipeline.feature_definition import Absence, FeatureDefinition
 from divisions.pipeline.trigger import Cron
 from divisions.prediction_log import LogPolicy
+from divisions.promotion import NO_POLICY, PromotionPolicy
 from divisions.scaling import Scaling
 from divisions.trials import DEFAULT_BUDGET_S
 
@@ -373,6 +374,7 @@ class Pipeline:
     model: Model = Model()
     serving: Serving = Serving()
     slo: Slo | None = None
+    policy: PromotionPolicy = NO_POLICY
 
     @property
     def model_name(self) -> str:

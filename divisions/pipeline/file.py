@@ -33,6 +33,7 @@ from divisions.pipeline.expressions import parse_gates
 from divisions.pipeline.feature_options import features
 from divisions.pipeline.hyperparam_options import hyperparams
 from divisions.pipeline.options import analysis, data_format, model, serving
+from divisions.pipeline.policy_option import promotion_policy
 from divisions.pipeline.resources import (
     parse_endpoint,
     parse_name,
@@ -132,6 +133,7 @@ def _pipeline(root: Section) -> Pipeline:
             model=of_model,
             serving=serving(root.section("serving"), training.resources, of_model.kind),
             slo=slo(root.section("slo")),
+            policy=promotion_policy(root.section("policy")),
         )
         if len(pipeline.model_name) > MAX_NAME_CHARS:
             root.report(f"the model's name {pipeline.model_name!r} is too long", "give model.name a shorter one")

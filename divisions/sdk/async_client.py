@@ -239,15 +239,18 @@ class AsyncRollout:
     async def resume(self, *, generation: int | None = None) -> RolloutStatus:
         return await self._command("resume", generation)
 
-    async def promote(self, *, generation: int | None = None) -> RolloutStatus:
-        return await self._command("promote", generation)
+    async def promote(self, *, break_glass: str = "", generation: int | None = None) -> RolloutStatus:
+        """See `Rollout.promote`."""
+        return await self._command("promote", generation, reason=break_glass, breaks_glass=bool(break_glass))
 
-    async def abort(self, *, generation: int | None = None) -> RolloutStatus:
-        return await self._command("abort", generation)
+    async def abort(self, *, reason: str = "", generation: int | None = None) -> RolloutStatus:
+        return await self._command("abort", generation, reason=reason)
 
-    async def rollback(self, to: str | None = None, *, generation: int | None = None) -> RolloutStatus:
+    async def rollback(
+        self, to: str | None = None, *, reason: str = "", generation: int | None = None
+    ) -> RolloutStatus:
         """See `Rollout.rollback`."""
-        return await self._command("rollback", generation, to)
+        return await self._command("rollback", generation, to, reason=reason)
 
     async def scale(
         self, replicas: int, *, version: str | None = None, force: bool = False, generation: int | None = None
@@ -272,5 +275,16 @@ class AsyncRollout:
             if not watch.is_over:
                 await asyncio.sleep(poll_s)
 
-    async def _command(self, action: str, generation: int | None, to: str | None = None) -> RolloutStatus:
-        return await self._client._send(calls.command(self.endpoint, action, generation=generation, to=to))
+    async def _command(
+        self,
+        action: str,
+        generation: int | None,
+        to: str | None = None,
+        *,
+        reason: str = "",
+        breaks_glass: bool = False,
+    ) -> RolloutStatus:
+        call = calls.command(
+            self.endpoint, action, generation=generation, to=to, reason=reason, breaks_glass=breaks_glass
+        )
+        return await self._client._send(call)

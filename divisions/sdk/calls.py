@@ -82,9 +82,23 @@ def start_rollout(spec: RolloutSpec, *, is_forced: bool) -> Call[RolloutStatus]:
     return Call("POST", f"/api/v2/rollouts{query}", reader(RolloutStatus), msgspec.json.encode(spec))
 
 
-def command(endpoint: str, action: str, *, generation: int | None, to: str | None = None) -> Call[RolloutStatus]:
-    """``pause``, ``resume``, ``promote``, ``abort`` or ``rollback``; only the last takes ``to``."""
-    body = to_json({"to": to}) if action == "rollback" else b"{}"
+def command(
+    endpoint: str,
+    action: str,
+    *,
+    generation: int | None,
+    to: str | None = None,
+    reason: str = "",
+    breaks_glass: bool = False,
+) -> Call[RolloutStatus]:
+    """``pause``, ``resume``, ``promote``, ``abort`` or ``rollback``; only the last takes ``to``.
+
+    ``breaks_glass`` promotes without the policy, for a ``reason``. What is not given is not sent: a gateway of an
+    earlier release refuses what it does not know.
+    """
+    given: dict[str, object] = {"to": to} if action == "rollback" else {}
+    given |= {"reason": reason} if reason else {}
+    body = to_json(given | ({"break_glass": True} if breaks_glass else {}))
     path = f"/api/v2/rollouts/{endpoint_name(endpoint)}/{action}"
     return Call("POST", path, reader(RolloutStatus), body, if_match=generation)
 

@@ -36,17 +36,25 @@ class Rollout:
     def resume(self, *, generation: int | None = None) -> RolloutStatus:
         return self._command("resume", generation)
 
-    def promote(self, *, generation: int | None = None) -> RolloutStatus:
-        """Gives the canary all traffic without the remaining steps."""
-        return self._command("promote", generation)
+    def promote(self, *, break_glass: str = "", generation: int | None = None) -> RolloutStatus:
+        """Gives the canary all traffic without the remaining steps.
 
-    def abort(self, *, generation: int | None = None) -> RolloutStatus:
+        Args:
+            break_glass: the reason to do so without approvals and the policy; it is audited. Empty: they hold.
+            generation: see the class.
+
+        Raises:
+            PolicyRefusedError: the policy does not allow it; the message says which rule, and how to comply.
+        """
+        return self._command("promote", generation, reason=break_glass, breaks_glass=bool(break_glass))
+
+    def abort(self, *, reason: str = "", generation: int | None = None) -> RolloutStatus:
         """Takes all traffic away from the canary."""
-        return self._command("abort", generation)
+        return self._command("abort", generation, reason=reason)
 
-    def rollback(self, to: str | None = None, *, generation: int | None = None) -> RolloutStatus:
+    def rollback(self, to: str | None = None, *, reason: str = "", generation: int | None = None) -> RolloutStatus:
         """Goes back to the version ``to``. None means the version that served before."""
-        return self._command("rollback", generation, to)
+        return self._command("rollback", generation, to, reason=reason)
 
     def scale(
         self, replicas: int, *, version: str | None = None, force: bool = False, generation: int | None = None
@@ -86,5 +94,16 @@ class Rollout:
             if not watch.is_over:
                 time.sleep(poll_s)
 
-    def _command(self, action: str, generation: int | None, to: str | None = None) -> RolloutStatus:
-        return self._client._send(calls.command(self.endpoint, action, generation=generation, to=to))
+    def _command(
+        self,
+        action: str,
+        generation: int | None,
+        to: str | None = None,
+        *,
+        reason: str = "",
+        breaks_glass: bool = False,
+    ) -> RolloutStatus:
+        call = calls.command(
+            self.endpoint, action, generation=generation, to=to, reason=reason, breaks_glass=breaks_glass
+        )
+        return self._client._send(call)

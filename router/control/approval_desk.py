@@ -25,6 +25,9 @@ from router.journal.journal import Kind
 from router.rollouts import approvals, records
 from router.rollouts.records import EndpointRecord
 
+AGAIN_S = 600.0
+"""Within this, the same approval is a request that was repeated, because its answer was lost."""
+
 
 class ApprovalDesk:
     """See the module.
@@ -75,6 +78,14 @@ class ApprovalDesk:
                 remedy=f"ask another approver for `divisions approve {record.endpoint}@{version.version}`",
             )
         now_s = self._clock.wall_s()
+        comment = asked.comment.strip()
+        for known in approvals.standing(record, version, now_s):
+            if (known.name, known.role, known.comment) == (
+                actor.name,
+                actor.role,
+                comment,
+            ) and known.at_s > now_s - AGAIN_S:
+                return ApprovalAnswer((known,))
         new = Approval(
             record.endpoint,
             version.version,
@@ -83,7 +94,7 @@ class ApprovalDesk:
             actor.role,
             now_s,
             now_s + APPROVAL_S,
-            asked.comment.strip(),
+            comment,
         )
         note = f"{version.version} approved by {actor.name}" + (f": {new.comment}" if new.comment else "")
         self._write(record, approvals.with_one(record.approvals, new), note)

@@ -96,6 +96,7 @@ class ControllerActor:
         self._references = References(settings, self._clock)
         self._drift_files = DriftFiles(settings.home / "drift")
         self._curve_files = CurveFiles(settings.home / "curves")
+        self._inventory = InventoryKeeper(sources(settings, self._clock), self._clock)
         journal, self._controller = await self._opened()
         self._deployment = read_deployment(settings.home) or deployment_of(settings)
         write_node(settings.home, self._deployment, {})  # if nobody did: gateways and replicas wait for it
@@ -104,7 +105,6 @@ class ControllerActor:
         self._keeper = NodeKeeper(settings, self._deployment, RayNodes(self._deployment, GATEWAY_BUILDER), node_id)
         self._reconciler = Reconciler(applications, journal.app_names())
         self._projector = Projector(MlflowProjection(settings))
-        self._inventory = InventoryKeeper(sources(settings, self._clock), self._clock)
         self._house = HouseKeeper(
             self._controller,
             self._inventory,
@@ -163,6 +163,9 @@ class ControllerActor:
             token_store=token_store_of(self._settings),
             audit=AuditFile(self._settings.home),
             on_drift=notices.drifted,
+            registered=lambda: self._inventory.fact("registered"),
+            bundles=self._settings.artifacts,
+            environment=self._settings.environment,
         )
         controller.start()
         notices.catch_up(journal, controller.records)

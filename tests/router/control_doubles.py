@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from divisions.access.audit import AuditEvent
 from divisions.control import VersionSpec
 from divisions.errors import DivisionsError
 from router.control.applications import ApplicationState
@@ -52,6 +53,16 @@ class FakeProjection:
             self.failures -= 1
             raise ConnectionError("the registry does not answer")
         self.production[version.model] = version.version
+
+
+class MemoryAudit:
+    """Keeps lines of the audit log in a list."""
+
+    def __init__(self) -> None:
+        self.events: list[AuditEvent] = []
+
+    def append(self, event: AuditEvent) -> None:
+        self.events.append(event)
 
 
 class MemoryEvents:

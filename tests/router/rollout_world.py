@@ -90,6 +90,8 @@ class World:
 
     token_store: TokenStore | None = None
     audit: AuditSink | None = None
+    environment: str = ""
+    has_engine: bool = False
 
     def __post_init__(self):
         self.clock = ManualClock()
@@ -113,6 +115,8 @@ class World:
             events=self.events,
             token_store=self.token_store,
             audit=self.audit,
+            environment=self.environment,
+            has_engine=self.has_engine,
         )
         self.controller.start()
 

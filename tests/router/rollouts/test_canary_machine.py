@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from divisions.control import FULL_BP
-from divisions.errors import IllegalEventError
+from divisions.errors import IllegalEventError, PolicyRefusedError
 from router.rollouts import canary
 from router.rollouts.canary import (
     Abort,
+    Barred,
     Capacity,
     Judgement,
     Pause,
@@ -44,6 +45,9 @@ judgements = st.builds(
 )
 
 
+policies = st.sampled_from(
+    [Barred(), Barred(), Barred("", "approvals"), Barred("freeze", "freeze"), Barred("freeze", "")]
+)
 capacities = st.sampled_from([NONE, Capacity(1, 2), FULL, FULL])
 
 
@@ -74,15 +78,21 @@ class RolloutMachine(RuleBasedStateMachine):
         gap_s=st.sampled_from([-5.0, 0.0, 1.0, 1.0, 1.0, 3.0, 1e6]),
         is_acknowledged=st.booleans(),
         failure=st.sampled_from(["", "", "", "deploy: no"]),
+        barred=policies,
     )
-    def tick(self, judgement, stable, ready, gap_s, is_acknowledged, failure):
+    def tick(self, judgement, stable, ready, gap_s, is_acknowledged, failure, barred):
         self.now_s += gap_s
         stable = stable if self.policy.has_stable else Capacity()
         before_bp, was_direct = self.weights[1], self.policy.is_direct or not self.policy.has_stable
         index = canary.step_index(self.state, self.policy)
         was_baking, was_shadowed = (canary.phase(self.state) is phase for phase in (Phase.BAKE, Phase.SHADOW))
         timer = getattr(self.state, "timer", Timer(0.0))
-        self.apply(Ticked(self.now_s, stable, ready, judgement, is_acknowledged, failure))
+        was_active = isinstance(self.state, canary.Warming | canary.Shadowing | canary.Stepping | canary.Baking)
+        self.apply(Ticked(self.now_s, stable, ready, judgement, is_acknowledged, failure, barred=barred))
+        if was_active and barred.promotion:
+            assert not isinstance(self.state, canary.Promoted)
+        if barred.rise:
+            assert self.weights[1] <= before_bp or (not barred.promotion and isinstance(self.state, canary.Promoted))
         if self.weights[1] > before_bp > 0:
             verdict = canary.judge(judgement, timer, index, self.policy, is_baking=was_baking)
             assert verdict is canary.Verdict.PASS
@@ -104,9 +114,13 @@ class RolloutMachine(RuleBasedStateMachine):
         assert self.weights == before
 
     @precondition(lambda self: canary.phase(self.state) in {Phase.STEP, Phase.BAKE, Phase.HOLD})
-    @rule(ready=capacities)
-    def promote(self, ready):
-        self.try_to(Promote(self.now_s, canary=ready))
+    @rule(ready=capacities, barred=policies, broken=st.sampled_from(["", "", "a fire"]))
+    def promote(self, ready, barred, broken):
+        before = self.state
+        self.try_to(Promote(self.now_s, canary=ready, barred=barred, broken=broken))
+        if isinstance(self.state, canary.Promoted) and self.state != before:
+            assert broken or not barred.promotion
+            assert bool(self.state.note) == bool(barred.promotion)
 
     @precondition(lambda self: not canary.is_finished(self.state))
     @rule(stable=capacities)
@@ -117,7 +131,7 @@ class RolloutMachine(RuleBasedStateMachine):
         before = self.state
         try:
             self.apply(event)
-        except IllegalEventError:
+        except (IllegalEventError, PolicyRefusedError):
             assert self.state == before
 
     def apply(self, event):
