@@ -139,6 +139,11 @@ class LiveCluster:
         return self._cluster
 
     @property
+    def pipeline_text(self) -> str:
+        """The pipeline file's text, for another one."""
+        return self._pipeline.read_text(encoding="utf-8")
+
+    @property
     def samples(self) -> Path:
         return self._work / "samples.npz"
 

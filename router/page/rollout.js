@@ -226,6 +226,11 @@ function facts(rollout) {
   ];
   if (OVER.includes(rollout.phase)) list[5][0] = "Started, ago";
   if (rollout.unwritten) list.push(["Not on disk", "unwritten", rollout.unwritten]);
+  if (rollout.gate) {
+    const { approvals, approvals_needed: needed } = rollout.gate;
+    const names = approvals.map((each) => each.name).join(", ") || "nobody";
+    list.push(["Approved by", "approved_by", needed ? `${names}; ${count(needed)} needed` : names]);
+  }
   if (Number.isFinite(evidence.min_detectable)) {
     const slower = (100 * (evidence.min_detectable - 1)).toFixed(0);
     list.push(["Detects", "min_detectable", `a median slower by ${slower} % or more, at this traffic`]);
