@@ -56,7 +56,7 @@ def test_a_rollout_waits_for_somebody_else_and_is_promoted_then(cluster, tmp_pat
         assert (waiting.phase, waiting.actual_weight_bp < 10_000) == ("BAKE", True)
         assert [reason.rule for reason in waiting.gate.reasons] == ["approvals"]
         assert f"`divisions approve churn@{version}`" in waiting.message
-        with pytest.raises(PolicyRefusedError, match="no-self-approval: owner has started"):
+        with pytest.raises(PolicyRefusedError, match="no-self-approval: admin has started"):
             Approvals(owner).approve("churn", version)
         with pytest.raises(PolicyRefusedError, match="approvals: 0 of 1"):
             owner.rollout("churn").promote()

@@ -148,9 +148,9 @@ def test_a_command_is_what_its_route_is(command, route):
 
 
 def test_all_other_commands_ask_no_gateway_for_anything_that_a_role_grants():
-    with_a_route = {"status", "predict", "deploy", "rollback", "scale"}
+    with_a_route = {"status", "predict", "deploy", "rollback", "scale", "approve"}
     for name, action in COMMANDS.items():
-        asks = name in with_a_route or name.startswith(("rollout ", "tokens "))
+        asks = name in with_a_route or name.startswith(("rollout ", "tokens ", "approvals "))
         assert (action is not Action.HOME) is asks
 
 
@@ -222,6 +222,29 @@ def test_a_token_for_some_endpoints_changes_no_other(run):
             for query in ("?force=true", "?force=1"):
                 (reply,) = await it.raw(post({"endpoint": "fraud"}, header, path="/api/v2/rollouts" + query))
                 assert (reply.status, "may not force-rollout" in reply.json["detail"]) == (403, True)
+
+    run(scenario())
+
+
+def test_approvals_are_of_an_approver_s_own_endpoints(run):
+    async def scenario():
+        known, token = made(Role.APPROVER, ("fraud",))
+        async with world() as it:
+            await asking(it, known)
+            header = f"Authorization: Bearer {token}"
+            for path in ("/api/v2/approvals", "/api/v2/approvals/revoke"):
+                (reply,) = await it.raw(post({"endpoint": "churn", "version": "3.2"}, header, path=path))
+                assert (reply.status, "on fraud only" in reply.json["detail"]) == (403, True)
+                for body in (
+                    {"endpoint": "../etc", "version": "3.2"},
+                    {"endpoint": "fraud", "version": "3.2\r\nx: y"},
+                    {"endpoint": "fraud", "version": "3.2", "who": "bob"},
+                    {"endpoint": "fraud"},
+                ):
+                    assert (await it.raw(post(body, header, path=path)))[0].status == 422, body
+                (reply,) = await it.raw(post({"endpoint": "fraud", "version": "3.2"}, header, path=path))
+                assert reply.status == 200
+            assert [(actor.name, actor.role) for actor in it.link.actors] == [("ci", "approver")] * 2
 
     run(scenario())
 

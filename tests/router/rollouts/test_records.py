@@ -245,6 +245,7 @@ def test_a_spec_of_an_older_release_keeps_its_digest():
     document = msgspec.to_builtins(spec("3.2"))
     for name in ("scaling", "nodes", "log", "access"):
         del document["version"][name]
+    del document["policy"]
     assert records.spec_sha256(spec("3.2")) == hashlib.sha256(msgspec.json.encode(document)).hexdigest()
     placed = msgspec.structs.replace(spec("3.2"), version=version("3.2", nodes={"zone": "eu"}))
     assert records.spec_sha256(placed) != records.spec_sha256(spec("3.2"))
