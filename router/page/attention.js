@@ -3,6 +3,7 @@
 import { age, percent, plural } from "./format.js";
 
 const FAILED_FOR_S = 86400; // a rollout that was rolled back is news for a day
+const FRESH_S = 3600; // a version that took all traffic is news for an hour
 const STARTING_S = 120; // a pod that starts for longer needs a look
 const LATE_S = 300;
 const MOST_LINES = 6;
@@ -37,7 +38,7 @@ function isEmpty({ rollouts, replicas }) {
 function title(status, needs, found) {
   if (needs.length) return needs.length === 1 ? "One thing needs you" : `${needs.length} things need you`;
   if (isEmpty(status)) return "Nothing is deployed yet";
-  return found.length ? "All is well, and something is under way" : "All is well";
+  return found.some((item) => item.mood === "busy") ? "All is well, and something is under way" : "All is well";
 }
 
 const SOURCES = { registry: "models", artifacts: "models", runs: "runs", schedule: "pipelines", deployments: "deploys", journal: "journal" };
@@ -57,14 +58,16 @@ function ofStores({ journal_fault: fault, inventory, gateway }, { sources }) {
 }
 
 function ofRollout(rollout, nowS) {
-  const { endpoint, phase, canary_version: canary, actual_weight_bp: weight, phase_since_s: sinceS } = rollout;
+  const { endpoint, phase, stable_version: stable, canary_version: canary, actual_weight_bp: weight, phase_since_s: sinceS } = rollout;
   const at = (mood, text) => [{ mood, text: `${endpoint}: ${text}`, panel: "endpoints" }];
   const reason = rollout.explanation?.text || rollout.rollback_reason || rollout.message;
   if (phase === "HOLD") return at("warn", `${canary} is held at ${percent(weight)} and waits for you: ${reason}`);
   if (phase === "ROLLING_BACK" || phase === "DRAINING") return at("bad", `${canary} is being rolled back: ${reason}`);
   if (phase === "ROLLED_BACK" && nowS - sinceS < FAILED_FOR_S) {
-    return at("bad", `${canary} was rolled back ${age(nowS - sinceS)} ago: ${reason}`);
+    const serving = stable ? `${stable} serves all traffic` : "nothing serves";
+    return at("bad", `${canary} was rolled back ${age(nowS - sinceS)} ago, ${serving}: ${reason}`);
   }
+  if (phase === "PROMOTED" && nowS - sinceS < FRESH_S) return at("good", `${stable} has served all traffic for ${age(nowS - sinceS)}`);
   if (RUNNING.includes(phase)) return at("busy", `${canary} is being rolled out, ${percent(weight)} of the traffic`);
   return [];
 }

@@ -28,7 +28,7 @@ export class House {
     this.#panels = [
       panel("tiles", ["live"], part("tile-list", tiles), ["history"]),
       panel("stages", ["stages"], part("stage-list", (house) => stages(house.stages))),
-      panel("traffic", ["live", "history"], new TrafficPanel(body("traffic"))),
+      panel("traffic", ["live", "history"], new TrafficPanel(body("traffic")), ["curves"]),
       panel("drift", ["drift"], new DriftPanel(body("drift"), readDrift)),
       panel("runs", ["runs"], new RunsPanel(body("runs")), ["sources"]),
       panel("models", ["registry"], new ModelsPanel(body("models")), ["sources"]),

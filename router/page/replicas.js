@@ -9,7 +9,13 @@ const NODE_CHARACTERS = 12; // Ray's are 56 of hex; this many tell nodes apart
 /** The whole table. Ages are filled in by `tickAges`. */
 export function replicaTable(replicas) {
   if (!replicas.length) return [make("p", { class: "quiet" }, "No replicas: nothing is deployed.")];
-  return [table("Replicas", HEADER, replicas.map(replicaRow), { class: "replicas" })];
+  return [table("Replicas", HEADER, replicas.map(replicaRow), { class: "replicas" }), ...engineNotes(replicas)];
+}
+
+/** Why engines are not the best, once for all replicas that say the same. */
+function engineNotes(replicas) {
+  const told = replicas.filter((each) => each.engine_note).map((each) => `${each.engine}: better ones passed over: ${each.engine_note}`);
+  return [...new Set(told)].map((note) => make("p", { class: "quiet" }, note));
 }
 
 /** Versions whose number of replicas follows the load, or for which the cluster lacks room; nothing without any. */
@@ -36,7 +42,6 @@ export function tickAges(element, agesS) {
 }
 
 function replicaRow(replica) {
-  const note = replica.engine_note ? make("span", { class: "quiet note" }, `better ones passed over: ${replica.engine_note}`) : null;
   const reason = replica.reason ? make("span", { class: "quiet note" }, replica.reason) : null;
   const weight = replica.weight_bp ? `, ${percent(replica.weight_bp)}` : "";
   return row(
@@ -49,7 +54,7 @@ function replicaRow(replica) {
       replica.ip || "none",
       make("td", { title: replica.node }, replica.node.slice(0, NODE_CHARACTERS) || "none"),
       replica.gpu || "none",
-      make("td", {}, replica.engine || "unknown", note),
+      replica.engine || "unknown",
       `${replica.role}${weight}`,
     ],
     { "data-replica": replica.name },

@@ -55,8 +55,8 @@ export class EndpointCard {
     this.details = make(
       "div",
       { hidden: true },
-      make("div", { class: "grid" }, part("facts"), part("versions")),
       part("why"),
+      make("div", { class: "grid" }, part("facts"), part("versions")),
       part("guards"),
       part("over"),
       this.#charts.element,
@@ -123,7 +123,7 @@ export class EndpointCard {
     const evidence = rollout.evidence;
     this.element.dataset.mood = MOODS[phase] ?? "calm";
     this.#announce(rollout);
-    setText(this.message, rollout.message);
+    setText(this.message, isSaidBelow(rollout) ? "" : rollout.message);
     for (const [command, button] of Object.entries(this.#buttons)) button.disabled = !ALLOWED[command].includes(phase);
     const steps = [rollout.steps_bp, rollout.step_index, phase, rollout.actual_weight_bp, rollout.is_compared, rollout.history];
     this.#parts.ladder.show(steps, () => ladder(rollout));
@@ -171,6 +171,11 @@ export class EndpointCard {
   }
 }
 
+/** Whether the message only repeats the reason, which stands under "Why". */
+function isSaidBelow({ message, explanation }) {
+  return explanation !== null && message.includes(explanation.text);
+}
+
 function serving(endpoint) {
   const rows = Object.entries(endpoint.versions).map(([version, { weight_bp: weight, replicas }]) =>
     row([version, percent(weight), count(replicas)], { "data-version": version }),
@@ -182,7 +187,7 @@ function serving(endpoint) {
   ];
 }
 
-/** How far a promoted rollout had come: the number of its last step. A promotion by hand leaves steps out. */
+/** How far a rollout that is over had come: the number of its last step. A promotion by hand leaves steps out. */
 function lastStep({ steps_bp: steps, history: entries }) {
   const reached = entries.filter(({ phase }) => phase === "STEP" || phase === "BAKE");
   return Math.max(-1, ...reached.map((entry) => (entry.phase === "BAKE" ? steps.length - 1 : steps.indexOf(entry.weight_bp))));
@@ -195,19 +200,20 @@ function ladder(rollout) {
     return [make("p", { class: "quiet", "data-field": "not-compared" }, text)];
   }
   const isPromoted = phase === "PROMOTED";
-  const last = isPromoted ? lastStep(rollout) : -1;
+  const last = OVER.includes(phase) ? lastStep(rollout) : -1;
   const isAtStep = AT_A_STEP.includes(phase);
   const items = steps.map((step, number) => {
     const isPresent = isAtStep && number === index;
     const isPassed = isPromoted ? number < last || (number === last && last === steps.length - 1) : isAtStep && number < index;
     const isByHand = isPromoted && !isPassed;
-    const state = isPassed ? "passed" : isPresent ? "present" : "ahead";
-    const words = { passed: "passed", present: `here, ${percent(weight)} now`, ahead: isByHand ? "promoted by hand" : "not reached" };
+    const isLost = phase === "ROLLED_BACK" && number === last;
+    const state = isPassed || (phase === "ROLLED_BACK" && number < last) ? "passed" : isPresent ? "present" : isLost ? "lost" : "ahead";
+    const words = { passed: "passed", present: `here, ${percent(weight)} now`, lost: "rolled back here", ahead: isByHand ? "promoted by hand" : "not reached" };
     return make(
       "li",
       { class: state, "aria-current": isPresent ? "step" : null },
       make("span", { class: "step" }, percent(step)),
-      make("span", { class: "quiet" }, phase === "ROLLED_BACK" && state === "ahead" ? "" : words[state]),
+      make("span", { class: "quiet" }, words[state]),
     );
   });
   return [make("ol", { class: "ladder", "aria-label": "Steps of the rollout" }, items)];

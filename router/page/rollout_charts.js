@@ -1,7 +1,7 @@
 // The charts of a rollout: evidence, weight, and the latency of both arms. The controller keeps their curves since the
 // rollout began; what comes between two of its tellings is added from the status.
 
-import { Chart } from "./charts.js";
+import { Chart, LOG } from "./charts.js";
 import { make } from "./dom.js";
 
 export class RolloutCharts {
@@ -17,7 +17,7 @@ export class RolloutCharts {
   constructor() {
     const [evidence, weight, arms] = Array.from({ length: 3 }, () => make("div", { class: "chart" }));
     const caption = "Evidence against the canary, ln E, since the rollout began (UTC). Far below zero the line is cut off.";
-    this.#armsFigure = make("figure", { hidden: true }, make("figcaption", {}, "Latency of both versions, ms"), arms);
+    this.#armsFigure = make("figure", { hidden: true }, make("figcaption", {}, "Latency of both versions, ms, each line ten times the one below"), arms);
     this.element = make(
       "div",
       { class: "grid charts" },
@@ -54,7 +54,7 @@ export class RolloutCharts {
         { label: "stable p99", colour: "--one", dash: [6, 5], unit: " ms" },
         { label: "canary p99", colour: "--two", dash: [2, 4], unit: " ms" },
       ],
-      (low, high) => [0, Math.max(1e-6, (high ?? 1) * 1.1)],
+      LOG,
     );
   }
 

@@ -91,7 +91,7 @@ function isLike({ model, version, stage, framework }, words) {
 }
 
 function metrics(values) {
-  const names = Object.keys(values).sort();
+  const names = Object.keys(values); // those that people ask for come first
   const told = names.slice(0, SHOWN_METRICS).map((name) => `${name} ${figure(values[name])}`);
   return told.join(" | ") + (names.length > SHOWN_METRICS ? " | …" : "") || "none";
 }

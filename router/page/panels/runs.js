@@ -16,9 +16,13 @@ export class RunsPanel {
   #curves = new Part(make("div", { "data-part": "curves", class: "grid charts" }));
   #runs = null;
   #sources = [];
+  #isNewest = true;
 
   constructor(body) {
-    this.#select.addEventListener("change", () => this.#render());
+    this.#select.addEventListener("change", () => {
+      this.#isNewest = this.#select.selectedIndex === 0;
+      this.#render();
+    });
     this.#tools = make("div", { class: "tools" }, make("label", {}, "Details of ", this.#select));
     body.append(this.#rows.element, this.#tools, this.#one.element, this.#curves.element);
   }
@@ -29,6 +33,7 @@ export class RunsPanel {
     this.#render();
   }
 
+  /** Whoever looks at the newest wants to see the next one, too. */
   #render() {
     const { left_out: left } = this.#runs;
     const runs = this.#runs.runs ?? [];
@@ -36,6 +41,7 @@ export class RunsPanel {
     this.#rows.show([this.#runs, this.#sources], build);
     this.#tools.hidden = !runs.length;
     choices(this.#select, runs.map((run) => ({ value: run.run_id, text: `${run.name || run.pipeline}, ${dateTime(run.started_at_s)}` })));
+    if (this.#isNewest && runs.length) this.#select.value = runs[0].run_id;
     const run = runs.find((each) => each.run_id === this.#select.value);
     this.#one.show(run ?? null, () => (run ? details(run) : []));
     this.#curves.show(run?.curves ?? null, () => (run ? curves(run) : []));

@@ -38,8 +38,9 @@ def attention(page: Browser, status: dict[str, Any], house: dict[str, Any] | Non
 
 def rollout(phase: str, since_s: float = 0.0) -> dict[str, Any]:
     return {
-        "endpoint": "churn", "phase": phase, "canary_version": "3.2", "actual_weight_bp": 2_000,
-        "phase_since_s": NOW_S - since_s, "message": "why", "rollback_reason": "", "explanation": None,
+        "endpoint": "churn", "phase": phase, "stable_version": "3.1", "canary_version": "3.2",
+        "actual_weight_bp": 2_000, "phase_since_s": NOW_S - since_s, "message": "why", "rollback_reason": "",
+        "explanation": None,
     }  # fmt: skip
 
 
@@ -52,6 +53,7 @@ def rollout(phase: str, since_s: float = 0.0) -> dict[str, Any]:
         (QUIET | {"rollouts": [rollout("HOLD")]}, "warn", "One thing needs you"),
         (QUIET | {"rollouts": [rollout("HOLD"), rollout("ROLLED_BACK")]}, "bad", "2 things need you"),
         (QUIET | {"rollouts": [rollout("ROLLED_BACK", 90_000)]}, "good", "All is well"),
+        (QUIET | {"rollouts": [rollout("PROMOTED", 60)]}, "good", "All is well"),
         (QUIET | {"journal_fault": "disk is full"}, "bad", "One thing needs you"),
         (QUIET | {"gateway": {"is_store_reachable": False}}, "warn", "One thing needs you"),
         (QUIET | {"inventory": {"unreachable": ["registry"]}}, "warn", "One thing needs you"),
@@ -72,11 +74,31 @@ def test_the_list_is_short_and_the_most_urgent_come_first(page):
     assert found["title"] == "9 things need you"
     assert found["items"][0] == {
         "mood": "bad",
-        "text": "churn: 3.2 was rolled back 3m20s ago: why",
+        "text": "churn: 3.2 was rolled back 3m20s ago, 3.1 serves all traffic: why",
         "panel": "endpoints",
     }
     assert [each["mood"] for each in found["items"]] == ["bad", *["warn"] * 5, "calm"]
     assert found["items"][-1]["text"] == "and 3 more"
+
+
+def test_a_new_version_is_news_for_an_hour(page):
+    (item,) = attention(page, QUIET | {"rollouts": [rollout("PROMOTED", 720)]})["items"]
+    assert (item["mood"], item["text"]) == ("good", "churn: 3.1 has served all traffic for 12m")
+    assert attention(page, QUIET | {"rollouts": [rollout("PROMOTED", 3_700)]})["items"] == []
+
+
+def test_marks_are_changes_of_the_weight(page):
+    def mark(at_s, phase, weight_bp):
+        return {"at_s": at_s, "phase": phase, "weight_bp": weight_bp, "message": ""}
+
+    marks = [mark(1, "PENDING", 0), mark(2, "STEP", 2_000), mark(3, "HOLD", 2_000), mark(4, "ROLLING_BACK", 0)]
+    curve = {"endpoint": "churn", "canary_version": "3.2", "marks": [*marks, mark(5, "ROLLED_BACK", 0)]}
+    assert call(page, "panels/traffic", "changes", [curve]) == [
+        {"atS": 2, "text": "3.2 20 %"},
+        {"atS": 4, "text": "3.2 rolled back"},
+    ]
+    two = call(page, "panels/traffic", "changes", [curve, curve | {"endpoint": "fraud", "marks": marks[:2]}])
+    assert two[-1] == {"atS": 2, "text": "fraud 3.2 20 %"}
 
 
 def test_only_the_newest_deployment_of_an_endpoint_counts(page):
