@@ -4,6 +4,7 @@ It trains and serves a first version. It trains a second version on the next day
 a canary. Then it deploys the same version slowed down by 10 ms per batch, and the evidence rolls it back. Open-loop
 load runs all the time, and none of its requests may fail. Everything happens through the product's own commands, in a
 home of its own under ``build/demo``. The result is in ``build/demo.json`` and ``build/demo-latency.png``.
+``--stay`` leaves all of it running in the end, load included, until Enter is pressed: time to look at the page.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from divisions.errors import DivisionsError
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
-ENDPOINT, MODEL = "churn", "churn-predictor"
+ENDPOINT, MODEL, PIPELINE_NAME = "churn", "churn-predictor", "customer-churn-v3"
 FIRST, SECOND, SLOWED = "3.1", "3.2", "3.3"
 FIRST_DAY, SECOND_DAY = "2025-01-13", "2025-01-14"
 SLOWER_BY_MS = 10
@@ -77,8 +78,9 @@ def holdout_auc(cluster: ProductCluster, holdout: Path) -> tuple[float, int]:
 class Demo:
     """One run of the demo, in ``build``."""
 
-    def __init__(self, build: Path, rate_rps: float, seed: int) -> None:
+    def __init__(self, build: Path, rate_rps: float, seed: int, stays: bool = False) -> None:
         self._build = build
+        self._stays = stays
         self._rate_rps = rate_rps
         self._seed = seed
         self._began_s = time.monotonic()
@@ -105,6 +107,7 @@ class Demo:
             data = self._write_data()
             self.say("Start a cluster, train and serve a first version")
             self._cluster.up("--allow-faults")
+            self._schedule_pipeline()
             self._run_pipeline(FIRST_DAY)
             self._cluster.wait_for(ENDPOINT, FIRST, {"PROMOTED"}, _ROLLOUT_S, self._report)
             load = self._start_load(data)
@@ -113,6 +116,8 @@ class Demo:
             promoted = self._promote_second()
             rolled_back = self._roll_back_slowed()
             time.sleep(_AFTER_S)
+            if self._stays:
+                self._stay()
             result = load.stop()
             self.say("Ask the endpoint about customers that no model has seen")
             auc, rows = holdout_auc(self._cluster, data)
@@ -130,10 +135,15 @@ class Demo:
         write_pipeline(self._pipeline)
         return data.holdout
 
-    def _run_pipeline(self, day: str) -> None:
+    def _schedule_pipeline(self) -> None:
+        """The page shows the file. Its trigger reads from S3, where the demo has no data, so its times pass."""
+        self._cluster.divisions("schedule", "add", str(self._pipeline), is_quiet=True)
+        self._cluster.divisions("schedule", "pause", PIPELINE_NAME, is_quiet=True)
+
+    def _run_pipeline(self, day: str, *options: str) -> None:
         # `${today}` is a variable of the pipeline file; the run replaces it.
         source = f"{self._work / 'data' / 'raw'}/partition=${{today}}"
-        self._cluster.divisions("run", str(self._pipeline), "--input", source, "--today", day)
+        self._cluster.divisions("run", str(self._pipeline), "--input", source, "--today", day, *options)
 
     def _start_load(self, holdout: Path) -> LoadProcess:
         self.say(f"Start open-loop load: {self._rate_rps:g} requests/s of hold-out customers, until the end")
@@ -148,8 +158,9 @@ class Demo:
         return load
 
     def _promote_second(self) -> RolloutStatus:
-        self.say("Train on the next day's data under load, and canary the new version")
-        self._run_pipeline(SECOND_DAY)
+        self.say("Train on the next day's data under load, and deploy the new version as a canary")
+        self._run_pipeline(SECOND_DAY, "--no-deploy")
+        self._cluster.divisions("deploy", "--pipeline", str(self._pipeline), "--target", "local", "--version", SECOND)
         status = self._cluster.wait_for(ENDPOINT, SECOND, {"PROMOTED"}, _ROLLOUT_S, self._report)
         self._mark_weights(status, SECOND)
         return status
@@ -163,6 +174,12 @@ class Demo:
         status = self._cluster.wait_for(ENDPOINT, SLOWED, {"ROLLED_BACK"}, _ROLLOUT_S, self._report)
         self._mark_weights(status, SLOWED)
         return status
+
+    def _stay(self) -> None:
+        began_s = time.monotonic()
+        self.say(f"Everything stays as it is until you press Enter: {self._cluster.url}/")
+        sys.stdin.readline()
+        self._began_s += time.monotonic() - began_s  # a reader's time is not the demo's
 
     def _summarise(
         self, auc: float, rows: int, result: LoadResult, promoted: RolloutStatus, rolled_back: RolloutStatus
@@ -222,8 +239,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--build", type=Path, default=ROOT / "build", help="folder to write into")
     parser.add_argument("--rps", type=float, default=200.0, help="mean requests per second (default 200)")
     parser.add_argument("--seed", type=int, default=0, help="of the load (default 0)")
+    parser.add_argument("--stay", action="store_true", help="in the end leave everything running until Enter")
     options = parser.parse_args(arguments)
-    return _guarded(lambda: Demo(options.build.absolute(), options.rps, options.seed).run())
+    return _guarded(lambda: Demo(options.build.absolute(), options.rps, options.seed, options.stay).run())
 
 
 def _guarded(run: Callable[[], list[str]]) -> int:
