@@ -19,6 +19,7 @@ from benchmarks.lab.online_store import OnlineStoreResult, render_online_store
 from benchmarks.lab.outcomes import GOOD_DAYS, OutcomesResult
 from benchmarks.lab.scale import ScaleResult
 from benchmarks.lab.scaling import ScaleRow
+from benchmarks.lab.watching import WatchingResult
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
 from benchmarks.peers.divisions_gateway import NAME
@@ -252,6 +253,28 @@ def bookkeeping_section(found: BookkeepingResult) -> str:
         f"{found.rounds} pairs of runs of {found.seconds:g} s, seed {found.seed}. With bookkeeping "
         f"{statistics.median(found.on_rps):,.0f} req/s, without {statistics.median(found.off_rps):,.0f}: it costs "
         f"{found.cost:.1%} of the throughput (median of the pairs' ratios). {found.errors:,} errors."
+    )
+
+
+def watching_section(found: WatchingResult) -> str:
+    rows = [
+        (name, f"{statistics.median(rps):,.0f}", f"{statistics.median(p99_us) / 1e3:.2f}")
+        for name, rps, p99_us in (
+            ("watched", found.on_rps, found.on_p99_us),
+            ("all off", found.off_rps, found.off_p99_us),
+        )
+    ]
+    return "\n\n".join(
+        [
+            f"{machine_line(found.machine)} {found.connections} connections, {found.rounds} pairs of runs of "
+            f"{found.seconds:g} s, seed {found.seed}; {found.pages} pages, a scrape every {found.scrape_s:g} s, a "
+            f"prediction log of {found.sample_bp / 100:g} %.",
+            markdown_table(("gateway", "requests/s", "p99 ms"), rows),
+            f"Watched, {found.kept:.1%} of the throughput is kept (median of the pairs' ratios). The pages got "
+            f"{found.seen.houses:,} events of the house and {found.seen.statuses:,} of the status, "
+            f"{found.seen.bytes / 1e6:.1f} MB; there were {found.seen.scrapes:,} scrapes and {found.logged:,} rows "
+            f"in the log. {found.errors:,} errors.",
+        ]
     )
 
 

@@ -27,6 +27,7 @@ from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult
 from benchmarks.lab.outcomes import OutcomesResult
 from benchmarks.lab.scale import ScaleResult
+from benchmarks.lab.watching import WatchingResult
 from benchmarks.peers.binary import BinaryResult
 from benchmarks.peers.comparison import Comparison
 from benchmarks.preparation.growth import PreparationResult
@@ -44,6 +45,7 @@ from benchmarks.reports.doc_tables import (
     outcomes_section,
     preparation_section,
     scale_section,
+    watching_section,
 )
 from benchmarks.reports.stress_tables import chaos_section, losses_section, overload_section, steady_section
 from benchmarks.stress.chaos_result import ChaosResult
@@ -98,6 +100,9 @@ SECTIONS: dict[str, Section] = {
         BookkeepingResult,
         bookkeeping_section,
         "python -m benchmarks.bookkeeping --out docs/benchmarks/bookkeeping.json",
+    ),
+    "watching": Section(
+        WatchingResult, watching_section, "python -m benchmarks.watching --out docs/benchmarks/watching.json"
     ),
     "explaining": Section(
         ExplainingResult,
