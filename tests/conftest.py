@@ -25,6 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="run tests marked `long`, too: variants that take minutes and show little more",
     )
+    parser.addoption("--pictures", type=Path, metavar="FOLDER", help="where tests of the page keep pictures of it")
     parser.addoption(
         "--losses", type=Path, metavar="FILE", help="where tests/cluster/test_shows.py keeps what it measures"
     )

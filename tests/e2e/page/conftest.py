@@ -33,11 +33,6 @@ def browser(chromium: Browser) -> Browser:
     return chromium
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """``pytest tests/e2e/page/test_states.py --pictures FOLDER``: what the page looks like, for people."""
-    parser.addoption("--pictures", default=None, help="a folder for pictures of the page in each state")
-
-
 @pytest.fixture(scope="module")
 def documents() -> Iterator[DocumentsServer]:
     it = DocumentsServer()
