@@ -194,7 +194,9 @@ def _rollout(page: dict, rollout: dict, lines: list[dict]) -> Pairs:
     yield "both documents", (line["phase"], line["actual_weight_bp"]), (rollout["phase"], rollout["actual_weight_bp"])
     yield "phase", f" {rollout['phase']}, for " in fields["phase"], True
     yield "model", fields["model"], rollout["model"]
-    yield "message", fields["message"], rollout["message"]
+    reason = rollout["explanation"]["text"] if rollout["explanation"] else None
+    is_said_below = reason is not None and reason in rollout["message"]
+    yield "message", fields["message"], "" if is_said_below else rollout["message"]
     for name in ("set_weight_bp", "actual_weight_bp"):
         yield name, fields[name], rollout[name] / 100
     yield "requests in this step", fields["canary_requests"], rollout["canary_requests"]
