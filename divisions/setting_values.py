@@ -22,7 +22,7 @@ _INTEGERS = {  # the least and the greatest value of each
     "idle_timeout_s": (1, 86_400),
     "artifact_cache_mb": (1, 1_000_000_000),
 }
-_BOOLEANS = {"allow_faults", "channel_tls", "compiled", "require_key", "schedule"}
+_BOOLEANS = {"allow_faults", "channel_tls", "compiled", "require_key", "schedule", "traces"}
 _LISTS = {"allow_buckets", "allowed_hosts", "links", "public_sections", "trusted_keys", "webhook_events"}
 _TEXTS = {
     "artifacts",

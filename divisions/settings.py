@@ -127,6 +127,8 @@ class Settings:
     """Pages of other tools, ``NAME=URL``, that the page links to: see `divisions.links`. ``NAME=`` takes one away."""
     wandb_project: str = ""
     """The project of Weights & Biases that runs are sent to; empty means none."""
+    traces: bool = False
+    """Whether gateways send traces of requests by OpenTelemetry, as its own variables say."""
     schedule: bool = True
     """Whether `divisions up` runs pipelines by their trigger."""
     serve_endpoint: str = ""
@@ -324,6 +326,11 @@ def take_secrets() -> dict[str, str]:
             with contextlib.suppress(OSError, RuntimeError, UnicodeDecodeError):
                 found["ray_token"] = path.read_text().strip()
     return {file: text for file, text in found.items() if text}
+
+
+def trace_sampler() -> tuple[str, str]:
+    """OpenTelemetry's sampler and its argument, as this process's environment names them; empty if it does not."""
+    return os.environ.get("OTEL_TRACES_SAMPLER", ""), os.environ.get("OTEL_TRACES_SAMPLER_ARG", "")
 
 
 def set_default_environment(values: Mapping[str, str]) -> None:

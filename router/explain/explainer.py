@@ -195,7 +195,11 @@ class _Explained(Owner):
         self._left -= 1
         if self._left == 0 and not self._is_over:
             self._is_over = True
-            self._exchange.reply(self._render())
+            exchange = self._exchange
+            exchange.reply(self._render())
+            if self._front.traces is not None:
+                name, rows, began_s = self._endpoint.name, len(self._rows), exchange.received_s
+                self._front.traces.replied(exchange.traceparent, self._request_id, name, rows, 200, "", began_s)
 
     def failed(self, explanation: Explanation, error: RequestError) -> None:
         if self._is_over:

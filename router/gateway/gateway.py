@@ -33,6 +33,7 @@ from router.gateway.probes import Probe
 from router.gateway.reference_bins import ReferenceBins
 from router.gateway.remote_link import RemoteLink
 from router.gateway.token_book import TokenBook
+from router.gateway.trace_link import TraceLink, buffer_of
 from router.http.asgi import AsgiHandler
 from router.http.connection import HttpServer
 from router.http.limits import HttpLimits
@@ -172,6 +173,11 @@ class Gateway:
         )
         self._feed = api.feed
         oip = OipApi(directory, clock)
+        traces = buffer_of(settings, clock)
+        self._traces = None if traces is None else TraceLink(traces, clock)
+        self._beside = [link for link in (self._log, self._traces) if link is not None]
+        self.dispatcher.routes.is_traced = traces is not None
+        self._predict.traces = infer.traces = traces
         probes: dict[bytes, Handler] = {
             path.encode(): Probe(check) for path, check in (api.checks() | oip.checks()).items()
         }
@@ -249,7 +255,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.dispatcher.close()
         self._stored.close()
-        await self._log.close()
+        await asyncio.gather(*[link.close() for link in self._beside])
         self._hosting.close()
 
     async def _until_alone(self, end_s: float) -> None:
@@ -272,6 +278,7 @@ class Gateway:
             controller_silent_s=self._now_s() - self._heard_s,
             store=self._stored.health(),
             log=self._log.health(),
+            traces=None if self._traces is None else self._traces.health(),
         )
 
     async def _take_first_table(self) -> None:
@@ -369,7 +376,8 @@ class Gateway:
                 self.dispatcher.expire()
                 self.dispatcher.sweep()
                 self._stored.sweep()
-                self._log.sweep()
+                for link in self._beside:
+                    link.sweep()
                 self._explainer.sweep()
                 turns += 1
                 if turns % 100 == 0:

@@ -54,6 +54,7 @@ HOT_PATH = (
     "predict/stored_features",
     "predict/tally",
     "predict/token_bucket",
+    "predict/trace_buffer",
     "predict/upstream",
     "evidence/split",
 )

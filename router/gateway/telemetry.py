@@ -24,6 +24,7 @@ from router.gateway import native
 from router.gateway.exposition import Series
 from router.gateway.exposition import histogram as histogram_text
 from router.gateway.log_link import LogHealth
+from router.gateway.trace_link import TraceHealth
 from router.predict.callers import CallerCounts
 from router.predict.dispatcher import Dispatcher
 from router.predict.endpoint import StoredCounts
@@ -52,6 +53,7 @@ class Vitals:
     controller_silent_s: float
     store: StoreHealth | None = None
     log: LogHealth = field(default_factory=LogHealth)
+    traces: TraceHealth | None = None
 
 
 class GatewayCollector(Collector):
@@ -125,6 +127,8 @@ class GatewayCollector(Collector):
         if vitals.store is not None:
             yield from _shared_store(vitals.store)
         yield from _prediction_log(vitals.log)
+        if vitals.traces is not None:
+            yield from _traces(vitals.traces)
 
     def histograms(self) -> str:
         """The latencies as text; see `router.gateway.exposition`."""
@@ -210,6 +214,14 @@ def _prediction_log(health: LogHealth) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "divisions_prediction_log_reachable", "Whether the log's place takes files", health.is_reachable
     )
+
+
+def _traces(health: TraceHealth) -> Iterator[Metric]:
+    yield CounterMetricFamily("divisions_traces_exported", "Traced requests that are at the collector", health.exported)
+    lost = CounterMetricFamily("divisions_traces_lost", "Traced requests that are nowhere", labels=["reason"])
+    for reason, count in sorted(health.lost.items()):
+        lost.add_metric([reason], count)
+    yield lost
 
 
 def _stored_counts(counts: StoredCounts) -> dict[tuple[str, str], int]:

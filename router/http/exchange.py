@@ -60,6 +60,7 @@ class Exchange:
         "_says_keep_alive",
         "held",
         "keep_alive",
+        "received_s",
         "traceparent",
         "work",
     )
@@ -72,6 +73,8 @@ class Exchange:
         self._says_keep_alive = says_keep_alive
         self.keep_alive = keep_alive
         self.traceparent = b""
+        self.received_s = 0.0
+        """When the request had come whole; 0 before its head was read."""
         self.work: Cancellable | None = None
         """Cancelled if the caller goes away before the reply is finished."""
         self.held: Held | None = None

@@ -21,7 +21,7 @@ class TensorAnswer(Answer):
     __slots__ = (
         "_compute_us", "_exchange", "_front", "_has_own_id", "_is_binary", "_keys", "_left", "_logged", "_model",
         "_parameters", "_parts",
-        "_request_id",
+        "_request_id", "_rows",
     )  # fmt: skip
 
     def __init__(
@@ -38,7 +38,7 @@ class TensorAnswer(Answer):
     ) -> None:
         self._model = model
         self._parameters = parameters
-        self._left = rows
+        self._left = self._rows = rows
         self._is_binary = is_binary
         self._request_id = request_id
         self._has_own_id = has_own_id
@@ -61,6 +61,12 @@ class TensorAnswer(Answer):
             self._reply(now_s - job.arrived_s)
             if log is not None:
                 log.offer(self._logged, self._request_id, self._keys)
+            traces = self._front.traces
+            if traces is not None:
+                name = self._model.endpoint.name
+                traces.answered(
+                    self._exchange.traceparent, self._request_id, name, self._rows, job, self._compute_us, now_s
+                )
 
     def failed(self, job: Job, error: RequestError) -> None:
         if self._left > 0:

@@ -51,6 +51,8 @@ class ActiveRoutes:
         self._needs_keys = needs_keys
         self.epoch = -1
         self._log = log_buffer
+        self.is_traced = False
+        """Set before the first table, if requests are traced."""
         self._remote = remote
         self.endpoints: dict[str, Endpoint] = {}
         self._now_s = now_s
@@ -124,6 +126,7 @@ class ActiveRoutes:
         pool = self._pools.get(name)
         if pool is None:
             pool = Pool(version.version, encode, sink, self._now_s, self._token, self._node_id, self._remote)
+            pool.is_traced = self.is_traced
         pool.set_spec(version.version, encode)
         if version.version.placement is Placement.IN_PROCESS:
             pool.set_hosted(self._hosted(name))

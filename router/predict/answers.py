@@ -49,6 +49,9 @@ class SingleAnswer(Answer):
         log = self._endpoint.log
         if log is not None:
             log.offer_one(job, self._request_id, self._key, scores)
+        traces = self._front.traces
+        if traces is not None:
+            traces.answered(exchange.traceparent, self._request_id, self._endpoint.name, 1, job, compute_us, now_s)
 
     def failed(self, job: Job, error: RequestError) -> None:
         self._front.refuse(self._endpoint.name, self._exchange, error, self._request_id)
@@ -93,6 +96,10 @@ class BatchAnswer(Answer):
             self._exchange.reply(self._render(now_s - job.arrived_s))
             if log is not None:
                 log.offer(self._logged, self._request_id, self._keys)
+            traces = self._front.traces
+            if traces is not None:
+                name, rows = self._endpoint.name, len(self._keys)
+                traces.answered(self._exchange.traceparent, self._request_id, name, rows, job, self._compute_us, now_s)
 
     def _render(self, total_s: float) -> bytes:
         endpoint = self._endpoint

@@ -23,6 +23,7 @@ from router.http import problem
 from router.http.exchange import Exchange
 from router.http.request import Handler, Head, Request
 from router.http.request_log import RequestLog
+from router.predict.trace_buffer import TraceBuffer
 
 _NO_TOKEN: Final = 401
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
@@ -106,6 +107,8 @@ class Front(Handler):
 
     def __init__(self, timeout_s: float, id_prefix: str, media: str, refusals: Refusals) -> None:
         self.refusals = refusals
+        self.traces: TraceBuffer | None = None
+        """Set if requests are traced."""
         self._timeout_s = timeout_s
         self._id_prefix = id_prefix.encode()
         self._media = media
@@ -115,6 +118,7 @@ class Front(Handler):
         derived = request.head.derived
         options = derived if isinstance(derived, Options) else self._read_head(request.head)
         request.exchange.traceparent = options.traceparent
+        request.exchange.received_s = request.received_s
         request_id = options.request_id
         if not request_id:
             self._num_ids += 1
@@ -151,6 +155,10 @@ class Front(Handler):
         """
         status = self.status_of(error)
         self.refusals.add(endpoint, status, error, request_id, exchange.traceparent)
+        if self.traces is not None:
+            self.traces.replied(
+                exchange.traceparent, request_id, endpoint, 0, status, problem.code_of(error), exchange.received_s
+            )
         headers = [(b"x-request-id", request_id)]
         if isinstance(error, OverloadedError):
             headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after_s))))

@@ -107,6 +107,7 @@ class Job(Cancellable):
     __slots__ = (
         "answer",
         "arrived_s",
+        "batch_rows",
         "charged_to",
         "deadline_s",
         "first",
@@ -120,6 +121,7 @@ class Job(Cancellable):
         "positions",
         "rescue_s",
         "rows",
+        "sent_s",
         "source",
         "tally",
         "values",
@@ -159,6 +161,10 @@ class Job(Cancellable):
         """Where a first attempt is counted; None once it is, and for second attempts."""
         self.charged_to: TickTally | None = None
         """Where a failed first attempt was counted."""
+        self.sent_s = 0.0
+        """When its batch left for a replica; known of answers only, and only while requests are traced."""
+        self.batch_rows = 0
+        """The rows of that batch, likewise."""
         self.rescue_s = -1.0
         """Latency of the second attempt's answer, if the same version gave it."""
 

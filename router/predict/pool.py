@@ -62,6 +62,8 @@ class Pool(ChannelOwner):
         """Whether answers are kept for the next report: while a rollout compares versions."""
         self.scores: list[bytes] = []
         """Scores of kept answers, little-endian float32."""
+        self.is_traced = False
+        """Whether jobs are told of their batch before they are answered."""
         self.sample = RowSample()
         """Rows for the measurement of drift."""
         self.warmup: ReplicaWarmup[Channel] = ReplicaWarmup()
@@ -223,6 +225,9 @@ class Pool(ChannelOwner):
                 channel.close()
             else:
                 self.free.add(channel)
+        if self.is_traced:
+            for job in batch.jobs:
+                job.sent_s, job.batch_rows = batch.sent_s, batch.rows
         if reply.status == wire.Status.OK and reply.rows == batch.rows:
             # The next batch leaves before the callers of this one are answered, so that the replica is never idle.
             if len(self.queue):

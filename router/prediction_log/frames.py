@@ -83,7 +83,11 @@ _decode_counts = msgspec.msgpack.Decoder(Counts).decode
 
 def encode(message: ToWriter | Counts) -> bytes:
     """A whole frame."""
-    body = _encode(message)
+    return frame(_encode(message))
+
+
+def frame(body: bytes) -> bytes:
+    """A body as `Cutter` takes it."""
     return _LENGTH.pack(len(body)) + body
 
 

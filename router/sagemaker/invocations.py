@@ -101,6 +101,7 @@ class Invocations(Handler):
         asked = derived if isinstance(derived, _Asked) else _Asked(request.head, self._timeout_s)
         request.head.derived = asked
         request.exchange.traceparent = asked.traceparent
+        request.exchange.received_s = request.received_s
         request_id = asked.request_id
         if not request_id:
             self._num_ids += 1
@@ -167,6 +168,12 @@ class Invocations(Handler):
         """
         keyed = [(key, row.checked()) for key, row in rows]
         return self._dispatcher.submit_many(endpoint, keyed, answer, self._now_s(), deadline_s)
+
+    def trace(self, endpoint: Endpoint, request: Request, request_id: bytes, rows: int) -> None:
+        """Records an answered request, if requests are traced."""
+        if self._predict.traces is not None:
+            parent, began_s = request.exchange.traceparent, request.received_s
+            self._predict.traces.replied(parent, request_id, endpoint.name, rows, 200, "", began_s)
 
     def refuse(self, endpoint: Endpoint, request: Request, error: DivisionsError, request_id: bytes) -> None:
         self._predict.refuse(endpoint.name, request.exchange, error, request_id)
@@ -252,6 +259,7 @@ class _Portions(Cancellable):
             (b"x-model-version", b",".join(sorted(self._versions))),
         ]
         exchange.reply(render(200, headers, render_scores(self._form, self._scores), exchange.connection_header))
+        self._handler.trace(self._endpoint, self._request, self._request_id, len(self._rows))
 
 
 class _Portion(Answer):

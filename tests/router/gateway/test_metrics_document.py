@@ -31,7 +31,7 @@ def test_every_metric_of_drift_is_documented_and_every_documented_one_exists():
 
 def test_every_metric_of_a_gateway_is_documented_and_every_documented_one_exists(run):
     async def scenario():
-        async with world(online_store="redis://127.0.0.1:1") as it:  # it is away
+        async with world(online_store="redis://127.0.0.1:1", traces=True) as it:  # it is away
             (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
             of_the_controller = told("rollouts") | told("the inventory") | told("drift")
             assert names(reply.body.decode()) - of_the_controller == told("this gateway")
