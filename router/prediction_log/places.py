@@ -10,8 +10,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from divisions.prediction_log import REQUEST_ID
 from divisions.s3 import s3_filesystem
 from divisions.settings import S3Settings
 from router.prediction_log.spool import MIN_FREE_BYTES
@@ -31,11 +33,23 @@ def put(table: Any, place: str, path: str, s3: S3Settings) -> None:
         OSError: the place does not take it.
     """
     buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=repeating_texts(table.schema))
     if place.startswith("s3://"):
         _to_s3(buffer.getbuffer(), f"{place.removeprefix('s3://')}/{path}", s3)
     else:
         _to_folder(buffer.getbuffer(), Path(place, path))
+
+
+def repeating_texts(schema: Any) -> list[str]:
+    """The columns in which the same texts come again and again: all but the requests' ids.
+
+    Only they are worth a dictionary. Numbers hardly repeat: looking for repetitions of theirs would take most of the
+    time, and make the file larger.
+    """
+    found = [field.name for field in schema if pa.types.is_string(field.type) and field.name != REQUEST_ID]
+    for struct in [field for field in schema if pa.types.is_struct(field.type)]:
+        found += [f"{struct.name}.{field.name}" for field in struct.type if pa.types.is_string(field.type)]
+    return found
 
 
 def filesystem(place: str, s3: S3Settings) -> Any:
