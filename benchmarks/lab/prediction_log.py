@@ -3,6 +3,10 @@
 
 Two labs run side by side: one logs, one does not. Short runs take turns and the order changes each round. In the end
 the rows of the log's files, and the rows that it says it has lost, are compared with what its gateway has answered.
+
+Without ``--rps`` callers ask as fast as they are answered. That shows what the log costs of the throughput, but its p99
+is that of a full machine. With ``--rps`` requests come at random at that rate, which the machine must sustain, and
+latency counts from the planned time: that shows what callers notice.
 """
 
 from __future__ import annotations
@@ -12,7 +16,9 @@ import statistics
 import sys
 import time
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -22,6 +28,7 @@ from benchmarks.harness.command import Say, benchmark_parser, run_benchmark
 from benchmarks.harness.machine import Machine, describe_machine
 from benchmarks.lab.bookkeeping import CUSTOMERS, bodies_of
 from benchmarks.lab.lab import Arrangement, lab
+from benchmarks.load.load_process import LoadProcess
 from benchmarks.load.wrk import require_wrk, run_wrk, write_script
 from divisions.prediction_log import FOLDER, LogPolicy
 
@@ -32,8 +39,9 @@ SETTLE_S = 60.0
 class PredictionLogResult(msgspec.Struct, frozen=True, tag="prediction_log"):
     """``answered`` requests of one row each; ``rows`` are in the files, ``lost`` were counted as lost.
 
-    The lists have one number for each round. ``p99_cost`` and ``throughput_cost`` are shares: the medians over the
-    rounds of on / off less one, and of one less on / off.
+    ``rps`` is the rate of the open loop, 0 for a closed one. ``is_saturated`` says that the generator was late itself,
+    so that the latencies have its own delay. The lists have one number for each round. ``p99_cost`` and
+    ``throughput_cost`` are shares: the medians over the rounds of on / off less one, and of one less on / off.
     """
 
     machine: Machine
@@ -51,6 +59,8 @@ class PredictionLogResult(msgspec.Struct, frozen=True, tag="prediction_log"):
     p99_cost: float
     throughput_cost: float
     errors: int
+    rps: float = 0.0
+    is_saturated: bool = False
 
 
 class Turns(msgspec.Struct):
@@ -62,6 +72,48 @@ class Turns(msgspec.Struct):
     off_rps: list[float] = []
     sent: int = 0
     errors: int = 0
+    is_saturated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One run."""
+
+    p99_us: int
+    rps: float
+    requests: int
+    errors: int
+    is_saturated: bool = False
+
+
+Ask = Callable[[str, float], Asked]
+"""Sends requests to a URL for so many seconds."""
+
+
+def closed_loop(script: Path, connections: int) -> Ask:
+    """As fast as they are answered."""
+
+    def ask(url: str, seconds: float) -> Asked:
+        result = run_wrk(script, url, connections, seconds)
+        return Asked(result.p99_us, result.rps, result.requests, result.errors)
+
+    return ask
+
+
+def open_loop(bodies: Path, rps: float, seed: int) -> Ask:
+    """At random times, at a mean rate."""
+
+    def ask(url: str, seconds: float) -> Asked:
+        work = bodies.parent
+        with closing(LoadProcess(url, bodies, rps, seconds, work / "samples.npz", work / "load.log", seed)) as load:
+            load.wait_until_running()
+            load.wait_until_ended(seconds + SETTLE_S)
+            found = load.stop()
+        errors = found.refused + found.failed + found.timed_out
+        p99_us = round(found.latency.p99_ms * 1e3)
+        return Asked(p99_us, found.achieved_rps, found.requests, errors, found.generator_saturated)
+
+    return ask
 
 
 def ratio(on: Sequence[float], off: Sequence[float]) -> float:
@@ -113,11 +165,10 @@ def rows_in(folder: Path) -> int:
 
 
 def measure_log(
-    workload: Workload, work: Path, policy: LogPolicy, requests: int, connections: int, seconds: float, say: Say
+    workload: Workload, work: Path, policy: LogPolicy, requests: int, ask: Ask, seconds: float, say: Say
 ) -> tuple[Turns, tuple[int, int, int]]:
     """Runs in turns until the lab that logs was sent so many requests; then what its gateway has counted."""
-    script, turns = work / "request.lua", Turns([], [], [], [])
-    write_script(script, bodies_of(workload, CUSTOMERS))
+    turns = Turns([], [], [], [])
     folders = {True: work / "on", False: work / "off"}
     for folder in folders.values():
         folder.mkdir()
@@ -127,26 +178,29 @@ def measure_log(
     ):
         urls = {True: on.served.url, False: off.served.url}
         for switch, url in urls.items():
-            warm = run_wrk(script, url, connections, 2.0)
+            warm = ask(url, 2.0)
             turns.sent += warm.requests if switch else 0
         while turns.sent < requests or not turns.on_rps:
             for switch in (True, False) if len(turns.on_rps) % 2 else (False, True):
-                result = run_wrk(script, urls[switch], connections, seconds)
+                result = ask(urls[switch], seconds)
                 (turns.on_p99_us if switch else turns.off_p99_us).append(result.p99_us)
                 (turns.on_rps if switch else turns.off_rps).append(round(result.rps, 1))
                 turns.errors += result.errors
+                turns.is_saturated = turns.is_saturated or result.is_saturated
                 turns.sent += result.requests if switch else 0
             say(f"{turns.sent:,} of {requests:,}: p99 on {turns.on_p99_us[-1]} us, off {turns.off_p99_us[-1]} us")
         return turns, settled(urls[True], turns.sent)
 
 
 def render_prediction_log(found: PredictionLogResult) -> str:
+    load = f"an open loop of {found.rps:g} req/s" if found.rps else f"{found.connections} connections in a closed loop"
+    late = "; THE GENERATOR WAS LATE ITSELF" if found.is_saturated else ""
     return (
         f"{found.answered:,} requests answered, {found.rows:,} rows logged, {found.lost:,} lost; p99 with the log"
         f" {statistics.median(found.on_p99_us):,.0f} us, without {statistics.median(found.off_p99_us):,.0f} us:"
         f" {found.p99_cost:+.1%}; it costs {found.throughput_cost:.1%} of the throughput (medians of"
-        f" {len(found.on_rps)} rounds of {found.seconds:g} s, {found.connections} connections, a sample of"
-        f" {found.sample_bp / 100:g} %, {found.errors} errors)"
+        f" {len(found.on_rps)} rounds of {found.seconds:g} s, {load}, a sample of"
+        f" {found.sample_bp / 100:g} %, {found.errors} errors{late})"
     )
 
 
@@ -156,16 +210,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each run (default 3)")
     parser.add_argument("--sample", type=float, default=100.0, help="percent that are logged (default 100)")
+    parser.add_argument("--rps", type=float, default=0.0, help="rate of an open loop (default: a closed loop)")
     options = parser.parse_args(arguments)
 
     def measure(work: Path, say: Say) -> PredictionLogResult:
-        require_wrk()
         machine = describe_machine()
         policy = LogPolicy(round(options.sample * 100))
         workload = write_workload(work / "bundle", seed=options.seed)
-        turns, (answered, _, lost) = measure_log(
-            workload, work, policy, options.requests, options.connections, options.seconds, say
-        )
+        bodies = bodies_of(workload, CUSTOMERS)
+        if options.rps:
+            rows = work / "bodies.jsonl"
+            rows.write_bytes(b"\n".join(bodies) + b"\n")
+            ask = open_loop(rows, options.rps, options.seed)
+        else:
+            require_wrk()
+            script = work / "request.lua"
+            write_script(script, bodies)
+            ask = closed_loop(script, options.connections)
+        turns, (answered, _, lost) = measure_log(workload, work, policy, options.requests, ask, options.seconds, say)
         return PredictionLogResult(
             machine,
             options.seed,
@@ -182,6 +244,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             round(ratio(turns.on_p99_us, turns.off_p99_us) - 1.0, 4),
             round(1.0 - ratio(turns.on_rps, turns.off_rps), 4),
             turns.errors,
+            options.rps,
+            turns.is_saturated,
         )
 
     return run_benchmark(options, measure, render_prediction_log)
