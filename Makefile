@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled api-test browser axe servers gpu check docs mutants bench clean image-test kube
+.PHONY: install native run demo test test-fast test-compiled api-test browser axe servers opa gpu check docs mutants bench clean image-test kube
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -15,12 +15,12 @@ $(VENV)/.run: pyproject.toml constraints.txt
 		{ echo "error: Divisions needs Python 3.11 or newer. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
 		{ rm -rf $(VENV); echo "error: $(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
-	@$(PIP) -e '.[demo,compile]'
+	@$(PIP) -e '.[demo,compile,policy]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing the tools for tests, checks and documents into $(VENV)"
-	@$(PIP) -e '.[demo,compile,cluster,kubernetes,test,check,docs]'
+	@$(PIP) -e '.[demo,compile,policy,cluster,kubernetes,test,check,docs]'
 	@touch $@
 
 install: $(VENV)/.run
@@ -38,7 +38,7 @@ demo: $(VENV)/.run native
 
 # Every test with a cluster runs the compiled hot path. The router's own tests run both forms. Two workers: one runs
 # clusters, which mostly wait, the other all else (tests/two_ends.py). The few that fail run once more, alone (tests/twice.py).
-test: $(VENV)/.dev native browser axe servers
+test: $(VENV)/.dev native browser axe servers opa
 	$(BIN)/python tests/twice.py
 	@$(MAKE) --no-print-directory test-compiled
 
@@ -78,6 +78,12 @@ servers:
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
 		apt-get -q install -y --no-install-recommends iproute2 nftables redis-server postgresql docker-registry prometheus || \
 		echo "note: these could not be installed: clusters of several hosts and alerts are not tested" >&2
+
+# Policies are tested against Open Policy Agent's own engine, as a library. Its wheel asks for a newer Python than it needs.
+OPA := opa-golib-python-bindings==0.4.4
+opa: $(VENV)/.dev
+	@$(BIN)/python -c 'import opa_bindings' 2>/dev/null || $(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --ignore-requires-python $(OPA) || \
+		echo "note: Open Policy Agent's engine could not be installed: policies are not compared with it" >&2
 
 # schemathesis with all checks over /openapi.json, in thousands of cases and some minutes. `make test` runs a few hundred.
 api-test: $(VENV)/.dev

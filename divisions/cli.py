@@ -37,6 +37,7 @@ from divisions.commands import (
     models,
     notify,
     outcomes,
+    policy,
     predict,
     prometheus,
     rollout,
@@ -103,6 +104,7 @@ app.add_typer(images.app, name="images")
 app.add_typer(journal.app, name="journal")
 app.add_typer(tokens.app, name="tokens")
 app.add_typer(audit.app, name="audit")
+app.add_typer(policy.app, name="policy")
 app.add_typer(features.app, name="features")
 app.add_typer(prometheus.app, name="prometheus")
 app.add_typer(notify.app, name="notify")

@@ -34,6 +34,7 @@
     ├── UnknownPrincipalError   nobody of that name has a token
     ├── TokensUnavailableError  the tokens cannot be read or written now
     ├── AuditUnavailableError   the audit log cannot be written, so what must be in it is not done
+    ├── PolicyError             a policy in Rego is malformed, or fails its tests           (path, line)
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
     │   ├── ConflictError           another caller changed the rollout first
@@ -258,6 +259,14 @@ class AuditUnavailableError(DivisionsError):
 
 class TokensUnavailableError(DivisionsError):
     """The tokens cannot be read or written now; those that gateways know stay valid."""
+
+
+class PolicyError(DivisionsError):
+    """A policy in Rego, or its data, is malformed or fails its own tests; ``line`` counts from 1, 0 means unknown."""
+
+    def __init__(self, message: str, *, remedy: str = "", path: str = "", line: int = 0) -> None:
+        place = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
+        super().__init__(place + message, remedy=remedy)
 
 
 class RolloutError(DivisionsError):

@@ -35,6 +35,8 @@ _TEXTS = {
     "node_host",
     "oidc_file",
     "online_store",
+    "opa_url",
+    "policy",
     "serve_endpoint",
     "serve_sha256",
     "serve_version",

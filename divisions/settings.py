@@ -110,6 +110,11 @@ class Settings:
     """Public keys, ``ed25519:…``, of which one must have signed a bundle before it is used; empty means none must."""
     oidc_file: str = ""
     """File with the issuers whose JWTs the control API takes, see `divisions.access.issuers`; empty means none."""
+    policy: str = ""
+    """Folder of the cluster owner's policies in Rego, see docs/rego.md; empty means ``policy`` beside ``home``, if it
+    is there."""
+    opa_url: str = dataclasses.field(default="", repr=False)
+    """URL of the Open Policy Agent server that decides instead of the engine in process; empty means none does."""
     online_store: str = dataclasses.field(default="", repr=False)
     """Where machines share stored features: ``redis://[user:password@]host[:port][/database]``, ``rediss://`` with TLS.
     Empty means a file of ``home``. Never shown: it may have a password."""

@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, Action]] = {
             "models package", "models sign", "models verify", "models prune",
             "keys create", "keys show", "images sign", "images verify",
             "audit list", "audit verify",
+            "policy test", "policy check", "policy show", "policy eval", "policy bundle",
             "journal check", "journal restore",
             "features get", "features delete", "features expire", "features check",
             "prometheus config", "prometheus rules", "notify test", "outcomes add", "outcomes show",

@@ -24,10 +24,12 @@ class Actor(msgspec.Struct, frozen=True):
     name: str = "operator"
     role: str = Role.ADMIN.value
     address: str = ""
+    endpoints: tuple[str, ...] = ()
+    """Those that the token is for; empty means every endpoint."""
 
     @staticmethod
     def of(principal: Principal, address: str) -> Actor:
-        return Actor(principal.name, principal.role.value, address)
+        return Actor(principal.name, principal.role.value, address, principal.endpoints)
 
 
 OWNER_PRINCIPAL = Principal(OWNER, Role.ADMIN)

@@ -65,12 +65,26 @@ class ImageFact(msgspec.Struct, frozen=True):
     digest: str = ""
 
 
+class AskedFact(msgspec.Struct, frozen=True):
+    """What the version's own pipeline asks for, beside what the cluster's policy does.
+
+    ``require`` names gates of `divisions.policy.gates`. ``frozen_until`` describes the window that is in force; empty
+    if none is.
+    """
+
+    require: tuple[str, ...] = ()
+    approvals: int = 0
+    stores: tuple[str, ...] = ()
+    frozen_until: str = ""
+
+
 class PromotionFacts(msgspec.Struct, frozen=True):
     """A version is to get more traffic.
 
     ``environment`` is the cluster's, such as ``production``. ``authors`` are the principals who made the version:
     who ran its training, and who started its rollout. ``drift`` is the largest index of stability; None if it is not
-    known. ``image`` is None where none is used. ``now_s`` is Unix time.
+    known. ``store`` is the address of the store that its bundle is in; empty for the home's own. ``image`` is None
+    where none is used. ``now_s`` is Unix time.
     """
 
     endpoint: str
@@ -85,4 +99,6 @@ class PromotionFacts(msgspec.Struct, frozen=True):
     lineage: LineageFact = LineageFact()
     report: ReportFact = ReportFact()
     approvals: tuple[ApprovalFact, ...] = ()
+    store: str = ""
     image: ImageFact | None = None
+    asked: AskedFact = AskedFact()

@@ -32,7 +32,7 @@ from divisions.control import (
     VersionSpec,
 )
 from divisions.drift import DriftAlert, DriftReport
-from divisions.errors import ReportError, TokensUnavailableError
+from divisions.errors import AccessDeniedError, ReportError, TokensUnavailableError
 from divisions.promotion import ApprovalAnswer, ApprovalCommand
 from divisions.reports import GatewayReport
 from router.control import routing, version_scales
@@ -214,8 +214,8 @@ class Controller:
 
     # ---- Commands ------------------------------------------------------------------------------------------------
 
-    def manage_tokens(self, command: TokenCommand, actor: Actor) -> TokenAnswer:
-        """Carries out what an admin asks of the tokens, see `TokenDesk.carry_out`."""
+    def manage_tokens(self, command: TokenCommand, actor: Actor, *, barred: str = "") -> TokenAnswer:
+        """Carries out what an admin asks of the tokens, see `TokenDesk.carry_out`; ``barred`` as in `command`."""
         if self._tokens is None:
             raise TokensUnavailableError("this controller keeps no tokens", remedy="use that of a cluster")
         if command.verb == "list":
@@ -223,24 +223,33 @@ class Controller:
         subject = command.new.name if command.new else command.name
         rights = f"{command.new.role.value} on {', '.join(command.new.endpoints) or 'all'}" if command.new else ""
         with self._audit.doing(actor, f"tokens {command.verb}", subject, lambda: rights):
+            _refuse(barred)
             return self._tokens.carry_out(command, actor)
 
-    def start_rollout(self, spec: RolloutSpec, *, force: bool = False, actor: Actor | None = None) -> RolloutStatus:
-        """Begins a rollout, see `Commands.start_rollout`."""
+    def start_rollout(
+        self, spec: RolloutSpec, *, force: bool = False, actor: Actor | None = None, barred: str = ""
+    ) -> RolloutStatus:
+        """Begins a rollout, see `Commands.start_rollout`; ``barred`` as in `command`."""
         action = "start by force" if force else "start"
         with self._audit.doing(actor or Actor(), action, spec.endpoint, lambda: self._line_of(spec.endpoint)):
+            _refuse(barred)
             who = actor or Actor("", "")
             self._commands.start_rollout(spec, force=force, who=who.name, role=who.role)
         return self._status_of(self._endpoints.records[spec.endpoint])
 
-    def command(self, command: RolloutCommand, actor: Actor | None = None) -> RolloutStatus:
-        """Carries out a command of ``actor``, see `Commands.command`."""
+    def command(self, command: RolloutCommand, actor: Actor | None = None, *, barred: str = "") -> RolloutStatus:
+        """Carries out a command of ``actor``, see `Commands.command`.
+
+        Raises:
+            AccessDeniedError: the policy refuses it; ``barred`` says why, and is empty otherwise.
+        """
         if actor is not None:
             command = msgspec.structs.replace(command, who=actor.name)
         who, endpoint, takes_back = actor or Actor(command.who), command.endpoint, command.command in TAKES_BACK
         action = f"{command.command}, breaking the glass" if command.break_glass else command.command
         line = partial(self._line_of, endpoint)
         with self._audit.doing(who, action, endpoint, line, takes_back=takes_back, reason=command.reason):
+            _refuse(barred)
             self._commands.command(command)
         return self._status_of(self._endpoints.records[command.endpoint])
 
@@ -379,3 +388,8 @@ class Controller:
         )
         unwritten = self._writer.fault if self._writer.is_kept(record.endpoint) else ""
         return msgspec.structs.replace(status, unwritten=unwritten)
+
+
+def _refuse(barred: str) -> None:
+    if barred:
+        raise AccessDeniedError(barred)

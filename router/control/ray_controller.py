@@ -36,6 +36,7 @@ from divisions.errors import (
 )
 from divisions.links import links_of
 from divisions.logs.json_lines import log_to
+from divisions.policy.opening import open_engine
 from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
@@ -48,6 +49,7 @@ from router.control.event_log import EventFile
 from router.control.house_keeper import HouseKeeper
 from router.control.inventory_keeper import InventoryKeeper, sources
 from router.control.node_keeper import NodeKeeper
+from router.control.policy_desk import PolicyDesk
 from router.control.ray_applications import RayApplications
 from router.control.ray_checks import check_journal, ensure_authority, this_process
 from router.control.ray_handle import CONTROLLER_NAME, NAMESPACE
@@ -94,6 +96,7 @@ class ControllerActor:
         self._encoded: tuple[RoutingTable | None, bytes] = (None, b"")
         self._settings = settings
         self._references = References(settings, self._clock)
+        self._policy = PolicyDesk(open_engine(settings, self._clock))
         self._drift_files = DriftFiles(settings.home / "drift")
         self._curve_files = CurveFiles(settings.home / "curves")
         self._inventory = InventoryKeeper(sources(settings, self._clock), self._clock)
@@ -236,15 +239,18 @@ class ControllerActor:
         asked, who = parsed(command, RolloutCommand), parsed(actor, Actor) if actor else None
         if asked.command == "scale":
             await self._see_cluster()
-        return msgspec.json.encode(self._controller.command(asked, who))
+        barred = await self._policy.objection(asked.command, who, asked.endpoint)
+        return msgspec.json.encode(self._controller.command(asked, who, barred=barred))
 
     async def start_rollout(self, spec: bytes, force: bool = False, actor: bytes = b"") -> bytes:
-        who = parsed(actor, Actor) if actor else None
-        return msgspec.json.encode(self._controller.start_rollout(parsed(spec, RolloutSpec), force=force, actor=who))
+        asked, who = parsed(spec, RolloutSpec), parsed(actor, Actor) if actor else None
+        barred = await self._policy.objection("start by force" if force else "start", who, asked.endpoint)
+        return msgspec.json.encode(self._controller.start_rollout(asked, force=force, actor=who, barred=barred))
 
     async def manage_tokens(self, command: bytes, actor: bytes) -> bytes:
-        asked = parsed(command, TokenCommand)
-        return msgspec.json.encode(self._controller.manage_tokens(asked, parsed(actor, Actor)))
+        asked, who = parsed(command, TokenCommand), parsed(actor, Actor)
+        barred = "" if asked.verb == "list" else await self._policy.objection("tokens", who)
+        return msgspec.json.encode(self._controller.manage_tokens(asked, who, barred=barred))
 
     async def manage_approvals(self, command: bytes, actor: bytes) -> bytes:
         asked = parsed(command, ApprovalCommand)

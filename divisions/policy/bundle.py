@@ -1,0 +1,161 @@
+"""A bundle: the rules of ours and of the cluster's owner with their data, read from files and known by a digest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from divisions.access.roles import PER_ENDPOINT, RIGHTS, Action, roles_with
+from divisions.errors import PolicyError
+from divisions.policy.gates import Gates, gates_document, parse_gates
+from divisions.policy.source import CUSTOM, Module, custom_names
+
+RULES: Final = Path(__file__).parent / "rules"
+DATA_FILES: Final = ("data.yaml", "data.yml", "data.json")
+MAX_BYTES: Final = 256 * 1024
+MAX_FILES: Final = 200
+OURS: Final = "divisions/"
+"""How names of our own modules begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """``data`` is the whole ``data`` document. ``digest`` is of all that can change a decision: tests cannot."""
+
+    modules: tuple[Module, ...]
+    data: dict[str, Any]
+    digest: str
+
+    @property
+    def custom(self) -> tuple[str, ...]:
+        """The names of the owner's policies."""
+        return tuple(self.data["divisions"]["bundle"]["custom"])
+
+
+def load_bundle(folder: Path | None) -> Bundle:
+    """Reads our rules, and those of a folder beside them.
+
+    Raises:
+        PolicyError: a file cannot be read, or is not what it must be.
+    """
+    ours = [Module(OURS + path.name, path.read_text("utf-8"), is_ours=True) for path in sorted(RULES.glob("*.rego"))]
+    theirs = list(_modules(folder)) if folder else []
+    gates, own = _data(folder) if folder else (Gates(), {})
+    data = {
+        "divisions": {
+            "access": access_document(),
+            "settings": gates_document(gates),
+            "bundle": {"custom": custom_names(theirs)},
+        },
+        CUSTOM: own,
+    }
+    modules = (*ours, *theirs)
+    digest = _digest(modules, data)
+    data["divisions"]["bundle"]["digest"] = digest
+    return Bundle(modules, data, digest)
+
+
+def access_document() -> dict[str, Any]:
+    """`divisions.access.roles` as the rules read it: there is one table of roles, and this is it."""
+    granted = {action for actions in RIGHTS.values() for action in actions}
+    return {
+        "rights": {role.value: sorted(action.value for action in actions) for role, actions in RIGHTS.items()},
+        "per_endpoint": sorted(action.value for action in PER_ENDPOINT),
+        "cluster_wide": sorted(action.value for action in granted - PER_ENDPOINT),
+        "approvers": sorted(role.value for role in roles_with(Action.PROMOTE)),
+    }
+
+
+def _digest(modules: tuple[Module, ...], data: dict[str, Any]) -> str:
+    rules = sorted((module.name, module.text) for module in modules if not module.is_test)
+    return hashlib.sha256(json.dumps([rules, data], sort_keys=True).encode()).hexdigest()
+
+
+def _modules(folder: Path) -> Iterator[Module]:
+    if not folder.is_dir():
+        raise PolicyError("there is no such folder", remedy="make it, or change DIVISIONS_POLICY", path=str(folder))
+    paths = sorted(
+        path
+        for path in folder.rglob("*.rego")
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    if len(paths) > MAX_FILES:
+        raise PolicyError(f"there are {len(paths)} files", remedy=f"keep at most {MAX_FILES}", path=str(folder))
+    for path in paths:
+        yield Module(str(path.relative_to(folder)), _text(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+        text = data.decode()
+    except OSError as error:
+        raise PolicyError(
+            f"it cannot be read: {error.strerror}", remedy="check its permissions", path=path.name
+        ) from None
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise PolicyError("it is not UTF-8", remedy="save it as UTF-8", path=path.name, line=line) from None
+    if len(data) > MAX_BYTES:
+        raise PolicyError(f"it has more than {MAX_BYTES} bytes", remedy="split it", path=path.name)
+    return text
+
+
+def _data(folder: Path) -> tuple[Gates, dict[str, Any]]:
+    """The settings of our gates, and the owner's own data."""
+    found = [folder / name for name in DATA_FILES if (folder / name).is_file()]
+    if not found:
+        return Gates(), {}
+    if len(found) > 1:
+        raise PolicyError("there is more than one file of data", remedy="keep one of them", path=found[1].name)
+    path = found[0]
+    try:
+        document = yaml.load(_text(path), Loader=_Loader)  # a SafeLoader; JSON is YAML, too
+        json.dumps(document, allow_nan=False)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        raise PolicyError(
+            f"it is not YAML: {error.problem}", remedy="correct it", path=path.name, line=mark.line + 1 if mark else 0
+        ) from None
+    except (yaml.YAMLError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise PolicyError(
+            f"it has what JSON has not: {str(error)[:200]}", remedy="write plain values", path=path.name
+        ) from None
+    if document is None:
+        return Gates(), {}
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise PolicyError("it must be a mapping", remedy="begin with a key, such as gates:", path=path.name)
+    gates = parse_gates(document.pop("gates", {}), path.name)
+    return gates, document
+
+
+class _Loader(yaml.SafeLoader):
+    """Plain data only: no aliases, no key twice, and times stay texts."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012  # as PyYAML has it
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+            raise yaml.composer.ComposerError(None, None, "aliases are not allowed", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {str(key.value)[:40]!r} stands twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=True)

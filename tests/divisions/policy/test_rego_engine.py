@@ -1,0 +1,174 @@
+"""The engine in process: policies that loop or are broken, processes that are killed, rules that change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from divisions.clock import ManualClock, SystemClock
+from divisions.errors import PolicyError
+from divisions.policy.bundle import load_bundle
+from divisions.policy.engine import ENGINE_RULE, Kind, Query
+from divisions.policy.facts import AccessFacts, Person
+from divisions.policy.kept_engine import KeptEngine
+from divisions.policy.rego_engine import RegoEngine, failures_of
+
+YES = Query(Kind.RBAC, AccessFacts(Person("ann", "admin"), "promote", "churn"))
+SLOW = Query(Kind.RBAC, AccessFacts(Person("loop", "admin"), "promote", "churn"))
+HEAD = "import rego.v1\n\n"
+LOOPS = f"""package divisions.custom.loops
+
+{HEAD}default allow := false
+
+allow if input.principal.name != "loop"
+
+allow if {{
+	some a in numbers.range(1, 100000)
+	some b in numbers.range(1, 100000)
+	a + b < 0
+}}
+"""
+ALLOWS = f"package divisions.custom.team\n\n{HEAD}default allow := false\n\nallow if input.kind\n"
+
+
+def _bundle(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.rego").write_text(text)
+    return load_bundle(folder)
+
+
+def _until(holds):
+    for _ in range(6_000):
+        if holds():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it never came to hold")
+
+
+def test_a_policy_that_loops_is_a_refusal_and_the_next_question_is_answered(tmp_path):
+    with contextlib.closing(RegoEngine(_bundle(tmp_path, loops=LOOPS), 2.0)) as engine:
+        assert engine.decide(YES).allow
+        late = engine.decide(SLOW)
+        assert not late.allow
+        assert late.reasons[0].rule == ENGINE_RULE
+        assert "longer than 2000 ms" in late.text
+        _until(lambda: engine.decide(YES).allow)
+
+
+def test_a_process_that_is_killed_is_a_refusal_and_is_started_again():
+    with contextlib.closing(RegoEngine(load_bundle(None), 30.0)) as engine:
+        os.kill(engine._process.pid, signal.SIGKILL)
+        assert not engine.decide(YES).allow
+        _until(lambda: engine.decide(YES).allow)
+
+
+def test_many_threads_get_their_own_answers():
+    with contextlib.closing(RegoEngine(load_bundle(None), 60.0)) as engine:
+        wrong = []
+
+        def ask(role, expected):
+            query = Query(Kind.RBAC, AccessFacts(Person(role, role), "promote", "churn"))
+            wrong.extend(1 for _ in range(50) if engine.decide(query).allow != expected)
+
+        threads = [threading.Thread(target=ask, args=pair) for pair in [("admin", True), ("viewer", False)] * 4]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("package divisions.authz\n\nimport rego.v1\n\nallow := true\n", "is not yours"),
+        ("package divisions.custom.a\n\nallow := true\n", "import rego.v1"),
+        (f"package divisions.custom.a\n\n{HEAD}allow if {{\n", "a.rego:5: this is unclosed"),
+        (f'package divisions.custom.a\n\n{HEAD}allow if not net.cidr_contains("10.0.0.0/8", input.ip)\n', "a.rego:5"),
+        (f"package divisions.custom.a\n\n{HEAD}allow if not blockd\n\nblocked if input.x\n", "nothing gives blockd"),
+        (f"package divisions.custom.a\n\n{HEAD}allow if time.now_ns() > 0\n", "the clock, chance"),
+        (f'package divisions.custom.a\n\n{HEAD}allow if http.send({{"url": "http://x"}})\n', "http.send would"),
+        (f"package divisions.custom.a\n\n{HEAD}permit if input.x\n", "has no rule allow"),
+        (f"package divisions.custom.a\n\n{HEAD}allow if {{ b with input as {{}} }}\n\nb if input.x\n", "`with`"),
+        (f'package divisions.custom.a\n\n{HEAD}allow if data.x["f"](1)\n', "this way to call"),
+        (f"package divisions.custom.a\n\n{HEAD}allow if data.divisions.authz.allow\n", "cannot be"),
+        ("", "has no package"),
+    ],
+    ids=lambda value: value[-40:] if "says" not in value else value,
+)
+def test_a_policy_that_cannot_be_trusted_is_named(tmp_path, text, says):
+    with pytest.raises(PolicyError) as raised:
+        RegoEngine(_bundle(tmp_path, a=text)).close()
+    assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("gates: {max_drfit: 1}", "unknown field"),
+        ("gates: {require: [drfit]}", "which is no gate"),
+        ("gates: {freeze: [{from: yesterday, to: 2026-12-20T00:00:00Z}]}", "is no moment"),
+        ("gates: {freeze: [{from: 2026-12-21T00:00:00Z, to: 2026-12-20T00:00:00Z}]}", "ends before"),
+        ("gates: {approvals: -1}", "approvals"),
+        ("a: &x 1\nb: *x\n", "aliases"),
+        ("a: 1\na: 2\n", "data.yaml:2"),
+        ("a: .nan\n", "JSON has not"),
+        ("- 1\n", "mapping"),
+        ("a: [\n", "not YAML"),
+    ],
+)
+def test_data_that_cannot_be_used_is_named(tmp_path, text, says):
+    (tmp_path / "data.yaml").write_text(text)
+    with pytest.raises(PolicyError, match=says):
+        load_bundle(tmp_path)
+
+
+def test_tests_that_fail_are_named_with_their_lines_and_keep_the_rules_out(tmp_path):
+    tests = (
+        f"package divisions.custom.team_test\n\n{HEAD}inputs.a := {{}}\n\ntest_a if input.kind == 1\n\ntest_b if true\n"
+    )
+    bundle = _bundle(tmp_path, team=ALLOWS, team_test=tests)
+    failures, _ = failures_of(bundle)
+    assert [str(failure) for failure in failures] == [
+        "team_test.rego:7: test_a does not hold",
+        "team_test.rego:9: test_b has no input: write inputs.b := {…}",
+    ]
+    with pytest.raises(PolicyError, match="2 of"):
+        RegoEngine(bundle)
+
+
+def test_a_broken_change_keeps_the_last_good_rules_and_a_broken_start_refuses(tmp_path):
+    def start(bundle):
+        return RegoEngine(bundle, 30.0)
+
+    (tmp_path / "team.rego").write_text("package")
+    engine = KeptEngine(tmp_path, ManualClock(), start=start, follows=False)
+    with contextlib.closing(engine):
+        assert not engine.look()
+        assert "divisions policy check" in engine.decide(YES).text
+        (tmp_path / "team.rego").write_text(ALLOWS)
+        assert engine.look()
+        good = engine.digest
+        assert engine.decide(YES).allow
+        assert not engine.look()  # nothing has changed
+        (tmp_path / "team.rego").write_text(ALLOWS + "nonsense if {\n")
+        assert not engine.look()
+        assert "team.rego:8" in engine.fault
+        assert engine.digest == good
+        assert engine.decide(YES).allow
+        (tmp_path / "team.rego").write_text(ALLOWS.replace("allow if input.kind", "allow if input.never"))
+        assert engine.look()
+        assert not engine.fault
+        assert engine.decide(YES).reasons[0].rule == "custom.team"
+
+
+def test_a_folder_is_followed(tmp_path):
+    with contextlib.closing(KeptEngine(tmp_path / "absent", SystemClock())) as engine:
+        _until(lambda: "no such folder" in engine.fault)
+        (tmp_path / "absent").mkdir()
+        _until(lambda: engine.digest)
