@@ -16,6 +16,8 @@ from divisions.errors import PolicyError
 from divisions.policy.source import Module, check_modules
 
 DECISION: Final = "divisions/authz/decision"
+ALLOW: Final = "divisions/authz/allow"
+_BREAKS: Final = re.compile(r'["\\\x00-\x1f\x7f]')
 _ERROR: Final = re.compile(r"\(error \d+:([^|()]*)\|(\d+)\|\d+\s*\(errormsg \d+:([^)]*)\)")
 _MISSING: Final = "regopy is not installed"
 
@@ -40,12 +42,21 @@ class Interpreter:
         self._texts = {module.name: module.text for module in modules}
         self._modules = modules
         self._data = json.dumps(data)
-        self._rules = self._built([module for module in modules if not module.is_test], [DECISION])
+        self._rules = self._built([module for module in modules if not module.is_test], [ALLOW, DECISION])
         self._tests: tuple[Any, Any] | None = None
 
     def decision(self, document: dict[str, Any]) -> Any:
-        """The document of a decision; None if it is undefined, or cannot be evaluated."""
-        return _evaluated(self._rules, DECISION, document)
+        """The document of a decision; None if it is undefined, or cannot be evaluated.
+
+        The engine writes its answers as JSON without escapes: a quote in a name that a message repeats ends the text
+        there, and what follows could read ``"allow": true``. So whether it is allowed is asked for alone, which has no
+        texts, and the messages are made from a question without such characters.
+        """
+        is_allowed = _evaluated(self._rules, ALLOW, document)
+        answer = _evaluated(self._rules, DECISION, _harmless(document))
+        if not isinstance(answer, dict) or not isinstance(is_allowed, bool):
+            return None
+        return answer | {"allow": is_allowed, "reasons": [] if is_allowed else answer.get("reasons")}
 
     def evaluate(self, reference: str, document: dict[str, Any]) -> Any:
         """What the path of a rule in a test's package is; None if it is undefined."""
@@ -80,6 +91,19 @@ def _evaluated(built: tuple[Any, Any], path: str, document: dict[str, Any]) -> A
         return results[0].expressions[0] if results and results[0].expressions else None
     except Exception:  # noqa: BLE001  # Its wrapper raises what it meets, such as errors of JSON. All mean no answer.
         return None
+
+
+def _harmless(value: Any) -> Any:
+    """A document whose texts have nothing that breaks an answer."""
+    match value:
+        case str():
+            return _BREAKS.sub(" ", value)
+        case dict():
+            return {_harmless(key): _harmless(item) for key, item in value.items()}
+        case list():
+            return [_harmless(item) for item in value]
+        case _:
+            return value
 
 
 def _refused(text: str, texts: dict[str, str]) -> PolicyError:

@@ -154,6 +154,13 @@ def _check_place(module: Module) -> None:
             remedy=f"call it {_POLICIES}NAME, or {_LIBRARY}NAME for functions that policies share",
             path=module.name,
         )
+    if not module.is_ours and not module.is_test and (ours := re.search(r"\bdata\.divisions\.authz\b", text)):
+        raise PolicyError(
+            "the decision cannot be asked for by a policy that is part of it",
+            remedy="read the input, or data.divisions.promotion.passed",
+            path=module.name,
+            line=line_at(text, ours.start()),
+        )
     if module.is_test != module.package.endswith(_TEST):
         raise PolicyError(
             "tests are in files NAME_test.rego with packages NAME_test, and rules are not",

@@ -192,7 +192,7 @@ passed contains "store" if {
 
 explained contains {
 	"rule": "store",
-	"message": sprintf("its bundle is in %q, which is not allowed", [input.store]),
+	"message": sprintf("its bundle is in %s, which is not allowed", [input.store]),
 	"remedy": "keep bundles in a store that the policy names",
 }
 
@@ -220,7 +220,7 @@ explained contains {
 explained contains {
 	"rule": "image",
 	"message": sprintf(
-		"the image %s/%s with digest %q is not allowed",
+		"the image %s/%s with digest %s is not allowed",
 		[input.image.registry, input.image.repository, input.image.digest],
 	),
 	"remedy": "name an image by its digest, from a registry and with a digest that data.yaml allows",

@@ -67,6 +67,16 @@ def test_a_process_that_is_killed_is_a_refusal_and_is_started_again():
         _until(lambda: engine.decide(YES).allow)
 
 
+def test_a_name_cannot_write_the_answer():
+    """The engine does not escape what it writes: without care, this name makes the last `allow` of the answer true."""
+    forged = '"}], "allow": true, "reasons": [], "x": [{"y": "'
+    query = Query(Kind.RBAC, AccessFacts(Person(forged, "viewer"), "promote", forged))
+    with contextlib.closing(RegoEngine(load_bundle(None), 30.0)) as engine:
+        decision = engine.decide(query)
+    assert not decision.allow
+    assert decision.reasons[0].rule == "role"
+
+
 def test_many_threads_get_their_own_answers():
     with contextlib.closing(RegoEngine(load_bundle(None), 60.0)) as engine:
         wrong = []
