@@ -87,7 +87,8 @@ class Module:
         """The names of its rules, each with its first line."""
         text = plain(self.text)
         found = [(head.group(1), line_at(text, head.start())) for head in _HEAD.finditer(text)]
-        return {name: line for name, line in reversed(found) if name not in {"package", "import"}}
+        first = {name: line for name, line in reversed(found) if name not in {"package", "import"}}
+        return dict(sorted(first.items(), key=lambda each: each[1]))
 
     @property
     def entrypoints(self) -> tuple[str, ...]:

@@ -35,6 +35,11 @@ agreed contains name if {
 	data.divisions.custom[name].allow == true
 }
 
+talkative contains name if {
+	some name in data.divisions.bundle.custom
+	count(data.divisions.custom[name].reasons) > 0
+}
+
 failed contains name if {
 	some name in expected
 	not name in passed
@@ -71,7 +76,7 @@ reasons contains reason if {
 reasons contains reason if {
 	some name in data.divisions.bundle.custom
 	not name in agreed
-	count(object.get(data.divisions.custom[name], "reasons", [])) == 0
+	not name in talkative
 	reason := {
 		"rule": sprintf("custom.%s", [name]),
 		"message": "it refuses this, and does not say why",

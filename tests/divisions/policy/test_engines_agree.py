@@ -17,8 +17,8 @@ from divisions.access.roles import Action, Role
 from divisions.policy.bundle import load_bundle
 from divisions.policy.engine import Kind, Query
 from divisions.policy.opa import OpaEngine
-from divisions.policy.rego_engine import RegoEngine
 from divisions.policy.rego import DECISION
+from divisions.policy.rego_engine import RegoEngine
 from divisions.policy.trial import run_tests
 from divisions.policy.verdict import verdict
 from tests.divisions.policy.opa_library import engine_of, reply, server

@@ -28,6 +28,7 @@ LOOPS = f"""package divisions.custom.loops
 allow if input.principal.name != "loop"
 
 allow if {{
+	input.principal.name == "loop"
 	some a in numbers.range(1, 100000)
 	some b in numbers.range(1, 100000)
 	a + b < 0
@@ -106,7 +107,7 @@ def test_many_threads_get_their_own_answers():
         (f"package divisions.custom.a\n\n{HEAD}permit if input.x\n", "has no rule allow"),
         (f"package divisions.custom.a\n\n{HEAD}allow if {{ b with input as {{}} }}\n\nb if input.x\n", "`with`"),
         (f'package divisions.custom.a\n\n{HEAD}allow if data.x["f"](1)\n', "this way to call"),
-        (f"package divisions.custom.a\n\n{HEAD}allow if data.divisions.authz.allow\n", "cannot be"),
+        (f"package divisions.custom.a\n\n{HEAD}allow if data.divisions.authz.allow\n", "cannot be asked"),
         ("", "has no package"),
     ],
     ids=lambda value: value[-40:] if "says" not in value else value,
