@@ -117,7 +117,7 @@ def _data(folder: Path) -> tuple[Gates, dict[str, Any]]:
         raise PolicyError("there is more than one file of data", remedy="keep one of them", path=found[1].name)
     path = found[0]
     try:
-        document = yaml.load(_text(path), Loader=_Loader)  # a SafeLoader; JSON is YAML, too
+        document = _Loader(_text(path)).get_single_data()  # JSON is YAML, too
         json.dumps(document, allow_nan=False)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
