@@ -379,7 +379,8 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     """The controller's answer to ``divisions status``.
 
     ``journal_fault`` says why the journal cannot be written, and since when; empty if it can. ``unwritten`` counts the
-    transitions that wait for it. ``inventory`` is what the controller has gathered so far. ``notices`` counts what was
+    transitions that wait for it. ``policy_fault`` says why the rules of the policy's folder do not decide; empty if
+    they do, or if there are none. ``inventory`` is what the controller has gathered so far. ``notices`` counts what was
     told by webhook, ``logged`` the rows of the prediction log.
     """
 
@@ -398,3 +399,4 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     drift: tuple[DriftSummary, ...] = ()
     notices: NoticeCounts = NoticeCounts()
     logged: tuple[LogCount, ...] = ()
+    policy_fault: str = ""

@@ -132,6 +132,8 @@ def render_status(answer: ServiceStatus) -> str:
         lines += ["", table(("ENDPOINT", "VERSION", "ROWS LOGGED", "LOST"), counts)]
     if answer.journal_fault:
         lines += ["", f"Journal: {answer.journal_fault}", "No weight can rise until it can be written again."]
+    if answer.policy_fault:
+        lines += ["", f"Policy: {answer.policy_fault}", "`divisions policy check` says what to correct."]
     return "\n".join(lines)
 
 

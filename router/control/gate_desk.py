@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from divisions.clock import Clock
 from divisions.drift import DriftSummary
 from divisions.policy.engine import ENGINE_RULE, Decision, Kind, Query, Reason
-from divisions.policy.facts import ApprovalFact, GateFact, LineageFact, Person, PromotionFacts
+from divisions.policy.facts import ApprovalFact, AskedFact, GateFact, LineageFact, Person, PromotionFacts
 from divisions.promotion import GateStatus, PromotionPolicy
 from divisions.versions import RegisteredVersion
 from router.rollouts import approvals, canary, gate
@@ -188,7 +188,14 @@ class GateDesk:
                 version.bundle_sha256,
             ),
             approvals=self._approved(record, policy),
+            store=self._sources.store,
+            asked=_asked(policy, self._clock.wall_s()),
         )
+
+
+def _asked(policy: PromotionPolicy, now_s: float) -> AskedFact:
+    frozen = next((str(window) for window in policy.freeze if window.has(now_s)), "")
+    return AskedFact(policy.require, policy.approvals, policy.registries, frozen)
 
 
 def _key(record: EndpointRecord, policy: PromotionPolicy) -> _Key:

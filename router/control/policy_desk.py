@@ -1,4 +1,5 @@
-"""Asks an engine of policies whether somebody may change something, beside the table that the gateways decide by.
+"""Asks an engine of policies whether somebody may change something, beside the table that the gateways decide by; and
+whether versions may be promoted.
 
 What takes a rollout back is never asked about: it must be possible whatever becomes of the engine.
 """
@@ -13,6 +14,8 @@ from divisions.access.requests import Actor
 from divisions.access.roles import Action
 from divisions.policy.engine import Kind, PolicyEngine, Query
 from divisions.policy.facts import AccessFacts, Person
+from router.control.gate_desk import GateDesk
+from router.rollouts.records import EndpointRecord
 
 ACTIONS: Final[Mapping[str, Action]] = {
     "resume": Action.STEER_ROLLOUT,
@@ -49,3 +52,11 @@ class PolicyDesk:
         facts = AccessFacts(Person(who.name, who.role, who.endpoints), ACTIONS[verb].value, endpoint)
         decision = await asyncio.to_thread(self._engine.decide, Query(Kind.RBAC, facts))
         return "" if decision.allow else f"the policy refuses this: {decision.text}"
+
+    async def ask(self, gates: GateDesk, records: Mapping[str, EndpointRecord]) -> None:
+        """Asks what is due about promotions, and tells the desk of gates the answers."""
+        if self._engine is None:
+            return
+        for endpoint, query in gates.due(records):
+            decision = await asyncio.to_thread(self._engine.decide, query)
+            gates.decided(records.get(endpoint), query, decision)

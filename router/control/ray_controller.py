@@ -96,7 +96,8 @@ class ControllerActor:
         self._encoded: tuple[RoutingTable | None, bytes] = (None, b"")
         self._settings = settings
         self._references = References(settings, self._clock)
-        self._policy = PolicyDesk(open_engine(settings, self._clock))
+        self._engine = open_engine(settings, self._clock)
+        self._policy = PolicyDesk(self._engine)
         self._drift_files = DriftFiles(settings.home / "drift")
         self._curve_files = CurveFiles(settings.home / "curves")
         self._inventory = InventoryKeeper(sources(settings, self._clock), self._clock)
@@ -119,7 +120,7 @@ class ControllerActor:
         keep_drift = partial(keep, self._drift_files, self._controller.drift_watch)
         keep_curves = partial(curve_files.keep, self._curve_files, self._controller.chronicle)
         keepers = self._keeper.run, self._inventory.run, keep_drift, keep_curves
-        loops = (self._tick, self._reconcile, self._project, self._copy, self._hold_room, *keepers)
+        loops = (self._tick, self._reconcile, self._project, self._copy, self._hold_room, self._ask_policy, *keepers)
         self._tasks = [asyncio.create_task(work()) for work in loops]
 
     async def _opened(self) -> tuple[Journal, Controller]:
@@ -169,6 +170,7 @@ class ControllerActor:
             registered=lambda: self._inventory.fact("registered"),
             bundles=self._settings.artifacts,
             environment=self._settings.environment,
+            has_engine=self._engine is not None,
         )
         controller.start()
         notices.catch_up(journal, controller.records)
@@ -214,7 +216,9 @@ class ControllerActor:
         status = self._controller.status()
         nodes, inventory = self._keeper.rows(status.replicas), self._inventory.inventory(self._controller.cluster)
         notices = self._notices.counts()
-        return msgspec.json.encode(msgspec.structs.replace(status, nodes=nodes, inventory=inventory, notices=notices))
+        fault = self._engine.fault if self._engine is not None else ""
+        whole = msgspec.structs.replace(status, nodes=nodes, inventory=inventory, notices=notices, policy_fault=fault)
+        return msgspec.json.encode(whole)
 
     async def house(self, known: bytes) -> bytes:
         """The sections of the house that a gateway lacks."""
@@ -273,6 +277,14 @@ class ControllerActor:
             if self._controller.is_fenced:
                 log.error("another controller has taken over: this one ends")
                 end_process()
+
+    async def _ask_policy(self) -> None:
+        while True:
+            try:
+                await self._policy.ask(self._controller.gates, self._controller.records)
+            except Exception:
+                log.exception("the policy could not be asked")  # The edge of a loop: without an answer nothing passes.
+            await asyncio.sleep(TICK_S)
 
     async def _reconcile(self) -> None:
         last: dict[str, VersionSpec] | None = None

@@ -14,7 +14,7 @@ from divisions.inventory import Inventory, LiveAuc, PipelineState
 DEPENDENCIES = ("registry", "artifacts")
 
 
-def families(inventory: Inventory, *, journal_works: bool) -> Iterator[Metric]:
+def families(inventory: Inventory, *, journal_works: bool, policy_works: bool = True) -> Iterator[Metric]:
     versions = GaugeMetricFamily(
         "divisions_registry_versions", "Versions in the registry by state", labels=["model", "state"]
     )
@@ -44,6 +44,7 @@ def families(inventory: Inventory, *, journal_works: bool) -> Iterator[Metric]:
         "divisions_dependency_reachable", "Whether the controller reaches it", labels=["dependency"]
     )
     reachable.add_metric(["journal"], float(journal_works))
+    reachable.add_metric(["policy"], float(policy_works))
     for name in DEPENDENCIES:
         reachable.add_metric([name], float(name not in inventory.unreachable))
     yield reachable

@@ -77,7 +77,11 @@ class RolloutCollector(Collector):
         yield GaugeMetricFamily(
             "divisions_journal_unwritten", "Transitions in force that are not on disk yet", self._status.unwritten
         )
-        yield from inventory_metrics.families(self._status.inventory, journal_works=not self._status.journal_fault)
+        yield from inventory_metrics.families(
+            self._status.inventory,
+            journal_works=not self._status.journal_fault,
+            policy_works=not self._status.policy_fault,
+        )
 
 
 def render(status: ControllerStatus) -> bytes:

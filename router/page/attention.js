@@ -43,8 +43,9 @@ function title(status, needs, found) {
 
 const SOURCES = { registry: "models", artifacts: "models", runs: "runs", schedule: "pipelines", deployments: "deploys", journal: "journal" };
 
-function ofStores({ journal_fault: fault, inventory, gateway }, { sources }) {
+function ofStores({ journal_fault: fault, policy_fault: policyFault, inventory, gateway }, { sources }) {
   const found = [];
+  if (policyFault) found.push({ mood: "warn", text: `The policy of this cluster is not the one in its folder: ${policyFault}`, panel: "" });
   if (fault) found.push({ mood: "bad", text: "The journal cannot be written: no weight can rise", panel: "journal" });
   const away = sources?.filter((each) => each.state === "away") ?? (inventory?.unreachable ?? []).map((name) => ({ name, reason: "" }));
   for (const { name, reason } of away.filter((each) => each.name !== "journal" || !fault)) {

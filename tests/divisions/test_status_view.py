@@ -30,6 +30,12 @@ def test_a_journal_that_cannot_be_written_is_told():
     assert "Journal" not in render_status(ServiceStatus(epoch=1))
 
 
+def test_a_policy_that_cannot_be_used_is_told():
+    fault = "team.rego:3: nothing defines blockd"
+    lines = render_status(ServiceStatus(epoch=1, policy_fault=fault)).splitlines()
+    assert lines[-2:] == [f"Policy: {fault}", "`divisions policy check` says what to correct."]
+
+
 def test_a_drift_that_goes_on_is_told_with_its_index_and_what_it_may_be():
     alerts = (DriftAlert("age", "1h", "training", 0.314, 0.1, 5.0), DriftAlert("", "24h", "usual", 0.02, 0.005, 6.0))
     quiet = DriftSummary("fraud", "1", "watching", 3, ())

@@ -55,6 +55,7 @@ def rollout(phase: str, since_s: float = 0.0) -> dict[str, Any]:
         (QUIET | {"rollouts": [rollout("ROLLED_BACK", 90_000)]}, "good", "All is well"),
         (QUIET | {"rollouts": [rollout("PROMOTED", 60)]}, "good", "All is well"),
         (QUIET | {"journal_fault": "disk is full"}, "bad", "One thing needs you"),
+        (QUIET | {"policy_fault": "team.rego is broken"}, "warn", "One thing needs you"),
         (QUIET | {"gateway": {"is_store_reachable": False}}, "warn", "One thing needs you"),
         (QUIET | {"inventory": {"unreachable": ["registry"]}}, "warn", "One thing needs you"),
         (QUIET | {"nodes": [{"hostname": "n", "state": "lost", "reason": ""}]}, "bad", "One thing needs you"),

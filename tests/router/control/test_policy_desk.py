@@ -1,0 +1,90 @@
+"""Who is refused by an engine of policies, what it is never asked about, and how its answers reach a rollout."""
+
+import asyncio
+
+import pytest
+
+from divisions.access.requests import Actor
+from divisions.access.roles import Role
+from divisions.policy.engine import Decision, Kind, Reason
+from divisions.promotion import FreezeWindow, PromotionPolicy
+from router.control.policy_desk import ACTIONS, PolicyDesk
+from tests.router.control.test_approvals import start
+from tests.router.rollout_world import World
+
+ANN = Actor("ann", Role.DEPLOYER, endpoints=("churn",))
+NO = Decision(False, (Reason("night", "nobody deploys at night", "come back in the morning"),))
+
+
+class Engine:
+    def __init__(self, decision):
+        self.decision = decision
+        self.asked = []
+
+    def decide(self, query):
+        self.asked.append(query)
+        return self.decision
+
+
+def objection(engine, verb):
+    return asyncio.run(PolicyDesk(engine).objection(verb, ANN, "churn"))
+
+
+@pytest.mark.parametrize("verb", ACTIONS)
+def test_a_refusal_says_the_rule_and_how_to_comply(verb):
+    engine = Engine(NO)
+    assert objection(engine, verb) == (
+        "the policy refuses this: night: nobody deploys at night; come back in the morning"
+    )
+    (query,) = engine.asked
+    assert query.kind is Kind.RBAC
+    assert (query.input.principal.name, query.input.action) == ("ann", ACTIONS[verb].value)
+    assert (query.input.principal.endpoints, query.input.endpoint) == (("churn",), "churn")
+
+
+@pytest.mark.parametrize("verb", ["pause", "abort", "rollback"])
+def test_what_takes_a_rollout_back_is_never_asked_about(verb):
+    engine = Engine(NO)
+    assert objection(engine, verb) == ""
+    assert engine.asked == []
+
+
+def test_what_is_allowed_or_has_no_engine_is_not_refused():
+    assert objection(Engine(Decision(True)), "start") == ""
+    assert objection(None, "start") == ""
+
+
+class TestPromotions:
+    @pytest.fixture
+    def world(self, tmp_path):
+        it = World(tmp_path)
+        it.deploy_first()
+        it.has_engine = True
+        it.restart_controller()
+        it.seconds(5)
+        return it
+
+    def ask(self, world, engine):
+        asyncio.run(PolicyDesk(engine).ask(world.controller.gates, world.controller.records))
+
+    def test_answers_reach_the_rollout(self, world):
+        start(world, PromotionPolicy())
+        self.ask(world, Engine(NO))
+        assert [reason.rule for reason in world.status().gate.reasons] == ["night"]
+        world.seconds(6)
+        self.ask(world, Engine(Decision(True)))
+        assert world.status().gate.reasons == ()
+
+    def test_it_is_told_what_the_pipeline_asks_for(self, world):
+        always = FreezeWindow("2000-01-01 00:00", "9999-01-01 00:00")
+        start(world, PromotionPolicy(approvals=2, require=("lineage",), registries=("oci://r",), freeze=(always,)))
+        engine = Engine(NO)
+        self.ask(world, engine)
+        asked = engine.asked[0].input.asked
+        assert (asked.require, asked.approvals, asked.stores) == (("lineage",), 2, ("oci://r",))
+        assert asked.frozen_until == str(always)
+
+    def test_nothing_is_asked_without_an_engine(self, world):
+        start(world, PromotionPolicy())
+        self.ask(world, None)
+        assert [reason.rule for reason in world.status().gate.reasons] == ["engine"]
