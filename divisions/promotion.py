@@ -19,6 +19,8 @@ LINEAGE: Final = ("data_sha256", "code", "schema_sha256", "pipeline_sha256")
 MOST_APPROVALS: Final = 10
 MOST_WINDOWS: Final = 50
 MAX_COMMENT_CHARS: Final = 500
+LINE_PATTERN: Final = r"^[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*$"
+"""Of what a person writes beside a command: one line, without control characters and those that turn text around."""
 APPROVAL_S: Final = 30 * 86_400.0
 """How long an approval counts."""
 WINDOW_RULE: Final = "'Fri 16:00' (every week), or '2026-12-20 00:00' (once)"
@@ -106,6 +108,15 @@ class PromotionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
 NO_POLICY: Final = PromotionPolicy()
 
 
+def is_line(text: str) -> bool:
+    """Whether it is what `LINE_PATTERN` and `MAX_COMMENT_CHARS` allow.
+
+    >>> is_line("reviewed, see #12"), is_line("two\\n")
+    (True, False)
+    """
+    return len(text) <= MAX_COMMENT_CHARS and "\n" not in text and re.search(LINE_PATTERN, text) is not None
+
+
 class Approval(msgspec.Struct, frozen=True):
     """Somebody has approved exactly this bundle as this version. ``role`` is the one that they had then."""
 
@@ -139,7 +150,7 @@ class NewApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     endpoint: Annotated[str, msgspec.Meta(pattern=_NAME, max_length=MAX_NAME_CHARS)]
     version: Annotated[str, msgspec.Meta(pattern=_LABEL, max_length=128)]
     bundle_sha256: Annotated[str, msgspec.Meta(pattern="^(?:[0-9a-f]{64})?$")] = ""
-    comment: Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS)] = ""
+    comment: Annotated[str, msgspec.Meta(pattern=LINE_PATTERN, max_length=MAX_COMMENT_CHARS)] = ""
 
 
 class RevokedApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -17,6 +17,7 @@ from divisions.promotion import (
     ApprovalCommand,
     NewApproval,
     RevokedApproval,
+    is_line,
 )
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
@@ -70,7 +71,7 @@ class ApprovalDesk:
                 f"version {version.version} has the bundle {version.bundle_sha256[:16]} now, not the one you have seen",
                 remedy="look at it again, and approve that",
             )
-        if not asked.comment.isprintable():
+        if not is_line(asked.comment):
             raise InvalidCommandError("a comment is one line of text", remedy="leave control characters out")
         if actor.name == approvals.starter(record, version) and self._gates.policy(record).environment == PRODUCTION:
             raise PolicyRefusedError(

@@ -11,7 +11,7 @@ from divisions.errors import (
     StaleGenerationError,
     UnknownVersionError,
 )
-from divisions.promotion import MAX_COMMENT_CHARS
+from divisions.promotion import MAX_COMMENT_CHARS, is_line
 from router.control import scale_command
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
@@ -141,7 +141,7 @@ class Commands:
 
 
 def _check_reason(command: RolloutCommand) -> None:
-    if not command.reason.isprintable() or len(command.reason) > MAX_COMMENT_CHARS:
+    if not is_line(command.reason):
         raise InvalidCommandError(
             f"a reason is one line of up to {MAX_COMMENT_CHARS} characters", remedy="write why, in a sentence"
         )

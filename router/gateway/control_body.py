@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn, TypeVar
 import msgspec
 
 from divisions.errors import InvalidCommandError, MalformedRequestError
-from divisions.promotion import MAX_COMMENT_CHARS
+from divisions.promotion import LINE_PATTERN, MAX_COMMENT_CHARS
 from divisions.scaling import MAX_REPLICAS
 
 
@@ -24,7 +24,7 @@ class CommandBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     """
 
     to: str | None = None
-    reason: Annotated[str, msgspec.Meta(max_length=MAX_COMMENT_CHARS)] = ""
+    reason: Annotated[str, msgspec.Meta(pattern=LINE_PATTERN, max_length=MAX_COMMENT_CHARS)] = ""
     break_glass: bool = False
 
 

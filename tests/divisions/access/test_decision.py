@@ -16,10 +16,10 @@ MATRIX = {
     "deployer": {
         "read", "predict", "test-version", "start-rollout", "steer-rollout", "roll-back", "scale"
     },
-    "approver": {"read", "test-version", "steer-rollout", "roll-back", "promote", "force-rollout"},
+    "approver": {"read", "test-version", "steer-rollout", "roll-back", "promote", "force-rollout", "approve"},
     "admin": {
         "predict", "read", "test-version", "start-rollout", "steer-rollout", "roll-back", "scale", "promote",
-        "force-rollout", "manage-tokens",
+        "force-rollout", "approve", "manage-tokens",
     },
 }  # fmt: skip
 

@@ -49,7 +49,7 @@ class FakeController:
                 assert arguments == (
                     b'{"endpoint":"churn"}',
                     True,
-                    b'{"name":"admin","role":"admin","address":"127.0.0.1"}',
+                    b'{"name":"admin","role":"admin","address":"127.0.0.1","endpoints":[]}',
                 )
                 raise LatchedSpecError("rolled back before", remedy="repeat with --force")
         raise AssertionError(method)
