@@ -74,10 +74,12 @@ class OnlinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class AccessPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may ask an endpoint for predictions; ``serving.access`` of the pipeline file.
 
-    With ``require_key``, whoever has a token that allows it. An endpoint asks for keys if one of its versions does.
+    With ``require_key``, whoever has a token that allows it. An endpoint asks for keys if one of its versions does, and
+    goes on asking when a version that asked has served: only the promotion of one that says False ends that. None says
+    nothing.
     """
 
-    require_key: bool = False
+    require_key: bool | None = None
 
 
 class VersionSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -169,7 +171,8 @@ class EndpointRoute(msgspec.Struct, frozen=True):
 
     ``salt`` tells rollouts apart. ``trial_bp`` are the canary's future weights while salts are tried for them.
     ``mirror_bp`` is the share of stable's requests that are copied to the canary; its answers are dropped.
-    ``warmup_s`` and ``warmup_requests`` say how long a new replica is not judged.
+    ``warmup_s`` and ``warmup_requests`` say how long a new replica is not judged. ``needs_key``: predictions need a
+    key, whatever the versions say.
     """
 
     endpoint: str
@@ -179,6 +182,7 @@ class EndpointRoute(msgspec.Struct, frozen=True):
     mirror_bp: int = 0
     warmup_s: float = 0.0
     warmup_requests: int = 0
+    needs_key: bool = False
 
 
 class RoutingTable(msgspec.Struct, frozen=True):

@@ -312,7 +312,7 @@ def _online(section: Section) -> OnlinePolicy:
 
 def _access(section: Section) -> AccessPolicy:
     with section:
-        return AccessPolicy(require_key=section.take("require_key", flag, AccessPolicy().require_key))
+        return AccessPolicy(require_key=section.take("require_key", flag, None))
 
 
 def _gpus(node: Node) -> float:

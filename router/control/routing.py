@@ -9,7 +9,7 @@ from divisions.control import EndpointRoute, Placement, ReplicaAddress, ReplicaS
 from router.control.replica_register import LOST_AFTER_S, ReplicaRegister
 from router.rollouts import canary
 from router.rollouts.canary import Capacity
-from router.rollouts.records import EndpointRecord, Share, shares, trial_bp
+from router.rollouts.records import EndpointRecord, Share, needs_key, shares, trial_bp
 
 
 def endpoints(records: Mapping[str, EndpointRecord], register: ReplicaRegister) -> tuple[EndpointRoute, ...]:
@@ -29,6 +29,7 @@ def _endpoint(record: EndpointRecord, register: ReplicaRegister) -> EndpointRout
         canary.mirror_bp(rollout.state, rollout.policy),
         analysis.warmup_s if is_compared else 0.0,
         analysis.warmup_requests if is_compared else 0,
+        needs_key(record),
     )
 
 

@@ -128,7 +128,7 @@ class Endpoint:
         self.online = stable.spec.online
         self.log: AnswerLog | None = None
         """Set if a version's answers are logged."""
-        self.needs_key = needs_key or any(version.version.access.require_key for version in route.versions)
+        self.needs_key = needs_key or route.needs_key or any(v.version.access.require_key for v in route.versions)
         """One of its versions asking for keys is enough: a rollout must not open an endpoint before it is over."""
         self.salt = route.salt.encode()
         self.encoded_name = _json_inner(route.endpoint)

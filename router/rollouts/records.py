@@ -111,6 +111,8 @@ class EndpointRecord(msgspec.Struct, frozen=True):
     approvals: tuple[Approval, ...] = ()
     served: tuple[str, ...] = ()
     """Bundles that have served all traffic, by hash: the ways back that need no approval."""
+    needed_key: bool = False
+    """Whether the endpoint asked for keys when the rollout began; see `needs_key`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,7 @@ def spec_sha256(spec: RolloutSpec) -> str:
     for name in ("scaling", "nodes", "log"):
         if not version[name]:
             del version[name]
-    if not spec.version.access.require_key:
+    if spec.version.access.require_key is None:
         del version["access"]
     if spec.policy == NO_POLICY:
         del document["policy"]
@@ -160,6 +162,22 @@ def shares(record: EndpointRecord) -> tuple[Share, ...]:
         Share(stable, FULL_BP - weight_bp, is_canary=False),
         Share(rollout.spec.version, weight_bp, is_canary=True),
     )
+
+
+def needs_key(record: EndpointRecord) -> bool:
+    """Whether predictions need a key.
+
+    A version that asks is enough while it has a share. Once it has served alone, the requirement is the endpoint's, and
+    one thing ends it: the promotion of a version that says so, after a rollout. Neither a rollback nor a version that
+    says nothing of keys opens an endpoint.
+    """
+    rollout = record.rollout
+    asks = any(share.version.access.require_key for share in shares(record))
+    is_way_back = rollout.is_direct and rollout.stable is not None
+    if isinstance(rollout.state, canary.Promoted) and not is_way_back:
+        says = rollout.spec.version.access.require_key
+        return record.needed_key if says is None else says
+    return record.needed_key or asks
 
 
 def has_canary(state: State) -> bool:
@@ -265,7 +283,9 @@ def begun(
     One that is scaled by its load starts with its minimum, because it gets what it needs before it gets weight.
     """
     stable = stable_version(before) if before else None
+    needed_key = before is not None and needs_key(before)
     message = f"{spec.version.version} created" + (f" by {who}" if who else "") + (f": {reason}" if reason else "")
+    message += _about_keys(needed_key, spec.version.access.require_key, is_way_back=is_direct)
     served = _served(before) if before else ()
     generation = before.generation + 1 if before else 1
     rollout = Rollout(
@@ -293,6 +313,7 @@ def begun(
         sizes=_first_sizes(before, stable, spec.version) if before and stable else {},
         approvals=tuple(each for each in before.approvals if each.expires_s > at_s) if before else (),
         served=served,
+        needed_key=needed_key,
     )
 
 
@@ -307,6 +328,13 @@ def _served(record: EndpointRecord) -> tuple[str, ...]:
             stable.bundle_sha256,
         )
     )
+
+
+def _about_keys(needed_key: bool, says: bool | None, *, is_way_back: bool) -> str:
+    """What becomes of an endpoint's keys with a version that does not ask for them, for the history."""
+    if not needed_key or says:
+        return ""
+    return "; keys are still asked for" if is_way_back or says is None else "; once promoted, no key is asked for"
 
 
 def _first_sizes(before: EndpointRecord, stable: VersionSpec, new: VersionSpec) -> dict[str, int]:

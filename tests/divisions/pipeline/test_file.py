@@ -417,7 +417,9 @@ def test_a_policy_that_makes_no_sense_is_refused(text, why):
 
 
 def test_an_endpoint_asks_for_keys_only_where_the_file_says_so():
-    assert not parse_pipeline(MINIMAL).serving.access.require_key
+    assert parse_pipeline(MINIMAL).serving.access.require_key is None
+    dropped = parse_pipeline(f"{MINIMAL}serving:\n  access: {{require_key: false}}\n")
+    assert dropped.serving.access.require_key is False
     assert parse_pipeline(f"{MINIMAL}serving:\n  access: {{require_key: true}}\n").serving.access.require_key
     for text, why in (("{require_key: 1}", "must be true or false"), ("{require: true}", "unknown key 'require'")):
         with pytest.raises(PipelineError, match=why):

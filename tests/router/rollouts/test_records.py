@@ -6,6 +6,8 @@ import hashlib
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from divisions.control import FULL_BP, AccessPolicy, Evidence, Explanation
 from divisions.prediction_log import LogPolicy
@@ -252,7 +254,8 @@ def test_a_spec_of_an_older_release_keeps_its_digest():
     logged = msgspec.structs.replace(spec("3.2"), version=version("3.2", log=LogPolicy()))
     assert records.spec_sha256(logged) != records.spec_sha256(spec("3.2"))
     keyed = msgspec.structs.replace(spec("3.2"), version=version("3.2", access=AccessPolicy(require_key=True)))
-    assert records.spec_sha256(keyed) != records.spec_sha256(spec("3.2"))
+    opened = msgspec.structs.replace(spec("3.2"), version=version("3.2", access=AccessPolicy(require_key=False)))
+    assert len({records.spec_sha256(each) for each in (keyed, opened, spec("3.2"))}) == 3
 
 
 def test_a_size_is_kept_for_what_runs_and_told_only_with_a_message():
@@ -275,3 +278,55 @@ def test_a_canary_begins_with_as_many_replicas_as_stable_was_scaled_to(stable_ha
         msgspec.structs.replace(first, sizes=sizes), spec("3.2"), salt="x", is_direct=False, at_s=5.0, now_s=50.0
     )
     assert [begun.sizes.get(name) for name in names] == [stable_has, new_has]
+
+
+def _after(before, label, says, *, is_direct=False, end=None):
+    """The record after a rollout of a version that says so of keys, in the state ``end``."""
+    asked = msgspec.structs.replace(spec(label), version=version(label, access=AccessPolicy(require_key=says)))
+    begun = records.begun(before, asked, salt="s", is_direct=is_direct, at_s=1.0, now_s=1.0)
+    return begun if end is None else records.moved(begun, end, 2.0, "ended")
+
+
+PROMOTED, BACK = canary.Promoted(), canary.RolledBack("slow")
+
+
+def test_a_requirement_of_keys_stays_with_the_endpoint_until_it_is_dropped_on_purpose():
+    open_ = _after(None, "3.1", None, end=PROMOTED)
+    assert not records.needs_key(open_)
+    pending = _after(open_, "3.2", True)
+    assert not records.needs_key(pending), "it has no share yet"
+    assert records.needs_key(records.moved(pending, STEP, 2.0, "step"))
+    assert not records.needs_key(_after(open_, "3.2", True, end=BACK)), "it never served: the way back is as it was"
+    keyed = _after(open_, "3.2", True, end=PROMOTED)
+    assert records.needs_key(keyed)
+    for says in (None, False):
+        back = _after(keyed, "3.1", says, is_direct=True, end=PROMOTED)
+        assert records.needs_key(back), "a rollback opens nothing"
+        assert "keys are still asked for" in back.history[0].message
+        assert records.needs_key(_after(keyed, "3.3", says))
+        assert records.needs_key(_after(keyed, "3.3", says, end=STEP))
+        assert records.needs_key(_after(keyed, "3.3", says, end=BACK))
+    assert records.needs_key(_after(keyed, "3.3", None, end=PROMOTED)), "a version that says nothing opens nothing"
+    dropped = _after(keyed, "3.3", False, end=PROMOTED)
+    assert not records.needs_key(dropped)
+    assert "once promoted, no key is asked for" in dropped.history[0].message
+    assert records.needs_key(_after(dropped, "3.2", True, is_direct=True, end=PROMOTED)), "a rollback may close"
+
+
+@given(
+    moves=st.lists(
+        st.tuples(st.sampled_from([None, True, False]), st.booleans(), st.sampled_from([PROMOTED, BACK])), max_size=8
+    )
+)
+def test_only_the_promotion_of_a_version_that_says_so_opens_an_endpoint(moves):
+    at = _after(None, "1", None, end=PROMOTED)
+    for number, (says, is_direct, end) in enumerate(moves, 2):
+        before, at = at, _after(at, str(number), says, is_direct=is_direct, end=end)
+        if records.needs_key(before) and not records.needs_key(at):
+            assert (says, is_direct, end) == (False, False, PROMOTED)
+
+
+def test_a_record_of_an_older_release_needs_keys_if_its_version_does():
+    old = msgspec.json.decode(msgspec.json.encode(_after(None, "3.1", True, end=PROMOTED)))
+    del old["needed_key"]
+    assert records.needs_key(_after(msgspec.convert(old, records.EndpointRecord), "3.2", None, end=PROMOTED))
