@@ -82,6 +82,15 @@ class _NoKeys(KeyBook):
     def authenticate(self, authorization: bytes) -> Principal | None:
         return None
 
+    def why_wrong(self, authorization: bytes) -> str:
+        return ""
+
+    def must_wait(self, authorization: bytes) -> bool:
+        return False
+
+    def check(self, authorization: bytes, address: str, done: Callable[[], None]) -> None:
+        done()
+
     def refuse_tester(self, authorization: bytes | None, endpoint: str) -> DivisionsError | None:
         return None
 

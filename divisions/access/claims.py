@@ -45,6 +45,12 @@ def refusal(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> str:
     return ""
 
 
+def ends_s(claims: Mapping[str, Any]) -> float:
+    """When claims that were not refused end, by the wall clock."""
+    expires_s = _time(claims.get("exp"))
+    return LEEWAY_S + (0.0 if expires_s is None else expires_s)
+
+
 def _is_for(audience: Any, ours: str) -> bool:
     return audience == ours if isinstance(audience, str) else isinstance(audience, list) and ours in audience
 
@@ -63,7 +69,7 @@ def _time(value: Any) -> float | None:
 def principal_of(claims: Mapping[str, Any], issuer: Issuer) -> Principal | None:
     """Who has these claims; None if no rule gives them a role.
 
-    The first rule that fits gives the role. Further rules with the same role add their endpoints.
+    The first rule that fits gives the role, and the limits. Further rules with the same role add their endpoints.
     """
     found = _values(claims, issuer.claim_path)
     fitting = [rule for rule in issuer.roles if rule.value in found]
@@ -75,6 +81,7 @@ def principal_of(claims: Mapping[str, Any], issuer: Issuer) -> Principal | None:
         role,
         _endpoints([rule for rule in fitting if rule.role is role]),
         issuer=issuer.alias,
+        limits=fitting[0].limits,
     )
 
 

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from divisions.access.limits import Limits, read_limits
 from divisions.access.roles import Role
-from divisions.errors import SettingsError
+from divisions.errors import SettingsError, UsageError
 from divisions.names import NAME_RULE, is_name
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -26,11 +27,24 @@ _REMEDY: Final = "see docs/oidc.md for an example"
 
 
 class RoleRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Whose claim has this ``value`` gets ``role``, on ``endpoints`` only if it names some."""
+    """Whose claim has this ``value`` gets ``role``, on ``endpoints`` only if it names some. ``rate``, ``concurrency``
+    and ``deadline`` limit what each of them may ask of predictions, written as for tokens."""
 
     value: str
     role: Role
     endpoints: tuple[str, ...] = ()
+    rate: str = ""
+    concurrency: str = ""
+    deadline: str = ""
+
+    @property
+    def limits(self) -> Limits:
+        """Raises:
+        UsageError: one of them cannot be read.
+        """
+        if self.concurrency and not re.fullmatch(r"[1-9][0-9]{0,5}", self.concurrency):
+            raise UsageError("a `concurrency` is no number of requests at once", remedy="write it like 8")
+        return read_limits(self.rate, int(self.concurrency or "0"), self.deadline)
 
 
 class Issuer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,6 +115,11 @@ def _fault(issuer: Issuer) -> str:
         return "a rule's `value` is empty"
     if not all(is_name(endpoint) for rule in issuer.roles for endpoint in rule.endpoints):
         return f"an endpoint of a rule is no name: {NAME_RULE}"
+    try:
+        for rule in issuer.roles:
+            _ = rule.limits
+    except UsageError as error:
+        return f"a rule's limit: {error}"
     if not all(path.startswith("/") for path in (issuer.ca_file, issuer.token_file) if path):
         return "`ca_file` and `token_file` must be absolute paths"
     return _fault_of_address(issuer.jwks)

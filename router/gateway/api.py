@@ -35,7 +35,7 @@ from router.gateway.event_stream import EventStream
 from router.gateway.guard import Guard, actor_of, require
 from router.gateway.house_api import HouseApi
 from router.gateway.house_copy import HouseCopy
-from router.gateway.jwt_book import JwtBook
+from router.gateway.jwt_memory import JwtMemory
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.operations import COMMANDS
 from router.gateway.operations import PATH as API_DOCUMENT
@@ -83,7 +83,7 @@ class ControlApi:
         clock: Clock,
         store_health: Callable[[], StoreHealth | None],
         max_body_bytes: int,
-        jwts: JwtBook | None = None,
+        jwts: JwtMemory | None = None,
         public: Collection[str] = (),
         is_encrypted: bool = False,
     ) -> None:
@@ -118,7 +118,9 @@ class ControlApi:
     def application(self, further: Sequence[Route] = ()) -> Starlette:
         """The routes here and ``further`` ones. `_is_open` decides which of them need no token."""
         rollouts = "/api/v2/rollouts"
-        events = EventStream(self.feed, self._clock.monotonic_s, self._house, self._house_api.seen_by)
+        events = EventStream(
+            self.feed, self._clock.monotonic_s, self._house, self._house_api.seen_by, self._guard.still_lets_in
+        )
         routes = [
             Route("/", self._index),
             Route(static_files.PREFIX + "{name:path}", self._page_file),

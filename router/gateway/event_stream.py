@@ -31,6 +31,7 @@ class EventStream:
         now_s: monotonic clock.
         house: has the sections; None for a stream of the status alone.
         seen_by: what the sender of a request may see, see `router.gateway.house_copy.ALL`.
+        may_go_on: whether the sender may still see it. A stream whose token has ended is closed within a second.
     """
 
     def __init__(
@@ -39,11 +40,13 @@ class EventStream:
         now_s: Callable[[], float],
         house: HouseCopy | None = None,
         seen_by: Callable[[Scope], frozenset[str]] = lambda scope: ALL,
+        may_go_on: Callable[[Scope], bool] = lambda scope: True,
     ) -> None:
         self._feed = feed
         self._now_s = now_s
         self._house = house
         self._seen_by = seen_by
+        self._may_go_on = may_go_on
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._feed.is_full or self._feed.is_closed:
@@ -56,7 +59,7 @@ class EventStream:
             if scope["method"] == "HEAD":
                 await send({"type": "http.response.body", "body": b""})
                 return
-            sending = asyncio.ensure_future(self._send_changes(send, self._seen_by(scope)))
+            sending = asyncio.ensure_future(self._send_changes(send, scope))
             disconnect = asyncio.ensure_future(_disconnected(receive))
             try:
                 done, _ = await asyncio.wait({sending, disconnect}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,11 +70,12 @@ class EventStream:
                 disconnect.cancel()
                 await asyncio.gather(sending, disconnect, return_exceptions=True)
 
-    async def _send_changes(self, send: Send, names: frozenset[str]) -> None:
+    async def _send_changes(self, send: Send, scope: Scope) -> None:
+        names = self._seen_by(scope)
         sent = 0
         stamps: dict[str, str] = {}
         sent_at_s = self._now_s()
-        while not self._feed.is_closed:
+        while not self._feed.is_closed and self._may_go_on(scope):
             latest = self._feed.latest
             now_s = self._now_s()
             if latest is not None and latest.number != sent:

@@ -25,6 +25,8 @@ from router.gateway.issuer_file import read_issuers
 from router.gateway.issuer_keys import IssuerKeys
 from router.gateway.jwks_fetch import JwksFetch
 from router.gateway.jwt_book import JwtBook
+from router.gateway.jwt_memory import JwtMemory
+from router.gateway.key_ring import KeyRing
 from router.gateway.log_link import LogLink
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.own_port import OwnPort
@@ -126,7 +128,11 @@ class Gateway:
         )
         self._tokens = TokenBook(identity.control_token, clock.wall_s)
         self._issuers = _issuers(settings, self._now_s)
-        self._callers = Callers(self._tokens, self._now_s)
+        jwts = None
+        if self._issuers:
+            jwts = JwtMemory(JwtBook(self._issuers, clock.wall_s), self._now_s, clock.wall_s)
+        self._keys = KeyRing(self._tokens, jwts)
+        self._callers = Callers(self._keys, self._now_s)
         refusals = Refusals(self._now_s)
         self._stored = stored
         self._explainer = Explainer(self.dispatcher.routes, self._bins.read, self._now_s)
@@ -167,7 +173,7 @@ class Gateway:
             clock,
             stored.health,
             settings.max_body_bytes,
-            JwtBook(self._issuers, clock.wall_s) if self._issuers else None,
+            jwts,
             settings.public_sections,
             bool(settings.tls_cert),
         )
@@ -255,6 +261,7 @@ class Gateway:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.dispatcher.close()
         self._stored.close()
+        self._keys.close()
         await asyncio.gather(*[link.close() for link in self._beside])
         self._hosting.close()
 
@@ -293,7 +300,7 @@ class Gateway:
     def _take(self, table: RoutingTable) -> None:
         self._heard_s = self._now_s()
         if self._tokens.take(table.access):
-            self._callers.changed(self._tokens.names())
+            self._callers.changed(self._keys.names())
         if self.dispatcher.apply(table):
             self._hosting.want(table.hosted)
             self._log.follow(table)
@@ -381,8 +388,8 @@ class Gateway:
                 self._explainer.sweep()
                 turns += 1
                 if turns % 100 == 0:
-                    if self._tokens.has_expired():
-                        self._callers.changed(self._tokens.names())
+                    if self._keys.has_ended():
+                        self._callers.changed(self._keys.names())
                     for http in self._http_servers:
                         http.sweep()
             except Exception:  # The edge of a loop: deadlines must go on being kept.

@@ -14,7 +14,8 @@ from divisions.access.decision import Principal, decide
 from divisions.access.requests import Actor
 from divisions.access.roles import Action, Role
 from divisions.errors import AccessDeniedError
-from router.gateway.jwt_book import JwtBook, Kind, Refused
+from router.gateway.jwt_book import Kind, Refused
+from router.gateway.jwt_memory import JwtMemory
 from router.gateway.key_freshness import PAUSE_S
 from router.gateway.route_actions import asked_for
 from router.gateway.token_book import TokenBook
@@ -42,7 +43,7 @@ class Guard:
         self,
         book: TokenBook,
         now_s: Callable[[], float],
-        jwts: JwtBook | None = None,
+        jwts: JwtMemory | None = None,
         open_paths: Collection[str] = (),
     ) -> None:
         self._book = book
@@ -73,6 +74,17 @@ class Guard:
             return None if is_admin else _refused(403, "only admins may ask for what no rule knows", "")
         decision = decide(principal, asked.action, asked.endpoint)
         return None if decision.is_allowed else _refused(403, decision.reason, "AccessDeniedError")
+
+    def still_lets_in(self, scope: Scope) -> bool:
+        """Whether a long reply to a request that was let in may go on: the token has not ended, and allows it still."""
+        asked = asked_for(scope["method"], scope["path"])
+        if not has_principal(scope) or asked is None:
+            return True
+        try:
+            principal = self._authenticate(Headers(scope=scope).get("authorization", "").encode("latin-1", "replace"))
+        except AccessDeniedError:
+            return False
+        return isinstance(principal, Principal) and decide(principal, asked.action, asked.endpoint).is_allowed
 
     def _authenticate(self, authorization: bytes) -> Principal | Refused | None:
         principal = self._book.authenticate(authorization)

@@ -47,6 +47,8 @@ class IssuerKeys:
         """By key id and algorithm. The id is empty where an algorithm has one key only: then a JWT need name none."""
         self._asked = asyncio.Event()
         self._is_away = False
+        self.changes = 0
+        """How often the keys have changed."""
 
     @property
     def are_usable(self) -> bool:
@@ -92,6 +94,7 @@ class IssuerKeys:
             if public != self._public:
                 self._keys = await asyncio.to_thread(_usable, public, self.issuer.algorithms)
                 self._public = public
+                self.changes += 1
         except (KeysUnreadError, MalformedKeysError) as error:
             self._note_away(str(error))
             return True

@@ -4,7 +4,7 @@ The token chooses nothing but its issuer and its key among those that we have re
 have is the issuer's entry in the file; addresses and keys that a token carries (`jku`, `x5u`, `jwk`, `x5c`) are not
 even read. PyJWT checks the signature, `divisions.access.claims` what the claims say.
 
-Each request is checked anew, for 0.06 to 0.1 ms of processor time: so a JWT ends with its `exp`, and with its key.
+A check takes 0.06 to 0.1 ms of processor time. `router.gateway.jwt_memory` remembers what came of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import msgspec
 
-from divisions.access.claims import principal_of, refusal
+from divisions.access.claims import ends_s, principal_of, refusal
 from divisions.access.decision import Principal
 from router.gateway.issuer_keys import IssuerKeys, Missing
 from router.gateway.key_freshness import PAUSE_S
@@ -59,6 +59,26 @@ class _Header(msgspec.Struct):
     crit: Any = None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A JWT whose issuer and key are known, and whose signature is to be checked."""
+
+    token: bytes
+    keys: IssuerKeys
+    key: Any
+    algorithm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a JWT is. ``ends_s`` is when a right one ends, by the wall clock; ``keys`` are its issuer's, if that is
+    known."""
+
+    answer: Principal | Refused
+    keys: IssuerKeys | None = None
+    ends_s: float = 0.0
+
+
 class JwtBook:
     """See the module.
 
@@ -71,41 +91,55 @@ class JwtBook:
         self._by_issuer = {keys.issuer.issuer: keys for keys in issuers}
         self._wall_s = wall_s
 
-    def authenticate(self, authorization: bytes) -> Principal | Refused | None:
-        """Who sends this ``Authorization`` header, or why they are refused; None if it has no JWT."""
-        scheme, _, token = authorization.partition(b" ")
-        token = token.strip()
-        if scheme.lower() != b"bearer" or not _JWT.fullmatch(token):
-            return None
-        if len(token) > MAX_TOKEN_BYTES:
-            return Refused(Kind.WRONG, f"this JWT has more than {MAX_TOKEN_BYTES:,} bytes")
-        return self._check(token)
+    @property
+    def issuers(self) -> list[IssuerKeys]:
+        return list(self._by_issuer.values())
 
-    def _check(self, token: bytes) -> Principal | Refused:
+    def ask(self, token: bytes) -> Asked | Checked:
+        """Finds a JWT's issuer and key, or why there is none. Call it on the gateway's event loop."""
+        if len(token) > MAX_TOKEN_BYTES:
+            return _wrong(f"this JWT has more than {MAX_TOKEN_BYTES:,} bytes")
         head, payload, _ = token.split(b".")
         try:
             header = msgspec.json.decode(_decoded(head), type=_Header)
             named = msgspec.json.decode(_decoded(payload), type=dict[str, Any]).get("iss")
         except (ValueError, RecursionError):
-            return Refused(Kind.WRONG, _MALFORMED)
+            return _wrong(_MALFORMED)
         keys = self._by_issuer.get(named) if isinstance(named, str) else None
         if keys is None:
-            return Refused(Kind.WRONG, _ISSUER)
+            return _wrong(_ISSUER)
         if header.alg not in keys.issuer.algorithms:
-            return Refused(Kind.WRONG, _ALGORITHM)
+            return _wrong(_ALGORITHM)
         if header.crit is not None:
-            return Refused(Kind.WRONG, _MALFORMED)
+            return _wrong(_MALFORMED)
         key = keys.find(header.kid, header.alg)
         if key is Missing.UNREAD:
-            return Refused(Kind.UNREAD, UNREAD)
+            return Checked(Refused(Kind.UNREAD, UNREAD), keys)
         if isinstance(key, Missing):
-            return Refused(Kind.WRONG, UNKNOWN_KEY)
-        claims = _signed_claims(token, key, header.alg)
+            return _wrong(UNKNOWN_KEY, keys)
+        return Asked(token, keys, key, header.alg)
+
+    def check(self, asked: Asked) -> Checked:
+        """Checks the signature and the claims. Any thread may."""
+        keys = asked.keys
+        claims = _signed_claims(asked.token, asked.key, asked.algorithm)
         if claims is None:
-            return Refused(Kind.WRONG, _SIGNATURE)
+            return _wrong(_SIGNATURE, keys)
         if reason := refusal(claims, keys.issuer, self._wall_s()):
-            return Refused(Kind.WRONG, reason)
-        return principal_of(claims, keys.issuer) or Refused(Kind.NO_ROLE, NO_ROLE)
+            return _wrong(reason, keys)
+        principal = principal_of(claims, keys.issuer)
+        return Checked(principal or Refused(Kind.NO_ROLE, NO_ROLE), keys, ends_s(claims))
+
+
+def jwt_of(authorization: bytes) -> bytes | None:
+    """The JWT of an ``Authorization`` header; None if it has none."""
+    scheme, _, token = authorization.partition(b" ")
+    token = token.strip()
+    return token if scheme.lower() == b"bearer" and _JWT.fullmatch(token) else None
+
+
+def _wrong(reason: str, keys: IssuerKeys | None = None) -> Checked:
+    return Checked(Refused(Kind.WRONG, reason), keys)
 
 
 def _signed_claims(token: bytes, key: Any, algorithm: str) -> dict[str, Any] | None:

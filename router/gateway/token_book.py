@@ -5,17 +5,15 @@ from __future__ import annotations
 import hmac
 from collections.abc import Callable
 
-from divisions.access.decision import Decision, Principal, decide
+from divisions.access.decision import Principal
 from divisions.access.requests import OWNER_PRINCIPAL
-from divisions.access.roles import Action
 from divisions.access.tokens import OWNER, AccessList, TokenRecord, holds, split
-from divisions.errors import AccessDeniedError, DivisionsError, MissingTokenError
-from router.predict.callers import KeyBook
+from divisions.errors import AccessDeniedError
 
 EXPIRED = "this token has expired. ask an admin for another one: `divisions tokens rotate NAME`"
 
 
-class TokenBook(KeyBook):
+class TokenBook:
     """See the module.
 
     Args:
@@ -90,16 +88,3 @@ class TokenBook(KeyBook):
             raise AccessDeniedError(EXPIRED)
         self._used.add(token_id)
         return record.principal
-
-    def refuse_tester(self, authorization: bytes | None, endpoint: str) -> DivisionsError | None:
-        """Why the sender of a predict request may not name the version that answers; None if they may."""
-        if authorization is None:
-            return MissingTokenError("x-divisions-version needs a bearer token")
-        try:
-            principal = self.authenticate(authorization)
-        except AccessDeniedError as error:
-            return error
-        if principal is None:
-            return AccessDeniedError("this bearer token may not choose a version")
-        decision: Decision = decide(principal, Action.TEST_VERSION, endpoint)
-        return None if decision.is_allowed else AccessDeniedError(decision.reason)

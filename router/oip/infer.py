@@ -108,8 +108,8 @@ class InferHandler(Front):
             if self._directory.is_empty:
                 raise nothing_deployed()
             model = self._directory.find(options.name)
-            if model.endpoint.needs_key:
-                self._callers.admit(model.endpoint, options, request)
+            if model.endpoint.needs_key and not self._callers.admit(model.endpoint, options, request, self):
+                return
             version = model.version(options.version) if options.version is not None else None
             body = codec.decode(request.body, options.json_bytes)
             request_id = body.request_id.encode() or request_id

@@ -27,8 +27,8 @@ from divisions.errors import (
     UnknownTokenError,
 )
 from divisions.reports import LimitShares
-from router.http.cancellation import Held
-from router.http.request import Request
+from router.http.cancellation import Cancellable, Held
+from router.http.request import Handler, Request
 from router.http.wrong_tokens import WrongTokens
 from router.predict.endpoint import Endpoint
 from router.predict.front import Options
@@ -49,7 +49,6 @@ _NO_KEY: Final = (
     "this endpoint needs a key. send it as `Authorization: Bearer`; an admin creates it with "
     "`divisions tokens create NAME --role predictor`"
 )
-_WRONG_KEY: Final = "nobody has this key. it may have been revoked or rotated; ask an admin for a new one"
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -61,12 +60,47 @@ class KeyBook(ABC):
         """Who sends this ``Authorization`` header; None if nobody is known by it.
 
         Raises:
-            AccessDeniedError: the key was right, and has expired.
+            DivisionsError: it is known why it lets nobody in: it has expired, or its sender has no role.
+        """
+
+    @abstractmethod
+    def why_wrong(self, authorization: bytes) -> str:
+        """What to tell the sender of a header that nobody is known by."""
+
+    @abstractmethod
+    def must_wait(self, authorization: bytes) -> bool:
+        """Whether such a header has to be checked first, which takes a while."""
+
+    @abstractmethod
+    def check(self, authorization: bytes, address: str, done: Callable[[], None]) -> None:
+        """Has it checked; ``done`` is called when the book knows what it is.
+
+        Raises:
+            OverloadedError: too many wait for that, of this address or of all.
         """
 
     @abstractmethod
     def refuse_tester(self, authorization: bytes | None, endpoint: str) -> DivisionsError | None:
         """Why the sender of a predict request may not name the version that answers; None if they may."""
+
+
+class _Waiting(Cancellable):
+    """A request whose key is being checked. Its handler gets it again then."""
+
+    __slots__ = ("_handler", "_is_gone", "_request")
+
+    def __init__(self, request: Request, handler: Handler) -> None:
+        self._request = request
+        self._handler = handler
+        self._is_gone = False
+
+    def go_on(self) -> None:
+        if not self._is_gone:
+            self._request.exchange.work = None
+            self._handler.handle(self._request)
+
+    def cancel(self) -> None:
+        self._is_gone = True
 
 
 class CallerCounts:
@@ -125,6 +159,10 @@ class Caller(Held):
         if self.in_flight == 0:
             self._load.active -= 1
 
+    def is_at_rest(self, now_s: float) -> bool:
+        """Whether forgetting it gives nothing away."""
+        return not self.in_flight and (self.bucket is None or self.bucket.is_full(now_s))
+
     def charge(self, predictions: int) -> None:
         """Counts further predictions of a request that has passed."""
         self.asked += predictions
@@ -152,14 +190,19 @@ class Callers:
         self._load = CallLoad()
         self._shares = LimitShares()
 
-    def admit(self, endpoint: Endpoint, options: Options, request: Request) -> None:
+    def admit(self, endpoint: Endpoint, options: Options, request: Request, handler: Handler) -> bool:
         """Lets a request to an endpoint that asks for keys in. It is the caller's until it is answered.
+
+        Returns:
+            False for one that must wait until its key was checked; ``handler`` gets it again then.
 
         Raises:
             DivisionsError: it has no key, the key is not known or does not allow it, or a limit is reached.
         """
         caller: Caller | None = options.caller
         if caller is None or options.generation != self.generation or options.admitted != endpoint.name:
+            if self._waits(options, request, handler):
+                return False
             caller = self._identify(endpoint.name, options, request)
         caller.asked += 1
         caller.is_used = True
@@ -173,32 +216,45 @@ class Callers:
         caller.counts.passed += 1
         caller.hold()
         request.exchange.held = caller
+        return True
 
-    def check_tester(self, options: Options) -> None:
+    def check_tester(self, options: Options, request: Request, handler: Handler) -> bool:
         """Checks the sender of a request that names the version which must answer.
+
+        Returns:
+            False if the request must wait, as for `admit`.
 
         Raises:
             DivisionsError: they may not.
         """
+        if self._waits(options, request, handler):
+            return False
         error = self._book.refuse_tester(options.authorization, options.name)
         if error is not None:
             raise error
+        return True
+
+    def _waits(self, options: Options, request: Request, handler: Handler) -> bool:
+        authorization = options.authorization
+        if authorization is None or not self._book.must_wait(authorization):
+            return False
+        waiting = _Waiting(request, handler)
+        request.exchange.work = waiting
+        self._book.check(authorization, request.exchange.peer, waiting.go_on)
+        return True
 
     def _identify(self, endpoint: str, options: Options, request: Request) -> Caller:
         options.caller = None
         if options.authorization is None:
             raise MissingTokenError(_NO_KEY)
-        try:
-            principal = self._book.authenticate(options.authorization)
-        except AccessDeniedError as error:
-            raise UnknownTokenError(str(error)) from None
+        principal = self._book.authenticate(options.authorization)
         if principal is None:
             wait_s = self._wrong.wait_s(request.exchange.peer, self._now_s())
             if wait_s:
                 raise LimitReachedError(
                     "too many wrong keys from this address", remedy="wait, and check the key", retry_after_s=wait_s
                 )
-            raise UnknownTokenError(_WRONG_KEY)
+            raise UnknownTokenError(self._book.why_wrong(options.authorization))
         decision = decide(principal, Action.PREDICT, endpoint)
         if not decision.is_allowed:
             raise AccessDeniedError(decision.reason)
@@ -224,7 +280,10 @@ class Callers:
     def _limit(self, caller: Caller, limits: Limits) -> None:
         share, now_s = self._share_of(caller.name), self._now_s()
         caller.limits = limits
+        before = caller.bucket
         caller.bucket = TokenBucket(limits.rate, float(limits.window_s), share, now_s) if limits.rate else None
+        if before is not None and caller.bucket is not None:
+            caller.bucket.begin_as(before, now_s)  # Whoever has two keys with other limits must not win a full bucket.
         caller.most = _part(limits.concurrency, share)
 
     def _counts_of(self, name: str) -> CallerCounts:
@@ -281,14 +340,15 @@ class Callers:
     # -- once a second ------------------------------------------------------------------------------------------
 
     def changed(self, names: Sequence[str]) -> None:
-        """Tokens have changed, or one has ended. What is kept of principals without a token goes.
+        """Keys have changed, or one has ended. What is kept of principals without a key goes, unless they have used
+        their limits up: with their next key they have the same.
 
         Args:
-            names: the principals that have a token.
+            names: the principals that have a key.
         """
         self.generation += 1
-        living = set(names)
-        for name in [name for name, caller in self._by_name.items() if name not in living and not caller.in_flight]:
+        living, now_s = set(names), self._now_s()
+        for name in [name for name, each in self._by_name.items() if name not in living and each.is_at_rest(now_s)]:
             del self._by_name[name]
 
     def take_shares(self, shares: LimitShares) -> None:

@@ -87,12 +87,13 @@ class PredictHandler(Front):
     def answer(self, request: Request, options: Options, request_id: bytes) -> None:
         endpoint = self._routes.endpoints.get(options.name)
         try:
-            if options.version is not None:  # It bypasses the split. With each request: a token may have ended.
-                self._callers.check_tester(options)
+            # A version that is named bypasses the split. Checked with each request: a token may have ended.
+            if options.version is not None and not self._callers.check_tester(options, request, self):
+                return
             if endpoint is None:
                 raise self._unknown(options.name)
-            if endpoint.needs_key:
-                self._callers.admit(endpoint, options, request)
+            if endpoint.needs_key and not self._callers.admit(endpoint, options, request, self):
+                return
         except DivisionsError as error:
             self.refuse("" if endpoint is None else endpoint.name, request.exchange, error, request_id)
             return

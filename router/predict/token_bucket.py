@@ -45,6 +45,15 @@ class TokenBucket:
         self._set_share(share)
         self._level = min(self._level, self._capacity)
 
+    def begin_as(self, other: TokenBucket, now_s: float) -> None:
+        """Is as full as another one, or as deep in debt, by its own size."""
+        other._refill(now_s)
+        self._level = self._capacity * other._level / other._capacity
+
+    def is_full(self, now_s: float) -> bool:
+        self._refill(now_s)
+        return self._level >= self._capacity
+
     def take(self, now_s: float) -> bool:
         """Takes one unit, if there is one."""
         self._refill(now_s)

@@ -110,8 +110,8 @@ class Invocations(Handler):
         try:
             endpoint = self._endpoint(asked.endpoint)
             name = endpoint.name
-            if endpoint.needs_key:
-                self._callers.admit(endpoint, asked.options, request)
+            if endpoint.needs_key and not self._callers.admit(endpoint, asked.options, request, self):
+                return
             self._answer(endpoint, asked, request, request_id)
         except DivisionsError as error:
             self._predict.refuse(name, request.exchange, error, request_id)

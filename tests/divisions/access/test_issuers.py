@@ -3,6 +3,7 @@
 import pytest
 
 from divisions.access.issuers import ALGORITHMS, MAX_ISSUERS, RoleRule, issuers_of
+from divisions.access.limits import Limits
 from divisions.access.roles import Role
 from divisions.errors import SettingsError
 
@@ -26,6 +27,15 @@ def test_an_issuer_has_what_its_entry_says():
     assert found.roles == (RoleRule("ml", Role.DEPLOYER, ("churn",)),)
     (found,) = issuers_of({"issuers": [entry()]})
     assert (found.claim_path, found.algorithms) == (("groups",), ("RS256", "ES256"))
+
+
+def test_a_rule_may_limit_whom_it_fits():
+    rule = {"value": "ml", "role": "predictor", "rate": "100/s", "concurrency": "8", "deadline": "200ms"}
+    (found,) = issuers_of({"issuers": [entry(roles=[rule])]})
+    assert found.roles[0].limits == Limits(100, 1, 8, 200)
+    for name, value in (("rate", "fast"), ("concurrency", "0"), ("concurrency", "٣"), ("deadline", "2")):
+        with pytest.raises(SettingsError, match="a rule's limit"):
+            issuers_of({"issuers": [entry(roles=[rule | {name: value}])]})
 
 
 @pytest.mark.parametrize("algorithm", ["none", "HS256", "HS512", "rs256", "ES256K", ""])

@@ -9,11 +9,15 @@ import threading
 import msgspec
 import pytest
 
+from divisions.access import tokens
+from divisions.access.limits import NO_LIMITS
+from divisions.access.roles import Role
 from divisions.clock import ManualClock
 from divisions.errors import NotRunningError
 from router.gateway import status_feed
 from router.gateway.event_stream import KEEP_ALIVE_S, EventStream
 from router.gateway.status_feed import MAX_WATCHERS, StatusFeed
+from tests.router.gateway.test_keys import bearer, granted, publish
 from tests.router.gateway_world import features, minutes_score, post, read_reply, world
 
 TOKEN = "Authorization: Bearer secret"
@@ -54,12 +58,12 @@ async def settle() -> None:
 class Caller:
     """One who reads the stream, as an ASGI server would hand it over."""
 
-    def __init__(self, controller: Controller, method: str = "GET") -> None:
+    def __init__(self, controller: Controller, method: str = "GET", may_go_on=lambda scope: True) -> None:
         self.messages: list[dict] = []
         self.may_read = asyncio.Event()
         self.may_read.set()
         self._gone = asyncio.Event()
-        app = EventStream(controller.feed, controller.clock.monotonic_s)
+        app = EventStream(controller.feed, controller.clock.monotonic_s, may_go_on=may_go_on)
         self.task = asyncio.ensure_future(app({"type": "http", "method": method}, self._receive, self._send))
 
     async def _receive(self) -> dict:
@@ -262,6 +266,26 @@ def test_closing_ends_every_stream_in_order_and_takes_no_new_one(run):
     run(scenario())
 
 
+def test_a_stream_ends_with_the_next_turn_when_its_token_has_and_others_go_on(run):
+    async def scenario():
+        controller = Controller()
+        valid = {"is": True}
+        caller, other = Caller(controller, may_go_on=lambda scope: valid["is"]), Caller(controller)
+        await settle()
+        await controller.turn(2)
+        assert not caller.task.done()
+        valid["is"] = False
+        controller.answer = {"epoch": 2}
+        await controller.turn()
+        await caller.task
+        assert caller.messages[-1] == {"type": "http.response.body", "body": b""}
+        assert caller.events == [("status", {"epoch": 1})], "nothing is told after the end"
+        assert [data["epoch"] for _, data in other.events] == [1, 2]
+        await other.leave()
+
+    run(scenario())
+
+
 def test_a_look_at_the_head_keeps_no_stream_open(run):
     async def scenario():
         controller = Controller()
@@ -317,6 +341,29 @@ def test_events_need_the_token_and_are_not_told_to_other_sites(run):
                 assert reply.status == status
                 assert reply.headers["content-security-policy"] == "default-src 'self'; frame-ancestors 'none'"
             assert it.link.status_calls == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("way", ["revoked", "expired"])
+def test_an_open_stream_ends_with_its_token(run, way):
+    async def scenario():
+        known, (token,) = granted(("board", Role.VIEWER, (), NO_LIMITS))
+        async with world() as it:
+            await publish(it, known)
+            reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+            writer.write(get(bearer(token)))
+            assert b" 200 " in await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60)
+            if way == "revoked":
+                await publish(it, tokens.revoke(known, "board"))
+            else:
+                it.gateway._tokens._wall_s = lambda: 9e9
+            async with asyncio.timeout(60):
+                while await chunk(reader):
+                    pass
+            (reply,) = await it.raw(get(bearer(token)))
+            assert reply.status == 401
+            writer.close()
 
     run(scenario())
 

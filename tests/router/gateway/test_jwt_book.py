@@ -25,6 +25,7 @@ from router.gateway import jwt_book
 from router.gateway.issuer_keys import IssuerKeys
 from router.gateway.jwks_fetch import JwksFetch
 from router.gateway.jwt_book import JwtBook, Kind, Refused
+from router.gateway.jwt_memory import JwtMemory
 from router.gateway.key_freshness import KEEP_S, PAUSE_S, STALE_S
 from tests.oidc_issuer import LocalIssuer, claims_at, issuer_at, jwk, local_issuer, private_key, signed, unsigned
 
@@ -39,7 +40,7 @@ class Desk:
         self.clock = ManualClock()
         issuer = issuer_at(server.url, **changes)
         self.keys = IssuerKeys(issuer, JwksFetch(issuer, 60.0), self.clock.monotonic_s)
-        self.book = JwtBook([self.keys], self.clock.wall_s)
+        self.book = JwtMemory(JwtBook([self.keys], self.clock.wall_s), self.clock.monotonic_s, self.clock.wall_s)
 
     def claims(self, **changes) -> dict:
         return claims_at(self.clock.wall_s(), **changes)

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from divisions.errors import OverloadedError
+from router.gateway.key_ring import KeyRing
 from router.gateway.token_book import TokenBook
 from router.http.exchange import Exchange
 from router.http.request import Handler
@@ -50,7 +51,7 @@ class It:
             "gw-",
             now_s,
             now_s,
-            Callers(TokenBook("secret", now_s), now_s),
+            Callers(KeyRing(TokenBook("secret", now_s), None), now_s),
             self.refusals,
         )
 

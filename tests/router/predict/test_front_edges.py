@@ -10,6 +10,7 @@ import pytest
 
 from divisions.entity_ids import MAX_ID_CHARACTERS
 from divisions.errors import InvalidFeaturesError, MalformedRequestError, OverloadedError
+from router.gateway.key_ring import KeyRing
 from router.gateway.token_book import TokenBook
 from router.http.request import Handler
 from router.oip.infer import InferHandler, _key, _timeout_s, is_infer
@@ -41,7 +42,7 @@ class Both:
         def now_s() -> float:
             return self.world.now_s
 
-        callers = Callers(TokenBook("secret", now_s), now_s)
+        callers = Callers(KeyRing(TokenBook("secret", now_s), None), now_s)
         self.predict = PredictHandler(dispatcher, stored, timeout_s, "gw-", now_s, now_s, callers, refusals)
         self.infer = InferHandler(
             dispatcher, Directory(dispatcher), stored, timeout_s, "gw-", now_s, now_s, callers, refusals
