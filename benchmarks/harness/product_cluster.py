@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from benchmarks.harness.ports import free_ports
 from divisions.control import RolloutStatus
@@ -57,7 +58,8 @@ class ProductCluster:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
+        scheme = "https" if self.environment.get("DIVISIONS_TLS_CERT") else "http"
+        return f"{scheme}://127.0.0.1:{self._port}"
 
     def client(self) -> Client:
         return Client(self.url, home=self._home)
@@ -143,14 +145,20 @@ class ProductCluster:
 
 
 @contextlib.contextmanager
-def quiet_cluster(work: Path, say: Callable[[str], None], *options: str) -> Iterator[ProductCluster]:
+def quiet_cluster(
+    work: Path, say: Callable[[str], None], *options: str, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[ProductCluster]:
     """A cluster in ``work`` that is up with these options of `divisions up`, and down afterwards in any case.
+
+    Args:
+        environment: further settings.
 
     Raises:
         ClusterError: it did not come up.
     """
     (work / "home").mkdir()
     cluster = ProductCluster(work / "home", say, work / "server.log", is_quiet=True)
+    cluster.environment |= environment
     try:
         cluster.up(*options)
         yield cluster

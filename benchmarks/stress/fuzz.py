@@ -4,15 +4,20 @@ HTTP and the Open Inference Protocol, JSON and binary tensors, valid and nearly 
 draws them, the same ones from the same seed. Every request must be answered. A 5xx is a fault of the gateway, but for
 503 and 504 under overload, and 501 and 505 to another version or encoding of HTTP. The gateway's memory must not grow.
 
-With ``--keys`` they go to a whole cluster whose endpoint asks for keys: without a token, with wrong ones, and
-with those of roles that may change nothing. Then nothing may have changed, and the audit log must verify.
+With ``--keys`` they go to a whole cluster whose endpoint asks for keys and whose gateways believe an issuer: without a
+token, with wrong ones, with those of roles that may change nothing, and with JWTs, right and forged. Then nothing may
+have changed, and the audit log must verify. With ``--tls`` they go over TLS.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 import sys
+import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -22,9 +27,11 @@ from benchmarks.harness.command import Say, benchmark_parser, run_benchmark
 from benchmarks.harness.machine import Machine, describe_machine
 from benchmarks.harness.process_stats import listeners, rss_bytes
 from benchmarks.harness.product_cluster import ProductCluster, quiet_cluster
+from benchmarks.lab.certificates import write_port_pair
 from benchmarks.lab.lab import Arrangement, lab
 from benchmarks.peers.divisions_gateway import start_version
 from benchmarks.stress.fuzz_client import fuzz
+from benchmarks.stress.local_issuer import LocalIssuer, serving
 from divisions.access.limits import NO_LIMITS, Limits
 from divisions.access.roles import Role
 from divisions.sdk.tokens import Tokens
@@ -47,6 +54,7 @@ class FuzzResult(msgspec.Struct, frozen=True, tag="fuzz"):
     faults: list[str]
     rss_mb: list[float]
     has_keys: bool = False
+    is_encrypted: bool = False
     changed: list[str] = []
     """With keys: what differs after it, among rollouts, tokens and the audit log."""
 
@@ -59,19 +67,25 @@ def measure(work: Path, say: Say, requests: int, seed: int, clients: int) -> Fuz
         return _fuzzed(workload, port, gateway, say, requests, seed, clients)
 
 
-def measure_with_keys(work: Path, say: Say, requests: int, seed: int, clients: int) -> FuzzResult:
+def measure_with_keys(
+    work: Path, say: Say, requests: int, seed: int, clients: int, *, is_encrypted: bool = False
+) -> FuzzResult:
     """The same against a whole cluster whose endpoints ask for keys."""
     workload = _workload(work, seed)
-    with quiet_cluster(work, say) as cluster:
+    issuer = LocalIssuer(time.time())
+    settings, context = tls_port(work, is_encrypted=is_encrypted)
+    with contextlib.ExitStack() as stack:
+        settings["DIVISIONS_OIDC_FILE"] = str(stack.enter_context(serving(issuer, work)))
+        cluster = stack.enter_context(quiet_cluster(work, say, environment=settings))
         start_version(cluster, workload, needs_key=True)
-        given = some_tokens(cluster)
+        given = [*some_tokens(cluster), *issuer.right(), *issuer.wrong()]
         before = state_of(cluster)
         (gateway,) = listeners(cluster.port)
-        found = _fuzzed(workload, cluster.port, gateway, say, requests, seed, clients, given)
+        found = _fuzzed(workload, cluster.port, gateway, say, requests, seed, clients, given, context)
         after = state_of(cluster)
         cluster.divisions("audit", "verify")
     changed = [name for name, value in before.items() if after[name] != value]
-    return msgspec.structs.replace(found, has_keys=True, changed=changed)
+    return msgspec.structs.replace(found, has_keys=True, is_encrypted=is_encrypted, changed=changed)
 
 
 def some_tokens(cluster: ProductCluster) -> list[str]:
@@ -97,11 +111,27 @@ def some_tokens(cluster: ProductCluster) -> list[str]:
 def state_of(cluster: ProductCluster) -> dict[str, object]:
     """What no request of a fuzz may change."""
     with cluster.client() as client:
+        status = client.status()
         return {
-            "rollouts": [(each.endpoint, each.phase, each.generation) for each in client.rollouts()],
+            "rollouts": [(each.endpoint, each.phase, each.generation, each.history) for each in status.rollouts],
+            "replicas": sorted((each.name, each.version, each.weight_bp, each.restarts) for each in status.replicas),
+            "bundles and registry": sorted(
+                (str(path.relative_to(cluster.home)), path.stat().st_size)
+                for folder in ("bundles", "artifacts", "mlruns")
+                for path in (cluster.home / folder).rglob("*")
+                if path.is_file()
+            ),
             "tokens": [msgspec.structs.replace(each, last_used_s=0.0) for each in Tokens(client).list()],
             "the audit log": (cluster.home / "audit.jsonl").read_bytes(),
         }
+
+
+def tls_port(work: Path, *, is_encrypted: bool) -> tuple[dict[str, str], ssl.SSLContext | None]:
+    """Settings of a cluster whose port has TLS, and how its callers trust it; nothing of both without TLS."""
+    if not is_encrypted:
+        return {}, None
+    certificate, key = write_port_pair(work)
+    return {"DIVISIONS_TLS_CERT": certificate, "DIVISIONS_TLS_KEY": key}, ssl.create_default_context(cafile=certificate)
 
 
 def _workload(work: Path, seed: int) -> Workload:
@@ -117,6 +147,7 @@ def _fuzzed(
     seed: int,
     clients: int,
     tokens: Sequence[str] = (),
+    context: ssl.SSLContext | None = None,
 ) -> FuzzResult:
     """Sends everything, and reads the memory of the gateway's process."""
     names = workload.schema.names
@@ -126,7 +157,7 @@ def _fuzzed(
     rss_mb = [rss_bytes(gateway) / 1e6]
     for part in range(PARTS):
         count = requests // PARTS + (part < requests % PARTS)
-        found = asyncio.run(fuzz(port, ENDPOINT, names, count, seed * PARTS + part, clients, tokens))
+        found = asyncio.run(fuzz(port, ENDPOINT, names, count, seed * PARTS + part, clients, tokens, context))
         for status, times in found.statuses.items():
             statuses[status] = statuses.get(status, 0) + times
         unanswered += found.unanswered
@@ -165,11 +196,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", type=int, default=100_000, help="how many (default 100000)")
     parser.add_argument("--clients", type=int, default=32, help="connections at a time (default 32)")
     parser.add_argument("--keys", action="store_true", help="a whole cluster whose endpoints ask for keys")
+    parser.add_argument("--tls", action="store_true", help="with --keys: over TLS")
     options = parser.parse_args(arguments)
     results: list[FuzzResult] = []
 
     def run(work: Path, say: Say) -> FuzzResult:
-        act = measure_with_keys if options.keys else measure
+        act = partial(measure_with_keys, is_encrypted=options.tls) if options.keys else measure
         results.append(act(work, say, options.requests, options.seed, options.clients))
         return results[0]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import ssl
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,11 +40,15 @@ class FuzzClient:
     Args:
         port: of the gateway, on the loopback interface.
         fuzzer: draws the requests.
+        context: of TLS; None for a port without it.
         seed: of how they are sent.
         found: takes the outcomes.
     """
 
-    def __init__(self, port: int, fuzzer: Fuzzer, seed: int, found: Found) -> None:
+    def __init__(
+        self, port: int, fuzzer: Fuzzer, seed: int, found: Found, context: ssl.SSLContext | None = None
+    ) -> None:
+        self._context = context
         self._port = port
         self._fuzzer = fuzzer
         self._random = random.Random(seed)
@@ -62,7 +67,7 @@ class FuzzClient:
     async def _exchange(self, batch: Sequence[Sent]) -> int:
         """Sends requests in one go; returns how many were answered, or rightly not, at least 1."""
         if self._streams is None:
-            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 22)
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port, limit=1 << 22, ssl=self._context)
         reader, writer = self._streams
         with contextlib.suppress(ConnectionError):  # refused half-way; the reply says why
             await self._send(writer, b"".join(sent.data for sent in batch))
@@ -138,6 +143,7 @@ async def fuzz(
     seed: int,
     clients: int,
     tokens: Sequence[str] = (),
+    context: ssl.SSLContext | None = None,
 ) -> Found:
     """Sends ``requests`` requests from that many clients at once."""
     found = Found()
@@ -146,5 +152,5 @@ async def fuzz(
         for number, share in enumerate(shares):
             own_seed = seed * 1_000_003 + number
             fuzzer = Fuzzer(own_seed, endpoint, features, tokens)
-            group.create_task(FuzzClient(port, fuzzer, own_seed, found).run(share))
+            group.create_task(FuzzClient(port, fuzzer, own_seed, found, context).run(share))
     return found

@@ -6,6 +6,7 @@ whole HTTP request, which must be answered at once. One that is not may be answe
 
 from __future__ import annotations
 
+import gzip
 import random
 import struct
 from collections.abc import Iterable, Sequence
@@ -71,6 +72,15 @@ HEADERS = (
     "if-match: {number}",
     "authorization: Bearer {text}",
     "authorization: Bearer token",
+    "authorization: Bearer {text}\r\nauthorization: Bearer other",
+    "authorization: Basic YTpi",
+    "x-forwarded-for: 127.0.0.1",
+    "content-length: 3",
+    "Content-Length : 3",
+    "transfer-encoding: chunked",
+    "transfer-encoding:\x0bchunked",
+    "x-http-method-override: DELETE",
+    "content-encoding: br",
     "x-divisions-version: {text}",
     "accept: text/html",
     "accept: {text}",
@@ -106,7 +116,17 @@ PATHS = (
     "/api/v2/rollouts/{name}/abort",
     "/api/v2/rollouts/{name}/rollback",
     "/api/v2/rollouts/{name}/scale",
+    "/api/v2/house",
+    "/api/v2/drift",
+    "/api/v2/drift/{name}",
+    "/api/v2/rollouts/{name}/promote",
+    "/api/v2/rollouts/{name}/pause",
+    "/api/v2/rollouts/{name}/../../tokens",
+    "/api/v2/rollouts?force=true",
+    "/api/v2/predict/{name}?explain=true",
+    "/api/v2/predict/{name}?explain=99999999999",
     "/api/v2/tokens",
+    "/api/v2/tokens/reader/rotate",
     "/api/v2/tokens/elsewhere/revoke",
     "/invocations",
     "/api/v2/predict/{name}",
@@ -137,6 +157,9 @@ PATHS = (
 HOSTS = ("evil", "localhost:80@evil", "[::1]", "[::1]x", "", "127.0.0.1:99999999", "0:0:0:0:0:0:0:1", "LOCALHOST")
 NASTY_SHAPES = ("", "-1", "0", "1" * 30, "4294967296,4294967296", "1,1,1,1,1,1,1,1,1", '"1"', "1.5")
 VERSIONS = ("HTTP/1.1",) * 30 + ("HTTP/1.0",) * 4 + ("HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/9.9")
+FRAMING = ("content-length", "transfer-encoding:")
+"""Headers that say where a request ends. One that is added may make another request of it."""
+BOMB = gzip.compress(b" " * (1 << 20), mtime=0)
 REFUSED_VERSIONS = {501, 505}
 """Statuses of HTTP that the gateway does not speak."""
 
@@ -172,6 +195,11 @@ class Fuzzer:
 
     def draw(self) -> Sent:
         draw = self._random.random()
+        if draw < 0.01:
+            # Compressed, a megabyte of blanks is a thousand bytes. Nobody may unpack it.
+            coding = self._pick(("gzip", "deflate", "br", "gzip, gzip", "x-gzip"))
+            path = self._pick((f"/api/v2/predict/{self._endpoint}", "/api/v2/rollouts", "/invocations"))
+            return self._request("POST", path, BOMB, (f"content-encoding: {coding}",))
         if draw < 0.3:
             return self._request("POST", f"/api/v2/predict/{self._endpoint}", self._predict_body(), ())
         if draw < 0.6:
@@ -276,8 +304,8 @@ class Fuzzer:
         lines = list(further)
         if self._tokens and self._chance(0.8):
             lines.append(f"authorization: Bearer {self._pick(self._tokens)}")
-        if self._chance(0.25):
-            lines += [self._header() for _ in range(self._random.randrange(1, 4))]
+        further_lines = [self._header() for _ in range(self._random.randrange(1, 4))] if self._chance(0.25) else []
+        lines += further_lines
         host = "localhost" if self._chance(0.97) else self._pick(HOSTS)
         version = self._pick(VERSIONS)
         is_chunked = self._chance(0.15)
@@ -294,6 +322,7 @@ class Fuzzer:
         data, is_whole = head + body, True
         if self._chance(0.002):
             data, is_whole = self._break(data, len(head)), False
+        is_whole &= not any(line.lower().startswith(FRAMING) for line in further_lines)
         may_be_unspoken = version not in {"HTTP/1.1", "HTTP/1.0"} or b"gzip, chunked" in head or not is_whole
         return Sent(data, method == "HEAD", is_whole, may_be_unspoken)
 
