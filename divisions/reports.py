@@ -119,6 +119,18 @@ class VersionLoad(msgspec.Struct, frozen=True):
     channels: int
 
 
+class Refused(msgspec.Struct, frozen=True):
+    """Requests to control routes that a gateway has refused alike, for the audit log. ``address`` is a network."""
+
+    who: str
+    role: str
+    address: str
+    action: str
+    subject: str
+    status: int
+    count: int
+
+
 class GatewayReport(msgspec.Struct, frozen=True):
     """One gateway's report of one tick of one second; merged once by (gateway_id, epoch, tick).
 
@@ -126,7 +138,7 @@ class GatewayReport(msgspec.Struct, frozen=True):
     ``token_uses`` are the ids of tokens that were used since the last report.
     ``asked`` are the predictions that each principal with a limit has asked for since the last report.
     ``loads`` are of the last ``load_span_s`` seconds, whatever the tick; without them the span is 0. ``logged`` counts
-    since the gateway's start.
+    since the gateway's start. ``refused`` is of the last minute.
     """
 
     gateway_id: str
@@ -139,6 +151,7 @@ class GatewayReport(msgspec.Struct, frozen=True):
     token_uses: tuple[str, ...] = ()
     logged: tuple[LogCount, ...] = ()
     asked: tuple[tuple[str, int], ...] = ()
+    refused: tuple[Refused, ...] = ()
 
 
 class LimitShares(msgspec.Struct, frozen=True):

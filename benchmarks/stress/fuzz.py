@@ -32,6 +32,7 @@ from benchmarks.lab.lab import Arrangement, lab
 from benchmarks.peers.divisions_gateway import start_version
 from benchmarks.stress.fuzz_client import fuzz
 from benchmarks.stress.local_issuer import LocalIssuer, serving
+from divisions.access.audit_file import AuditFile
 from divisions.access.limits import NO_LIMITS, Limits
 from divisions.access.roles import Role
 from divisions.sdk.tokens import Tokens
@@ -122,7 +123,9 @@ def state_of(cluster: ProductCluster) -> dict[str, object]:
                 if path.is_file()
             ),
             "tokens": [msgspec.structs.replace(each, last_used_s=0.0) for each in Tokens(client).list()],
-            "the audit log": (cluster.home / "audit.jsonl").read_bytes(),
+            "the audit log": [
+                line.event for line in AuditFile(cluster.home).read().lines if line.event.outcome != "refused"
+            ],
         }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import msgspec
@@ -18,6 +18,7 @@ from divisions.access.audit import AuditEvent
 from divisions.access.requests import Actor
 from divisions.clock import Clock
 from divisions.errors import AuditUnavailableError, DivisionsError
+from divisions.reports import Refused
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,22 @@ class AuditDesk:
             self._ended(asked, "refused", state(), why[:_MAX_CHARACTERS])
             raise
         self._ended(asked, "done", state(), asked.reason)
+
+    def refused(self, gateway_id: str, found: Iterable[Refused]) -> None:
+        """Notes what a gateway has refused: one line for all that are alike."""
+        for each in found:
+            reason = f"status {each.status}, {each.count:,} times within a minute, by gateway {gateway_id}"
+            event = AuditEvent(
+                self._clock.wall_s(),
+                each.who,
+                each.role,
+                each.address,
+                each.action,
+                each.subject[:64],
+                "refused",
+                reason=reason[:_MAX_CHARACTERS],
+            )
+            self._note(event, may_wait=True)
 
     def flush(self) -> None:
         """Writes what was kept, if it can be written now."""

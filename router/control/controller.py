@@ -182,6 +182,7 @@ class Controller:
     def report(self, report: GatewayReport) -> bool:
         """A gateway's report of one second; returns whether it counted. A senseless one is logged and left out."""
         now_s = self._clock.monotonic_s()
+        self._audit.refused(report.gateway_id, report.refused)
         try:
             is_counted, tripped = self._monitor.report(report, now_s, self._endpoints.arms)
         except ReportError as error:

@@ -104,6 +104,7 @@ class ControlApi:
         self._api = ApiDocument(dispatcher)
         self._house = HouseCopy(link, clock.monotonic_s)
         self._house_api = HouseApi(self._house, public)
+        self.refused = self._guard.refused
         self.feed = StatusFeed(self._read_status, renew=self._house.refresh)
 
     def checks(self) -> dict[str, Callable[[], Response]]:

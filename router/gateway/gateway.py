@@ -9,24 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from divisions.clock import Clock
 from divisions.control import RoutingTable
-from divisions.errors import DivisionsError, SettingsError
+from divisions.errors import DivisionsError
 from divisions.reports import GatewayReport
 from divisions.settings import Settings
 from router.explain.explainer import Explainer
 from router.gateway import telemetry
 from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
-from router.gateway.issuer_file import read_issuers
-from router.gateway.issuer_keys import IssuerKeys
-from router.gateway.jwks_fetch import JwksFetch
 from router.gateway.jwt_book import JwtBook
 from router.gateway.jwt_memory import JwtMemory
-from router.gateway.key_ring import KeyRing
+from router.gateway.key_ring import KeyRing, believed_issuers
 from router.gateway.log_link import LogLink
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.own_port import OwnPort
@@ -127,7 +123,7 @@ class Gateway:
             load, link, identity.gateway_id, identity.node_id, clock, loaded, self.dispatcher.hosted_loaded
         )
         self._tokens = TokenBook(identity.control_token, clock.wall_s)
-        self._issuers = _issuers(settings, self._now_s)
+        self._issuers = believed_issuers(settings, self._now_s)
         jwts = None
         if self._issuers:
             jwts = JwtMemory(JwtBook(self._issuers, clock.wall_s), self._now_s, clock.wall_s)
@@ -178,6 +174,7 @@ class Gateway:
             bool(settings.tls_cert),
         )
         self._feed = api.feed
+        self._refused = api.refused
         oip = OipApi(directory, clock)
         traces = buffer_of(settings, clock)
         self._traces = None if traces is None else TraceLink(traces, clock)
@@ -357,6 +354,7 @@ class Gateway:
         # A second without requests is reported too, so that the controller does not wait for it.
         reports.setdefault(before_tick - 1, [])
         now_s = self._now_s()
+        refused = self._refused.due(now_s)
         loads, span_s = self._loads.take(self.dispatcher.endpoints.values(), now_s)
         for tick, endpoints in sorted(reports.items()):
             is_last = tick == max(reports)
@@ -371,9 +369,12 @@ class Gateway:
                 tuple(sorted({*self._tokens.take_used(), *self._callers.take_used()})) if is_last else (),
                 self._log.counts() if is_last else (),
                 self._callers.take_asked() if is_last else (),
+                refused if is_last else (),
             )
             self._callers.take_shares(await self._link.report(report))
             self._heard_s = self._now_s()
+        if refused:
+            self._refused.sent(refused, now_s)
 
     async def _sweep(self) -> None:
         turns = 0
@@ -394,13 +395,3 @@ class Gateway:
                         http.sweep()
             except Exception:  # The edge of a loop: deadlines must go on being kept.
                 log.exception("the sweep failed")
-
-
-def _issuers(settings: Settings, now_s: Callable[[], float]) -> tuple[IssuerKeys, ...]:
-    """Whose JWTs are believed: nobody's if their file cannot be read on this node, because predictions go on."""
-    try:
-        found = read_issuers(settings.oidc_file)
-    except SettingsError as error:
-        log.error("no JWT is taken: %s", error)
-        return ()
-    return tuple(IssuerKeys(issuer, JwksFetch(issuer), now_s) for issuer in found)

@@ -14,9 +14,11 @@ from divisions.access.decision import Principal, decide
 from divisions.access.requests import Actor
 from divisions.access.roles import Action, Role
 from divisions.errors import AccessDeniedError
+from divisions.names import is_name
 from router.gateway.jwt_book import Kind, Refused
 from router.gateway.jwt_memory import JwtMemory
 from router.gateway.key_freshness import PAUSE_S
+from router.gateway.refused_counts import RefusedCounts
 from router.gateway.route_actions import asked_for
 from router.gateway.token_book import TokenBook
 from router.http import problem
@@ -27,6 +29,9 @@ NO_TOKEN = (
     "`divisions tokens create`"
 )
 _PRINCIPAL = "principal"
+_COUNT = "count refused"
+_UNCHECKED = 503
+"""Of a JWT that could not be checked: no decision was made."""
 
 
 class Guard:
@@ -51,9 +56,26 @@ class Guard:
         self._open_paths = frozenset(open_paths)
         self._now_s = now_s
         self._wrong = WrongTokens()
+        self.refused = RefusedCounts()
+        """What was refused, for the audit log."""
 
     def refusal(self, scope: Scope, headers: Headers) -> Response | None:
         """The reply to a request that may not be; None for one that may."""
+        scope.setdefault("state", {})[_COUNT] = self._count
+        found = self._refusal(scope, headers)
+        if found is not None and found.status_code != _UNCHECKED:
+            asked = asked_for(scope["method"], scope["path"])
+            self._count(scope, asked.action.value if asked else "", asked.endpoint if asked else "", found.status_code)
+        return found
+
+    def _count(self, scope: Scope, action: str, endpoint: str, status: int) -> None:
+        principal = scope["state"].get(_PRINCIPAL)
+        who, role = (principal.name, principal.role.value) if principal is not None else ("", "")
+        # A name that is none is a caller's text, and has no place in the log.
+        subject = endpoint if is_name(endpoint) else ""
+        self.refused.add(self._now_s(), who, role, address_of(scope), action or "unknown route", subject, status)
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         authorization = headers.get("authorization")
         if authorization is None and scope["method"] in {"GET", "HEAD"} and scope["path"] in self._open_paths:
             return None
@@ -140,6 +162,7 @@ def require(request: Request, action: Action, endpoint: str) -> None:
     """
     decision = decide(_principal_of(request), action, endpoint)
     if not decision.is_allowed:
+        request.scope["state"][_COUNT](request.scope, action.value, endpoint, 403)
         raise AccessDeniedError(decision.reason)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 
@@ -12,14 +13,21 @@ from divisions.errors import (
     DivisionsError,
     MissingTokenError,
     OverloadedError,
+    SettingsError,
     UnknownTokenError,
 )
+from divisions.settings import Settings
+from router.gateway.issuer_file import read_issuers
+from router.gateway.issuer_keys import IssuerKeys
+from router.gateway.jwks_fetch import JwksFetch
 from router.gateway.jwt_book import Kind, Refused, jwt_of
 from router.gateway.jwt_memory import JwtMemory
 from router.gateway.jwt_queue import JwtQueue
 from router.gateway.key_freshness import PAUSE_S
 from router.gateway.token_book import TokenBook
 from router.predict.callers import KeyBook
+
+log = logging.getLogger(__name__)
 
 WRONG_KEY = "nobody has this key. it may have been revoked or rotated; ask an admin for a new one"
 
@@ -96,3 +104,13 @@ class KeyRing(KeyBook):
         """What is known of a JWT; None of what is none."""
         token = None if self._jwts is None else jwt_of(authorization)
         return None if token is None or self._jwts is None else self._jwts.known(token)
+
+
+def believed_issuers(settings: Settings, now_s: Callable[[], float]) -> tuple[IssuerKeys, ...]:
+    """Whose JWTs are believed: nobody's if their file cannot be read on this node, because predictions go on."""
+    try:
+        found = read_issuers(settings.oidc_file)
+    except SettingsError as error:
+        log.error("no JWT is taken: %s", error)
+        return ()
+    return tuple(IssuerKeys(issuer, JwksFetch(issuer), now_s) for issuer in found)

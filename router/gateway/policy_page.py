@@ -39,12 +39,13 @@ what else of `GET /api/v2/house` and `GET /api/v2/events` needs no token; it is 
 
 _END = """## The audit log
 
-`audit.jsonl` in the home of the controller has lines for each change that somebody asks for: one before it is done, and
-one for what came of it. Each has who, their role, their address, and how the rollout stood. What a gateway refuses is
-not in it, because nothing came of it; metrics count it. Each line's hash covers the line before, and `audit.head`
-repeats the last one. So `divisions audit verify` finds a byte that differs, and a line that is missing. Whoever can
-write both files can write another history. To hold against that, ship the lines elsewhere as they come: each is one
-JSON object.
+`audit.jsonl` in the home of the controller has lines for each change that somebody asks for: one before it is done,
+and one for what came of it. Each has who, their role, their address, and how the rollout stood. What a gateway
+refuses on these routes is in it, too: once a minute, one line for all refusals that are alike (who, from which
+address, what for, which status), with their number. So a flood is a few lines. Each line's hash covers the line
+before, and `audit.head` repeats the last one. So `divisions audit verify` finds a byte that differs, and a line that
+is missing. Whoever can write both files can write another history. To hold against that, ship the lines elsewhere as
+they come: each is one JSON object.
 
 Nothing is changed that cannot be written there, with one exception: pause, abort and rollback are always possible. If
 the disk is full, their lines are kept in memory, and written with the first line that can be. A controller that ends

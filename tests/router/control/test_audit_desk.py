@@ -8,8 +8,11 @@ from divisions.access.audit import AuditEvent
 from divisions.access.audit_file import AuditFile
 from divisions.access.requests import Actor, NewToken, TokenCommand
 from divisions.access.roles import Role
+from divisions.clock import ManualClock
 from divisions.control import RolloutCommand
 from divisions.errors import AuditUnavailableError, UnknownVersionError
+from divisions.reports import Refused
+from router.control.audit_desk import AuditDesk
 from router.control.token_file import TokenFile
 from tests.router.rollout_world import World, spec
 
@@ -71,6 +74,19 @@ def test_what_is_refused_is_in_the_log_with_its_reason(world, log):
         world.controller.command(RolloutCommand("other", "abort"), ANN)
     assert log.events[-1].outcome == "refused"
     assert "no endpoint" in log.events[-1].reason
+
+
+def test_what_gateways_have_refused_is_in_the_log_once_for_all_that_are_alike(tmp_path):
+    desk = AuditDesk(AuditFile(tmp_path), ManualClock())
+    desk.refused("gw-1", [Refused("ann", "viewer", "10.0.0.7", "promote", "churn", 403, 1_234)])
+    (line,) = AuditFile(tmp_path).read().lines
+    assert (line.event.who, line.event.action, line.event.subject, line.event.outcome) == (
+        "ann",
+        "promote",
+        "churn",
+        "refused",
+    )
+    assert line.event.reason == "status 403, 1,234 times within a minute, by gateway gw-1"
 
 
 def test_without_the_log_nothing_is_done(world, log):
