@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled api-test browser axe servers opa gpu check docs mutants bench clean image-test kube
+.PHONY: install native run demo test test-fast test-compiled api-test browser axe servers opa gpu check docs sbom mutants bench clean image-test kube
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -139,6 +139,13 @@ check: $(VENV)/.dev
 # Not --quiet: that silences the warnings, and with them the strictness.
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# What the product consists of as it is installed here: CycloneDX 1.6 in build/divisions.cdx.json.
+SBOM_EXTRAS ?=
+sbom: $(VENV)/.run
+	@mkdir -p build
+	@$(BIN)/python -m deploy.software_bill $(foreach extra,$(SBOM_EXTRAS),--extra $(extra)) >build/divisions.cdx.json || { rm -f build/divisions.cdx.json; exit 1; }
+	@echo "build/divisions.cdx.json"
 
 # A seeded sample of small wrong changes, each of which a test should notice. Minutes; not part of CI. For instance
 # `make mutants SEED=7 COUNT=100`; `.venv/bin/python -m benchmarks.mutants --help` lists all options.

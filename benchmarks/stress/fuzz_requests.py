@@ -75,10 +75,6 @@ HEADERS = (
     "authorization: Bearer {text}\r\nauthorization: Bearer other",
     "authorization: Basic YTpi",
     "x-forwarded-for: 127.0.0.1",
-    "content-length: 3",
-    "Content-Length : 3",
-    "transfer-encoding: chunked",
-    "transfer-encoding:\x0bchunked",
     "x-http-method-override: DELETE",
     "content-encoding: br",
     "x-divisions-version: {text}",
@@ -157,8 +153,8 @@ PATHS = (
 HOSTS = ("evil", "localhost:80@evil", "[::1]", "[::1]x", "", "127.0.0.1:99999999", "0:0:0:0:0:0:0:1", "LOCALHOST")
 NASTY_SHAPES = ("", "-1", "0", "1" * 30, "4294967296,4294967296", "1,1,1,1,1,1,1,1,1", '"1"', "1.5")
 VERSIONS = ("HTTP/1.1",) * 30 + ("HTTP/1.0",) * 4 + ("HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/9.9")
-FRAMING = ("content-length", "transfer-encoding:")
-"""Headers that say where a request ends. One that is added may make another request of it."""
+SMUGGLED = ("content-length: 3", "Content-Length : 3", "transfer-encoding: chunked", "transfer-encoding:\x0bchunked")
+"""Second opinions on where a request ends. One may make it a request that never does, so they are rare."""
 BOMB = gzip.compress(b" " * (1 << 20), mtime=0)
 REFUSED_VERSIONS = {501, 505}
 """Statuses of HTTP that the gateway does not speak."""
@@ -304,8 +300,11 @@ class Fuzzer:
         lines = list(further)
         if self._tokens and self._chance(0.8):
             lines.append(f"authorization: Bearer {self._pick(self._tokens)}")
-        further_lines = [self._header() for _ in range(self._random.randrange(1, 4))] if self._chance(0.25) else []
-        lines += further_lines
+        if self._chance(0.25):
+            lines += [self._header() for _ in range(self._random.randrange(1, 4))]
+        is_smuggled = self._chance(0.002)
+        if is_smuggled:
+            lines.append(self._pick(SMUGGLED))
         host = "localhost" if self._chance(0.97) else self._pick(HOSTS)
         version = self._pick(VERSIONS)
         is_chunked = self._chance(0.15)
@@ -322,7 +321,7 @@ class Fuzzer:
         data, is_whole = head + body, True
         if self._chance(0.002):
             data, is_whole = self._break(data, len(head)), False
-        is_whole &= not any(line.lower().startswith(FRAMING) for line in further_lines)
+        is_whole = is_whole and not is_smuggled
         may_be_unspoken = version not in {"HTTP/1.1", "HTTP/1.0"} or b"gzip, chunked" in head or not is_whole
         return Sent(data, method == "HEAD", is_whole, may_be_unspoken)
 

@@ -1,0 +1,97 @@
+"""The bill of materials of the installed product: complete, valid by the standard's schema, the same each time."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+from packaging.utils import canonicalize_name
+from referencing import Registry, Resource
+
+from deploy import software_bill
+from deploy.software_bill import PRODUCT, Package, bill, installed, needed
+from divisions.attestation.provenance import package_url
+from divisions.errors import SettingsError
+
+
+@pytest.fixture(scope="module")
+def validator():
+    folder = importlib.resources.files("cyclonedx.schema._res")
+    parts = [json.loads((folder / f"{name}.SNAPSHOT.schema.json").read_text()) for name in ("spdx", "jsf-0.82")]
+    registry = Registry().with_resources([(part["$id"], Resource.from_contents(part)) for part in parts])
+    return Draft7Validator(json.loads((folder / "bom-1.6.SNAPSHOT.schema.json").read_text()), registry=registry)
+
+
+def test_what_is_installed_here_is_listed_whole_and_valid(validator, capsysbinary):
+    assert software_bill.main([]) == 0
+    first = capsysbinary.readouterr().out
+    document = json.loads(first)
+    assert [error.message for error in validator.iter_errors(document)] == []
+    packages = installed()
+    purls = {each["purl"] for each in document["components"]}
+    for name in ("ray", "torch", "PyJWT", "cryptography", "msgspec"):
+        assert package_url(name, packages[canonicalize_name(name)].version) in purls
+    assert not any(purl.startswith("pkg:pypi/pytest@") for purl in purls), "tools of tests are no part of the product"
+    refs = {document["metadata"]["component"]["bom-ref"], *(each["bom-ref"] for each in document["components"])}
+    assert {each["ref"] for each in document["dependencies"]} == refs
+    assert {other for each in document["dependencies"] for other in each["dependsOn"]} <= refs
+    assert software_bill.to_json(bill(packages, needed(packages))) + b"\n" == first
+
+
+def of(**needs: tuple[str, ...]) -> dict[str, Package]:
+    return {name: Package(name, "1.0", "MIT", listed) for name, listed in needs.items()}
+
+
+def test_extras_and_markers_decide_what_is_needed():
+    packages = of(
+        divisions=("web>=1", "redis; extra == 'cluster'", "windows; sys_platform == 'win32'", "tool[fast]"),
+        web=("core",),
+        core=("web",),
+        redis=(),
+        windows=(),
+        tool=("speed; extra == 'fast'", "docs; extra == 'docs'"),
+        speed=(),
+        docs=(),
+        alien=(),
+    )
+    assert needed(packages) == {
+        "core": ("web",),
+        "divisions": ("tool", "web"),
+        "speed": (),
+        "tool": ("speed",),
+        "web": ("core",),
+    }
+    assert "redis" in needed(packages, ["cluster"])
+    with pytest.raises(SettingsError, match="web, which divisions needs, is not installed"):
+        needed({name: each for name, each in packages.items() if name != "web"})
+    with pytest.raises(SettingsError, match="divisions is not installed here"):
+        needed({})
+
+
+def test_a_licence_that_is_a_whole_text_is_left_out(validator):
+    packages = of(divisions=("a", "b")) | {
+        "a": Package("a", "1.0", "Copyright\nall rights"),
+        "b": Package("b", "2", "x" * 500),
+    }
+    document = json.loads(software_bill.to_json(bill(packages, needed(packages))))
+    assert [each.get("licenses") for each in document["components"]] == [None, None]
+    assert [error.message for error in validator.iter_errors(document)] == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=20))
+def test_all_that_is_reached_and_nothing_else_is_listed(pairs):
+    names = [PRODUCT, *(f"p{number}" for number in range(1, 8))]
+    listed: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+    for start, end in pairs:
+        listed[names[start]] += (names[end],)
+    reached, waiting = set(), [PRODUCT]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            waiting += listed[name]
+    assert set(needed(of(**listed))) == reached
