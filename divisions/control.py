@@ -72,12 +72,8 @@ class OnlinePolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AccessPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Who may ask an endpoint for predictions; ``serving.access`` of the pipeline file.
-
-    With ``require_key``, whoever has a token that allows it. An endpoint asks for keys if one of its versions does, and
-    goes on asking when a version that asked has served: only the promotion of one that says False ends that. None says
-    nothing.
-    """
+    """Who may ask for predictions: with ``require_key``, who has a key. None leaves it as the endpoint has it, see
+    `router.rollouts.records.needs_key`; ``serving.access`` of the pipeline file."""
 
     require_key: bool | None = None
 
