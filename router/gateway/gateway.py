@@ -20,9 +20,7 @@ from router.explain.explainer import Explainer
 from router.gateway import telemetry
 from router.gateway.api import METRICS, ControlApi
 from router.gateway.hot_routes import HotRoutes
-from router.gateway.jwt_book import JwtBook
-from router.gateway.jwt_memory import JwtMemory
-from router.gateway.key_ring import KeyRing, believed_issuers
+from router.gateway.key_ring import KeyRing, believed_issuers, memory_of
 from router.gateway.log_link import LogLink
 from router.gateway.neighbours import OWN_METRICS, Neighbours
 from router.gateway.own_port import OwnPort
@@ -124,10 +122,7 @@ class Gateway:
         )
         self._tokens = TokenBook(identity.control_token, clock.wall_s)
         self._issuers = believed_issuers(settings, self._now_s)
-        jwts = None
-        if self._issuers:
-            jwts = JwtMemory(JwtBook(self._issuers, clock.wall_s), self._now_s, clock.wall_s)
-        self._keys = KeyRing(self._tokens, jwts)
+        self._keys = KeyRing(self._tokens, memory_of(self._issuers, clock))
         self._callers = Callers(self._keys, self._now_s)
         refusals = Refusals(self._now_s)
         self._stored = stored
@@ -169,7 +164,7 @@ class Gateway:
             clock,
             stored.health,
             settings.max_body_bytes,
-            jwts,
+            self._keys.jwts,
             settings.public_sections,
             bool(settings.tls_cert),
         )

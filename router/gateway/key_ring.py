@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from divisions.access.decision import Principal, decide
 from divisions.access.roles import Action
+from divisions.clock import Clock
 from divisions.errors import (
     AccessDeniedError,
     DivisionsError,
@@ -20,7 +21,7 @@ from divisions.settings import Settings
 from router.gateway.issuer_file import read_issuers
 from router.gateway.issuer_keys import IssuerKeys
 from router.gateway.jwks_fetch import JwksFetch
-from router.gateway.jwt_book import Kind, Refused, jwt_of
+from router.gateway.jwt_book import JwtBook, Kind, Refused, jwt_of
 from router.gateway.jwt_memory import JwtMemory
 from router.gateway.jwt_queue import JwtQueue
 from router.gateway.key_freshness import PAUSE_S
@@ -42,12 +43,12 @@ class KeyRing(KeyBook):
 
     def __init__(self, tokens: TokenBook, jwts: JwtMemory | None) -> None:
         self._tokens = tokens
-        self._jwts = jwts
+        self.jwts = jwts
         self._queue = JwtQueue(jwts) if jwts is not None else None
 
     def must_wait(self, authorization: bytes) -> bool:
-        token = None if self._jwts is None else jwt_of(authorization)
-        return token is not None and self._jwts is not None and self._jwts.known(token) is None
+        token = None if self.jwts is None else jwt_of(authorization)
+        return token is not None and self.jwts is not None and self.jwts.known(token) is None
 
     def check(self, authorization: bytes, address: str, done: Callable[[], None]) -> None:
         token = jwt_of(authorization)
@@ -90,11 +91,11 @@ class KeyRing(KeyBook):
 
     def names(self) -> list[str]:
         """Everybody who has a token, or a JWT that is valid now."""
-        return [*self._tokens.names(), *(self._jwts.names() if self._jwts is not None else ())]
+        return [*self._tokens.names(), *(self.jwts.names() if self.jwts is not None else ())]
 
     def has_ended(self) -> bool:
         """Whether a key may have ended since the last call, or is valid again."""
-        return any((self._tokens.has_expired(), self._jwts is not None and self._jwts.has_ended()))
+        return any((self._tokens.has_expired(), self.jwts is not None and self.jwts.has_ended()))
 
     def close(self) -> None:
         if self._queue is not None:
@@ -102,8 +103,15 @@ class KeyRing(KeyBook):
 
     def _jwt(self, authorization: bytes) -> Principal | Refused | None:
         """What is known of a JWT; None of what is none."""
-        token = None if self._jwts is None else jwt_of(authorization)
-        return None if token is None or self._jwts is None else self._jwts.known(token)
+        token = None if self.jwts is None else jwt_of(authorization)
+        return None if token is None or self.jwts is None else self.jwts.known(token)
+
+
+def memory_of(issuers: tuple[IssuerKeys, ...], clock: Clock) -> JwtMemory | None:
+    """What remembers the JWTs of these issuers; None without any."""
+    if not issuers:
+        return None
+    return JwtMemory(JwtBook(issuers, clock.wall_s), clock.monotonic_s, clock.wall_s)
 
 
 def believed_issuers(settings: Settings, now_s: Callable[[], float]) -> tuple[IssuerKeys, ...]:
