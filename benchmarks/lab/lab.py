@@ -31,6 +31,7 @@ from divisions.certificates.authority import new_authority
 from divisions.control import (
     FULL_BP,
     EndpointRoute,
+    EngineChoice,
     Placement,
     ReplicaAddress,
     RoutingTable,
@@ -75,6 +76,9 @@ class Arrangement:
     """Who has a token."""
     log: LogPolicy | None = None
     """What the gateways log of the answers."""
+    engine: EngineChoice = EngineChoice.AUTO
+    num_gpus: float = 0.0
+    """A replica's share of a GPU."""
     port_pair: tuple[str, str] | None = None
     """Paths of the certificate and the key of the gateways' port; None for plain HTTP."""
 
@@ -196,6 +200,8 @@ def version_spec(workload: Workload, label: str, arrangement: Arrangement) -> Ve
         bundle_sha256=workload.bundle_sha256,
         schema=workload.schema,
         max_batch=arrangement.max_batch,
+        engine=arrangement.engine,
+        num_gpus=arrangement.num_gpus,
         placement=arrangement.placement,
         log=arrangement.log,
     )

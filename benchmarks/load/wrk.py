@@ -97,13 +97,13 @@ def write_script(path: Path, body: bytes | Sequence[bytes], headers: Mapping[str
     path.write_text((_HEAD + (_ONE if is_one else _MANY) + _DONE).format(**values), encoding="utf-8")
 
 
-def run_wrk(script: Path, url: str, connections: int, seconds: float) -> WrkResult:
-    """One run with one thread, so that on two cores one is left to the system that is measured.
+def run_wrk(script: Path, url: str, connections: int, seconds: float, threads: int = 1) -> WrkResult:
+    """One run. With one thread, so that on two cores one is left to the system that is measured.
 
     Raises:
         RuntimeError: wrk failed.
     """
-    command = [require_wrk(), "-t1", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
+    command = [require_wrk(), f"-t{threads}", f"-c{connections}", f"-d{max(1, round(seconds))}s", "--timeout", "10s"]
     done = subprocess.run(
         [*command, "-s", str(script), url], capture_output=True, text=True, timeout=seconds + 60, check=False
     )

@@ -78,12 +78,15 @@ def _time(ns: float) -> str:
 
 def scale_section(found: ScaleResult) -> str:
     parts = [
-        f"{machine_line(found.machine)} wrk -t1, {found.connections} connections; medians of {found.rounds} "
-        f"interleaved rounds of {found.seconds:g} s; seed {found.seed}. The driver takes a core as well."
+        f"{machine_line(found.machine)} wrk -t{found.driver_threads}, {found.connections} connections; medians "
+        f"of {found.rounds} interleaved rounds of {found.seconds:g} s; seed {found.seed}. "
+        f"The driver takes {'a core' if found.driver_threads == 1 else f'{found.driver_threads} cores'} as well."
     ]
     if found.rows:
         parts.append(_scale_table(found.rows))
     costs = found.costs
+    if costs is None:
+        return "\n\n".join(parts)
     parts.append(
         f"**Simulated, not measured.** Costs from the micro-benchmarks: gateway {costs.request_s * 1e6:.1f} us per "
         f"request and {costs.turn_s * 1e6:.1f} us per batch; replica {costs.replica_batch_s * 1e6:.1f} us per batch "

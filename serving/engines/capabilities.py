@@ -13,7 +13,7 @@ from serving.engines.onnx_runtime import Provider
 
 _MISSING = {
     EngineChoice.TENSORRT: "tensorrt is not installed; docs/gpu.md says how",
-    EngineChoice.ONNXRUNTIME_TENSORRT: "the installed onnxruntime has no TensorRT support; docs/gpu.md says how",
+    EngineChoice.ONNXRUNTIME_TENSORRT: "onnxruntime or TensorRT for it is not installed; docs/gpu.md says how",
     EngineChoice.ONNXRUNTIME_CUDA: "the installed onnxruntime has no CUDA support; docs/gpu.md says how",
     EngineChoice.TORCH: "torch is not installed, or built for CPUs only",
 }
@@ -48,7 +48,8 @@ def probe_capabilities(
     found = tuple((providers or _providers)())
     is_there = {
         EngineChoice.TENSORRT: is_installed("tensorrt"),
-        EngineChoice.ONNXRUNTIME_TENSORRT: Provider.TENSORRT in found,
+        # ONNX Runtime for CUDA always names this provider; it brings no TensorRT.
+        EngineChoice.ONNXRUNTIME_TENSORRT: Provider.TENSORRT in found and is_installed("tensorrt"),
         EngineChoice.ONNXRUNTIME_CUDA: Provider.CUDA in found,
         EngineChoice.TORCH: is_installed("torch"),
     }

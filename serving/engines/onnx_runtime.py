@@ -1,7 +1,8 @@
 """ONNX Runtime as an engine: on the CPU, or on one NVIDIA GPU with its CUDA or TensorRT provider.
 
-One input buffer and one output buffer are bound once for each batch size. Of the four ways to call a session (``run``,
-a new binding per call, ``run_with_ort_values``, a kept binding) this is the fastest.
+On the CPU, one input buffer and one output buffer are bound once for each batch size. Of the four ways to call a
+session (``run``, a new binding per call, ``run_with_ort_values``, a kept binding) this is the fastest. On a GPU a kept
+binding is wrong: ONNX Runtime copies the input to the GPU when it is bound, not when the session runs.
 
 A session has one thread and does not spin. Replicas share the machine with gateways, and a spinning thread would take
 their core.
@@ -58,6 +59,7 @@ class OnnxRuntimeEngine:
         self.name = f"onnxruntime-{provider.name.lower()}" + (f"-{limits.precision}" if limits else "")
         self._session = _open_session(model, provider, limits)
         self._input, self._output = _check_signature(self._session, columns)
+        self._keeps_bindings = provider is Provider.CPU
         self._bindings: dict[int, Any] = {}
         self._rows_BF = np.zeros((0, columns), np.float32)
         self._scores_B = np.zeros(0, np.float32)
@@ -78,7 +80,7 @@ class OnnxRuntimeEngine:
 
     def run(self, rows_NF: FloatArray) -> FloatArray:
         rows = len(rows_NF)
-        if rows > len(self._rows_BF):
+        if rows > len(self._rows_BF) or not self._keeps_bindings:
             scores: FloatArray = self._session.run([self._output], {self._input: rows_NF})[0]
             return scores
         binding = self._bindings.get(rows) or self._bind(rows)
@@ -141,7 +143,10 @@ def _open_session(model: bytes, provider: Provider, limits: GpuLimits | None) ->
     for pool in ("intra_op", "inter_op"):
         options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(model, options, providers=provider_options(provider, limits))
+        # No fallback: it prints on standard output, and hides what is missing.
+        session = onnxruntime.InferenceSession(
+            model, options, providers=provider_options(provider, limits), enable_fallback=0
+        )
     except Exception as error:  # noqa: BLE001  # the classes of ONNX Runtime's errors have no common base but Exception
         raise BundleError(f"ONNX Runtime cannot load the model: {first_line(error)}") from None
     if provider.value not in session.get_providers():

@@ -10,6 +10,7 @@ version demands it (`serving.engine: torch`).
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
 import logging
 import shutil
@@ -81,6 +82,8 @@ class TorchEngine:
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False  # sums stay float32
             self._pool = torch.cuda.graph_pool_handle()
+            # One for all: cuBLAS keeps a workspace for each stream that it has met, 32 MiB on Hopper.
+            self._stream: Any = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         else:
             torch.set_num_threads(1)  # as every engine on the CPU: replicas scale by number
         self.name = f"torch-{device}" + (f"-{precision}" if device == "cuda" else "")
@@ -103,7 +106,8 @@ class TorchEngine:
             self._quick = self._compiled()
         # The largest first: all graphs share one pool of memory, and smaller ones then fit into it.
         for rows in reversed(self._buckets):
-            scores = self._quick(self._torch.zeros((rows, self.columns), device=self._device))
+            with self._on_stream():
+                scores = self._quick(self._torch.zeros((rows, self.columns), device=self._device))
             if tuple(scores.shape) != (rows,) or scores.dtype != self._torch.float32:
                 raise BundleError(
                     f"the model answers {rows} rows with {scores.dtype}{list(scores.shape)}, not float32[{rows}]",
@@ -117,9 +121,10 @@ class TorchEngine:
         bucket = next((size for size in self._buckets if size >= rows), 0)
         captured = self._graphs.get(bucket)
         if captured is None:
-            # A frame's rows are read-only, which torch does not support.
-            scores = self._quick(self._torch.from_numpy(rows_NF.copy()).to(self._device))
-            return np.asarray(scores.cpu().numpy(), np.float32).copy()
+            with self._on_stream():
+                # A frame's rows are read-only, which torch does not support.
+                scores = self._quick(self._torch.from_numpy(rows_NF.copy()).to(self._device))
+                return np.asarray(scores.cpu().numpy(), np.float32).copy()
         captured.host_rows[:rows] = rows_NF
         captured.graph.replay()
         self._torch.cuda.synchronize()
@@ -144,12 +149,20 @@ class TorchEngine:
         _use_private_kernel_cache()
         try:
             forward: Callable[[Any], Any] = self._torch.compile(self._forward, fullgraph=True, backend=self._compiler)
-            for rows in self._buckets:
-                forward(self._torch.zeros((rows, self.columns), device=self._device))
+            with self._on_stream():
+                for rows in self._buckets:
+                    forward(self._torch.zeros((rows, self.columns), device=self._device))
         except Exception as error:  # noqa: BLE001  # the model runs without it, too
             log.warning("torch cannot compile the model, its steps run one by one: %s", first_line(error))
             return self._forward
         return forward
+
+    def _on_stream(self) -> contextlib.AbstractContextManager[Any]:
+        """Runs a block's work on the engine's stream; on the CPU there is none."""
+        if self._device.type != "cuda":
+            return contextlib.nullcontext()
+        stream: contextlib.AbstractContextManager[Any] = self._torch.cuda.stream(self._stream)
+        return stream
 
     def _capture(self, rows: int) -> _Captured:
         """Captures three steps: rows to the GPU, kernels, scores back.
@@ -160,14 +173,12 @@ class TorchEngine:
         host_rows = torch.zeros((rows, self.columns), pin_memory=True)
         host_scores = torch.zeros(rows, pin_memory=True)
         device_rows = torch.zeros((rows, self.columns), device=self._device)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
             for _ in range(WARM_RUNS):
                 self._quick(device_rows)
-        torch.cuda.current_stream().wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool):
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
             device_rows.copy_(host_rows, non_blocking=True)
             scores = self._quick(device_rows)
             host_scores.copy_(scores, non_blocking=True)

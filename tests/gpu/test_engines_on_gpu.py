@@ -179,11 +179,17 @@ def test_one_changed_byte_of_the_plan_is_refused_and_it_is_built_again(capabilit
 def test_an_engine_stays_within_its_share(capabilities, models, tmp_path, note, choice):
     require(capabilities, choice)
     gpu = capabilities.gpu.gpus[0]
-    used = int(_elsewhere(USED, str(tmp_path), choice.value, "0.25", "0", models=models).split()[-1])
+    cuda = CudaDriver()
+    cuda.enter()  # our own context is there before, and stays
+    before, _ = cuda.memory()
+    with _started(USED, str(tmp_path), choice.value, "0.25", "0", models=models) as replica:
+        context = before - int(replica.stdout.readline())
+        used = before - int(replica.stdout.readline())
+    assert replica.returncode == 0
     share = memory_share(gpu.memory_bytes, None, 0.25)
     note(
         "Memory of a replica with a quarter of the GPU, MB",
-        f"{choice}: {used / 1e6:.0f} of {share.share_bytes / 1e6:.0f}",
+        f"{choice}: {used / 1e6:.0f} of {share.share_bytes / 1e6:.0f}; CUDA's context alone {context / 1e6:.0f}",
     )
     assert used <= share.share_bytes + SLACK_BYTES
 
@@ -259,7 +265,7 @@ request = EngineRequest("gpu-v1", choice, share, vram_gb or None, 256)
 engine = EngineOpener(request, models, folder, folder / "ledger").open(probe_capabilities(share)).engine
 batch = np.zeros((32, models.columns), np.float32)
 """
-USED = OPEN + "engine.run(batch); print(before - cuda.memory()[0])"
+USED = OPEN + "engine.run(batch); print(before, flush=True); print(cuda.memory()[0])"
 LOAD = (
     OPEN
     + """

@@ -96,7 +96,10 @@ def train(
     num_own_rows = len(rows_NF) // shard.world_size
     steps_per_epoch = -(-num_own_rows // batch_size)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=hyperparams.learning_rate, weight_decay=hyperparams.weight_decay
+        model.parameters(),
+        lr=hyperparams.learning_rate,
+        weight_decay=hyperparams.weight_decay,
+        fused=device.type == "cuda",  # one kernel for all weights: a step of a small network is mostly launches
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=hyperparams.epochs * steps_per_epoch)
     first_epoch, best_loss, best_weights = 0, float("inf"), _copy_of_weights(model)
@@ -113,7 +116,7 @@ def train(
         own_rows = order_N[shard.rank :: shard.world_size][:num_own_rows].to(device)
         torch.manual_seed(_mixed_seed(hyperparams.seed, epoch, shard.rank))  # dropout and masking
         model.train()
-        loss_sum = 0.0
+        loss_sum = torch.zeros((), dtype=torch.float64, device=device)  # read once: a GPU's queue stays filled
         for batch in torch.split(own_rows, batch_size):
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                 logits = forward(_mask(rows_NF[batch], is_category_F))
@@ -123,8 +126,11 @@ def train(
             nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_LIMIT)
             optimizer.step()
             schedule.step()
-            loss_sum += loss.item() * len(batch)
-        metrics = {"train_loss": loss_sum / max(1, num_own_rows), "learning_rate": float(schedule.get_last_lr()[0])}
+            loss_sum += loss.detach().double() * len(batch)
+        metrics = {
+            "train_loss": loss_sum.item() / max(1, num_own_rows),
+            "learning_rate": float(schedule.get_last_lr()[0]),
+        }
         metrics |= validate(model, data, device)
         if not np.isfinite(metrics["train_loss"] + metrics["valid_loss"]):
             raise TrainingError(

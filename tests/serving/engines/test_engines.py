@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 
 import numpy as np
 import onnx
@@ -8,6 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from divisions.errors import BundleError, EngineError
+from serving.engines import onnx_runtime
 from serving.engines.external_data import refuse_external_data
 from serving.engines.onnx_runtime import GpuLimits, OnnxRuntimeEngine, Provider, provider_options
 
@@ -38,6 +40,48 @@ def test_scores_belong_to_the_caller(engine) -> None:
     kept = first.copy()
     engine.run(np.zeros((4, 3), np.float32))
     assert first.tolist() == kept.tolist()
+
+
+class CopiesWhenBound:
+    """A session as on a GPU: what is bound is copied there at once. What comes into the buffer later is not seen."""
+
+    def __init__(self, session) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str):
+        return getattr(self._session, name)
+
+    def io_binding(self):
+        real, kept = self._session.io_binding(), []
+
+        class Binding:
+            def bind_input(self, name, device, number, kind, shape, address):
+                there = np.ctypeslib.as_array((ctypes.c_float * int(np.prod(shape))).from_address(address)).copy()
+                kept.append(there)
+                real.bind_input(name, device, number, kind, shape, there.ctypes.data)
+
+            def bind_output(self, *arguments):
+                real.bind_output(*arguments)
+
+        binding = Binding()
+        binding.real = real
+        return binding
+
+    def run_with_iobinding(self, binding) -> None:
+        self._session.run_with_iobinding(binding.real)
+
+
+def test_on_a_gpu_each_request_gets_the_scores_of_its_own_rows(linear_model, weights, monkeypatch) -> None:
+    """Seen on an H100: with a kept binding, all got the score of the zeros of the warm-up."""
+    opened = onnx_runtime._open_session
+    monkeypatch.setattr(
+        onnx_runtime, "_open_session", lambda model, *_: CopiesWhenBound(opened(model, Provider.CPU, None))
+    )
+    engine = OnnxRuntimeEngine(linear_model().SerializeToString(), 3, Provider.CUDA, GpuLimits(1 << 30, 3, 16))
+    engine.warm(16)
+    for rows in (1, 3, 16, 40):
+        batch = np.random.default_rng(rows).normal(size=(rows, 3)).astype(np.float32)
+        np.testing.assert_allclose(engine.run(batch), batch @ weights, rtol=1e-5, atol=1e-6)
 
 
 def test_rows_of_a_frame_are_taken_as_they_are(engine, weights) -> None:

@@ -130,6 +130,14 @@ def test_with_a_gpu_each_missing_library_has_its_remedy():
     assert whole.missing == {}
 
 
+def test_onnx_runtime_names_its_tensorrt_provider_although_tensorrt_is_absent():
+    there = ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+    found = probe_capabilities(
+        0.5, probe=lambda: T4_PROBE, providers=lambda: there, is_installed=lambda name: name != "tensorrt"
+    )
+    assert set(found.missing) == {TRT, EngineChoice.ONNXRUNTIME_TENSORRT}
+
+
 def test_a_torch_built_for_cpus_does_not_count(monkeypatch):
     """PyTorch's index marks its builds so; importing it to ask would take seconds."""
     from serving.engines import capabilities as module

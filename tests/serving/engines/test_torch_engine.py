@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
+import torch
 
 from divisions.errors import BundleError, EngineError
 from serving.engines.onnx_runtime import OnnxRuntimeEngine
@@ -43,6 +46,35 @@ def test_the_whole_graph_can_be_compiled(exported):
     engine.warm(16)
     assert engine.is_compiled
     assert 0.0 <= check_parity(engine, OnnxRuntimeEngine(exported, COLUMNS), 16, "fp32") < 1e-5
+
+
+def test_all_captures_use_one_stream(exported):
+    """Seen on an H100: cuBLAS keeps 32 MiB for each stream, and a stream per bucket filled a small share."""
+    used = []
+
+    class Stream:
+        def wait_stream(self, other):
+            pass
+
+    def graph(captured, pool, stream):
+        used.append(stream)
+        return contextlib.nullcontext()
+
+    def on(stream):
+        used.append(stream)
+        return contextlib.nullcontext()
+
+    fake = SimpleNamespace(CUDAGraph=object, Stream=Stream, stream=on, current_stream=Stream, graph=graph)
+    engine = TorchEngine(exported, COLUMNS, "cpu")
+    engine._stream, engine._pool = Stream(), None
+
+    def zeros(*size, pin_memory=False, **more):
+        return torch.zeros(*size, **more)
+
+    engine._torch = SimpleNamespace(cuda=fake, zeros=zeros, no_grad=torch.no_grad)
+    for rows in (4, 2, 1):
+        engine._capture(rows)
+    assert set(used) == {engine._stream}
 
 
 def test_the_float16_graph_runs_too(exported):
