@@ -29,7 +29,7 @@ TAIL_LINES = 15
 
 def main() -> int:
     try:
-        print(compile_package())
+        print(f"The gateway's hot path is compiled: {compile_package()}")
     except (DivisionsError, OSError) as error:  # OSError: we may not write to the folder, or the disk is full
         print(f"note: gateways run as Python, which takes more time per request: {error}", file=sys.stderr)
         return 1
@@ -49,6 +49,7 @@ def compile_package(package: Path = native.PACKAGE) -> Path:
     if target.is_dir():
         return target
     _require_tools()
+    print("Compiling the gateway's hot path, once for this version of its source: about half a minute", flush=True)
     with tempfile.TemporaryDirectory(prefix="divisions-native-") as temporary:
         work = Path(temporary)
         for folder in (package, Path(divisions.__file__).parent):

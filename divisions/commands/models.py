@@ -52,7 +52,7 @@ def list_versions(
     if rows:
         pending = sum(version.validation_status == "pending" for version in versions)
         models = len({version.model for version in versions} | {version.model for version in foreign})
-        print(f"\n{models:,} models, {len(rows):,} versions, {pending:,} pending validation")
+        print(f"\n{_count(models, 'model')}, {_count(len(rows), 'version')}, {pending:,} pending validation")
         if foreign:
             print(f"{len(foreign):,} of other tools: `divisions models import` takes in what is ONNX")
 
@@ -222,6 +222,10 @@ def _nothing_of(model: str | None) -> str:
 def open_registry() -> Registry:
     """The registry that the settings name."""
     return _registry()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _registry() -> Registry:

@@ -136,7 +136,7 @@ def test_the_list_has_framework_size_age_and_counts_what_is_pending(registry, ca
     cells = dict(zip(re.split(" {3,}", header), re.split(" {3,}", row), strict=True))
     assert (cells["FRAMEWORK"], cells["SIZE"], cells["AUC"]) == ("torch 2.13", "1.42MB", "0.900")
     assert cells["AGE"].startswith("2h")
-    assert summary == "1 models, 1 versions, 0 pending validation"
+    assert summary == "1 model, 1 version, 0 pending validation"
     registry.version = msgspec.structs.replace(registry.version, validation_status=ValidationStatus.PENDING)
     cli.execute(["models", "list"])
     assert capsys.readouterr().out.splitlines()[-1].endswith("1 pending validation")

@@ -1,5 +1,5 @@
 """A trained model to a bundle.
 
-In: a PyTorch module. Out: a folder with ONNX graphs, schema, reference and hashes. Open `onnx_export` first, then
+In: a trained model. Out: a folder with ONNX graphs, schema, reference and hashes. Open `onnx_export` first, then
 `bundle_writer`.
 """

@@ -7,7 +7,8 @@ from onnx import TensorProto, helper, numpy_helper
 from divisions.errors import TrainingError
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, rows_and_labels
 from trainers.export.half_precision import HalfParity, check_half, compare_half, half_precision
-from trainers.export.onnx_export import OPSET, export_onnx, score
+from trainers.export.network_graph import OPSET
+from trainers.export.onnx_export import export_onnx, score
 from trainers.training.model import build_model
 
 

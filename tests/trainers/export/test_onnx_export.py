@@ -1,12 +1,20 @@
+import subprocess
+import sys
+from dataclasses import asdict, replace
+
 import numpy as np
 import onnx
 import pytest
 import torch
 
 from divisions.errors import TrainingError
+from divisions.pipeline.definition import TabmHyperparams
+from divisions.schema import Feature, FeatureKind, FeatureSchema
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, rows_and_labels
 from trainers.export.onnx_export import check_parity, export_onnx, parity_rows, score
-from trainers.training.model import build_model
+from trainers.training.model import TabularNet, build_model, numeric_statistics
+
+TABM = TabmHyperparams(**{**asdict(HYPERPARAMS), "members": 4})
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +72,42 @@ def test_a_graph_of_other_weights_is_refused(model, model_onnx):
         check_parity(other, SCHEMA, model_onnx, rows_and_labels()[0], seed=0)
 
 
-def test_a_graph_that_gives_no_probabilities_is_refused(model):
-    class Raw(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.inner = model
-
-        def forward(self, rows):
-            return self.inner.logits(rows) * 10.0
-
+def test_a_graph_that_gives_no_probabilities_is_refused(model, model_onnx):
+    logits = onnx.load_from_string(model_onnx)
+    (last,) = [node for node in logits.graph.node if node.op_type == "Sigmoid"]
+    last.op_type = "Identity"
     with pytest.raises(TrainingError, match="not a probability"):
-        check_parity(model, SCHEMA, export_onnx(Raw(), SCHEMA, {}), rows_and_labels()[0], seed=0)
+        check_parity(model, SCHEMA, logits.SerializeToString(), rows_and_labels()[0], seed=0)
+
+
+def test_exporting_needs_neither_the_compiler_of_pytorch_nor_its_exporter():
+    """They are imported in seconds, as long as a first training takes."""
+    script = """
+import sys
+import numpy as np
+from divisions.pipeline.definition import Hyperparams
+from divisions.schema import Feature, FeatureKind, FeatureSchema
+from trainers.export.onnx_export import export_onnx
+from trainers.training.model import build_model
+schema = FeatureSchema((Feature("age", FeatureKind.NUMERIC), Feature("plan", FeatureKind.CATEGORICAL, ("a", "b"))))
+export_onnx(build_model(schema, np.ones((9, 2), np.float32), Hyperparams()), schema, {})
+print(*sorted({"torch._dynamo", "torch.onnx._internal.exporter", "onnxscript"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("kinds", [(FeatureKind.NUMERIC,), (FeatureKind.CATEGORICAL,), (FeatureKind.BOOLEAN,)])
+@pytest.mark.parametrize("hyperparams", [HYPERPARAMS, TABM, replace(HYPERPARAMS, hidden=())])
+def test_a_schema_of_one_kind_of_columns_has_a_graph_too(kinds, hyperparams):
+    schema = FeatureSchema(
+        tuple(Feature(f"f{i}", kind, ("a", "b") * (kind is FeatureKind.CATEGORICAL)) for i, kind in enumerate(kinds))
+    )
+    rows = np.random.default_rng(3).integers(0, 3, (50, len(kinds))).astype(np.float32)
+    network = build_model(schema, rows, hyperparams).eval()
+    assert check_parity(network, schema, export_onnx(network, schema, {}), rows, seed=0) <= 1e-5
+
+
+def test_a_network_of_another_kind_is_refused():
+    with pytest.raises(TrainingError, match="no graph of a TabularNet"):
+        export_onnx(TabularNet(SCHEMA, numeric_statistics(rows_and_labels()[0], SCHEMA), HYPERPARAMS), SCHEMA, {})
