@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ from divisions.bundle import bundle_address
 from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
 from divisions.foreign_models import refuse_foreign
+from divisions.mlflow_loading import load_mlflow
 from divisions.registry_home import artifact_root, follow_home, is_server, shared_client, store_uri
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import (
@@ -42,7 +42,6 @@ from divisions.registry_records import (
 from divisions.registry_run import RegistryRun, end_abandoned, log_bundle, made_of, registry_errors, require_not_lost
 from divisions.registry_writes import ClientWrites, SqliteWrites, Writes
 from divisions.run_claims import RunClaim
-from divisions.settings import set_default_environment
 from divisions.version_names import parse_address, parse_version
 from divisions.versions import PRODUCTION, STAGING, RegisteredVersion, RunRecord, ValidationStatus
 
@@ -352,20 +351,9 @@ class Registry:
         return self._client_or_none
 
     def _connect(self) -> MlflowClient:
-        set_default_environment(
-            {
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-                "MLFLOW_ALLOW_MODEL_CODE_EXECUTION": "false",
-                "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-                "GIT_PYTHON_REFRESH": "quiet",  # otherwise MLflow warns on machines without git
-            }
-        )
-        # MLflow and Alembic log each table that they create at INFO. Our progress output must not show that.
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        load_mlflow()
         from mlflow import MlflowClient
 
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         if not self._is_embedded:
             return shared_client(MlflowClient, self._uri)
         require_not_lost(self._home, self._embedded)

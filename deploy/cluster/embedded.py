@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.cluster import ray_cluster, shutdown
+from deploy.cluster import first_run, ray_cluster, shutdown
 from deploy.cluster.bootstrap import serve_something
 from deploy.cluster.packaged import load_release, serve_release
 from deploy.cluster.warm import warm_up
@@ -52,7 +52,9 @@ def run(
     if request.release is not None:
         load_release(request.release)
     signals_interrupt()
-    cluster = ray_cluster.start(settings, progress, clock, ends_with_us=request.is_foreground)
+    is_first = request.bootstrap is not None and first_run.is_first(settings)
+    with first_run.importing() if is_first else contextlib.nullcontext():
+        cluster = ray_cluster.start(settings, progress, clock, ends_with_us=request.is_foreground)
     is_announced = False
     failures: Mapping[str, str] = {}
     try:
