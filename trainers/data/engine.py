@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,6 +34,8 @@ _Column = TypeVar("_Column")
 
 DEFAULT_MEMORY_GB = 1.0
 """For DuckDB alone. Larger inputs spill to disk. The reduced table and the libraries need about as much again."""
+_GB_A_COLUMN = 0.0008
+"""A scan of Parquet holds a page of each column at once, however few rows it gives. Pages have up to 1 MB."""
 _SHARE_OF_MEMORY = 0.5
 _PART = 100
 """DuckDB gives each aggregate with a FILTER a block with room for the inputs of all aggregates of the query, and counts
@@ -42,22 +44,34 @@ it towards no limit. For 3,000 columns at once, that were tens of gigabytes."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What ingestion may use. ``num_threads`` 0 means: one for each core."""
+    """What ingestion may use. ``num_threads`` 0 means: one for each core. ``is_elastic``: nobody has said how much
+    memory there is, so wide tables may take more."""
 
     num_threads: int = 0
     memory_gb: float = DEFAULT_MEMORY_GB
+    is_elastic: bool = False
+
+    def for_columns(self, count: int) -> float:
+        """The memory for tables of so many columns, in GB.
+
+        >>> Limits(is_elastic=True).for_columns(20), Limits(is_elastic=True).for_columns(3_000)
+        (1.0, 2.4)
+        """
+        return max(self.memory_gb, round(count * _GB_A_COLUMN, 3)) if self.is_elastic else self.memory_gb
 
 
 def limits_for(num_cpus: float, memory_gb: float | None) -> Limits:
     """The limits of a stage that was given these resources.
 
     >>> limits_for(1.0, 8.0)
-    Limits(num_threads=1, memory_gb=4.0)
+    Limits(num_threads=1, memory_gb=4.0, is_elastic=False)
     >>> limits_for(0.5, None)
-    Limits(num_threads=1, memory_gb=1.0)
+    Limits(num_threads=1, memory_gb=1.0, is_elastic=True)
     """
-    memory_gb = DEFAULT_MEMORY_GB if memory_gb is None else memory_gb * _SHARE_OF_MEMORY
-    return Limits(max(1, min(int(num_cpus), os.cpu_count() or 1)), memory_gb)
+    num_threads = max(1, min(int(num_cpus), os.cpu_count() or 1))
+    if memory_gb is None:
+        return Limits(num_threads, is_elastic=True)
+    return Limits(num_threads, memory_gb * _SHARE_OF_MEMORY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +80,11 @@ class Engine:
 
     connection: DuckDBPyConnection
     folder: Path
+    limits: Limits = field(default_factory=Limits)
+
+    def make_room(self, num_columns: int) -> None:
+        """Sets the memory for tables of so many columns."""
+        self.connection.execute(f"SET memory_limit = '{int(self.limits.for_columns(num_columns) * 1000)}MB'")
 
 
 @contextmanager
@@ -88,7 +107,7 @@ def open_engine(limits: Limits) -> Iterator[Engine]:
         connection = duckdb.connect(config=options)
         try:
             connection.execute("SET TimeZone = 'UTC'")
-            yield Engine(connection, folder)
+            yield Engine(connection, folder, limits)
         finally:
             connection.close()
 

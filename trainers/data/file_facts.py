@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -25,20 +26,20 @@ def folder_values(root: str, sources: list[str]) -> dict[str, list[str | None]]:
     return found
 
 
-def count_present(metadata: pq.FileMetaData, name: str) -> int | None:
-    """How many values of a flat column are not null; None where the file does not say."""
-    total = 0
+def count_present(metadata: pq.FileMetaData) -> dict[str, int]:
+    """How many values of each column are not null. A column about which the file does not say it is not there."""
+    totals: dict[str, int] = {}
+    silent: set[str] = set()
     for group in range(metadata.num_row_groups):
         rows = metadata.row_group(group)
         for index in range(rows.num_columns):
             column = rows.column(index)
-            if column.path_in_schema != name:
-                continue
-            statistics = column.statistics
+            name, statistics = column.path_in_schema, column.statistics
             if statistics is None or not statistics.has_null_count:
-                return None
-            total += column.num_values - statistics.null_count
-    return total
+                silent.add(name)
+            else:
+                totals[name] = totals.get(name, 0) + column.num_values - statistics.null_count
+    return {name: count for name, count in totals.items() if name not in silent}
 
 
 def empty_note(paths: list[str]) -> list[str]:
@@ -57,6 +58,6 @@ def json_pointer(name: str) -> str:
 
 
 def refuse_repeated(source: str, names: list[str]) -> None:
-    repeated = sorted({name for name in names if name and names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if name and count > 1)
     if repeated:
         raise InputError(f"{source} names columns more than once: {', '.join(repeated)}", remedy="rename them")

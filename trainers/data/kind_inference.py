@@ -126,24 +126,25 @@ def count_values(connection: DuckDBPyConnection, groups: Sequence[RowGroup], nam
 def _count(connection: DuckDBPyConnection, groups: Sequence[RowGroup], names: Sequence[str]) -> dict[str, Counts]:
     totals = dict.fromkeys(names, Counts())
     for group in groups:
-        asked: list[str] = []
-        for name in names:
-            column = group.columns.get(name)
-            if column is None:
-                continue
-            if column.form in _BY_FORM:
-                count = group.present.get(name)
-                if count is None:
-                    query = f"SELECT count(*) FILTER (WHERE {column.is_present}) FROM {group.relation}"
-                    (count,) = first_row(connection, query)
-                totals[name] += replace(Counts(), **{_BY_FORM[column.form]: count})
-            else:
-                asked.append(name)
+        there = [name for name in names if name in group.columns]
+        typed = [name for name in there if group.columns[name].form in _BY_FORM]
+        asked = [name for name in there if group.columns[name].form not in _BY_FORM]
+        for name, count in _count_present(connection, group, typed).items():
+            totals[name] += replace(Counts(), **{_BY_FORM[group.columns[name].form]: count})
         if not asked:
             continue
         for name, counts in _count_texts(connection, group, asked).items():
             totals[name] += counts
     return totals
+
+
+def _count_present(connection: DuckDBPyConnection, group: RowGroup, names: Sequence[str]) -> dict[str, int]:
+    """How many values of columns are not missing, where the file does not say it."""
+    found = {name: group.present[name] for name in names if name in group.present}
+    for part in in_parts([name for name in names if name not in found]):
+        counts = ", ".join(f"count(*) FILTER (WHERE {group.columns[name].is_present})" for name in part)
+        found |= zip(part, first_row(connection, f"SELECT {counts} FROM {group.relation}"), strict=True)
+    return found
 
 
 def _count_texts(connection: DuckDBPyConnection, group: RowGroup, names: Sequence[str]) -> dict[str, Counts]:
@@ -178,10 +179,11 @@ def _are_repeating(connection: DuckDBPyConnection, group: RowGroup, names: Seque
     """Whether columns have few different values, as far as a sample shows it."""
     found: list[bool] = []
     for part in in_parts(names):
-        facts = ", ".join(f"count(DISTINCT {group.columns[name].sql})" for name in part)
+        facts = ", ".join(f"count(DISTINCT nullif({group.columns[name].sql}, ''))" for name in part)
         sample = f"SELECT * FROM {group.relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
         rows, *distinct = first_row(connection, f"SELECT count(*), {facts} FROM ({sample})")
-        found += [count <= _REPEATING * rows for count in distinct]
+        # Columns without a value are asked together, as those whose values differ.
+        found += [0 < count <= _REPEATING * rows for count in distinct]
     return found
 
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 BATCH_ROWS = 100_000
+_GROUP_CELLS = 5_000_000
+"""The engine keeps a group of rows in memory until it is written. In wide tables, groups of the usual 122,880 rows
+would take most of its limit."""
+_MIN_GROUP_ROWS = 2_048
 _FORMS = {
     FeatureKind.NUMERIC: Form.FLOAT,
     FeatureKind.BOOLEAN: Form.BOOLEAN,
@@ -47,9 +51,10 @@ def copy_newest(connection: DuckDBPyConnection, columns: dict[str, FeatureKind],
     """
     values = "".join(f", {_value(f'f{index}', kind)} AS f{index}" for index, kind in enumerate(columns.values()))
     path.parent.mkdir(parents=True, exist_ok=True)
+    group_rows = max(_MIN_GROUP_ROWS, min(BATCH_ROWS, _GROUP_CELLS // max(1, len(columns))))
     connection.execute(
         f"COPY (SELECT entity, happened{values} FROM chosen WHERE is_newest)"
-        f" TO {text_literal(str(path))} (FORMAT parquet, COMPRESSION uncompressed)"
+        f" TO {text_literal(str(path))} (FORMAT parquet, COMPRESSION uncompressed, ROW_GROUP_SIZE {group_rows})"
     )
     return NewestRows(path, columns)
 
@@ -83,6 +88,7 @@ def write_newest(
     names = [schema.entity, schema.event_time, *(one.name for one in features)]
     draft = path.with_name(f".{path.name}.draft")
     with open_engine(limits) as engine:
+        engine.make_room(len(newest.columns))
         rows = engine.connection.sql(
             f"SELECT entity, happened AT TIME ZONE 'UTC'{values}"
             f" FROM read_parquet({text_literal(str(newest.path))}) ORDER BY entity"

@@ -103,18 +103,27 @@ def with_groups_of_three(
     return [name for name, is_grouped in zip(names, found, strict=True) if is_grouped]
 
 
-def number_like(connection: DuckDBPyConnection, relation: str, column: RawColumn) -> str:
-    """One of a text column's values, if nearly all of a sample are numbers in some spelling; else empty.
+def number_like(
+    connection: DuckDBPyConnection, relation: str, columns: Mapping[str, RawColumn], names: Sequence[str]
+) -> dict[str, str]:
+    """One value of each column of texts in ``names`` where nearly all of a sample are numbers in some spelling.
 
-    Digits of one length are codes, such as area codes, and no numbers.
+    Digits of one length are codes, such as area codes, and no numbers. The patterns of numbers are compiled once for
+    many columns: that takes longer than to look at a sample.
     """
-    share, is_code, example = first_row(
-        connection,
-        f"SELECT avg(({POINT.is_number('v')} OR {COMMA.is_number('v')})::INTEGER),"
-        " bool_and(regexp_full_match(v, '[0-9]+')) AND min(length(v)) = max(length(v)), max(v)"
-        f" FROM ({_values(relation, column)} WHERE v IS NOT NULL AND NOT {_is_soft('v')} LIMIT {_SAMPLE_ROWS})",
-    )
-    return str(example) if share is not None and share >= MAJORITY and not is_code else ""
+    found: dict[str, str] = {}
+    for part in in_parts(names):
+        values = ", ".join(f"CASE WHEN {columns[name].is_text} THEN {columns[name].text} END" for name in part)
+        sample = f"SELECT [{values}] AS texts FROM {relation} WHERE flaw IS NULL LIMIT {_SAMPLE_ROWS}"
+        rows = connection.execute(
+            "SELECT place, max(v) FROM ("
+            f"SELECT unnest(range({len(part)})) AS place, unnest(texts) AS v FROM ({sample})"
+            f") WHERE v IS NOT NULL AND NOT {_is_soft('v')} GROUP BY place"
+            f" HAVING avg(({POINT.is_number('v')} OR {COMMA.is_number('v')})::INTEGER) >= {MAJORITY}"
+            " AND NOT (bool_and(regexp_full_match(v, '[0-9]+')) AND min(length(v)) = max(length(v)))"
+        ).fetchall()
+        found |= {part[place]: example for place, example in rows}
+    return {name: found[name] for name in names if name in found}
 
 
 def gather(connection: DuckDBPyConnection, relation: str, column: RawColumn, declared: Spelling | None) -> Evidence:

@@ -131,8 +131,9 @@ def infer_spellings(
         typed = [
             name for name in counts if name in group.columns and name not in own and group.columns[name].form in _TEXTS
         ]
-        for name in with_digits(connection, group.relation, group.columns, typed):
-            notes += _typed_note(connection, group, name)
+        digits = with_digits(connection, group.relation, group.columns, typed)
+        examples = number_like(connection, group.relation, group.columns, digits)
+        notes += [_typed_note(group.example, name, example) for name, example in examples.items()]
     for name, count in counts.items():
         if kind_of(count) is FeatureKind.CATEGORICAL and any(_is_own(group, name, numeric) for group in groups):
             found = max(readable.get(name, 0), count.numbers)
@@ -159,6 +160,8 @@ def _decisions(
     plain: list[str] = []
     for name in names:
         column, count = group.columns[name], counts.get(name, Counts())
+        if name in counts and not count.total:
+            continue  # nothing is spelled in it
         if declared is None and column.form is Form.UNTYPED and count.numbers and not count.texts:
             plain.append(name)
             continue
@@ -199,14 +202,11 @@ def _spelling_of_file(columns: Sequence[Evidence]) -> Spelling | None:
     return spellings.pop() if len(spellings) == 1 else None
 
 
-def _typed_note(connection: DuckDBPyConnection, group: RowGroup, name: str) -> list[str]:
-    example = number_like(connection, group.relation, group.columns[name])
-    if not example:
-        return []
-    return [
-        f"column {name!r} is text in {group.example}, though its values such as {example[:40]!r} are numbers: declare"
+def _typed_note(file: str, name: str, example: str) -> str:
+    return (
+        f"column {name!r} is text in {file}, though its values such as {example[:40]!r} are numbers: declare"
         " it under features.numeric to learn it as a number, or under features.categorical"
-    ]
+    )
 
 
 def _doubt_note(name: str, evidence: Evidence, doubt: str) -> str:

@@ -76,6 +76,7 @@ def _read(
         try:
             only, lines = (files.only, files.lines) if files is not None else (None, None)
             staging.read(paths, form.delimiter, form.encoding, only, lines)
+            engine.make_room(max((len(group.columns) for group in staging.groups), default=0))
             return use(staging)
         except OSError as error:
             full = full_disk_error(f"reading {location.uri}", error, engine.folder)

@@ -158,11 +158,11 @@ class Staging:
         # DuckDB renames columns that differ in case only; their order is that of the file.
         names = [str(name) for name in self._names(files[0][1])]
         columns, present = {}, {}
+        counts = [count_present(metadata) for _, _, metadata in files]
         for index, (name, (_, type_name, *_)) in enumerate(zip(names, described, strict=True)):
             columns[name] = RawColumn(f"v{index}", form_of_type(type_name), self.missing)
-            counts = [count_present(metadata, name) for _, _, metadata in files]
-            if None not in counts:
-                present[name] = sum(count for count in counts if count is not None)
+            if all(name in one for one in counts):
+                present[name] = sum(one[name] for one in counts)
         rows = sum(metadata.num_rows for _, _, metadata in files)
         self._add(relation, columns, FileKind.PARQUET, rows, files[0][0], folders, present)
         if rows:
