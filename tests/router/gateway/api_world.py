@@ -13,8 +13,9 @@ import numpy as np
 import uvloop
 
 from divisions.access.requests import Actor, TokenCommand
+from divisions.access.tokens import AccessList
 from divisions.clock import SystemClock
-from divisions.control import RolloutCommand, RolloutSpec
+from divisions.control import AccessPolicy, RolloutCommand, RolloutSpec
 from divisions.online_store import OnlineRow
 from divisions.online_writer import OnlineStoreWriter
 from router.control.house_keeper import HouseKeeper
@@ -71,8 +72,9 @@ class Control:
 
 
 @contextlib.contextmanager
-def served_api(folder: Path) -> Iterator[str]:
-    """The URL of a gateway that serves ``churn``, while entered. Its event streams are closed: they never end."""
+def served_api(folder: Path, access: AccessList | None = None) -> Iterator[str]:
+    """The URL of a gateway that serves ``churn``, while entered. Its event streams are closed: they never end. With a
+    list of tokens, ``churn`` asks for keys."""
     loop = uvloop.new_event_loop()
     ready = threading.Event()
     found: list[str] = []
@@ -84,7 +86,10 @@ def served_api(folder: Path) -> Iterator[str]:
             it.link.start_rollout, it.link.command, it.link.status, it.link.manage_tokens, it.link.house = (
                 control.start_rollout, control.command, control.status, control.manage_tokens, control.house
             )  # fmt: skip
-            await it.route([await it.replica("3.1", filled_score, max_batch=256)])
+            policy = AccessPolicy(require_key=access is not None)
+            await it.route([await it.replica("3.1", filled_score, max_batch=256)], access=policy)
+            if access is not None:
+                it.link.publish(msgspec.structs.replace(it.link.table, access=access))
             await it.know_training_data()
             row = OnlineRow("c-1", 1.0, {"minutes": 70, "plan": "gold", "abroad": None})
             OnlineStoreWriter(it.folder / "online.db", "churn").upsert([row])
