@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +23,12 @@ RULES: Final = Path(__file__).parent / "rules"
 DATA_FILES: Final = ("data.yaml", "data.yml", "data.json")
 MAX_BYTES: Final = 256 * 1024
 MAX_FILES: Final = 200
+MAX_NAME_BYTES: Final = 100
+"""What the archive of a bundle has room for."""
 OURS: Final = "divisions/"
 """How names of our own modules begin."""
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+_KEY_TAGS: Final = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +87,47 @@ def _digest(modules: tuple[Module, ...], data: dict[str, Any]) -> str:
 def _modules(folder: Path) -> Iterator[Module]:
     if not folder.is_dir():
         raise PolicyError("there is no such folder", remedy="make it, or change DIVISIONS_POLICY", path=str(folder))
-    paths = sorted(
-        path
-        for path in folder.rglob("*.rego")
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    paths = sorted(_paths(folder))
     if len(paths) > MAX_FILES:
         raise PolicyError(f"there are {len(paths)} files", remedy=f"keep at most {MAX_FILES}", path=str(folder))
     for path in paths:
-        yield Module(str(path.relative_to(folder)), _text(path))
+        name = str(path.relative_to(folder))
+        if not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
+            raise PolicyError(
+                "it has a name that a bundle cannot have",
+                remedy=f"use at most {MAX_NAME_BYTES} bytes, and no control characters",
+                path=ascii(name)[1:-1][:MAX_NAME_BYTES],
+            )
+        yield Module(name, _text(path))
+
+
+def _paths(folder: Path) -> Iterator[Path]:
+    """The files of rules. What cannot be looked at is a fault: a policy that is not seen refuses nothing."""
+
+    def failed(error: OSError) -> None:
+        raise PolicyError(
+            f"it cannot be looked at: {error.strerror}", remedy="check its permissions", path=str(error.filename)
+        )
+
+    for place, folders, files in os.walk(folder, onerror=failed):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if (path := Path(place, name)).is_symlink():
+                raise PolicyError(
+                    "it is a link to a folder, which is not followed",
+                    remedy="copy the folder here, or link its files",
+                    path=str(path.relative_to(folder)),
+                )
+        yield from (Path(place, name) for name in files if name.endswith(".rego") and not name.startswith("."))
 
 
 def _text(path: Path) -> str:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise PolicyError("it is no file", remedy="remove or rename it", path=path.name)
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
-        text = data.decode()
+        text = data.decode().removeprefix("\N{BOM}").replace("\r\n", "\n")
     except OSError as error:
         raise PolicyError(
             f"it cannot be read: {error.strerror}", remedy="check its permissions", path=path.name
@@ -105,12 +137,15 @@ def _text(path: Path) -> str:
         raise PolicyError("it is not UTF-8", remedy="save it as UTF-8", path=path.name, line=line) from None
     if len(data) > MAX_BYTES:
         raise PolicyError(f"it has more than {MAX_BYTES} bytes", remedy="split it", path=path.name)
+    if odd := _CONTROL.search(text):  # the engine reads no further than a NUL
+        line = text.count("\n", 0, odd.start()) + 1
+        raise PolicyError("it has a control character", remedy="remove it", path=path.name, line=line)
     return text
 
 
 def _data(folder: Path) -> tuple[Gates, dict[str, Any]]:
     """The settings of our gates, and the owner's own data."""
-    found = [folder / name for name in DATA_FILES if (folder / name).is_file()]
+    found = [folder / name for name in DATA_FILES if os.path.lexists(folder / name)]
     if not found:
         return Gates(), {}
     if len(found) > 1:
@@ -118,7 +153,7 @@ def _data(folder: Path) -> tuple[Gates, dict[str, Any]]:
     path = found[0]
     try:
         document = _Loader(_text(path)).get_single_data()  # JSON is YAML, too
-        json.dumps(document, allow_nan=False)
+        json.dumps(document, allow_nan=False, ensure_ascii=False).encode()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise PolicyError(
@@ -153,6 +188,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if key.tag not in _KEY_TAGS:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {str(key.value)[:40]!r} is no text: write it in quotes", key.start_mark
+                )
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {str(key.value)[:40]!r} stands twice", key.start_mark
