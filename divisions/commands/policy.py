@@ -84,11 +84,7 @@ def evaluate(
     from divisions.policy.rego_engine import RegoEngine
     from divisions.settings import load_settings
 
-    try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"the question cannot be read: {error}", remedy="name a file with JSON") from None
-    question = parse_question(text)
+    question = parse_question(_text(file))
     url, clock = load_settings().opa_url, SystemClock()
     with contextlib.closing(OpaEngine(url) if url and folder is None else RegoEngine(_bundle(folder))) as engine:
         began_s = clock.monotonic_s()
@@ -120,6 +116,16 @@ def bundle_to(
             f"{out} cannot be written: {error.strerror}", remedy="name a file in a folder that is there"
         ) from None
     print(f"policy {bundle.digest[:12]} is in {out}: `opa run --server --bundle {out}`")
+
+
+def _text(file: str) -> str:
+    """Of a file, or of standard input, which Python may have opened in another encoding, or not at all."""
+    try:
+        if file != "-":
+            return Path(file).read_text("utf-8")
+        return sys.stdin.buffer.read().decode() if sys.stdin else ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise PolicyError(f"the question cannot be read: {error}", remedy="name a file with JSON") from None
 
 
 def _bundle(folder: Path | None) -> Bundle:

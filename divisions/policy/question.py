@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 import msgspec
 
 from divisions.errors import PolicyError
 from divisions.policy.engine import Kind, Query
 from divisions.policy.facts import AccessFacts, PromotionFacts
+
+_FACTS: Final[dict[Kind, type[AccessFacts | PromotionFacts]]] = {
+    Kind.RBAC: AccessFacts,
+    Kind.PROMOTION: PromotionFacts,
+}
+_EXAMPLE: Final = '{"kind": "rbac", "principal": {"name": "ann", "role": "viewer"}, "action": "read"}'
 
 
 class _Kind(msgspec.Struct):
@@ -24,10 +32,28 @@ def parse_question(text: str) -> Query:
     """
     try:
         kind = msgspec.json.decode(text, type=_Kind).kind
-        if kind is Kind.RBAC:
-            return Query(kind, msgspec.json.decode(text, type=AccessFacts))
-        return Query(kind, msgspec.json.decode(text, type=PromotionFacts))
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        query = Query(kind, msgspec.json.decode(text, type=_FACTS[kind]))
+        unknown = _unknown(msgspec.json.decode(text), query.document())
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise PolicyError(f"this is no question: {error}", remedy=f"write one such as {_EXAMPLE}") from None
+    if unknown:
         raise PolicyError(
-            f"this is no question: {error}", remedy='docs/rego.md has one; "kind" is rbac or promotion'
-        ) from None
+            f"a question of kind {kind} has no field {unknown[:80]!r}",
+            remedy="correct its name: the rules would be told nothing of it",
+        )
+    return query
+
+
+def _unknown(given: Any, known: Any, where: str = "") -> str:
+    """The first field that is not among those known; empty if there is none."""
+    match given, known:
+        case dict(), dict():
+            for name, value in given.items():
+                path = f"{where}.{name}".removeprefix(".")
+                if name not in known:
+                    return path
+                if found := _unknown(value, known[name], path):
+                    return found
+        case list(), list():
+            return next(filter(None, (_unknown(*pair, where) for pair in zip(given, known, strict=True))), "")
+    return ""
