@@ -21,6 +21,10 @@ from divisions.policy.rego_engine import RegoEngine
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 2.0
+AGAIN_S: Final = 60.0
+"""After this, rules that could not be used are tried again: memory, time or the engine itself may have been missing."""
+
+_UNFORESEEN: Final = "what went wrong was not foreseen: the controller's log has it"
 
 
 class KeptEngine:
@@ -49,6 +53,8 @@ class KeptEngine:
         self._start = start
         self._engine: RegoEngine | None = None
         self._seen = ""
+        self._seen_fault = ""
+        self._again_s = 0.0
         self._ended = threading.Event()
         self._looking = threading.Lock()
         self.fault = "its rules are being loaded"
@@ -73,15 +79,23 @@ class KeptEngine:
         with self._looking:
             try:
                 bundle = self._load(self._folder)
-                # Tests count for whether rules are taken, and so for whether they are others.
-                seen = bundle.digest + "".join(module.text for module in bundle.modules if module.is_test)
-                if seen == self._seen:
-                    return False
-                self._seen = seen
+            except (PolicyError, OSError) as error:
+                self._tell(str(error))
+                return False
+            # Tests count for whether rules are taken, and so for whether they are others.
+            seen = bundle.digest + "".join(module.text for module in bundle.modules if module.is_test)
+            now_s = self._clock.monotonic_s()
+            if seen == self._seen and (not self._seen_fault or now_s < self._again_s):
+                self._tell(self._seen_fault)
+                return False
+            self._seen, self._again_s, self._seen_fault = seen, now_s + AGAIN_S, _UNFORESEEN
+            try:
                 new = self._start(bundle)
             except (PolicyError, OSError) as error:
-                self._failed(str(error))
+                self._seen_fault = str(error)
+                self._tell(self._seen_fault)
                 return False
+            self._seen_fault = ""
             if self._ended.is_set():
                 new.close()
                 return False
@@ -99,12 +113,15 @@ class KeptEngine:
         if engine is not None:
             engine.close()
 
-    def _failed(self, fault: str) -> None:
-        if fault != self.fault:
+    def _tell(self, fault: str) -> None:
+        """Logs a fault once, and that it is over."""
+        if fault and fault != self.fault:
             kept = (
                 f"; policy {self.digest[:12]} still decides" if self._engine else ", so all that it guards is refused"
             )
             log.error("the policy in %s cannot be used%s: %s", self._folder, kept, fault)
+        elif self.fault and not fault:
+            log.warning("the policy in %s can be used", self._folder)
         self.fault = fault
 
     def _follow(self) -> None:
