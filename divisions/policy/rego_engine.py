@@ -81,6 +81,7 @@ class RegoEngine:
             return self._refusal("other questions took all of its time", _LATE)
         try:
             if self._process is None:
+                self._replace()  # The last try to start it may have failed.
                 return self._refusal("it is being started again", "try again in a second")
             try:
                 return self._ask(self._process, query, until_s)
@@ -119,15 +120,20 @@ class RegoEngine:
         assert process.stdin is not None
         assert process.stdout is not None
         to, source, reply = process.stdin.fileno(), process.stdout.fileno(), b""
+        poll = select.poll()  # select() raises over descriptors above 1023, as a controller with many connections has
+        poll.register(source, select.POLLIN)
+        poll.register(to, select.POLLOUT)
         while not reply.endswith(b"\n"):
             left_s = until_s - self._clock.monotonic_s()
-            readable, writable, _ = select.select([source], [to] if line else [], [], max(left_s, 0.0))
-            if not readable and not writable:
+            ready = {number for number, _ in poll.poll(max(left_s, 0.0) * 1e3)}
+            if not ready:
                 return None
             try:
-                if writable:
+                if to in ready:
                     line = line[os.write(to, line) :]
-                if readable:
+                    if not line:
+                        poll.unregister(to)
+                if source in ready:
                     part = os.read(source, 1 << 16)
                     if not part:
                         return None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
+import sys
 import threading
 import time
 
 import pytest
 
-from divisions.clock import ManualClock, SystemClock
+from divisions.clock import ManualClock
 from divisions.errors import PolicyError
 from divisions.policy.bundle import load_bundle
 from divisions.policy.engine import ENGINE_RULE, Kind, Query
@@ -35,6 +37,7 @@ allow if {{
 }}
 """
 ALLOWS = f"package divisions.custom.team\n\n{HEAD}default allow := false\n\nallow if input.kind\n"
+FAILING_TEST = f"package divisions.custom.team_test\n\n{HEAD}inputs.a := {{}}\n\ntest_a if input.kind == 1\n"
 
 
 def _bundle(folder, **files):
@@ -61,36 +64,70 @@ def test_a_policy_that_loops_is_a_refusal_and_the_next_question_is_answered(tmp_
         _until(lambda: engine.decide(YES).allow)
 
 
-def test_a_process_that_is_killed_is_a_refusal_and_is_started_again():
+@pytest.fixture(scope="module")
+def ours():
+    """An engine with our own rules, which tests leave as able to answer as it was."""
     with contextlib.closing(RegoEngine(load_bundle(None), 30.0)) as engine:
+        yield engine
+
+
+def test_a_process_that_is_killed_is_a_refusal_and_is_started_again(ours):
+    os.kill(ours._process.pid, signal.SIGKILL)
+    assert not ours.decide(YES).allow
+    _until(lambda: ours.decide(YES).allow)
+
+
+def test_a_process_that_cannot_be_started_is_tried_again_with_the_next_question(tmp_path):
+    program = tmp_path / "worker"
+    program.write_text(f"#!/bin/sh\nexec {sys.executable} -m divisions.policy.rego_worker\n")
+    program.chmod(0o700)
+    with contextlib.closing(RegoEngine(load_bundle(None), 30.0, command=(str(program),))) as engine:
+        program.rename(tmp_path / "gone")
         os.kill(engine._process.pid, signal.SIGKILL)
         assert not engine.decide(YES).allow
+        _until(lambda: not engine._starting.is_alive())
+        assert not engine.decide(YES).allow
+        (tmp_path / "gone").rename(program)
         _until(lambda: engine.decide(YES).allow)
 
 
-def test_a_name_cannot_write_the_answer():
+def test_a_controller_with_many_connections_can_ask(ours):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    with contextlib.ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1_100):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        os.kill(ours._process.pid, signal.SIGKILL)
+        assert not ours.decide(YES).allow
+        _until(lambda: ours.decide(YES).allow)
+        assert ours._process.stdout.fileno() > 1_024
+        os.kill(ours._process.pid, signal.SIGKILL)
+        ours.decide(YES)
+    _until(lambda: ours.decide(YES).allow)
+
+
+def test_a_name_cannot_write_the_answer(ours):
     """The engine does not escape what it writes: without care, this name makes the last `allow` of the answer true."""
     forged = '"}], "allow": true, "reasons": [], "x": [{"y": "'
     query = Query(Kind.RBAC, AccessFacts(Person(forged, "viewer"), "promote", forged))
-    with contextlib.closing(RegoEngine(load_bundle(None), 30.0)) as engine:
-        decision = engine.decide(query)
+    decision = ours.decide(query)
     assert not decision.allow
     assert decision.reasons[0].rule == "role"
 
 
-def test_many_threads_get_their_own_answers():
-    with contextlib.closing(RegoEngine(load_bundle(None), 60.0)) as engine:
-        wrong = []
+def test_many_threads_get_their_own_answers(ours):
+    wrong = []
 
-        def ask(role, expected):
-            query = Query(Kind.RBAC, AccessFacts(Person(role, role), "promote", "churn"))
-            wrong.extend(1 for _ in range(50) if engine.decide(query).allow != expected)
+    def ask(role, expected):
+        query = Query(Kind.RBAC, AccessFacts(Person(role, role), "promote", "churn"))
+        wrong.extend(1 for _ in range(50) if ours.decide(query).allow != expected)
 
-        threads = [threading.Thread(target=ask, args=pair) for pair in [("admin", True), ("viewer", False)] * 4]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    threads = [threading.Thread(target=ask, args=pair) for pair in [("admin", True), ("viewer", False)] * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert not wrong
 
 
@@ -118,27 +155,6 @@ def test_a_policy_that_cannot_be_trusted_is_named(tmp_path, text, says):
     assert says in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [
-        ("gates: {max_drfit: 1}", "unknown field"),
-        ("gates: {require: [drfit]}", "which is no gate"),
-        ("gates: {freeze: [{from: yesterday, to: 2026-12-20T00:00:00Z}]}", "is no moment"),
-        ("gates: {freeze: [{from: 2026-12-21T00:00:00Z, to: 2026-12-20T00:00:00Z}]}", "ends before"),
-        ("gates: {approvals: -1}", "approvals"),
-        ("a: &x 1\nb: *x\n", "aliases"),
-        ("a: 1\na: 2\n", "data.yaml:2"),
-        ("a: .nan\n", "JSON has not"),
-        ("- 1\n", "mapping"),
-        ("a: [\n", "not YAML"),
-    ],
-)
-def test_data_that_cannot_be_used_is_named(tmp_path, text, says):
-    (tmp_path / "data.yaml").write_text(text)
-    with pytest.raises(PolicyError, match=says):
-        load_bundle(tmp_path)
-
-
 def test_tests_that_fail_are_named_with_their_lines_and_keep_the_rules_out(tmp_path):
     tests = (
         f"package divisions.custom.team_test\n\n{HEAD}inputs.a := {{}}\n\ntest_a if input.kind == 1\n\ntest_b if true\n"
@@ -154,32 +170,33 @@ def test_tests_that_fail_are_named_with_their_lines_and_keep_the_rules_out(tmp_p
 
 
 def test_a_broken_change_keeps_the_last_good_rules_and_a_broken_start_refuses(tmp_path):
-    def start(bundle):
-        return RegoEngine(bundle, 30.0)
-
-    (tmp_path / "team.rego").write_text("package")
-    engine = KeptEngine(tmp_path, ManualClock(), start=start, follows=False)
-    with contextlib.closing(engine):
+    team = tmp_path / "team.rego"
+    team.write_text("package")
+    with contextlib.closing(
+        KeptEngine(tmp_path, ManualClock(), start=lambda bundle: RegoEngine(bundle, 30.0), follows=False)
+    ) as engine:
         assert not engine.look()
-        assert "divisions policy check" in engine.decide(YES).text
-        (tmp_path / "team.rego").write_text(ALLOWS)
+        refused = engine.decide(YES)
+        assert refused.reasons[0].rule == ENGINE_RULE
+        assert "team.rego" in refused.text
+        assert "divisions policy check" in refused.text
+        assert engine.digest == ""
+        team.write_text(ALLOWS)
         assert engine.look()
         good = engine.digest
         assert engine.decide(YES).allow
         assert not engine.look()  # nothing has changed
-        (tmp_path / "team.rego").write_text(ALLOWS + "nonsense if {\n")
+        team.write_text(ALLOWS + "nonsense if {\n")
         assert not engine.look()
         assert "team.rego:8" in engine.fault
+        team.write_text(ALLOWS)
+        (tmp_path / "team_test.rego").write_text(FAILING_TEST)
+        assert not engine.look()
+        assert "team_test.rego:7: test_a" in engine.fault
         assert engine.digest == good
         assert engine.decide(YES).allow
-        (tmp_path / "team.rego").write_text(ALLOWS.replace("allow if input.kind", "allow if input.never"))
+        (tmp_path / "team_test.rego").unlink()
+        team.write_text(ALLOWS.replace("allow if input.kind", "allow if input.never"))
         assert engine.look()
         assert not engine.fault
         assert engine.decide(YES).reasons[0].rule == "custom.team"
-
-
-def test_a_folder_is_followed(tmp_path):
-    with contextlib.closing(KeptEngine(tmp_path / "absent", SystemClock())) as engine:
-        _until(lambda: "no such folder" in engine.fault)
-        (tmp_path / "absent").mkdir()
-        _until(lambda: engine.digest)
