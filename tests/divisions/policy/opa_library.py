@@ -38,6 +38,7 @@ def server(answer: Callable[[http.server.BaseHTTPRequestHandler, dict[str, Any]]
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or each answer waits 40 ms for an acknowledgement
 
         def do_POST(self) -> None:
             assert self.path == PATH
@@ -50,7 +51,7 @@ def server(answer: Callable[[http.server.BaseHTTPRequestHandler, dict[str, Any]]
 
     running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     running.daemon_threads = True
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{running.server_port}"
     finally:

@@ -101,10 +101,14 @@ def test_the_matrix_over_http_is_the_same(bundle, in_process):
 
 
 @pytest.mark.opa
-def test_any_promotion_is_decided_alike_for_the_same_reasons(bundle, in_process):
+def test_any_promotion_is_decided_alike_for_the_same_reasons(bundle, in_process, pytestconfig):
     evaluate = engine_of(bundle)
 
-    @settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=400 if pytestconfig.getoption("--long") else 60,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(promotions)
     def agree(query):
         theirs, here = verdict(evaluate(DECISION, query.document())), in_process.decide(query)
