@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import gzip
 import logging
+import ssl
 
 import pytest
 from jwt import PyJWK
@@ -18,6 +21,7 @@ from tests.divisions.notify.test_webhook import self_signed
 from tests.oidc_issuer import issuer_at, local_issuer
 
 SHORT_S = 0.5
+READINGS = 8
 
 
 def keys_of(it, clock: ManualClock, **changes) -> IssuerKeys:
@@ -139,6 +143,38 @@ def test_a_bad_answer_is_bounded_and_says_why(run, what, why):
             assert len(it.seen) == 1
 
     run(scenario())
+
+
+@pytest.mark.parametrize(
+    "what",
+    [{}, {"status": 404}, {"headers": {"content-encoding": "gzip"}}, {"body": b" " * (MAX_BYTES + 1)}, None],
+    ids=["good", "absent", "compressed", "huge", "not there"],
+)
+def test_a_reading_leaves_no_tls_context_to_the_collector(run, what):
+    async def scenario():
+        with local_issuer() as it:
+            for name, value in (what or {}).items():
+                setattr(it, name, value)
+            fetch = JwksFetch(issuer_at("http://127.0.0.1:1" if what is None else it.url), 60.0)
+            await asyncio.gather(fetch(), return_exceptions=True)
+            gc.collect()
+            before = contexts()
+            gc.disable()
+            try:
+                for _ in range(READINGS):
+                    with contextlib.suppress(KeysUnreadError):
+                        await fetch()
+                await asyncio.sleep(0)
+                return contexts() - before
+            finally:
+                gc.enable()
+
+    # The last ones may still be held by the frames that handle them.
+    assert run(scenario()) <= 2
+
+
+def contexts() -> int:
+    return sum(isinstance(each, ssl.SSLContext) for each in gc.get_objects())
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"keys": []}', b'{"keys": [{"kty": "oct", "k": "eA"}]}'])
