@@ -15,7 +15,7 @@ from benchmarks.harness.bench_bundle import ENDPOINT, MODEL, Workload
 from divisions import wire
 from divisions.access.decision import Principal
 from divisions.control import FULL_BP, EndpointRoute, Placement, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
-from divisions.errors import DivisionsError, NotRunningError
+from divisions.errors import NotRunningError
 from divisions.online_store import OnlineStoreReader
 from router.http.connection import HttpConnection, HttpServer
 from router.http.limits import HttpLimits
@@ -91,8 +91,8 @@ class _NoKeys(KeyBook):
     def check(self, authorization: bytes, address: str, done: Callable[[], None]) -> None:
         done()
 
-    def refuse_tester(self, authorization: bytes | None, endpoint: str) -> DivisionsError | None:
-        return None
+    def require_tester(self, authorization: bytes | None, endpoint: str) -> None:
+        """Everybody may."""
 
 
 class MemoryGateway:

@@ -11,7 +11,6 @@ from divisions.access.roles import Action
 from divisions.clock import Clock
 from divisions.errors import (
     AccessDeniedError,
-    DivisionsError,
     MissingTokenError,
     OverloadedError,
     SettingsError,
@@ -77,17 +76,15 @@ class KeyRing(KeyBook):
         refused = self._jwt(authorization)
         return refused.reason if isinstance(refused, Refused) else WRONG_KEY
 
-    def refuse_tester(self, authorization: bytes | None, endpoint: str) -> DivisionsError | None:
+    def require_tester(self, authorization: bytes | None, endpoint: str) -> None:
         if authorization is None:
-            return MissingTokenError("x-divisions-version needs a bearer token")
-        try:
-            principal = self.authenticate(authorization)
-        except DivisionsError as error:
-            return error
+            raise MissingTokenError("x-divisions-version needs a bearer token")
+        principal = self.authenticate(authorization)
         if principal is None:
-            return AccessDeniedError("this bearer token may not choose a version")
+            raise AccessDeniedError("this bearer token may not choose a version")
         decision = decide(principal, Action.TEST_VERSION, endpoint)
-        return None if decision.is_allowed else AccessDeniedError(decision.reason)
+        if not decision.is_allowed:
+            raise AccessDeniedError(decision.reason)
 
     def names(self) -> list[str]:
         """Everybody who has a token, or a JWT that is valid now."""

@@ -80,8 +80,12 @@ class KeyBook(ABC):
         """
 
     @abstractmethod
-    def refuse_tester(self, authorization: bytes | None, endpoint: str) -> DivisionsError | None:
-        """Why the sender of a predict request may not name the version that answers; None if they may."""
+    def require_tester(self, authorization: bytes | None, endpoint: str) -> None:
+        """Checks that the sender of a predict request may name the version that answers.
+
+        Raises:
+            DivisionsError: they may not.
+        """
 
 
 class _Waiting(Cancellable):
@@ -229,9 +233,7 @@ class Callers:
         """
         if self._waits(options, request, handler):
             return False
-        error = self._book.refuse_tester(options.authorization, options.name)
-        if error is not None:
-            raise error
+        self._book.require_tester(options.authorization, options.name)
         return True
 
     def _waits(self, options: Options, request: Request, handler: Handler) -> bool:

@@ -266,8 +266,9 @@ class Dispatcher:
             job.count_in(pool.tally.at_unjudged(now_s) if job.kind == PINNED else pool.tally.at(now_s))
         try:
             pool.submit(job, now_s)
-        except OverloadedError as error:
-            self.retries.shed(endpoint, pool, job, now_s, error)
+        except OverloadedError:
+            if not self.retries.shed(endpoint, pool, job, now_s):
+                raise
 
 
 def _cut(positions: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -78,7 +78,8 @@ class PredictHandler(Front):
             try:
                 options.explain = features_asked(query)
             except DivisionsError as error:
-                options.error = options.error or error
+                # It stays with the head. Its traceback would hold the frames of this request, and their bytes.
+                options.error = options.error or error.with_traceback(None)
 
     def read_header(self, name: bytes, value: bytes, head: Head, options: Options) -> None:
         if name == b"x-divisions-version":

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from divisions.errors import DeadlineExceededError, OverloadedError, ReplicaFailedError, RequestError
+from divisions.errors import DeadlineExceededError, ReplicaFailedError, RequestError
 from router.predict.active_routes import ActiveRoutes
 from router.predict.endpoint import Endpoint
 from router.predict.failure_sink import FailureSink
@@ -90,21 +90,25 @@ class Retries(FailureSink):
             return error
         return None
 
-    def shed(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float, error: OverloadedError) -> None:
-        """A version could not take a first attempt: stable takes a canary's; otherwise the caller is refused.
+    def shed(self, endpoint: Endpoint, pool: Pool, job: Job, now_s: float) -> bool:
+        """A version could not take a first attempt: stable takes a canary's; otherwise the caller is to be refused.
+
+        Returns:
+            Whether stable took it.
 
         Raises:
-            RequestError: the caller is refused.
+            RequestError: stable could not.
         """
         if job.kind == PINNED:
             job.withdraw()
-            raise error
+            return False
         if pool is endpoint.stable:
             job.charge(is_shed=True)
-            raise error
+            return False
         job.charge()
         job.live -= 1
         second_attempt(job, endpoint.stable, now_s)
+        return True
 
 
 def second_attempt(first: Job, pool: Pool, now_s: float) -> None:

@@ -70,6 +70,10 @@ CHUNKED = (
         pytest.param(HEALTH, 1, id="health"),
         pytest.param(post(GOOD), 1, id="predict"),
         pytest.param(post(LARGE), 1, id="a large body that is refused"),
+        pytest.param(post(GOOD, "X-Divisions-Version: 3.1"), 1, id="a version that is named without a token"),
+        pytest.param(
+            post(GOOD, "Cookie: a", path="/api/v2/predict/churn?explain=maybe"), 1, id="a query that is wrong"
+        ),
         pytest.param(post(LARGE)[:-1], 0, id="a large body that is not whole"),
         pytest.param(CHUNKED, 0, id="chunks without an end"),
         pytest.param(CHUNKED + b"1\r\nxy", 1, id="chunks that are malformed"),

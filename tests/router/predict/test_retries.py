@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections import Counter
 
 import pytest
 
-from tests.router.dispatch_world import DispatchWorld
+from divisions.errors import OverloadedError
+from tests.router.dispatch_world import DispatchWorld, Recorder
 
 
 def outcomes(callers):
@@ -224,3 +226,28 @@ def test_both_arms_count_what_they_shed(run):
         assert stable_errors / stable == pytest.approx(canary_errors / canary, rel=0.2)
 
     run(scenario())
+
+
+def test_refusals_under_overload_are_freed_without_the_collector(run):
+    async def scenario():
+        it = DispatchWorld(stable_s=(math.inf,), max_batch=2)
+
+        def refused() -> int:
+            number = 0
+            for _ in range(1_000):
+                try:
+                    it.dispatcher.submit_one(it.endpoint, b"c", (1.0,), Recorder(), it.now_s, it.now_s + 0.1)
+                except OverloadedError:
+                    number += 1
+            return number
+
+        assert refused()
+        gc.collect()
+        gc.disable()
+        try:
+            assert refused() > 900
+            return sum(isinstance(each, OverloadedError) for each in gc.get_objects())
+        finally:
+            gc.enable()
+
+    assert run(scenario()) == 0
