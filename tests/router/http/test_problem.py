@@ -12,7 +12,7 @@ from router.http import problem
 STATUSES = {
     400: ["MalformedRequestError", "RequestError"],
     401: ["MissingTokenError", "UnknownTokenError"],
-    403: ["AccessDeniedError", "FaultsRefusedError"],
+    403: ["AccessDeniedError", "FaultsRefusedError", "PolicyRefusedError"],
     404: ["UnknownEndpointError", "UnknownEntityError", "UnknownVersionError", "UnknownPrincipalError"],
     409: ["LatchedSpecError", "ConflictError", "IllegalEventError", "NoRoomError"],
     412: ["StaleGenerationError"],
