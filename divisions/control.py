@@ -1,7 +1,6 @@
 """The structs of the control plane: specs, routing tables, registrations and status.
 
-`divisions.reports` has reports, `divisions.analysis_spec` says how rollouts are judged.
-They are frozen, and go over HTTP, Ray and the journal as JSON or msgpack through msgspec.
+They are frozen, and go over HTTP, Ray and the journal as JSON or msgpack. `divisions.reports` has reports.
 Weights are in basis points (bp): 10,000 bp are all of an endpoint's traffic.
 """
 
@@ -379,9 +378,8 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     """The controller's answer to ``divisions status``.
 
     ``journal_fault`` says why the journal cannot be written, and since when; empty if it can. ``unwritten`` counts the
-    transitions that wait for it. ``policy_fault`` says why the rules of the policy's folder do not decide; empty if
-    they do, or if there are none. ``inventory`` is what the controller has gathered so far. ``notices`` counts what was
-    told by webhook, ``logged`` the rows of the prediction log.
+    transitions that wait for it. ``policy_fault`` says why the policy's folder does not decide; empty if it does, or if
+    there is none. ``notices`` counts what was told by webhook, ``logged`` the rows of the prediction log.
     """
 
     epoch: int

@@ -24,16 +24,14 @@
     ├── OnlineStoreError        the online feature store is damaged or locked
     │   └── StoreUnavailableError   a shared online store does not answer, or refuses
     ├── ClusterError            the cluster is not in the state the command needs
-    │   ├── AlreadyRunningError
-    │   ├── NotRunningError
-    │   ├── PortInUseError
+    │   ├── AlreadyRunningError, NotRunningError, PortInUseError
     │   └── JournalDamagedError     the controller's journal is not as it was written
     ├── AccessDeniedError       the control API refuses us: the token is absent or wrong
     │   ├── MissingTokenError       there is no token
     │   └── UnknownTokenError       nobody has this token, or it has expired
     ├── UnknownPrincipalError   nobody of that name has a token
     ├── TokensUnavailableError  the tokens cannot be read or written now
-    ├── AuditUnavailableError   the audit log cannot be written, so what must be in it is not done
+    ├── AuditUnavailableError   the audit log cannot be written
     ├── PolicyError             a policy in Rego is malformed, or fails its tests           (path, line)
     ├── RolloutError            a rollout command cannot be carried out
     │   ├── IllegalEventError       this event cannot happen in this phase
@@ -43,9 +41,8 @@
     │   ├── PolicyRefusedError      a policy does not allow it (yet): which rule, and how to comply
     │   ├── InvalidCommandError     the body of a command is not what it takes
     │   ├── SchemaMismatchError     its features do not fit those of the version that serves
-    │   ├── JournalUnavailableError  the journal cannot be written, so nothing that needs it is done
+    │   ├── JournalUnavailableError, JournalFencedError  it cannot be written; another controller has taken over
     │   │   └── JournalHeldError     a living controller of another cluster writes it
-    │   ├── JournalFencedError   another controller has taken over; this one ends
     │   ├── NoRoomError             the cluster has no room for so many replicas
     │   ├── ReportError             a gateway's report is invalid, and is ignored
     │   └── UnknownVersionError     no such model, endpoint or version
@@ -265,7 +262,7 @@ class PolicyError(DivisionsError):
     """A policy in Rego, or its data, is malformed or fails its own tests; ``line`` counts from 1, 0 means unknown."""
 
     def __init__(self, message: str, *, remedy: str = "", path: str = "", line: int = 0) -> None:
-        place = f"{path}:{line}: " if path and line else f"{path}: " if path else ""
+        place = path and f"{path}{f':{line}' if line else ''}: "
         super().__init__(place + message, remedy=remedy)
 
 
@@ -401,9 +398,3 @@ class DeadlineExceededError(RequestError):
 
 class ReplicaFailedError(RequestError):
     """Every attempt to answer the request failed."""
-
-
-BY_NAME: dict[str, type[DivisionsError]] = {
-    name: kind for name, kind in globals().items() if isinstance(kind, type) and issubclass(kind, DivisionsError)
-}
-"""Every class above by its name, for errors that arrive as text from another process."""

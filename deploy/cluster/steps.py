@@ -19,8 +19,8 @@ import msgspec
 
 from deploy.supervision.crash import find_cause
 from deploy.supervision.descendants import end_with_parent
-from divisions import errors
 from divisions.clock import Clock
+from divisions.error_names import BY_NAME
 from divisions.errors import ClusterError, DivisionsError
 from divisions.progress import Progress, step
 
@@ -159,5 +159,5 @@ def _next(lines: queue.Queue[Line | None], name: str, log_path: Path, silence_s:
 
 
 def _error(failure: Failure) -> DivisionsError:
-    kind = errors.BY_NAME.get(failure.code, ClusterError)
+    kind = BY_NAME.get(failure.code, ClusterError)
     return kind(failure.message, remedy=failure.remedy)

@@ -14,6 +14,7 @@ import msgspec
 
 from divisions import errors
 from divisions.control import ControllerStatus, RolloutSpec, RolloutStatus
+from divisions.error_names import BY_NAME
 from divisions.house import House
 from divisions.names import is_name
 
@@ -187,7 +188,7 @@ def _error(call: Call[T], status: int, headers: Mapping[str, str], body: bytes) 
         )
     table = _OF_ANY | (_OF_CONTROL if call.is_control else _OF_PREDICT)
     otherwise = errors.ClusterError if call.is_control else errors.RequestError
-    kind = errors.BY_NAME.get(problem.code) or table.get(status, otherwise)
+    kind = BY_NAME.get(problem.code) or table.get(status, otherwise)
     if issubclass(kind, errors.OverloadedError):
         return kind(message, retry_after_s=_seconds(headers.get("retry-after", "")))
     return kind(message)

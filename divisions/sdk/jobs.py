@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from divisions import errors
+from divisions.error_names import BY_NAME
 from divisions.versions import RegisteredVersion, RunRecord
 
 T = TypeVar("T")
@@ -189,7 +190,7 @@ def outcome(order: Order[T], output: bytes, status: int) -> T:
 
 
 def _error(failed: Failed) -> errors.DivisionsError:
-    return errors.BY_NAME.get(failed.code, errors.ClusterError)(failed.message, remedy=failed.remedy)
+    return BY_NAME.get(failed.code, errors.ClusterError)(failed.message, remedy=failed.remedy)
 
 
 def _path(kind: type, value: Any) -> Any:

@@ -17,6 +17,7 @@ from divisions import errors
 from divisions.access.requests import Actor, TokenCommand
 from divisions.certificates.names import Credentials
 from divisions.control import ReplicaAddress, RoutingTable
+from divisions.error_names import BY_NAME
 from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport, LimitShares
 
@@ -73,7 +74,7 @@ def failure(call_id: int, error: Exception) -> Failure:
 
 
 def error_of(packed: Failure) -> errors.DivisionsError:
-    kind = errors.BY_NAME.get(packed.code, errors.DivisionsError)
+    kind = BY_NAME.get(packed.code, errors.DivisionsError)
     return kind(packed.message, remedy=packed.remedy)
 
 
