@@ -16,6 +16,7 @@ pytestmark = pytest.mark.e2e
 
 ROLLOUT_S = 240.0
 SLOWER = ("batch_delay_ms=25",)
+CANARY = '[data-part="versions"] [data-arm="canary"]'
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def browser(cluster: LiveCluster) -> Iterator[Browser]:
 def phase_is(browser: Browser, version: str, phase: str) -> None:
     """Waits until the page shows the rollout of a version in a phase."""
     browser.wait_for(
-        lambda: phase in browser.text('[data-field="phase"]') and version in browser.text('[data-arm="canary"]'),
+        lambda: phase in browser.text('[data-field="phase"]') and version in browser.text(CANARY),
         f"{phase} of {version}",
         ROLLOUT_S,
     )
