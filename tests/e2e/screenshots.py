@@ -25,4 +25,5 @@ def keep_picture(browser: Browser, path: Path, width: int, most_height: int = MO
     height = browser.run("return document.documentElement.scrollHeight")
     clip = {"x": 0, "y": 0, "width": width, "height": min(height, most_height), "scale": 1}
     options = {"format": "png", "captureBeyondViewport": True, "clip": clip}
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(base64.b64decode(browser.driver.execute_cdp_cmd("Page.captureScreenshot", options)["data"]))
