@@ -40,7 +40,8 @@ export class Chart {
     this.#range = range;
     this.#axis = axis;
     this.clear();
-    new ResizeObserver(() => this.#resize()).observe(element);
+    // In the next frame: a size that changes while sizes are observed is an error of the window.
+    new ResizeObserver(() => requestAnimationFrame(() => this.#resize())).observe(element);
     colours.addEventListener("change", () => this.#draw());
   }
 
