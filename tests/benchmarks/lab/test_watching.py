@@ -24,6 +24,7 @@ def get(url: str) -> dict:
         return json.loads(reply.read())
 
 
+@pytest.mark.long  # its first live figures may be long in coming
 def test_what_is_watched_is_real(tmp_path):
     workload = write_workload(tmp_path / "bundle", has_reference=True)
     (tmp_path / "on").mkdir()
