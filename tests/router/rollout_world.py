@@ -236,3 +236,13 @@ class World:
 
 def _replica(app_name: str, number: int) -> ReplicaAddress:
     return ReplicaAddress(f"{app_name}#{number}", app_name, "node", f"/run/{number}.sock", "", 256)
+
+
+def world_with_engine(folder: Path) -> World:
+    """One whose first version serves, and whose controller asks an engine of policies."""
+    it = World(folder)
+    it.deploy_first()
+    it.has_engine = True
+    it.restart_controller()
+    it.seconds(5)
+    return it

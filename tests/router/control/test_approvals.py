@@ -27,7 +27,7 @@ from divisions.promotion import (
 )
 from router.control.controller import Controller
 from tests.router.control_doubles import MemoryAudit
-from tests.router.rollout_world import World, spec
+from tests.router.rollout_world import World, spec, world_with_engine
 
 ANN, BOB, EVE = (Actor(name, "approver", "10.0.0.1") for name in ("ann", "bob", "eve"))
 ROOT = Actor("root", "admin")
@@ -373,12 +373,7 @@ def test_what_is_not_known_is_missing(world):
 class TestEngine:
     @pytest.fixture
     def world(self, tmp_path):
-        it = World(tmp_path)
-        it.deploy_first()
-        it.has_engine = True
-        it.restart_controller()
-        it.seconds(5)
-        return it
+        return world_with_engine(tmp_path)
 
     def ask(self, world, decision):
         asked = world.controller.gates.due(world.controller.records)

@@ -10,7 +10,7 @@ from divisions.policy.engine import Decision, Kind, Reason
 from divisions.promotion import FreezeWindow, PromotionPolicy
 from router.control.policy_desk import ACTIONS, PolicyDesk
 from tests.router.control.test_approvals import start
-from tests.router.rollout_world import World
+from tests.router.rollout_world import world_with_engine
 
 ANN = Actor("ann", Role.DEPLOYER, endpoints=("churn",))
 NO = Decision(False, (Reason("night", "nobody deploys at night", "come back in the morning"),))
@@ -57,12 +57,7 @@ def test_what_is_allowed_or_has_no_engine_is_not_refused():
 class TestPromotions:
     @pytest.fixture
     def world(self, tmp_path):
-        it = World(tmp_path)
-        it.deploy_first()
-        it.has_engine = True
-        it.restart_controller()
-        it.seconds(5)
-        return it
+        return world_with_engine(tmp_path)
 
     def ask(self, world, engine):
         asyncio.run(PolicyDesk(engine).ask(world.controller.gates, world.controller.records))
