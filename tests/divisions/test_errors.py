@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from divisions import errors
+from divisions import error_names, errors
 
 CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, errors.DivisionsError)]
 
@@ -40,7 +40,7 @@ def test_a_message_is_followed_by_its_remedy():
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_is_in_the_drawn_tree_under_its_parent(kind):
-    lines = errors.__doc__.splitlines()
+    lines = error_names.__doc__.splitlines()
     parent = kind.__mro__[1].__name__
     (own,) = [i for i, line in enumerate(lines) if line.strip("│├└─ ").split(" ")[0] == kind.__name__]
     if kind is errors.DivisionsError:
