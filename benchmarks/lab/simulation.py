@@ -24,8 +24,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-QUEUE_BATCHES = 64
-"""As `router.predict.pool.QUEUE_BATCHES`."""
+QUEUE_BATCHES, QUEUE_ROWS = 64, 1024
+"""As in `router.predict.pool`."""
 REPORTS_PER_S = 1.0
 HEARTBEATS_PER_S = 0.5
 
@@ -132,7 +132,7 @@ class Simulation:
             for index in rng.permutation(len(self._replicas)):
                 is_far = self._replicas[index].node != gateway.node or not cluster.prefers_local
                 gateway.free[is_far].append(int(index))
-        self._queue_limit = QUEUE_BATCHES * cluster.max_batch * len(self._replicas)
+        self._queue_limit = max(QUEUE_BATCHES * cluster.max_batch, QUEUE_ROWS) * len(self._replicas)
         self._nic_free_s = [0.0] * cluster.nodes
         self._nic_busy_s = [0.0] * cluster.nodes
         self._gateway_busy_s = [0.0] * num_gateways

@@ -47,6 +47,7 @@ HOT_PATH = (
     "predict/retries",
     "predict/retry_budget",
     "predict/row_sample",
+    "predict/sending_ahead",
     "predict/service_time",
     "predict/shared_features",
     "predict/split_monitor",

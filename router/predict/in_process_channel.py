@@ -60,7 +60,7 @@ class InProcessChannel(Channel):
         self._loop.call_soon(owner.channel_ready, self)
 
     def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
-        batch = Batch(jobs, now_s)
+        batch = Batch(jobs, now_s, len(self.in_flight) + 1)
         request_id = self._next_id
         self._next_id += 1
         self.in_flight[request_id] = batch

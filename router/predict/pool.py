@@ -19,12 +19,16 @@ from router.predict.partial_replies import split_by_score
 from router.predict.remote_channels import RemoteChannels
 from router.predict.replica_warmup import ReplicaWarmup
 from router.predict.row_sample import RowSample
+from router.predict.sending_ahead import SendingAhead
 from router.predict.service_time import ServiceTime
 from router.predict.tally import MAX_KEYS, TickTally, VersionTally
 from router.predict.upstream import Batch, Channel, ChannelOwner, ReplicaChannel
 
 QUEUE_BATCHES: Final = 64
-"""The queue holds at most this many full batches per replica."""
+"""The queue holds at most this many full batches per replica,"""
+
+QUEUE_ROWS: Final = 1024
+"""or so many rows, where batches are small. Deadlines refuse earlier what cannot be answered in time."""
 
 MARGIN: Final = 1.25
 """Predictions are averages. Without a margin, half of the requests admitted at the limit would be late."""
@@ -36,8 +40,9 @@ HUNG_S: Final = 5.0
 class Pool(ChannelOwner):
     """See the module.
 
-    A channel has one batch in flight: what arrives meanwhile joins the next batch. Only a full batch is sent ahead; it
-    travels while the replica computes the one before. Free channels take turns, those to replicas of this node first.
+    A channel has one batch in flight: what arrives meanwhile joins the next batch. Only full batches are sent ahead;
+    they travel while the replica computes the ones before. `router.predict.sending_ahead` says how many. Free channels
+    take turns, those to replicas of this node first.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Pool(ChannelOwner):
         self.version = Version(spec.app_name, spec.model.encode(), spec.version.encode(), spec.decision_threshold)
         self.queue = JobQueue()
         self.service_time = ServiceTime()
+        self.sending_ahead = SendingAhead()
         self.tally = VersionTally(spec.app_name)
         self.channels: dict[str, Channel] = {}
         self.keeps_keys = False
@@ -175,7 +181,7 @@ class Pool(ChannelOwner):
 
     def _check(self, rows: int, predicted_s: float, now_s: float, deadline_s: float) -> None:
         wait_s = predicted_s * MARGIN
-        limit = QUEUE_BATCHES * self.max_batch * max(1, len(self.channels))
+        limit = max(QUEUE_BATCHES * self.max_batch, QUEUE_ROWS) * max(1, len(self.channels))
         if now_s + wait_s > deadline_s or self.queue.rows + rows > limit:
             self.tally.refused += rows
             raise OverloadedError(
@@ -201,14 +207,15 @@ class Pool(ChannelOwner):
             self._send_ahead(now_s)
 
     def _send_ahead(self, now_s: float) -> None:
-        """Gives each busy replica a second batch, as long as full batches wait."""
-        for channel in self.channels.values():
-            if self.queue.rows < channel.max_batch:
-                return
-            if channel.is_ready and not channel.is_overdue and len(channel.in_flight) == 1:
-                jobs = self.queue.form(now_s, channel.max_batch, self.service_time)
-                if jobs:
-                    channel.send(jobs, now_s)
+        """Gives busy replicas further batches in turn, as long as full batches wait."""
+        for number in range(1, self.sending_ahead.most(self.max_batch)):
+            for channel in self.channels.values():
+                if self.queue.rows < channel.max_batch:
+                    return
+                if channel.is_ready and not channel.is_overdue and len(channel.in_flight) == number:
+                    jobs = self.queue.form(now_s, channel.max_batch, self.service_time)
+                    if jobs:
+                        channel.send(jobs, now_s)
 
     def channel_ready(self, channel: Channel) -> None:
         self.warmup.joined(channel, self._now_s())
@@ -233,6 +240,7 @@ class Pool(ChannelOwner):
             if len(self.queue):
                 self._dispatch()
             self.service_time.observe(batch.rows, now_s - begun_s)
+            self.sending_ahead.observe(now_s - batch.sent_s, reply.compute_us * 1e-6, batch.place)
             self.tally.batches += 1
             self.tally.rows += batch.rows
             self._answer(batch.jobs, reply, now_s, is_warming=self.warmup.answered(channel, len(batch.jobs), now_s))

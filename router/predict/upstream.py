@@ -27,13 +27,14 @@ CONNECT_TIMEOUT_S: Final = 2.0
 
 
 class Batch:
-    """The jobs of one frame."""
+    """The jobs of one frame. ``place`` counts the batches in flight at its replica when it leaves, and itself."""
 
-    __slots__ = ("due_s", "jobs", "left_us", "rows", "sent_s")
+    __slots__ = ("due_s", "jobs", "left_us", "place", "rows", "sent_s")
 
-    def __init__(self, jobs: Sequence[Job], sent_s: float) -> None:
+    def __init__(self, jobs: Sequence[Job], sent_s: float, place: int = 1) -> None:
         self.jobs = jobs
         self.sent_s = sent_s
+        self.place = place
         rows = 0
         earliest_s = latest_s = jobs[0].deadline_s
         for job in jobs:
@@ -242,7 +243,7 @@ class ReplicaChannel(Channel):
         self._owner.channel_broke(self, batches)
 
     def send(self, jobs: Sequence[Job], now_s: float) -> Batch:
-        batch = Batch(jobs, now_s)
+        batch = Batch(jobs, now_s, len(self.in_flight) + 1)
         request_id = self._next_id
         self._next_id += 1
         self.in_flight[request_id] = batch

@@ -62,6 +62,23 @@ def test_a_busy_replica_is_sent_one_more_batch_if_a_full_one_or_more_waits(run, 
     run(scenario())
 
 
+@pytest.mark.parametrize(("replicas", "ahead"), [(1, [[8, 8, 8, 8]]), (2, [[8, 8], [8, 8]])])
+def test_small_batches_are_sent_ahead_in_turn_while_replies_wait_for_the_loop(run, replicas, ahead):
+    async def scenario():
+        it = DispatchWorld(stable_s=(math.inf,) * replicas)
+        for number in range(replicas):
+            it.submit(f"first-{number}")
+            await settle()
+        for _ in range(100):
+            it.endpoint.stable.sending_ahead.observe(0.1, 0.02, 1)
+        for number in range(39):
+            it.submit(f"c-{number}")
+        await settle()
+        assert [each.batches[1:] for each in it.stable] == ahead
+
+    run(scenario())
+
+
 def test_every_answer_is_counted_once_with_the_time_of_its_batch_and_in_its_own_second(run):
     async def scenario():
         it = DispatchWorld(stable_s=(math.inf,), max_batch=4)

@@ -12,7 +12,7 @@ import pytest
 from divisions.control import EndpointRoute, VersionRoute
 from divisions.errors import OverloadedError
 from router.predict.jobs import PINNED, Job
-from router.predict.pool import HUNG_S, MARGIN, QUEUE_BATCHES
+from router.predict.pool import HUNG_S, MARGIN, QUEUE_BATCHES, QUEUE_ROWS
 from router.predict.tally import MAX_KEYS
 from tests.router.dispatch_world import DispatchWorld, Recorder, settle
 
@@ -90,14 +90,14 @@ def test_a_request_is_refused_if_it_would_be_late_with_a_margin(run, late_s):
     run(scenario())
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_the_queue_holds_64_batches_for_each_replica(run, replicas):
+@pytest.mark.parametrize(("replicas", "max_batch", "most"), [(1, 32, 2048), (2, 32, 4096), (1, 8, 1024), (2, 1, 2048)])
+def test_the_queue_holds_64_batches_or_1024_rows_for_each_replica(run, replicas, max_batch, most):
     async def scenario():
         it = DispatchWorld(stable_s=(math.inf,) * replicas)
         await settle()
         pool = it.endpoint.stable
-        most = 64 * it.max_batch * replicas
-        assert QUEUE_BATCHES == 64
+        pool.max_batch = max_batch
+        assert (QUEUE_BATCHES, QUEUE_ROWS) == (64, 1024)
         pool.queue.add(a_job(pool, most - 1))
         pool.check_room(1, it.now_s, it.now_s + 1.0)
         with pytest.raises(OverloadedError) as caught:

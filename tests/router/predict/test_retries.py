@@ -234,7 +234,7 @@ def test_refusals_under_overload_are_freed_without_the_collector(run):
 
         def refused() -> int:
             number = 0
-            for _ in range(1_000):
+            for _ in range(2_000):
                 try:
                     it.dispatcher.submit_one(it.endpoint, b"c", (1.0,), Recorder(), it.now_s, it.now_s + 0.1)
                 except OverloadedError:
