@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from divisions.commands.connection import connect
 from divisions.commands.output import Format, Output, print_json, table
-from divisions.errors import UsageError
+from divisions.errors import DivisionsError, StaleFeaturesError, UnknownEntityError, UsageError
 from divisions.sdk.explanations import DEFAULT_TOP, MAX_TOP, ScoreExplanation
+
+if TYPE_CHECKING:
+    from divisions.sdk.client import Client
+
+MOST_SHOWN = 30
+"""An example with more features than so many helps nobody."""
+_EXAMPLES: Mapping[str, object] = {"numeric": 1.0, "boolean": True, "categorical": "a"}
 
 
 def predict(
     endpoint: Annotated[str, typer.Argument(help="The endpoint's name, such as churn.")],
+    customer: Annotated[
+        str | None, typer.Argument(metavar="CUSTOMER", help="A customer whose features are in the online store.")
+    ] = None,
     body: Annotated[
         str,
         typer.Option("--json", help='{"customer_id": …}, {"features": {…}}, both, or {"instances": […]}.'),
-    ],
+    ] = "",
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which features have moved each score; at most 32 rows.")
     ] = False,
@@ -25,19 +38,14 @@ def predict(
     output: Output = Format.TEXT,
 ) -> None:
     """Ask an endpoint for a prediction."""
-    import msgspec
-
-    try:
-        request = msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise UsageError(f"--json is not JSON: {error}", remedy="quote it with single quotes in the shell") from None
-    known = {"customer_id", "features", "instances"}
-    if not isinstance(request, dict) or not request or set(request) - known:
-        raise UsageError(
-            f"--json must be an object with {', '.join(sorted(known))}", remedy="see `divisions predict --help`"
-        )
+    request = _request(endpoint, customer, body)
     with connect() as client:
-        answer = client.explain(endpoint, **request, top=top) if explain else client.predict(endpoint, **request)
+        try:
+            answer = client.explain(endpoint, **request, top=top) if explain else client.predict(endpoint, **request)
+        except StaleFeaturesError:
+            raise
+        except UnknownEntityError as error:
+            raise UnknownEntityError(error.message, remedy=_way_without(client, endpoint)) from None
     if output is Format.JSON:
         print_json(answer)
         return
@@ -58,6 +66,48 @@ def predict(
         if one.explanation is not None:
             print(f"\n{one.customer_id or '<none>'}: {_scores(one.explanation)}")
             print(table(("FEATURE", "VALUE", "REFERENCE", "CONTRIBUTION"), _contributions(one.explanation)))
+
+
+def _request(endpoint: str, customer: str | None, body: str) -> dict[str, Any]:
+    """The arguments of a prediction.
+
+    Raises:
+        UsageError: the command line says neither or both, or the JSON is none.
+    """
+    import msgspec
+
+    if (customer is None) == (not body):
+        what = "nothing to predict" if customer is None else "a customer and --json at once"
+        way = f"divisions predict {endpoint}"
+        remedy = f"""write `{way} c-1`, or `{way} --json '{{"features": …}}'`"""
+        raise UsageError(what, remedy=remedy)
+    if customer is not None:
+        return {"customer_id": customer}
+    try:
+        request = msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise UsageError(f"--json is not JSON: {error}", remedy="quote it with single quotes in the shell") from None
+    known = {"customer_id", "features", "instances"}
+    if not isinstance(request, dict) or not request or set(request) - known:
+        raise UsageError(
+            f"--json must be an object with {', '.join(sorted(known))}", remedy="see `divisions predict --help`"
+        )
+    return request
+
+
+def _way_without(client: Client, endpoint: str) -> str:
+    """How to predict for a customer of whom the online store has nothing, with the endpoint's own features."""
+    try:
+        kinds = client.features(endpoint)
+    except DivisionsError:
+        kinds = {}
+    example = '{"features": {…}}'
+    if 0 < len(kinds) <= MOST_SHOWN:
+        example = json.dumps({"features": {name: _EXAMPLES.get(kind) for name, kind in kinds.items()}})
+    return (
+        f"run the pipeline on data that holds it, or send its features: divisions predict {endpoint} "
+        f"--json {shlex.quote(example)}"
+    )
 
 
 def _scores(explanation: ScoreExplanation) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from divisions.control import Faults, RolloutStatus
     from divisions.sdk.client import Client
 
-EXIT_ROLLED_BACK = 1
+EXIT_ROLLED_BACK, EXIT_HELD = 1, 4
 
 app = typer.Typer(help="Start, watch and steer rollouts.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -71,9 +71,15 @@ def status(name: Name, output: Output = Format.TEXT) -> None:
 
 
 @app.command("watch")
-def watch(name: Name, output: Output = Format.TEXT) -> int:
+def watch(
+    name: Name,
+    stop_at_hold: Annotated[
+        bool, typer.Option("--stop-at-hold", help="End with exit status 4 when it is held, and waits for somebody.")
+    ] = False,
+    output: Output = Format.TEXT,
+) -> int:
     """Show a rollout until it ends. The exit status is 1 when it was rolled back."""
-    return watch_to_end(name, output)
+    return watch_to_end(name, output, stops_at_hold=stop_at_hold)
 
 
 @app.command("pause")
@@ -147,24 +153,32 @@ def scale(
         _show(status, output)
 
 
-def watch_to_end(name: str, output: Format) -> int:
-    """Shows a rollout until it ends; returns the exit status."""
+def watch_to_end(name: str, output: Format, *, stops_at_hold: bool = False) -> int:
+    """Shows a rollout until it ends, or is held; returns the exit status. A held one waits for an operator, who is told
+    how it goes on."""
     from divisions.clock import SystemClock
+    from divisions.commands.rollout_view import HELD, render_rollout, ways_on
     from divisions.sdk.calls import RESTART_PATIENCE
 
     clock = SystemClock()
-    last, line = None, ""
+    last, line, was_held = None, "", False
     with connect() as client:
         for last in client.rollout(_find(client, name).endpoint).watch(patience=RESTART_PATIENCE):
             if output is Format.JSON:
                 print_json_line(last)
             elif is_terminal():
-                from divisions.commands.rollout_view import render_rollout
-
                 redraw(render_rollout(last, clock.wall_s()))
             elif (changed := _line(last)) != line:  # the status may differ in a number that the line does not show
                 line = changed
                 print(line, flush=True)
+            is_held = last.phase == HELD
+            if is_held and stops_at_hold:
+                return EXIT_HELD
+            if is_held and not was_held and not is_terminal():  # the picture of a terminal says so itself
+                typer.echo(
+                    f"note: it is held, and waits for you: {ways_on(last)}; Ctrl-C ends the watching only", err=True
+                )
+            was_held = is_held
     return EXIT_ROLLED_BACK if last is not None and last.phase == "ROLLED_BACK" else 0
 
 

@@ -20,6 +20,7 @@ _MARKS = {
     "DRAINING": "✖",
     "ROLLED_BACK": "✖",
 }
+HELD = "HOLD"
 _BAR_CELLS = 24
 _HISTORY_LINES = 8
 
@@ -30,6 +31,7 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
         _field("Name", f"{status.endpoint} ({status.model})"),
         _field("Status", f"{_MARKS.get(status.phase, '?')} {status.phase}, for {age(now_s - status.phase_since_s)}"),
         *([_field("Message", status.message)] if status.message else []),
+        *([_field("Waits for", f"you: {ways_on(status)}")] if status.phase == HELD else []),
         *([_field("Not on disk", status.unwritten)] if status.unwritten else []),
         *_strategy(status),
         _field("  SetWeight", percent(status.set_weight_bp)),
@@ -57,6 +59,14 @@ def render_rollout(status: RolloutStatus, now_s: float) -> str:
             for entry in status.history[-_HISTORY_LINES:]
         ]
     return "\n".join(lines)
+
+
+def ways_on(status: RolloutStatus) -> str:
+    """What an operator may do about a rollout that is held."""
+    return (
+        f"`divisions rollout resume {status.endpoint}` goes on, `… promote` gives {status.canary_version} all traffic, "
+        "`… abort` takes it back"
+    )
 
 
 def _gate(status: RolloutStatus, now_s: float) -> list[str]:

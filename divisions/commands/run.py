@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from divisions.commands.default_pipeline import PIPELINE
 from divisions.commands.output import Format, Output, print_json
 from divisions.commands.targets import TARGETS
 from divisions.errors import UsageError
 from divisions.settings import load_settings
+
+if TYPE_CHECKING:
+    from trainers.run import RunOutcome
 
 
 def run(
@@ -81,10 +86,22 @@ def run(
         print_json(outcome)
     else:
         print(f"{outcome.model} {outcome.version} {outcome.validation_status}, auc {outcome.metrics['auc']:.4f}")
-        if outcome.rollout:
-            print(f"Watch its rollout with: divisions rollout watch {outcome.model}")
+        if (next_step := _next_step(outcome, pipeline)) and not watch:
+            print(next_step)
     if watch and outcome.rollout:
         from divisions.commands.rollout import watch_to_end
 
         return watch_to_end(outcome.model, output)
     return 0
+
+
+def _next_step(outcome: RunOutcome, pipeline: Path) -> str:
+    """What to do with the version; empty if it serves already."""
+    from divisions.sdk.calls import FINAL_PHASES
+
+    if not outcome.rollout:
+        file = "" if pipeline == PIPELINE else f" --pipeline {shlex.quote(str(pipeline))}"
+        return f"Roll it out with: divisions rollout start {outcome.model} --version {outcome.version}{file}"
+    if outcome.rollout in FINAL_PHASES:
+        return ""
+    return f"Watch its rollout with: divisions rollout watch {outcome.model}"

@@ -140,6 +140,14 @@ class AsyncClient:
                 raise
         return await self._send(build(self._entities.of(endpoint)))
 
+    async def features(self, endpoint: str) -> dict[str, str]:
+        """The kind of each feature of an endpoint: ``numeric``, ``boolean`` or ``categorical``.
+
+        Raises:
+            UnknownEndpointError: nothing is deployed by that name.
+        """
+        return await self._send(predict.list_features(endpoint))
+
     async def status(self) -> ServiceStatus:
         """See `Client.status`."""
         return await self._send(calls.get_status())

@@ -208,6 +208,14 @@ class Client:
                 raise
         return self._send(build(self._entities.of(endpoint)))
 
+    def features(self, endpoint: str) -> dict[str, str]:
+        """The kind of each feature of an endpoint: ``numeric``, ``boolean`` or ``categorical``.
+
+        Raises:
+            UnknownEndpointError: nothing is deployed by that name.
+        """
+        return self._send(predict.list_features(endpoint))
+
     def status(self) -> ServiceStatus:
         """Replicas, rollouts and the epoch of the routing table."""
         return self._send(calls.get_status())

@@ -156,13 +156,24 @@ class Peer:
                     remedy="try again; write https:// if it has TLS",
                 )
             case httpx.ConnectError() | httpx.ConnectTimeout():
-                return NotRunningError(f"nothing answers at {self.base_url}", remedy="start it with `divisions up`")
+                return NotRunningError(f"nothing answers at {self.base_url}", remedy=self._way_to_start())
             case httpx.TimeoutException():
                 return DeadlineExceededError(
                     f"{self.base_url} did not answer within {self.timeout_s:g} s", remedy="raise timeout_s"
                 )
             case _:
                 return ClusterError(f"the exchange with {self.base_url} broke off: {error}", remedy="try again")
+
+    def _way_to_start(self) -> str:
+        from divisions.settings import load_settings
+
+        home = self._home or load_settings().home
+        if not (self.is_loopback or self.base_url == _gateway_of(home)):
+            return "start it with `divisions up` on its machine, or check the address"
+        return (
+            f"start the cluster of the home {home} with `divisions up`; if another home's is up, name that home in "
+            "DIVISIONS_HOME"
+        )
 
 
 def _split(url: str) -> SplitResult:

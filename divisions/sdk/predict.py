@@ -114,8 +114,22 @@ def list_entities() -> Call[dict[str, str]]:
     )
 
 
+def list_features(endpoint: str) -> Call[dict[str, str]]:
+    """The kind of each feature of an endpoint, in the order of its schema."""
+    read = reader(_Index)
+
+    def of_endpoint(body: bytes) -> dict[str, str]:
+        known = read(body).endpoints
+        if endpoint not in known:
+            raise errors.UnknownEndpointError("no such endpoint", remedy=f"there are: {', '.join(known) or 'none yet'}")
+        return known[endpoint].features
+
+    return Call("GET", "/", of_endpoint, is_control=False)
+
+
 class _Endpoint(msgspec.Struct, frozen=True):
     entity: str = DEFAULT_ENTITY
+    features: dict[str, str] = {}
 
 
 class _Index(msgspec.Struct, frozen=True):

@@ -58,7 +58,7 @@ def test_version(divisions):
         (("up", "--prot", "1"), "--port"),
         (("up", "--port", "no"), "--port"),
         (("up", "--port", "70000"), "65535"),
-        (("predict", "churn"), "--json"),
+        (("predict",), "'endpoint'"),
         (("rollout", "wach", "churn"), "watch"),
         (("run", "f.yaml", "--today", "yesterday"), "--today"),
     ],

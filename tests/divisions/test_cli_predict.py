@@ -1,12 +1,14 @@
-"""``divisions predict --explain``: what it asks for, and what it prints."""
+"""``divisions predict``: what it asks for, what it prints, and what it advises where it cannot."""
 
 from __future__ import annotations
 
 import contextlib
+import json
+import shlex
 
 import pytest
 
-from divisions import cli
+from divisions import cli, errors
 from divisions.commands import predict as predict_command
 from divisions.sdk.explanations import Contribution, ScoreExplanation
 from divisions.sdk.predict import Prediction
@@ -62,4 +64,62 @@ def test_the_features_that_moved_the_score_are_printed(asked, capsys):
 def test_a_top_that_makes_no_sense_is_refused(asked, capsys, top):
     assert cli.execute(("predict", "churn", "--json", "{}", "--explain", "--top", top)) == 2
     assert "--top" in capsys.readouterr().err
+    assert asked == []
+
+
+NOBODY = errors.UnknownEntityError("the online store has no features for this customer_id")
+
+
+class Storeless:
+    """A client of a gateway whose online store does not help."""
+
+    def __init__(self, features, error=NOBODY):
+        self.kinds, self.error, self.asked = features, error, []
+
+    def predict(self, endpoint, **arguments):
+        self.asked.append(arguments)
+        raise self.error
+
+    def features(self, endpoint):
+        if self.kinds is None:
+            raise errors.NotRunningError("gone")
+        return self.kinds
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Predicts for a customer by a client; returns standard error."""
+
+    def run(client):
+        monkeypatch.setattr(predict_command, "connect", lambda: contextlib.nullcontext(client))
+        assert cli.execute(("predict", "churn", "c-1")) == 1
+        assert client.asked == [{"customer_id": "c-1"}]
+        return capsys.readouterr().err
+
+    return run
+
+
+def test_a_customer_without_features_is_answered_with_a_command_that_has_them(refused, asked):
+    err = refused(Storeless({"plan name": "categorical", "minutes": "numeric", "abroad": "boolean"}))
+    command = err[err.index("divisions predict") :]
+    name, *arguments = shlex.split(command)
+    assert name == "divisions"
+    assert json.loads(arguments[-1]) == {"features": {"plan name": "a", "minutes": 1.0, "abroad": True}}
+
+
+@pytest.mark.parametrize("kinds", [None, {}, {f"x{number}": "numeric" for number in range(3_000)}])
+def test_features_that_are_unknown_or_too_many_are_not_listed(refused, kinds):
+    err = refused(Storeless(kinds))
+    assert err.endswith("""divisions predict churn --json '{"features": {…}}'\n""")
+
+
+def test_stale_features_are_no_missing_customer(refused):
+    error = errors.StaleFeaturesError("too old", remedy="run the pipeline again")
+    assert refused(Storeless({"minutes": "numeric"}, error)) == "error: too old. run the pipeline again\n"
+
+
+@pytest.mark.parametrize("arguments", [(), ("c-1", "--json", '{"customer_id": "c-1"}')])
+def test_a_customer_or_json_and_never_both(asked, capsys, arguments):
+    assert cli.execute(("predict", "churn", *arguments)) == 2
+    assert "divisions predict churn c-1" in capsys.readouterr().err
     assert asked == []

@@ -215,6 +215,25 @@ def test_watch_prints_each_change_and_ends_with_the_rollout(api, divisions, end,
     assert out.count("\n") == 1
 
 
+HELD = msgspec.structs.replace(STEP, phase="HOLD", message="undecided after an hour")
+
+
+def test_watch_tells_once_how_a_held_rollout_goes_on_and_stays(api, divisions):
+    api.statuses[:] = [HELD, msgspec.structs.replace(HELD, canary_requests=2_000), PROMOTED]
+    status, out, err = divisions("rollout", "watch", "churn")
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["HOLD", "PROMOTED"]
+    assert err.count("waits for you: `divisions rollout resume churn`") == 1
+
+
+@pytest.mark.parametrize("output", [(), ("-o", "json")])
+def test_watch_ends_at_a_hold_where_nobody_is_there_to_resume(api, divisions, output):
+    api.statuses[:] = [STEP, HELD]
+    status, out, _ = divisions("rollout", "watch", "churn", "--stop-at-hold", *output)
+    assert status == 4
+    assert len(out.splitlines()) == 2
+
+
 def test_predict_prints_a_table_or_the_prediction_itself(api, divisions):
     status, out, _ = divisions("predict", "churn", "--json", '{"customer_id": "c-1"}')
     assert status == 0

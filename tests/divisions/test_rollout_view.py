@@ -48,6 +48,13 @@ def test_a_rollout_and_its_versions_are_a_tree_as_argo_rollouts_has_it():
     ]
 
 
+def test_a_held_rollout_says_that_it_waits_for_an_operator_and_how_it_goes_on():
+    held = msgspec.structs.replace(STATUS, phase="HOLD", message="undecided after an hour")
+    (waits,) = [line for line in render_rollout(held, 100.0).splitlines() if line.startswith("Waits for:")]
+    assert "`divisions rollout resume churn` goes on" in waits
+    assert "Waits for:" not in render_rollout(STATUS, 100.0)
+
+
 def test_every_guard_shows_how_near_it_is():
     lines = [" ".join(line.split()) for line in render_rollout(STATUS, 100.0).splitlines()]
     (latency,) = [line for line in lines if line.startswith("Latency:")]

@@ -29,5 +29,6 @@ def test_the_remedy_is_the_targets_address_and_not_a_cluster_of_this_home(tmp_pa
         remedies[name] = caught.value.remedy
     assert remedies == {
         "far": "see that a gateway listens there, and check gateway of the target far",
-        "here": "start it with `divisions up`",
+        "here": f"start the cluster of the home {tmp_path} with `divisions up`; if another home's is up, "
+        "name that home in DIVISIONS_HOME",
     }

@@ -19,6 +19,20 @@ def test_a_refused_connection_is_not_running(gateway):
         client.predict("churn", customer_id="c-1")
 
 
+def test_what_does_not_answer_here_is_told_with_the_home_and_what_is_elsewhere_without(tmp_path):
+    def fail(_):
+        raise httpx.ConnectError("x")
+
+    remedies = []
+    for url in ("http://127.0.0.1:8000", "http://models.example:8000"):
+        with Client(url, home=tmp_path, transport=httpx.MockTransport(fail)) as client:
+            with pytest.raises(errors.NotRunningError) as caught:
+                client.predict("churn", customer_id="c-1")
+            remedies.append(caught.value.remedy)
+    assert [str(tmp_path) in remedy for remedy in remedies] == [True, False]
+    assert all("divisions up" in remedy for remedy in remedies)
+
+
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [
