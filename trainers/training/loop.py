@@ -21,6 +21,7 @@ from divisions.errors import TrainingError
 from divisions.pipeline.definition import Hyperparams
 from trainers.training.evaluate import auc
 from trainers.training.model import TabularNet, tensor_of
+from trainers.training.optimizer import CosineAdamW
 from trainers.training.training_rows import TrainingData
 
 MASK_RATE = 0.02
@@ -95,19 +96,18 @@ def train(
     batch_size = max(1, hyperparams.batch_size // shard.world_size)
     num_own_rows = len(rows_NF) // shard.world_size
     steps_per_epoch = -(-num_own_rows // batch_size)
-    optimizer = torch.optim.AdamW(
+    optimizer = CosineAdamW(
         model.parameters(),
-        lr=hyperparams.learning_rate,
-        weight_decay=hyperparams.weight_decay,
+        hyperparams.learning_rate,
+        hyperparams.weight_decay,
+        hyperparams.epochs * steps_per_epoch,
         fused=device.type == "cuda",  # one kernel for all weights: a step of a small network is mostly launches
     )
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=hyperparams.epochs * steps_per_epoch)
     first_epoch, best_loss, best_weights = 0, float("inf"), _copy_of_weights(model)
     history: list[dict[str, float]] = []
     if resume_from is not None:
         model.load_state_dict(resume_from["model"])
         optimizer.load_state_dict(resume_from["optimizer"])
-        schedule.load_state_dict(resume_from["schedule"])
         first_epoch, best_loss = resume_from["epoch"] + 1, resume_from["best_loss"]
         best_weights, history = resume_from["best_weights"], list(resume_from["history"])
 
@@ -121,15 +121,14 @@ def train(
             with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
                 logits = forward(_mask(rows_NF[batch], is_category_F))
             loss = _loss(logits.float(), labels_N[batch])
-            optimizer.zero_grad(set_to_none=True)
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_LIMIT)
             optimizer.step()
-            schedule.step()
             loss_sum += loss.detach().double() * len(batch)
         metrics = {
             "train_loss": loss_sum.item() / max(1, num_own_rows),
-            "learning_rate": float(schedule.get_last_lr()[0]),
+            "learning_rate": optimizer.learning_rate,
         }
         metrics |= validate(model, data, device)
         if not np.isfinite(metrics["train_loss"] + metrics["valid_loss"]):
@@ -146,7 +145,7 @@ def train(
             is_over = _agreed(has_stalled(losses, hyperparams.patience), shard, device)
         # Whoever resumes must not train on: an end that came early counts as the last epoch.
         reached = hyperparams.epochs - 1 if is_over else epoch
-        report(epoch, metrics, _state(reached, model, optimizer, schedule, best_loss, best_weights, history))
+        report(epoch, metrics, _state(reached, model, optimizer, best_loss, best_weights, history))
         if is_over:
             break
     return best_weights
@@ -205,8 +204,7 @@ def _is_category(model: TabularNet, num_columns: int) -> Tensor:
 def _state(
     epoch: int,
     model: TabularNet,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    optimizer: CosineAdamW,
     best_loss: float,
     best_weights: dict[str, Tensor],
     history: list[dict[str, float]],
@@ -215,7 +213,6 @@ def _state(
         "epoch": epoch,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
         "best_loss": best_loss,
         "best_weights": best_weights,
         "history": list(history),

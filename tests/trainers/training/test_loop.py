@@ -30,6 +30,8 @@ def _copied(value):
         return value.clone()
     if isinstance(value, dict):
         return {name: _copied(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_copied(inner) for inner in value]
     return value
 
 
