@@ -7,7 +7,7 @@ from divisions.artifacts.claims import using_bundles
 from divisions.errors import GateRefusedError
 from divisions.registry import Registry
 from divisions.settings import Settings
-from divisions.versions import TRAINED_BY, RegisteredVersion, ValidationStatus
+from divisions.versions import REGISTERED_FROM, TRAINED_BY, RegisteredVersion, ValidationStatus
 
 
 def register_again(settings: Settings, registry: Registry, model: str, source: str) -> RegisteredVersion:
@@ -33,7 +33,8 @@ def _register(settings: Settings, registry: Registry, version: RegisteredVersion
     bundles.publish(folder, version.bundle_sha256)
     trained_by = manifest.run_id or version.trained_by
     facts = {**version.lineage, "registered_from": version.version, TRAINED_BY: trained_by}
-    with registry.start_run(manifest.pipeline, f"{model} from {version.version}", {}) as run:
+    tags = {REGISTERED_FROM: version.version}
+    with registry.start_run(manifest.pipeline, f"{model} from {version.version}", tags) as run:
         run.log_metrics(version.metrics)
         return registry.register(
             run,

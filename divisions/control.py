@@ -234,7 +234,8 @@ class Evidence(msgspec.Struct, frozen=True):
     weights, over distinct customers of the present step (a random part of them where there are many). Drifts are
     corrected indices, 0 while there is too little to tell from; ``training_drift`` compares both arms with stable's
     training data and only warns. ``is_frozen``: stable has no traffic left, so the canary is
-    compared with stable's last traffic. That is weaker evidence, because load and customers change.
+    compared with stable's last traffic. That is weaker evidence, because load and customers change. ``stable_applied``
+    are stable's requests of the step since every gateway splits by its weight.
     """
 
     latency_log_e: float = 0.0
@@ -257,6 +258,7 @@ class Evidence(msgspec.Struct, frozen=True):
     training_drift: float = 0.0
     training_drift_feature: str = ""
     is_frozen: bool = False
+    stable_applied: int = 0
 
 
 class RolloutStatus(msgspec.Struct, frozen=True):

@@ -81,6 +81,7 @@ class LiveMetrics(msgspec.Struct, frozen=True):
     running_pipelines: int | None = None
     scheduled_pipelines: int | None = None
     late_pipelines: int | None = None
+    paused_pipelines: int | None = None
     models: int | None = None
     versions_total: int | None = None
     pending_versions: int | None = None

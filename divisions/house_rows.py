@@ -88,7 +88,8 @@ class RunVersion(msgspec.Struct, frozen=True):
 
 class RunRow(msgspec.Struct, frozen=True):
     """A training run. ``curves`` has step and value of each metric that was measured more than once; None for older
-    runs. ``gpu_util`` is in per cent; None if it was not measured."""
+    runs. ``gpu_util`` is in per cent; None if it was not measured. ``registered_from`` is the version whose bundle it has
+    registered again, without a training; empty of all others."""
 
     run_id: str
     name: str
@@ -106,6 +107,7 @@ class RunRow(msgspec.Struct, frozen=True):
     gates: tuple[GateRow, ...]
     versions: tuple[RunVersion, ...]
     curves: dict[str, tuple[tuple[float, float], ...]] | None = None
+    registered_from: str = ""
 
 
 class Runs(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ class PipelineState(msgspec.Struct, frozen=True):
     is_running: bool
     lag_s: float
     has_failed: bool
+    is_paused: bool = False
 
 
 class FeatureFreshness(msgspec.Struct, frozen=True):

@@ -52,6 +52,10 @@ class RegisteredVersion(msgspec.Struct, frozen=True):
         return self.lineage.get(TRAINED_BY, self.run_id)
 
 
+REGISTERED_FROM = "divisions.registered_from"
+"""The tag of a run that trained nothing, but registered the bundle of the version that it names again."""
+
+
 class RunRecord(msgspec.Struct, frozen=True):
     """A training run. ``status`` is RUNNING, FINISHED, FAILED or KILLED. ``ended_at_s`` is 0 while it runs."""
 

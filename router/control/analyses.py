@@ -68,6 +68,13 @@ class Analyses:
             else:
                 started = record.rollout
                 analysis.resume_step(salt=started.salt, weight_bp=started.canary_bp, gaps=started.present_gaps)
+            self.applied(record.endpoint, now_s)
+
+    def applied(self, endpoint: str, now_s: float) -> None:
+        """Every gateway has the weight of the endpoint's step."""
+        analysis = self._monitor.analysis(endpoint)
+        if analysis is not None:
+            analysis.applied(int(now_s) + 1)
 
     def enter_step(self, record: EndpointRecord, now_s: float) -> None:
         """Tells the rollout's analysis of the step that the record is in; begins one if there is none."""

@@ -31,6 +31,7 @@ def pipelines(schedule: Schedule, now_s: float) -> tuple[PipelineState, ...]:
             is_running=entry.run is not None and entry.run.phase is Phase.STARTED,
             lag_s=_lag_s(entry, now_s),
             has_failed=entry.last is not None and entry.last.outcome in (Outcome.FAILED, Outcome.LOST),
+            is_paused=entry.is_paused,
         )
         for entry in schedule.entries
     )

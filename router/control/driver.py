@@ -277,6 +277,7 @@ class RolloutDriver:
         if epoch is None or any(known < epoch for known in gateways.values()):
             return
         del self._unacknowledged[endpoint]
+        self._analyses.applied(endpoint, self._clock.monotonic_s())
         if canary.phase(record.rollout.state) in {Phase.STEP, Phase.BAKE}:
             note = f"{len(gateways)} gateways have epoch {epoch}"
             self._writer.append_or_keep(Entry(Kind.STEP_APPLIED, record, self._clock.wall_s(), epoch, note))
@@ -358,6 +359,8 @@ class RolloutDriver:
         match record.rollout.state:
             case canary.Shadowing() | canary.Stepping() | canary.Baking():
                 self._analyses.enter_step(record, self._clock.monotonic_s())
+                if record.endpoint not in self._unacknowledged:  # the weight is that of before: a shadow has none
+                    self._analyses.applied(record.endpoint, self._clock.monotonic_s())
             case canary.RolledBack():
                 self.make_way(record.endpoint)
             case _:

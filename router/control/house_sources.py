@@ -16,7 +16,7 @@ from divisions.deployments import Deployment, is_worked_on, latest_of
 from divisions.house_rows import DeploymentRow, StepRow
 from divisions.registry import Registry
 from divisions.run_log import log_path
-from divisions.versions import RunRecord
+from divisions.versions import REGISTERED_FROM, RunRecord
 from router.house.redaction import redacted
 from router.house.run_steps import steps_of
 from router.house.tables import MOST_CHARACTERS, MOST_CURVES, MOST_RUNS, Curves
@@ -30,7 +30,7 @@ Facts = dict[str, Any]
 
 
 class RunReader:
-    """The newest runs, their curves, and the steps of the newest one."""
+    """The newest runs, their curves, and the steps of the newest one that trained."""
 
     def __init__(self, registry: Registry, home: Path) -> None:
         self._registry = registry
@@ -42,7 +42,8 @@ class RunReader:
         runs = self._registry.list_runs(None, MOST_RUNS)
         self._curves = {run.run_id: self._curves_of(run) for run in runs[:MOST_CURVES]}
         self._ended = {run.run_id for run in runs if run.ended_at_s}
-        steps = steps_of(_tail(log_path(self._home, runs[0].run_id))) if runs else ()
+        trained = [run for run in runs if REGISTERED_FROM not in run.tags]
+        steps = steps_of(_tail(log_path(self._home, trained[0].run_id))) if trained else ()
         return {"latest_runs": tuple(runs), "curves": self._curves, "run_steps": steps}
 
     def _curves_of(self, run: RunRecord) -> Curves:

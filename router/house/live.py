@@ -42,6 +42,7 @@ def live(
         running_pipelines=_count(pipelines, lambda each: each.is_running),
         scheduled_pipelines=_count(pipelines, lambda each: True),
         late_pipelines=_count(pipelines, lambda each: each.lag_s > 0),
+        paused_pipelines=_count(pipelines, lambda each: each.is_paused),
         models=registry.models,
         versions_total=registry.total,
         pending_versions=registry.pending,

@@ -1,7 +1,7 @@
 """The six stages of the house, each with its state: raw data to monitoring. Pure.
 
-The first four tell of the newest run, from its log and its metrics; a run on another machine leaves no log here. The
-last two tell of what serves now.
+The first four tell of the newest run that trained, from its log and its metrics; a run on another machine leaves no log
+here. The last two tell of what serves now.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ def stages(
 
     Args:
         runs: the newest first.
-        steps: of the newest run, from its log; empty without a log.
+        steps: of the newest run that trained, from its log; empty without a log.
         rollouts: the latest of each endpoint.
         live: what the traffic tells.
         unreachable: the sources that do not answer.
     """
-    run = runs.runs[0] if runs.runs else None
+    run = next((each for each in runs.runs or () if not each.registered_from), None)
     latest = _latest(run, rollouts) if run is not None else None
     if run is None:
         state = "unknown" if runs.runs is None else "idle"

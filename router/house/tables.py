@@ -21,7 +21,7 @@ from divisions.house_rows import (
 )
 from divisions.inventory import RunCount
 from divisions.scaling import VersionScale
-from divisions.versions import PRODUCTION, STAGING, RegisteredVersion, RunRecord, ValidationStatus
+from divisions.versions import PRODUCTION, REGISTERED_FROM, STAGING, RegisteredVersion, RunRecord, ValidationStatus
 
 MOST_VERSIONS: Final = 200
 MOST_METRICS: Final = 16
@@ -136,6 +136,7 @@ def _run_row(run: RunRecord, curves: Curves | None, versions: tuple[RunVersion, 
         gates_of(run),
         versions,
         {name: thinned(values, CURVE_POINTS) for name, values in curves.items()} if curves is not None else None,
+        run.tags.get(REGISTERED_FROM, "")[:MOST_CHARACTERS],
     )
 
 

@@ -96,10 +96,16 @@ class RolloutAnalysis:
         self._step_requests = 0
         self._step_ticks = 0
         self._left_out_tick = -1
+        self._applied_tick: int | None = None
+        self._num_applied = 0
 
     def leave_out(self, tick: int) -> None:
         """Latencies up to this tick are not compared: the arms have unlike capacity while replicas are added."""
         self._left_out_tick = max(self._left_out_tick, tick)
+
+    def applied(self, from_tick: int) -> None:
+        """Every gateway splits by the step's weight from this tick on."""
+        self._applied_tick = from_tick
 
     def enter_step(
         self,
@@ -124,6 +130,7 @@ class RolloutAnalysis:
         self._gaps = at_quantiles(gaps)
         self._step_index, self._step_from_tick = step_index, from_tick
         self._step_requests = self._step_ticks = 0
+        self._applied_tick, self._num_applied = None, 0
         self._salt, self._weight_bp = salt, weight_bp
         self._customers = DistinctCustomers(CONTROLLER_CUSTOMERS)
         self._drift.clear()
@@ -173,6 +180,8 @@ class RolloutAnalysis:
         if not self._is_frozen or (int(reference.sum()) >= MIN_REFERENCE and stable.requests):
             self._reference = reference.copy()
         self._num_ticks += 1
+        if self._applied_tick is not None and tick >= self._applied_tick:
+            self._num_applied += stable.requests
         self._add(self._seen_stable, stable)
         self._add(self._seen_canary, canary)
         is_alone = self._is_frozen and not stable.requests
@@ -253,6 +262,7 @@ class RolloutAnalysis:
             training_drift=training.index,
             training_drift_feature=training.feature,
             is_frozen=self._is_frozen,
+            stable_applied=self._num_applied,
         )
 
     def explain(self, guard: str = "", reason: str = "") -> Explanation:

@@ -161,16 +161,18 @@ def undecided(evidence: Evidence, reason: str) -> Explanation:
 def why_unreached(evidence: Evidence) -> str:
     """Why no request reached the canary although some reached stable; nothing if that is not so.
 
+    Requests count from the second in which every gateway had the weight: before that, none could reach the canary.
+
     A customer always gets the same version. So a few customers may all be stable's: with a weight of 20 %, one salt in
     three leaves the canary without any of five. The split guard tells when that can no longer be chance.
     """
-    if evidence.canary_requests or not evidence.stable_requests:
+    if evidence.canary_requests or not evidence.stable_applied:
         return ""
     why, customers = _UNREACHED, evidence.stable_customers
     if customers and evidence.split_log_e < evidence.split_threshold:
         called = "one customer" if customers == 1 else f"{customers:,} distinct customers"
         why = f"only {called} called, who may by chance all be stable's, because a customer keeps a version; or {why}"
-    return f"no request reached the canary, but {evidence.stable_requests:,} reached stable: {why}"
+    return f"no request reached the canary, but {evidence.stable_applied:,} reached stable: {why}"
 
 
 _UNREACHED = "gateways cannot use it, and their logs (logs/ of the home) say why"

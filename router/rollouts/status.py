@@ -74,7 +74,7 @@ def _progress(rollout: Rollout, evidence: Evidence, judgement: Judgement, stable
     dwell_s, samples = canary.needed(
         rollout.policy, canary.judged_step(rollout.state, rollout.policy), isinstance(rollout.state, canary.Baking)
     )
-    unreached = why_unreached(evidence) if evidence.stable_requests >= MANY else ""
+    unreached = why_unreached(evidence) if evidence.stable_applied >= MANY else ""
     return (
         f"{judgement.step_requests:,} of {samples:,} requests and {judgement.step_s:.0f} of {dwell_s:.0f} s judged; "
         + (unreached or _ln_e(evidence))

@@ -53,10 +53,11 @@ export function trend({ latency_ms: now, latency_trend: part }) {
   return `${part < 0 ? "↓" : "↑"} ${size.toFixed(0)} % ${part < 0 ? "faster" : "slower"} than 5 minutes before`;
 }
 
-function pipelines({ running_pipelines: running, late_pipelines: late, scheduled_pipelines: scheduled }) {
+function pipelines({ running_pipelines: running, late_pipelines: late, paused_pipelines: paused, scheduled_pipelines: scheduled }) {
   const parts = [];
   if (running) parts.push(`◐ ${running} running`);
   if (late) parts.push(`▲ ${late} overdue`);
+  if (paused) parts.push(paused === scheduled ? (paused === 1 ? "paused" : `all ${count(paused)} paused`) : `${count(paused)} of ${count(scheduled)} paused`);
   return parts.length ? parts.join(", ") : scheduled === null ? "" : `${count(scheduled)} with a schedule`;
 }
 

@@ -36,6 +36,19 @@ def choose(browser: Browser, selector: str, value: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("paused", "scheduled", "told"),
+    [(1, 1, "paused"), (2, 2, "all 2 paused"), (1, 14, "1 of 14 paused"), (0, 14, "14 with a schedule")],
+)
+def test_a_schedule_that_is_paused_is_told(browser, documents, paused, scheduled, told):
+    scene = scenes.running()
+    scene.house["live"] |= {
+        "active_pipelines": scheduled - paused, "scheduled_pipelines": scheduled, "paused_pipelines": paused,
+    }  # fmt: skip
+    watch(browser, documents, scene)
+    assert browser.text('[data-tile="active_pipelines"] .note') == told
+
+
 def test_every_panel_shows_its_section(browser, documents):
     watch(browser, documents, scenes.running())
     assert all(browser.all(f"#{panel}")[0].is_displayed() for panel in PANELS)

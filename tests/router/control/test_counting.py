@@ -83,6 +83,13 @@ def test_what_is_overdue_is_the_oldest_run_that_has_not_begun():
     assert state(waiting_s=(2_000.0,)).lag_s == 0.0, "the clock went back"
 
 
+def test_a_paused_pipeline_says_so():
+    paused = state(is_paused=True)
+    assert (paused.is_paused, paused.is_active) == (True, False)
+    faulty = state(fault="no such file")
+    assert (faulty.is_paused, faulty.is_active) == (False, False)
+
+
 def test_a_pipeline_has_failed_if_its_last_run_did():
     outcomes = {outcome: state(last=Ended(0.0, outcome)).has_failed for outcome in Outcome}
     assert outcomes == {

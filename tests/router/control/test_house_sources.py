@@ -10,7 +10,7 @@ from deploy.shipping.release import Ending, Release, Step
 from divisions.clock import ManualClock
 from divisions.errors import RegistryError
 from divisions.run_log import log_path
-from divisions.versions import RunRecord
+from divisions.versions import REGISTERED_FROM, RunRecord
 from router.control.house_sources import MOST_STEPS, DeploymentReader, RunReader
 from router.house.tables import MOST_CURVES, MOST_RUNS
 
@@ -51,6 +51,15 @@ def test_runs_come_with_curves_in_order_and_those_that_ended_are_read_once(tmp_p
     registry.asked.clear()
     assert reader()["curves"] == found["curves"]
     assert {run_id for run_id, _ in registry.asked} == {"run-0"}, "only the one that goes on"
+
+
+def test_the_steps_are_not_those_of_a_registration_of_an_old_bundle(tmp_path):
+    registry = Registry()
+    registry.runs[0] = msgspec.structs.replace(registry.runs[0], tags={REGISTERED_FROM: "3.1"})
+    path = log_path(tmp_path, "run-1")
+    path.parent.mkdir(parents=True)
+    path.write_text("2026-11-27 02:00:01 Train ...\n")
+    assert [step.name for step in RunReader(registry, tmp_path)()["run_steps"]] == ["Train"]
 
 
 def test_the_steps_are_those_of_the_newest_runs_log(tmp_path):

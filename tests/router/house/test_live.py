@@ -44,7 +44,7 @@ def test_a_version_that_is_replaced_keeps_its_traffic_without_a_role():
 def test_pipelines_versions_and_drift_are_counted():
     pipelines = (
         PipelineState("a", is_active=True, is_running=True, lag_s=0.0, has_failed=False),
-        PipelineState("b", is_active=False, is_running=False, lag_s=7.0, has_failed=False),
+        PipelineState("b", is_active=False, is_running=False, lag_s=7.0, has_failed=False, is_paused=True),
     )
     alert = DriftAlert("age", "1h", "training", 0.3, 0.2, 1.0)
     drift = (DriftSummary("churn", "1", "watching", 3, (alert, alert)), DriftSummary("fraud", "1", "warming", 0, ()))
@@ -52,5 +52,6 @@ def test_pipelines_versions_and_drift_are_counted():
     assert (found.active_pipelines, found.running_pipelines, found.scheduled_pipelines, found.late_pipelines) == (
         1, 1, 2, 1
     )  # fmt: skip
+    assert found.paused_pipelines == 1
     assert (found.models, found.versions_total, found.pending_versions) == (2, 5, 1)
     assert (found.drift_alerts, found.drift_unknown) == (2, 1)

@@ -58,6 +58,20 @@ def test_a_judgement_is_of_the_step_and_is_fresh_for_six_seconds():
     assert not analysis.judgement(17.5).is_fresh
 
 
+def test_nobody_misses_the_canary_before_every_gateway_has_its_weight():
+    analysis = begun(AnalysisSpec(warmup_s=10.0, warmup_requests=100))
+    observe(analysis, range(1, 4), canary=(0, 0))
+    assert analysis.evidence().stable_requests == 1_200
+    assert analysis.evidence().stable_applied == 0
+    analysis.applied(5)
+    observe(analysis, range(4, 7), canary=(0, 0))
+    assert analysis.evidence().stable_applied == 800, "of the seconds 5 and 6"
+    assert analysis.judgement(7.0).step_s == 0.0, "a canary without requests is never warm, so nothing is judged"
+    analysis.enter_step(1, 8, salt=SALT, weight_bp=5_000)
+    observe(analysis, range(7, 9), canary=(0, 0))
+    assert analysis.evidence().stable_applied == 0
+
+
 def test_the_warm_up_is_left_out_of_latency_but_not_of_errors():
     analysis = begun(msgspec.structs.replace(SPEC, warmup_s=20.0, warmup_requests=10_000))
     observe(analysis, range(1, 11), canary=(100, 50), latency_s=0.05)

@@ -133,8 +133,8 @@ def test_undecided_says_what_the_traffic_can_show():
     assert (told.guard, told.stable_requests, told.canary_requests) == ("undecided", 4_000, 1_000)
     nothing = msgspec.structs.replace(EVIDENCE, min_detectable=None)
     assert explanations.undecided(nothing, "why").text == "why; this traffic is too little to show anything"
-    unreached = msgspec.structs.replace(EVIDENCE, canary_requests=0)
-    assert "no request reached the canary, but 4,000 reached stable" in explanations.undecided(unreached, "why").text
+    unreached = msgspec.structs.replace(EVIDENCE, canary_requests=0, stable_applied=3_000)
+    assert "no request reached the canary, but 3,000 reached stable" in explanations.undecided(unreached, "why").text
     silent = msgspec.structs.replace(nothing, canary_requests=0, stable_requests=0)
     assert "too little" in explanations.undecided(silent, "why").text
 

@@ -195,7 +195,7 @@ def test_a_judged_step_tells_how_far_it_is(state, begin):
 
 @pytest.mark.parametrize(("requests", "is_told"), [(MANY - 1, False), (MANY, True)])
 def test_a_step_that_no_request_reaches_says_why(requests, is_told):
-    evidence = Evidence(stable_requests=requests, stable_customers=1, split_threshold=9.2)
+    evidence = Evidence(stable_applied=requests, stable_customers=1, split_threshold=9.2)
     told = status_of(record(STEP), 9, evidence, Judgement(step_requests=0, step_s=5.0), FULL, FULL).message
     assert ("only one customer called" in told) is is_told
     assert ("ln E" in told) is not is_told
