@@ -88,8 +88,8 @@ class RunVersion(msgspec.Struct, frozen=True):
 
 class RunRow(msgspec.Struct, frozen=True):
     """A training run. ``curves`` has step and value of each metric that was measured more than once; None for older
-    runs. ``gpu_util`` is in per cent; None if it was not measured. ``registered_from`` is the version whose bundle it has
-    registered again, without a training; empty of all others."""
+    runs. ``gpu_util`` is in per cent; None if it was not measured. ``registered_from`` is the version whose
+    bundle it has registered again, without a training; empty of all others."""
 
     run_id: str
     name: str

@@ -64,7 +64,8 @@ class _Asked:
         self.endpoint = named[1].decode("latin-1") if named is not None else ""
         given = head.header(b"x-request-id") or b""
         self.request_id = given if _REQUEST_ID.fullmatch(given) else b""
-        self.traceparent = head.header(b"traceparent") or b""
+        parents = [value for name, value in head.headers if name == b"traceparent"]
+        self.traceparent = b",".join(parents)  # two of them are none, as in `router.predict.front`
 
 
 class Invocations(Handler):

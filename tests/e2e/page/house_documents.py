@@ -92,7 +92,8 @@ HISTORY = ["at_s", "requests_per_s", "errors_per_s", "mean_ms", "p50_ms", "p99_m
 def live_metrics(now_s: float, versions: list[dict]) -> dict[str, Any]:
     return {
         "at_s": now_s, "window_s": 60, "active_pipelines": 14, "running_pipelines": 0, "scheduled_pipelines": 14,
-        "late_pipelines": 0, "paused_pipelines": 0, "models": 89, "versions_total": 412, "pending_versions": 3, "latency_ms": 3.1,
+        "late_pipelines": 0, "paused_pipelines": 0, "models": 89, "versions_total": 412, "pending_versions": 3,
+        "latency_ms": 3.1,
         "latency_before_ms": 3.5, "latency_trend": -0.12, "drift_alerts": 0, "drift_unknown": 0,
         "requests_per_s": 412.3, "errors_per_s": 0.05, "requests": 24_738, "errors": 3, "p50_ms": 2.4, "p90_ms": 5.0,
         "p99_ms": 9.8, "versions": versions,

@@ -95,20 +95,36 @@ def test_every_form_of_request_is_one_trace_without_anything_of_the_customer():
 
 
 @pytest.mark.parametrize(
-    "header", ["", "nonsense", "00-" + "0" * 32 + "-00f067aa0ba902b7-01", CALLER + "-x", "ff" + CALLER[2:], "\xff" * 55]
+    "headers",
+    [
+        ("",),
+        ("nonsense",),
+        ("00-" + "0" * 32 + "-00f067aa0ba902b7-01",),
+        (CALLER + "-x",),
+        ("ff" + CALLER[2:],),
+        ("\xff" * 55,),
+        (CALLER, CALLER),
+        (CALLER, "00-" + "1" * 32 + "-00f067aa0ba902b7-01"),
+        ("", CALLER),
+    ],
 )
-def test_a_malformed_traceparent_begins_a_new_trace_and_is_never_an_error(header):
+def test_a_malformed_traceparent_begins_a_new_trace_and_is_never_an_error(headers):
     with collector() as target:
 
         async def scenario(it):
-            reply = await it.predict(ONE, f"Traceparent: {header}")
+            lines = [f"Traceparent: {header}" for header in headers]
+            reply = await it.predict(ONE, *lines)
             assert reply.status == 200
-            await settled(it, 1)
+            (reply,) = await it.raw(post(b"125,gold,true\n", "Content-Type: text/csv", *lines, path="/invocations"))
+            assert reply.status == 200
+            await settled(it, 2)
 
         traced(scenario, target.url)
-        (root,) = [span for span in target.until(3) if span.kind == 2]
-        assert root.parent_span_id == b""
-        assert root.trace_id.hex() != CALLER.split("-")[1]
+        roots = [span for span in target.until(4) if span.kind == 2]
+        assert len(roots) == 2
+        for root in roots:
+            assert root.parent_span_id == b""
+            assert root.trace_id.hex() not in {CALLER.split("-")[1], "1" * 32}
 
 
 def test_the_callers_decision_holds():

@@ -40,7 +40,8 @@ def test_a_new_house_is_idle_and_one_that_cannot_be_read_is_unknown():
 def test_a_bundle_that_was_registered_again_is_no_run_through_the_stages():
     again = msgspec.structs.replace(RUN, run_id="cd" * 16, status="FINISHED", registered_from="3.1")
     found = stages(Runs((again, RUN)), (), (), QUIET, ())
-    assert found.latest is not None and found.latest.run_id == RUN.run_id
+    assert found.latest is not None
+    assert found.latest.run_id == RUN.run_id
     assert found.stages[0].state == "running"
     assert stages(Runs((again,)), (), (), QUIET, ()).latest is None
 
