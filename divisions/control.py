@@ -14,7 +14,7 @@ from divisions.access.tokens import AccessList
 from divisions.analysis_spec import AnalysisSpec
 from divisions.drift import DriftSummary
 from divisions.inventory import Inventory
-from divisions.notice import NoticeCounts
+from divisions.notice import NoticeCounts, SpanCounts
 from divisions.prediction_log import LogCount, LogPolicy
 from divisions.promotion import NO_POLICY, GateStatus, PromotionPolicy
 from divisions.scaling import Scaling, VersionScale
@@ -204,10 +204,9 @@ class Explanation(msgspec.Struct, frozen=True):
     """Why a rollout was rolled back or held: the guard that decided, with its counts.
 
     ``guard`` is ``latency``, ``errors``, ``breaker``, ``split``, ``inputs``, ``predictions``, ``undecided``,
-    ``replicas``, ``deploy``, ``journal`` or ``operator``. ``quantile`` and ``threshold_ms`` (the latency
-    that was exceeded) are 0 and None for guards other than latency. ``*_exceeded`` counts requests over the
-    threshold (latency) or failed requests (errors) among ``*_requests`` of the last ``window_s`` seconds. A quantile
-    is None when more than that share of the requests failed: it is then infinite.
+    ``replicas``, ``deploy``, ``journal`` or ``operator``. ``quantile`` and ``threshold_ms`` are of latency only.
+    ``*_exceeded`` counts requests over the threshold (latency) or failed ones (errors) among ``*_requests`` of the last
+    ``window_s`` seconds. A quantile is None if more than that share failed: it is infinite.
     """
 
     guard: str
@@ -230,12 +229,10 @@ class Evidence(msgspec.Struct, frozen=True):
     """The guards' present evidence. A rollout rolls back when a ``log_e`` reaches its threshold, ln(1/alpha).
 
     ``min_detectable`` is the smallest slow-down of the median, as a ratio, that the traffic of the current step
-    lets the latency guard find; None while there is no traffic to tell from. ``split_log_e`` is about the realised
-    weights, over distinct customers of the present step (a random part of them where there are many). Drifts are
-    corrected indices, 0 while there is too little to tell from; ``training_drift`` compares both arms with stable's
-    training data and only warns. ``is_frozen``: stable has no traffic left, so the canary is
-    compared with stable's last traffic. That is weaker evidence, because load and customers change. ``stable_applied``
-    are stable's requests of the step since every gateway splits by its weight.
+    lets the latency guard find; None without traffic. ``split_log_e`` is about the realised weights, over distinct
+    customers of the present step (a random part of many). Drifts are corrected indices, 0 while there is too little;
+    ``training_drift`` compares both arms with stable's training data and only warns. ``is_frozen``: stable has none
+    left, and its last is weaker evidence. ``stable_applied``: its requests since every gateway splits by the weight.
     """
 
     latency_log_e: float = 0.0
@@ -379,9 +376,9 @@ class RollbackCount(msgspec.Struct, frozen=True):
 class ControllerStatus(msgspec.Struct, frozen=True):
     """The controller's answer to ``divisions status``.
 
-    ``journal_fault`` says why the journal cannot be written, and since when; empty if it can. ``unwritten`` counts the
-    transitions that wait for it. ``policy_fault`` says why the policy's folder does not decide; empty if it does, or if
-    there is none. ``notices`` counts what was told by webhook, ``logged`` the rows of the prediction log.
+    ``journal_fault`` says why the journal cannot be written, and since when; ``unwritten`` counts what waits for it.
+    ``policy_fault`` says why the policy's folder does not decide; both may be empty. ``notices`` counts what was told
+    by webhook, ``spans`` those of traces, ``logged`` rows of the prediction log.
     """
 
     epoch: int
@@ -398,5 +395,6 @@ class ControllerStatus(msgspec.Struct, frozen=True):
     inventory: Inventory = Inventory()
     drift: tuple[DriftSummary, ...] = ()
     notices: NoticeCounts = NoticeCounts()
+    spans: SpanCounts = SpanCounts()
     logged: tuple[LogCount, ...] = ()
     policy_fault: str = ""

@@ -43,6 +43,17 @@ class NoticeCounts(msgspec.Struct, frozen=True):
     fault: str = ""
 
 
+class SpanCounts(msgspec.Struct, frozen=True):
+    """Spans of work since the process's start: those that the collector took, and those that are lost.
+
+    ``fault`` says why the last attempt failed; empty if it did not.
+    """
+
+    exported: int = 0
+    lost: int = 0
+    fault: str = ""
+
+
 def key_of(topic: Topic, subject: str, number: str, at_s: float) -> str:
     """The same for the same thing, also after a restart; another for everything else.
 

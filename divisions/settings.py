@@ -338,6 +338,11 @@ def trace_sampler() -> tuple[str, str]:
     return os.environ.get("OTEL_TRACES_SAMPLER", ""), os.environ.get("OTEL_TRACES_SAMPLER_ARG", "")
 
 
+def parent_trace() -> str:
+    """``TRACEPARENT``: the span that has started this process, as OpenTelemetry names the variable; often empty."""
+    return os.environ.get("TRACEPARENT", "")
+
+
 def set_default_environment(values: Mapping[str, str]) -> None:
     """Sets variables that libraries read when they are imported, unless the user has set them."""
     for variable, value in values.items():

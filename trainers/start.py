@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from divisions.clock import SystemClock
 from divisions.errors import RegistryError
+from divisions.notice import SpanCounts
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.pipeline.trials_option import with_trials
@@ -18,8 +19,12 @@ from divisions.progress import Progress
 from divisions.run_log import ARTIFACT, RunLog
 from divisions.schedule.obedience import why_not_obeyed
 from divisions.settings import Settings
+from divisions.traces.steps import TracedProgress
+from divisions.traces.work import WorkTraces, open_traces, traced
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
     from trainers.run import RunOutcome
     from trainers.training.compute import Compute
 
@@ -54,10 +59,27 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     Raises:
         DivisionsError: see `trainers.run.PipelineRun.run`.
     """
-    clock = SystemClock()
-    log = RunLog(progress, settings.home, clock)
-    progress = log
     pipeline = with_trials(load_pipeline(options.pipeline_path), options.trials, options.budget)
+    traces = open_traces(settings, "divisions-training")
+    log = RunLog(TracedProgress(progress, traces) if traces else progress, settings.home, SystemClock())
+    try:
+        with traced(traces, f"run {pipeline.name}", {"divisions.pipeline": pipeline.name}) as span:
+            return _start(options, settings, pipeline, log, traces, span)
+    finally:
+        counts = traces.close() if traces is not None else SpanCounts()
+        if counts.lost:
+            progress.notice(f"{counts.lost} spans of the run's trace are lost: {counts.fault}")
+
+
+def _start(
+    options: StartOptions,
+    settings: Settings,
+    pipeline: Pipeline,
+    log: RunLog,
+    traces: WorkTraces | None,
+    span: Span | None,
+) -> RunOutcome:
+    clock, progress = SystemClock(), log
     for notice in (why_not_obeyed(settings.home, options.pipeline_path, pipeline), python_notice(pipeline)):
         if notice:
             progress.notice(notice)
@@ -89,6 +111,8 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
     def began(run_id: str) -> None:
         run_ids.append(run_id)
         log.begin(run_id)
+        if span is not None:
+            span.set_attribute("divisions.run_id", run_id)
 
     def keep_log() -> None:
         with contextlib.suppress(RegistryError):  # the log is in the home, too
@@ -100,7 +124,7 @@ def start(options: StartOptions, settings: Settings, progress: Progress) -> RunO
             mirror(settings, run_id, progress)
 
     try:
-        outcome = PipelineRun(settings, registry, compute, progress, clock, began).run(request)
+        outcome = PipelineRun(settings, registry, compute, progress, clock, traces, began).run(request)
     except BaseException as error:
         log.error(str(error) or type(error).__name__)
         if not isinstance(error, RegistryError | KeyboardInterrupt):  # nobody waits for a registry that does not answer

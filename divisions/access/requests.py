@@ -26,10 +26,12 @@ class Actor(msgspec.Struct, frozen=True):
     address: str = ""
     endpoints: tuple[str, ...] = ()
     """Those that the token is for; empty means every endpoint."""
+    traceparent: str = ""
+    """The span that the request belongs to; empty if it named none that is valid."""
 
     @staticmethod
-    def of(principal: Principal, address: str) -> Actor:
-        return Actor(principal.name, principal.role.value, address, principal.endpoints)
+    def of(principal: Principal, address: str, traceparent: str = "") -> Actor:
+        return Actor(principal.name, principal.role.value, address, principal.endpoints, traceparent)
 
 
 OWNER_PRINCIPAL = Principal(OWNER, Role.ADMIN)

@@ -20,6 +20,7 @@ from divisions.errors import (
     UsageError,
 )
 from divisions.sdk.calls import Call
+from divisions.traces.current import current_traceparent
 
 if TYPE_CHECKING:
     from divisions.settings import Settings
@@ -112,6 +113,8 @@ class Peer:
 
     def headers(self, call: Call[T]) -> dict[str, str]:
         headers = {"accept": "application/json"}
+        if traceparent := current_traceparent():
+            headers["traceparent"] = traceparent
         if call.body:
             headers["content-type"] = "application/json"
         if call.if_match is not None:

@@ -14,6 +14,7 @@ from typing import TypeVar
 from divisions.sdk import jobs
 from divisions.sdk.jobs import Order
 from divisions.settings import inherited_environment
+from divisions.traces.current import current_traceparent
 
 T = TypeVar("T")
 END_S = 30.0
@@ -80,4 +81,6 @@ def _environment(home: Path | None) -> dict[str, str]:
     environment = inherited_environment()
     if home is not None:
         environment["DIVISIONS_HOME"] = str(home.resolve())
+    if traceparent := current_traceparent():
+        environment["TRACEPARENT"] = traceparent
     return environment

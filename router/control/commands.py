@@ -56,7 +56,9 @@ class Commands:
         self.cluster: Cluster | None = None
         """The cluster as it was seen last; None if it was not."""
 
-    def start_rollout(self, spec: RolloutSpec, *, force: bool, who: str = "", role: str = "") -> None:
+    def start_rollout(
+        self, spec: RolloutSpec, *, force: bool, who: str = "", role: str = "", traceparent: str = ""
+    ) -> None:
         """Begins a rollout for ``who``. One that is under way is rolled back first; the new one follows it.
 
         Raises:
@@ -70,7 +72,7 @@ class Commands:
         record = self._endpoints.records.get(spec.endpoint)
         admission.check(spec, record, is_forced=force, allow_faults=self._allow_faults)
         self._writer.save_version(spec.endpoint, spec.version)
-        self._driver.begin_or_queue(Queued(spec, who=who, role=role))
+        self._driver.begin_or_queue(Queued(spec, who=who, role=role, traceparent=traceparent))
 
     def command(self, command: RolloutCommand) -> None:
         """Carries out an operator's command. It is on disk when this returns.

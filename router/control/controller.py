@@ -88,6 +88,7 @@ class Controller:
         bundles: the address of their store, for policies.
         environment: of the cluster, for policies.
         has_engine: whether an engine of policies is asked: see `GateDesk`.
+        on_over: told of each rollout that has ended, with its last record.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Controller:
         bundles: str = "",
         environment: str = "",
         has_engine: bool = False,
+        on_over: Callable[[EndpointRecord], None] = lambda record: None,
     ) -> None:
         self._clock = clock
         self._on_drift = on_drift
@@ -126,6 +128,7 @@ class Controller:
         self._driver = driver = RolloutDriver(
             journal, writer, endpoints, monitor, analyses, publisher, store, sizing, gates, clock, new_salt, events
         )
+        driver.over = on_over
         self._approvals = ApprovalDesk(driver, endpoints, gates, clock)
         self._commands = Commands(driver, endpoints, journal, writer, clock, allow_faults=allow_faults)
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
@@ -235,7 +238,7 @@ class Controller:
         with self._audit.doing(actor or Actor(), action, spec.endpoint, lambda: self._line_of(spec.endpoint)):
             _refuse(barred)
             who = actor or Actor("", "")
-            self._commands.start_rollout(spec, force=force, who=who.name, role=who.role)
+            self._commands.start_rollout(spec, force=force, who=who.name, role=who.role, traceparent=who.traceparent)
         return self._status_of(self._endpoints.records[spec.endpoint])
 
     def command(self, command: RolloutCommand, actor: Actor | None = None, *, barred: str = "") -> RolloutStatus:

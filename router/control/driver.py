@@ -87,6 +87,8 @@ class RolloutDriver:
         self._new_salt = new_salt
         self._events = events
         self._unacknowledged: dict[str, int] = {}
+        self.over: Callable[[EndpointRecord], None] = lambda record: None
+        """Told of each rollout that has ended, with its last record."""
         self.deploy_failures: Mapping[str, str] = {}
         """Why wanted applications cannot run, by name."""
         self.cluster: Cluster | None = None
@@ -219,6 +221,7 @@ class RolloutDriver:
             who=queued.who,
             role=queued.role,
             reason=queued.reason,
+            traceparent=queued.traceparent,
             at_s=self._clock.wall_s(),
             now_s=now_s,
         )
@@ -313,6 +316,8 @@ class RolloutDriver:
         is_published = self._store.epoch > epoch or self._publisher.is_recovering
         if is_published and any(isinstance(command, canary.SetWeights) for command in commands):
             self._unacknowledged[record.endpoint] = epoch + 1
+        if canary.is_finished(state):
+            self.over(after)
         self._follow(after)
 
     def _explain(self, record: EndpointRecord, state: State) -> Explanation | None:

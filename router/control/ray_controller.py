@@ -58,6 +58,7 @@ from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
 from router.control.ray_portable import portable
 from router.control.registry_projection import MlflowProjection, Projector
+from router.control.rollout_traces import rollout_traces_of
 from router.evidence.drift import InputBins, parse_bins
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class ControllerActor:
         self._settings = settings
         self._references = References(settings, self._clock)
         self._engine = open_engine(settings, self._clock)
+        self._traces = rollout_traces_of(settings)
         self._policy = PolicyDesk(self._engine)
         self._drift_files = DriftFiles(settings.home / "drift")
         self._curve_files = CurveFiles(settings.home / "curves")
@@ -171,6 +173,7 @@ class ControllerActor:
             bundles=self._settings.artifacts,
             environment=self._settings.environment,
             has_engine=self._engine is not None,
+            on_over=self._traces.over,
         )
         controller.start()
         notices.catch_up(journal, controller.records)
@@ -191,7 +194,6 @@ class ControllerActor:
         return self._certificates.issue(request)
 
     async def leave_replica(self, replica_id: str) -> None:
-        """A replica is about to stop."""
         self._controller.replica_leaves(replica_id)
 
     async def report(self, report: bytes) -> bytes:
@@ -217,7 +219,9 @@ class ControllerActor:
         nodes, inventory = self._keeper.rows(status.replicas), self._inventory.inventory(self._controller.cluster)
         notices = self._notices.counts()
         fault = self._engine.fault if self._engine is not None else ""
-        whole = msgspec.structs.replace(status, nodes=nodes, inventory=inventory, notices=notices, policy_fault=fault)
+        whole = msgspec.structs.replace(
+            status, nodes=nodes, inventory=inventory, notices=notices, policy_fault=fault, spans=self._traces.counts()
+        )
         return msgspec.json.encode(whole)
 
     async def house(self, known: bytes) -> bytes:

@@ -15,6 +15,7 @@ from divisions.access.requests import Actor
 from divisions.access.roles import Action, Role
 from divisions.errors import AccessDeniedError
 from divisions.names import is_name
+from divisions.traces.parent import parent_of
 from router.gateway.jwt_book import Kind, Refused
 from router.gateway.jwt_memory import JwtMemory
 from router.gateway.key_freshness import PAUSE_S
@@ -151,7 +152,9 @@ def address_of(scope: Scope) -> str:
 
 def actor_of(request: Request) -> Actor:
     """Who sent a request that was let in."""
-    return Actor.of(_principal_of(request), address_of(request.scope))
+    parents = request.headers.getlist("traceparent")
+    parent = parent_of(parents[0]) if len(parents) == 1 else None
+    return Actor.of(_principal_of(request), address_of(request.scope), parent.text if parent is not None else "")
 
 
 def require(request: Request, action: Action, endpoint: str) -> None:

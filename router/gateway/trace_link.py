@@ -14,15 +14,15 @@ import socket
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 from divisions.clock import Clock
 from divisions.settings import Settings, trace_sampler
+from divisions.traces.otlp import NOT_INSTALLED, is_installed
+from divisions.traces.sampling import sampling_of
 from router.gateway.side_process import END_S, SideProcess, start_module
 from router.predict.trace_buffer import TraceBuffer
 from router.prediction_log.frames import Cutter
 from router.traces.frames import Requests, TraceCounts, decode_counts, encode
-from router.traces.sampling import sampling_of
 
 log = logging.getLogger(__name__)
 
@@ -47,10 +47,8 @@ def buffer_of(settings: Settings, clock: Clock) -> TraceBuffer | None:
     """Takes what is traced; None if nothing is. That never keeps a gateway from serving."""
     if not settings.traces:
         return None
-    if find_spec("opentelemetry.exporter.otlp") is None or find_spec("opentelemetry.sdk") is None:
-        log.error(
-            "no traces: DIVISIONS_TRACES is set, but OpenTelemetry is not installed; pip install 'divisions[traces]'"
-        )
+    if not is_installed():
+        log.error("no traces: %s", NOT_INSTALLED)
         return None
     sampling, problem = sampling_of(*trace_sampler())
     if problem:

@@ -34,7 +34,7 @@ class TraceBuffer:
     Args:
         follows_parent: whether the caller's decision holds, where its ``traceparent`` is valid.
         bound: the others are sampled if the lower 64 bits of their trace's id are below it; see
-            `router.traces.sampling`.
+            `divisions.traces.sampling`.
         draw: gives 64 random bits.
         now_s: monotonic clock.
     """

@@ -53,6 +53,8 @@ class Rollout(msgspec.Struct, frozen=True):
     role: str = ""
     is_way_back: bool = False
     """Whether it goes back to what has served before. No policy is asked then."""
+    traceparent: str = ""
+    """The span of the command that has begun it; empty if that named none."""
 
     @property
     def policy(self) -> Policy:
@@ -92,6 +94,8 @@ class Queued(msgspec.Struct, frozen=True):
     role: str = ""
     reason: str = ""
     """Why; empty if nobody has said it."""
+    traceparent: str = ""
+    """The span of the command that wants it; empty if that named none."""
 
 
 class EndpointRecord(msgspec.Struct, frozen=True):
@@ -276,6 +280,7 @@ def begun(
     who: str = "",
     role: str = "",
     reason: str = "",
+    traceparent: str = "",
 ) -> EndpointRecord:
     """The record at the start of a rollout. Stable is the way back now, so versions kept for that are dropped.
 
@@ -302,6 +307,7 @@ def begun(
         who=who,
         role=role,
         is_way_back=is_direct and spec.version.bundle_sha256 in served,
+        traceparent=traceparent,
     )
     return EndpointRecord(
         endpoint=spec.endpoint,

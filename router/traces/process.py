@@ -9,19 +9,18 @@ from __future__ import annotations
 import logging
 import os
 import random
-import re
 import select
 import signal
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from divisions.clock import Clock, SystemClock
-from divisions.settings import set_default_environment
+from divisions.traces.exporting import Export, Exporting
+from divisions.traces.otlp import opened
 from router.prediction_log.frames import Cutter
-from router.traces.exporting import Export, Exporting
-from router.traces.frames import TraceCounts, decode_requests, encode
+from router.traces.frames import Requests, TraceCounts, decode_requests, encode
 from router.traces.spans import SpanMaker
 
 if TYPE_CHECKING:
@@ -49,45 +48,13 @@ def main() -> None:
 
 def _sdk() -> tuple[Callable[..., list[ReadableSpan]], Export]:
     """Makes and sends spans as the environment says."""
-    set_default_environment({"OTEL_SERVICE_NAME": SERVICE})
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace.export import SpanExportResult
-
-    exporter, told = OTLPSpanExporter(), _LastWords()
-    logger = logging.getLogger("opentelemetry")
-    logger.propagate = False  # It tells every attempt; `Exporting` tells each reason once.
-    logger.addHandler(told)
-
-    def export(spans: Sequence[ReadableSpan]) -> str:
-        told.text = ""
-        result = exporter.export(spans)
-        return "" if result is SpanExportResult.SUCCESS else told.text or "it did not say why"
-
+    resource, export = opened(SERVICE)
     random_bits = random.SystemRandom()
-    maker = SpanMaker(Resource.create(), lambda bits: random_bits.getrandbits(bits) or 1)
+    maker = SpanMaker(resource, lambda bits: random_bits.getrandbits(bits) or 1)
     return maker.spans, export
 
 
-class _LastWords(logging.Handler):
-    """Keeps what the SDK last said, without what may be secret in a URL."""
-
-    text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text = without_secrets(record.getMessage())
-
-
-def without_secrets(text: str) -> str:
-    """A line for people: short, and without the password of a URL.
-
-    >>> without_secrets("no answer from http://ann:pass@host:4318/v1/traces?key=1 today")
-    'no answer from http://host:4318/v1/traces today'
-    """
-    return re.sub(r"\?[^\s'\"]*", "", re.sub(r"//[^/@\s]*@", "//", text))[:200]
-
-
-def serve(connection: socket.socket, exporting: Exporting, clock: Clock) -> None:
+def serve(connection: socket.socket, exporting: Exporting[Requests], clock: Clock) -> None:
     """Exports what comes over ``connection`` until its other end is closed."""
     connection.setblocking(False)
     cutter, told = Cutter(), None

@@ -8,6 +8,7 @@ from divisions.errors import RegistryError
 from divisions.pipeline.definition import Pipeline
 from divisions.progress import step
 from divisions.registry_run import RegistryRun
+from divisions.traces.steps import TrialSpans
 from divisions.trials import ARTIFACT, TAG, TAG_BEST, TAG_ENDS, Trial, best_of, to_table, told_ends, told_params
 from trainers.data.preparation import Prepared
 from trainers.export.lineage import run_params
@@ -39,9 +40,9 @@ def search(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: R
         return pipeline
     data = prepared.rows or training_data(prepared, seed)
     tried = candidates(training.hyperparams, training.trials)
-    board = Scoreboard(tried, parts.progress.notice)
     task = TrainingTask(pipeline.name, prepared.table.schema, data, training.hyperparams)
     with step(parts.progress, parts.clock, f"Search, {training.trials} trials") as current:
+        board = Scoreboard(tried, parts.progress.notice, TrialSpans(parts.traces) if parts.traces else None)
         try:
             parts.compute.search(SearchTask(task, tried, training.budget_s), training.resources, board)
         finally:

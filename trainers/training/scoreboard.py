@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -28,11 +29,22 @@ class Heard:
     is_last: bool
 
 
+class Watcher(Protocol):
+    """Hears when trials begin and end, for traces."""
+
+    def began(self, number: int) -> None: ...
+
+    def ended(self, trial: Trial) -> None: ...
+
+
 class Scoreboard:
     """The trials of one search, by their numbers from 1. ``show`` takes the lines that people read."""
 
-    def __init__(self, candidates: Sequence[AnyHyperparams], show: Callable[[str], None]) -> None:
+    def __init__(
+        self, candidates: Sequence[AnyHyperparams], show: Callable[[str], None], watcher: Watcher | None = None
+    ) -> None:
         self._show = show
+        self._watcher = watcher
         self._trials = {
             number: Trial(number, msgspec.to_builtins(searched(each))) for number, each in enumerate(candidates, 1)
         }
@@ -42,6 +54,8 @@ class Scoreboard:
 
     def began(self, number: int) -> None:
         self._running.add(number)
+        if self._watcher is not None:
+            self._watcher.began(number)
 
     def heard(self, number: int, news: Heard) -> None:
         if news.is_last:
@@ -52,7 +66,7 @@ class Scoreboard:
         """A trial has ended by itself, or the search has stopped it; told if it is the best so far."""
         end = TrialEnd.FINISHED if number in self._finished else TrialEnd.STOPPED
         self._running.discard(number)
-        trial = self._change(number, end=end)
+        trial = self._end(number, end)
         if trial.valid_loss is None or (self._best_loss is not None and trial.valid_loss >= self._best_loss):
             return
         self._best_loss = trial.valid_loss
@@ -60,7 +74,7 @@ class Scoreboard:
 
     def failed(self, number: int, reason: str) -> None:
         self._running.discard(number)
-        trial = self._change(number, end=TrialEnd.FAILED, reason=reason)
+        trial = self._end(number, TrialEnd.FAILED, reason)
         is_last = not self._running and all(each.end is not TrialEnd.NOT_BEGUN for each in self._trials.values())
         others = "" if is_last else "; the others go on"
         self._show(f"{self._name(number)} failed: {reason}{others} (it had {told_params(trial.params)})")
@@ -68,12 +82,18 @@ class Scoreboard:
     def close(self) -> tuple[Trial, ...]:
         """The search is over: whoever still runs has run out of time."""
         for number in self._running:
-            self._change(number, end=TrialEnd.FINISHED if number in self._finished else TrialEnd.OUT_OF_TIME)
+            self._end(number, TrialEnd.FINISHED if number in self._finished else TrialEnd.OUT_OF_TIME)
         self._running.clear()
         return tuple(self._trials.values())
 
     def _name(self, number: int) -> str:
         return f"trial {number} of {len(self._trials)}"
+
+    def _end(self, number: int, end: TrialEnd, reason: str = "") -> Trial:
+        trial = self._change(number, end=end, reason=reason)
+        if self._watcher is not None:
+            self._watcher.ended(trial)
+        return trial
 
     def _change(self, number: int, **changes: object) -> Trial:
         self._trials[number] = trial = msgspec.structs.replace(self._trials[number], **changes)

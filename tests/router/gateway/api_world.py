@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -72,7 +72,9 @@ class Control:
 
 
 @contextlib.contextmanager
-def served_api(folder: Path, access: AccessList | None = None) -> Iterator[str]:
+def served_api(
+    folder: Path, access: AccessList | None = None, make_control: Callable[[Path], Control] = Control
+) -> Iterator[str]:
     """The URL of a gateway that serves ``churn``, while entered. Its event streams are closed: they never end. With a
     list of tokens, ``churn`` asks for keys."""
     loop = uvloop.new_event_loop()
@@ -82,7 +84,7 @@ def served_api(folder: Path, access: AccessList | None = None) -> Iterator[str]:
 
     async def serve() -> None:
         async with world() as it:
-            control = Control(folder)
+            control = make_control(folder)
             it.link.start_rollout, it.link.command, it.link.status, it.link.manage_tokens, it.link.house = (
                 control.start_rollout, control.command, control.status, control.manage_tokens, control.house
             )  # fmt: skip

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 from opentelemetry.sdk.trace import sampling as sdk
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
+from divisions.traces.sampling import DEFAULT, sampling_of
 from router.predict.trace_buffer import TraceBuffer
-from router.traces.sampling import DEFAULT, sampling_of
 
 SDK = {
     "always_on": lambda ratio: sdk.ALWAYS_ON,

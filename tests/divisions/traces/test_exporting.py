@@ -1,6 +1,6 @@
 import threading
 
-from router.traces.exporting import BATCH, Exporting
+from divisions.traces.exporting import BATCH, Exporting
 from router.traces.frames import Requests
 
 
