@@ -167,6 +167,27 @@ def test_a_writer_is_told_how_long_files_are_kept_also_one_that_starts_later(run
     run(scenario)
 
 
+def test_few_rows_are_gathered_and_many_go_at_once(run):
+    async def scenario(world):
+        world.follow(LogPolicy())
+        await world.until_started(1)
+        await world.sweep(log_link.GATHER_SWEEPS)
+        world.received()
+        wakes = 0
+        for number in range(5 * log_link.GATHER_SWEEPS):
+            world.buffer.add(entry(number))
+            await world.sweep(1)
+            wakes += bool(world.received())
+        assert wakes == 5
+        assert not world.buffer.size
+        while world.buffer.size < log_link.GATHER_BYTES:
+            world.buffer.add(entry(99))
+        await world.sweep(1)
+        assert world.received()
+
+    run(scenario)
+
+
 def test_a_writer_that_stands_still_costs_rows_and_never_blocks(run):
     async def scenario(world):
         world.follow(LogPolicy())
