@@ -107,6 +107,7 @@ def open_engine(limits: Limits) -> Iterator[Engine]:
         connection = duckdb.connect(config=options)
         try:
             connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET enable_progress_bar = false")  # DuckDB draws it on standard output
             yield Engine(connection, folder, limits)
         finally:
             connection.close()

@@ -88,7 +88,7 @@ def join(log: Any, outcomes: Sequence[tuple[str, str, bool, float | None]]) -> J
     names = ("kind", "id", "is_positive", "at_s")
     table = pa.table({name: pa.array(each, kind) for name, each, kind in zip(names, columns, kinds, strict=True)})
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
         connection.register("log_rows", log)
         connection.register("outcomes", table)
         connection.execute(_MATCHES)

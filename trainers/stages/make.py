@@ -13,8 +13,10 @@ from trainers.data.preparation import Prepared
 from trainers.export.exported import Calibrated, Exported
 from trainers.export.exported import calibrate as calibrate_model
 from trainers.export.exported import export as export_model
+from trainers.stages.outlook import Outlook
 from trainers.stages.parts import Parts
 from trainers.training.compute import TrainingTask
+from trainers.training.cost import cost_of
 from trainers.training.device_use import DeviceUse
 from trainers.training.training_rows import num_train, training_data
 from trainers.validation.measure import measure
@@ -37,10 +39,14 @@ def train(parts: Parts, pipeline: Pipeline, prepared: Prepared, registry_run: Re
     hyperparams = pipeline.training.hyperparams
     data = prepared.rows or training_data(prepared, hyperparams.seed)
     reached = 0
+    cost = cost_of(prepared.table.schema, num_train(data), hyperparams)
+    outlook = Outlook(cost, pipeline.training, parts.clock.monotonic_s, parts.progress.notice)
+    outlook.begin()
 
     def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
         nonlocal reached
         reached = epoch
+        outlook.epoch(epoch, metrics)
         registry_run.log_metrics(metrics, step=epoch)
         parts.progress.epoch_finished(epoch, hyperparams.epochs, metrics)
 

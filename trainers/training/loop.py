@@ -20,7 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from divisions.errors import TrainingError
 from divisions.pipeline.definition import Hyperparams
 from trainers.training.evaluate import auc
-from trainers.training.model import TabularNet, tensor_of
+from trainers.training.model import TabularNet, logits_of, tensor_of
 from trainers.training.optimizer import CosineAdamW
 from trainers.training.training_rows import TrainingData
 
@@ -176,11 +176,9 @@ def _agreed(is_over: bool, shard: Shard, device: torch.device) -> bool:
 
 def validate(model: TabularNet, data: TrainingData, device: torch.device) -> dict[str, float]:
     """Log loss and AUC on the validation rows."""
-    model.eval()
-    with torch.no_grad():
-        logits_N = model.logits(tensor_of(data.valid_rows_NF).to(device)).cpu()
-    loss = binary_cross_entropy_with_logits(logits_N, tensor_of(data.valid_labels_N)).item()
-    return {"valid_loss": loss, "valid_auc": auc(data.valid_labels_N, logits_N.numpy())}
+    logits_N = logits_of(model, data.valid_rows_NF, device)
+    loss = binary_cross_entropy_with_logits(torch.from_numpy(logits_N), tensor_of(data.valid_labels_N)).item()
+    return {"valid_loss": loss, "valid_auc": auc(data.valid_labels_N, logits_N)}
 
 
 def _loss(logits: Tensor, labels_N: Tensor) -> Tensor:

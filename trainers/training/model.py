@@ -25,6 +25,8 @@ from divisions.pipeline.definition import Hyperparams, TabmHyperparams
 from divisions.schema import FLOAT32_MAX, FeatureKind, FeatureSchema
 
 NUM_BINS = 16
+CELLS_A_PASS = 1 << 20
+"""Without gradients, so many cells at once: some hundred bytes each."""
 CLIP_SIGMAS = 6.0
 """Numbers are clipped this many standard deviations from the mean, so that ±3e38 stays finite in every layer."""
 
@@ -218,13 +220,27 @@ def tensor_of(array: NDArray[np.float32]) -> Tensor:
     return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
-def logits_of(model: TabularNet, rows_NF: NDArray[np.float32], batch_size: int = 4096) -> NDArray[np.float32]:
-    """The logits of many rows, on the CPU. Moves the model there."""
-    model = model.to("cpu").eval()
+def rows_a_pass(num_columns: int) -> int:
+    """How many rows are scored at once, so that memory does not grow with the table.
+
+    >>> rows_a_pass(20), rows_a_pass(3_000), rows_a_pass(10**7)
+    (52428, 349, 1)
+    """
+    return max(1, CELLS_A_PASS // max(1, num_columns))
+
+
+def logits_of(
+    model: TabularNet, rows_NF: NDArray[np.float32], device: torch.device | None = None
+) -> NDArray[np.float32]:
+    """The logits of many rows, on the CPU or ``device``. Moves the model there."""
+    device = device or torch.device("cpu")
+    model = model.to(device).eval()
+    size = rows_a_pass(rows_NF.shape[1])
+    size = min(size, 4096) if device.type == "cpu" else size  # its caches are small
     with torch.no_grad():
         parts = [
-            model.logits(tensor_of(rows_NF[start : start + batch_size])).numpy()
-            for start in range(0, len(rows_NF), batch_size)
+            model.logits(tensor_of(rows_NF[start : start + size]).to(device)).cpu().numpy()
+            for start in range(0, len(rows_NF), size)
         ]
     return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 

@@ -98,7 +98,7 @@ def test_rows_that_the_logits_separate_stay_finite():
 def test_the_model_takes_a_calibration_into_its_weights():
     rows_NF, _ = rows_and_labels(50)
     model = build_model(SCHEMA, rows_NF, HYPERPARAMS)
-    before_N = logits_of(model, rows_NF, batch_size=7)
+    before_N = logits_of(model, rows_NF)
     model.recalibrate(0.5, -2.0)
     np.testing.assert_allclose(logits_of(model, rows_NF), 0.5 * before_N - 2.0, atol=1e-5)
     assert logits_of(model, rows_NF[:0]).shape == (0,)

@@ -4,7 +4,8 @@ import torch
 
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, rows_and_labels
-from trainers.training.model import build_model, numeric_statistics
+from trainers.training import model as network
+from trainers.training.model import build_model, logits_of, numeric_statistics
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +81,14 @@ def test_the_same_seed_gives_the_same_weights():
     rows, _ = rows_and_labels()
     first, second = build_model(SCHEMA, rows, HYPERPARAMS), build_model(SCHEMA, rows, HYPERPARAMS)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+
+
+def test_scoring_in_parts_gives_what_one_pass_gives(model, monkeypatch):
+    rows_NF, _ = rows_and_labels(101)
+    whole = logits_of(model, rows_NF)
+    sizes = []
+    one_pass = type(model).logits
+    monkeypatch.setattr(type(model), "logits", lambda self, rows: (sizes.append(len(rows)), one_pass(self, rows))[1])
+    monkeypatch.setattr(network, "CELLS_A_PASS", 10 * rows_NF.shape[1])
+    assert np.allclose(logits_of(model, rows_NF), whole, atol=1e-6)
+    assert sizes == [10] * 10 + [1]
