@@ -28,7 +28,7 @@ from divisions.clock import Clock, SystemClock
 from divisions.errors import RegistryError
 from divisions.foreign_models import refuse_foreign
 from divisions.mlflow_loading import load_mlflow
-from divisions.registry_home import artifact_root, follow_home, is_server, shared_client, store_uri
+from divisions.registry_home import artifact_root, follow_home, is_server, make_database, shared_client, store_uri
 from divisions.registry_reads import ClientReads, Reads, SqliteReads
 from divisions.registry_records import (
     ARCHIVED,
@@ -361,6 +361,8 @@ class Registry:
         # With an empty database, two processes would both create its tables, and one of them would fail.
         with (self._home / "mlflow.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            with registry_errors("make its database"):
+                make_database(self._database)
             client = MlflowClient(self._uri, self._uri)
             client.search_experiments(max_results=1)
             with registry_errors("follow the home to its new place"):

@@ -55,6 +55,48 @@ def is_server(tracking_uri: str) -> bool:
     return not tracking_uri.startswith(_DATABASES)
 
 
+def make_database(database: Path) -> None:
+    """Makes the embedded database if it is not there: whole, or not at all. The caller holds the registry's lock.
+
+    MLflow's migrations take seconds, are no transaction, and fail when they are begun a second time. So they run in a
+    draft beside it: a process that ends meanwhile leaves no half of a database. One without runs and models that was
+    left so is made anew.
+
+    Raises:
+        sqlite3.Error: the database cannot be read.
+    """
+    if _is_made(database):
+        return
+    from mlflow.store.db import utils
+
+    draft = database.with_name(f"{database.name}.draft")
+    for leftover in (draft, draft.with_name(f"{draft.name}-journal")):
+        leftover.unlink(missing_ok=True)
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{draft}")
+    try:
+        utils._initialize_tables(engine)
+    finally:
+        engine.dispose()
+    draft.replace(database)
+
+
+def _is_made(database: Path) -> bool:
+    if not database.exists():
+        return False
+    # Writable, so that SQLite takes back what a killed process has left in its journal.
+    with closing(sqlite3.connect(database, timeout=30.0)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        for table in tables & {"runs", "registered_models"}:
+            if connection.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone():
+                return True
+        if "alembic_version" not in tables:
+            return False
+        from mlflow.store.db import utils
+
+        revision: tuple[str] | None = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return revision == (utils._get_latest_schema_revision(),)
+
+
 def follow_home(database: Path, home: Path) -> int:
     """Makes the locations in ``database`` those of ``home``; returns how many were another home's.
 

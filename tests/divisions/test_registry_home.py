@@ -6,10 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from mlflow.store.db import utils
+from mlflow.store.tracking.dbmodels.initial_models import Base as InitialBase
 
 from divisions.artifacts.cache import Bundles
 from divisions.registry import Registry
-from divisions.registry_home import follow_home
+from divisions.registry_home import follow_home, make_database
 from divisions.versions import ValidationStatus
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "home-0.tar.xz"
@@ -69,3 +71,38 @@ def test_following_touches_only_the_other_homes_locations_and_only_once(home):
     assert "s3://bucket/mlartifacts" in list(locations(home))
     assert f"{(home / 'mlartifacts').as_uri()}" in list(locations(home))
     assert follow_home(home / "mlflow.db", home) == 0
+
+
+def test_a_first_run_that_is_interrupted_leaves_no_half_of_a_database(tmp_path, monkeypatch):
+    half_made(tmp_path / "mlflow.db")  # as a release before this one left it
+
+    def interrupted(engine):
+        InitialBase.metadata.create_all(engine)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(utils, "_initialize_tables", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            Registry(tmp_path).start_run("churn", "a run", {})
+    with Registry(tmp_path).start_run("churn", "a run", {}) as run:
+        pass
+    assert [one.run_id for one in Registry(tmp_path).list_runs(None, 9)] == [run.run_id]
+
+
+def test_a_database_with_runs_is_never_made_anew(tmp_path):
+    database = tmp_path / "mlflow.db"
+    half_made(database)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("INSERT INTO registered_models (name) VALUES ('churn')")
+    before = database.read_bytes()
+    make_database(database)
+    assert database.read_bytes() == before
+
+
+def half_made(database):
+    """A database whose first migrations have not ended."""
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{database}")
+    InitialBase.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE IF NOT EXISTS registered_models (name VARCHAR(256) NOT NULL)")
+    engine.dispose()
