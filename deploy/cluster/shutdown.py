@@ -40,7 +40,10 @@ def stop(home: Path, progress: Progress, clock: Clock) -> Cluster:
         cluster = None
     if cluster is None:
         clean_up(home)
-        raise NotRunningError(f"no cluster of {home} is up", remedy="start one with `divisions up`")
+        raise NotRunningError(
+            f"no cluster of {home} is up",
+            remedy="start one with `divisions up`, or name another home with DIVISIONS_HOME",
+        )
     if not cluster.is_alive:
         progress.notice(f"the cluster (pid {cluster.pid}) had ended already; cleaning up after it")
         clean_up(home, _session_of_dead(cluster))

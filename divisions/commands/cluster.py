@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -207,10 +209,25 @@ def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
         f"Dashboard  {cluster.dashboard_url}  (asks for the token in {settings.home / 'ray_token'})",
         *([f"Prometheus http://127.0.0.1:{settings.prometheus_port}/"] if settings.prometheus_port else []),
         *example_calls(open_store(settings), cluster.gateway_url),
+        *_next_steps(sys.executable, shutil.which("divisions")),
         "",
         "Ctrl-C stops everything." if is_foreground else "Stop it with: divisions down",
     ]
     return "\n".join(lines)
+
+
+def _next_steps(python: str, command: str | None) -> list[str]:
+    """How another terminal gets the command, which `make run` has installed in a virtual environment.
+
+    >>> _next_steps("/home/ann/divisions/.venv/bin/python", None)[2]
+    '  . /home/ann/divisions/.venv/bin/activate'
+    >>> _next_steps("/usr/bin/python3", "/usr/bin/divisions")
+    ['', 'Look at it:', '  divisions status']
+    """
+    activate = Path(python).with_name("activate")
+    source = [f"  . {shlex.quote(str(activate))}"] if command is None else []
+    where = ", in another terminal and this folder" if command is None else ""
+    return ["", f"Look at it{where}:", *source, "  divisions status"]
 
 
 def down(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from divisions.errors import ClusterError, NotRunningError
+from divisions.errors import ClusterError, DivisionsError, MissingTokenError, NotRunningError
 from divisions.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def connect(url: str = "") -> Iterator[Client]:
 
     Raises:
         NotRunningError: nothing answers there; says what the home's cluster does instead, if there is one.
+        MissingTokenError: the cluster there asks for a token that this home has not; it may be that of another home.
     """
     from divisions.sdk.client import Client
 
@@ -50,16 +51,25 @@ def connect(url: str = "") -> Iterator[Client]:
     with Client(url or gateway_url(settings), home=settings.home) as client:
         try:
             yield client
-        except NotRunningError as error:
+        except (NotRunningError, MissingTokenError) as error:
             raise (error if url or settings.gateway else _explained(settings, error)) from None
 
 
-def _explained(settings: Settings, error: NotRunningError) -> ClusterError:
-    """The reason why nothing answers, from ``cluster.json``."""
+def _explained(settings: Settings, error: NotRunningError | MissingTokenError) -> DivisionsError:
+    """The reason why nothing answers, or nobody whose token is here, from ``cluster.json``."""
     from deploy.supervision import cluster_file
 
     cluster = cluster_file.read_cluster(settings.home)
+    if cluster is None and isinstance(error, MissingTokenError):
+        return MissingTokenError(
+            f"no cluster of the home {settings.home} runs; the one on port {settings.port} has another home, "
+            "and asks for its token",
+            remedy="run this in the folder that it was started in, or name its home with DIVISIONS_HOME; "
+            "DIVISIONS_TOKEN gives a token",
+        )
     if cluster is None:
+        return error
+    if isinstance(error, MissingTokenError):
         return error
     reason = f": {cluster.message}" if cluster.message else ""
     if not cluster.is_alive:

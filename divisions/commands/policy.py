@@ -125,7 +125,9 @@ def _text(file: str) -> str:
             return Path(file).read_text("utf-8")
         return sys.stdin.buffer.read().decode() if sys.stdin else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise PolicyError(f"the question cannot be read: {error}", remedy="name a file with JSON") from None
+        reason = (isinstance(error, OSError) and error.strerror) or error
+        name = "" if file == "-" else f"{file}: "
+        raise PolicyError(f"the question cannot be read: {name}{reason}", remedy="name a file with JSON") from None
 
 
 def _bundle(folder: Path | None) -> Bundle:

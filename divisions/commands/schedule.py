@@ -13,9 +13,11 @@ from divisions.commands.output import Format, Output, print_json, table
 from divisions.errors import NotRunningError, UsageError
 
 if TYPE_CHECKING:
-    from divisions.schedule.state import Entry, Schedule
+    from divisions.schedule.state import Ended, Entry, Schedule
 
 app = typer.Typer(help="Run pipelines by their trigger.", no_args_is_help=True, rich_markup_mode=None)
+
+MAX_MESSAGE_CHARS = 60
 
 HEADER = ("PIPELINE", "SCHEDULE", "CATCH UP", "NEXT RUN", "LAST RUN")
 
@@ -136,6 +138,11 @@ def render(schedule: Schedule, now_s: float) -> list[str]:
         for entry in schedule.entries
     ]
     faults = [f"{entry.pipeline}: {entry.fault}" for entry in schedule.entries if entry.fault]
+    faults += [
+        f"{entry.pipeline}: the last run {entry.last.outcome.value}: {entry.last.message}"
+        for entry in schedule.entries
+        if entry.last is not None and _is_long(entry.last)
+    ]
     return ([table(HEADER, rows)] if rows else []) + faults + list(schedule.notes)
 
 
@@ -166,7 +173,14 @@ def _last_run(entry: Entry) -> str:
     if last is None:
         return "-"
     text = f"{_local(last.fire_s, entry.zone)} {last.outcome.value}"
-    return f"{text}: {last.message}" if last.message else text
+    if not last.message:
+        return text
+    return f"{text}: see below" if _is_long(last) else f"{text}: {last.message}"
+
+
+def _is_long(last: Ended) -> bool:
+    """Whether a run's message would break the table's lines; what has failed is told with its remedy."""
+    return len(last.message) > MAX_MESSAGE_CHARS
 
 
 def _local(time_s: float, zone: str) -> str:

@@ -79,7 +79,7 @@ def read_nodes(text: str, path: str = "") -> Node:
     except yaml.reader.ReaderError as error:
         raise _unprintable(text, error, path) from None
     except yaml.MarkedYAMLError as error:
-        raise _syntax(error, path) from None
+        raise _syntax(error, text, path) from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # PyYAML does not wrap some errors: "\UFFFFFFFF" is no character, %YAML 1.<5,000 digits> no version.
         raise PipelineError(f"this is not YAML: {error}", remedy="check escapes and directives", path=path) from None
@@ -164,16 +164,25 @@ def _unprintable(text: str, error: yaml.reader.ReaderError, path: str) -> Pipeli
     )
 
 
-def _syntax(error: yaml.MarkedYAMLError, path: str) -> PipelineError:
+def _syntax(error: yaml.MarkedYAMLError, text: str, path: str) -> PipelineError:
     problem = error.problem or error.context or "the text cannot be read"
     mark = error.problem_mark or error.context_mark
     return PipelineError(
         f"this is not YAML: {problem}",
-        remedy=_syntax_remedy(problem),
+        remedy=_foreign_blank(text) or _syntax_remedy(problem),
         path=path,
         line=mark.line + 1 if mark else 0,
         column=mark.column + 1 if mark else 0,
     )
+
+
+def _foreign_blank(text: str) -> str:
+    """Text from a web page or a chat may be indented with blanks that look like spaces, and are letters to YAML."""
+    for number, line in enumerate(text.split("\n"), 1):
+        for blank in line[: len(line) - len(line.lstrip())]:
+            if blank not in " \t\r\ufeff":
+                return f"replace U+{ord(blank):04X}, which looks like a space and begins line {number}, by a space"
+    return ""
 
 
 def _syntax_remedy(problem: str) -> str:

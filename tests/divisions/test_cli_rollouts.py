@@ -75,6 +75,8 @@ class ControlApi(BaseHTTPRequestHandler):
     """Answers with ``server.statuses`` in turn (the last one for ever), and records the requests."""
 
     def do_GET(self):
+        if self.server.asks_token and not self.headers.get("authorization"):
+            return self.answer({"detail": "this needs a token", "status": 401, "code": "MissingTokenError"}, 401)
         status = self.server.statuses[0]
         if self.path.startswith("/api/v2/rollouts/") and len(self.server.statuses) > 1:
             self.server.statuses.pop(0)
@@ -87,6 +89,7 @@ class ControlApi(BaseHTTPRequestHandler):
                 self.answer(status)
             case _:
                 self.answer({"detail": "no such thing", "status": 404}, 404)
+        return None
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
@@ -115,7 +118,7 @@ class ControlApi(BaseHTTPRequestHandler):
 @contextmanager
 def serving(statuses):
     with ThreadingHTTPServer(("127.0.0.1", 0), ControlApi) as server:
-        server.statuses, server.asked, server.refusal = list(statuses), [], ""
+        server.statuses, server.asked, server.refusal, server.asks_token = list(statuses), [], "", False
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
         try:
@@ -142,6 +145,15 @@ def divisions(capsys):
         return status, captured.out, captured.err
 
     return run
+
+
+def test_a_cluster_of_another_home_asks_for_its_token(api, divisions, tmp_path):
+    (tmp_path / "token").unlink()
+    api.asks_token = True
+    status, _, err = divisions("status")
+    assert status == 1
+    assert f"no cluster of the home {tmp_path} runs" in err
+    assert "run this in the folder that it was started in, or name its home with DIVISIONS_HOME" in err
 
 
 def test_status_is_the_table_of_kubectl(api, divisions):

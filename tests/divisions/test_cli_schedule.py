@@ -74,6 +74,15 @@ def test_the_last_run_and_a_fault_are_shown(divisions, home, file):
     assert "starting, of 1970-01-02 01:00 CET" in divisions("list")[1]
 
 
+def test_a_long_message_of_the_last_run_stands_below_the_table(divisions, home, file):
+    divisions("add", str(file))
+    message = "input s3://raw/partition=2025-01-15 holds no files. existing nearby: partition=2025-01-14"
+    change(home, last=Ended(0.0, Outcome.FAILED, message))
+    _, row, below, *_ = divisions("list")[1].splitlines()
+    assert row.endswith(" CET failed: see below")
+    assert below == f"churn: the last run failed: {message}"
+
+
 def test_json_has_times_in_seconds(divisions, home, file):
     divisions("add", str(file))
     answer = json.loads(divisions("list", "-o", "json")[1])

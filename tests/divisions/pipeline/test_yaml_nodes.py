@@ -82,6 +82,10 @@ def test_any_text_is_nodes_or_a_pipeline_error(text):
     [
         ("a:\n\tb: 1", "indent with spaces, not with tabs"),
         ("a: @b", "put quotes around the value"),
+        (
+            "a:\n  b: 1\n\u00a0\u00a0c:\n    d: 2\n  e: 3",
+            "replace U+00A0, which looks like a space and begins line 3, by a space",
+        ),
         ("a: [1", "check indentation, quotes and colons of this line and the one before it"),
     ],
 )
