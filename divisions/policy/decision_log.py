@@ -98,8 +98,8 @@ class LoggedEngine:
 
     @property
     def fault(self) -> str:
-        """Why the rules of the folder are not those that decide; empty if they are."""
-        return getattr(self._engine, "fault", "")
+        """Why the rules of the folder are not those that decide, and what does; empty if they are."""
+        return getattr(self._engine, "report", "")
 
     def decide(self, query: Query) -> Decision:
         """See `PolicyEngine`."""

@@ -67,6 +67,12 @@ class KeptEngine:
         engine = self._engine
         return engine.digest if engine else ""
 
+    @property
+    def report(self) -> str:
+        """The fault, and what follows from it; empty without one."""
+        what = "the rules before still decide" if self._engine else "what it guards is refused"
+        return f"{what}: {self.fault}" if self.fault else ""
+
     def decide(self, query: Query) -> Decision:
         """See `PolicyEngine`."""
         engine = self._engine
@@ -128,6 +134,8 @@ class KeptEngine:
         while not self._ended.is_set():
             try:
                 self.look()
+                if self._engine is not None:
+                    self._engine.revive()
             except Exception:
                 log.exception("the policy in %s cannot be looked at", self._folder)
             self._ended.wait(LOOK_S)

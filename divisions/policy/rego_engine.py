@@ -80,6 +80,7 @@ class RegoEngine:
         if not self._lock.acquire(timeout=self._limit_s):
             return self._refusal("other questions took all of its time", _LATE)
         try:
+            self._replace_if_ended()
             if self._process is None:
                 self._replace()  # The last try to start it may have failed.
                 return self._refusal("it is being started again", "try again in a second")
@@ -91,6 +92,14 @@ class RegoEngine:
                 return self._refusal(f"it cannot be asked: {type(error).__name__}", "look at the controller's log")
         finally:
             self._lock.release()
+
+    def revive(self) -> None:
+        """Starts another process if somebody has ended ours, so that no question finds it ended."""
+        if self._lock.acquire(blocking=False):  # else a question is under way, which notices it
+            try:
+                self._replace_if_ended()
+            finally:
+                self._lock.release()
 
     def close(self) -> None:
         """Ends the process."""
@@ -160,6 +169,11 @@ class RegoEngine:
             _end(process)
             raise
         return process, loaded
+
+    def _replace_if_ended(self) -> None:
+        if self._process is not None and (status := self._process.poll()) is not None:
+            log.error("the process of the policy engine has ended with status %d: another one is started", status)
+            self._replace()
 
     def _replace(self) -> None:
         """Ends the process and has another one started, while questions are refused."""

@@ -1,8 +1,8 @@
 """Says what bars the way of a rollout: its pipeline's demands at once, an engine's refusals as they were heard last.
 
 A tick never waits for an engine. `due` names the questions, somebody asks them elsewhere and tells `decided`. An
-answer counts for `FRESH_S`, and only for the very rollout and approvals that it was asked about. Without an answer that
-counts, a version is not promoted.
+engine's leave counts for `FRESH_S`, and only for the very rollout and approvals that it was asked about. Without leave
+that counts, a version is not promoted.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from router.rollouts.records import EndpointRecord
 
 ASK_S = 5.0
 """How often an engine is asked about a rollout."""
-LONGEST_PAUSE_S = 60.0
+LONGEST_PAUSE_S = 15.0
 """How long an engine that does not decide is left alone at most."""
 FRESH_S = 30.0
-"""How long an answer counts."""
+"""How long leave counts. A refusal stands until the next answer."""
 _SILENT = Reason(ENGINE_RULE, "the engine of policies has not answered yet", "wait some seconds; it is asked again")
 
 Registered = Callable[[], Iterable[RegisteredVersion] | None]
@@ -138,11 +138,9 @@ class GateDesk:
         is_known = heard is not None and heard.decision is not None and heard.key == _key(record, policy)
         if heard is None or heard.decision is None or not is_known:
             return (_SILENT,)
-        if self._clock.monotonic_s() - heard.at_s > FRESH_S:
-            return (_SILENT,)
         decision = heard.decision
         if decision.allow:
-            return ()
+            return () if self._clock.monotonic_s() - heard.at_s <= FRESH_S else (_SILENT,)
         return decision.reasons or (Reason(ENGINE_RULE, "it is refused without a reason", "ask who wrote the rules"),)
 
     def _facts(self, record: EndpointRecord, policy: PromotionPolicy) -> Facts:

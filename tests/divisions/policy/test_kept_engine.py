@@ -25,10 +25,13 @@ class Allows:
 
     def __init__(self, bundle):
         self.digest = bundle.digest
-        self.is_closed = False
+        self.is_closed = self.is_revived = False
 
     def decide(self, query):
         return Decision(True, (), self.digest)
+
+    def revive(self):
+        self.is_revived = True
 
     def close(self):
         self.is_closed = True
@@ -76,12 +79,13 @@ def test_good_rules_that_come_back_end_the_fault(folder, kept, breaks, caplog):
         assert not engine.look()
     fault = engine.fault
     assert fault
+    assert engine.report == f"the rules before still decide: {fault}"
     assert engine.decide(YES).allow
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     (folder / "team.rego").write_text(ALLOWS)
     assert not engine.look()  # the same rules still decide
-    assert engine.fault == ""
+    assert engine.fault == engine.report == ""
     assert [record.levelname for record in caplog.records if fault in record.message] == ["ERROR"]
     assert caplog.records[-1].message == f"the policy in {folder} can be used"
 
@@ -98,6 +102,7 @@ def test_rules_that_could_not_be_used_are_tried_again_after_a_while(kept):
 
     engine = kept(start, clock)
     assert not engine.look()
+    assert engine.report.startswith("what it guards is refused: regopy is not installed")
     assert not engine.look()
     assert len(attempts) == 1
     assert "regopy" in engine.fault
@@ -144,3 +149,4 @@ def test_a_folder_is_followed(tmp_path):
         _until(lambda: "no such folder" in engine.fault)
         (tmp_path / "absent").mkdir()
         _until(lambda: engine.digest)
+        _until(lambda: engine._engine.is_revived)

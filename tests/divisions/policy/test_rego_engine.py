@@ -77,6 +77,20 @@ def test_a_process_that_is_killed_is_a_refusal_and_is_started_again(ours):
     _until(lambda: ours.decide(YES).allow)
 
 
+def test_a_process_that_was_killed_between_questions_is_replaced_before_the_next(ours, caplog):
+    killed = ours._process.pid
+    os.kill(killed, signal.SIGKILL)
+
+    def is_replaced():
+        ours.revive()
+        return ours._process is not None and ours._process.pid != killed
+
+    _until(is_replaced)
+    assert ours.decide(YES).allow
+    (record,) = caplog.records
+    assert record.message == "the process of the policy engine has ended with status -9: another one is started"
+
+
 def test_a_process_that_cannot_be_started_is_tried_again_with_the_next_question(tmp_path):
     program = tmp_path / "worker"
     program.write_text(f"#!/bin/sh\nexec {sys.executable} -m divisions.policy.rego_worker\n")
