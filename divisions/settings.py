@@ -73,8 +73,8 @@ class Settings:
     allow_buckets: tuple[str, ...] = ()
     """S3 buckets that pipelines may read; empty means any."""
     allowed_hosts: tuple[str, ...] = ()
-    """Values of the Host header that gateways accept, without ports; ``*`` means any. Empty means the loopback names
-    and ``host``."""
+    """Values of the Host header that gateways accept, without ports; ``*`` means any. Empty means the loopback names,
+    ``host``, and the names of the port's certificate."""
     channel_host: str = ""
     """Address that replicas listen on for gateways of other nodes. Empty means their node's own address; where Ray is
     on the loopback interface, Unix sockets only."""

@@ -199,7 +199,7 @@ def _attached(settings: Settings, cluster: Cluster) -> str:
 
 
 def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
-    from deploy.cluster.examples import example_calls
+    from deploy.cluster.examples import curl_of, example_calls
     from divisions.online_stores import open_store
 
     lines = [
@@ -208,7 +208,7 @@ def _greeting(settings: Settings, cluster: Cluster, is_foreground: bool) -> str:
         f"Page       {cluster.gateway_url}/  (asks for the token in {settings.home / 'token'})",
         f"Dashboard  {cluster.dashboard_url}  (asks for the token in {settings.home / 'ray_token'})",
         *([f"Prometheus http://127.0.0.1:{settings.prometheus_port}/"] if settings.prometheus_port else []),
-        *example_calls(open_store(settings), cluster.gateway_url),
+        *example_calls(open_store(settings), cluster.gateway_url, curl_of(settings, cluster.gateway_url)),
         *_next_steps(sys.executable, shutil.which("divisions")),
         "",
         "Ctrl-C stops everything." if is_foreground else "Stop it with: divisions down",

@@ -147,8 +147,7 @@ class Peer:
 
         if fault := certificate_fault(error):
             return ClusterError(
-                f"the certificate of {self.base_url} is not trusted: {fault}",
-                remedy="name the file of its authority with --ca, ca=… or DIVISIONS_TLS_CA",
+                f"the certificate of {self.base_url} is not trusted: {fault}", remedy=_certificate_remedy(fault)
             )
         match error:
             case httpx.ConnectError() if _speaks_no_tls(error):
@@ -216,6 +215,20 @@ def certificate_fault(error: BaseException | None) -> str:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return str(cause.verify_message or cause.reason)
     return ""
+
+
+def _certificate_remedy(fault: str) -> str:
+    """
+    >>> _certificate_remedy("Hostname mismatch, certificate is not valid for 'localhost'.")
+    'ask it by a name that its certificate has'
+    >>> _certificate_remedy("certificate has expired")
+    "have it renewed, or check this machine's clock"
+    """
+    if "not valid for" in fault:
+        return "ask it by a name that its certificate has"
+    if fault in {"certificate has expired", "certificate is not yet valid"}:
+        return "have it renewed, or check this machine's clock"
+    return "name the file of its authority with --ca, ca=… or DIVISIONS_TLS_CA"
 
 
 def _speaks_no_tls(error: BaseException) -> bool:

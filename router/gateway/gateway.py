@@ -180,10 +180,11 @@ class Gateway:
             path.encode(): Probe(check) for path, check in (api.checks() | oip.checks()).items()
         }
         self._asgi = AsgiHandler(api.application(oip.routes()))
+        self._certificate = certificate_of(settings, clock)
         limits = HttpLimits(
             max_body_bytes=settings.max_body_bytes,
             idle_s=settings.idle_timeout_s,
-            allowed_hosts=allowed_hosts(settings),
+            allowed_hosts=allowed_hosts(settings, () if self._certificate is None else self._certificate.names),
             any_host_targets=frozenset({*probes, METRICS.encode(), OWN_METRICS.encode()}),
         )
         self._loads = LoadMeter(self._now_s())
@@ -197,7 +198,6 @@ class Gateway:
         )
         posts: dict[bytes, Handler] = {INVOCATIONS.encode(): invocations}
         routes = HotRoutes(self._predict, infer, probes, posts, self._asgi)
-        self._certificate = certificate_of(settings, clock)
         self._http = HttpServer(routes, limits, self._now_s)
         own = dict.fromkeys((METRICS.encode(), OWN_METRICS.encode()), AsgiHandler(api.own_metrics()))
         self._own_http = HttpServer(OwnPort(own, routes), limits, self._now_s)

@@ -55,6 +55,11 @@ class PortCertificate:
         return self._current.context
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Hosts that the certificate in force is for."""
+        return self._current.names
+
+    @property
     def end_s(self) -> float:
         """When the certificate in force expires, since 1970."""
         return self._current.end_s

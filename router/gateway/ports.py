@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from divisions.clock import Clock
@@ -54,8 +54,12 @@ async def listen(
     return server, int(server.sockets[0].getsockname()[1])
 
 
-def allowed_hosts(settings: Settings) -> frozenset[bytes]:
-    """Host names that are answered; empty for any. The default: loopback names, the bound address, this host's name."""
+def allowed_hosts(settings: Settings, certified: Sequence[str] = ()) -> frozenset[bytes]:
+    """Host names that are answered; empty for any.
+
+    The default: loopback names, the bound address, this host's name, and those that the port's certificate is for:
+    their owner has vouched for them. One with a ``*`` is none of a host.
+    """
     if "*" in settings.allowed_hosts:
         return frozenset()
     if settings.allowed_hosts:
@@ -67,6 +71,6 @@ def allowed_hosts(settings: Settings) -> frozenset[bytes]:
                     remedy="write names or addresses, separated by commas, such as gateway.example,[fd00::1]",
                 )
     else:
-        usual = ("127.0.0.1", "localhost", "::1", *settings.hosts, socket.gethostname())
+        usual = ("127.0.0.1", "localhost", "::1", *settings.hosts, socket.gethostname(), *certified)
         named = {text: canonical(text.encode()) for text in usual}
     return frozenset(host for host in named.values() if host)

@@ -22,6 +22,9 @@ def test_hosts_are_those_that_are_named_or_those_of_the_address():
     assert allowed_hosts(named) == {canonical(b"a.example"), canonical(b"fd00::1")}
     usual = allowed_hosts(Settings(HOME, host="10.0.0.7"))
     assert {canonical(b"localhost"), canonical(b"127.0.0.1"), canonical(b"::1"), canonical(b"10.0.0.7")} <= usual
+    names = ("gateway.example", "*.wild.example", "10.0.0.8")
+    assert allowed_hosts(Settings(HOME), names) - allowed_hosts(Settings(HOME)) == {b"gateway.example", b"10.0.0.8"}
+    assert allowed_hosts(named, names) == allowed_hosts(named)
     with pytest.raises(SettingsError, match=r"DIVISIONS_ALLOWED_HOSTS: 'a b' is no host name.*separated by commas"):
         allowed_hosts(Settings(HOME, allowed_hosts=("a b",)))
 
