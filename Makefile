@@ -50,12 +50,12 @@ test-compiled: $(VENV)/.dev native
 
 # The page is tested in a real browser. Where it is absent and we may not install it, those tests are skipped with a note.
 browser:
-	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null; then exit 0; fi; \
+	@if command -v chromium >/dev/null && command -v chromedriver >/dev/null && command -v certutil >/dev/null; then exit 0; fi; \
 	if ! command -v apt-get >/dev/null || [ "$$(id -u)" != 0 ]; then \
-		echo "note: without chromium and chromedriver on the path the page is not tested in a browser" >&2; exit 0; fi; \
-	echo "Installing Chromium, for the tests of the page"; \
+		echo "note: without chromium, chromedriver and certutil on the path the page is not tested in a browser, or not with TLS" >&2; exit 0; fi; \
+	echo "Installing Chromium and certutil, for the tests of the page"; \
 	apt-get -q update && DEBIAN_FRONTEND=noninteractive \
-		apt-get -q install -y --no-install-recommends chromium chromium-driver || \
+		apt-get -q install -y --no-install-recommends chromium chromium-driver libnss3-tools || \
 		echo "note: Chromium could not be installed: the page is not tested in a browser" >&2
 
 # axe-core looks for faults of accessibility in the page. It is kept in the user's cache. Without npm those tests are skipped with a note.

@@ -14,9 +14,9 @@ import pytest
 FIRST = "gw0"
 _YIELDS = 5
 """The nice value of all workers but the first: a cluster's deadlines run, whatever other tests compute."""
-_SHARED = ("tests/e2e/live/", "tests/cluster/", "tests/kube/")
+_SHARED = ("tests/e2e/live/", "tests/e2e/guarded/", "tests/cluster/", "tests/kube/")
 """Folders whose files share a cluster, hosts, or an API server."""
-_TURNS = (*_SHARED[:1], "tests/e2e/", *_SHARED[1:])
+_TURNS = (*_SHARED[:2], "tests/e2e/", *_SHARED[2:])
 
 
 def group_of(nodeid: str) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,22 +84,38 @@ def find_browser() -> tuple[str, str]:
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Starts Chromium."""
+def open_browser(*further: str, trusts: Path | None = None) -> Iterator[Browser]:
+    """Starts Chromium with further options. ``trusts`` is the certificate of an authority that its user has added."""
     chromium, chromedriver = find_browser()
     options = ChromeOptions()
     options.binary_location = chromium
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with tempfile.TemporaryDirectory(prefix="dv-chromium-", ignore_cleanup_errors=True) as profile:
         for argument in (
-            "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run",
+            *further, "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--no-first-run",
             "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--disable-sync",
             "--window-size=1280,1600", f"--user-data-dir={profile}",
         ):  # fmt: skip
             options.add_argument(argument)
-        driver = Chrome(options=options, service=ChromeService(chromedriver))
+        service = ChromeService(chromedriver, env={**os.environ, "HOME": profile}) if trusts else None
+        if trusts:
+            _trust(Path(profile), trusts)
+        driver = Chrome(options=options, service=service or ChromeService(chromedriver))
         driver.set_script_timeout(WAIT_S)
         try:
             yield Browser(driver)
         finally:
             driver.quit()
+
+
+def _trust(home: Path, authority: Path) -> None:
+    """Adds an authority to those of a user, where Chromium on Linux looks for them."""
+    if (certutil := shutil.which("certutil")) is None:
+        pytest.skip("needs certutil; Debian: apt-get install libnss3-tools")
+    place = home / ".pki" / "nssdb"
+    place.mkdir(parents=True)
+    for arguments in (
+        ("-N", "--empty-password"),
+        ("-A", "-n", "authority", "-t", "C,,", "-i", str(authority)),
+    ):
+        subprocess.run([certutil, "-d", f"sql:{place}", *arguments], check=True, stdin=subprocess.DEVNULL, timeout=60)
