@@ -15,7 +15,8 @@ _MIN_DIGEST_CHARS: Final = 8
 _SECTIONS: Final = {
     "Data": ("input_uri", "partition", "data_sha256", "rows_read", "rows_quarantined", "customers"),
     "Features": ("schema_sha256", "offline_features", "newest_features"),
-    "Code": ("code", "git_commit", "pipeline_sha256", "parent_version", "registered_from", "trained_by"),
+    "Code": ("code", "git_commit", "pipeline_sha256", "parent_version", "registered_from", "trained_by", "trainer"),
+    "Report": ("report_sha256",),
     "Import": ("imported_from", "imported_sha256"),
     "Environment": ("python", "packages"),
 }

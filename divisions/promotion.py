@@ -13,7 +13,7 @@ from divisions.names import LABEL_PATTERN, MAX_NAME_CHARS, NAME_RULE, is_name
 from divisions.policy.engine import Reason
 
 PRODUCTION: Final = "production"
-REQUIREMENTS: Final = ("metrics", "lineage", "drift")
+REQUIREMENTS: Final = ("metrics", "lineage", "drift", "report", "trainer")
 LINEAGE: Final = ("data_sha256", "code", "schema_sha256", "pipeline_sha256")
 """The facts without which a version cannot be made again."""
 MOST_APPROVALS: Final = 10
@@ -81,7 +81,7 @@ class PromotionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
 
     In the environment ``production`` nobody approves a version of their own. ``approvals`` is how many people must
     approve. ``require`` are some of `REQUIREMENTS`. ``registries`` are beginnings of addresses of which the cluster's
-    store of bundles must have one.
+    store of bundles must have one, and ``images`` of the image that serves, which must be named by its digest.
     """
 
     environment: str = ""
@@ -89,6 +89,7 @@ class PromotionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
     freeze: tuple[FreezeWindow, ...] = ()
     require: tuple[str, ...] = ()
     registries: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
 
     def problem(self) -> str:
         """Why it makes no sense; empty if it does."""
@@ -98,10 +99,12 @@ class PromotionPolicy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, o
             return f"approvals must be from 0 to {MOST_APPROVALS}, got {self.approvals}"
         if unknown := [name for name in self.require if name not in REQUIREMENTS]:
             return f"require knows {', '.join(REQUIREMENTS)}, not {unknown[0][:40]!r}"
-        if len(self.freeze) > MOST_WINDOWS or len(self.registries) > MOST_WINDOWS:
-            return f"freeze and registries have at most {MOST_WINDOWS} items each"
+        if max(map(len, (self.freeze, self.registries, self.images))) > MOST_WINDOWS:
+            return f"freeze, registries and images have at most {MOST_WINDOWS} items each"
         if not all(is_registry(prefix) for prefix in self.registries):
             return "registries are addresses such as oci://registry.example.com/models"
+        if not all(map(is_registry, self.images)):
+            return "images are beginnings of names such as registry.example.com/divisions"
         return next((f"freeze: {wrong}" for window in self.freeze if (wrong := window.problem())), "")
 
 
@@ -118,7 +121,8 @@ def is_line(text: str) -> bool:
 
 
 class Approval(msgspec.Struct, frozen=True):
-    """Somebody has approved exactly this bundle as this version. ``role`` is the one that they had then."""
+    """Somebody has approved exactly this bundle as this version. ``role`` is the one that they had then. With
+    ``report_sha256``, they have signed off the validation report with this hash."""
 
     endpoint: str
     version: str
@@ -128,6 +132,7 @@ class Approval(msgspec.Struct, frozen=True):
     at_s: float
     expires_s: float
     comment: str = ""
+    report_sha256: str = ""
 
 
 class GateStatus(msgspec.Struct, frozen=True):
@@ -142,15 +147,18 @@ class GateStatus(msgspec.Struct, frozen=True):
 
 _NAME: Final = r"^[a-z0-9](?:\.?[a-z0-9_-])*\.?$"
 _LABEL: Final = f"^{LABEL_PATTERN}$"
+_SHA256: Final = "^(?:[0-9a-f]{64})?$"
 
 
 class NewApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A version to approve. With ``bundle_sha256``, only if it has this bundle. ``comment`` is one line."""
+    """A version to approve. With ``bundle_sha256``, only if it has this bundle. ``comment`` is one line. With
+    ``report_sha256``, its validation report is signed off, if it is the one with this hash."""
 
     endpoint: Annotated[str, msgspec.Meta(pattern=_NAME, max_length=MAX_NAME_CHARS)]
     version: Annotated[str, msgspec.Meta(pattern=_LABEL, max_length=128)]
-    bundle_sha256: Annotated[str, msgspec.Meta(pattern="^(?:[0-9a-f]{64})?$")] = ""
+    bundle_sha256: Annotated[str, msgspec.Meta(pattern=_SHA256)] = ""
     comment: Annotated[str, msgspec.Meta(pattern=LINE_PATTERN, max_length=MAX_COMMENT_CHARS)] = ""
+    report_sha256: Annotated[str, msgspec.Meta(pattern=_SHA256)] = ""
 
 
 class RevokedApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

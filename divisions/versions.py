@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,11 @@ PRODUCTION = "production"
 STAGING = "staging"
 TRAINED_BY = "trained_by"
 """The fact of the lineage that names the run of a bundle, where it is not the version's own."""
+
+TRAINER: Final = "trainer"
+"""The fact of the lineage that names the principal whose run made the bundle; absent if the cluster did not know."""
+REPORT: Final = "report_sha256"
+"""The fact of the lineage that is the SHA-256 of the validation report, as people read it."""
 
 
 class ValidationStatus(enum.StrEnum):

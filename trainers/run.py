@@ -23,7 +23,7 @@ from divisions.bundle import Manifest
 from divisions.errors import GateRefusedError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.variables import expand
-from divisions.versions import RegisteredVersion
+from divisions.versions import REPORT, TRAINER, RegisteredVersion
 from trainers.data.feature_store import newest_draft, quarantine_draft
 from trainers.data.online_features import NEWEST_FEATURES
 from trainers.export.imported import ImportedModel
@@ -42,7 +42,7 @@ from trainers.stages.search import search, start_params
 class RunRequest:
     """What to run. ``input_uri`` replaces the file's input. With an empty ``gateway_url`` nothing is deployed.
     ``is_own_gateway``: it is that of this home's cluster, and so reads this home's online store. ``imported`` serves in
-    place of a model that the run would train."""
+    place of a model that the run would train. ``trainer`` is the principal who runs it; empty if nobody knows."""
 
     pipeline: Pipeline
     pipeline_text: str
@@ -52,6 +52,7 @@ class RunRequest:
     is_own_gateway: bool = True
     git_commit: str | None = None
     imported: ImportedModel | None = None
+    trainer: str = ""
 
 
 class RunOutcome(msgspec.Struct, frozen=True):
@@ -109,11 +110,13 @@ class PipelineRun(Parts):
             validated = validate(self, pipeline, prepared, exported.model_onnx, calibrated, previous.version)
             with using_bundles(self.settings.home):
                 bundle = write_bundle(self, pipeline, prepared, validated, exported)
-                report = log_report(
+                report, report_sha256 = log_report(
                     self, pipeline, prepared, validated, calibrated, exported, bundle.path, registry_run
                 )
                 facts = lineage(request.pipeline_text, prepared, previous.version, request.git_commit)
                 facts |= stored | environment() | (dict(imported.facts) if imported else {})
+                told = {TRAINER: request.trainer, REPORT: report_sha256}
+                facts |= {name: text for name, text in told.items() if text}
                 version = register(self, pipeline, validated, bundle, facts, registry_run)
             sign_registered(self.settings, self.registry, version, self.progress, self.clock)
         self.compute.finish()

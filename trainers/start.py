@@ -89,6 +89,7 @@ def _start(
     from trainers.export.lineage import git_commit_of
     from trainers.run import PipelineRun, RunRequest
     from trainers.stages.mirror import mirror
+    from trainers.stages.trainer import trainer_notice, trainer_of
     from trainers.training.cluster_file import cluster_gateway
 
     gateway_url = ""
@@ -96,6 +97,9 @@ def _start(
         gateway_url = options.gateway_url or settings.gateway or cluster_gateway(settings.home)
         if not gateway_url:
             progress.notice(f"no gateway of {settings.home} is up: the version will be registered, but not served")
+    trainer = trainer_of(settings, options.gateway_url)
+    if notice := trainer_notice(pipeline, settings.environment, trainer):
+        progress.notice(notice)
     request = RunRequest(
         pipeline=pipeline,
         pipeline_text=options.pipeline_path.read_text(encoding="utf-8"),
@@ -104,6 +108,7 @@ def _start(
         gateway_url=gateway_url,
         is_own_gateway=gateway_url == cluster_gateway(settings.home),
         git_commit=git_commit_of(options.pipeline_path.absolute().parent),
+        trainer=trainer,
     )
     registry = Registry(settings.home, settings.tracking_uri, clock, settings.artifacts)
     run_ids: list[str] = []

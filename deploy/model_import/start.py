@@ -66,6 +66,7 @@ def import_model(options: ImportOptions, settings: Settings, registry: Registry,
     from trainers.export.imported import ImportedModel
     from trainers.export.lineage import git_commit_of
     from trainers.run import PipelineRun, RunRequest
+    from trainers.stages.trainer import trainer_of
     from trainers.training.compute import InProcess
 
     request = RunRequest(
@@ -74,6 +75,7 @@ def import_model(options: ImportOptions, settings: Settings, registry: Registry,
         today=options.today or dt.datetime.fromtimestamp(clock.wall_s(), dt.UTC).date(),
         input_uri=options.input_uri,
         git_commit=git_commit_of(options.pipeline_path.absolute().parent),
+        trainer=trainer_of(settings),
         imported=ImportedModel(features, model_onnx, parity, foreign.framework, source.facts),
     )
     return PipelineRun(settings, registry, InProcess(), progress, clock).run(request)

@@ -31,7 +31,8 @@ from divisions.registry import Registry
 from divisions.registry_run import RegistryRun, RunDataset
 from divisions.run_log import ARTIFACT
 from divisions.settings import Settings
-from divisions.versions import RegisteredVersion, ValidationStatus
+from divisions.versions import TRAINER, RegisteredVersion, ValidationStatus
+from trainers.stages.trainer import trainer_of
 
 JOB: Final = "training_job"
 """Key of a version's lineage: the job that has trained it."""
@@ -84,7 +85,7 @@ def take_back(
             kept = _keep(settings.home, bundle, manifest)
             Bundles.of(settings).publish(kept, run.bundle_sha256)
             _keep_features(settings.home, output, run.lineage)
-            return _register(registry, pipeline, job, run, manifest, kept, output)
+            return _register(registry, pipeline, job, run, manifest, kept, output, trainer_of(settings))
 
 
 def _read_run(output: Path, job: JobFacts) -> TrainedRun:
@@ -169,8 +170,11 @@ def _register(
     manifest: Manifest,
     bundle: Path,
     output: Path,
+    trainer: str,
 ) -> RegisteredVersion:
-    lineage = {**run.lineage, "input_uri": job.input_uri, JOB: job.name}
+    lineage = {**run.lineage, "input_uri": job.input_uri, JOB: job.name, TRAINER: trainer}
+    if not trainer:
+        del lineage[TRAINER]
     if job.champion:
         lineage["parent_version"] = job.champion
     counts = {name: int(run.metrics.get(name, lineage.get(name, 0))) for name in ("customers", "rows_quarantined")}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,6 +25,10 @@ def approve(
     digest: Annotated[
         str, typer.Option("--digest", metavar="SHA256", help="Only if the version has this bundle.")
     ] = "",
+    report: Annotated[
+        str,
+        typer.Option("--report", metavar="FILE", help="Sign off this validation report, or the one with this SHA-256."),
+    ] = "",
     revoke: Annotated[bool, typer.Option("--revoke", help="Take the approval back.")] = False,
     of: Annotated[str, typer.Option("--of", metavar="NAME", help="With --revoke, for admins: whose approval.")] = "",
     output: Output = Format.TEXT,
@@ -30,21 +37,23 @@ def approve(
     from divisions.sdk.approvals import Approvals
 
     endpoint, version = split(name)
-    if revoke and (comment or digest):
-        raise UsageError("--revoke takes no --comment and no --digest", remedy="leave them out")
+    if revoke and (comment or digest or report):
+        raise UsageError("--revoke takes no --comment, no --digest and no --report", remedy="leave them out")
     if of and not revoke:
         raise UsageError("--of goes with --revoke", remedy="nobody approves for others")
+    sha256 = report_digest(report)
     with connect() as client:
         approvals = Approvals(client)
         if revoke:
             found = approvals.revoke(endpoint, version, name=of)
         else:
-            found = approvals.approve(endpoint, version, comment=comment, bundle_sha256=digest)
+            found = approvals.approve(endpoint, version, comment=comment, bundle_sha256=digest, report_sha256=sha256)
     if output is Format.JSON:
         print_json({"revoked" if revoke else "approved": found})
     else:
         what = "the approval was taken back: " if revoke else "approved: "
-        print(f"{what}{found.endpoint}@{found.version}, bundle {found.bundle_sha256[:16]}, by {found.name}")
+        signed = f", report {found.report_sha256[:16]} signed off" if found.report_sha256 else ""
+        print(f"{what}{found.endpoint}@{found.version}, bundle {found.bundle_sha256[:16]}{signed}, by {found.name}")
 
 
 @app.command("list")
@@ -73,16 +82,37 @@ def split(name: str) -> tuple[str, str]:
     return endpoint, version
 
 
+def report_digest(report: str) -> str:
+    """The SHA-256 of a report, which is a file or is named by it; empty if none is given.
+
+    Raises:
+        UsageError: there is no such file.
+
+    >>> report_digest("A" * 64) == "a" * 64
+    True
+    """
+    if not report or re.fullmatch("[0-9a-fA-F]{64}", report):
+        return report.lower()
+    try:
+        return hashlib.sha256(Path(report).expanduser().read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"the report {report[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}",
+            remedy="name validation/report.html of the version's run, as it was downloaded, or its SHA-256",
+        ) from None
+
+
 def render(found: tuple[Approval, ...], now_s: float) -> str:
     """The list as a table."""
     if not found:
         return "nobody has approved anything"
     return table(
-        ("VERSION", "BUNDLE", "BY", "ROLE", "AGE", "ENDS", "COMMENT"),
+        ("VERSION", "BUNDLE", "REPORT", "BY", "ROLE", "AGE", "ENDS", "COMMENT"),
         [
             (
                 f"{each.endpoint}@{each.version}",
                 each.bundle_sha256[:16],
+                each.report_sha256[:16] or "-",
                 each.name,
                 each.role,
                 age(now_s - each.at_s),

@@ -26,6 +26,7 @@ def promotion_policy(section: Section) -> PromotionPolicy:
             freeze=section.take("freeze", items(_window, most=MOST_WINDOWS), default.freeze),
             require=section.take("require", items(parsed(_requirement)), default.require),
             registries=section.take("registries", items(parsed(_registry), most=MOST_WINDOWS), default.registries),
+            images=section.take("images", items(parsed(_image), most=MOST_WINDOWS), default.images),
         )
 
 
@@ -47,6 +48,14 @@ def _registry(address: str) -> str:
             f"{address[:60]!r} is no address", remedy="write its beginning, such as oci://registry.example.com/models"
         )
     return address
+
+
+def _image(name: str) -> str:
+    if not is_registry(name):
+        raise PipelineError(
+            f"{name[:60]!r} is no name of images", remedy="write its beginning, such as registry.example.com/divisions"
+        )
+    return name
 
 
 def _window(node: Node) -> FreezeWindow:

@@ -6,7 +6,12 @@ that. Times come with the facts, because an engine's own clock is not the contro
 
 from __future__ import annotations
 
+import re
+from typing import Final
+
 import msgspec
+
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -17,12 +22,26 @@ class Person(msgspec.Struct, frozen=True):
     endpoints: tuple[str, ...] = ()
 
 
+class VersionFact(msgspec.Struct, frozen=True):
+    """The version that somebody asks to approve, and what of it is known: see `PromotionFacts`. ``report_sha256`` is of
+    the validation report that they sign off; empty if they sign none."""
+
+    model: str
+    version: str
+    bundle_sha256: str
+    environment: str
+    authors: tuple[str, ...] = ()
+    report_sha256: str = ""
+
+
 class AccessFacts(msgspec.Struct, frozen=True):
-    """Somebody asks for an action. ``endpoint`` is empty for what is about none."""
+    """Somebody asks for an action. ``endpoint`` is empty for what is about none. ``about`` is the version to approve;
+    None for all other actions."""
 
     principal: Person
     action: str
     endpoint: str = ""
+    about: VersionFact | None = None
 
 
 class GateFact(msgspec.Struct, frozen=True):
@@ -40,10 +59,12 @@ class LineageFact(msgspec.Struct, frozen=True):
     data: str = ""
     code: str = ""
     bundle_sha256: str = ""
+    schema: str = ""
+    pipeline: str = ""
 
 
 class ReportFact(msgspec.Struct, frozen=True):
-    """The validation report of a version. ``signed_by`` are those whose signature of exactly it was checked."""
+    """The validation report of a version. ``signed_by`` are those whose approval counts and names exactly it."""
 
     sha256: str = ""
     signed_by: tuple[str, ...] = ()
@@ -64,6 +85,11 @@ class ImageFact(msgspec.Struct, frozen=True):
     repository: str
     digest: str = ""
 
+    @property
+    def is_pinned(self) -> bool:
+        """Whether it is named by its digest."""
+        return _DIGEST.fullmatch(self.digest) is not None
+
 
 class AskedFact(msgspec.Struct, frozen=True):
     """What the version's own pipeline asks for, beside what the cluster's policy does.
@@ -76,15 +102,17 @@ class AskedFact(msgspec.Struct, frozen=True):
     approvals: int = 0
     stores: tuple[str, ...] = ()
     frozen_until: str = ""
+    images: tuple[str, ...] = ()
 
 
 class PromotionFacts(msgspec.Struct, frozen=True):
     """A version is to get more traffic.
 
     ``environment`` is the cluster's, such as ``production``. ``authors`` are the principals who made the version:
-    who ran its training, and who started its rollout. ``drift`` is the largest index of stability; None if it is not
-    known. ``store`` is the address of the store that its bundle is in; empty for the home's own. ``image`` is None
-    where none is used. ``now_s`` is Unix time.
+    who ran its training, and who started its rollout. ``trainer`` is the first of these; empty if it is not known.
+    ``drift`` is the largest index of stability; None if it is not known. ``drift_alerts`` is how many are open.
+    ``store`` is the address of the store that its bundle is in; empty for the home's own. ``image`` is None where it
+    is not known. ``now_s`` is Unix time.
     """
 
     endpoint: str
@@ -94,8 +122,10 @@ class PromotionFacts(msgspec.Struct, frozen=True):
     requester: Person
     now_s: float
     authors: tuple[str, ...] = ()
+    trainer: str = ""
     gates: tuple[GateFact, ...] = ()
     drift: float | None = None
+    drift_alerts: int = 0
     lineage: LineageFact = LineageFact()
     report: ReportFact = ReportFact()
     approvals: tuple[ApprovalFact, ...] = ()

@@ -9,7 +9,7 @@ import msgspec
 
 from divisions.errors import PolicyError
 
-GATES: Final = ("metrics", "drift", "lineage", "report", "approvals", "freeze", "store", "image")
+GATES: Final = ("metrics", "drift", "lineage", "report", "trainer", "approvals", "freeze", "store", "image")
 """In the order of `divisions/policy/rules/promotion.rego`."""
 _MOST: Final = 1_000
 

@@ -21,7 +21,9 @@ class Approvals:
         """Who has approved which version, the newest first."""
         return self._client._send(Call("GET", _PATH, reader(ApprovalAnswer))).approvals
 
-    def approve(self, endpoint: str, version: str, *, comment: str = "", bundle_sha256: str = "") -> Approval:
+    def approve(
+        self, endpoint: str, version: str, *, comment: str = "", bundle_sha256: str = "", report_sha256: str = ""
+    ) -> Approval:
         """Approves a version that is being rolled out.
 
         Args:
@@ -29,13 +31,15 @@ class Approvals:
             version: such as ``3.2``.
             comment: why, in a line.
             bundle_sha256: the bundle that was looked at; another one is refused. Empty: the one that is rolled out.
+            report_sha256: of the validation report that was read, which this signs off; another one is refused.
 
         Raises:
-            PolicyRefusedError: the caller has started the rollout, and this is production.
+            PolicyRefusedError: the caller has trained the version or started its rollout, and this is production.
+            AccessDeniedError: the cluster's policy refuses it.
             UnknownVersionError: no such version is being rolled out there.
-            ConflictError: the version has another bundle.
+            ConflictError: the version has another bundle, or another report.
         """
-        body = NewApproval(endpoint_name(endpoint), version, bundle_sha256, comment)
+        body = NewApproval(endpoint_name(endpoint), version, bundle_sha256, comment, report_sha256)
         return self._send("", body)
 
     def revoke(self, endpoint: str, version: str, *, name: str = "") -> Approval:

@@ -1,4 +1,4 @@
-"""Tokens of named principals, over a client whose own token is an admin's."""
+"""Tokens of named principals, over a client whose own token is an admin's, but for `Tokens.self`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from divisions.access.limits import NO_LIMITS, Limits
-from divisions.access.requests import NewToken, TokenAnswer, TokenRow
+from divisions.access.requests import Actor, NewToken, TokenAnswer, TokenRow
 from divisions.access.roles import Role
 from divisions.errors import UsageError
 from divisions.names import is_name
@@ -26,6 +26,10 @@ class Tokens:
     def list(self) -> tuple[TokenRow, ...]:
         """Who has a token."""
         return self._client._send(Call("GET", _PATH, reader(TokenAnswer))).tokens
+
+    def self(self) -> Actor:
+        """Whose token the client has; anybody who may read may ask."""
+        return self._client._send(Call("GET", _PATH + "/self", reader(Actor)))
 
     def create(
         self,

@@ -33,6 +33,7 @@ from divisions.control import (
 )
 from divisions.drift import DriftAlert, DriftReport
 from divisions.errors import AccessDeniedError, ReportError, TokensUnavailableError
+from divisions.policy.image import image_fact
 from divisions.promotion import ApprovalAnswer, ApprovalCommand
 from divisions.reports import GatewayReport
 from router.control import routing, version_scales
@@ -87,6 +88,7 @@ class Controller:
         registered: the registry's versions as they were last read; None while they were not.
         bundles: the address of their store, for policies.
         environment: of the cluster, for policies.
+        image: that serves, for policies.
         has_engine: whether an engine of policies is asked: see `GateDesk`.
         on_over: told of each rollout that has ended, with its last record.
     """
@@ -106,6 +108,7 @@ class Controller:
         registered: Registered = lambda: None,
         bundles: str = "",
         environment: str = "",
+        image: str = "",
         has_engine: bool = False,
         on_over: Callable[[EndpointRecord], None] = lambda record: None,
     ) -> None:
@@ -123,13 +126,13 @@ class Controller:
         self._sizing = sizing = Sizing(endpoints, monitor, clock)
         self._spreading = Spreading(endpoints, register)
         self.drift_watch = DriftWatch(clock, read_bins, lambda: endpoints.records)
-        sources = Sources(registered, self.drift_watch.summaries, bundles, environment)
+        sources = Sources(registered, self.drift_watch.summaries, bundles, environment, image_fact(image))
         self.gates = gates = GateDesk(clock, sources, has_engine=has_engine)
         self._driver = driver = RolloutDriver(
             journal, writer, endpoints, monitor, analyses, publisher, store, sizing, gates, clock, new_salt, events
         )
         driver.over = on_over
-        self._approvals = ApprovalDesk(driver, endpoints, gates, clock)
+        self.approvals = ApprovalDesk(driver, endpoints, gates, clock)
         self._commands = Commands(driver, endpoints, journal, writer, clock, allow_faults=allow_faults)
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
         self._audit = AuditDesk(audit, clock)
@@ -257,16 +260,18 @@ class Controller:
             self._commands.command(command)
         return self._status_of(self._endpoints.records[command.endpoint])
 
-    def manage_approvals(self, command: ApprovalCommand, actor: Actor) -> ApprovalAnswer:
-        """Approves a version, takes an approval back or lists them, see `ApprovalDesk.carry_out`."""
+    def manage_approvals(self, command: ApprovalCommand, actor: Actor, *, barred: str = "") -> ApprovalAnswer:
+        """Approves a version, takes an approval back or lists them, see `ApprovalDesk.carry_out`; ``barred`` as in
+        `command`."""
         asked = command.approve or command.revoke
         if asked is None:
-            return self._approvals.carry_out(command, actor)
+            return self.approvals.carry_out(command, actor)
         comment = command.approve.comment if command.approve else ""
-        line, subject = partial(self._approvals_of, asked.endpoint), f"{asked.endpoint}@{asked.version}"
+        line, subject = partial(self.approvals.line, asked.endpoint), f"{asked.endpoint}@{asked.version}"
         takes_back = command.revoke is not None
         with self._audit.doing(actor, command.verb, subject, line, takes_back=takes_back, reason=comment):
-            return self._approvals.carry_out(command, actor)
+            _refuse(barred)
+            return self.approvals.carry_out(command, actor)
 
     # ---- Once a second -------------------------------------------------------------------------------------------
 
@@ -345,12 +350,6 @@ class Controller:
         rollout = record.rollout
         phase = canary.phase(rollout.state).value
         return f"{phase} of {rollout.spec.version.version} at {rollout.canary_bp} bp, generation {record.generation}"
-
-    def _approvals_of(self, endpoint: str) -> str:
-        """Who has approved what of an endpoint, for the audit log."""
-        record = self._endpoints.records.get(endpoint)
-        found = record.approvals if record is not None else ()
-        return ", ".join(f"{each.version} ({each.bundle_sha256[:16]}) by {each.name}" for each in found)
 
     def drift(self, endpoint: str = "") -> DriftReport:
         """See `DriftWatch.drift`."""

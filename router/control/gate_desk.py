@@ -11,11 +11,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from divisions.clock import Clock
+from divisions.control import VersionSpec
 from divisions.drift import DriftSummary
 from divisions.policy.engine import ENGINE_RULE, Decision, Kind, Query, Reason
-from divisions.policy.facts import ApprovalFact, AskedFact, GateFact, LineageFact, Person, PromotionFacts
-from divisions.promotion import GateStatus, PromotionPolicy
-from divisions.versions import RegisteredVersion
+from divisions.policy.facts import (
+    ApprovalFact,
+    AskedFact,
+    GateFact,
+    ImageFact,
+    LineageFact,
+    Person,
+    PromotionFacts,
+    ReportFact,
+)
+from divisions.promotion import Approval, GateStatus, PromotionPolicy
+from divisions.versions import REPORT, TRAINER, RegisteredVersion
 from router.rollouts import approvals, canary, gate
 from router.rollouts.canary import Barred
 from router.rollouts.gate import Facts
@@ -42,12 +52,14 @@ class Sources:
         drift: the drift of each endpoint.
         store: the address of the store of bundles; empty for the home's own.
         environment: of the cluster, such as production; empty if it has none.
+        image: that serves; None if it is not known.
     """
 
     registered: Registered = lambda: None
     drift: Callable[[], Iterable[DriftSummary]] = tuple
     store: str = ""
     environment: str = ""
+    image: ImageFact | None = None
 
 
 @dataclass(slots=True)
@@ -143,14 +155,19 @@ class GateDesk:
             return () if self._clock.monotonic_s() - heard.at_s <= FRESH_S else (_SILENT,)
         return decision.reasons or (Reason(ENGINE_RULE, "it is refused without a reason", "ask who wrote the rules"),)
 
+    def authors(self, starter: str, version: VersionSpec) -> tuple[str, ...]:
+        """The principals who have made a version, see `gate.authors`."""
+        return gate.authors(starter, Facts(self._clock.wall_s(), self.registered(version)))
+
     def _facts(self, record: EndpointRecord, policy: PromotionPolicy) -> Facts:
         now_s = self._clock.wall_s()
-        if not policy.require and not policy.registries:
+        if policy == PromotionPolicy():
             return Facts(now_s)
-        return Facts(now_s, self._registered(record), self._drift(record), self._sources.store)
+        registered, sources = self.registered(record.rollout.spec.version), self._sources
+        return Facts(now_s, registered, self._drift(record), sources.store, sources.image)
 
-    def _registered(self, record: EndpointRecord) -> RegisteredVersion | None:
-        wanted = record.rollout.spec.version
+    def registered(self, wanted: VersionSpec) -> RegisteredVersion | None:
+        """The registry's entry of exactly this bundle; None if it is not known."""
         name = (wanted.model, wanted.version, wanted.bundle_sha256)
         known = self._sources.registered() or ()
         return next((each for each in known if (each.model, each.version, each.bundle_sha256) == name), None)
@@ -159,13 +176,18 @@ class GateDesk:
         return next((each for each in self._sources.drift() if each.endpoint == record.endpoint), None)
 
     def _approved(self, record: EndpointRecord, policy: PromotionPolicy) -> tuple[ApprovalFact, ...]:
-        found = approvals.counting(record, policy, self._clock.wall_s())
-        return tuple(ApprovalFact(each.name, each.role, each.at_s) for each in found)
+        return tuple(ApprovalFact(each.name, each.role, each.at_s) for each in self._counting(record, policy))
+
+    def _counting(self, record: EndpointRecord, policy: PromotionPolicy) -> tuple[Approval, ...]:
+        authors = self.authors(record.rollout.who, record.rollout.spec.version)
+        return approvals.counting(record, policy, authors, self._clock.wall_s())
 
     def _question(self, record: EndpointRecord, policy: PromotionPolicy) -> PromotionFacts:
         rollout = record.rollout
-        version, registered, drift = rollout.spec.version, self._registered(record), self._drift(record)
+        version, drift, sources = rollout.spec.version, self._drift(record), self._sources
+        registered = self.registered(version)
         facts = registered.lineage if registered is not None else {}
+        report = facts.get(REPORT, "")
         passed = {"passed": "passed", "failed": "failed"}
         outcome = passed.get(registered.validation_status.value, "unknown") if registered is not None else "unknown"
         metrics = registered.metrics if registered is not None else {}
@@ -176,24 +198,30 @@ class GateDesk:
             environment=policy.environment,
             requester=Person(rollout.who, rollout.role),
             now_s=self._clock.wall_s(),
-            authors=(rollout.who,) if rollout.who else (),
+            authors=self.authors(rollout.who, version),
+            trainer=facts.get(TRAINER, ""),
             gates=tuple(GateFact(name, outcome, value) for name, value in sorted(metrics.items())),
             drift=drift.score if drift is not None else None,
+            drift_alerts=len(drift.alerts) if drift is not None else 0,
             lineage=LineageFact(
                 registered.trained_by if registered is not None else "",
                 facts.get("data_sha256", ""),
-                facts.get("git_commit", "") or facts.get("code", ""),
+                facts.get("code", ""),
                 version.bundle_sha256,
+                facts.get("schema_sha256", ""),
+                facts.get("pipeline_sha256", ""),
             ),
+            report=ReportFact(report, approvals.signing(self._counting(record, policy), report)),
             approvals=self._approved(record, policy),
-            store=self._sources.store,
+            store=sources.store,
+            image=sources.image,
             asked=_asked(policy, self._clock.wall_s()),
         )
 
 
 def _asked(policy: PromotionPolicy, now_s: float) -> AskedFact:
     frozen = next((str(window) for window in policy.freeze if window.has(now_s)), "")
-    return AskedFact(policy.require, policy.approvals, policy.registries, frozen)
+    return AskedFact(policy.require, policy.approvals, policy.registries, frozen, policy.images)
 
 
 def _key(record: EndpointRecord, policy: PromotionPolicy) -> _Key:

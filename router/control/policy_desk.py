@@ -13,7 +13,7 @@ from typing import Final
 from divisions.access.requests import Actor
 from divisions.access.roles import Action
 from divisions.policy.engine import Kind, PolicyEngine, Query
-from divisions.policy.facts import AccessFacts, Person
+from divisions.policy.facts import AccessFacts, Person, VersionFact
 from router.control.gate_desk import GateDesk
 from router.rollouts.records import EndpointRecord
 
@@ -23,9 +23,11 @@ ACTIONS: Final[Mapping[str, Action]] = {
     "scale": Action.SCALE,
     "start": Action.START_ROLLOUT,
     "start by force": Action.FORCE_ROLLOUT,
+    "approve": Action.APPROVE,
     "tokens": Action.MANAGE_TOKENS,
 }
-"""What is asked about. Pause, abort and rollback are not here: they take a rollout back."""
+"""What is asked about. Pause, abort and rollback are not here, because they take a rollout back; nor is the end of an
+approval."""
 
 
 class PolicyDesk:
@@ -38,18 +40,21 @@ class PolicyDesk:
     def __init__(self, engine: PolicyEngine | None) -> None:
         self._engine = engine
 
-    async def objection(self, verb: str, actor: Actor | None, endpoint: str = "") -> str:
+    async def objection(
+        self, verb: str, actor: Actor | None, endpoint: str = "", about: VersionFact | None = None
+    ) -> str:
         """Why ``actor`` may not; empty if they may.
 
         Args:
             verb: a key of `ACTIONS`, or a command that is never asked about.
             actor: who asks; None is a caller inside the cluster.
             endpoint: what it is about; empty for what is about none.
+            about: the version to approve.
         """
         if self._engine is None or verb not in ACTIONS:
             return ""
         who = actor or Actor()
-        facts = AccessFacts(Person(who.name, who.role, who.endpoints), ACTIONS[verb].value, endpoint)
+        facts = AccessFacts(Person(who.name, who.role, who.endpoints), ACTIONS[verb].value, endpoint, about)
         decision = await asyncio.to_thread(self._engine.decide, Query(Kind.RBAC, facts))
         return "" if decision.allow else f"the policy refuses this: {decision.text}"
 

@@ -172,6 +172,7 @@ class ControllerActor:
             registered=lambda: self._inventory.fact("registered"),
             bundles=self._settings.artifacts,
             environment=self._settings.environment,
+            image=self._settings.image,
             has_engine=self._engine is not None,
             on_over=self._traces.over,
         )
@@ -261,8 +262,11 @@ class ControllerActor:
         return msgspec.json.encode(self._controller.manage_tokens(asked, who, barred=barred))
 
     async def manage_approvals(self, command: bytes, actor: bytes) -> bytes:
-        asked = parsed(command, ApprovalCommand)
-        return msgspec.json.encode(self._controller.manage_approvals(asked, parsed(actor, Actor)))
+        who = parsed(actor, Actor)
+        asked, about = self._controller.approvals.pinned(parsed(command, ApprovalCommand))
+        endpoint = asked.approve.endpoint if asked.approve is not None else ""
+        barred = await self._policy.objection("approve", who, endpoint, about) if about is not None else ""
+        return msgspec.json.encode(self._controller.manage_approvals(asked, who, barred=barred))
 
     async def ping(self) -> int:
         """The present epoch. It answers as soon as the journal is replayed."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from divisions import errors
-from divisions.access.requests import NewToken, TokenAnswer
+from divisions.access.requests import Actor, NewToken, TokenAnswer
 from divisions.control import RolloutSpec, RolloutStatus
 from divisions.drift import DriftReport, EndpointDrift
 from divisions.house import House
@@ -164,6 +164,7 @@ def _tokens() -> list[Operation]:
     return [
         replace(_get(path, "list_tokens", "Who has a token. The tokens themselves are kept nowhere.", TokenAnswer),
                 refusals=refusals),
+        _get(path + "/self", "whose_token", "Whose token the caller has.", Actor),
         Operation(
             "post", path, "create_token", "rollouts", "Creates a token, which is shown this once.", answer,
             (errors.MalformedRequestError, *changes, *refusals), (), {JSON: NewToken},

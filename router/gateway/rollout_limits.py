@@ -19,6 +19,7 @@ _NOT_NEGATIVE: Final[dict[str, Any]] = {"minimum": 0}
 _SHARE: Final[dict[str, Any]] = {"exclusiveMinimum": 0, "exclusiveMaximum": 1}
 _COUNT: Final[dict[str, Any]] = {"minimum": 1, "maximum": MAX_REPLICAS}
 _LABEL: Final[dict[str, Any]] = {"pattern": f"^{LABEL_PATTERN}$"}
+_PREFIXES: Final[dict[str, Any]] = {"maxItems": MOST_WINDOWS, "items": {"type": "string", "pattern": "^[!-~]{1,300}$"}}
 _STEP: Final[dict[str, Any]] = {"type": "integer", "minimum": 1, "maximum": FULL_BP}
 
 LIMITS: Final[Limits] = {
@@ -36,7 +37,8 @@ LIMITS: Final[Limits] = {
         "approvals": {"minimum": 0, "maximum": MOST_APPROVALS},
         "require": {"items": {"enum": list(REQUIREMENTS)}},
         "freeze": {"maxItems": MOST_WINDOWS},
-        "registries": {"maxItems": MOST_WINDOWS, "items": {"type": "string", "pattern": "^[!-~]{1,300}$"}},
+        "registries": _PREFIXES,
+        "images": _PREFIXES,
     },
     "FreezeWindow": {
         "start": {"pattern": TIME_PATTERN, "description": "Of every week, or a date; `end` is written alike."},

@@ -53,6 +53,7 @@ RULES: Final[Mapping[tuple[str, str], Action]] = {
     ("GET", "/api/v2/approvals"): Action.READ,
     ("POST", "/api/v2/approvals"): Action.APPROVE,
     ("POST", "/api/v2/approvals/revoke"): Action.APPROVE,
+    ("GET", "/api/v2/tokens/self"): Action.READ,
     ("GET", "/api/v2/tokens"): Action.MANAGE_TOKENS,
     ("POST", "/api/v2/tokens"): Action.MANAGE_TOKENS,
     ("POST", "/api/v2/tokens/{name}/{verb}"): Action.MANAGE_TOKENS,

@@ -1,7 +1,9 @@
-"""The routes of tokens. Only admins reach them, see `router.gateway.guard`; the controller carries out."""
+"""The routes of tokens. Only admins reach them, see `router.gateway.guard`, except for `GET …/self`. The controller
+carries out."""
 
 from __future__ import annotations
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +26,7 @@ class TokenApi:
     def routes(self) -> list[Route]:
         return [
             Route(PATH, self._tokens, methods=["GET", "POST"]),
+            Route(PATH + "/self", self._self, methods=["GET"]),
             Route(PATH + "/{name}/{verb}", self._change, methods=["POST"]),
         ]
 
@@ -32,6 +35,10 @@ class TokenApi:
         if request.method == "POST":
             return await self._send(request, TokenCommand("create", new=read_body(await request.body(), NewToken)))
         return await self._send(request, TokenCommand("list"))
+
+    async def _self(self, request: Request) -> Response:
+        """Whose token the caller has."""
+        return Response(msgspec.json.encode(actor_of(request)), media_type="application/json")
 
     async def _change(self, request: Request) -> Response:
         name, verb = request.path_params["name"], request.path_params["verb"]

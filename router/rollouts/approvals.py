@@ -1,12 +1,12 @@
 """Who has approved a version, and whose approval counts. Pure.
 
 An approval is of one bundle, by its hash: a version that is registered again needs a new one. It ends after a while
-(`divisions.promotion.APPROVAL_S`). In production nobody approves what they have started themselves.
+(`divisions.promotion.APPROVAL_S`). In production nobody approves what they have trained, or brought here, themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from divisions.control import VersionSpec
 from divisions.promotion import PRODUCTION, Approval, PromotionPolicy
@@ -35,12 +35,19 @@ def standing(record: EndpointRecord, version: VersionSpec, now_s: float) -> tupl
     )
 
 
-def counting(record: EndpointRecord, policy: PromotionPolicy, now_s: float) -> tuple[Approval, ...]:
-    """Those of the version of the latest rollout that count under a policy."""
+def counting(
+    record: EndpointRecord, policy: PromotionPolicy, authors: Collection[str], now_s: float
+) -> tuple[Approval, ...]:
+    """Those of the version of the latest rollout that count under a policy. ``authors`` have made the version."""
     found = standing(record, record.rollout.spec.version, now_s)
     if policy.environment != PRODUCTION:
         return found
-    return tuple(each for each in found if each.name != record.rollout.who)
+    return tuple(each for each in found if each.name not in authors)
+
+
+def signing(found: Sequence[Approval], report_sha256: str) -> tuple[str, ...]:
+    """Who of them has signed off exactly this validation report; nobody if it is not known."""
+    return tuple(each.name for each in found if report_sha256 and each.report_sha256 == report_sha256)
 
 
 def version_to_approve(record: EndpointRecord, label: str) -> VersionSpec | None:

@@ -24,6 +24,7 @@ from divisions.reports import (
     VersionReport,
 )
 from divisions.schema import FeatureSchema
+from divisions.versions import RegisteredVersion, ValidationStatus
 from router.control.audit_desk import AuditSink
 from router.control.controller import Controller
 from router.evidence.drift import count_scores
@@ -54,6 +55,16 @@ def version(label: str, **changes) -> VersionSpec:
 
 def spec(label: str, **changes) -> RolloutSpec:
     return RolloutSpec("churn", version(label), analysis=changes.pop("analysis", ANALYSIS), **changes)
+
+
+def registered(label: str, **changes) -> RegisteredVersion:
+    """The registry's entry of a version, trained by tim, with all that policies ask about."""
+    facts = {"data_sha256": "d", "code": "c", "schema_sha256": "s", "pipeline_sha256": "p"}
+    lineage = facts | {"trainer": "tim", "report_sha256": "e" * 64} | changes.pop("lineage", {})
+    values = {"validation_status": ValidationStatus.PASSED, "metrics": {"auc": 0.9}} | changes
+    path, sha256 = Path(f"/bundles/{label}"), label * 8
+    known = {name: text for name, text in lineage.items() if text}
+    return RegisteredVersion("churn-predictor", label, 2, "r", path, sha256, lineage=known, **values)
 
 
 @dataclass
@@ -91,6 +102,7 @@ class World:
     token_store: TokenStore | None = None
     audit: AuditSink | None = None
     environment: str = ""
+    registered: Callable[[], list[RegisteredVersion] | None] = lambda: None
     has_engine: bool = False
 
     def __post_init__(self):
@@ -115,6 +127,7 @@ class World:
             events=self.events,
             token_store=self.token_store,
             audit=self.audit,
+            registered=lambda: self.registered(),  # noqa: PLW0108  # a test may set it later
             environment=self.environment,
             has_engine=self.has_engine,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import shutil
@@ -118,6 +119,9 @@ def test_the_run_has_a_validation_report_for_people_and_one_for_programs(place, 
     assert chosen[0]["precision"] == pytest.approx(outcome.metrics["precision"])
     page = artifact(place.registry, outcome.run_id, "report.html")
     assert page.count("<svg") == 3
+    version = place.registry.get_version("churn-predictor", outcome.registry_version)
+    assert version.lineage["report_sha256"] == hashlib.sha256(page.encode()).hexdigest()
+    assert "trainer" not in version.lineage, "no gateway was asked"
     assert "<script" not in page
 
 

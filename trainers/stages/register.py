@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from divisions.artifacts.cache import Bundles
@@ -55,29 +56,34 @@ def log_report(
     exported: Exported,
     bundle: Path,
     run: RegistryRun,
-) -> str:
-    """Keeps the report among the run's files, or in the home if the registry takes none; returns where it is."""
+) -> tuple[str, str]:
+    """Keeps the report among the run's files, or in the home if the registry takes none.
+
+    Returns:
+        Where it is, and the SHA-256 of the page that people read; both are empty if it is not kept.
+    """
     with step(parts.progress, parts.clock, "Report") as current:
         features = features_section(task.features, task.label, prepared)
         files = report_files(task, run.run_id, prepared, bundle, judged, before)
         files[DETAILS_JSON] = details_json(prepared, judged, exported.parity, exported.half_parity, features)
+        sha256 = hashlib.sha256(files[REPORT_HTML].encode()).hexdigest()
         try:
             run.log_texts(files)
             current.detail = f"{REPORT_HTML} among the files of run {run.run_id}"
-            return f"{run.artifact_uri}/{REPORT_HTML}"
+            return f"{run.artifact_uri}/{REPORT_HTML}", sha256
         except RegistryError as error:
             folder = parts.settings.home / "reports" / run.run_id
             told = f"the registry does not keep the validation report ({error.message})"
         try:
             for name, text in files.items():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                (folder / name).write_text(text)
+                (folder / name).write_bytes(text.encode())
         except OSError as error:  # a report that is not kept refuses no model
             parts.progress.notice(f"{told}, and {folder} cannot be written: {error.strerror}")
-            return ""
+            return "", ""
         current.detail = str(folder / REPORT_HTML)
         parts.progress.notice(f"{told}: it is in {folder}")
-        return str(folder / REPORT_HTML)
+        return str(folder / REPORT_HTML), sha256
 
 
 def register(

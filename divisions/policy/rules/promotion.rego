@@ -31,10 +31,12 @@ explained contains {
 passed contains "drift" if {
 	is_number(input.drift)
 	input.drift <= data.divisions.settings.max_drift
+	input.drift_alerts == 0
 }
 
 passed contains "drift" if {
 	is_null(input.drift)
+	input.drift_alerts == 0
 	data.divisions.settings.allow_unknown_drift == true
 }
 
@@ -50,9 +52,15 @@ explained contains {
 	"remedy": "wait until the endpoint has had enough traffic, or set allow_unknown_drift in data.yaml",
 } if is_null(input.drift)
 
+explained contains {
+	"rule": "drift",
+	"message": sprintf("%v alerts of drift are open", [input.drift_alerts]),
+	"remedy": "look at `divisions status` for the columns that drift, and train on newer data",
+} if input.drift_alerts > 0
+
 # ---- Lineage ----------------------------------------------------------------------------------------------------
 
-facts := {"run_id", "data", "code", "bundle_sha256"}
+facts := {"run_id", "data", "code", "schema", "pipeline", "bundle_sha256"}
 
 known contains fact if {
 	some fact in facts
@@ -85,8 +93,28 @@ signatures contains name if {
 
 explained contains {
 	"rule": "report",
-	"message": "nobody has signed its validation report",
-	"remedy": "read the report, and have it signed",
+	"message": "its validation report is not known",
+	"remedy": "train it with a release that notes its report; the registry is read every minute",
+} if input.report.sha256 == ""
+
+explained contains {
+	"rule": "report",
+	"message": sprintf("nobody has signed off its validation report %s", [substring(input.report.sha256, 0, 16)]),
+	"remedy": "read it, and ask an approver for `divisions approve ENDPOINT@VERSION --report FILE`",
+} if input.report.sha256 != ""
+
+# ---- Who trained it ---------------------------------------------------------------------------------------------
+
+passed contains "trainer" if {
+	is_string(input.trainer)
+	input.trainer != ""
+	input.trainer in input.authors
+}
+
+explained contains {
+	"rule": "trainer",
+	"message": "it is not known who has trained it",
+	"remedy": "train it while a gateway is up, with a token",
 }
 
 # ---- Approvals: in production, nobody's own version -------------------------------------------------------------
@@ -199,11 +227,13 @@ explained contains {
 passed contains "image" if {
 	is_null(input.image)
 	data.divisions.settings.need_image == false
+	input.asked.images == []
 }
 
 passed contains "image" if {
 	regex.match(`^sha256:[0-9a-f]{64}$`, input.image.digest)
 	in_any(concat("/", [input.image.registry, input.image.repository]), data.divisions.settings.registries)
+	in_any(concat("/", [input.image.registry, input.image.repository]), input.asked.images)
 	listed(input.image.digest)
 }
 
@@ -213,8 +243,8 @@ listed(digest) if digest in data.divisions.settings.image_digests
 
 explained contains {
 	"rule": "image",
-	"message": "it is not served from an image",
-	"remedy": "deploy it from an image, or take need_image away",
+	"message": "it is not known which image serves",
+	"remedy": "deploy by manifests that name an image by its digest, or take need_image and the pipeline's images away",
 } if is_null(input.image)
 
 explained contains {
@@ -223,5 +253,5 @@ explained contains {
 		"the image %s/%s with digest %s is not allowed",
 		[input.image.registry, input.image.repository, input.image.digest],
 	),
-	"remedy": "name an image by its digest, from a registry and with a digest that data.yaml allows",
+	"remedy": "name an image by its digest, from a registry and with a digest that data.yaml and the pipeline allow",
 }

@@ -17,16 +17,18 @@ settings := {
 good := {
 	"kind": "promotion",
 	"environment": "production",
-	"authors": ["dora"],
+	"authors": ["dora", "tim"],
+	"trainer": "tim",
 	"approvals": [{"name": "ann", "role": "approver", "at_s": 5}],
 	"gates": [{"name": "auc", "outcome": "passed", "value": 0.9}],
 	"drift": 0.1,
-	"lineage": {"run_id": "r1", "data": "d1", "code": "c1", "bundle_sha256": "b1"},
+	"drift_alerts": 0,
+	"lineage": {"run_id": "r1", "data": "d1", "code": "c1", "schema": "s1", "pipeline": "p1", "bundle_sha256": "b1"},
 	"report": {"sha256": "r", "signed_by": ["ann"]},
 	"now_s": 30,
 	"store": "s3://models/churn",
 	"image": null,
-	"asked": {"require": [], "approvals": 0, "stores": [], "frozen_until": ""},
+	"asked": {"require": [], "approvals": 0, "stores": [], "frozen_until": "", "images": []},
 }
 
 passed := data.divisions.promotion.passed
@@ -40,7 +42,7 @@ digest := "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd
 inputs.a_good_version_passes_every_gate := good
 
 test_a_good_version_passes_every_gate if {
-	passed == {"metrics", "drift", "lineage", "report", "approvals", "freeze", "store", "image"}
+	passed == {"metrics", "drift", "lineage", "report", "trainer", "approvals", "freeze", "store", "image"}
 }
 
 inputs.a_question_that_says_nothing_passes_none := {"kind": "promotion"}
@@ -79,6 +81,12 @@ test_drift_that_is_a_text_is_refused if {
 	not "drift" in passed
 }
 
+inputs.an_open_alert_of_drift_is_refused := changed({"drift_alerts": 1})
+
+test_an_open_alert_of_drift_is_refused if {
+	not "drift" in passed
+}
+
 inputs.lineage_with_a_gap_is_refused := changed({"lineage": {"code": ""}})
 
 test_lineage_with_a_gap_is_refused if {
@@ -89,6 +97,30 @@ inputs.a_report_that_nobody_signed_is_refused := changed({"report": {"signed_by"
 
 test_a_report_that_nobody_signed_is_refused if {
 	not "report" in passed
+}
+
+inputs.a_report_that_is_not_known_is_signed_by_nobody := changed({"report": {"sha256": "", "signed_by": ["ann"]}})
+
+test_a_report_that_is_not_known_is_signed_by_nobody if {
+	not "report" in passed
+}
+
+inputs.an_unknown_trainer_is_refused := changed({"trainer": ""})
+
+test_an_unknown_trainer_is_refused if {
+	not "trainer" in passed
+}
+
+inputs.a_trainer_who_could_approve_is_refused := changed({"authors": ["dora"]})
+
+test_a_trainer_who_could_approve_is_refused if {
+	not "trainer" in passed
+}
+
+inputs.who_trained_it_does_not_approve_it := changed({"approvals": [{"name": "tim", "role": "approver", "at_s": 5}]})
+
+test_who_trained_it_does_not_approve_it if {
+	not "approvals" in passed
 }
 
 inputs.nobody_approves_what_they_made := changed({"authors": ["ann"]})
@@ -172,5 +204,20 @@ test_an_image_by_tag_is_refused if {
 inputs.an_image_from_elsewhere_is_refused := changed({"image": image("registry.example.com.evil.example", digest)})
 
 test_an_image_from_elsewhere_is_refused if {
+	not "image" in passed
+}
+
+inputs.an_image_that_the_pipeline_does_not_name_is_refused := changed({
+	"image": image("registry.example.com", digest),
+	"asked": {"images": ["registry.example.com/other"]},
+})
+
+test_an_image_that_the_pipeline_does_not_name_is_refused if {
+	not "image" in passed
+}
+
+inputs.no_image_is_refused_where_the_pipeline_names_some := changed({"asked": {"images": ["registry.example.com"]}})
+
+test_no_image_is_refused_where_the_pipeline_names_some if {
 	not "image" in passed
 }

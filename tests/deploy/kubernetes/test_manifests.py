@@ -144,6 +144,7 @@ def test_the_settings_are_ones_that_gateways_take(values):
     assert f"{service['name']}.{service['namespace']}.svc".encode() in hosts
     assert (b"churn.example" in hosts) == bool(values.host)
     assert b"evil.example" not in hosts
+    assert settings.image == values.image, "policies are told the image that serves"
 
 
 def test_no_credential_is_in_an_object(values):

@@ -18,6 +18,7 @@ from divisions.policy.facts import (
     Person,
     PromotionFacts,
     ReportFact,
+    VersionFact,
 )
 
 ENDPOINTS = ((), ("churn",), ("fraud", "churn"), ("fraud",))
@@ -34,7 +35,7 @@ GOOD = PromotionFacts(
     authors=("dora",),
     gates=(GateFact("auc", "passed", 0.9),),
     drift=0.1,
-    lineage=LineageFact("r1", "d1", "c1", "b1"),
+    lineage=LineageFact("r1", "d1", "c1", "b1", "s1", "p1"),
     report=ReportFact("f" * 64, ("ann",)),
     approvals=(ApprovalFact("ann", "approver", 5.0),),
 )  # fmt: skip
@@ -57,9 +58,11 @@ promotions = st.builds(
     requester=st.builds(Person, names, st.sampled_from([*map(str, Role), "emperor"])),
     now_s=numbers,
     authors=some(names),
+    trainer=names,
     gates=some(st.builds(GateFact, names, st.sampled_from(["passed", "failed", "unknown", ""]), st.none() | numbers)),
     drift=st.none() | numbers,
-    lineage=st.builds(LineageFact, texts, texts, texts, texts),
+    drift_alerts=st.integers(0, 2),
+    lineage=st.builds(LineageFact, texts, texts, texts, texts, texts, texts),
     report=st.builds(ReportFact, texts, some(names)),
     approvals=some(st.builds(ApprovalFact, names, st.sampled_from(["approver", "admin", "viewer"]), numbers)),
     store=texts,
@@ -72,9 +75,19 @@ promotions = st.builds(
     ),
     asked=st.builds(
         AskedFact,
-        some(st.sampled_from(["report", "metrics", "no-such-gate"])),
+        some(st.sampled_from(["report", "metrics", "trainer", "no-such-gate"])),
         st.integers(0, 3),
         some(texts),
         st.sampled_from(["", "Mon 07:00"]),
+        some(st.sampled_from(["r.example", "r.example/models"])),
     ),
 ).map(lambda facts: Query(Kind.PROMOTION, facts))
+
+approvals = st.builds(
+    AccessFacts,
+    st.builds(Person, names, st.sampled_from(["approver", "admin", "viewer"]), some(st.just("churn"), 1)),
+    st.just("approve"),
+    st.sampled_from(["churn", "fraud"]),
+    st.none()
+    | st.builds(VersionFact, names, names, texts, st.sampled_from(["production", "staging", ""]), some(names)),
+).map(lambda facts: Query(Kind.RBAC, facts))

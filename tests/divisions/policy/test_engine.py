@@ -14,6 +14,7 @@ def test_a_question_is_the_rules_input():
         "principal": {"name": "ann", "role": "viewer", "endpoints": ["churn"]},
         "action": "promote",
         "endpoint": "churn",
+        "about": None,
     }
 
 

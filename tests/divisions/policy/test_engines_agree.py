@@ -22,7 +22,7 @@ from divisions.policy.rego_engine import RegoEngine
 from divisions.policy.trial import run_tests
 from divisions.policy.verdict import verdict
 from tests.divisions.policy.opa_library import engine_of, reply, server
-from tests.divisions.policy.questions import GOOD, MATRIX, promotions
+from tests.divisions.policy.questions import GOOD, MATRIX, approvals, promotions
 
 PATIENCE_S = 30.0
 DATA = """
@@ -101,7 +101,7 @@ def test_the_matrix_over_http_is_the_same(bundle, in_process):
 
 
 @pytest.mark.opa
-def test_any_promotion_is_decided_alike_for_the_same_reasons(bundle, in_process, pytestconfig):
+def test_any_promotion_and_approval_is_decided_alike_for_the_same_reasons(bundle, in_process, pytestconfig):
     evaluate = engine_of(bundle)
 
     @settings(
@@ -109,7 +109,7 @@ def test_any_promotion_is_decided_alike_for_the_same_reasons(bundle, in_process,
         deadline=None,
         suppress_health_check=list(HealthCheck),
     )
-    @given(promotions)
+    @given(promotions | approvals)
     def agree(query):
         theirs, here = verdict(evaluate(DECISION, query.document())), in_process.decide(query)
         assert theirs.allow == here.allow

@@ -28,7 +28,7 @@ from divisions.promotion import (
 from router.control.controller import Controller
 from router.control.gate_desk import LONGEST_PAUSE_S
 from tests.router.control_doubles import MemoryAudit
-from tests.router.rollout_world import World, spec, world_with_engine
+from tests.router.rollout_world import World, registered, spec, world_with_engine
 
 ANN, BOB, EVE = (Actor(name, "approver", "10.0.0.1") for name in ("ann", "bob", "eve"))
 ROOT = Actor("root", "admin")
@@ -138,6 +138,52 @@ def test_nobody_approves_what_they_have_started_in_production(world):
     assert approvals(world) == ()
     assert world.audit.events[-1].outcome == "refused"
     assert "no-self-approval" in world.audit.events[-1].reason
+
+
+def test_nobody_approves_what_they_have_trained_in_production(world):
+    world.registered = lambda: [registered("3.2")]
+    start(world)
+    with pytest.raises(PolicyRefusedError, match=r"no-self-approval: tim has trained version 3.2"):
+        approve(world, Actor("tim", "approver"))
+    until_it_waits(world)
+    assert "ask an approver other than ann, who has started it, and tim, who has trained it," in world.status().message
+    approve(world, BOB)
+    world.until("PROMOTED", 3)
+
+
+def test_an_approval_of_who_trained_it_counts_no_more_once_that_is_known(world):
+    start(world)
+    approve(world, Actor("tim", "approver"))  # the registry was not read yet
+    world.registered = lambda: [registered("3.2")]
+    until_it_waits(world)
+    assert "0 of 1 approvals" in world.status().message
+
+
+def test_a_report_is_signed_off_by_its_own_hash_only(world):
+    start(world, PromotionPolicy(require=("report",)))
+    with pytest.raises(ConflictError, match="names no validation report"):
+        approve(world, BOB, report_sha256="e" * 64)
+    world.registered = lambda: [registered("3.2")]
+    with pytest.raises(ConflictError, match=r"the validation report of version 3\.2 is eeee"):
+        approve(world, BOB, report_sha256="a" * 64)
+    approve(world, BOB)
+    until_it_waits(world)
+    assert "report: nobody has signed off the validation report eeee" in world.status().message
+    assert "`divisions approve churn@3.2 --report FILE`" in world.status().message
+    assert approve(world, BOB, report_sha256="e" * 64).report_sha256 == "e" * 64
+    assert len(approvals(world)) == 1
+    world.until("PROMOTED", 3)
+    assert any("approved by bob with the report eeee" in entry.message for entry in world.status().history)
+    assert "by bob with the report eeee" in world.audit.events[-1].after
+
+
+def test_an_approval_without_a_report_takes_the_signature_back(world):
+    world.registered = lambda: [registered("3.2")]
+    start(world, PromotionPolicy(require=("report",)))
+    approve(world, BOB, report_sha256="e" * 64)
+    approve(world, BOB)
+    until_it_waits(world)
+    assert "report: nobody has signed" in world.status().message
 
 
 def test_elsewhere_they_may(world):
@@ -357,7 +403,7 @@ def test_a_senseless_policy_is_refused(world):
     for policy, why in (
         (PromotionPolicy(approvals=99), "approvals must be from 0 to 10"),
         (PromotionPolicy(freeze=(FreezeWindow("Fri", "Mon 01:00"),)), "'Fri' is no time"),
-        (PromotionPolicy(require=("luck",)), "require knows metrics, lineage, drift"),
+        (PromotionPolicy(require=("luck",)), "require knows metrics, lineage, drift, report, trainer"),
         (PromotionPolicy(environment="Produktion!"), "environment must be"),
     ):
         with pytest.raises(MalformedRequestError, match=why):

@@ -2,15 +2,18 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from divisions.access.requests import Actor
 from divisions.access.roles import Role
+from divisions.errors import AccessDeniedError, ConflictError, UnknownVersionError
 from divisions.policy.engine import Decision, Kind, Reason
-from divisions.promotion import FreezeWindow, PromotionPolicy
+from divisions.policy.facts import AccessFacts, Person, VersionFact
+from divisions.promotion import ApprovalCommand, FreezeWindow, NewApproval, PromotionPolicy
 from router.control.policy_desk import ACTIONS, PolicyDesk
-from tests.router.control.test_approvals import start
-from tests.router.rollout_world import world_with_engine
+from tests.router.control.test_approvals import BOB, start
+from tests.router.rollout_world import registered, world_with_engine
 
 ANN = Actor("ann", Role.DEPLOYER, endpoints=("churn",))
 NO = Decision(False, (Reason("night", "nobody deploys at night", "come back in the morning"),))
@@ -52,6 +55,49 @@ def test_what_takes_a_rollout_back_is_never_asked_about(verb):
 def test_what_is_allowed_or_has_no_engine_is_not_refused():
     assert objection(Engine(Decision(True)), "start") == ""
     assert objection(None, "start") == ""
+
+
+class TestApprovals:
+    @pytest.fixture
+    def world(self, tmp_path):
+        it = world_with_engine(tmp_path)
+        it.registered = lambda: [registered("3.2")]
+        start(it, PromotionPolicy(environment="production"))
+        return it
+
+    def approve(self, world, engine, actor=BOB, **fields):
+        asked, about = world.controller.approvals.pinned(ApprovalCommand("approve", NewApproval("churn", **fields)))
+        desk = PolicyDesk(engine)
+        barred = asyncio.run(desk.objection("approve", actor, "churn", about)) if about is not None else ""
+        return world.controller.manage_approvals(asked, actor, barred=barred)
+
+    def test_the_engine_is_told_the_version_and_who_has_made_it(self, world):
+        engine = Engine(Decision(True))
+        self.approve(world, engine, version="3.2", report_sha256="e" * 64)
+        about = VersionFact("churn-predictor", "3.2", "3.2" * 8, "production", ("ann", "tim"), "e" * 64)
+        assert engine.asked[0].input == AccessFacts(Person("bob", "approver"), "approve", "churn", about)
+
+    def test_whom_it_refuses_has_not_approved(self, world):
+        with pytest.raises(AccessDeniedError, match="night: nobody deploys at night; come back in the morning"):
+            self.approve(world, Engine(NO), version="3.2")
+        assert world.controller.records["churn"].approvals == ()
+
+    def test_what_there_is_not_is_not_asked_about(self, world):
+        engine = Engine(NO)
+        with pytest.raises(UnknownVersionError):
+            self.approve(world, engine, version="9.9")
+        assert engine.asked == []
+
+    def test_leave_for_one_bundle_is_none_for_another(self, world):
+        asked, _ = world.controller.approvals.pinned(ApprovalCommand("approve", NewApproval("churn", "3.2")))
+        assert asked.approve.bundle_sha256 == "3.2" * 8
+        record = world.controller.records["churn"]
+        other = msgspec.structs.replace(record.rollout.spec.version, bundle_sha256="f" * 64)
+        spec = msgspec.structs.replace(record.rollout.spec, version=other)
+        rollout = msgspec.structs.replace(record.rollout, spec=spec)
+        world.controller._endpoints.records["churn"] = msgspec.structs.replace(record, rollout=rollout)
+        with pytest.raises(ConflictError, match="not the one you have seen"):
+            world.controller.manage_approvals(asked, BOB)
 
 
 class TestPromotions:

@@ -259,6 +259,19 @@ def test_the_home_s_own_token_is_an_admin_called_admin(run):
     run(scenario())
 
 
+def test_whoever_may_read_learns_whose_token_they_have(run):
+    async def scenario():
+        known, token = made(Role.TRAINER, ("churn",))
+        async with world() as it:
+            await asking(it, known)
+            (reply,) = await it.raw(ask("GET", "/api/v2/tokens/self", token))
+            assert reply.status == 200
+            assert (reply.json["name"], reply.json["role"], reply.json["endpoints"]) == ("ci", "trainer", ["churn"])
+            assert token not in str(reply.json)
+
+    run(scenario())
+
+
 def test_many_wrong_tokens_are_told_to_wait_and_right_ones_still_pass(run):
     async def scenario():
         async with world() as it:
