@@ -32,6 +32,7 @@ _TEXTS = {
     "environment",
     "gateway",
     "host",
+    "image",
     "node_host",
     "oidc_file",
     "online_store",
