@@ -48,7 +48,7 @@ def controller_calls(seed: int, say: Say) -> Calls:
 
 
 def _measure(home: Path, seed: int, say: Say) -> Calls:
-    from router.control.ray_controller import get_or_create_controller
+    from router.control.ray_start import get_or_create_controller
 
     settings = Settings(home=home)
     deployment = deployment_of(settings)

@@ -29,10 +29,10 @@ from divisions.settings import LOOPBACK, Settings, join_ray_cluster, load_settin
 from router.control import ray_ownership
 from router.control.nodes import GATEWAY_RESOURCE
 from router.control.ray_checks import ensure_authority
-from router.control.ray_controller import get_or_create_controller
 from router.control.ray_handle import ANSWER_S, find_controller, nodes_of
 from router.control.ray_members import prepare_nodes
 from router.control.ray_nodes import list_nodes
+from router.control.ray_start import get_or_create_controller
 
 NAMESPACE = "divisions"
 LOCK = "divisions-up"

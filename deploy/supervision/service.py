@@ -55,8 +55,8 @@ def start_service(settings: Settings, supervisor: int) -> None:
     ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, configure_logging=False, _node_ip_address=host)
     serve.start(proxy_location="Disabled")
     begin(CONTROLLER_STEP)
-    from router.control.ray_controller import get_or_create_controller
     from router.control.ray_handle import gateway_failure
+    from router.control.ray_start import get_or_create_controller
 
     deployment = deployment_of(settings, host)
     write_node(settings.home, deployment, {})

@@ -2,5 +2,5 @@
 
 In: heartbeats of replicas, reports of gateways, commands. Out: routing tables, wanted applications, the journal. Open
 `controller` first. `routing` makes the routing table's entries, `table_store` numbers tables, `publisher` decides when
-to publish. `ray_controller` runs the controller as a Ray actor.
+to publish. `ray_controller` runs the controller as a Ray actor, `ray_start` starts it.
 """

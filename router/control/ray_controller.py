@@ -16,7 +16,7 @@ import logging
 import os
 import secrets
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 import ray
@@ -27,7 +27,7 @@ from divisions.artifacts.references import References
 from divisions.certificates.names import AUTHORITY
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
-from divisions.deployment import Deployment, deployment_of, enter_node, read_deployment, write_node
+from divisions.deployment import deployment_of, enter_node, read_deployment, write_node
 from divisions.errors import (
     ClusterError,
     JournalFencedError,
@@ -51,12 +51,10 @@ from router.control.inventory_keeper import InventoryKeeper, sources
 from router.control.node_keeper import NodeKeeper
 from router.control.policy_desk import PolicyDesk
 from router.control.ray_applications import RayApplications
-from router.control.ray_checks import check_journal, ensure_authority, this_process
-from router.control.ray_handle import CONTROLLER_NAME, NAMESPACE
+from router.control.ray_checks import this_process
 from router.control.ray_hold import RayHold
 from router.control.ray_members import RayNodes, obtain_deployment
 from router.control.ray_nodes import see_cluster
-from router.control.ray_portable import portable
 from router.control.registry_projection import MlflowProjection, Projector
 from router.control.rollout_traces import rollout_traces_of
 from router.evidence.drift import InputBins, parse_bins
@@ -375,30 +373,3 @@ def _entered(home: str, stamp: str, *, is_anywhere: bool) -> Settings:
             log.error("%s; this controller ends, and Ray starts it again", error)
             end_process()
         raise
-
-
-def get_or_create_controller(settings: Settings, deployment: Deployment, builder: str = APPLICATION_BUILDER) -> Any:
-    """The controller's actor handle; starts the actor if there is none. Returns when it has replayed its journal.
-
-    It runs on the deployer's node, because its journal is there; on any node if the journal is on a server.
-
-    Args:
-        settings: the deployer's.
-        deployment: what was made of them, and written onto the nodes on which the controller may run.
-        builder: the function that builds a version's application, ``package.module:function``.
-    """
-    check_journal(settings)
-    ensure_authority(settings)
-    actor = ray.remote(portable(ControllerActor)).options(
-        name=CONTROLLER_NAME,
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        max_restarts=-1,
-        max_concurrency=MAX_CONCURRENCY,
-        num_cpus=0,
-        resources={f"node:{deployment.pin}": 0.001} if deployment.pin else {},
-    )
-    handle = actor.remote(deployment.home, builder, deployment.stamp, is_anywhere=not deployment.pin)
-    ray.get(handle.ping.remote())
-    return handle

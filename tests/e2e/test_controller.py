@@ -66,7 +66,7 @@ class Cluster:
     """A synchronous client of the actor; it repeats calls while the actor restarts."""
 
     def __init__(self, home: Path) -> None:
-        from router.control.ray_controller import get_or_create_controller
+        from router.control.ray_start import get_or_create_controller
 
         self.home = home
         self.webhook = WebhookServer()

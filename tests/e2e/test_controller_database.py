@@ -39,7 +39,7 @@ class Cluster:
     """A client of the actor, and one gateway that reports requests by the weights of its table."""
 
     def __init__(self, home: Path, database: str) -> None:
-        from router.control.ray_controller import get_or_create_controller
+        from router.control.ray_start import get_or_create_controller
 
         self.settings = Settings(home=home, database=database)
         deployment = deployment_of(self.settings)

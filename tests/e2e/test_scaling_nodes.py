@@ -71,7 +71,7 @@ class TwoNodes:
         from ray.cluster_utils import Cluster
 
         from divisions.deployment import deployment_of, write_node
-        from router.control.ray_controller import get_or_create_controller
+        from router.control.ray_start import get_or_create_controller
 
         self.home = folder / "home"
         self.nodes = Cluster(

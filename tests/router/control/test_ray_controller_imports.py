@@ -9,7 +9,7 @@ from pathlib import Path
 import router.control.ray_handle
 assert "ray.serve" not in sys.modules
 from divisions.settings import Settings
-from router.control import ray_checks, ray_controller
+from router.control import ray_checks, ray_start
 ray_checks.find_controller = lambda: None
 home = Path(sys.argv[1])
 for is_begun in (False, True):
