@@ -16,6 +16,7 @@ import contextlib
 import ssl
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,18 @@ PARTS = 10
 FEATURES = 4
 
 
+class ServerErrors(msgspec.Struct, frozen=True):
+    """Answers of 500 and more that are alike, but for those to another HTTP.
+
+    ``cause`` is the code or the text of the reply.
+    """
+
+    status: int
+    route: str
+    cause: str
+    count: int
+
+
 class FuzzResult(msgspec.Struct, frozen=True, tag="fuzz"):
     """``statuses`` counts answers; ``rss_mb`` is the gateway's memory before, and after each tenth."""
 
@@ -58,6 +71,8 @@ class FuzzResult(msgspec.Struct, frozen=True, tag="fuzz"):
     is_encrypted: bool = False
     changed: list[str] = []
     """With keys: what differs after it, among rollouts, tokens and the audit log."""
+    server_errors: list[ServerErrors] = []
+    """The most frequent first."""
 
 
 def measure(work: Path, say: Say, requests: int, seed: int, clients: int) -> FuzzResult:
@@ -155,6 +170,7 @@ def _fuzzed(
     """Sends everything, and reads the memory of the gateway's process."""
     names = workload.schema.names
     statuses: dict[int, int] = {}
+    causes: Counter[tuple[int, str, str]] = Counter()
     unanswered = wrong = 0
     faults: list[str] = []
     rss_mb = [rss_bytes(gateway) / 1e6]
@@ -163,6 +179,7 @@ def _fuzzed(
         found = asyncio.run(fuzz(port, ENDPOINT, names, count, seed * PARTS + part, clients, tokens, context))
         for status, times in found.statuses.items():
             statuses[status] = statuses.get(status, 0) + times
+        causes += found.causes
         unanswered += found.unanswered
         wrong += found.wrong
         faults += found.faults
@@ -178,6 +195,7 @@ def _fuzzed(
         wrong=wrong,
         faults=faults[:20],
         rss_mb=[round(each, 1) for each in rss_mb],
+        server_errors=[ServerErrors(*alike, count) for alike, count in causes.most_common()],
     )
 
 
@@ -191,6 +209,7 @@ def render(found: FuzzResult) -> str:
     ]
     if found.has_keys:
         lines.append(f"changed: {', '.join(found.changed) or 'nothing'}; the audit log verifies")
+    lines += [f"{each.count} x {each.status} to {each.route}: {each.cause}" for each in found.server_errors]
     return "\n".join([*lines, *found.faults])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import ssl
 from collections import Counter
@@ -22,9 +23,12 @@ _KEPT = 20
 
 @dataclass(slots=True)
 class Found:
-    """What became of the requests. ``faults`` quotes the first requests that got a wrong answer, or none."""
+    """What became of the requests. ``faults`` quotes the first requests that got a wrong answer, or none. ``causes``
+    counts answers of 500 and more by status, route and cause, but for those to
+    another HTTP."""
 
     statuses: Counter[int] = field(default_factory=Counter)
+    causes: Counter[tuple[int, str, str]] = field(default_factory=Counter)
     unanswered: int = 0
     wrong: int = 0
     faults: list[str] = field(default_factory=list)
@@ -74,7 +78,7 @@ class FuzzClient:
         for done, sent in enumerate(batch):
             try:
                 async with asyncio.timeout(WHOLE_S if sent.is_whole else BROKEN_S):
-                    reply = await read_reply(reader, sent.is_head)
+                    reply = await read_whole(reader, sent.is_head)
             except TimeoutError:
                 reply = None
                 self._unanswered("no answer in time", sent)
@@ -84,8 +88,8 @@ class FuzzClient:
             if reply is None:
                 self._close()
                 return done + 1
-            status, is_last = reply
-            self._answered(status, sent)
+            status, is_last, body = reply
+            self._answered(status, sent, body)
             if is_last or not sent.is_whole:
                 self._close()
                 return done + 1
@@ -99,8 +103,10 @@ class FuzzClient:
             if cuts:
                 await asyncio.sleep(0)
 
-    def _answered(self, status: int, sent: Sent) -> None:
+    def _answered(self, status: int, sent: Sent, body: bytes) -> None:
         self._found.statuses[status] += 1
+        if status >= 500 and status not in REFUSED_VERSIONS:
+            self._found.causes[status, route_of(sent.data), cause_of(sent.data, body)] += 1
         is_right = status < 500 or status in _OVERLOAD or (status in REFUSED_VERSIONS and sent.may_be_unspoken)
         if not is_right:
             self._found.wrong += 1
@@ -116,8 +122,41 @@ class FuzzClient:
         self._streams = None
 
 
+def route_of(request: bytes) -> str:
+    """The method and the path of a request, without its query; what is no request line is ``(none)``.
+
+    >>> route_of(b"POST /v2/models/churn/infer?x=1 HTTP/1.1")
+    'POST /v2/models/churn/infer'
+    """
+    parts = request.partition(b"\r\n")[0].decode("latin-1").split(" ")
+    return f"{parts[0][:20]} {parts[1].partition('?')[0][:80]}" if len(parts) == 3 else "(none)"
+
+
+def cause_of(request: bytes, reply: bytes) -> str:
+    """What a reply names as its cause, and whether the request has named a deadline of its own.
+
+    >>> cause_of(b"X-Request-Timeout-Ms: 1", b'{"code": "DeadlineExceededError"}')
+    'DeadlineExceededError, at a deadline of its own'
+    """
+    try:
+        document = json.loads(reply)
+    except (ValueError, RecursionError):
+        document = None
+    document = document if isinstance(document, dict) else {}
+    named = str(document.get("code") or document.get("detail") or document.get("error") or "(it names none)")[:120]
+    head = request.partition(b"\r\n\r\n")[0].lower()
+    has_own = b"x-request-timeout-ms" in head or b'"timeout"' in request
+    return f"{named}, at a deadline of its own" if has_own else named
+
+
 async def read_reply(reader: asyncio.StreamReader, is_head: bool) -> tuple[int, bool]:
     """The next reply's status, and whether the connection ends after it; interim replies are passed over."""
+    status, is_last, _ = await read_whole(reader, is_head)
+    return status, is_last
+
+
+async def read_whole(reader: asyncio.StreamReader, is_head: bool) -> tuple[int, bool, bytes]:
+    """The same, with the reply's body; that of a stream of events is empty."""
     while True:
         head = await reader.readuntil(b"\r\n\r\n")
         status = int(head[9:12])
@@ -127,12 +166,12 @@ async def read_reply(reader: asyncio.StreamReader, is_head: bool) -> tuple[int, 
     headers = dict(line.partition(": ")[::2] for line in lines[1:] if line)
     is_last = headers.get("connection") == "close"
     if is_head or status in {204, 304}:
-        return status, is_last
+        return status, is_last, b""
     if headers.get("transfer-encoding") == "chunked":
-        return status, True  # a stream of events; it does not end by itself
+        return status, True, b""  # a stream of events; it does not end by itself
     if "content-length" in headers:
-        await reader.readexactly(int(headers["content-length"]))
-    return status, is_last
+        return status, is_last, await reader.readexactly(int(headers["content-length"]))
+    return status, is_last, b""
 
 
 async def fuzz(
