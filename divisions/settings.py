@@ -98,8 +98,7 @@ class Settings:
     environment: str = ""
     """What the cluster is for. In ``production`` each version needs somebody else's approval before it is promoted."""
     image: str = ""
-    """The image that the cluster runs, ``registry/repository@sha256:…``, for policies; the manifests of Kubernetes set
-    it."""
+    """The image that the cluster runs, ``registry/repository@sha256:…``, for policies. Kubernetes' manifests set it."""
     require_key: bool = False
     """Whether every endpoint asks for keys; otherwise the pipeline of its version decides (``serving.access``)."""
     idle_timeout_s: int = 75
