@@ -16,7 +16,7 @@ from divisions.schema import FeatureKind, FeatureSchema
 from trainers.export.network_graph import network_graph
 from trainers.training.calibration import sigmoid
 from trainers.training.kinds import TrainedModel, logits_of
-from trainers.training.model import TabularNet
+from trainers.training.model import TabularNet, rows_a_pass
 
 FRAMEWORK = f"torch {torch.__version__}"
 INPUT_NAME = GRAPH_INPUT
@@ -102,13 +102,14 @@ def score(model_onnx: bytes, rows_NF: NDArray[np.float32], batch_size: int = 409
 
 
 def scorer(model_onnx: bytes, batch_size: int = 4096) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """A function that scores rows with the exported graph, which is loaded once."""
+    """A function that scores rows with the exported graph, which is loaded once. Wide rows go in smaller batches."""
     session = _session(model_onnx)
 
     def run(rows_NF: NDArray[np.float32]) -> NDArray[np.float32]:
+        size = min(batch_size, rows_a_pass(rows_NF.shape[1]))
         parts = [
-            session.run([OUTPUT_NAME], {INPUT_NAME: rows_NF[start : start + batch_size]})[0]
-            for start in range(0, len(rows_NF), batch_size)
+            session.run([OUTPUT_NAME], {INPUT_NAME: rows_NF[start : start + size]})[0]
+            for start in range(0, len(rows_NF), size)
         ]
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 

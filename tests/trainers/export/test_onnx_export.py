@@ -11,7 +11,9 @@ from divisions.errors import TrainingError
 from divisions.pipeline.definition import TabmHyperparams
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from tests.trainers.churn import HYPERPARAMS, SCHEMA, rows_and_labels
+from trainers.export import onnx_export
 from trainers.export.onnx_export import check_parity, export_onnx, parity_rows, score
+from trainers.training import model as network
 from trainers.training.model import TabularNet, build_model, numeric_statistics
 
 TABM = TabmHyperparams(**{**asdict(HYPERPARAMS), "members": 4})
@@ -111,3 +113,21 @@ def test_a_schema_of_one_kind_of_columns_has_a_graph_too(kinds, hyperparams):
 def test_a_network_of_another_kind_is_refused():
     with pytest.raises(TrainingError, match="no graph of a TabularNet"):
         export_onnx(TabularNet(SCHEMA, numeric_statistics(rows_and_labels()[0], SCHEMA), HYPERPARAMS), SCHEMA, {})
+
+
+def test_wide_rows_are_scored_in_smaller_batches_and_alike(model_onnx, monkeypatch):
+    rows, _ = rows_and_labels(40)
+    whole, sizes, opened = score(model_onnx, rows), [], onnx_export._session
+
+    class Watched:
+        def __init__(self, data):
+            self.session = opened(data)
+
+        def run(self, names, given):
+            sizes.append(len(given["rows"]))
+            return self.session.run(names, given)
+
+    monkeypatch.setattr(onnx_export, "_session", Watched)
+    monkeypatch.setattr(network, "CELLS_A_PASS", 7 * rows.shape[1])
+    assert np.allclose(score(model_onnx, rows), whole, atol=1e-6)
+    assert sizes == [7] * 5 + [5]
