@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Not quiet: it takes minutes, and pip shows its progress.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
-.PHONY: install native run demo test test-fast test-compiled api-test browser axe servers opa gpu check docs sbom mutants bench clean image-test kube
+.PHONY: install native run demo test test-fast test-compiled api-test browser axe servers opa gpu check docs sbom audit mutants bench clean image-test kube
 
 # One stamp per set of extras: the command line needs neither pytest nor mypy.
 $(VENV)/.run: pyproject.toml constraints.txt
@@ -148,6 +148,11 @@ sbom: $(VENV)/.run
 	@mkdir -p build
 	@$(BIN)/python -m deploy.software_bill $(foreach extra,$(SBOM_EXTRAS),--extra $(extra)) >build/divisions.cdx.json || { rm -f build/divisions.cdx.json; exit 1; }
 	@echo "build/divisions.cdx.json"
+
+# Known vulnerabilities of every pinned version, by PyPI's data. A version without data fails: nothing is known of it.
+audit:
+	@test -x build/audit/bin/pip-audit || { $(PYTHON) -m venv --clear build/audit && build/audit/bin/python -m pip install -q --disable-pip-version-check pip-audit; }
+	@build/audit/bin/pip-audit --strict --disable-pip --no-deps -r constraints.txt
 
 # A seeded sample of small wrong changes, each of which a test should notice. Minutes; not part of CI. For instance
 # `make mutants SEED=7 COUNT=100`; `.venv/bin/python -m benchmarks.mutants --help` lists all options.

@@ -47,10 +47,25 @@ def installed() -> dict[str, Package]:
         about = each.metadata
         name = about["Name"]
         if name:
-            licence = next((about[key] for key in ("License-Expression", "License") if key in about), "")
+            named = next((about[key] for key in ("License-Expression", "License") if key in about), "")
+            licence = licence_of(named, about.get_all("Classifier") or [])
             package = Package(name, each.version, licence, tuple(each.requires or ()))
             found.setdefault(canonicalize_name(name), package)
     return found
+
+
+def licence_of(named: str, classifiers: Sequence[str]) -> str:
+    """What a distribution names as its licence, else the licences of its classifiers; empty without either.
+
+    A whole text where the name belongs is no name.
+
+    >>> licence_of(" MIT ", []), licence_of("", ["License :: OSI Approved :: MIT License"])
+    ('MIT', 'MIT License')
+    """
+    named = named.strip()
+    if named and len(named) <= _MAX_LICENCE and "\n" not in named:
+        return named
+    return " OR ".join(each.rsplit("::", 1)[-1].strip() for each in classifiers if each.startswith("License ::"))
 
 
 def needed(packages: Mapping[str, Package], extras: Iterable[str] = ()) -> dict[str, tuple[str, ...]]:
@@ -127,8 +142,7 @@ def bill(
 
 def _component(package: Package) -> dict[str, Any]:
     url = package_url(canonicalize_name(package.name), package.version)
-    licence = package.licence.strip()
-    named = [{"license": {"name": licence}}] if licence and len(licence) <= _MAX_LICENCE and "\n" not in licence else []
+    named = [{"license": {"name": package.licence}}] if package.licence else []
     return {
         "type": "library",
         "bom-ref": url,
