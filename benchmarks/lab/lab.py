@@ -74,6 +74,8 @@ class Arrangement:
     """Whether predictions need a key."""
     access: AccessList | None = None
     """Who has a token."""
+    oidc_file: str = ""
+    """The issuers whose JWTs are keys, too."""
     log: LogPolicy | None = None
     """What the gateways log of the answers."""
     engine: EngineChoice = EngineChoice.AUTO
@@ -107,6 +109,7 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
     network = channel_environment("127.0.0.1", arrangement.transport) if over_tcp else {}
     authority = write_authority(work)
     network["DIVISIONS_REQUIRE_KEY"] = str(int(arrangement.needs_key))
+    network["DIVISIONS_OIDC_FILE"] = arrangement.oidc_file
     network["DIVISIONS_REQUEST_TIMEOUT_MS"] = str(arrangement.request_timeout_ms)
     if arrangement.port_pair is not None:
         network["DIVISIONS_TLS_CERT"], network["DIVISIONS_TLS_KEY"] = arrangement.port_pair

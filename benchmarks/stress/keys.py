@@ -1,8 +1,9 @@
 """What keys and limits cost, and what they are worth: ``python -m benchmarks.keys --output json``.
 
-Cost: two labs side by side, one replica each. One asks for keys, and the caller's has a rate, a concurrency and a
-deadline; the other asks for none. The same requests come at the same rate, in short runs that take turns. The gateway's
-CPU time for a request is compared, so a busy machine affects both alike: throughput on one core is its inverse.
+Cost: three labs side by side, one replica each. One asks for keys, and the caller's has a rate, a concurrency and a
+deadline; one is asked with a JWT, whose issuer's rule has the same limits; one asks for nothing. The same requests come
+at the same rate, in short runs that take turns. The gateway's CPU time for a request is compared, so a busy machine
+affects all alike: throughput on one core is its inverse. A JWT is checked before, as for any but its first request.
 
 Neighbours: one key at its share, alone and beside another key that asks for ten times its limit. The two have a process
 each, and alone and beside take turns.
@@ -10,8 +11,10 @@ each, and alone and beside take turns.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from benchmarks.harness.process_stats import cpu_s
 from benchmarks.lab.lab import Arrangement, Lab, lab
 from benchmarks.load.report import LoadResult
 from benchmarks.stress.keyed_load import KeyedLoad, send, send_together
+from benchmarks.stress.local_issuer import LocalIssuer, serving
 from divisions.access import tokens
 from divisions.access.limits import MAX_CONCURRENCY, MAX_RATE, Limits
 from divisions.access.roles import Role
@@ -35,13 +39,18 @@ _WARM_S = 1.0
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """A gateway's CPU time for a request, in µs, one pair a round. ``cost`` is the median of ``on / off - 1``."""
+    """A gateway's CPU time for a request, in µs, one of each round: with a key, with a JWT, with neither asked for.
+
+    ``cost`` is the median of ``on / off - 1``, ``jwt_cost`` that of ``jwt / off - 1``.
+    """
 
     rate_rps: float
     seconds: float
     on_us: list[float]
+    jwt_us: list[float]
     off_us: list[float]
     cost: float
+    jwt_cost: float
     not_ok: int
 
 
@@ -95,14 +104,24 @@ def cost_of(on: Sequence[float], off: Sequence[float]) -> float:
 
 def measure_cost(workload: Workload, work: Path, say: Say, rate_rps: float, seconds: float, rounds: int) -> Cost:
     known, (token,) = keys_for(("app", Limits(MAX_RATE, 1, MAX_CONCURRENCY, 1_000)))
-    folders = {name: work / name for name in ("on", "off")}
+    folders = {name: work / name for name in ("on", "jwt", "off")}
     for folder in folders.values():
         folder.mkdir()
-    us: dict[str, list[float]] = {"on": [], "off": []}
+    us: dict[str, list[float]] = {name: [] for name in folders}
     not_ok = 0
-    keyed = Arrangement(needs_key=True, access=known)
-    with lab(workload, folders["on"], keyed) as on, lab(workload, folders["off"], Arrangement()) as off:
-        labs = {"on": (on, token), "off": (off, "")}
+    issuer = LocalIssuer(time.time())
+    with contextlib.ExitStack() as stack:
+        limits = f"rate: {MAX_RATE}/s, concurrency: {MAX_CONCURRENCY}, deadline: 1s"
+        oidc_file = str(stack.enter_context(serving(issuer, work, limits)))
+        asked = {
+            "on": (Arrangement(needs_key=True, access=known), token),
+            "jwt": (Arrangement(needs_key=True, oidc_file=oidc_file), issuer.right()[0]),
+            "off": (Arrangement(), ""),
+        }
+        labs = {
+            name: (stack.enter_context(lab(workload, folders[name], arrangement)), own)
+            for name, (arrangement, own) in asked.items()
+        }
 
         def run(name: str, seconds: float, seed: int) -> tuple[float, LoadResult]:
             running, own = labs[name]
@@ -111,12 +130,14 @@ def measure_cost(workload: Workload, work: Path, say: Say, rate_rps: float, seco
         for name in labs:
             run(name, _WARM_S, 0)
         for number in range(rounds):
-            for name in ("on", "off") if number % 2 else ("off", "on"):
+            for name in list(labs)[:: 1 if number % 2 else -1]:
                 took_us, found = run(name, seconds, number)
                 us[name].append(round(took_us, 2))
                 not_ok += found.requests - found.ok
-            say(f"round {number + 1}/{rounds}: {us['on'][-1]:.1f} µs with keys, {us['off'][-1]:.1f} µs without")
-    return Cost(rate_rps, seconds, us["on"], us["off"], cost_of(us["on"], us["off"]), not_ok)
+            took = " µs, ".join(f"{name} {each[-1]:.1f}" for name, each in us.items())
+            say(f"round {number + 1}/{rounds}: {took} µs")
+    cost, jwt_cost = (cost_of(us[name], us["off"]) for name in ("on", "jwt"))
+    return Cost(rate_rps, seconds, us["on"], us["jwt"], us["off"], cost, jwt_cost, not_ok)
 
 
 def _cpu_of(running: Lab, load: KeyedLoad) -> tuple[float, LoadResult]:
@@ -182,7 +203,8 @@ def render(found: KeysResult) -> str:
     return "\n".join(
         (
             f"a request takes the gateway {statistics.median(cost.on_us):.1f} µs with keys and limits, "
-            f"{statistics.median(cost.off_us):.1f} µs without: {cost.cost:+.1%} (medians of {found.rounds} rounds of "
+            f"{statistics.median(cost.jwt_us):.1f} µs with JWTs and limits, {statistics.median(cost.off_us):.1f} µs "
+            f"without: {cost.cost:+.1%} and {cost.jwt_cost:+.1%} (medians of {found.rounds} rounds of "
             f"{cost.seconds:g} s at {cost.rate_rps:,.0f} req/s, {cost.not_ok} not answered with 2xx)",
             f"beside a key at {TIMES_LIMIT} times its limit ({beside.noisy_rps:,.0f} req/s, limit "
             f"{beside.noisy_limit:,}), another at {beside.modest_rps:,.0f} req/s has {beside.ratio_p99:.2f} times its "

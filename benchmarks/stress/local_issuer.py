@@ -34,9 +34,10 @@ issuers:
     jwks: {url}
     claim: groups
     roles:
-      - {{value: apps, role: predictor, rate: 50/s, concurrency: 8, deadline: 800ms}}
+      - {{value: apps, role: predictor, {limits}}}
       - {{value: people, role: viewer}}
 """
+_LIMITS = "rate: 50/s, concurrency: 8, deadline: 800ms"
 
 
 class LocalIssuer:
@@ -108,8 +109,12 @@ def _part(document: object) -> str:
 
 
 @contextlib.contextmanager
-def serving(issuer: LocalIssuer, folder: Path) -> Iterator[Path]:
-    """Shows the issuer's keys while entered; yields a file for ``DIVISIONS_OIDC_FILE``, written into ``folder``."""
+def serving(issuer: LocalIssuer, folder: Path, limits: str = _LIMITS) -> Iterator[Path]:
+    """Shows the issuer's keys while entered; yields a file for ``DIVISIONS_OIDC_FILE``, written into ``folder``.
+
+    Args:
+        limits: of each that predicts, as the file writes them.
+    """
     document = issuer.jwks()
 
     class Keys(http.server.BaseHTTPRequestHandler):
@@ -128,7 +133,7 @@ def serving(issuer: LocalIssuer, folder: Path) -> Iterator[Path]:
     try:
         path = folder / "oidc.yaml"
         url = f"http://127.0.0.1:{server.server_port}/keys"
-        path.write_text(_FILE.format(name=NAME, audience=AUDIENCE, url=url))
+        path.write_text(_FILE.format(name=NAME, audience=AUDIENCE, url=url, limits=limits))
         yield path
     finally:
         server.shutdown()
