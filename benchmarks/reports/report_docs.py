@@ -26,6 +26,7 @@ from benchmarks.lab.kinds import KindsResult
 from benchmarks.lab.micro_suite import MicroResult
 from benchmarks.lab.online_store import OnlineStoreResult
 from benchmarks.lab.outcomes import OutcomesResult
+from benchmarks.lab.prediction_log import PredictionLogResult
 from benchmarks.lab.scale import ScaleResult
 from benchmarks.lab.watching import WatchingResult
 from benchmarks.peers.binary import BinaryResult
@@ -47,10 +48,22 @@ from benchmarks.reports.doc_tables import (
     scale_section,
     watching_section,
 )
-from benchmarks.reports.stress_tables import chaos_section, losses_section, overload_section, steady_section
+from benchmarks.reports.stress_tables import (
+    chaos_section,
+    fuzz_section,
+    keys_section,
+    losses_section,
+    overload_section,
+    prediction_log_section,
+    slow_section,
+    steady_section,
+)
 from benchmarks.stress.chaos_result import ChaosResult
+from benchmarks.stress.fuzz import FuzzResult
+from benchmarks.stress.keys import KeysResult
 from benchmarks.stress.loss_result import LossesResult
 from benchmarks.stress.overload import OverloadResult
+from benchmarks.stress.slow import SlowResult
 from benchmarks.stress.steady import SteadyResult
 from divisions.errors import InputError
 
@@ -133,6 +146,40 @@ SECTIONS: dict[str, Section] = {
         "python -m benchmarks.outcomes --out docs/benchmarks/outcomes.json",
         "prediction-log.md",
     ),
+    "prediction-log-rate": Section(
+        PredictionLogResult,
+        prediction_log_section,
+        "python -m benchmarks.prediction_log --requests 250000 --rps 1500 --seconds 10"
+        " --out docs/benchmarks/prediction-log-rate.json",
+        "prediction-log.md",
+    ),
+    "prediction-log-full": Section(
+        PredictionLogResult,
+        prediction_log_section,
+        "python -m benchmarks.prediction_log --requests 1000000 --seconds 10"
+        " --out docs/benchmarks/prediction-log-full.json",
+        "prediction-log.md",
+    ),
+    "prediction-log-sample": Section(
+        PredictionLogResult,
+        prediction_log_section,
+        "python -m benchmarks.prediction_log --sample 5 --requests 300000"
+        " --out docs/benchmarks/prediction-log-sample.json",
+        "prediction-log.md",
+    ),
+    "keys": Section(
+        KeysResult,
+        keys_section,
+        "python -m benchmarks.keys --rate 4000 --seconds 8 --out docs/benchmarks/keys.json",
+        "limits.md",
+    ),
+    "fuzz": Section(
+        FuzzResult, fuzz_section, "python -m benchmarks.fuzz --keys --seed 20 --out docs/benchmarks/fuzz.json"
+    ),
+    "fuzz-tls": Section(
+        FuzzResult, fuzz_section, "python -m benchmarks.fuzz --keys --tls --seed 20 --out docs/benchmarks/fuzz-tls.json"
+    ),
+    "slow": Section(SlowResult, slow_section, "python -m benchmarks.slow --out docs/benchmarks/slow.json"),
     "losses": Section(
         LossesResult,
         losses_section,

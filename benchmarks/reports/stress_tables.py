@@ -1,12 +1,19 @@
-"""The sections of ``docs/benchmarks.md`` on overload, faults and losses as Markdown. Pure."""
+"""The sections of the documents on overload, faults, losses and hostile callers as Markdown. Pure."""
 
 from __future__ import annotations
 
+from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import markdown_table
+from benchmarks.lab.prediction_log import PredictionLogResult, render_prediction_log
 from benchmarks.reports.doc_tables import machine_line
 from benchmarks.stress.chaos_result import AFTER_KILL_S, ChaosResult, client_errors
+from benchmarks.stress.fuzz import FuzzResult
+from benchmarks.stress.fuzz import render as render_fuzz
+from benchmarks.stress.keys import KeysResult
+from benchmarks.stress.keys import render as render_keys
 from benchmarks.stress.loss_result import LossesResult, render_losses
 from benchmarks.stress.overload import OverloadResult
+from benchmarks.stress.slow import SlowResult
 from benchmarks.stress.steady import SteadyResult, tail_ratio
 
 
@@ -109,3 +116,42 @@ def chaos_section(found: ChaosResult) -> str:
             markdown_table(("", "client errors", "p50 ms", "p99 ms", ""), rows),
         ]
     )
+
+
+def keys_section(found: KeysResult) -> str:
+    return _lines(found.machine, render_keys(found))
+
+
+def fuzz_section(found: FuzzResult) -> str:
+    return _lines(found.machine, render_fuzz(found))
+
+
+def prediction_log_section(found: PredictionLogResult) -> str:
+    return _lines(found.machine, render_prediction_log(found))
+
+
+def _lines(machine: Machine, text: str) -> str:
+    """What the benchmark prints, a point for each line."""
+    points = "\n".join(f"- {line}" for line in text.splitlines())
+    return f"{machine_line(machine)}\n\n{points}"
+
+
+def slow_section(found: SlowResult) -> str:
+    rows = [
+        [
+            f"{'TLS' if row.is_encrypted else 'plain'}, {row.way}",
+            f"{row.success:.3%}",
+            f"{row.requests:,}",
+            f"{row.p50_ms:.2f}",
+            f"{row.p99_ms:.2f}",
+            f"{row.new_p99_ms:.2f}",
+            f"{row.closed:,}",
+        ]
+        for row in found.rows
+    ]
+    head = ("slow callers", "answered", "of requests", "p50 ms", "p99 ms", "p99 ms, new connections", "closed")
+    intro = (
+        f"{machine_line(found.machine)} {found.connections:,} slow callers; the good client sends {found.rate_rps:g} "
+        f"req/s for {found.seconds:g} s; seed {found.seed}."
+    )
+    return f"{intro}\n\n{markdown_table(head, rows)}"
