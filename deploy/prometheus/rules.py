@@ -112,6 +112,18 @@ ALERTS = (
         hold="15m",
     ),
     Alert(
+        "CertificateEnds",
+        "min by (instance) (divisions_port_certificate_expiry_timestamp_seconds) - time() < 3 * 86400",
+        "The certificate of {{ $labels.instance }} expires in {{ $value | humanizeDuration }}.",
+        hold="10m",
+    ),
+    Alert(
+        "CertificateRefused",
+        "max by (instance) (divisions_port_certificate_refused) == 1",
+        "{{ $labels.instance }} has a new certificate that it cannot use; the one before is in force.",
+        hold="5m",
+    ),
+    Alert(
         "JournalUnavailable",
         "max(divisions_journal_unavailable) == 1",
         "The controller cannot write its journal: no weight can rise. `divisions status` has the reason.",

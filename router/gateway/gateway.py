@@ -278,6 +278,7 @@ class Gateway:
             store=self._stored.health(),
             log=self._log.health(),
             traces=None if self._traces is None else self._traces.health(),
+            certificate=None if self._certificate is None else self._certificate.health(),
         )
 
     async def _take_first_table(self) -> None:

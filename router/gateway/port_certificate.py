@@ -11,6 +11,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from divisions.certificates.pinned import SERVED, with_served
@@ -21,6 +22,14 @@ from divisions.errors import SettingsError
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PortHealth:
+    """When the certificate in force expires, since 1970, and whether a new one lies there that cannot be used."""
+
+    end_s: float
+    is_refusing: bool
 
 
 class PortCertificate:
@@ -59,10 +68,9 @@ class PortCertificate:
         """Hosts that the certificate in force is for."""
         return self._current.names
 
-    @property
-    def end_s(self) -> float:
-        """When the certificate in force expires, since 1970."""
-        return self._current.end_s
+    def health(self) -> PortHealth:
+        """For metrics."""
+        return PortHealth(self._current.end_s, self._is_told)
 
     async def follow(self) -> None:
         """Looks again and again, in another thread: the files may be on a file system that hangs."""

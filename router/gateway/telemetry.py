@@ -24,6 +24,7 @@ from router.gateway import native
 from router.gateway.exposition import Series
 from router.gateway.exposition import histogram as histogram_text
 from router.gateway.log_link import LogHealth
+from router.gateway.port_certificate import PortHealth
 from router.gateway.trace_link import TraceHealth
 from router.predict.callers import CallerCounts
 from router.predict.dispatcher import Dispatcher
@@ -54,6 +55,8 @@ class Vitals:
     store: StoreHealth | None = None
     log: LogHealth = field(default_factory=LogHealth)
     traces: TraceHealth | None = None
+    certificate: PortHealth | None = None
+    """Of the port; None without TLS."""
 
 
 class GatewayCollector(Collector):
@@ -129,6 +132,8 @@ class GatewayCollector(Collector):
         yield from _prediction_log(vitals.log)
         if vitals.traces is not None:
             yield from _traces(vitals.traces)
+        if vitals.certificate is not None:
+            yield from _certificate(vitals.certificate)
 
     def histograms(self) -> str:
         """The latencies as text; see `router.gateway.exposition`."""
@@ -222,6 +227,15 @@ def _traces(health: TraceHealth) -> Iterator[Metric]:
     for reason, count in sorted(health.lost.items()):
         lost.add_metric([reason], count)
     yield lost
+
+
+def _certificate(health: PortHealth) -> Iterator[Metric]:
+    yield GaugeMetricFamily(
+        "divisions_port_certificate_expiry_timestamp_seconds", "When the port's certificate expires", health.end_s
+    )
+    yield GaugeMetricFamily(
+        "divisions_port_certificate_refused", "Whether a new certificate cannot be used", health.is_refusing
+    )
 
 
 def _stored_counts(counts: StoredCounts) -> dict[tuple[str, str], int]:

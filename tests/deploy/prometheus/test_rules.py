@@ -68,6 +68,12 @@ CASES = {
         12,
     ),
     "PredictionLogStuck": (["divisions_prediction_log_reachable{instance='a:1'} 1x9 0x30"], 20, 30),
+    "CertificateEnds": (
+        ["divisions_port_certificate_expiry_timestamp_seconds{instance='a:1'} 259800x30"],  # three days and 10 minutes
+        9,
+        25,
+    ),
+    "CertificateRefused": (["divisions_port_certificate_refused{instance='a:1'} 0x9 1x10"], 9, 16),
     "JournalUnavailable": (["divisions_journal_unavailable 0x9 1x10"], 9, 15),
     "DependencyUnreachable": (["divisions_dependency_reachable{dependency='registry'} 1x9 0x20"], 12, 20),
     "ControllerSilent": (["divisions_controller_silent_seconds{gateway='0'} 1x9 10+60x10"], 9, 15),

@@ -6,7 +6,7 @@ from pathlib import Path
 from divisions.control import ControllerStatus
 from divisions.drift import DriftReport
 from router.gateway import drift_metrics, rollout_metrics
-from tests.router.gateway_world import world
+from tests.router.gateway.test_gateway_tls import ask, encrypted, get, trusting
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
 
@@ -29,10 +29,11 @@ def test_every_metric_of_drift_is_documented_and_every_documented_one_exists():
     assert names(drift_metrics.render(DriftReport(())).decode()) == told("drift")
 
 
-def test_every_metric_of_a_gateway_is_documented_and_every_documented_one_exists(run):
+def test_every_metric_of_a_gateway_is_documented_and_every_documented_one_exists(run, tmp_path):
     async def scenario():
-        async with world(online_store="redis://127.0.0.1:1", traces=True) as it:  # it is away
-            (reply,) = await it.raw(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        store = "redis://127.0.0.1:1"  # it is away
+        async with encrypted(tmp_path, online_store=store, traces=True) as it:
+            reply = await ask(it.port, trusting(tmp_path), get("/metrics"))
             of_the_controller = told("rollouts") | told("the inventory") | told("drift")
             assert names(reply.body.decode()) - of_the_controller == told("this gateway")
 

@@ -31,7 +31,8 @@ def test_a_new_pair_comes_into_force_and_is_noted_before_the_old_one(tmp_path, c
     write_pair(tmp_path, ends=90)
     certificate.look()
     assert certificate.context() is not before
-    assert certificate.end_s == pytest.approx(time.time() + 90 * 86_400, abs=60)
+    assert certificate.health().end_s == pytest.approx(time.time() + 90 * 86_400, abs=60)
+    assert not certificate.health().is_refusing
     assert f"a new certificate is in force, from {paths[0]}" in caplog.text
     assert len(noted(tmp_path)) == 2
     assert noted(tmp_path)[0] in Path(paths[0]).read_text()
@@ -67,12 +68,14 @@ def test_a_pair_that_cannot_be_used_changes_nothing_is_told_once_and_mended(tmp_
             Path(crt).write_text("\n".join([*lines[:3], lines[-1]]))
     certificate.look()
     assert not caplog.records  # perhaps the other file is about to follow
+    assert not certificate.health().is_refusing
     for _ in range(3):
         certificate.look()
     assert certificate.context() is before
     (record,) = caplog.records
     assert "the certificate in force stays, because the new one cannot be used: " in record.getMessage()
     assert told in record.getMessage()
+    assert certificate.health().is_refusing
     assert len(noted(tmp_path)) == 1
     Path(key).unlink(missing_ok=True)
     write_pair(tmp_path)
