@@ -338,6 +338,11 @@ class Registry:
         return min(history, key=lambda record: (record[1], record[0]))[0] if history else None
 
     @property
+    def is_new(self) -> bool:
+        """Whether the home's own registry has not been made yet, which takes seconds."""
+        return self._is_embedded and not self._database.exists()
+
+    @property
     def _reads(self) -> Reads:
         if not self._is_embedded:
             return ClientReads(self._client)

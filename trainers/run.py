@@ -88,6 +88,8 @@ class PipelineRun(Parts):
         uri = request.input_uri or pipeline.data_prep.input
         uri = expand(uri, request.today, pipeline=pipeline.name)
         name = f"{pipeline.name} {request.today.isoformat()}"
+        if self.registry.is_new:
+            self.progress.notice("the model registry of this home is being made, once; it takes some seconds")
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
             self.began(registry_run.run_id)
             imported = request.imported
