@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 
+from divisions.access.requests import Actor
 from divisions.control import RoutingTable
 from divisions.errors import ClusterError, LatchedSpecError, NotRunningError
 from divisions.reports import GatewayReport
@@ -49,7 +50,7 @@ class FakeController:
                 assert arguments == (
                     b'{"endpoint":"churn"}',
                     True,
-                    b'{"name":"admin","role":"admin","address":"127.0.0.1","endpoints":[]}',
+                    msgspec.json.encode(Actor("admin", "admin", "127.0.0.1")),
                 )
                 raise LatchedSpecError("rolled back before", remedy="repeat with --force")
         raise AssertionError(method)
