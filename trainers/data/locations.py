@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from divisions.errors import (
@@ -36,6 +36,9 @@ T = TypeVar("T")
 # S3 emulators accept any signature, but deny anonymous reads of private objects. A real server denies this key, too.
 PLACEHOLDER_KEY = "divisions"
 _COPY_BYTES = 8 << 20
+
+ALIKE: Final = 0.6
+"""Names less similar than this are no slip of the hand."""
 
 _TABLES = {
     r"_delta_log(/|$)": "a Delta Lake table",
@@ -176,7 +179,7 @@ def list_files(location: Location) -> Listing:
     except (OSError, ValueError) as error:
         raise_unreachable(location, error)
     if not listing.files:
-        raise _empty(location, listing.notes)
+        raise _empty(location, listing.notes, is_there=info.type != FileType.NotFound)
     return listing
 
 
@@ -202,8 +205,8 @@ def _refuse_tables(uri: str, names: Iterable[str]) -> None:
                 )
 
 
-def _empty(location: Location, notes: Sequence[str]) -> EmptyInputError | UnreachableInputError:
-    """The error for a location without files. Lists similar names of the parent folder."""
+def _empty(location: Location, notes: Sequence[str], *, is_there: bool) -> EmptyInputError | UnreachableInputError:
+    """The error for a location without files. Lists similar names of the parent folder, of partitions the nearest."""
     from pyarrow.fs import FileSelector, FileType
 
     parent, name = str(PurePosixPath(location.path).parent), PurePosixPath(location.path).name
@@ -215,18 +218,27 @@ def _empty(location: Location, notes: Sequence[str]) -> EmptyInputError | Unreac
         )
     except OSError as error:
         raise_unreachable(location, error)
-    what = f"partition {location.partition}" if name.startswith("partition=") else f"input {name!r}"
-    near = nearest_names(name, [PurePosixPath(item.path).name for item in around if item.type == FileType.Directory])
+    is_partition = name.startswith("partition=")
+    kinds = {FileType.Directory} if is_partition else {FileType.Directory, FileType.File}
+    names = [PurePosixPath(item.path).name for item in around if item.type in kinds]
+    near = nearest_names(name, names, least=0.0 if is_partition else ALIKE)
     remedy = f"existing nearby: {', '.join(near)}" if near else "check the path, or that the upload has finished"
+    what = f"partition {location.partition}" if is_partition else f"input {name!r}"
+    fault = "holds no files" if is_there or is_partition or location.bucket else "does not exist"
     left_out = f" ({'; '.join(notes[:3])})" if notes else ""
-    return EmptyInputError(f"{what} holds no files: {location.uri}{left_out}", remedy=remedy)
+    return EmptyInputError(f"{what} {fault}: {location.uri}{left_out}", remedy=remedy)
 
 
-def nearest_names(name: str, candidates: list[str], count: int = 3) -> list[str]:
+def nearest_names(name: str, candidates: list[str], count: int = 3, least: float = 0.0) -> list[str]:
     """Up to ``count`` candidates most similar to ``name``, best first. Of two equally similar, the later in the
-    alphabet comes first."""
+    alphabet comes first. ``least`` is the similarity that they must have, from 0 to 1 (`difflib`'s ratio).
+
+    >>> nearest_names("event.csv", ["docs", "events.csv", "trainers"], least=0.6)
+    ['events.csv']
+    """
     others = sorted({item for item in candidates if item != name and not item.startswith(("_", "."))}, reverse=True)
-    return sorted(others, key=lambda item: -difflib.SequenceMatcher(a=name, b=item).ratio())[:count]
+    alike = {item: difflib.SequenceMatcher(a=name, b=item).ratio() for item in others}
+    return sorted((item for item in others if alike[item] >= least), key=lambda item: -alike[item])[:count]
 
 
 def raise_unreachable(location: Location, error: Exception) -> NoReturn:

@@ -44,6 +44,15 @@ def test_a_missing_partition_names_the_nearest_ones(folder):
         find(folder.parent / "partition=2025-01-15")
 
 
+def test_a_path_that_does_not_exist_says_so_and_names_what_is_alike(tmp_path):
+    for name in ("events.csv", "docs.txt"):
+        (tmp_path / name).write_text("x\n")
+    with pytest.raises(EmptyInputError, match=r"input 'event\.csv' does not exist: .*existing nearby: events\.csv$"):
+        find(tmp_path / "event.csv")
+    with pytest.raises(EmptyInputError, match=r"input 'raw' does not exist: .*check the path"):
+        find(tmp_path / "raw")
+
+
 def test_a_folder_of_hidden_files_is_empty(tmp_path):
     (tmp_path / "_SUCCESS").touch()
     with pytest.raises(EmptyInputError, match="holds no files"):
