@@ -34,6 +34,15 @@ def _rebuild(cls: type[DivisionsError], state: dict[str, object]) -> DivisionsEr
     return error
 
 
+def reason_of(error: Exception) -> str:
+    """What went wrong, for a message that names the file itself: without the number and the path that Python adds.
+
+    >>> reason_of(PermissionError(13, "Permission denied", "/home/token"))
+    'Permission denied'
+    """
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 class UsageError(DivisionsError):
     """The command line was used wrongly."""
 

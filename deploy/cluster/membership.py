@@ -13,7 +13,7 @@ from deploy.cluster.embedded import signals_interrupt, stop, wait_for_end
 from deploy.supervision.cluster_file import Cluster, require_down
 from deploy.supervision.secret_files import create_private_folder
 from divisions.clock import Clock
-from divisions.errors import ClusterError, UsageError
+from divisions.errors import ClusterError, UsageError, reason_of
 from divisions.progress import Progress
 from divisions.settings import Settings
 
@@ -81,4 +81,5 @@ def _read_token(file: Path) -> str:
     try:
         return file.read_text().strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"the token in {file} cannot be read: {error}", remedy="name another file") from None
+        told = f"the token in {file} cannot be read: {reason_of(error)}"
+        raise UsageError(told, remedy="name another file") from None

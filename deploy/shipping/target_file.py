@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.shipping.kinds import Kind, settings_reader
 from deploy.shipping.target import TargetSettings
-from divisions.errors import PipelineError, SettingsError, UsageError
+from divisions.errors import PipelineError, SettingsError, UsageError, reason_of
 from divisions.names import NAME_RULE, is_name
 from divisions.oci.reference import names_repository, parse_repository
 from divisions.pipeline.yaml_nodes import MAX_BYTES, read_nodes
@@ -61,7 +61,7 @@ def load_targets(path: Path) -> Mapping[str, TargetSpec]:
         content = ""
     except (OSError, UnicodeDecodeError) as error:
         raise PipelineError(
-            f"the file of targets cannot be read: {error}",
+            f"the file of targets cannot be read: {reason_of(error)}",
             remedy="check the path, and save it as UTF-8",
             path=str(path),
         ) from None

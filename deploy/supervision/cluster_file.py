@@ -22,7 +22,7 @@ import msgspec
 
 from deploy.supervision.processes import is_alive
 from divisions.deployment import write_private
-from divisions.errors import AlreadyRunningError, ClusterError
+from divisions.errors import AlreadyRunningError, ClusterError, reason_of
 
 NAME = "cluster.json"
 LOCK = "cluster.lock"
@@ -78,7 +78,9 @@ def read_cluster(home: Path) -> Cluster | None:
     except FileNotFoundError:
         return None
     except (OSError, msgspec.MsgspecError) as error:
-        raise ClusterError(f"{path} cannot be read: {error}", remedy="remove it if no cluster runs") from None
+        raise ClusterError(
+            f"{path} cannot be read: {reason_of(error)}", remedy="remove it if no cluster runs"
+        ) from None
 
 
 def write_cluster(home: Path, cluster: Cluster) -> None:

@@ -41,7 +41,7 @@ from deploy.training_job.contract import (
 from divisions.artifacts.local import bundles_folder, local_bundle
 from divisions.artifacts.tarball import unpack_tarball
 from divisions.bundle import bundle_address, read_bundle
-from divisions.errors import BundleError, DivisionsError, InputError, TrainingError, UsageError
+from divisions.errors import BundleError, DivisionsError, InputError, TrainingError, UsageError, reason_of
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.registry import Registry
@@ -94,7 +94,8 @@ def _configuration(root: Path, name: str) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path} cannot be read: {error}", remedy="this is for SageMaker, which writes it; see docs/sagemaker.md"
+            f"{path} cannot be read: {reason_of(error)}",
+            remedy="this is for SageMaker, which writes it; see docs/sagemaker.md",
         ) from None
 
 

@@ -112,7 +112,7 @@ def hidden(outcomes: tuple[Outcome, ...], pipeline: Pipeline, name: str, setting
     """
     from dataclasses import replace
 
-    from divisions.errors import UsageError
+    from divisions.errors import UsageError, reason_of
     from divisions.prediction_log import LogPolicy, hash_key, pseudonym
 
     policy = pipeline.serving.log or LogPolicy()
@@ -127,7 +127,8 @@ def hidden(outcomes: tuple[Outcome, ...], pipeline: Pipeline, name: str, setting
         key = hash_key((settings.home / "channel_token").read_bytes().strip())
     except OSError as error:
         raise UsageError(
-            f"the key of the log's hashes cannot be read: {error}", remedy="run this on a machine of the cluster"
+            f"the key of the log's hashes cannot be read: {reason_of(error)}",
+            remedy="run this on a machine of the cluster",
         ) from None
     return tuple(replace(each, id=pseudonym(key, each.id)) for each in outcomes)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from divisions.deployment import write_private
-from divisions.errors import ClusterError
+from divisions.errors import ClusterError, reason_of
 from divisions.schedule.state import FORMAT, Schedule
 
 NAME = "schedule.json"
@@ -36,7 +36,7 @@ def read_schedule(home: Path) -> Schedule:
         return Schedule()
     except (OSError, msgspec.MsgspecError) as error:
         remedy = "remove it: pipelines of the folder of `divisions up` are found again, others are to be added again"
-        raise ClusterError(f"{path} cannot be read: {error}", remedy=remedy) from None
+        raise ClusterError(f"{path} cannot be read: {reason_of(error)}", remedy=remedy) from None
     if schedule.format > FORMAT:
         raise ClusterError(f"{path} is of a later release of Divisions", remedy="use that release, or remove the file")
     return schedule

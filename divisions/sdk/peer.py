@@ -18,6 +18,7 @@ from divisions.errors import (
     NotRunningError,
     SettingsError,
     UsageError,
+    reason_of,
 )
 from divisions.sdk.calls import Call
 from divisions.traces.current import current_traceparent
@@ -266,4 +267,6 @@ def _token_of(home: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:
-        raise AccessDeniedError(f"the token in {path} cannot be read: {error}", remedy="pass token=…") from None
+        raise AccessDeniedError(
+            f"the token in {path} cannot be read: {reason_of(error)}", remedy="pass token=…"
+        ) from None
