@@ -206,7 +206,7 @@ class GateDesk:
             lineage=LineageFact(
                 registered.trained_by if registered is not None else "",
                 facts.get("data_sha256", ""),
-                facts.get("code", ""),
+                facts.get("code", "") or facts.get("git_commit", ""),  # versions of older releases have only a commit
                 version.bundle_sha256,
                 facts.get("schema_sha256", ""),
                 facts.get("pipeline_sha256", ""),
