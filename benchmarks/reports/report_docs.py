@@ -149,7 +149,7 @@ SECTIONS: dict[str, Section] = {
     "prediction-log-rate": Section(
         PredictionLogResult,
         prediction_log_section,
-        "python -m benchmarks.prediction_log --requests 250000 --rps 1500 --seconds 10"
+        "python -m benchmarks.prediction_log --requests 150000 --rps 1500 --seconds 10"
         " --out docs/benchmarks/prediction-log-rate.json",
         "prediction-log.md",
     ),
@@ -163,23 +163,27 @@ SECTIONS: dict[str, Section] = {
     "prediction-log-sample": Section(
         PredictionLogResult,
         prediction_log_section,
-        "python -m benchmarks.prediction_log --sample 5 --requests 300000"
+        "python -m benchmarks.prediction_log --sample 5 --requests 200000"
         " --out docs/benchmarks/prediction-log-sample.json",
         "prediction-log.md",
     ),
     "keys": Section(
         KeysResult,
         keys_section,
-        "python -m benchmarks.keys --rate 4000 --seconds 8 --out docs/benchmarks/keys.json",
+        "python -m benchmarks.keys --rate 4000 --seconds 6 --rounds 5 --out docs/benchmarks/keys.json",
         "limits.md",
     ),
     "fuzz": Section(
-        FuzzResult, fuzz_section, "python -m benchmarks.fuzz --keys --seed 20 --out docs/benchmarks/fuzz.json"
+        FuzzResult,
+        fuzz_section,
+        "python -m benchmarks.fuzz --keys --clients 48 --seed 20 --out docs/benchmarks/fuzz.json",
     ),
     "fuzz-tls": Section(
-        FuzzResult, fuzz_section, "python -m benchmarks.fuzz --keys --tls --seed 20 --out docs/benchmarks/fuzz-tls.json"
+        FuzzResult,
+        fuzz_section,
+        "python -m benchmarks.fuzz --keys --tls --clients 48 --seed 20 --out docs/benchmarks/fuzz-tls.json",
     ),
-    "slow": Section(SlowResult, slow_section, "python -m benchmarks.slow --out docs/benchmarks/slow.json"),
+    "slow": Section(SlowResult, slow_section, "python -m benchmarks.slow --seconds 8 --out docs/benchmarks/slow.json"),
     "losses": Section(
         LossesResult,
         losses_section,
