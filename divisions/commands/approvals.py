@@ -11,7 +11,7 @@ import typer
 
 from divisions.commands.connection import connect
 from divisions.commands.output import Format, Output, age, print_json, table
-from divisions.errors import UsageError
+from divisions.errors import UsageError, reason_of
 
 if TYPE_CHECKING:
     from divisions.promotion import Approval
@@ -97,7 +97,7 @@ def report_digest(report: str) -> str:
         return hashlib.sha256(Path(report).expanduser().read_bytes()).hexdigest()
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"the report {report[:200]!r} cannot be read: {getattr(error, 'strerror', None) or error}",
+            f"the report {report[:200]!r} cannot be read: {reason_of(error)}",
             remedy="name validation/report.html of the version's run, as it was downloaded, or its SHA-256",
         ) from None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from divisions.commands.output import Format, Output, print_json
-from divisions.errors import PolicyError
+from divisions.errors import PolicyError, reason_of
 
 if TYPE_CHECKING:
     from divisions.policy.bundle import Bundle
@@ -125,7 +125,7 @@ def _text(file: str) -> str:
             return Path(file).read_text("utf-8")
         return sys.stdin.buffer.read().decode() if sys.stdin else ""
     except (OSError, UnicodeDecodeError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or error
+        reason = reason_of(error)
         name = "" if file == "-" else f"{file}: "
         raise PolicyError(f"the question cannot be read: {name}{reason}", remedy="name a file with JSON") from None
 
