@@ -20,6 +20,7 @@ from collections.abc import Sequence
 import typer
 from typer._click.exceptions import ClickException
 
+from divisions.collector import collect_seldom
 from divisions.commands import (
     approvals,
     audit,
@@ -117,6 +118,7 @@ app.add_typer(bench.app, name="bench")
 
 def main() -> None:
     """The console script."""
+    collect_seldom()
     prepare_streams()
     if sys.argv[1:2] != ["bench"]:  # benchmarks write reports for others; everything else writes into the home
         os.umask(PRIVATE_UMASK)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.collector import collect_seldom
 from divisions.errors import DivisionsError, UsageError
 from divisions.progress import LineProgress
 from divisions.schedule.claims import EndReport
@@ -84,4 +85,5 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     os.umask(PRIVATE_UMASK)
+    collect_seldom()
     sys.exit(main())

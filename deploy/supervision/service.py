@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 from deploy.supervision import cluster_file
 from deploy.supervision.gateway_address import answers_ok, gateway_url
+from divisions.collector import collect_seldom
 from divisions.deployment import deployment_of, write_node
 from divisions.errors import ClusterError, DivisionsError
 from divisions.settings import LOOPBACK, Settings, join_ray_cluster, load_settings
@@ -71,4 +72,5 @@ def start_service(settings: Settings, supervisor: int) -> None:
 
 
 if __name__ == "__main__":
+    collect_seldom()
     sys.exit(main(sys.argv[1:]))
