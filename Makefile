@@ -3,8 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Not quiet: it takes minutes, and pip shows its progress.
-PIP := $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
+# uv, configured as pip is; pip where uv cannot be had. `make INSTALLER=pip run` asks for pip.
+INSTALLER ?= uv
+INSTALL := $(BIN)/python -m deploy.installation $(if $(filter pip,$(INSTALLER)),--pip)
 
 .PHONY: install native run demo test test-fast test-compiled api-test browser axe servers opa gpu check docs sbom audit mutants bench clean image-test kube
 
@@ -15,12 +16,12 @@ $(VENV)/.run: pyproject.toml constraints.txt
 		{ echo "error: Divisions needs Python 3.11 or newer. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || \
 		{ rm -rf $(VENV); echo "error: $(PYTHON) cannot make virtual environments. On Debian: apt-get install python3-venv" >&2; exit 1; }
-	@$(PIP) -e '.[demo,compile,policy]'
+	@$(INSTALL) '.[demo,compile,policy]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run
 	@echo "Installing the tools for tests, checks and documents into $(VENV)"
-	@$(PIP) -e '.[demo,compile,policy,cluster,kubernetes,test,check,docs]'
+	@$(INSTALL) '.[demo,compile,policy,cluster,kubernetes,test,check,docs]'
 	@touch $@
 
 install: $(VENV)/.run
