@@ -93,7 +93,7 @@ class Exporting(Generic[R]):
             else:
                 self.exported += num
         if fault and fault != self.fault:
-            log.warning("the collector does not take traces, requests go on: %s", fault)
+            log.warning("the collector does not take traces, nothing waits for it: %s", fault)
         self.fault = fault
         return True
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from divisions.progress import Progress
 from divisions.traces.otlp import without_secrets
-from divisions.traces.work import WorkTraces, end
+from divisions.traces.work import WorkTraces, end, mark_failed
 from divisions.trials import Trial
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class TracedProgress:
     def step_failed(self, name: str, seconds: float) -> None:
         """The run's own span has the error."""
         stack, span = self._steps.pop()
-        end(span, "failed")
+        mark_failed(span, "failed")
         stack.close()
         self._shown.step_failed(name, seconds)
 

@@ -137,11 +137,16 @@ def traced(traces: WorkTraces | None, name: str, attributes: Attributes) -> Iter
 
 def end(span: Span, error: str = "") -> None:
     """Ends a span; with an error, as failed."""
+    if error:
+        mark_failed(span, error)
+    span.end()
+
+
+def mark_failed(span: Span, error: str) -> None:
+    """Says that a span has failed; somebody else ends it."""
     from opentelemetry.trace import Status, StatusCode
 
-    if error:
-        span.set_status(Status(StatusCode.ERROR, error))
-    span.end()
+    span.set_status(Status(StatusCode.ERROR, error))
 
 
 def told(error: BaseException) -> str:

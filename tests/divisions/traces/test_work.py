@@ -88,7 +88,7 @@ def test_a_runs_steps_and_trials_are_one_trace_below_the_commands(memory, monkey
     assert not [span for span in memory.get_finished_spans() if "planted" in span.to_json()]
 
 
-def test_what_fails_says_so_without_secrets_and_the_error_goes_on(memory):
+def test_what_fails_says_so_once_without_secrets_and_the_error_goes_on(memory, caplog):
     traces = opened(memory)
     progress = TracedProgress(Silent(), traces)
 
@@ -104,6 +104,7 @@ def test_what_fails_says_so_without_secrets_and_the_error_goes_on(memory):
     found = by_name(memory)
     assert found["run churn"].status.description == "ValueError: no answer from http://host/x"
     assert not found["train"].status.is_ok
+    assert not caplog.messages, "the SDK warns of a span that is ended twice"
     assert not trace.get_current_span().get_span_context().is_valid, "no span stays the current one"
 
 
