@@ -6,11 +6,12 @@ import msgspec
 
 from divisions.artifacts.cache import Bundles
 from divisions.artifacts.claims import using_bundles
-from divisions.control import Faults, RolloutStatus
+from divisions.control import Faults
 from divisions.errors import GateRefusedError, UsageError
 from divisions.pipeline.definition import Pipeline
 from divisions.sdk.client import Client
 from divisions.settings import Settings
+from divisions.status import RolloutStatus
 from divisions.versions import RegisteredVersion, ValidationStatus
 from trainers.data.online_features import fill_from_offline
 from trainers.deployment import Usage, rollout_spec, usage_of

@@ -1,5 +1,5 @@
 """The whole house as one document: what the page at ``/`` shows, and the client's ``house()``. Structs, as in
-`divisions.control`.
+`divisions.status`.
 
 A document is made of sections, which are sent and kept apart (`SECTIONS`). What is not known is None, and never 0:
 `Source` tells what does not answer. Times are seconds since the Unix epoch. Lists have a bound; ``left_out`` counts
@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from divisions.control import HistoryEntry
 from divisions.drift import EndpointDrift
 from divisions.house_rows import Deployments, Pipelines, Pods, RegistryTable, Runs
+from divisions.status import HistoryEntry
 
 
 class Link(msgspec.Struct, frozen=True):

@@ -1,5 +1,5 @@
 """What a cluster has beside its rollouts: versions, runs, pipelines, features, plans, GPUs. Structs, as in
-`divisions.control`. The controller gathers them in the background, because they cost I/O."""
+`divisions.status`. The controller gathers them in the background, because they cost I/O."""
 
 from __future__ import annotations
 

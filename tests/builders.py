@@ -9,9 +9,9 @@ import msgspec
 
 from benchmarks.harness.bench_bundle import Workload
 from divisions.bundle import MANIFEST, ONNX, Manifest
-from divisions.control import Evidence, RolloutStatus
 from divisions.registry import Registry
 from divisions.schema import Feature, FeatureKind, FeatureSchema
+from divisions.status import Evidence, RolloutStatus
 from divisions.versions import ValidationStatus
 
 SHORT_ANALYSIS = """

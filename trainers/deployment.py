@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from divisions.control import ControllerStatus, Placement, RolloutSpec, RolloutStatus, VersionSpec
+from divisions.control import Placement, RolloutSpec, VersionSpec
 from divisions.errors import OverCommitError
 from divisions.pipeline.definition import Pipeline
 from divisions.prediction_log import check_columns
 from divisions.schema import FeatureSchema
+from divisions.status import ControllerStatus, RolloutStatus
 from divisions.versions import RegisteredVersion
 from trainers.training.capacity import NodeCapacity, has_gpu
 

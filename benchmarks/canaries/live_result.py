@@ -13,7 +13,7 @@ from benchmarks.harness.machine import Machine
 from benchmarks.harness.markdown import markdown_table
 from benchmarks.load.http_client import Outcome
 from benchmarks.load.samples import Samples
-from divisions.control import RolloutStatus
+from divisions.status import RolloutStatus
 
 LONGEST_ATTEMPT = 0.75
 """How long a request can wait for a canary, of its time: half of it in the queue, half of the rest for the answer. An

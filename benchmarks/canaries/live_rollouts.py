@@ -40,8 +40,8 @@ from benchmarks.harness.probes import Periodically
 from benchmarks.harness.product_cluster import ProductCluster
 from benchmarks.load.load_process import LoadProcess
 from benchmarks.load.samples import Samples
-from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, UsageError
+from divisions.status import RolloutStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"

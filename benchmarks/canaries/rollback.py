@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from divisions.control import RolloutStatus
+from divisions.status import RolloutStatus
 
 
 def zero_weight_at_s(status: RolloutStatus) -> float:

@@ -28,8 +28,8 @@ from benchmarks.load.load_process import LoadProcess
 from benchmarks.load.report import LoadResult
 from benchmarks.load.rows import ENTITY, predict_body, read_rows
 from benchmarks.load.samples import Samples
-from divisions.control import RolloutStatus
 from divisions.errors import DivisionsError
+from divisions.status import RolloutStatus
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"

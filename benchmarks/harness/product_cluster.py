@@ -14,9 +14,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 from benchmarks.harness.ports import free_ports
-from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, DivisionsError, RolloutError
 from divisions.sdk.client import Client
+from divisions.status import RolloutStatus
 
 _POLL_S = 0.5
 _REPEAT_S = 4.0

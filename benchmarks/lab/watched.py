@@ -21,9 +21,10 @@ import msgspec
 from benchmarks.harness.bench_bundle import ENDPOINT
 from divisions.bundle import read_reference
 from divisions.clock import SystemClock
-from divisions.control import ControllerStatus, NodeStatus, ReplicaAddress, RolloutSpec, VersionSpec
+from divisions.control import ReplicaAddress, RolloutSpec, VersionSpec
 from divisions.reports import GatewayReport
 from divisions.settings import Settings, load_settings
+from divisions.status import ControllerStatus, NodeStatus
 from router.control.controller import Controller
 from router.control.house_keeper import HouseKeeper
 from router.control.inventory_keeper import InventoryKeeper, sources

@@ -28,8 +28,8 @@ from benchmarks.load.wrk import require_wrk, run_wrk, write_script
 from benchmarks.peers.divisions_gateway import start_version
 from benchmarks.stress.chaos_result import ChaosResult, Frozen, Killed, added_p99_ms, render_chaos, touched_by
 from benchmarks.stress.recovery import spell_of
-from divisions.control import ReplicaStatus
 from divisions.errors import ClusterError, DivisionsError
+from divisions.status import ReplicaStatus
 
 REPLICAS = 6
 LOAD_SHARE = 0.7

@@ -16,7 +16,6 @@ from deploy.supervision.cluster_file import Cluster
 from deploy.supervision.gateway_address import answers_ok
 from deploy.supervision.processes import wait_until
 from divisions.clock import Clock
-from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, DivisionsError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
@@ -26,6 +25,7 @@ from divisions.schedule.obedience import what_of_demo
 from divisions.sdk.calls import ServiceStatus
 from divisions.sdk.client import Client
 from divisions.settings import Settings
+from divisions.status import RolloutStatus
 from trainers.demo_data import FIRST_DAY, write_demo_data
 from trainers.start import StartOptions, start
 

@@ -26,13 +26,13 @@ from divisions.artifacts.release_folder import (
     served_releases,
 )
 from divisions.clock import Clock
-from divisions.control import RolloutStatus
 from divisions.errors import BundleError, RolloutError
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
 from divisions.progress import Progress, step
 from divisions.sdk.client import Client
 from divisions.settings import Settings
+from divisions.status import RolloutStatus
 from divisions.versions import RegisteredVersion, ValidationStatus
 
 _ENDED = frozenset({"PROMOTED", "ROLLED_BACK"})

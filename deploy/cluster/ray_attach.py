@@ -22,10 +22,10 @@ from ray import serve
 from deploy.cluster.steps import Beat, Notice, Step, report, say
 from deploy.supervision.gateway_address import gateway_url
 from divisions.cause import cause_in
-from divisions.control import NodeStatus
 from divisions.deployment import Deployment, deployment_of, read_secrets, write_private
 from divisions.errors import ClusterError, NotRunningError
 from divisions.settings import LOOPBACK, Settings, join_ray_cluster, load_settings
+from divisions.status import NodeStatus
 from router.control import ray_ownership
 from router.control.nodes import GATEWAY_RESOURCE
 from router.control.ray_checks import ensure_authority

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from divisions.artifacts.local import local_bundle
 from divisions.bundle import MANIFEST
-from divisions.control import RolloutStatus
 from divisions.errors import BundleError, RegistryError
 from divisions.registry import Registry
 from divisions.settings import Settings
+from divisions.status import RolloutStatus
 
 
 def missing_bundles(settings: Settings, rollouts: Iterable[RolloutStatus]) -> dict[str, BundleError]:

@@ -7,12 +7,12 @@ from deploy.supervision.cluster_file import Cluster
 from deploy.supervision.gateway_address import answers_ok
 from deploy.supervision.processes import wait_until
 from divisions.clock import Clock
-from divisions.control import RolloutStatus
 from divisions.errors import DivisionsError
 from divisions.progress import Progress, step
 from divisions.sdk.calls import ServiceStatus
 from divisions.sdk.client import Client
 from divisions.settings import Settings
+from divisions.status import RolloutStatus
 
 WARM_DEADLINE_S = 120.0
 _FAILING = "Failing"

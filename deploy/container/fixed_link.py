@@ -10,20 +10,12 @@ import msgspec
 from divisions.access.requests import Actor, TokenCommand
 from divisions.bundle import Manifest, bundle_address
 from divisions.certificates.names import Credentials
-from divisions.control import (
-    FULL_BP,
-    ControllerStatus,
-    EndpointRoute,
-    Placement,
-    ReplicaAddress,
-    RoutingTable,
-    VersionRoute,
-    VersionSpec,
-)
+from divisions.control import FULL_BP, EndpointRoute, Placement, ReplicaAddress, RoutingTable, VersionRoute, VersionSpec
 from divisions.drift import DriftReport
 from divisions.errors import NotRunningError
 from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport, LimitShares
+from divisions.status import ControllerStatus
 
 EPOCH = 1
 

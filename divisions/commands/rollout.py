@@ -16,8 +16,9 @@ from divisions.commands.targets import TARGETS
 from divisions.errors import UnknownVersionError, UsageError
 
 if TYPE_CHECKING:
-    from divisions.control import Faults, RolloutStatus
+    from divisions.control import Faults
     from divisions.sdk.client import Client
+    from divisions.status import RolloutStatus
 
 EXIT_ROLLED_BACK, EXIT_HELD = 1, 4
 

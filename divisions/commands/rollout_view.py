@@ -6,7 +6,8 @@ import math
 from datetime import UTC, datetime
 
 from divisions.commands.output import age, percent, table
-from divisions.control import FULL_BP, Evidence, Explanation, RolloutStatus
+from divisions.control import FULL_BP
+from divisions.status import Evidence, Explanation, RolloutStatus
 
 _MARKS = {
     "PENDING": "◌",

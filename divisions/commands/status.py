@@ -18,11 +18,11 @@ from divisions.drift_text import text_of
 from divisions.errors import ClusterError
 
 if TYPE_CHECKING:
-    from divisions.control import NodeStatus, RolloutStatus
     from divisions.prediction_log import LogCount
     from divisions.scaling import VersionScale
     from divisions.schedule.state import Schedule
     from divisions.sdk.client import ServiceStatus
+    from divisions.status import NodeStatus, RolloutStatus
 
 HEADER = ("NAME", "READY", "STATUS", "RESTARTS", "AGE", "IP", "NODE", "GPU")
 NODE_HEADER = ("NODE", "HOST", "ADDRESS", "STATE", "GATEWAYS", "GATEWAY", "REPLICAS", "CONTROLLER")

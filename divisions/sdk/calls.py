@@ -13,10 +13,11 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from divisions import errors
-from divisions.control import ControllerStatus, RolloutSpec, RolloutStatus
+from divisions.control import RolloutSpec
 from divisions.error_names import BY_NAME
 from divisions.house import House
 from divisions.names import is_name
+from divisions.status import ControllerStatus, RolloutStatus
 
 T = TypeVar("T")
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
-from divisions.control import RolloutSpec, RolloutStatus
+from divisions.control import RolloutSpec
 from divisions.errors import DivisionsError, InvalidFeaturesError
 from divisions.house import House
 from divisions.sdk import calls, jobs, predict, processes
@@ -31,6 +31,7 @@ from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
 from divisions.sdk.peer import DEFAULT_URL, UNAUTHORIZED, Authorities, Peer
 from divisions.sdk.predict import Prediction
 from divisions.sdk.rollout import Rollout
+from divisions.status import RolloutStatus
 from divisions.versions import RegisteredVersion, RunRecord
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, DeadlineExceededError
 from divisions.sdk import calls
 from divisions.sdk.calls import Watch
+from divisions.status import RolloutStatus
 
 if TYPE_CHECKING:
     from divisions.sdk.client import Client

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from divisions.control import FULL_BP, Evidence, Explanation, VersionSpec
+from divisions.control import FULL_BP, VersionSpec
+from divisions.status import Evidence, Explanation
 from router.evidence.drift import NO_BINS, InputBins
 from router.journal.journal import Journal
 from router.journal.writer import JournalWriter

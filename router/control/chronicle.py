@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from divisions.clock import Clock
-from divisions.control import Evidence
 from divisions.house import RolloutCurve
+from divisions.status import Evidence
 from router.control.analyses import arms
 from router.evidence.windows import ClosedTick
 from router.house.curves import COLUMNS, CurveRecorder, new_curve

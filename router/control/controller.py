@@ -21,21 +21,13 @@ import msgspec
 from divisions.access.requests import Actor, TokenAnswer, TokenCommand
 from divisions.access.store import TokenStore
 from divisions.clock import Clock
-from divisions.control import (
-    ControllerStatus,
-    ReplicaAddress,
-    RollbackCount,
-    RolloutCommand,
-    RolloutSpec,
-    RolloutStatus,
-    RoutingTable,
-    VersionSpec,
-)
+from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
 from divisions.drift import DriftAlert, DriftReport
 from divisions.errors import AccessDeniedError, ReportError, TokensUnavailableError
 from divisions.policy.image import image_fact
 from divisions.promotion import ApprovalAnswer, ApprovalCommand
 from divisions.reports import GatewayReport
+from divisions.status import ControllerStatus, RollbackCount, RolloutStatus
 from router.control import routing, version_scales
 from router.control.analyses import Analyses
 from router.control.approval_desk import ApprovalDesk

@@ -18,8 +18,8 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from divisions.clock import Clock
-from divisions.control import Explanation
 from divisions.errors import JournalUnavailableError
+from divisions.status import Explanation
 from router.control import analyses, version_scales
 from router.control.analyses import Analyses
 from router.control.endpoints import Endpoints

@@ -15,9 +15,9 @@ import msgspec
 
 from divisions import __version__
 from divisions.clock import Clock
-from divisions.control import ControllerStatus, NodeStatus
 from divisions.house import About, DriftSection, Link, Source
 from divisions.house_rows import Deployments, Pipelines
+from divisions.status import ControllerStatus, NodeStatus
 from router.control.inventory_keeper import InventoryKeeper
 from router.house.drift_section import drift_section
 from router.house.live import live

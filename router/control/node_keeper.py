@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from divisions.clock import SystemClock
-from divisions.control import NodeStatus, ReplicaStatus
 from divisions.deployment import Deployment, read_secrets
 from divisions.errors import DivisionsError
 from divisions.settings import Settings
+from divisions.status import NodeStatus, ReplicaStatus
 from router.control.nodes import GatewayState, Nodes, SeenNode
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from divisions.control import NodeStatus
 from divisions.settings import LOOPBACK
+from divisions.status import NodeStatus
 from router.control.applications import FAILED, RUNNING, STOPPING
 
 GATEWAY_RESOURCE = "divisions_gateway"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import ray
 
-from divisions.control import NodeStatus
+from divisions.status import NodeStatus
 
 CONTROLLER_NAME = "divisions-controller"
 NAMESPACE = "divisions"

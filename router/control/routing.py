@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from divisions.control import EndpointRoute, Placement, ReplicaAddress, ReplicaStatus, VersionRoute, VersionSpec
+from divisions.control import EndpointRoute, Placement, ReplicaAddress, VersionRoute, VersionSpec
+from divisions.status import ReplicaStatus
 from router.control.replica_register import LOST_AFTER_S, ReplicaRegister
 from router.rollouts import canary
 from router.rollouts.canary import Capacity

@@ -23,9 +23,9 @@ from divisions import __version__
 from divisions.access.decision import ANY_ENDPOINT
 from divisions.access.roles import Action
 from divisions.clock import Clock
-from divisions.control import ControllerStatus
 from divisions.drift import DriftReport
 from divisions.errors import DivisionsError, MalformedRequestError, UnknownVersionError
+from divisions.status import ControllerStatus
 from router.gateway import drift_metrics, exposition, house_api, rollout_metrics
 from router.gateway.api_document import ApiDocument
 from router.gateway.approval_api import ApprovalApi

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from divisions.control import ControllerStatus, RolloutStatus
+from divisions.status import ControllerStatus, RolloutStatus
 
 
 class VersionShare(msgspec.Struct, frozen=True):

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from divisions import errors
 from divisions.access.requests import Actor, NewToken, TokenAnswer
-from divisions.control import RolloutSpec, RolloutStatus
+from divisions.control import RolloutSpec
 from divisions.drift import DriftReport, EndpointDrift
 from divisions.house import House
 from divisions.promotion import ApprovalAnswer, NewApproval, RevokedApproval
+from divisions.status import RolloutStatus
 from router.gateway.control_body import CommandBody, ScaleBody
 from router.gateway.documents import Index, Rollouts, Status
 from router.openapi.operation import ENDPOINT, JSON, NAME_SCHEMA, TEXT, Operation, Parameter, Reply

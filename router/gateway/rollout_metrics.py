@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from divisions.control import ControllerStatus, Evidence, Explanation, RolloutStatus
+from divisions.status import ControllerStatus, Evidence, Explanation, RolloutStatus
 from router.gateway import inventory_metrics
 from router.rollouts.states import Phase
 

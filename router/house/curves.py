@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from divisions.control import HistoryEntry
 from divisions.house import RolloutCurve
+from divisions.status import HistoryEntry
 from router.evidence.windows import VersionCounts
 from router.house.traffic import quantile_ms
 

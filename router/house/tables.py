@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from divisions.control import ReplicaStatus, RolloutStatus
 from divisions.house import RolloutLine
 from divisions.house_rows import (
     GateRow,
@@ -21,6 +20,7 @@ from divisions.house_rows import (
 )
 from divisions.inventory import RunCount
 from divisions.scaling import VersionScale
+from divisions.status import ReplicaStatus, RolloutStatus
 from divisions.versions import PRODUCTION, REGISTERED_FROM, STAGING, RegisteredVersion, RunRecord, ValidationStatus
 
 MOST_VERSIONS: Final = 200

@@ -13,8 +13,9 @@ import msgspec
 import numpy as np
 
 from divisions.analysis_spec import AnalysisSpec
-from divisions.control import FULL_BP, Evidence, Explanation
+from divisions.control import FULL_BP
 from divisions.reports import BreakerTrip, SplitReport, VersionReport
+from divisions.status import Evidence, Explanation
 from router.evidence import sample_ratio
 from router.evidence.clustering import INDEPENDENT
 from router.evidence.detectable import min_detectable_ratio

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from divisions.control import Evidence, Explanation
 from divisions.reports import BreakerTrip
+from divisions.status import Evidence, Explanation
 from router.evidence.histogram import OVERFLOW, Counts, edge_s, exceeding, quantile_s
 from router.evidence.latency_evidence import Dominant
 from router.evidence.quantiles import QUANTILES, Indices, threshold_indices

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from divisions.control import FULL_BP, Explanation
+from divisions.control import FULL_BP
+from divisions.status import Explanation
 from router.rollouts import canary
 from router.rollouts.canary import State
 from router.rollouts.records import EndpointRecord, size, stable_version

@@ -12,14 +12,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from divisions.control import (
-    FULL_BP,
-    Explanation,
-    HistoryEntry,
-    RolloutSpec,
-    VersionSpec,
-)
+from divisions.control import FULL_BP, RolloutSpec, VersionSpec
 from divisions.promotion import NO_POLICY, Approval
+from divisions.status import Explanation, HistoryEntry
 from router.rollouts import canary
 from router.rollouts.canary import Phase, Policy, State
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from divisions.control import FULL_BP, Evidence, RolloutStatus
+from divisions.control import FULL_BP
 from divisions.promotion import GateStatus
+from divisions.status import Evidence, RolloutStatus
 from router.rollouts import canary
 from router.rollouts.canary import Capacity, Judgement
 from router.rollouts.explanations import why_unreached

@@ -15,7 +15,7 @@ import hashlib
 import itertools
 from typing import Final
 
-from divisions.control import HistoryEntry
+from divisions.status import HistoryEntry
 from divisions.traces.parent import Parent, WorkSpan, parent_of
 from router.rollouts import canary
 from router.rollouts.records import EndpointRecord, Rollout

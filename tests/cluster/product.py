@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from benchmarks.stress.loss_result import Loss
-from divisions.control import ReplicaStatus
 from divisions.settings import Settings
+from divisions.status import ReplicaStatus
 from tests.cluster import ray_nodes
 from tests.cluster.network import Host, Network, wait_until
 from tests.cluster.services import BUCKET, Services

@@ -15,7 +15,7 @@ import pytest
 from benchmarks.harness.machine import describe_machine
 from benchmarks.harness.results import encode_result
 from benchmarks.stress.loss_result import Loss, LossesResult
-from divisions.control import RolloutStatus
+from divisions.status import RolloutStatus
 from tests.cluster import ray_nodes
 from tests.cluster.network import Host, Network, wait_until
 from tests.cluster.product import ENDPOINT, Product

@@ -12,10 +12,10 @@ from benchmarks.harness.probes import Periodically
 from benchmarks.load.load_process import LoadProcess
 from benchmarks.load.samples import Samples
 from benchmarks.stress.loss_result import Loss, failures_in, loss_of
-from divisions.control import RolloutStatus
 from divisions.errors import DivisionsError
 from divisions.sdk.calls import ServiceStatus
 from divisions.sdk.client import Client
+from divisions.status import RolloutStatus
 from tests.cluster.network import Host, wait_until
 
 PORT = 8000

@@ -11,13 +11,14 @@ import pytest
 import uvloop
 
 from deploy.feature_check import check_features
-from divisions.control import ControllerStatus, OnlinePolicy
+from divisions.control import OnlinePolicy
 from divisions.errors import OnlineStoreError, UnknownVersionError
 from divisions.online_store import OnlineRow, online_store_path
 from divisions.online_stores import SqliteStore
 from divisions.online_writer import OnlineStoreWriter
 from divisions.sdk.client import Client
 from divisions.settings import Settings
+from divisions.status import ControllerStatus
 from divisions.versions import RegisteredVersion, ValidationStatus
 from tests.builders import rollout_status
 from tests.router.gateway_world import SCHEMA, world

@@ -9,13 +9,7 @@ import msgspec
 import pytest
 
 from divisions import cli
-from divisions.control import (
-    ControllerStatus,
-    Evidence,
-    Explanation,
-    HistoryEntry,
-    ReplicaStatus,
-)
+from divisions.status import ControllerStatus, Evidence, Explanation, HistoryEntry, ReplicaStatus
 from tests.builders import rollout_status
 
 STEP = rollout_status(

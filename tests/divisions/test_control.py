@@ -3,16 +3,13 @@
 import msgspec
 import pytest
 
-from divisions import control, reports
+from divisions import control, reports, status
 from divisions.analysis_spec import AnalysisSpec
 from divisions.control import (
     EndpointRoute,
-    Evidence,
-    Explanation,
     Faults,
     ReplicaAddress,
     RolloutSpec,
-    RolloutStatus,
     RoutingTable,
     VersionRoute,
     VersionSpec,
@@ -20,6 +17,7 @@ from divisions.control import (
 from divisions.reports import ArmSample, GatewayReport, VersionReport
 from divisions.scaling import Scaling
 from divisions.schema import FeatureSchema
+from divisions.status import Evidence, Explanation, RolloutStatus
 from tests.builders import rollout_status
 
 
@@ -97,7 +95,7 @@ SPECIAL = {
 """Defaults that are no zeros; other tests hold them to the documents."""
 
 
-@pytest.mark.parametrize("module", [control, reports])
+@pytest.mark.parametrize("module", [control, reports, status])
 def test_numbers_that_nobody_set_are_zero(module):
     structs = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, msgspec.Struct)]
     checked = 0

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from divisions.commands.rollout_view import render_rollout
-from divisions.control import Evidence, Explanation, HistoryEntry
+from divisions.status import Evidence, Explanation, HistoryEntry
 from tests.builders import rollout_status
 
 STATUS = rollout_status(

@@ -3,11 +3,11 @@
 import pytest
 
 from divisions.commands.status import render_status
-from divisions.control import NodeStatus
 from divisions.drift import DriftAlert, DriftSummary
 from divisions.prediction_log import LogCount
 from divisions.scaling import Scaling, VersionScale
 from divisions.sdk.client import ServiceStatus
+from divisions.status import NodeStatus
 from tests.builders import rollout_status
 
 

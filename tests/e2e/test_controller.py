@@ -21,22 +21,14 @@ from divisions.bundle import ONNX, Manifest, write_manifest
 from divisions.certificates.contexts import client_context
 from divisions.certificates.names import Certificate, Role, host_name
 from divisions.certificates.request import new_request
-from divisions.control import (
-    ControllerStatus,
-    Faults,
-    ReplicaAddress,
-    RolloutCommand,
-    RolloutSpec,
-    RolloutStatus,
-    RoutingTable,
-    VersionSpec,
-)
+from divisions.control import Faults, ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
 from divisions.deployment import deployment_of, write_node
 from divisions.drift import DriftReport
 from divisions.errors import FaultsRefusedError, LatchedSpecError, MalformedRequestError, UnknownVersionError
 from divisions.house import SECTIONS, House
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import Settings
+from divisions.status import ControllerStatus, RolloutStatus
 from divisions.wire import HelloAck, Status, decode_frame, encode_hello
 from tests.divisions.notify.webhook_server import WebhookServer
 from tests.e2e.ray_in_process import running_ray

@@ -17,9 +17,10 @@ import psycopg
 import pytest
 import ray
 
-from divisions.control import ControllerStatus, RolloutSpec, RolloutStatus, RoutingTable
+from divisions.control import RolloutSpec, RoutingTable
 from divisions.deployment import NAME, deployment_of, write_node
 from divisions.settings import Settings
+from divisions.status import ControllerStatus, RolloutStatus
 from router.journal.fence import Holder
 from router.journal.journal import Journal
 from router.journal.postgres import PostgresDatabase

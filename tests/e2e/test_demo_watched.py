@@ -16,9 +16,9 @@ import pytest
 
 from benchmarks.demo.demo import FIRST, SECOND, SLOWED
 from benchmarks.demo.demo_result import DemoReport
-from divisions.control import RolloutStatus
 from divisions.errors import DivisionsError
 from divisions.sdk.client import Client
+from divisions.status import RolloutStatus
 from tests.e2e.browser import Browser, find_browser, open_browser
 from tests.e2e.house_agreement import wait_until_agreed
 from tests.e2e.page.axe import need_axe, serious_faults

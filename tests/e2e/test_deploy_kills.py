@@ -29,10 +29,10 @@ from divisions.artifacts.signing import statements_of
 from divisions.attestation.facts import BundleFacts
 from divisions.attestation.keys import new_signing_key
 from divisions.clock import SystemClock
-from divisions.control import RolloutStatus
 from divisions.errors import ArtifactStoreError, DivisionsError
 from divisions.pipeline.file import parse_pipeline
 from divisions.settings import Settings
+from divisions.status import RolloutStatus
 from tests.builders import rollout_status
 from tests.conftest import skipped_where_absent
 from tests.divisions.artifacts.test_cache import make

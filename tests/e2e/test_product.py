@@ -19,10 +19,10 @@ from moto.server import ThreadedMotoServer
 
 from benchmarks.harness.product_cluster import ProductCluster
 from benchmarks.load.load_process import LoadProcess
-from divisions.control import ControllerStatus
 from divisions.registry import Registry
 from divisions.schedule.state import Ended, Outcome
 from divisions.schedule.state_file import read_schedule
+from divisions.status import ControllerStatus
 from tests.builders import SHORT_ANALYSIS
 from tests.e2e.controllers import controller_pid, wait
 from trainers import demo_data

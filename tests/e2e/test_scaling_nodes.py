@@ -18,9 +18,10 @@ import pytest
 import ray
 
 from divisions.analysis_spec import AnalysisSpec
-from divisions.control import ControllerStatus, ReplicaStatus, RolloutCommand, RolloutSpec
+from divisions.control import RolloutCommand, RolloutSpec
 from divisions.errors import NoRoomError
 from divisions.settings import load_settings
+from divisions.status import ControllerStatus, ReplicaStatus
 from router.control.ray_hold import RayHold
 from tests.e2e.homes import answer, choose_lasting
 from tests.e2e.test_controller import write_version

@@ -21,9 +21,10 @@ import pytest
 
 from deploy.prometheus import server
 from deploy.supervision.gateway_address import answers_ok
-from divisions.control import ControllerStatus, RoutingTable
+from divisions.control import RoutingTable
 from divisions.errors import SettingsError
 from divisions.settings import load_settings
+from divisions.status import ControllerStatus
 from router.gateway.child import GatewayChild
 from tests.port_certificates import write_pair
 

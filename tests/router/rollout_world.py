@@ -12,7 +12,7 @@ import numpy as np
 from divisions.access.store import TokenStore
 from divisions.analysis_spec import AnalysisSpec
 from divisions.clock import ManualClock
-from divisions.control import EndpointRoute, ReplicaAddress, RolloutSpec, RolloutStatus, VersionSpec
+from divisions.control import EndpointRoute, ReplicaAddress, RolloutSpec, VersionSpec
 from divisions.reports import (
     ArmSample,
     BreakerTrip,
@@ -24,6 +24,7 @@ from divisions.reports import (
     VersionReport,
 )
 from divisions.schema import FeatureSchema
+from divisions.status import RolloutStatus
 from divisions.versions import RegisteredVersion, ValidationStatus
 from router.control.audit_desk import AuditSink
 from router.control.controller import Controller

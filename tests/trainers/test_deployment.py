@@ -2,10 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from divisions.control import ControllerStatus, EngineChoice, Placement, ReplicaStatus
+from divisions.control import EngineChoice, Placement
 from divisions.errors import OverCommitError, PipelineError
 from divisions.pipeline.definition import DataPrep, Deployment, Pipeline, Serving
 from divisions.prediction_log import LogPolicy
+from divisions.status import ControllerStatus, ReplicaStatus
 from divisions.versions import RegisteredVersion, ValidationStatus
 from tests.trainers.churn import SCHEMA
 from trainers.deployment import Usage, check_gpus, rollout_spec, usage_of

@@ -18,10 +18,10 @@ from deploy.shipping.local.target import make_plan as make_rollout_plan
 from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
 from deploy.shipping.target import Served, Work
 from divisions.clock import Clock
-from divisions.control import RolloutStatus
 from divisions.errors import ClusterError, LatchedSpecError
 from divisions.pipeline.definition import Pipeline
 from divisions.sdk.client import Client
+from divisions.status import RolloutStatus
 
 POLL_S = 2.0
 _CLUSTER, _JOB = ("ray.io/v1", "RayCluster"), ("ray.io/v1", "RayJob")

@@ -6,8 +6,8 @@ from typing import Final
 
 from deploy.shipping.release import Act, Plan, Release, Step
 from deploy.shipping.target import Served
-from divisions.control import RolloutStatus
 from divisions.errors import ConflictError, UnknownVersionError
+from divisions.status import RolloutStatus
 
 BACK: Final = "back"
 ENDED: Final = frozenset({"PROMOTED", "ROLLED_BACK"})

@@ -8,11 +8,11 @@ from deploy.shipping.local import going_back
 from deploy.shipping.local.going_back import ENDED
 from deploy.shipping.release import Act, Ending, Plan, Receipt, Release, Step
 from deploy.shipping.target import Served, Work
-from divisions.control import RolloutStatus
 from divisions.errors import ClusterError
 from divisions.pipeline.definition import Pipeline
 from divisions.sdk.calls import RESTART_PATIENCE
 from divisions.sdk.client import Client
+from divisions.status import RolloutStatus
 
 START, WATCH = "start", "watch"
 

@@ -20,8 +20,8 @@ from benchmarks.load.http_client import Outcome
 from benchmarks.load.samples import Samples
 from benchmarks.reports.live_page import PAGE, RESULT, filled_page
 from divisions.commands.rollout import parse_faults
-from divisions.control import Explanation, HistoryEntry
 from divisions.errors import InputError, UsageError
+from divisions.status import Explanation, HistoryEntry
 from tests.builders import rollout_status
 
 STARTED_S, ROSE_S, ZERO_S = 1_000.0, 1_010.0, 1_018.0

@@ -7,8 +7,8 @@ from benchmarks.demo.demo_result import DemoReport, broken_promises, render_summ
 from benchmarks.harness.machine import Machine
 from benchmarks.load.report import Lag, Latency, LoadResult, VersionResult
 from divisions.analysis_spec import AnalysisSpec
-from divisions.control import HistoryEntry
 from divisions.pipeline.file import load_pipeline
+from divisions.status import HistoryEntry
 from tests.builders import rollout_status
 
 

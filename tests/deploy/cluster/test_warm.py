@@ -1,8 +1,8 @@
 import pytest
 
 from deploy.cluster.warm import failure
-from divisions.control import ReplicaStatus
 from divisions.sdk.calls import ServiceStatus
+from divisions.status import ReplicaStatus
 from tests.builders import rollout_status
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from divisions.control import RolloutStatus
 from divisions.sdk.client import Client
+from divisions.status import RolloutStatus
 from tests.builders import SHORT_ANALYSIS
 from tests.e2e.homes import PIPELINE, Home
 from tests.port_certificates import Authority, write_authority, write_pair

@@ -10,11 +10,11 @@ import pytest
 from benchmarks.canaries.live_result import AS_STABLE
 from benchmarks.canaries.live_rollouts import LiveCluster
 from divisions.access.roles import Role
-from divisions.control import RolloutStatus
 from divisions.errors import AccessDeniedError, PolicyRefusedError
 from divisions.sdk.approvals import Approvals
 from divisions.sdk.client import Client
 from divisions.sdk.tokens import Tokens
+from divisions.status import RolloutStatus
 
 pytestmark = pytest.mark.e2e
 

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.canaries.live_result import AS_STABLE
 from benchmarks.canaries.live_rollouts import LiveCluster
-from divisions.control import Explanation
+from divisions.status import Explanation
 from tests.e2e.browser import Browser, find_browser, open_browser
 
 pytestmark = pytest.mark.e2e

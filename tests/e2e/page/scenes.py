@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
-from divisions.control import ControllerStatus, HistoryEntry, ReplicaStatus
 from divisions.drift import DriftAlert, DriftSummary
 from divisions.inventory import Inventory, PipelineState
 from divisions.scaling import VersionScale
+from divisions.status import ControllerStatus, HistoryEntry, ReplicaStatus
 from tests.e2e.page import house_documents as documents
 from tests.e2e.page.stage import EVIDENCE, EXPLANATION, REPLICAS, rollout
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from divisions.control import ControllerStatus, Evidence, Explanation, HistoryEntry, ReplicaStatus, RolloutStatus
 from divisions.errors import DivisionsError
+from divisions.status import ControllerStatus, Evidence, Explanation, HistoryEntry, ReplicaStatus, RolloutStatus
 from tests.builders import rollout_status
 from tests.e2e.browser import Browser
 from tests.router.gateway_world import World, minutes_score, world

@@ -8,8 +8,8 @@ import time
 import msgspec
 import pytest
 
-from divisions.control import Evidence, Explanation, HistoryEntry
 from divisions.scaling import Scaling, VersionScale
+from divisions.status import Evidence, Explanation, HistoryEntry
 from tests.e2e.page.stage import EVIDENCE, EXPLANATION, HOSTILE, field, rollout, watch
 
 pytestmark = pytest.mark.e2e

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from divisions.clock import ManualClock
-from divisions.control import Evidence
+from divisions.status import Evidence
 from router.control.analyses import Analyses, arms
 from router.evidence.histogram import empty
 from router.evidence.windows import VersionCounts

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 
 from divisions.clock import ManualClock
-from divisions.control import ControllerStatus, NodeStatus
 from divisions.house import SECTIONS, House, Link
 from divisions.settings import Settings
+from divisions.status import ControllerStatus, NodeStatus
 from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
 from router.control.house_keeper import HouseKeeper
 from router.control.inventory_keeper import InventoryKeeper, sources

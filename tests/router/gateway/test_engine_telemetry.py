@@ -3,8 +3,9 @@
 from types import SimpleNamespace
 
 from divisions.commands.status import render_status
-from divisions.control import ControllerStatus, EndpointRoute, ReplicaAddress, VersionRoute, VersionSpec
+from divisions.control import EndpointRoute, ReplicaAddress, VersionRoute, VersionSpec
 from divisions.schema import FeatureSchema
+from divisions.status import ControllerStatus
 from router.control.replica_register import ReplicaRegister
 from router.control.routing import replica_statuses
 from router.gateway.telemetry import GatewayCollector, Vitals, render

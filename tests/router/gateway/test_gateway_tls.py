@@ -10,9 +10,9 @@ import ssl
 import msgspec
 import pytest
 
-from divisions.control import ControllerStatus
 from divisions.errors import ClusterError
 from divisions.sdk.async_client import AsyncClient
+from divisions.status import ControllerStatus
 from router.gateway import port_certificate
 from router.gateway.neighbours import Neighbours
 from router.gateway.slot import address, claim

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from divisions.control import ControllerStatus
 from divisions.drift import DriftReport
+from divisions.status import ControllerStatus
 from router.gateway import drift_metrics, rollout_metrics
 from tests.router.gateway.test_gateway_tls import ask, encrypted, get, trusting
 

@@ -8,7 +8,6 @@ import subprocess
 import msgspec
 import pytest
 
-from divisions.control import ControllerStatus, RollbackCount
 from divisions.inventory import (
     FeatureFreshness,
     GpuNode,
@@ -18,6 +17,7 @@ from divisions.inventory import (
     RunCount,
     VersionCount,
 )
+from divisions.status import ControllerStatus, RollbackCount
 from tests.router.gateway_world import minutes_score, world
 
 INVENTORY = Inventory(

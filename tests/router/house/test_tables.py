@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from divisions.control import ReplicaStatus
 from divisions.house_rows import GateRow, Pods, RegistryTable, Runs
 from divisions.inventory import RunCount
 from divisions.scaling import Scaling, VersionScale
+from divisions.status import ReplicaStatus
 from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
 from router.house import tables
 from router.house.tables import gates_of, pods_table, registry_table, runs_table, stage_of, thinned

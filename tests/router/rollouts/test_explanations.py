@@ -1,6 +1,6 @@
 """Explanations say what was counted, and what could not be."""
 
-from divisions.control import Evidence
+from divisions.status import Evidence
 from router.rollouts import explanations
 
 

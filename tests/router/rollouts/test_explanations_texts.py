@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from divisions.control import Evidence
 from divisions.reports import BreakerTrip
+from divisions.status import Evidence
 from router.evidence.histogram import OVERFLOW, edge_s, empty
 from router.evidence.latency_evidence import Dominant
 from router.evidence.tolerance import tolerance_of

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from divisions.control import FULL_BP, AccessPolicy, Evidence, Explanation
+from divisions.control import FULL_BP, AccessPolicy
 from divisions.prediction_log import LogPolicy
+from divisions.status import Evidence, Explanation
 from router.rollouts import canary, messages, records
 from router.rollouts.canary import Capacity, Judgement, Timer
 from router.rollouts.records import MAX_HISTORY, MAX_LATCHED, Queued, Retiring

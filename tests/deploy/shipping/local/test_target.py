@@ -8,9 +8,9 @@ from deploy.shipping.local import going_back
 from deploy.shipping.local.target import ENDED, LocalTarget, make_plan, status_line
 from deploy.shipping.release import Act, Ending, Release
 from deploy.shipping.target import Served, Work
-from divisions.control import Evidence
 from divisions.errors import ConflictError, UnknownVersionError
 from divisions.pipeline.file import parse_pipeline
+from divisions.status import Evidence
 from tests.builders import rollout_status
 
 RELEASE = Release("churn-predictor", "3.2", "churn", "churn-predictor/0123", "0" * 64, "churn-v3", "1" * 64)
