@@ -50,8 +50,9 @@ from divisions.commands import (
     tokens,
 )
 from divisions.commands.streams import OutputError, abandon_output, complain, prepare_streams
+from divisions.environment import account_environment, set_default_environment, trust_authorities
 from divisions.errors import DivisionsError, PipelineError, UsageError
-from divisions.settings import PRIVATE_UMASK, account_environment, set_default_environment, trust_authorities
+from divisions.settings import PRIVATE_UMASK
 
 EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 1, 2, 130, 141
 

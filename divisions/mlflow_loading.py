@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 
-from divisions.settings import set_default_environment
+from divisions.environment import set_default_environment
 
 
 def load_mlflow() -> None:

@@ -23,9 +23,10 @@ from deploy.supervision.processes import start_ticks
 from deploy.supervision.secret_files import create_private_folder, create_tokens, make_private
 from divisions.clock import Clock
 from divisions.deployment import NODE_SECRETS, write_private
+from divisions.environment import ray_token_of, take_secrets
 from divisions.errors import AlreadyRunningError, ClusterError, NotRunningError, UsageError
 from divisions.progress import Progress
-from divisions.settings import Settings, environment_for_child, is_given, ray_token_of, take_secrets
+from divisions.settings import Settings, environment_for_child, is_given
 
 RAY_PORT = 6379
 AUTO = "auto"

@@ -17,8 +17,9 @@ from ray import serve
 
 from deploy.cluster.ray_attach import POLL_S, connect
 from deploy.cluster.steps import Beat, Step, report, say
+from divisions.environment import join_ray_cluster
 from divisions.errors import ClusterError
-from divisions.settings import join_ray_cluster, load_settings
+from divisions.settings import load_settings
 from router.control import ray_ownership
 from router.control.nodes import GATEWAY_APP
 from router.control.ray_handle import find_controller

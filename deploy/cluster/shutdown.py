@@ -18,9 +18,10 @@ from deploy.supervision.cluster_file import Cluster
 from deploy.supervision.launch import move_logs, session_logs
 from deploy.supervision.processes import end, find_owned, start_ticks, wait_until
 from divisions.clock import Clock
+from divisions.environment import inherited_environment, ray_environment
 from divisions.errors import ClusterError, NotRunningError
 from divisions.progress import Progress, step
-from divisions.settings import inherited_environment, ray_environment, runtime_dir
+from divisions.settings import runtime_dir
 
 DRAIN_DEADLINE_S = 25.0
 SUPERVISOR_GRACE_S = 20.0

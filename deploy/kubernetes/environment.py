@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from divisions.settings import set_default_environment
+from divisions.environment import set_default_environment
 
 PREFIX = "DIVISIONS_"
 EXIT_USAGE = 2

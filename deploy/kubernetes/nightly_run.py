@@ -16,8 +16,8 @@ from deploy.kubernetes.environment import PREFIX
 from deploy.kubernetes.pod_template import Manifest
 from deploy.kubernetes.schedule import DEADLINE_S, KEPT_DAYS, TRAINING, training_job
 from divisions.clock import Clock, SystemClock
+from divisions.environment import inherited_environment
 from divisions.errors import ClusterError, ConflictError, DivisionsError
-from divisions.settings import inherited_environment
 
 EXIT_FAILED, EXIT_USAGE = 1, 2
 POLL_S = 10.0

@@ -21,6 +21,7 @@ from pathlib import Path
 from deploy.schedule.job_server import Jobs, JobServer, JobServerAwayError, JobStatus
 from deploy.supervision.cluster_file import UP, read_cluster
 from divisions.clock import Clock, SystemClock
+from divisions.environment import ray_token_of
 from divisions.errors import DivisionsError
 from divisions.logs.json_lines import log_to
 from divisions.notice import Notice, Topic, key_of
@@ -29,7 +30,7 @@ from divisions.schedule.decisions import begin, due, ended, missing, moment, sub
 from divisions.schedule.folder import PIPELINES, PipelineFiles, files_of, observe
 from divisions.schedule.state import Entry, Outcome, Phase, Schedule, ScheduledRun
 from divisions.schedule.state_file import change_schedule, scheduling_alone
-from divisions.settings import PRIVATE_UMASK, Settings, load_settings, ray_token_of
+from divisions.settings import PRIVATE_UMASK, Settings, load_settings
 
 LOG = "schedule.log"
 POLL_S = 1.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import grpc
 
+from divisions.environment import ray_uses_tls
 from divisions.errors import AccessDeniedError, NotRunningError
-from divisions.settings import ray_uses_tls
 
 METHOD = "/ray.rpc.NodeInfoGcsService/GetClusterId"
 ANSWER_S = 10.0

@@ -13,9 +13,10 @@ from pathlib import Path
 from deploy.prometheus import server
 from deploy.supervision import ports, ray_head
 from deploy.supervision.secret_files import close_to_others, create_private_folder
+from divisions.environment import inherited_environment, ray_token_of
 from divisions.schedule.folder import PIPELINES
 from divisions.schedule.state_file import NAME as SCHEDULE
-from divisions.settings import Settings, environment_for_child, inherited_environment, ray_token_of, runtime_dir
+from divisions.settings import Settings, environment_for_child, runtime_dir
 
 HEAD_STEP = "Start Ray"
 VITAL = frozenset({"gcs_server", "raylet"})

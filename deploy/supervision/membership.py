@@ -13,8 +13,9 @@ import sys
 import time
 from collections.abc import Sequence
 
+from divisions.environment import join_ray_cluster
 from divisions.errors import ClusterError, DivisionsError
-from divisions.settings import join_ray_cluster, load_settings
+from divisions.settings import load_settings
 
 NAMESPACE = "divisions"
 _POLL_S = 0.5

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from divisions.environment import ray_environment
 from divisions.errors import ClusterError
-from divisions.settings import LOOPBACK, Settings, environment_of, ray_environment
+from divisions.settings import LOOPBACK, Settings, environment_of
 from router.control.nodes import GATEWAY_RESOURCE
 
 NUM_FREE_PORTS = 7

@@ -17,8 +17,9 @@ from deploy.supervision import cluster_file
 from deploy.supervision.gateway_address import answers_ok, gateway_url
 from divisions.collector import collect_seldom
 from divisions.deployment import deployment_of, write_node
+from divisions.environment import join_ray_cluster
 from divisions.errors import ClusterError, DivisionsError
-from divisions.settings import LOOPBACK, Settings, join_ray_cluster, load_settings
+from divisions.settings import LOOPBACK, Settings, load_settings
 
 NAMESPACE = "divisions"
 SERVE_STEP, CONTROLLER_STEP, GATEWAYS_STEP = "Start Ray Serve", "Start the controller", "Start the gateways"

@@ -41,6 +41,7 @@ from deploy.training_job.contract import (
 from divisions.artifacts.local import bundles_folder, local_bundle
 from divisions.artifacts.tarball import unpack_tarball
 from divisions.bundle import bundle_address, read_bundle
+from divisions.environment import inherited_environment
 from divisions.errors import BundleError, DivisionsError, InputError, TrainingError, UsageError, reason_of
 from divisions.pipeline.definition import Pipeline
 from divisions.pipeline.file import load_pipeline
@@ -48,7 +49,7 @@ from divisions.registry import Registry
 from divisions.registry_records import LABEL
 from divisions.registry_runs import log_of, report_of
 from divisions.registry_writes import SqliteWrites
-from divisions.settings import PRIVATE_UMASK, inherited_environment, load_settings
+from divisions.settings import PRIVATE_UMASK, load_settings
 from divisions.versions import RegisteredVersion, ValidationStatus
 
 ROOT = Path("/opt/ml")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from divisions.environment import account_environment, set_default_environment
 from divisions.errors import DivisionsError, PipelineError, TrainingError
 from divisions.sdk import jobs
 from divisions.sdk.jobs import Deploy, Deployed, Done, Failed, Find, Job, Models, Register, Runs, Train
-from divisions.settings import account_environment, load_settings, set_default_environment
+from divisions.settings import load_settings
 
 if TYPE_CHECKING:
     from divisions.registry import Registry

@@ -135,7 +135,8 @@ class Peer:
 
     def _own_token(self) -> str:
         """``DIVISIONS_TOKEN``, else the token of the home; neither for a gateway that is not named as ours."""
-        from divisions.settings import load_settings, secret_of_environment
+        from divisions.environment import secret_of_environment
+        from divisions.settings import load_settings
 
         settings = load_settings()
         home = self._home or settings.home

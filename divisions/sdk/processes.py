@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import TypeVar
 
+from divisions.environment import inherited_environment
 from divisions.sdk import jobs
 from divisions.sdk.jobs import Order
-from divisions.settings import inherited_environment
 from divisions.traces.current import current_traceparent
 
 T = TypeVar("T")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from divisions.settings import parent_trace
+from divisions.environment import parent_trace
 from divisions.traces.parent import Parent, parent_of
 
 

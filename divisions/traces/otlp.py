@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from divisions.settings import set_default_environment
+from divisions.environment import set_default_environment
 from divisions.traces.exporting import Export
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from divisions.environment import trace_sampler
 from divisions.notice import SpanCounts
-from divisions.settings import Settings, trace_sampler
+from divisions.settings import Settings
 from divisions.traces import otlp
 from divisions.traces.current import current_traceparent
 from divisions.traces.exporting import Export, Exporting

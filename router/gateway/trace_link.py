@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from divisions.clock import Clock
-from divisions.settings import Settings, trace_sampler
+from divisions.environment import trace_sampler
+from divisions.settings import Settings
 from divisions.traces.otlp import NOT_INSTALLED, is_installed
 from divisions.traces.sampling import sampling_of
 from router.gateway.side_process import END_S, SideProcess, start_module

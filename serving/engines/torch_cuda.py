@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from divisions.environment import set_default_environment
 from divisions.errors import BundleError, EngineError
-from divisions.settings import set_default_environment
 from serving.engines.external_data import refuse_external_data
 from serving.engines.foreign_errors import first_line
 from serving.engines.protocol import FloatArray, batch_buckets

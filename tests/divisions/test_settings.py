@@ -8,17 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from divisions.environment import account_environment, join_ray_cluster
 from divisions.errors import SettingsError
-from divisions.settings import (
-    S3Settings,
-    Settings,
-    account_environment,
-    environment_for_child,
-    environment_of,
-    join_ray_cluster,
-    load_settings,
-    runtime_dir,
-)
+from divisions.settings import S3Settings, Settings, environment_for_child, environment_of, load_settings, runtime_dir
 
 
 @pytest.mark.parametrize(("given", "missing"), [("CERT", "KEY"), ("KEY", "CERT")])

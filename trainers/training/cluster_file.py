@@ -6,8 +6,9 @@ from pathlib import Path
 
 import msgspec
 
+from divisions.environment import join_ray_cluster, set_default_environment
 from divisions.errors import NotRunningError
-from divisions.settings import Settings, join_ray_cluster, set_default_environment
+from divisions.settings import Settings
 
 
 def cluster_address(settings: Settings, given: str = "") -> str:

@@ -18,9 +18,9 @@ from typing import Self
 
 from deploy.kubernetes.cluster_manifest import PORT
 from deploy.kubernetes.values import Values
+from divisions.environment import secret_of_environment
 from divisions.errors import ClusterError, UsageError
 from divisions.sdk.client import Client
-from divisions.settings import secret_of_environment
 
 _FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+)")
 _END_S = 5.0

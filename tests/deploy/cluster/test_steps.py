@@ -10,8 +10,8 @@ import pytest
 from deploy.cluster.steps import follow
 from deploy.supervision.processes import is_alive, start_ticks
 from divisions.clock import SystemClock
+from divisions.environment import inherited_environment
 from divisions.errors import ClusterError, NotRunningError
-from divisions.settings import inherited_environment
 
 SAY = "from deploy.cluster.steps import *\nimport sys, time, os\n"
 
