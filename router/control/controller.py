@@ -3,7 +3,7 @@
 Three things reach it, each with a file of its own:
 
 - reports of gateways and heartbeats of replicas: here;
-- commands: `router.control.commands`;
+- commands: `router.control.command_desk`, and of rollouts `router.control.commands`;
 - time, once a second: `router.control.ticker`.
 
 All three end in `router.control.driver`, which writes every decision to the journal before it carries it out.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 
 import msgspec
 
@@ -23,7 +22,7 @@ from divisions.access.store import TokenStore
 from divisions.clock import Clock
 from divisions.control import ReplicaAddress, RolloutCommand, RolloutSpec, RoutingTable, VersionSpec
 from divisions.drift import DriftAlert, DriftReport
-from divisions.errors import AccessDeniedError, ReportError, TokensUnavailableError
+from divisions.errors import ReportError
 from divisions.policy.image import image_fact
 from divisions.promotion import ApprovalAnswer, ApprovalCommand
 from divisions.reports import GatewayReport
@@ -33,7 +32,8 @@ from router.control.analyses import Analyses
 from router.control.approval_desk import ApprovalDesk
 from router.control.audit_desk import AuditDesk, AuditSink
 from router.control.chronicle import Chronicle
-from router.control.commands import TAKES_BACK, Commands
+from router.control.command_desk import CommandDesk
+from router.control.commands import Commands
 from router.control.drift_watch import DriftWatch
 from router.control.driver import RolloutDriver
 from router.control.endpoints import Endpoints
@@ -53,7 +53,7 @@ from router.evidence.drift import NO_BINS, InputBins
 from router.evidence.windows import ClosedTick
 from router.journal.journal import Journal
 from router.journal.writer import JournalWriter
-from router.rollouts import canary, records
+from router.rollouts import records
 from router.rollouts.canary import Judgement
 from router.rollouts.monitor import Monitor
 from router.rollouts.records import EndpointRecord
@@ -129,6 +129,7 @@ class Controller:
         self._ticker = Ticker(driver, writer, endpoints, publisher, register, monitor, analyses, clock)
         self._audit = AuditDesk(audit, clock)
         self._tokens = TokenDesk(token_store, clock, store.grant) if token_store is not None else None
+        self._desk = CommandDesk(self._commands, self.approvals, self._tokens, self._audit, endpoints)
         self._logged = LogTotals()
         self.chronicle = Chronicle(clock, lambda: endpoints.records, analyses.evidence)
         self._started_at_s = clock.wall_s()
@@ -214,26 +215,14 @@ class Controller:
     # ---- Commands ------------------------------------------------------------------------------------------------
 
     def manage_tokens(self, command: TokenCommand, actor: Actor, *, barred: str = "") -> TokenAnswer:
-        """Carries out what an admin asks of the tokens, see `TokenDesk.carry_out`; ``barred`` as in `command`."""
-        if self._tokens is None:
-            raise TokensUnavailableError("this controller keeps no tokens", remedy="use that of a cluster")
-        if command.verb == "list":
-            return self._tokens.carry_out(command, actor)
-        subject = command.new.name if command.new else command.name
-        rights = f"{command.new.role.value} on {', '.join(command.new.endpoints) or 'all'}" if command.new else ""
-        with self._audit.doing(actor, f"tokens {command.verb}", subject, lambda: rights):
-            _refuse(barred)
-            return self._tokens.carry_out(command, actor)
+        """See `CommandDesk.manage_tokens`; ``barred`` as in `command`."""
+        return self._desk.manage_tokens(command, actor, barred=barred)
 
     def start_rollout(
         self, spec: RolloutSpec, *, force: bool = False, actor: Actor | None = None, barred: str = ""
     ) -> RolloutStatus:
         """Begins a rollout, see `Commands.start_rollout`; ``barred`` as in `command`."""
-        action = "start by force" if force else "start"
-        with self._audit.doing(actor or Actor(), action, spec.endpoint, lambda: self._line_of(spec.endpoint)):
-            _refuse(barred)
-            who = actor or Actor("", "")
-            self._commands.start_rollout(spec, force=force, who=who.name, role=who.role, traceparent=who.traceparent)
+        self._desk.start_rollout(spec, actor, force=force, barred=barred)
         return self._status_of(self._endpoints.records[spec.endpoint])
 
     def command(self, command: RolloutCommand, actor: Actor | None = None, *, barred: str = "") -> RolloutStatus:
@@ -242,28 +231,12 @@ class Controller:
         Raises:
             AccessDeniedError: the policy refuses it; ``barred`` says why, and is empty otherwise.
         """
-        if actor is not None:
-            command = msgspec.structs.replace(command, who=actor.name)
-        who, endpoint, takes_back = actor or Actor(command.who), command.endpoint, command.command in TAKES_BACK
-        action = f"{command.command}, breaking the glass" if command.break_glass else command.command
-        line = partial(self._line_of, endpoint)
-        with self._audit.doing(who, action, endpoint, line, takes_back=takes_back, reason=command.reason):
-            _refuse(barred)
-            self._commands.command(command)
+        self._desk.command(command, actor, barred=barred)
         return self._status_of(self._endpoints.records[command.endpoint])
 
     def manage_approvals(self, command: ApprovalCommand, actor: Actor, *, barred: str = "") -> ApprovalAnswer:
-        """Approves a version, takes an approval back or lists them, see `ApprovalDesk.carry_out`; ``barred`` as in
-        `command`."""
-        asked = command.approve or command.revoke
-        if asked is None:
-            return self.approvals.carry_out(command, actor)
-        comment = command.approve.comment if command.approve else ""
-        line, subject = partial(self.approvals.line, asked.endpoint), f"{asked.endpoint}@{asked.version}"
-        takes_back = command.revoke is not None
-        with self._audit.doing(actor, command.verb, subject, line, takes_back=takes_back, reason=comment):
-            _refuse(barred)
-            return self.approvals.carry_out(command, actor)
+        """See `CommandDesk.manage_approvals`; ``barred`` as in `command`."""
+        return self._desk.manage_approvals(command, actor, barred=barred)
 
     # ---- Once a second -------------------------------------------------------------------------------------------
 
@@ -334,15 +307,6 @@ class Controller:
             logged=self._logged.totals(),
         )
 
-    def _line_of(self, endpoint: str) -> str:
-        """How a rollout stands, for the audit log."""
-        record = self._endpoints.records.get(endpoint)
-        if record is None:
-            return ""
-        rollout = record.rollout
-        phase = canary.phase(rollout.state).value
-        return f"{phase} of {rollout.spec.version.version} at {rollout.canary_bp} bp, generation {record.generation}"
-
     def drift(self, endpoint: str = "") -> DriftReport:
         """See `DriftWatch.drift`."""
         return DriftReport(self.drift_watch.drift(endpoint))
@@ -383,8 +347,3 @@ class Controller:
         )
         unwritten = self._writer.fault if self._writer.is_kept(record.endpoint) else ""
         return msgspec.structs.replace(status, unwritten=unwritten)
-
-
-def _refuse(barred: str) -> None:
-    if barred:
-        raise AccessDeniedError(barred)
