@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-)
-from cryptography.x509.oid import NameOID
-
-DAY = dt.timedelta(days=1)
+from benchmarks.harness.certificates import Pair, new_pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +14,15 @@ class Authority:
     """Signs certificates of ports; ``path`` is its own, as callers trust it."""
 
     path: Path
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey
+    pair: Pair
 
 
 def write_authority(folder: Path) -> Authority:
     """Writes ``authority.crt``."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the company's authority")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - DAY)
-        .not_valid_after(now + 30 * DAY)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+    pair = new_pair("the company's authority", is_authority=True)
     path = folder / "authority.crt"
-    path.write_bytes(certificate.public_bytes(Encoding.PEM))
-    return Authority(path, certificate, key)
+    path.write_bytes(pair.certificate_pem)
+    return Authority(path, pair)
 
 
 def write_pair(
@@ -69,32 +42,6 @@ def write_pair(
 
     The two files are replaced in place, as an operator's copy does it.
     """
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    now = dt.datetime.now(dt.UTC)
-    names = [_named(each) for each in (host, *hosts)]
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(authority.certificate.subject if authority else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + begins * DAY)
-        .not_valid_after(now + ends * DAY)
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .sign(authority.key if authority else key, hashes.SHA256())
-    )
-    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
-    certificate_path, key_path = folder / f"{name}.crt", folder / f"{name}.key"
-    certificate_path.write_bytes(certificate.public_bytes(Encoding.PEM))
-    key_path.touch(mode=0o600)
-    key_path.write_bytes(secret)
-    return str(certificate_path), str(key_path)
-
-
-def _named(host: str) -> x509.GeneralName:
-    try:
-        return x509.IPAddress(ipaddress.ip_address(host))
-    except ValueError:
-        return x509.DNSName(host)
+    signer = authority.pair if authority else None
+    pair = new_pair(host, (host, *hosts), begins=begins, ends=ends, authority=signer)
+    return pair.write(folder, name, passphrase)

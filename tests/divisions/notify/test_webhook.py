@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import json
 import logging
 import ssl
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
+from benchmarks.harness.certificates import new_pair
 from divisions import cli
 from divisions.errors import SettingsError
 from divisions.notice import Notice, Topic
@@ -148,23 +144,6 @@ def test_settings_that_are_wrong_are_named(monkeypatch, capsys, name, text):
 
 
 def self_signed(path):
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "webhook")])
-    day = datetime.timedelta(days=1)
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - day)
-        .not_valid_after(now + day)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    pem = serialization.Encoding.PEM
-    path.write_bytes(key.private_bytes(pem, *form) + certificate.public_bytes(pem))
+    pair = new_pair("webhook", ("127.0.0.1",), is_authority=True)
+    path.write_bytes(pair.key_pem() + pair.certificate_pem)
     return path

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import logging
 import socket
 
 import numpy as np
 import pytest
 import redis
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from benchmarks.harness.certificates import new_pair
 from divisions.control import OnlinePolicy
 from divisions.online_store import OnlineRow
 from divisions.online_stores import RedisStore
@@ -338,26 +334,10 @@ class TlsRedis(RedisServer):
 
 def certificate(folder, name, issuer=None):
     """Writes a certificate and its key; without an issuer it is an authority of its own."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-    )
-    made = builder.sign(issuer[1] if issuer else key, hashes.SHA256())
-    (folder / f"{name}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / f"{name}.key").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return made, key
+    pair = new_pair(name, ("localhost",), is_authority=issuer is None, authority=issuer)
+    (folder / f"{name}.pem").write_bytes(pair.certificate_pem)
+    (folder / f"{name}.key").write_bytes(pair.key_pem())
+    return pair
 
 
 @pytest.fixture(scope="module")
