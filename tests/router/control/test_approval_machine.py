@@ -1,52 +1,31 @@
 """Approvals and rollouts under arbitrary operations: people who approve, take it back, start and abort; kills before
 writes; clocks that jump. Nothing is promoted without somebody else's approval of that bundle."""
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import invariant, rule
 
 from divisions.access.requests import Actor
 from divisions.control import FULL_BP, RolloutCommand
-from divisions.errors import RolloutError
 from divisions.promotion import APPROVAL_S, ApprovalCommand, NewApproval, PromotionPolicy, RevokedApproval
-from tests.router.rollout_world import World, spec
+from tests.router.rollout_machine import RolloutMachine
+from tests.router.rollout_world import spec
 
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 PEOPLE = ["ann", "bob", "eve"]
 LABELS = ["3.1", "3.2"]
 POLICY = PromotionPolicy(environment="production", approvals=1)
 people, labels, bundles = st.sampled_from(PEOPLE), st.sampled_from(LABELS), st.sampled_from(["a" * 64, "b" * 64])
 
 
-class ApprovalMachine(RuleBasedStateMachine):
+class ApprovalMachine(RolloutMachine):
     def __init__(self):
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="divisions-test", dir=MEMORY))
-        self.world = World(self.folder)
         self.given = []
         """What was ever approved: by whom, which version and bundle, and when."""
         self.has_broken = False
         self.served = set()
         """Versions that have served all traffic, by label and bundle."""
-
-    def teardown(self):
-        self.world.journal.close()
-        shutil.rmtree(self.folder)
-
-    def try_to(self, act):
-        """Carries something out; killed on the way, the controller comes back."""
-        try:
-            act()
-        except RolloutError:
-            pass
-        except KeyboardInterrupt:
-            self.world.restart_controller()
 
     @rule(number=st.sampled_from([1, 5, 40]))
     def let_time_pass(self, number):

@@ -1,48 +1,27 @@
 """The controller under arbitrary operations: deploys, commands, kills, lost and repeated reports, stale gateways, dead
 replicas, slow versions, breakers, clock jumps. More than 10,000 operations in all, with what must hold after each."""
 
-import os
-import shutil
-import tempfile
-from pathlib import Path
-
 import msgspec
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from divisions.control import FULL_BP, RolloutCommand
 from divisions.errors import RolloutError
 from divisions.reports import BreakerTrip
-from tests.router.rollout_world import ANALYSIS, World, spec
+from tests.router.rollout_machine import RolloutMachine
+from tests.router.rollout_world import ANALYSIS, spec
 
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Thousands of journals are quicker in memory."""
 LABELS = ["3.1", "3.2", "3.3"]
 
 
-class ControllerMachine(RuleBasedStateMachine):
+class ControllerMachine(RolloutMachine):
     def __init__(self):
         super().__init__()
-        self.folder = Path(tempfile.mkdtemp(prefix="divisions-test", dir=MEMORY))
-        self.world = World(self.folder)
         self.epoch = 0
         self.canary_bp = 0
         self.rollout = 0
         self.may_raise = False
-
-    def teardown(self):
-        self.world.journal.close()
-        shutil.rmtree(self.folder)
-
-    def try_to(self, act):
-        """Carries something out; killed on the way, the controller comes back."""
-        try:
-            act()
-        except RolloutError:
-            pass
-        except KeyboardInterrupt:
-            self.come_back()
 
     def come_back(self):
         """Epochs that were published while the journal could not be written may be used again, until a gateway tells of
