@@ -9,7 +9,7 @@ import functools
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -70,6 +70,22 @@ RULES = (
 def issuer_at(url: str, **changes: object) -> Issuer:
     usual = {"alias": "corp", "issuer": NAME, "audience": AUDIENCE, "jwks": url, "claim": "groups", "roles": RULES}
     return Issuer(**{**usual, **changes})
+
+
+def issuers_file(folder: Path, url: str, roles: Sequence[str]) -> str:
+    """Writes an issuer with its roles, each as ``value: …, role: …``; returns a value of ``DIVISIONS_OIDC_FILE``."""
+    issuer = f"""
+issuers:
+  - alias: corp
+    issuer: {NAME}
+    audience: {AUDIENCE}
+    jwks: {url}
+    claim: groups
+    roles:
+"""
+    path = folder / "oidc.yaml"
+    path.write_text(issuer.lstrip() + "".join(f"      - {{{role}}}\n" for role in roles))
+    return str(path)
 
 
 @dataclasses.dataclass

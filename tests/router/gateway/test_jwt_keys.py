@@ -3,39 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
 from divisions.control import AccessPolicy
 from router.gateway.jwt_book import JwtBook
 from router.gateway.jwt_queue import MAX_OF_ADDRESS
-from tests.oidc_issuer import AUDIENCE, NAME, LocalIssuer, local_issuer, signed
+from tests.oidc_issuer import LocalIssuer, issuers_file, local_issuer, signed
 from tests.router.gateway.test_keys import PREDICTS, ROW, ask, bearer, until
 from tests.router.gateway.test_oidc import claims, knows_keys
 from tests.router.gateway_world import features, minutes_score, post, read_reply, world
 
-ENTRY = """
-issuers:
-  - alias: corp
-    issuer: {name}
-    audience: {audience}
-    jwks: {url}
-    claim: groups
-    roles:
-      - {{value: slow, role: predictor, rate: 2/d, deadline: 19s}}
-      - {{value: apps, role: predictor, endpoints: [churn], concurrency: 4}}
-      - {{value: other-apps, role: predictor, endpoints: [fraud]}}
-      - {{value: testers, role: deployer}}
-      - {{value: people, role: viewer}}
-"""
+ROLES = (
+    "value: slow, role: predictor, rate: 2/d, deadline: 19s",
+    "value: apps, role: predictor, endpoints: [churn], concurrency: 4",
+    "value: other-apps, role: predictor, endpoints: [fraud]",
+    "value: testers, role: deployer",
+    "value: people, role: viewer",
+)
 KEYED = AccessPolicy(require_key=True)
-
-
-def file_of(folder: Path, url: str) -> str:
-    path = folder / "oidc.yaml"
-    path.write_text(ENTRY.format(name=NAME, audience=AUDIENCE, url=url))
-    return str(path)
 
 
 def jwt(*groups: str, kid: str = "rsa-1", **changes) -> str:
@@ -46,7 +32,7 @@ def keyed_world(run, tmp_path, scenario) -> None:
     """Runs ``scenario(it, issuer)`` with a gateway whose endpoint asks for keys."""
 
     async def whole(issuer: LocalIssuer):
-        async with world(oidc_file=file_of(tmp_path, issuer.url)) as it:
+        async with world(oidc_file=issuers_file(tmp_path, issuer.url, ROLES)) as it:
             await knows_keys(it)
             await it.route([await it.replica("3.1", minutes_score)], access=KEYED)
             await scenario(it, issuer)
@@ -202,7 +188,7 @@ def test_a_jwt_may_name_the_version_if_its_role_may(run, tmp_path, group, status
 def test_while_keys_cannot_be_read_a_jwt_is_503_and_a_token_predicts(run, tmp_path):
     async def whole(issuer: LocalIssuer):
         issuer.hangs = True
-        async with world(oidc_file=file_of(tmp_path, issuer.url)) as it:
+        async with world(oidc_file=issuers_file(tmp_path, issuer.url, ROLES)) as it:
             await it.route([await it.replica("3.1", minutes_score)], access=KEYED)
             reply = await ask(it, "predict", jwt("apps"))
             assert (reply.status, reply.headers["retry-after"]) == (503, "10")

@@ -4,32 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 from divisions import cli
 from divisions.clock import SystemClock
 from router.http.wrong_tokens import BURST
-from tests.oidc_issuer import AUDIENCE, NAME, LocalIssuer, claims_at, local_issuer, signed, unsigned
+from tests.oidc_issuer import LocalIssuer, claims_at, issuers_file, local_issuer, signed, unsigned
 from tests.router.gateway_world import Reply, World, features, minutes_score, post, world
 
-ENTRY = """
-issuers:
-  - alias: corp
-    issuer: {name}
-    audience: {audience}
-    jwks: {url}
-    claim: groups
-    roles:
-      - {{value: ml-admins, role: admin}}
-      - {{value: churn-team, role: deployer, endpoints: [churn]}}
-      - {{value: everybody, role: viewer}}
-"""
-
-
-def file_of(folder: Path, url: str) -> str:
-    path = folder / "oidc.yaml"
-    path.write_text(ENTRY.format(name=NAME, audience=AUDIENCE, url=url))
-    return str(path)
+ROLES = (
+    "value: ml-admins, role: admin",
+    "value: churn-team, role: deployer, endpoints: [churn]",
+    "value: everybody, role: viewer",
+)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -56,7 +42,7 @@ async def status(it: World, token: str) -> Reply:
 
 def test_a_jwt_has_its_rights_its_name_and_its_limits(run, tmp_path):
     async def scenario(issuer: LocalIssuer):
-        async with world(oidc_file=file_of(tmp_path, issuer.url)) as it:
+        async with world(oidc_file=issuers_file(tmp_path, issuer.url, ROLES)) as it:
             await knows_keys(it)
             token = signed("rsa-1", claims(groups=["everybody", "churn-team"]))
             assert (await status(it, token)).status == 200
@@ -86,7 +72,7 @@ def test_a_jwt_has_its_rights_its_name_and_its_limits(run, tmp_path):
 
 def test_each_wrong_jwt_has_its_status_and_counts_as_a_wrong_token(run, tmp_path):
     async def scenario(issuer: LocalIssuer):
-        async with world(oidc_file=file_of(tmp_path, issuer.url)) as it:
+        async with world(oidc_file=issuers_file(tmp_path, issuer.url, ROLES)) as it:
             await knows_keys(it)
             now_s = SystemClock().wall_s()
             wrong = [
@@ -115,7 +101,7 @@ def test_each_wrong_jwt_has_its_status_and_counts_as_a_wrong_token(run, tmp_path
 def test_while_the_issuer_hangs_jwts_are_503_and_everything_else_is_served(run, tmp_path):
     async def scenario(issuer: LocalIssuer):
         issuer.hangs = True
-        async with world(oidc_file=file_of(tmp_path, issuer.url)) as it:
+        async with world(oidc_file=issuers_file(tmp_path, issuer.url, ROLES)) as it:
             await it.route([await it.replica("3.1", minutes_score)])
             await until(lambda: issuer.seen != [])
             token = signed("rsa-1", claims())
@@ -148,7 +134,7 @@ def test_the_command_line_takes_a_jwt_where_it_takes_a_token(run, tmp_path, monk
         return cli.execute(["tokens", "list", "--output", "json"])
 
     async def scenario(issuer: LocalIssuer):
-        async with world(oidc_file=file_of(tmp_path, issuer.url)) as it:
+        async with world(oidc_file=issuers_file(tmp_path, issuer.url, ROLES)) as it:
             await knows_keys(it)
             monkeypatch.setenv("DIVISIONS_GATEWAY", f"http://127.0.0.1:{it.port}")
             monkeypatch.setenv("DIVISIONS_TOKEN", signed("rsa-1", claims(groups=["ml-admins"])))
