@@ -55,20 +55,20 @@ class Callers:
         is_first = True
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                writer = await self._connect(own)
+                reader, writer = await self._connect(own)
                 if is_first:
                     is_first = False
                     self._open += 1
                     if self._open == self._asked.connections:
                         self.are_there.set()
                 try:
-                    await self._be_slow(writer)
+                    await self._be_slow(reader, writer)
                 finally:
                     self.ended += 1
                     writer.transport.abort()
             await asyncio.sleep(0.05)
 
-    async def _connect(self, own: str) -> asyncio.StreamWriter:
+    async def _connect(self, own: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         plain = socket.socket()
         plain.setblocking(False)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)
@@ -78,41 +78,44 @@ class Callers:
         except BaseException:
             plain.close()
             raise
-        _, writer = await asyncio.open_connection(
+        return await asyncio.open_connection(
             sock=plain, ssl=self._context, server_hostname="127.0.0.1" if self._context else None, limit=_RECEIVE_BYTES
         )
-        return writer
 
-    async def _be_slow(self, writer: asyncio.StreamWriter) -> None:
+    async def _be_slow(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         begin = f"POST {self._asked.path} HTTP/1.1\r\nHost: localhost\r\n".encode()
         match self._asked.way:
             case "slow head":
-                await _drip(writer, begin + b"x-slow: " + b"a" * 10_000)
+                await _drip(reader, writer, begin + b"x-slow: " + b"a" * 10_000)
             case "slow body":
                 writer.write(begin + b"content-type: application/json\r\ncontent-length: 100000\r\n\r\n")
-                await _drip(writer, b"{" + b" " * 100_000)
+                await _drip(reader, writer, b"{" + b" " * 100_000)
             case "slow read":
                 writer.transport.pause_reading()  # type: ignore[attr-defined]
                 writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * _PIPELINED)
-                await _until_closed(writer)
+                while not writer.transport.is_closing():  # It reads nothing, so it sees no end.
+                    await asyncio.sleep(DRIP_S)
             case "half a handshake":
                 writer.write(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")  # the begin of a ClientHello
-                await _until_closed(writer)
+                await _until_closed(reader)
             case _:
-                await _until_closed(writer)
+                await _until_closed(reader)
 
 
-async def _drip(writer: asyncio.StreamWriter, data: bytes) -> None:
-    for byte in data:
-        if writer.transport.is_closing():
-            return
-        writer.write(bytes([byte]))
-        await asyncio.sleep(DRIP_S)
+async def _drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, data: bytes) -> None:
+    ended = asyncio.ensure_future(_until_closed(reader))
+    try:
+        for byte in data:
+            writer.write(bytes([byte]))
+            if (await asyncio.wait([ended], timeout=DRIP_S))[0]:
+                return
+    finally:
+        ended.cancel()
 
 
-async def _until_closed(writer: asyncio.StreamWriter) -> None:
-    while not writer.transport.is_closing():
-        await asyncio.sleep(DRIP_S)
+async def _until_closed(reader: asyncio.StreamReader) -> None:
+    while await reader.read(_RECEIVE_BYTES):
+        pass
 
 
 async def _main() -> None:

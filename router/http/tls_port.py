@@ -2,9 +2,10 @@
 
 `asyncio.Server` would do the handshakes too, but with one context for good, and with as many at a time as callers like.
 Here each connection takes the context of that moment, so a new certificate needs no restart. And handshakes are bounded
-in time and in number: when `MAX_HANDSHAKES` are under way, the address that has most of them loses its oldest one, if
-that had `GRACE_S`. So callers who begin handshakes and never end them cost others at most this wait. When its handshake
-is done, a connection counts as one of `HttpServer`, with its deadlines.
+in time and in number. Every connection is accepted at once. When `MAX_HANDSHAKES` are under way,
+`router.http.handshakes` says whether it takes the place of another one, or waits as a bare socket until there is one.
+So callers who begin handshakes and never end them keep none waiting but themselves. When its handshake is done, a
+connection counts as one of `HttpServer`, with its deadlines.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import ssl
 from collections.abc import Callable
 
 from divisions.clock import Clock
+from router.http.handshakes import Handshakes
+from router.http.wrong_tokens import network_of
 
 log = logging.getLogger(__name__)
 
@@ -23,42 +26,16 @@ HANDSHAKE_S = 5.0
 SHUTDOWN_S = 2.0
 """How long the end of a connection waits for the caller's. As `router.http.connection.LINGER_S` for plain ones."""
 MAX_HANDSHAKES = 512
+"""Under way at a time. One that stalls takes up to 60 kB."""
 GRACE_S = 1.0
+MAX_WAITING = 2_048
+"""Accepted connections that wait to begin. Beyond it, the newest of whoever has most is closed."""
+ACCEPTS = 32
+"""Connections that are accepted before others have their turn."""
 PAUSE_S = 0.2
 """After a connection that could not be accepted, as without free file descriptors."""
 
 Task = asyncio.Task[None]
-
-
-class Handshakes:
-    """Which handshakes are under way, by address and in the order in which they began. Pure but for its keys."""
-
-    def __init__(self) -> None:
-        self._begun_s: dict[str, dict[Task, float]] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def add(self, address: str, task: Task, now_s: float) -> None:
-        self._begun_s.setdefault(address, {})[task] = now_s
-        self._count += 1
-
-    def discard(self, address: str, task: Task) -> None:
-        tasks = self._begun_s.get(address, {})
-        if tasks.pop(task, None) is not None:
-            self._count -= 1
-            if not tasks:
-                del self._begun_s[address]
-
-    def oldest_of_most(self) -> tuple[str, Task, float]:
-        """The oldest handshake of the address that has most: address, task, and when it began."""
-        address, tasks = max(self._begun_s.items(), key=lambda item: len(item[1]))
-        task, begun_s = next(iter(tasks.items()))
-        return address, task, begun_s
-
-    def tasks(self) -> list[Task]:
-        return [task for tasks in self._begun_s.values() for task in tasks]
 
 
 class TlsPort:
@@ -76,13 +53,18 @@ class TlsPort:
         self._protocol = protocol
         self._context = context
         self._now_s = clock.monotonic_s
-        self._handshakes = Handshakes()
-        self._ended = asyncio.Event()
-        self._accepting: list[Task] = []
+        self._handshakes: Handshakes[Task, socket.socket] = Handshakes(MAX_HANDSHAKES, GRACE_S)
+        self._listeners: list[socket.socket] = []
+        self._timer: asyncio.TimerHandle | None = None
+        """Looks again when the oldest handshake has had its grace."""
 
     @property
     def num_handshakes(self) -> int:
-        return len(self._handshakes)
+        return self._handshakes.num_under_way
+
+    @property
+    def num_waiting(self) -> int:
+        return self._handshakes.num_waiting
 
     async def listen(self, hosts: tuple[str, ...], port: int, *, is_shared: bool, backlog: int) -> int:
         """Listens at each address of ``hosts``; returns the port.
@@ -106,66 +88,82 @@ class TlsPort:
             for listener in listeners:
                 listener.close()
             raise
+        self._listeners += listeners
         for listener in listeners:
             listener.setblocking(False)
-            self._accepting.append(loop.create_task(self._accept(listener)))
+            loop.add_reader(listener, self._accept, listener)
         return int(listeners[0].getsockname()[1])
 
     def close(self) -> None:
-        """Takes no further connections. Handshakes under way go on."""
-        for task in self._accepting:
-            task.cancel()
-        self._accepting.clear()
+        """Takes no further connections. Those that were accepted go on."""
+        for listener in self._listeners:
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
+        self._listeners.clear()
 
     def abort(self) -> None:
-        """Ends the handshakes that are still under way."""
-        for task in self._handshakes.tasks():
+        """Ends the handshakes that are still under way, and those that wait."""
+        while self._handshakes.num_waiting:
+            self._handshakes.give_up_waiting().close()
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._handshakes.under_way():
             task.cancel()
 
-    async def _accept(self, listener: socket.socket) -> None:
-        try:
-            await self._accept_for_ever(listener)
-        finally:
-            listener.close()
-
-    async def _accept_for_ever(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS):
             try:
-                connection, address = await loop.sock_accept(listener)
-            except OSError as error:  # The edge of a loop: it must take connections again when there is room.
-                log.error("a connection could not be accepted: %s", error)
-                await asyncio.sleep(PAUSE_S)
-                continue
-            try:
-                await self._make_room()
-            except BaseException:
-                connection.close()
-                raise
-            self._begin(connection, str(address[0]))
-
-    async def _make_room(self) -> None:
-        while len(self._handshakes) >= MAX_HANDSHAKES:
-            address, task, begun_s = self._handshakes.oldest_of_most()
-            wait_s = begun_s + GRACE_S - self._now_s()
-            if wait_s <= 0:
-                task.cancel()
-                self._handshakes.discard(address, task)
+                connection, address = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            self._ended.clear()
-            try:
-                async with asyncio.timeout(wait_s):
-                    await self._ended.wait()
-            except TimeoutError:
-                pass
+            except OSError as error:  # It must take connections again when there is room.
+                log.error("a connection could not be accepted: %s", error)
+                loop = asyncio.get_running_loop()
+                loop.remove_reader(listener)
+                loop.call_later(PAUSE_S, self._accept_again, listener)
+                return
+            connection.setblocking(False)
+            self._arrived(connection, network_of(str(address[0])))
 
-    def _begin(self, connection: socket.socket, address: str) -> None:
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener in self._listeners:  # It may have been closed meanwhile.
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+    def _arrived(self, connection: socket.socket, network: str) -> None:
+        handshakes = self._handshakes
+        if not handshakes.has_place and (loser := handshakes.give_way(network)) is not None:
+            loser.cancel()
+        if handshakes.has_place:
+            self._begin(connection, network)
+            return
+        handshakes.wait(network, connection)
+        if handshakes.num_waiting > MAX_WAITING:
+            handshakes.give_up_waiting().close()
+        self._admit()
+
+    def _admit(self) -> None:
+        """Begins the handshakes of connections that wait, as far as there are places."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        handshakes = self._handshakes
+        while handshakes.num_waiting:
+            if not handshakes.has_place:
+                left_s = handshakes.grace_left_s(self._now_s())
+                if left_s > 0.0:
+                    self._timer = asyncio.get_running_loop().call_later(left_s, self._admit)
+                    return
+                handshakes.give_way_to_all().cancel()
+            network, connection = handshakes.next_waiting()
+            self._begin(connection, network)
+
+    def _begin(self, connection: socket.socket, network: str) -> None:
         task = asyncio.get_running_loop().create_task(self._shake(connection))
-        self._handshakes.add(address, task, self._now_s())
+        self._handshakes.begin(network, task, self._now_s())
 
         def end(task: Task) -> None:
-            self._handshakes.discard(address, task)
-            self._ended.set()
+            self._handshakes.end(network, task)
+            self._admit()
 
         task.add_done_callback(end)
 

@@ -15,7 +15,7 @@ from divisions.clock import SystemClock
 from router.http import tls_port
 from router.http.connection import HttpServer
 from router.http.limits import HttpLimits
-from router.http.tls_port import Handshakes, TlsPort
+from router.http.tls_port import TlsPort
 from tests.port_certificates import write_pair
 from tests.router.http.wire import Answers
 
@@ -59,8 +59,8 @@ async def ask(number: int, context: ssl.SSLContext | None = None) -> tuple[bytes
             writer.close()
 
 
-async def silent(number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", number)
+async def silent(number: int, own: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection("127.0.0.1", number, local_addr=(own, 0))
 
 
 async def until(is_so) -> None:
@@ -140,16 +140,36 @@ async def has_ended(reader: asyncio.StreamReader) -> bool:
         return False
 
 
-def test_a_young_handshake_is_waited_for_rather_than_ended(run, tmp_path, monkeypatch):
+def test_young_handshakes_of_another_address_keep_nobody_waiting(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tls_port, "MAX_HANDSHAKES", 8)
+    monkeypatch.setattr(tls_port, "GRACE_S", 600.0)
+    monkeypatch.setattr(tls_port, "HANDSHAKE_S", 600.0)
+
+    async def scenario():
+        async with served(tmp_path) as (port, number, _):
+            held = [await silent(number, f"127.0.0.{2 + each % 2}") for each in range(40)]
+            await until(lambda: (port.num_handshakes, port.num_waiting) == (8, 32))
+            for _ in range(3):
+                assert (await ask(number))[0].startswith(b"HTTP/1.1 404")
+            assert port.num_handshakes == 8
+            for _, writer in held:
+                writer.close()
+            await until(lambda: (port.num_handshakes, port.num_waiting) == (0, 0))
+
+    run(scenario())
+
+
+def test_a_young_handshake_of_the_own_address_is_waited_for_rather_than_ended(run, tmp_path, monkeypatch):
     monkeypatch.setattr(tls_port, "MAX_HANDSHAKES", 1)
     monkeypatch.setattr(tls_port, "GRACE_S", 600.0)
+    monkeypatch.setattr(tls_port, "HANDSHAKE_S", 600.0)
 
     async def scenario():
         async with served(tmp_path) as (port, number, _):
             _, writer = await silent(number)
             await until(lambda: port.num_handshakes == 1)
             asked = asyncio.ensure_future(ask(number))
-            await asyncio.sleep(0.05)
+            await until(lambda: port.num_waiting == 1)
             assert not asked.done()
             writer.close()
             assert (await asked)[0].startswith(b"HTTP/1.1 404")
@@ -157,32 +177,54 @@ def test_a_young_handshake_is_waited_for_rather_than_ended(run, tmp_path, monkey
     run(scenario())
 
 
-def test_a_connection_that_cannot_be_accepted_ends_nothing(run, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(tls_port, "PAUSE_S", 0.001)
+def test_only_so_many_connections_wait_and_a_port_that_stops_drops_them(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(tls_port, "MAX_HANDSHAKES", 1)
+    monkeypatch.setattr(tls_port, "MAX_WAITING", 3)
+    monkeypatch.setattr(tls_port, "GRACE_S", 600.0)
+    monkeypatch.setattr(tls_port, "HANDSHAKE_S", 600.0)
 
     async def scenario():
-        async with served(tmp_path) as (port, _number, _):
-            loop = asyncio.get_running_loop()
-            accept, faults = loop.sock_accept, [OSError(24, "Too many open files")]
-
-            class Loop:
-                def __getattr__(self, name):
-                    return getattr(loop, name)
-
-                async def sock_accept(self, listener):
-                    if faults:
-                        raise faults.pop()
-                    return await accept(listener)
-
-            monkeypatch.setattr(tls_port.asyncio, "get_running_loop", Loop)
-            other = TlsPort(port._protocol, port._context, SystemClock())
-            own = await other.listen(("127.0.0.1",), 0, is_shared=False, backlog=8)
-            await until(lambda: not faults)
-            monkeypatch.undo()
-            assert (await ask(own))[0].startswith(b"HTTP/1.1 404")
-            other.close()
+        async with served(tmp_path) as (port, number, _):
+            held = [await silent(number) for _ in range(4)]
+            await until(lambda: port.num_waiting == 3)
+            reader, writer = await silent(number)
+            assert await asyncio.wait_for(reader.read(), 60) == b"", "it is the newest"
+            assert port.num_waiting == 3
+            writer.close()
+            port.close()
+            port.abort()
+            for reader, writer in held:
+                with contextlib.suppress(ConnectionError):
+                    assert await asyncio.wait_for(reader.read(), 60) == b""
+                writer.close()
+            await until(lambda: (port.num_handshakes, port.num_waiting) == (0, 0))
 
     run(scenario())
+
+
+def test_a_connection_that_cannot_be_accepted_ends_nothing(run, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tls_port, "PAUSE_S", 0.001)
+    faults = [OSError(24, "Too many open files"), ConnectionAbortedError(103, "gone")]
+    create = socket.create_server
+
+    class Listener(socket.socket):
+        def accept(self):
+            if faults:
+                raise faults.pop()
+            return super().accept()
+
+    def create_server(*arguments, **options):
+        plain = create(*arguments, **options)
+        return Listener(plain.family, plain.type, plain.proto, plain.detach())
+
+    monkeypatch.setattr(tls_port.socket, "create_server", create_server)
+
+    async def scenario():
+        async with served(tmp_path) as (_, number, _):
+            assert (await ask(number))[0].startswith(b"HTTP/1.1 404")
+
+    run(scenario())
+    assert not faults
     assert "could not be accepted: [Errno 24] Too many open files" in caplog.text
 
 
@@ -198,21 +240,3 @@ def test_a_closed_port_is_free_at_once_and_one_in_use_is_told(run, tmp_path):
             socket.create_server(("127.0.0.1", number)).close()
 
     run(scenario())
-
-
-def test_the_address_with_most_handshakes_loses_its_oldest():
-    class Named(str):
-        __slots__ = ()
-
-    found = Handshakes()
-    for now_s, (address, task) in enumerate([("a", "a1"), ("b", "b1"), ("b", "b2"), ("c", "c1")]):
-        found.add(address, Named(task), float(now_s))
-    assert found.oldest_of_most() == ("b", "b1", 1.0)
-    found.discard("b", "b1")
-    found.discard("b", "b1")
-    assert len(found) == 3
-    found.add("c", Named("c2"), 4.0)
-    assert found.oldest_of_most() == ("c", "c1", 3.0)
-    for address, task in [("a", "a1"), ("b", "b2"), ("c", "c1"), ("c", "c2")]:
-        found.discard(address, task)
-    assert (len(found), found.tasks()) == (0, [])
