@@ -1,8 +1,10 @@
 """Requests drawn at random against a real gateway: ``python -m benchmarks.fuzz --output json``.
 
 HTTP and the Open Inference Protocol, JSON and binary tensors, valid and nearly valid: `benchmarks.stress.fuzz_requests`
-draws them, the same ones from the same seed. Every request must be answered. A 5xx is a fault of the gateway, but for
-503 and 504 under overload, and 501 and 505 to another version or encoding of HTTP. The gateway's memory must not grow.
+draws them, the same ones from the same seed. Every request must be answered. The store has the features of one
+customer. A 5xx is the request's own doing only as 501 and 505, to another version or encoding of HTTP, and as 504 at a
+deadline that it names; the report counts all others. Of those, 503 and 504 under overload are no faults of the gateway,
+and the rest are. The gateway's memory must not grow.
 
 With ``--keys`` they go to a whole cluster whose endpoint asks for keys and whose gateways believe an issuer: without a
 token, with wrong ones, with those of roles that may change nothing, and with JWTs, right and forged. Then nothing may
@@ -31,11 +33,14 @@ from benchmarks.harness.product_cluster import ProductCluster, quiet_cluster
 from benchmarks.lab.certificates import write_port_pair
 from benchmarks.lab.lab import Arrangement, lab
 from benchmarks.peers.divisions_gateway import start_version
-from benchmarks.stress.fuzz_client import fuzz
+from benchmarks.stress.fuzz_client import OWN_DEADLINE, fuzz
+from benchmarks.stress.fuzz_requests import REFUSED_VERSIONS
 from benchmarks.stress.local_issuer import LocalIssuer, serving
 from divisions.access.audit_file import AuditFile
 from divisions.access.limits import NO_LIMITS, Limits
 from divisions.access.roles import Role
+from divisions.online_store import OnlineRow, online_store_path
+from divisions.online_writer import OnlineStoreWriter
 from divisions.sdk.tokens import Tokens
 
 PARTS = 10
@@ -80,6 +85,7 @@ def measure(work: Path, say: Say, requests: int, seed: int, clients: int) -> Fuz
     with lab(workload, work, Arrangement()) as running:
         port = int(running.served.url.split(":")[2].partition("/")[0])
         (gateway,) = running.gateway_pids
+        fill_store(work / "home" / "online.db", workload)
         return _fuzzed(workload, port, gateway, say, requests, seed, clients)
 
 
@@ -94,6 +100,7 @@ def measure_with_keys(
         settings["DIVISIONS_OIDC_FILE"] = str(stack.enter_context(serving(issuer, work)))
         cluster = stack.enter_context(quiet_cluster(work, say, environment=settings))
         start_version(cluster, workload, needs_key=True)
+        fill_store(online_store_path(cluster.home), workload)
         given = [*some_tokens(cluster), *issuer.right(), *issuer.wrong()]
         before = state_of(cluster)
         (gateway,) = listeners(cluster.port)
@@ -122,6 +129,12 @@ def some_tokens(cluster: ProductCluster) -> list[str]:
         ]
         tokens.revoke("gone")
     return given
+
+
+def fill_store(path: Path, workload: Workload) -> None:
+    """Writes the customer of the workload's request, whom the fuzz knows, too, into the store of stored features."""
+    row = msgspec.json.decode(workload.body)
+    OnlineStoreWriter(path, ENDPOINT).upsert([OnlineRow(row["customer_id"], time.time(), row["features"])])
 
 
 def state_of(cluster: ProductCluster) -> dict[str, object]:
@@ -199,12 +212,30 @@ def _fuzzed(
     )
 
 
+def unexcused(found: FuzzResult) -> int:
+    """Answers of 500 and more that are not the request's own doing."""
+    every = sum(count for status, count in found.statuses.items() if int(status) >= 500)
+    return every - unspoken(found) - own_deadlines(found)
+
+
+def unspoken(found: FuzzResult) -> int:
+    """Answers of 501 and 505."""
+    return sum(found.statuses.get(str(status), 0) for status in REFUSED_VERSIONS)
+
+
+def own_deadlines(found: FuzzResult) -> int:
+    """Answers of 504 at a deadline that the request names."""
+    return sum(each.count for each in found.server_errors if each.status == 504 and each.cause.endswith(OWN_DEADLINE))
+
+
 def render(found: FuzzResult) -> str:
     counts = ", ".join(f"{status}: {count:,}" for status, count in found.statuses.items())
     lines = [
         f"{found.requests:,} requests of seed {found.seed} from {found.clients} clients",
         f"answers: {counts}",
         f"unanswered {found.unanswered}, wrong {found.wrong}",
+        f"5xx: {unspoken(found):,} to versions and encodings of HTTP that it does not speak (501, 505), "
+        f"{own_deadlines(found):,} at a deadline that the request names (504), {unexcused(found) or 'no'} others",
         f"memory {found.rss_mb[0]} MB before, then {', '.join(map(str, found.rss_mb[1:]))}",
     ]
     if found.has_keys:

@@ -17,6 +17,8 @@ WHOLE_S = 10.0
 """A whole request is answered within this time, on a busy machine too."""
 BROKEN_S = 15.0
 """More than the gateway waits for the rest of a request."""
+OWN_DEADLINE = ", at a deadline of its own"
+"""The end of a cause, where the request names a deadline."""
 _OVERLOAD = {503, 504}
 _KEPT = 20
 
@@ -146,7 +148,7 @@ def cause_of(request: bytes, reply: bytes) -> str:
     named = str(document.get("code") or document.get("detail") or document.get("error") or "(it names none)")[:120]
     head = request.partition(b"\r\n\r\n")[0].lower()
     has_own = b"x-request-timeout-ms" in head or b'"timeout"' in request
-    return f"{named}, at a deadline of its own" if has_own else named
+    return named + OWN_DEADLINE if has_own else named
 
 
 async def read_reply(reader: asyncio.StreamReader, is_head: bool) -> tuple[int, bool]:
