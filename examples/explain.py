@@ -21,7 +21,7 @@ def main(url: str) -> None:
 async def many(url: str) -> None:
     # The same with asyncio, for several customers in one request.
     async with AsyncClient(url) as client:
-        for prediction in await client.explain("churn", instances=["c-1", "c-2"], top=1):
+        for prediction in await client.explain("churn", instances=["c-1", "c-3"], top=1):
             (most,) = prediction.explanation.contributions
             print(f"{prediction.customer_id}: most by {most.feature}")
 

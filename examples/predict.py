@@ -12,9 +12,9 @@ def main(url: str) -> None:
         prediction = client.predict("churn", customer_id="c-1")
         print(f"{prediction.customer_id}: {prediction.probability:.3f} by version {prediction.version}")
 
-        # Many rows in one request. A row may also carry features, which replace the stored ones.
+        # Many rows in one request. A row may also carry all of its features, in place of the stored ones.
         # A pandas DataFrame works, too: client.predict("churn", instances=frame)
-        for prediction in client.predict("churn", instances=["c-1", {"customer_id": "c-2"}]):
+        for prediction in client.predict("churn", instances=["c-1", {"customer_id": "c-3"}]):
             print(f"{prediction.customer_id}: {prediction.probability:.3f}")
 
         # Every failure is a divisions.errors.DivisionsError with a message and a remedy.

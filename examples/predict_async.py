@@ -5,7 +5,7 @@ import sys
 
 from divisions import AsyncClient
 
-CUSTOMERS = [f"c-{number}" for number in (1, 2)] * 10
+CUSTOMERS = [f"c-{number}" for number in (1, 3)] * 10
 
 
 async def main(url: str) -> None:

@@ -20,11 +20,11 @@ import ray
 from ray import serve
 
 from deploy.cluster.steps import Beat, Notice, Step, report, say
-from deploy.supervision.gateway_address import gateway_url
 from divisions.cause import cause_in
 from divisions.deployment import Deployment, deployment_of, read_secrets, write_private
 from divisions.environment import join_ray_cluster
 from divisions.errors import ClusterError, NotRunningError
+from divisions.gateway_address import gateway_url
 from divisions.settings import LOOPBACK, Settings, load_settings
 from divisions.status import NodeStatus
 from router.control import ray_ownership

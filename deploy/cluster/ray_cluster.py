@@ -22,13 +22,13 @@ from deploy.cluster import shutdown
 from deploy.prometheus import server
 from deploy.supervision import cluster_file, ports, ray_head
 from deploy.supervision.cluster_file import Cluster
-from deploy.supervision.gateway_address import gateway_url
 from deploy.supervision.launch import HEAD_STEP
 from deploy.supervision.processes import start_ticks
 from deploy.supervision.secret_files import create_private_folder, create_tokens, make_private
 from divisions.certificates.port_pair import usable_pair
 from divisions.clock import Clock
 from divisions.errors import AlreadyRunningError, ClusterError, SettingsError
+from divisions.gateway_address import gateway_url
 from divisions.progress import Progress, step
 from divisions.schedule.folder import PIPELINES
 from divisions.settings import Settings, environment_for_child, runtime_dir

@@ -1,4 +1,4 @@
-"""The URL of the gateways, and whether they answer."""
+"""Whether gateways answer."""
 
 from __future__ import annotations
 
@@ -6,20 +6,6 @@ import http.client
 import ssl
 from contextlib import closing, suppress
 from urllib.parse import urlsplit
-
-from divisions.settings import Settings
-
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
-
-
-def _host(settings: Settings) -> str:
-    """The address at which processes on this machine reach the gateways."""
-    return _ANY.get(settings.hosts[0], settings.hosts[0])
-
-
-def gateway_url(settings: Settings) -> str:
-    host = _host(settings)
-    return f"{settings.scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
 def fetch(base_url: str, path: str) -> bytes | None:

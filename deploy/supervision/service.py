@@ -14,11 +14,12 @@ import time
 from collections.abc import Sequence
 
 from deploy.supervision import cluster_file
-from deploy.supervision.gateway_address import answers_ok, gateway_url
+from deploy.supervision.gateway_address import answers_ok
 from divisions.collector import collect_seldom
 from divisions.deployment import deployment_of, write_node
 from divisions.environment import join_ray_cluster
 from divisions.errors import ClusterError, DivisionsError
+from divisions.gateway_address import gateway_url
 from divisions.settings import LOOPBACK, Settings, load_settings
 
 NAMESPACE = "divisions"

@@ -24,7 +24,8 @@ def gateway_url(settings: Settings) -> str:
     """
     if settings.gateway:
         return settings.gateway
-    from deploy.supervision import cluster_file, gateway_address
+    from deploy.supervision import cluster_file
+    from divisions import gateway_address
 
     cluster = cluster_file.read_cluster(settings.home)
     if cluster is None:

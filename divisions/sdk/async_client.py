@@ -15,7 +15,7 @@ from divisions.sdk import calls, jobs, predict, processes
 from divisions.sdk.calls import Call, ServiceStatus, Watch
 from divisions.sdk.explanations import DEFAULT_TOP
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
-from divisions.sdk.peer import DEFAULT_URL, UNAUTHORIZED, Authorities, Peer
+from divisions.sdk.peer import UNAUTHORIZED, Authorities, Peer
 from divisions.sdk.predict import Prediction
 from divisions.status import RolloutStatus
 from divisions.versions import RegisteredVersion, RunRecord
@@ -31,10 +31,10 @@ class AsyncClient:
 
     def __init__(
         self,
-        base_url: str = DEFAULT_URL,
+        base_url: str | None = None,
         *,
         token: str | None = None,
-        home: Path | None = None,
+        home: str | Path | None = None,
         entity: str | None = None,
         timeout_s: float = 10.0,
         transport: httpx.AsyncBaseTransport | None = None,
@@ -42,9 +42,9 @@ class AsyncClient:
     ) -> None:
         import httpx
 
-        self._peer = Peer(base_url, token, home, timeout_s, ca)
+        self._home = None if home is None else Path(home)
+        self._peer = Peer(base_url, token, self._home, timeout_s, ca)
         self._entities = predict.Entities(entity)
-        self._home = home
         self._http = httpx.AsyncClient(transport=transport, **self._peer.options())
 
     async def __aenter__(self) -> Self:
@@ -174,7 +174,7 @@ class AsyncClient:
         pipeline: str | Path,
         *,
         input_uri: str = "",
-        today: dt.date | None = None,
+        today: dt.date | str | None = None,
         uses_ray: bool = True,
         deploy: bool = False,
     ) -> TrainedRun:

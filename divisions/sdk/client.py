@@ -28,7 +28,7 @@ from divisions.sdk.async_client import AsyncClient, AsyncRollout
 from divisions.sdk.calls import Call, ServiceStatus
 from divisions.sdk.explanations import DEFAULT_TOP, Contribution, ScoreExplanation
 from divisions.sdk.jobs import PIPELINE, TARGETS, Deployed, TrainedRun
-from divisions.sdk.peer import DEFAULT_URL, UNAUTHORIZED, Authorities, Peer
+from divisions.sdk.peer import UNAUTHORIZED, Authorities, Peer
 from divisions.sdk.predict import Prediction
 from divisions.sdk.rollout import Rollout
 from divisions.status import RolloutStatus
@@ -60,7 +60,8 @@ class Client:
     """A blocking client of one gateway; safe to share between threads.
 
     Args:
-        base_url: of the gateway.
+        base_url: of the gateway. None means that of ``DIVISIONS_GATEWAY``, else that of the home's cluster, as for
+            commands.
         token: of the control API. None takes ``DIVISIONS_TOKEN`` or reads it from ``home``, if the gateway
             is on this machine, the home's own or that of ``DIVISIONS_GATEWAY``.
         home: the cluster's home folder; None means that of the settings (``DIVISIONS_HOME``).
@@ -73,10 +74,10 @@ class Client:
 
     def __init__(
         self,
-        base_url: str = DEFAULT_URL,
+        base_url: str | None = None,
         *,
         token: str | None = None,
-        home: Path | None = None,
+        home: str | Path | None = None,
         entity: str | None = None,
         timeout_s: float = 10.0,
         transport: httpx.BaseTransport | None = None,
@@ -84,9 +85,9 @@ class Client:
     ) -> None:
         import httpx
 
-        self._peer = Peer(base_url, token, home, timeout_s, ca)
+        self._home = None if home is None else Path(home)
+        self._peer = Peer(base_url, token, self._home, timeout_s, ca)
         self._entities = predict.Entities(entity)
-        self._home = home
         self._http = httpx.Client(transport=transport, **self._peer.options())
 
     def __enter__(self) -> Self:
@@ -242,7 +243,7 @@ class Client:
         pipeline: str | Path,
         *,
         input_uri: str = "",
-        today: dt.date | None = None,
+        today: dt.date | str | None = None,
         uses_ray: bool = True,
         deploy: bool = False,
     ) -> TrainedRun:
@@ -254,7 +255,7 @@ class Client:
         Args:
             pipeline: the path of the pipeline file.
             input_uri: raw events, in place of the file's input.
-            today: the day of ``${today}``; None means today, UTC.
+            today: the day of ``${today}``, a date or ``YYYY-MM-DD``; None means today, UTC.
             uses_ray: False runs every stage in that one process, without a cluster.
             deploy: whether to start a rollout of the version.
 

@@ -17,6 +17,7 @@ import msgspec
 
 from divisions import errors
 from divisions.error_names import BY_NAME
+from divisions.errors import UsageError
 from divisions.versions import RegisteredVersion, RunRecord
 
 T = TypeVar("T")
@@ -119,9 +120,20 @@ class Order(Generic[T]):
 
 
 def train(
-    pipeline: str | Path, *, input_uri: str, today: dt.date | None, uses_ray: bool, is_deployed: bool
+    pipeline: str | Path, *, input_uri: str, today: dt.date | str | None, uses_ray: bool, is_deployed: bool
 ) -> Order[TrainedRun]:
-    return Order(Train(os.fspath(pipeline), input_uri, today, uses_ray, is_deployed), TrainedRun)
+    return Order(Train(os.fspath(pipeline), input_uri, _day(today), uses_ray, is_deployed), TrainedRun)
+
+
+def _day(today: dt.date | str | None) -> dt.date | None:
+    if isinstance(today, dt.datetime):  # it is a date, too, but its JSON is none
+        return today.date()
+    if not isinstance(today, str):
+        return today
+    try:
+        return dt.date.fromisoformat(today)
+    except ValueError:
+        raise UsageError(f"today is {today[:40]!r}, which is no day", remedy="write YYYY-MM-DD") from None
 
 
 def register(source: TrainedRun | RegisteredVersion) -> Order[RegisteredVersion]:

@@ -37,8 +37,12 @@ class Peer:
     """One gateway. Its only I/O is reading the token."""
 
     def __init__(
-        self, base_url: str, token: str | None, home: Path | None, timeout_s: float, ca: Authorities = None
+        self, base_url: str | None, token: str | None, home: Path | None, timeout_s: float, ca: Authorities = None
     ) -> None:
+        if base_url is None:
+            base_url = _usual_gateway(home)
+        if not timeout_s > 0:  # NaN is not, either
+            raise UsageError(f"timeout_s must be above 0, got {timeout_s}", remedy="the default is 10 s")
         parts = _split(base_url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise UsageError(f"{base_url[:100]!r} is not a URL of a gateway", remedy=f"write it like {DEFAULT_URL}")
@@ -172,8 +176,11 @@ class Peer:
         from divisions.settings import load_settings
 
         home = self._home or load_settings().home
-        if not (self.is_loopback or self.base_url == _gateway_of(home)):
+        known = _gateway_of(home)
+        if not (self.is_loopback or self.base_url == known):
             return "start it with `divisions up` on its machine, or check the address"
+        if known and known.rstrip("/") != self.base_url.rstrip("/"):
+            return f"the gateway of the home {home} is {known}: ask that, or check the address"
         return (
             f"start the cluster of the home {home} with `divisions up`; if another home's is up, name that home in "
             "DIVISIONS_HOME"
@@ -251,6 +258,16 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _usual_gateway(home: Path | None) -> str:
+    """The URL that ``DIVISIONS_GATEWAY`` gives, else that of the home's cluster, else where one of this machine would
+    listen."""
+    from divisions.gateway_address import gateway_url
+    from divisions.settings import load_settings
+
+    settings = load_settings()
+    return settings.gateway or _gateway_of(home or settings.home) or gateway_url(settings)
 
 
 def _gateway_of(home: Path) -> str:

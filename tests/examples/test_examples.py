@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 import uvloop
 import yaml
@@ -24,10 +25,11 @@ from divisions.pipeline.file import load_pipeline
 from router.gateway.slot import FOLDER
 from tests.router.gateway_world import World, minutes_score, world
 from tests.trainers.churn import raw_frame
+from trainers.demo_data import FIRST_DAY, write_demo_data
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-MINUTES = {"c-1": 100, "c-2": 200}
+MINUTES = {"c-1": 100, "c-3": 200}
 
 
 def by_minutes(rows_NF: np.ndarray) -> np.ndarray:
@@ -66,15 +68,21 @@ def output(name: str, url: str) -> str:
     return ran.stdout
 
 
+def test_its_customers_are_of_the_demo_that_make_run_trains_on(tmp_path):
+    demo = write_demo_data(tmp_path)
+    known = set(pd.read_parquet(demo.partitions[FIRST_DAY])["customer_id"])
+    assert set(MINUTES) <= known
+
+
 def test_predict(url):
     told = output("predict.py", url)
     assert "c-1: 0.100 by version 3.1" in told
-    assert "c-2: 0.200" in told
+    assert "c-3: 0.200" in told
     assert "error: " in told
 
 
 def test_predict_async(url):
-    assert output("predict_async.py", url) == "20 answers; versions by customer: {'c-1': '3.1', 'c-2': '3.1'}\n"
+    assert output("predict_async.py", url) == "20 answers; versions by customer: {'c-1': '3.1', 'c-3': '3.1'}\n"
 
 
 def test_explain(url):
@@ -86,7 +94,7 @@ def test_explain(url):
         "  abroad = None (typically False): +0.00",
         "  all others: +0.00",
         "c-1: most by minutes",
-        "c-2: most by minutes",
+        "c-3: most by minutes",
     ]
 
 

@@ -28,7 +28,7 @@ class LocalSettings:
         from deploy.shipping.control_address import address_of_target
         from deploy.shipping.local.target import LocalTarget
         from deploy.supervision import cluster_file
-        from deploy.supervision.gateway_address import gateway_url
+        from divisions.gateway_address import gateway_url
         from divisions.sdk.client import Client
 
         settings, pipeline, version = opening.settings, opening.pipeline, opening.version

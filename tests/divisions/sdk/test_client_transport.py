@@ -33,6 +33,38 @@ def test_what_does_not_answer_here_is_told_with_the_home_and_what_is_elsewhere_w
     assert all("divisions up" in remedy for remedy in remedies)
 
 
+def test_without_a_url_it_asks_the_gateway_that_commands_ask(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIVISIONS_PORT", "8123")
+    assert Client(home=tmp_path)._peer.base_url == "http://127.0.0.1:8123"
+    (tmp_path / "cluster.json").write_text('{"gateway_url": "https://gateway.example:8443"}')
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path))
+    assert Client()._peer.base_url == "https://gateway.example:8443"
+    assert AsyncClient(home=str(tmp_path))._peer.base_url == "https://gateway.example:8443"
+    monkeypatch.setenv("DIVISIONS_GATEWAY", "http://models.example:80")
+    assert Client(home=tmp_path)._peer.base_url == "http://models.example:80"
+
+
+def test_a_wrong_port_is_told_with_the_gateway_of_the_home(tmp_path):
+    def fail(_):
+        raise httpx.ConnectError("x")
+
+    (tmp_path / "cluster.json").write_text('{"gateway_url": "http://127.0.0.1:8123"}')
+    client = Client("http://127.0.0.1:8000", home=tmp_path, transport=httpx.MockTransport(fail))
+    with client, pytest.raises(errors.NotRunningError) as caught:
+        client.status()
+    assert (
+        caught.value.remedy
+        == f"the gateway of the home {tmp_path} is http://127.0.0.1:8123: ask that, or check the address"
+    )
+
+
+@pytest.mark.parametrize("timeout_s", [0, -1, float("nan")])
+@pytest.mark.parametrize("kind", [Client, AsyncClient])
+def test_a_timeout_that_is_none_is_a_usage_error(kind, timeout_s):
+    with pytest.raises(errors.UsageError, match="timeout_s must be above 0"):
+        kind(timeout_s=timeout_s)
+
+
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from divisions.errors import CloudError, ClusterError, GateRefusedError, PipelineError
+from divisions.errors import CloudError, ClusterError, GateRefusedError, PipelineError, UsageError
 from divisions.sdk import jobs
 from divisions.sdk.jobs import Deployed, Done, Failed, Job, TrainedRun
 from divisions.versions import RegisteredVersion, RunRecord, ValidationStatus
@@ -42,6 +42,22 @@ def done(result) -> bytes:
 )
 def test_the_other_end_reads_the_job_that_was_written(order):
     assert jobs.decode(jobs.encode(order.job), Job) == order.job
+
+
+def today(given):
+    return jobs.train("a.yaml", input_uri="", today=given, uses_ray=False, is_deployed=False).job.today
+
+
+def test_the_day_of_a_training_is_a_date_or_its_text():
+    moment = dt.datetime(2025, 1, 13, 5, tzinfo=dt.UTC)
+    assert {today(each) for each in ("2025-01-13", dt.date(2025, 1, 13), moment)} == {dt.date(2025, 1, 13)}
+    assert today(None) is None
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2025-13-13"])
+def test_a_day_that_is_none_is_refused_before_a_process_starts(text):
+    with pytest.raises(UsageError, match="which is no day"):
+        today(text)
 
 
 @pytest.mark.parametrize("version", ["3.2", VERSION, RUN])
