@@ -75,6 +75,9 @@ def _options(
     ),
 ) -> None:
     if ca:
+        from divisions.sdk.peer import trusting
+
+        trusting(ca)  # a file that is none is told also where the home's own certificate is asked
         trust_authorities(ca)
     if version:
         from divisions import __version__

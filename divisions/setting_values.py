@@ -101,8 +101,10 @@ def parse_value(variable: str, field: str, text: str) -> object:
     wrong = [item for item in items if field in _CHOICES and item not in _CHOICES[field]]
     if wrong or (field == "webhook_kind" and len(items) > 1):
         choices = ", ".join(_CHOICES[field])
+        kind = "may have" if field in _LISTS else "must be one of"
         raise SettingsError(
-            f"{variable} is one of {choices}, got {(wrong or [text])[0][:40]!r}", remedy=f"unset {variable}"
+            f"{variable} {kind} {choices}, got {(wrong or [text])[0][:40]!r}",
+            remedy=f"write what is possible, or unset {variable}",
         )
     if field == "links" and not all(map(_LINK.fullmatch, items)):
         # Texts are not repeated: an address may have a password.

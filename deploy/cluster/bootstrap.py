@@ -2,7 +2,7 @@
 
 the journal has a version to serve     -> wait until it is warm again
 the registry has a version that passed -> roll it out (production first, else the newest)
-neither                                -> write the demo data, run the pipeline on its first day
+neither (or none that has passed)      -> write the demo data, run the pipeline on its first day
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def serve_something(
         if (lost := missing_bundles(settings, status.rollouts).get(endpoint)) is not None:
             raise lost
         if not _is_served(status, endpoint):
-            version = Registry(settings.home, settings.tracking_uri).reference_version(pipeline.model_name)
+            registry = Registry(settings.home, settings.tracking_uri)
+            version = registry.reference_version(pipeline.model_name)
             if version is None:
-                _train(settings, cluster, pipeline_path, progress)
+                _train(settings, cluster, pipeline_path, progress, len(registry.list_versions(pipeline.model_name)))
                 if notice := what_of_demo(settings.home, pipeline_path, pipeline):
                     progress.notice(notice)
             else:
@@ -68,9 +69,22 @@ def _is_served(status: ServiceStatus, endpoint: str) -> bool:
     return False
 
 
-def _train(settings: Settings, cluster: Cluster, pipeline_path: Path, progress: Progress) -> None:
+def _why_train(num_registered: int) -> str:
+    """
+    >>> _why_train(0), _why_train(2)
+    ('nothing is registered yet', 'none of the 2 registered versions has passed its gates')
+    """
+    match num_registered:
+        case 0:
+            return "nothing is registered yet"
+        case 1:
+            return "the one version that is registered has not passed its gates"
+    return f"none of the {num_registered} registered versions has passed its gates"
+
+
+def _train(settings: Settings, cluster: Cluster, pipeline_path: Path, progress: Progress, num_registered: int) -> None:
     demo = write_demo_data(settings.home / "demo")
-    progress.notice(f"nothing is registered yet: training on demo data of {FIRST_DAY} in {demo.raw}")
+    progress.notice(f"{_why_train(num_registered)}: training on demo data of {FIRST_DAY} in {demo.raw}")
     options = StartOptions(
         pipeline_path=pipeline_path,
         input_uri=str(demo.raw / "partition=${today}"),

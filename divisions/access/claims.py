@@ -27,21 +27,21 @@ def refusal(claims: Mapping[str, Any], issuer: Issuer, now_s: float) -> str:
         now_s: wall clock.
     """
     if claims.get("iss") != issuer.issuer:
-        return "this JWT is of an issuer that is not trusted here"
+        return "this JWT is of an issuer that is not trusted here. send one of an issuer of DIVISIONS_OIDC_FILE"
     if not _is_for(claims.get("aud"), issuer.audience):
         return "this JWT is for another audience. ask its issuer for one with the audience that this cluster expects"
     expires_s, begins_s = _time(claims.get("exp")), _time(claims.get("nbf", 0))
     if expires_s is None:
-        return "this JWT does not say when it expires (`exp`)"
+        return "this JWT does not say when it expires (`exp`). have its issuer put it in"
     if begins_s is None:
-        return "this JWT's `nbf` is no time"
+        return "this JWT's `nbf` is no time. have its issuer mend it"
     if now_s >= expires_s + LEEWAY_S:
         return "this JWT has expired. get another one from its issuer"
     if now_s < begins_s - LEEWAY_S:
         return "this JWT is not valid yet (`nbf`). check the clocks of its issuer and of this cluster"
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject:
-        return "this JWT does not say whose it is (`sub`)"
+        return "this JWT does not say whose it is (`sub`). have its issuer put it in"
     return ""
 
 

@@ -23,7 +23,7 @@ MAX_ISSUERS: Final = 16
 MAX_RULES: Final = 1_000
 MAX_ALIAS_CHARS: Final = 32
 MAX_CHARS: Final = 1_000
-_REMEDY: Final = "see docs/oidc.md for an example"
+REMEDY: Final = "see docs/oidc.md for an example"
 
 
 class RoleRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -85,7 +85,8 @@ def issuers_of(document: Any) -> tuple[Issuer, ...]:
     try:
         issuers = msgspec.convert(document, type=_Document).issuers
     except msgspec.ValidationError as error:
-        raise _wrong(str(error)[:300]) from None
+        roles = f"; a role is one of {', '.join(Role)}" if "enum value" in str(error) else ""
+        raise _wrong(str(error)[:300] + roles) from None
     if not 0 < len(issuers) <= MAX_ISSUERS:
         raise _wrong(f"it names {len(issuers)} issuers; 1 to {MAX_ISSUERS} are possible")
     for issuer in issuers:
@@ -146,4 +147,4 @@ def _is_loopback(host: str) -> bool:
 
 
 def _wrong(what: str) -> SettingsError:
-    return SettingsError(f"the file of DIVISIONS_OIDC_FILE cannot be used: {what}", remedy=_REMEDY)
+    return SettingsError(f"the file of DIVISIONS_OIDC_FILE cannot be used: {what}", remedy=REMEDY)

@@ -77,7 +77,7 @@ def up(
     from deploy.cluster import embedded
     from divisions.clock import SystemClock
     from divisions.commands.progress import shown_progress
-    from router.gateway.issuer_file import read_issuers
+    from router.gateway.issuer_file import check_files, read_issuers
 
     settings = load_settings()
     settings = dataclasses.replace(
@@ -88,7 +88,7 @@ def up(
         gcs_port=gcs_port or settings.gcs_port,
         allow_faults=allow_faults or settings.allow_faults,
     )
-    read_issuers(settings.oidc_file)  # a fault is told here; gateways would only log it
+    check_files(read_issuers(settings.oidc_file))  # a fault is told here; gateways would only log it
     is_json = output is Format.JSON
     if address := address or settings.ray_address:
         given = {"--foreground": foreground, "--bootstrap": bootstrap, "--release": bool(release), "--host": bool(host)}

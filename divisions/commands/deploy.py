@@ -14,6 +14,7 @@ import typer
 
 from divisions.commands.default_pipeline import PIPELINE, require_pipeline
 from divisions.commands.output import Format, Output, print_json, print_json_line, table
+from divisions.commands.streams import tells_if_interrupted
 from divisions.commands.targets import TARGETS
 from divisions.settings import load_settings
 
@@ -76,6 +77,12 @@ class Wanted:
     goes_back: bool = False
 
 
+_RESUMABLE = (
+    "steps that are done stay, and a rollout that has begun goes on; the same command goes on from there, "
+    "`divisions deployments` lists it"
+)
+
+
 def ship(wanted: Wanted, console: Console, *, is_watched: bool) -> tuple[Release, Ending]:
     """Deploys a release; returns it, and how that ended.
 
@@ -88,7 +95,7 @@ def ship(wanted: Wanted, console: Console, *, is_watched: bool) -> tuple[Release
     from divisions.clock import SystemClock
 
     clock = SystemClock()
-    with _opened(wanted) as (release, place):
+    with tells_if_interrupted(_RESUMABLE), _opened(wanted) as (release, place):
         journal = DeploymentJournal(load_settings().home, clock)
         return release, run_deployment(place, release, journal, console, clock, who=caller(), is_watched=is_watched)
 

@@ -58,6 +58,7 @@ def add(
     output: Output = Format.TEXT,
 ) -> None:
     """Add outcomes, and show how well the versions did. Adding a file again changes nothing."""
+    from divisions.errors import InputError
     from divisions.pipeline.file import load_pipeline
     from divisions.settings import load_settings
     from trainers.outcomes.labels import Columns, read_labels
@@ -74,6 +75,11 @@ def add(
         allow_buckets=settings.allow_buckets,
         form=definition.data_prep.format,
     )
+    if found.rows and not found.outcomes:
+        faults = ", ".join(line.strip() for line in _faults(found))
+        raise InputError(
+            f"no row of {labels} can be used: {faults}", remedy="name its columns with --id, --label and --time"
+        )
     outcomes = hidden(found.outcomes, definition, logged, settings)
     store = OutcomeStore(settings.home, definition.deployment.endpoint)
     added = store.add("entity" if by is By.CUSTOMER else "request", outcomes, is_replacing=replace)
@@ -142,7 +148,8 @@ def _report(settings: Settings, pipeline: Pipeline, period: Period) -> OutcomesR
     return tell(report(settings, pipeline, period.value, clock.wall_s()), settings, clock)
 
 
-def _read_lines(file: str, found: ReadLabels, added: Added) -> list[str]:
+def _faults(found: ReadLabels) -> list[str]:
+    """What of a file is not used, and why."""
     counts = (
         (found.unreadable, "could not be read"),
         (found.without_id, "have no id"),
@@ -150,9 +157,14 @@ def _read_lines(file: str, found: ReadLabels, added: Added) -> list[str]:
         (found.without_time, "have no time that can be read"),
         (found.repeated, "repeat an id"),
     )
-    lines = [f"{file}: {found.rows:,} rows", *(f"  {count:,} {what}" for count, what in counts if count)]
+    lines = [f"  {count:,} {what}" for count, what in counts if count]
     if found.conflicting:
         lines.append(f"  {found.conflicting:,} ids have both outcomes, and are left out")
+    return lines
+
+
+def _read_lines(file: str, found: ReadLabels, added: Added) -> list[str]:
+    lines = [f"{file}: {found.rows:,} rows", *_faults(found)]
     lines.append(f"Added {added.new:,} outcomes; {added.known:,} were known")
     if added.replaced:
         lines.append(f"  {added.replaced:,} replace one that said the opposite")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import enum
 import json
 import re
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
+_GAP, _INDENT = "   ", "  "
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]+")
 
 
@@ -45,13 +47,40 @@ def _print_document(text: str) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table as kubectl prints it: three blanks between columns, no rules."""
+    """A table as kubectl prints it: three blanks between columns, no rules. A narrow terminal gets it folded."""
+    return folded_table(header, rows, shutil.get_terminal_size().columns if is_terminal() else None)
+
+
+def folded_table(header: Sequence[str], rows: Sequence[Sequence[str]], most: int | None) -> str:
+    """No line is longer than ``most``, unless one cell alone is: columns beyond it go to further, indented lines.
+
+    >>> print(folded_table(("NAME", "PHASE", "AGE"), [("churn", "HOLD", "3s")], 14))
+    NAME    PHASE
+      AGE
+    churn   HOLD
+      3s
+    """
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+    folds = _folds(widths, most)
     lines = [
-        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        _INDENT * (number > 0) + _GAP.join(row[column].ljust(widths[column]) for column in columns).rstrip()
         for row in [header, *rows]
+        for number, columns in enumerate(folds)
     ]
     return "\n".join(lines)
+
+
+def _folds(widths: Sequence[int], most: int | None) -> list[list[int]]:
+    """Which columns are in each line of a row."""
+    folds: list[list[int]] = [[]]
+    used = 0
+    for column, width in enumerate(widths):
+        if most is not None and folds[-1] and used + len(_GAP) + width > most:
+            folds.append([])
+            used = len(_INDENT)
+        used += width + (len(_GAP) if folds[-1] else 0)
+        folds[-1].append(column)
+    return folds
 
 
 def print_facts(facts: Sequence[tuple[str, str]]) -> None:

@@ -12,6 +12,7 @@ from divisions.commands.connection import connect
 from divisions.commands.default_pipeline import PIPELINE, require_pipeline
 from divisions.commands.output import Format, Output, is_terminal, print_json, print_json_line, redraw
 from divisions.commands.pods import scale_pods
+from divisions.commands.streams import tells_if_interrupted
 from divisions.commands.targets import TARGETS
 from divisions.errors import UnknownVersionError, UsageError
 
@@ -163,7 +164,8 @@ def watch_to_end(name: str, output: Format, *, stops_at_hold: bool = False) -> i
 
     clock = SystemClock()
     last, line, was_held = None, "", False
-    with connect() as client:
+    goes_on = f"the rollout goes on without you; `divisions rollout watch {name}` shows it again"
+    with connect() as client, tells_if_interrupted(goes_on):
         for last in client.rollout(_find(client, name).endpoint).watch(patience=RESTART_PATIENCE):
             if output is Format.JSON:
                 print_json_line(last)

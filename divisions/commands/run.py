@@ -12,6 +12,7 @@ import typer
 
 from divisions.commands.default_pipeline import PIPELINE
 from divisions.commands.output import Format, Output, print_json
+from divisions.commands.streams import tells_if_interrupted
 from divisions.commands.targets import TARGETS
 from divisions.errors import UsageError
 from divisions.settings import load_settings
@@ -80,7 +81,8 @@ def run(
     # If SIGTERM stops the run, its end must still be recorded in the registry.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     is_json = output is Format.JSON
-    with shown_progress(sys.stderr if is_json else sys.stdout) as progress:
+    ended = "the run has ended; `divisions runs list` shows it as killed, if its training had begun"
+    with tells_if_interrupted(ended), shown_progress(sys.stderr if is_json else sys.stdout) as progress:
         outcome = start(options, load_settings(), progress)
     if is_json:
         print_json(outcome)

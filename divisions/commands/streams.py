@@ -7,6 +7,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterator
 from typing import TextIO, cast
 
 LOOKALIKES = {
@@ -71,6 +72,17 @@ def complain(line: str) -> None:
     """One line on standard error. If that cannot be written, there is no other place to say so."""
     with contextlib.suppress(OSError):
         print(f"error: {' '.join(line.split())}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def tells_if_interrupted(what: str) -> Iterator[None]:
+    """Says on standard error what a Ctrl-C has ended, and what goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            print(f"interrupted: {what}", file=sys.stderr, flush=True)
+        raise
 
 
 def _replace(error: UnicodeError) -> tuple[str, int]:

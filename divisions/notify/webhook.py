@@ -53,16 +53,18 @@ class Webhook:
             with self._file.open("rb") as file:
                 text = (file.read(_MOST_BYTES).decode().split() or [""])[0]
         except OSError as error:
-            raise SettingsError(f"the file of {_SETTING} cannot be read: {error.strerror}", remedy=_REMEDY) from None
+            raise SettingsError(
+                f"{self._file} of {_SETTING} cannot be read: {error.strerror}", remedy=_REMEDY
+            ) from None
         except UnicodeDecodeError:
-            raise SettingsError(f"the file of {_SETTING} has no URL", remedy=_REMEDY) from None
+            raise SettingsError(f"{self._file} of {_SETTING} has no URL", remedy=_REMEDY) from None
         try:
             address = urlsplit(text)
             is_good = address.scheme in {"http", "https"} and bool(address.hostname) and (address.port or 1) > 0
         except ValueError:
             is_good = False
         if not is_good or not text.isascii() or not text.isprintable() or "@" in address.netloc:
-            raise SettingsError(f"the file of {_SETTING} has no URL such as https://HOST/PATH", remedy=_REMEDY)
+            raise SettingsError(f"{self._file} of {_SETTING} has no URL such as https://HOST/PATH", remedy=_REMEDY)
         return address
 
     def host(self) -> str:
@@ -136,6 +138,8 @@ def _reason(error: Exception) -> str:
             return "no answer in time"
         case ssl.SSLCertVerificationError(verify_message=why):
             return f"its certificate is not trusted: {why}"
+        case ssl.SSLError(reason="WRONG_VERSION_NUMBER" | "RECORD_LAYER_FAILURE"):
+            return "it has no TLS; its URL begins with http://"
         case socket.gaierror():
             return "there is no such host"
         case OSError(strerror=str(why)):

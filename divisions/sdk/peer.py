@@ -210,7 +210,7 @@ def trusting(ca: str | Path) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=str(ca))
     except (OSError, ssl.SSLError) as error:
-        reason = getattr(error, "strerror", None) or "it has no certificate"
+        reason = "it has no certificate" if isinstance(error, ssl.SSLError) else error.strerror
         raise SettingsError(
             f"the authorities in {ca} cannot be used: {reason}", remedy="name a file of certificates in PEM"
         ) from None

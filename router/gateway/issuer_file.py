@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from divisions.access.issuers import Issuer, issuers_of
+from divisions.access.issuers import REMEDY, Issuer, issuers_of
 from divisions.errors import PipelineError, SettingsError
 
 
@@ -30,8 +33,32 @@ def read_issuers(path: str) -> tuple[Issuer, ...]:
     try:
         return issuers_of(_plain(read_nodes(text, path)))
     except PipelineError as error:
-        message = f"DIVISIONS_OIDC_FILE, {path}, line {error.line}: {error.message}"
-        raise SettingsError(message, remedy=error.remedy) from None
+        where, remedy = (f", line {error.line}", error.remedy) if error.line else ("", REMEDY)
+        raise SettingsError(f"DIVISIONS_OIDC_FILE, {path}{where}: {error.message}", remedy=remedy) from None
+    except SettingsError as error:
+        raise SettingsError(f"{path}: {error.message}", remedy=error.remedy) from None
+
+
+def check_files(issuers: Iterable[Issuer]) -> None:
+    """Reads the files that issuers name, as a gateway does later, which can only log what is wrong.
+
+    Raises:
+        SettingsError: one cannot be used.
+    """
+    for issuer in issuers:
+        for what in ("ca_file", "token_file"):
+            path = getattr(issuer, what)
+            try:
+                if path and not Path(path).read_bytes().strip():
+                    raise OSError(errno.ENODATA, "it is empty")
+                if path and what == "ca_file":
+                    ssl.create_default_context(cafile=path)
+            except OSError as error:  # of which one is ssl.SSLError
+                why = "it has no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+                raise SettingsError(
+                    f"DIVISIONS_OIDC_FILE: `{what}` of issuer {issuer.alias!r}, {path}, cannot be used: {why}",
+                    remedy="every node needs it, readable for its user",
+                ) from None
 
 
 def _plain(node: Any) -> Any:

@@ -29,10 +29,10 @@ _JWT: Final = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 NO_ROLE: Final = "no rule gives whom this JWT names a role here. ask an admin for a group that has one"
 UNREAD: Final = "the keys of this JWT's issuer cannot be read now, so it cannot be checked. try again, or use a token"
 UNKNOWN_KEY: Final = f"this JWT's key is not known. if its issuer has just changed keys, try again in {PAUSE_S:g} s"
-_MALFORMED: Final = "this is no JWT that can be read"
-_ISSUER: Final = "this JWT is of an issuer that is not trusted here"
-_ALGORITHM: Final = "this JWT's algorithm is not one that its issuer may use here"
-_SIGNATURE: Final = "this JWT's signature is wrong"
+_MALFORMED: Final = "this is no JWT that can be read. copy it again, whole"
+_ISSUER: Final = "this JWT is of an issuer that is not trusted here. send one of an issuer of DIVISIONS_OIDC_FILE"
+_ALGORITHM: Final = "this JWT's algorithm is not one that its issuer may use here. see `algorithms` of its file"
+_SIGNATURE: Final = "this JWT's signature is wrong. get another one from its issuer"
 
 
 class Kind(enum.Enum):

@@ -116,6 +116,16 @@ def test_errors_become_a_line_and_a_status(divisions, monkeypatch, error, status
     assert divisions(*PREDICT) == (status, "", line)
 
 
+@pytest.mark.parametrize(("data", "why"), [(None, "No such file or directory"), ("x", "it has no certificate")])
+def test_authorities_that_are_none_are_told_whatever_the_command_asks(divisions, tmp_path, data, why):
+    path = tmp_path / "ca.pem"
+    if data is not None:
+        path.write_text(data)
+    status, _, err = divisions("--ca", str(path), "models", "list")
+    remedy = "name a file of certificates in PEM"
+    assert (status, err) == (1, f"error: the authorities in {path} cannot be used: {why}. {remedy}\n")
+
+
 def test_a_crash_is_one_line_and_its_traceback_a_file(divisions, monkeypatch, home):
     fail_with(monkeypatch, ZeroDivisionError("surprise"))
     status, _, err = divisions(*PREDICT)

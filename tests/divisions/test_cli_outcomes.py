@@ -69,6 +69,15 @@ def test_labels_are_joined_and_the_report_tells_the_auc(home, tmp_path, capsys):
     assert b"c-1" not in stored.replace(token, b""), "no id in clear where the log has none"
 
 
+def test_a_file_of_which_no_row_can_be_used_is_an_error(home, tmp_path, capsys):
+    (tmp_path / "soon.csv").write_text("customer_id,churn,left_at\nc-1,yes,soon\nc-2,no,later\n")
+    assert run(tmp_path, "add", str(tmp_path / "soon.csv"), "--time", "left_at") == 1
+    assert capsys.readouterr().err == (
+        f"error: no row of {tmp_path / 'soon.csv'} can be used: 2 have no time that can be read. "
+        "name its columns with --id, --label and --time\n"
+    )
+
+
 def test_a_gate_that_is_missed_is_an_alert(home, tmp_path, capsys):
     assert run(tmp_path, "add", str(tmp_path / "left.csv"), "--output", "json", gate=0.95) == 0
     added = json.loads(capsys.readouterr().out)

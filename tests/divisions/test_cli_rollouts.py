@@ -224,6 +224,18 @@ def test_watch_prints_each_change_and_ends_with_the_rollout(api, divisions, end,
 HELD = msgspec.structs.replace(STEP, phase="HOLD", message="undecided after an hour")
 
 
+def test_who_interrupts_the_watching_is_told_that_the_rollout_goes_on(api, divisions, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("divisions.sdk.rollout.Rollout.watch", interrupted)
+    status, _, err = divisions("rollout", "watch", "churn")
+    assert (status, err) == (
+        130,
+        "interrupted: the rollout goes on without you; `divisions rollout watch churn` shows it again\n",
+    )
+
+
 def test_watch_tells_once_how_a_held_rollout_goes_on_and_stays(api, divisions):
     api.statuses[:] = [HELD, msgspec.structs.replace(HELD, canary_requests=2_000), PROMOTED]
     status, out, err = divisions("rollout", "watch", "churn")

@@ -22,6 +22,15 @@ def advice(monkeypatch, capsys, rollout: str, pipeline: Path) -> list[str]:
     return rest
 
 
+def test_who_interrupts_a_run_is_told_what_became_of_it(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(start, "start", interrupted)
+    assert cli.execute(("run", "p.yaml")) == 130
+    assert capsys.readouterr().err.startswith("interrupted: the run has ended; `divisions runs list` shows it")
+
+
 @pytest.mark.parametrize(
     ("rollout", "pipeline", "told"),
     [

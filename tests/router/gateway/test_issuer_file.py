@@ -1,12 +1,15 @@
 """The file of issuers: what is wrong with it is told by `divisions up`, by the setting's name."""
 
+import msgspec
 import pytest
+import yaml
 
 from divisions import cli
+from divisions.access.issuers import issuers_of
 from divisions.access.roles import Role
 from divisions.errors import SettingsError
 from divisions.settings import load_settings
-from router.gateway.issuer_file import read_issuers
+from router.gateway.issuer_file import check_files, read_issuers
 
 TEXT = """
 issuers:
@@ -49,6 +52,9 @@ def test_a_file_has_issuers_in_its_order(tmp_path):
         (b"issuers: &a [*a]", "not allowed"),
         (b"issuers: []\nissuers: []", "stands twice"),
         (b"issuers: [{alias: corp}]", "issuer"),
+        (b"", "the file is empty. see docs/oidc.md for an example"),
+        (TEXT.replace("role: admin", "role: boss").encode(), "a role is one of viewer, predictor, trainer"),
+        (TEXT.replace("/var/run/secrets/kubernetes.io", "/no/such/folder").encode(), "`ca_file` of issuer 'k8s'"),
         (b"#" * (256 * 1024 + 1), "bytes"),
     ],
 )
@@ -57,13 +63,30 @@ def test_up_refuses_a_file_that_it_cannot_use(tmp_path, monkeypatch, capsys, dat
     if data is not None:
         path.write_bytes(data)
     with pytest.raises(SettingsError, match="DIVISIONS_OIDC_FILE") as caught:
-        read_issuers(str(path))
+        check_files(read_issuers(str(path)))
     assert named in str(caught.value)
     monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("DIVISIONS_OIDC_FILE", str(path))
     assert cli.execute(["up"]) != 0
     assert "DIVISIONS_OIDC_FILE" in capsys.readouterr().err
     assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("what", ["ca_file", "token_file"])
+@pytest.mark.parametrize(
+    ("data", "why"), [(None, "No such file"), (b" ", "it is empty"), (b"x", "it has no certificate in PEM")]
+)
+def test_files_that_an_issuer_names_are_read_before_the_cluster_starts(tmp_path, what, data, why):
+    path = tmp_path / "named"
+    if data is not None:
+        path.write_bytes(data)
+    issuer = msgspec.structs.replace(issuers_of(yaml.safe_load(TEXT))[0], **{what: str(path)})
+    if (what, data) == ("token_file", b"x"):
+        check_files([issuer])
+        return
+    with pytest.raises(SettingsError) as caught:
+        check_files([issuer])
+    assert f"`{what}` of issuer 'corp', {path}, cannot be used: {why}" in str(caught.value)
 
 
 def test_the_path_is_absolute():
