@@ -144,6 +144,7 @@ def _require_free_ports(settings: Settings) -> None:
             "Ray's dashboard": settings.dashboard_port,
             "Ray's head": settings.gcs_port,
             **({"Prometheus": settings.prometheus_port} if settings.prometheus_port else {}),
+            **_metrics_ports(settings),
         }
     )
     if not settings.gateways:
@@ -161,6 +162,14 @@ def _require_free_ports(settings: Settings) -> None:
     if settings.prometheus_port:
         other = "choose another with DIVISIONS_PROMETHEUS_PORT"
         ports.require_free(server.HOST, settings.prometheus_port, "Prometheus", other)
+    for purpose, port in _metrics_ports(settings).items():  # a gateway would only log it
+        ports.require_free(settings.hosts[-1], port, purpose, "choose another with DIVISIONS_METRICS_PORT")
+
+
+def _metrics_ports(settings: Settings) -> dict[str, int]:
+    """The ports on which each gateway of this machine answers alone, if the settings name them."""
+    first = settings.metrics_port
+    return {f"the metrics of gateway {n}": first + n for n in range(settings.gateways)} if first else {}
 
 
 def _start_supervisor(settings: Settings, plan: Cluster, ends_with_us: bool, arguments: Sequence[str]) -> Cluster:
