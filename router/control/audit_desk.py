@@ -89,7 +89,8 @@ class AuditDesk:
     def refused(self, gateway_id: str, found: Iterable[Refused]) -> None:
         """Notes what a gateway has refused: one line for all that are alike."""
         for each in found:
-            reason = f"status {each.status}, {each.count:,} times within a minute, by gateway {gateway_id}"
+            times = "once" if each.count == 1 else f"{each.count:,} times"
+            reason = f"status {each.status}, {times} within a minute, by gateway {gateway_id}"
             event = AuditEvent(
                 self._clock.wall_s(),
                 each.who,

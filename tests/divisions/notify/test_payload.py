@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -31,6 +32,15 @@ def test_in_alertmanager_every_label_is_one_line_and_the_key_tells_alerts_apart(
     assert all(len(value.splitlines()) <= 1 for value in alert["labels"].values())
     assert alert["startsAt"].endswith("Z")
     assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+
+
+def test_the_documents_have_the_name_of_each_alert():
+    told = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text()
+    names = {
+        json.loads(body_of(Notice("k", topic, "churn", "", 0.0), Kind.ALERTMANAGER))[0]["labels"]["alertname"]
+        for topic in Topic
+    }
+    assert {name for name in names if f"`{name}`" not in told} == set()
 
 
 def test_what_people_and_programs_read():

@@ -79,7 +79,8 @@ def test_what_is_refused_is_in_the_log_with_its_reason(world, log):
 def test_what_gateways_have_refused_is_in_the_log_once_for_all_that_are_alike(tmp_path):
     desk = AuditDesk(AuditFile(tmp_path), ManualClock())
     desk.refused("gw-1", [Refused("ann", "viewer", "10.0.0.7", "promote", "churn", 403, 1_234)])
-    (line,) = AuditFile(tmp_path).read().lines
+    desk.refused("gw-1", [Refused("ann", "viewer", "10.0.0.7", "promote", "churn", 403, 1)])
+    line, other = AuditFile(tmp_path).read().lines
     assert (line.event.who, line.event.action, line.event.subject, line.event.outcome) == (
         "ann",
         "promote",
@@ -87,6 +88,7 @@ def test_what_gateways_have_refused_is_in_the_log_once_for_all_that_are_alike(tm
         "refused",
     )
     assert line.event.reason == "status 403, 1,234 times within a minute, by gateway gw-1"
+    assert other.event.reason == "status 403, once within a minute, by gateway gw-1"
 
 
 def test_without_the_log_nothing_is_done(world, log):
