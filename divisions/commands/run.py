@@ -81,7 +81,7 @@ def run(
     # If SIGTERM stops the run, its end must still be recorded in the registry.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     is_json = output is Format.JSON
-    ended = "the run has ended; `divisions runs list` shows it as killed, if its training had begun"
+    ended = "the run has ended; `divisions runs list` shows it as killed, if it had begun"
     with tells_if_interrupted(ended), shown_progress(sys.stderr if is_json else sys.stdout) as progress:
         outcome = start(options, load_settings(), progress)
     if is_json:
