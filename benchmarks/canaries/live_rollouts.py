@@ -139,11 +139,6 @@ class LiveCluster:
         return self._cluster
 
     @property
-    def pipeline_text(self) -> str:
-        """The pipeline file's text, for another one."""
-        return self._pipeline.read_text(encoding="utf-8")
-
-    @property
     def samples(self) -> Path:
         return self._work / "samples.npz"
 

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from benchmarks.canaries.live_result import AS_STABLE
-from benchmarks.canaries.live_rollouts import LiveCluster
+from benchmarks.canaries.live_rollouts import PIPELINE, LiveCluster
 from divisions.access.roles import Role
 from divisions.errors import AccessDeniedError, PolicyRefusedError
 from divisions.sdk.approvals import Approvals
 from divisions.sdk.client import Client
 from divisions.sdk.tokens import Tokens
 from divisions.status import RolloutStatus
+from tests.builders import SHORT_ANALYSIS
 
 pytestmark = pytest.mark.e2e
 
@@ -46,15 +47,20 @@ def until(client: Client, version: str, is_there) -> RolloutStatus:
         time.sleep(0.5)
 
 
+def waits_for_approval(status: RolloutStatus) -> bool:
+    """Whether it lacks nothing else. Metrics and lineage are known once the controller has read the registry again."""
+    gate = status.gate
+    return gate is not None and gate.is_waiting and [reason.rule for reason in gate.reasons] == ["approvals"]
+
+
 def test_a_rollout_waits_for_somebody_else_and_is_promoted_then(cluster, tmp_path):
     pipeline = tmp_path / "policy.yaml"
-    pipeline.write_text(cluster.pipeline_text + POLICY)
+    pipeline.write_text(PIPELINE.read_text().rstrip() + SHORT_ANALYSIS + POLICY)
     version = cluster.register()
     cluster.start(version, (AS_STABLE,), pipeline)
     with cluster.product.client() as owner:
-        waiting = until(owner, version, lambda status: status.gate is not None and status.gate.is_waiting)
+        waiting = until(owner, version, waits_for_approval)
         assert (waiting.phase, waiting.actual_weight_bp < 10_000) == ("BAKE", True)
-        assert [reason.rule for reason in waiting.gate.reasons] == ["approvals"]
         assert f"`divisions approve churn@{version}`" in waiting.message
         with pytest.raises(PolicyRefusedError, match="no-self-approval: admin has started"):
             Approvals(owner).approve("churn", version)
