@@ -12,6 +12,7 @@ import pytest
 from divisions.sdk.client import Client
 from divisions.status import RolloutStatus
 from tests.builders import SHORT_ANALYSIS
+from tests.e2e.folder_cluster import FolderCluster
 from tests.e2e.homes import PIPELINE, Home
 from tests.port_certificates import Authority, write_authority, write_pair
 
@@ -116,25 +117,17 @@ class Guarded:
             return client.rollout("churn").status()
 
 
+CLUSTER = FolderCluster(Path(__file__).parent)
+
+
 @pytest.fixture(scope="session")
-def guarded(tmp_path_factory, request) -> Iterator[Guarded]:
+def guarded(tmp_path_factory) -> Iterator[Guarded]:
     """A test leaves it with version 3.1 served, and with rules that can be used."""
     it = Guarded(tmp_path_factory.mktemp("guarded"))
-    ended = [lambda: it.home.run("down")]
-    request.config.stash[_END] = lambda: ended.pop()() if ended else None
-    try:
-        it.up()
+    with CLUSTER.running(it.up, lambda: it.home.run("down")):
         yield it
-    finally:
-        request.config.stash[_END]()
-
-
-_END = pytest.StashKey()
-HERE = Path(__file__).parent
 
 
 @pytest.hookimpl(trylast=True)  # after the fixtures of modules
-def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Ends the cluster after the last test of this folder, so that it does not run beside all others."""
-    if nextitem is None or not nextitem.path.is_relative_to(HERE):
-        item.config.stash.get(_END, lambda: None)()
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    CLUSTER.torn_down(nextitem)
