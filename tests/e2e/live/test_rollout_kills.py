@@ -15,23 +15,13 @@ from benchmarks.canaries.live_rollouts import LiveCluster
 from benchmarks.load.load_process import LoadProcess
 from divisions.errors import DivisionsError
 from divisions.sdk.client import Client
+from tests.builders import SHORT_ANALYSIS
 from tests.e2e.controllers import controller_pid, wait
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[3]
 PAGE = ROOT / ".divisions" / "pipeline" / "ml_training.yaml"
-ANALYSIS = """
-    analysis:
-      min_dwell_s: 5
-      min_samples: [60, 100]
-      bake_s: 5
-      warmup_s: 1
-      warmup_requests: 20
-      keep_stable_s: 5
-      guards: [errors]
-"""
-"""Other tests share the processors, so latencies say nothing."""
 
 
 class Product:
@@ -42,11 +32,11 @@ class Product:
         self.cluster = live.product
         self.pipeline = folder / "pipeline.yaml"
 
-    def start(self, *faults: str, dwell_s: int = 5) -> str:
+    def start(self, *faults: str, dwell_s: int = 4) -> str:
         """Registers a copy of the first version and begins to roll it out; returns its label."""
         version = self.live.register()
         self.pipeline.write_text(
-            PAGE.read_text().rstrip() + ANALYSIS.replace("min_dwell_s: 5", f"min_dwell_s: {dwell_s}")
+            PAGE.read_text().rstrip() + SHORT_ANALYSIS.replace("min_dwell_s: 4", f"min_dwell_s: {dwell_s}")
         )
         self.live.start(version, (AS_STABLE, *faults), self.pipeline)
         return version
