@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 
 THRESHOLDS = (50_000, 10, 10)
@@ -13,6 +14,8 @@ def collect_seldom() -> None:
 
     PyTorch, MLflow and Ray make some hundred thousand objects that stay for good. By Python's own thresholds the
     collector walks them again and again while they come: a sixth of a short run's CPU time. Garbage is still collected,
-    only later: what has no cycle goes at once, as ever.
+    only later: what has no cycle goes at once, as ever. When the interpreter ends it would collect all once more, which
+    takes as long again, for memory that the kernel takes back anyway.
     """
     gc.set_threshold(*THRESHOLDS)
+    atexit.register(gc.freeze)
