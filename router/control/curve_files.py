@@ -1,26 +1,19 @@
-"""Keeps the curves of rollouts in files of the home: ``curves/<endpoint>.json``, for a controller that restarts.
-
-As with drift, a file is whole or not there, and one that cannot be read is left out with a warning: the curve begins
-anew, and nothing else is lost.
-"""
+"""Keeps the curves of rollouts in files of the home: ``curves/<endpoint>.json``, for a controller that restarts."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from divisions.deployment import write_private
 from divisions.house import RolloutCurve
 from router.control import saving
+from router.control.endpoint_files import EndpointFiles
 
 if TYPE_CHECKING:  # the journal's database comes with it
     from router.control.chronicle import Chronicle
-
-log = logging.getLogger(__name__)
 
 SAVE_S = 10
 TURN_S = 1.0
@@ -35,33 +28,24 @@ class CurveFiles:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._files = EndpointFiles(folder, ".json", "curve", "that curve begins anew")
         self._written: dict[str, RolloutCurve] = {}
 
     def read(self) -> dict[str, RolloutCurve]:
         """Every curve that can be read, by endpoint."""
-        found = {}
-        for path in sorted(self._folder.glob("*.json")):
-            try:
-                with path.open("rb") as file:
-                    curve = msgspec.json.decode(file.read(MAX_BYTES), type=RolloutCurve)
-                found[curve.endpoint] = curve
-            except (OSError, ValueError) as error:  # msgspec's errors are ValueErrors
-                log.warning("%s is left out, so that curve begins anew: %s", path, error)
-        return found
+        return {curve.endpoint: curve for curve in self._files.read(_parsed)}
 
     def write(self, curves: Iterable[RolloutCurve]) -> None:
-        """Replaces the files of curves that have changed. A full disk costs what is new, and a line in the log."""
+        """Replaces the files of curves that have changed. A full disk costs what is new."""
         for curve in curves:
-            if self._written.get(curve.endpoint) == curve:
-                continue
-            path = self._folder / f"{curve.endpoint}.json"
-            try:
-                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                write_private(path, msgspec.json.encode(curve))
+            has_changed = self._written.get(curve.endpoint) != curve
+            if has_changed and self._files.write(curve.endpoint, msgspec.json.encode(curve)):
                 self._written[curve.endpoint] = curve
-            except OSError as error:
-                log.warning("the curve of %s could not be saved to %s: %s", curve.endpoint, path, error.strerror)
+
+
+def _parsed(path: Path) -> RolloutCurve:
+    with path.open("rb") as file:
+        return msgspec.json.decode(file.read(MAX_BYTES), type=RolloutCurve)
 
 
 async def keep(files: CurveFiles, chronicle: Chronicle) -> None:

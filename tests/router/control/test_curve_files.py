@@ -7,7 +7,7 @@ import stat
 
 import msgspec
 
-from router.control import curve_files
+from router.control import curve_files, endpoint_files
 from router.control.curve_files import CurveFiles, keep
 from router.house.curves import new_curve
 
@@ -49,7 +49,7 @@ def test_a_full_disk_is_told_and_tried_again(tmp_path, monkeypatch, caplog):
 
     files = CurveFiles(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(curve_files, "write_private", full)
+        patch.setattr(endpoint_files, "write_private", full)
         files.write([CURVE])
     assert "No space left" in caplog.text
     files.write([CURVE])
