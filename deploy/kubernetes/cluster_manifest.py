@@ -63,8 +63,8 @@ def environment(values: Values) -> dict[str, str]:
         "DIVISIONS_METRICS_PORT": str(METRICS_PORT),
         "DIVISIONS_GATEWAYS": str(values.gateways_per_pod),
         "DIVISIONS_ALLOWED_HOSTS": ",".join([*names, values.host] if values.host else names),
+        "DIVISIONS_IMAGE": values.image,
     }
-    found["DIVISIONS_IMAGE"] = values.image
     if values.artifacts:
         found["DIVISIONS_ARTIFACTS"] = values.artifacts
     if values.gateway_tls_secret:

@@ -61,7 +61,9 @@ def _explained(settings: Settings, error: NotRunningError | MissingTokenError) -
     from deploy.supervision import cluster_file
 
     cluster = cluster_file.read_cluster(settings.home)
-    if cluster is None and isinstance(error, MissingTokenError):
+    if isinstance(error, MissingTokenError):
+        if cluster is not None:
+            return error
         return MissingTokenError(
             f"no cluster of the home {settings.home} runs; the one on port {settings.port} has another home, "
             "and asks for its token",
@@ -69,8 +71,6 @@ def _explained(settings: Settings, error: NotRunningError | MissingTokenError) -
             "DIVISIONS_TOKEN gives a token",
         )
     if cluster is None:
-        return error
-    if isinstance(error, MissingTokenError):
         return error
     reason = f": {cluster.message}" if cluster.message else ""
     if not cluster.is_alive:

@@ -176,7 +176,7 @@ class GateDesk:
         return next((each for each in self._sources.drift() if each.endpoint == record.endpoint), None)
 
     def _approved(self, record: EndpointRecord, policy: PromotionPolicy) -> tuple[ApprovalFact, ...]:
-        return tuple(ApprovalFact(each.name, each.role, each.at_s) for each in self._counting(record, policy))
+        return _told(self._counting(record, policy))
 
     def _counting(self, record: EndpointRecord, policy: PromotionPolicy) -> tuple[Approval, ...]:
         authors = self.authors(record.rollout.who, record.rollout.spec.version)
@@ -187,7 +187,7 @@ class GateDesk:
         version, drift, sources = rollout.spec.version, self._drift(record), self._sources
         registered = self.registered(version)
         facts = registered.lineage if registered is not None else {}
-        report = facts.get(REPORT, "")
+        report, counting = facts.get(REPORT, ""), self._counting(record, policy)
         passed = {"passed": "passed", "failed": "failed"}
         outcome = passed.get(registered.validation_status.value, "unknown") if registered is not None else "unknown"
         metrics = registered.metrics if registered is not None else {}
@@ -211,12 +211,16 @@ class GateDesk:
                 facts.get("schema_sha256", ""),
                 facts.get("pipeline_sha256", ""),
             ),
-            report=ReportFact(report, approvals.signing(self._counting(record, policy), report)),
-            approvals=self._approved(record, policy),
+            report=ReportFact(report, approvals.signing(counting, report)),
+            approvals=_told(counting),
             store=sources.store,
             image=sources.image,
             asked=_asked(policy, self._clock.wall_s()),
         )
+
+
+def _told(found: Iterable[Approval]) -> tuple[ApprovalFact, ...]:
+    return tuple(ApprovalFact(each.name, each.role, each.at_s) for each in found)
 
 
 def _asked(policy: PromotionPolicy, now_s: float) -> AskedFact:
