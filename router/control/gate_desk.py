@@ -1,8 +1,8 @@
 """Says what bars the way of a rollout: its pipeline's demands at once, an engine's refusals as they were heard last.
 
-A tick never waits for an engine. `due` names the questions, somebody asks them elsewhere and tells `decided`. An
-engine's leave counts for `FRESH_S`, and only for the very rollout and approvals that it was asked about. Without leave
-that counts, a version is not promoted.
+A tick never waits for an engine. `due` names the questions, somebody asks them elsewhere and tells `decided`. Its
+permission counts for `FRESH_S`, and only for the very rollout and approvals that it was asked about. Without one that
+counts, a version is not promoted.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ASK_S = 5.0
 LONGEST_PAUSE_S = 15.0
 """How long an engine that does not decide is left alone at most."""
 FRESH_S = 30.0
-"""How long leave counts. A refusal stands until the next answer."""
+"""How long a permission counts. A refusal stands until the next answer."""
 _SILENT = Reason(ENGINE_RULE, "the engine of policies has not answered yet", "wait some seconds; it is asked again")
 
 Registered = Callable[[], Iterable[RegisteredVersion] | None]
