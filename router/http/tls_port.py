@@ -32,6 +32,9 @@ MAX_WAITING = 2_048
 """Accepted connections that wait to begin. Beyond it, the newest of whoever has most is closed."""
 ACCEPTS = 32
 """Connections that are accepted before others have their turn."""
+EVICTIONS, EVICTION_S = 16, 0.02
+"""So many handshakes past their grace give way at a time, and the pause after them. Those of a flood began together:
+to end all of them in one turn of the loop would delay everybody."""
 PAUSE_S = 0.2
 """After a connection that could not be accepted, as without free file descriptors."""
 
@@ -56,7 +59,7 @@ class TlsPort:
         self._handshakes: Handshakes[Task, socket.socket] = Handshakes(MAX_HANDSHAKES, GRACE_S)
         self._listeners: list[socket.socket] = []
         self._timer: asyncio.TimerHandle | None = None
-        """Looks again when the oldest handshake has had its grace."""
+        """Of `_evict`, while connections wait."""
 
     @property
     def num_handshakes(self) -> int:
@@ -139,22 +142,23 @@ class TlsPort:
         handshakes.wait(network, connection)
         if handshakes.num_waiting > MAX_WAITING:
             handshakes.give_up_waiting().close()
-        self._admit()
+        if self._timer is None:
+            self._evict()
 
-    def _admit(self) -> None:
-        """Begins the handshakes of connections that wait, as far as there are places."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        handshakes = self._handshakes
-        while handshakes.num_waiting:
-            if not handshakes.has_place:
-                left_s = handshakes.grace_left_s(self._now_s())
-                if left_s > 0.0:
-                    self._timer = asyncio.get_running_loop().call_later(left_s, self._admit)
-                    return
-                handshakes.give_way_to_all().cancel()
-            network, connection = handshakes.next_waiting()
+    def _evict(self) -> None:
+        """Ends handshakes that are past their grace, a few at a time, for as long as connections wait."""
+        self._timer = None
+        for _ in range(EVICTIONS):
+            if not self._handshakes.num_waiting or self._handshakes.grace_left_s(self._now_s()) > 0.0:
+                break
+            self._handshakes.give_way_to_all().cancel()
+            self._begin_waiting()
+        if self._handshakes.num_waiting:
+            self._timer = asyncio.get_running_loop().call_later(EVICTION_S, self._evict)
+
+    def _begin_waiting(self) -> None:
+        while self._handshakes.num_waiting and self._handshakes.has_place:
+            network, connection = self._handshakes.next_waiting()
             self._begin(connection, network)
 
     def _begin(self, connection: socket.socket, network: str) -> None:
@@ -163,7 +167,7 @@ class TlsPort:
 
         def end(task: Task) -> None:
             self._handshakes.end(network, task)
-            self._admit()
+            self._begin_waiting()
 
         task.add_done_callback(end)
 
