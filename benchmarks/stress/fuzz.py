@@ -118,7 +118,7 @@ def some_tokens(cluster: ProductCluster) -> list[str]:
         ("app", Role.PREDICTOR, (ENDPOINT,), NO_LIMITS),
         ("job", Role.TRAINER, (), NO_LIMITS),
         ("elsewhere", Role.PREDICTOR, ("other",), NO_LIMITS),
-        ("slow", Role.PREDICTOR, (), Limits(5, 1, 2, 50)),
+        ("slow", Role.PREDICTOR, (), Limits(5, 1, 2, 500)),
         ("gone", Role.PREDICTOR, (), NO_LIMITS),
     )
     with cluster.client() as client:
