@@ -291,6 +291,7 @@ class World:
     async def know_training_data(self, bins: InputBins = BINS) -> None:
         """Has the gateway know the bins of training data, which its versions share."""
         self.link.references[""] = msgspec.json.encode(bins)
+        self.gateway._bins._missing.clear()  # its own turn of a second may have asked in vain just before
         self.gateway._bins.read(self.gateway.dispatcher.endpoints["churn"].stable.spec)
         await self.gateway._bins.ask()
 
