@@ -16,7 +16,6 @@ import sys
 
 from divisions.clock import Clock, SystemClock
 from divisions.prediction_log import hash_key
-from divisions.processor_share import give_way
 from divisions.settings import PRIVATE_UMASK, load_settings
 from router.prediction_log import places
 from router.prediction_log.frames import Cutter, decode_to_writer, encode
@@ -30,6 +29,8 @@ TURN_S = 0.2
 READ_BYTES = 1 << 20
 CLOSE_S = 5.0
 """How long the end waits for the log's place. What is not there by then stays spooled for the next writer."""
+NICENESS = 10
+"""Requests come first where processors are few."""
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It ends with its gateway, whose last rows are still to come.
     os.umask(PRIVATE_UMASK)
-    give_way()
+    os.nice(NICENESS)
     settings, clock = load_settings(), SystemClock()
     key = hash_key((settings.home / "channel_token").read_bytes().strip())
     shipper = Shipper(functools.partial(places.put, s3=settings.s3), clock.monotonic_s)

@@ -7,6 +7,7 @@ is said by the variables of OpenTelemetry (``OTEL_EXPORTER_OTLP_ENDPOINT`` and o
 from __future__ import annotations
 
 import logging
+import os
 import random
 import select
 import signal
@@ -16,7 +17,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from divisions.clock import Clock, SystemClock
-from divisions.processor_share import give_way
 from divisions.traces.exporting import Export, Exporting
 from divisions.traces.otlp import opened
 from router.prediction_log.frames import Cutter
@@ -31,6 +31,8 @@ log = logging.getLogger("router.traces.process")
 TURN_S = 0.5
 READ_BYTES = 1 << 20
 CLOSE_S = 3.0
+NICENESS = 10
+"""Requests come first where processors are few."""
 SERVICE = "divisions-gateway"
 
 
@@ -38,7 +40,7 @@ def main() -> None:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It ends with its gateway, whose last requests are still to come.
-    give_way()
+    os.nice(NICENESS)
     exporting = Exporting(*_sdk())
     exporting.start()
     serve(socket.socket(fileno=int(sys.argv[1])), exporting, SystemClock())
