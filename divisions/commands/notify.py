@@ -28,7 +28,7 @@ def remedy_of(status: int) -> str:
 
 
 @app.command("test")
-def test() -> None:
+def send_test() -> None:
     """Send a test message to the webhook of the settings, and say what came back."""
     import uuid
 
