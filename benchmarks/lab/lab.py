@@ -40,7 +40,6 @@ from divisions.control import (
 )
 from divisions.prediction_log import LogPolicy
 from divisions.settings import runtime_dir
-from router.gateway.child import TLS_MEMORY
 
 HERE, ELSEWHERE = "here", "elsewhere"
 """The replicas' node, and another one for a gateway that shall reach them over the network."""
@@ -114,7 +113,6 @@ def lab(workload: Workload, work: Path, arrangement: Arrangement) -> Iterator[La
     network["DIVISIONS_REQUEST_TIMEOUT_MS"] = str(arrangement.request_timeout_ms)
     if arrangement.port_pair is not None:
         network["DIVISIONS_TLS_CERT"], network["DIVISIONS_TLS_KEY"] = arrangement.port_pair
-        network |= TLS_MEMORY
     with starter(work, DIVISIONS_PORT=str(port), **network) as start:
         routes = []
         replicas: list[ReplicaAddress] = []

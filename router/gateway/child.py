@@ -37,11 +37,6 @@ STOP_S = 6.5
 RESTART_PAUSE_S = 0.2
 LONGEST_PAUSE_S = 5.0
 
-TLS_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "262144"}
-"""For a process whose port has TLS. uvloop takes a buffer of this many bytes for each connection. glibc moves its own
-threshold up, so they would come from the heap and leave gaps that other blocks fragment: memory would creep up for as
-long as connections come and go. Mapped apart, a buffer goes back to the system at the connection's end."""
-
 CallController = Callable[[str, tuple[Argument, ...], float], Awaitable[bytes]]
 """Calls a method with arguments and a timeout in seconds; may raise `DivisionsError`."""
 

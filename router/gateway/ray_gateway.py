@@ -20,7 +20,7 @@ from divisions.deployment import enter_node
 from divisions.errors import ClusterError, DivisionsError, NotRunningError
 from divisions.settings import LOOPBACK, environment_for_child
 from router.gateway.bridge import Argument
-from router.gateway.child import STOP_S, TLS_MEMORY, GatewayChild
+from router.gateway.child import STOP_S, GatewayChild
 from router.gateway.credentials import CredentialCalls
 
 CONTROLLER_NAME = "divisions-controller"
@@ -103,8 +103,7 @@ class NodeGateways:
             settings = replace(settings, host=",".join(own_hosts(ray.util.get_node_ip_address())))
         calls = CredentialCalls(RayController().call)
         node_id = ray.get_runtime_context().get_node_id()
-        memory = TLS_MEMORY if settings.tls_cert else {}
-        self._child = GatewayChild(node_id, calls.call, memory | environment_for_child(settings))
+        self._child = GatewayChild(node_id, calls.call, environment_for_child(settings))
         self._child.start_and_wait()
 
     def check_health(self) -> None:
