@@ -17,7 +17,7 @@ from divisions.certificates.names import Credentials, Role
 from divisions.clock import SystemClock
 from divisions.control import ReplicaAddress, RoutingTable, VersionSpec
 from divisions.errors import NotRunningError
-from divisions.online_store import OnlineStoreReader
+from divisions.online_store import OnlineStoreReader, online_store_path
 from divisions.promotion import ApprovalCommand
 from divisions.reports import GatewayReport, LimitShares
 from divisions.settings import Settings
@@ -97,7 +97,7 @@ async def serve(settings: Settings, table: RoutingTable, place: Place, *, has_bo
         return open_hosted(msgspec.json.encode(spec), settings)
 
     def store(endpoint: str) -> OnlineStoreReader:
-        return OnlineStoreReader(settings.home / "online.db", endpoint)
+        return OnlineStoreReader(online_store_path(settings.home), endpoint)
 
     stored = StoredFeatures(store)
     token = (settings.home / "channel_token").read_bytes()

@@ -176,14 +176,14 @@ SECTIONS: dict[str, Section] = {
     "fuzz": Section(
         FuzzResult,
         fuzz_section,
-        "python -m benchmarks.fuzz --keys --clients 48 --seed 20 --out docs/benchmarks/fuzz.json",
+        "python -m benchmarks.fuzz --keys --clients 48 --seed 21 --out docs/benchmarks/fuzz.json",
     ),
     "fuzz-tls": Section(
         FuzzResult,
         fuzz_section,
         "python -m benchmarks.fuzz --keys --tls --clients 48 --seed 20 --out docs/benchmarks/fuzz-tls.json",
     ),
-    "slow": Section(SlowResult, slow_section, "python -m benchmarks.slow --seconds 8 --out docs/benchmarks/slow.json"),
+    "slow": Section(SlowResult, slow_section, "python -m benchmarks.slow --seconds 10 --out docs/benchmarks/slow.json"),
     "losses": Section(
         LossesResult,
         losses_section,

@@ -85,7 +85,7 @@ def measure(work: Path, say: Say, requests: int, seed: int, clients: int) -> Fuz
     with lab(workload, work, Arrangement()) as running:
         port = int(running.served.url.split(":")[2].partition("/")[0])
         (gateway,) = running.gateway_pids
-        fill_store(work / "home" / "online.db", workload)
+        fill_store(online_store_path(work / "home"), workload)
         return _fuzzed(workload, port, gateway, say, requests, seed, clients)
 
 
