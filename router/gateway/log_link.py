@@ -11,6 +11,7 @@ import contextlib
 import functools
 import socket
 import subprocess
+from array import array
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -18,22 +19,36 @@ from divisions.clock import Clock
 from divisions.control import RoutingTable
 from divisions.prediction_log import LogCount
 from router.gateway.side_process import END_S, SideProcess, start_module
-from router.predict.answer_log import LogBuffer
+from router.predict.answer_log import Columns, LogBuffer
 from router.prediction_log.frames import Counts, Cutter, Keep, Opened, Rows, decode_counts, encode
 from router.prediction_log.retention import rules_of
 
-FRAME_BYTES = 256 << 10
-"""Rows of one sweep. Encoding them takes about a tenth of a millisecond."""
+SWEEP_BYTES = 256 << 10
+"""What one sweep sends, about."""
 GATHER_BYTES = 64 << 10
 GATHER_SWEEPS = 10
-"""How long rows are gathered that are fewer than `GATHER_BYTES`: a tenth of a second. Each frame wakes the writer; at a
-hundred frames a second that takes more from the gateway than the rows do."""
+"""How long rows are gathered that are fewer than `GATHER_BYTES`: a tenth of a second. Each time wakes the writer; at a
+hundred times a second that takes more from the gateway than the rows do."""
 
 
 def start_process(gateway_id: str, number: int, theirs: socket.socket) -> subprocess.Popen[bytes]:
     """Starts the writer of a gateway. ``number`` tells the writers of one gateway apart."""
     name = f"{gateway_id}-{number}" if number else gateway_id
     return start_module("router.prediction_log.process", theirs, name)
+
+
+def rows_of(columns: Columns, offset_s: float) -> Rows:
+    """A chunk of the buffer as the writer is sent it; see `Rows`."""
+    return Rows(
+        columns.app_name,
+        offset_s,
+        columns.ids,
+        array("i", columns.places).tobytes(),
+        columns.entities,
+        array("d", columns.arrived_s).tobytes(),
+        bytes(columns.encoded),
+        array("f", columns.scores).tobytes(),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +165,10 @@ class LogLink:
             self._ended(str(error))
 
     def _send(self) -> None:
-        if not self._writer.has_unsent and len(self._buffer):
-            entries = self._buffer.take(FRAME_BYTES)
-            for entry in entries:
-                self._known[entry[0]].handed += len(entry[2])
-            self._writer.give(encode(Rows(self._offset_s(), entries)))
+        if not self._writer.has_unsent and self._buffer.size:
+            for columns in self._buffer.take(SWEEP_BYTES):
+                self._known[columns.app_name].handed += len(columns.ids)
+                self._writer.give(encode(rows_of(columns, self._offset_s())))
         self._writer.send()
 
     def _offset_s(self) -> float:
@@ -191,7 +205,7 @@ class LogLink:
     async def _send_rest(self) -> None:
         self._is_closing = True
         await self._writer.until_started()
-        while self._writer.is_there and (self._writer.has_unsent or len(self._buffer)):
+        while self._writer.is_there and (self._writer.has_unsent or self._buffer.size):
             self.sweep()
             await asyncio.sleep(0.005)
         self._writer.no_more()

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from divisions.prediction_log import REQUEST_ID, pseudonym, unknown_text
 from divisions.schema import Feature, FeatureKind
-from router.prediction_log.frames import Entry, Opened
+from router.prediction_log.frames import Opened, Rows
 
 _TYPES = {FeatureKind.NUMERIC: pa.float32(), FeatureKind.BOOLEAN: pa.bool_(), FeatureKind.CATEGORICAL: pa.string()}
 Vector = npt.NDArray[np.float32]
@@ -49,40 +49,43 @@ class BatchMaker:
             ]
         )
 
-    def batch(self, entries: Sequence[Entry], offset_s: float) -> Any:
-        """One row for each row of the answers.
+    def batch(self, parts: Sequence[Rows]) -> Any:
+        """One batch of all rows of the parts.
 
         Args:
-            entries: answers of this version.
-            offset_s: added to the second of an arrival, it is the time since the Unix epoch.
+            parts: rows of this version.
+
+        Raises:
+            ValueError: they are not of its schema.
         """
-        sizes = [len(entry[2]) for entry in entries]
-        num_rows = sum(sizes)
-        rows_NF = np.frombuffer(b"".join([entry[5] for entry in entries]), "<f4").reshape(
-            num_rows, self._opened.schema.num_columns
-        )
-        times_us = np.repeat([round((entry[4] + offset_s) * 1e6) for entry in entries], sizes)
-        ids = [entry[1].decode(errors="replace") for entry in entries for _ in entry[2]]
-        entities = [key for entry in entries for key in entry[3]]
+        ids = [request_id for part in parts for request_id in part.ids]
+        entities = [entity for part in parts for entity in part.entities]
+        times_s = np.concatenate([np.frombuffer(part.arrived_s, np.float64) + part.offset_s for part in parts])
+        num_rows, num_columns = len(ids), self._opened.schema.num_columns
+        rows_NF = _joined([part.encoded for part in parts], np.float32).reshape(num_rows, num_columns)
         constants = (self._opened.model, self._opened.version)
         columns = [
-            pa.array(times_us, pa.timestamp("us", "UTC")),
-            pa.array(self._texts(REQUEST_ID, ids), pa.string()),
-            pa.array([place for entry in entries for place in entry[2]], pa.int32()),
-            pa.array(self._texts(self._opened.schema.entity, entities), pa.string()),
+            pa.array(np.rint(times_s * 1e6).astype(np.int64), pa.timestamp("us", "UTC")),
+            self._texts(REQUEST_ID, texts_of(ids)),
+            pa.array(_joined([part.places for part in parts], np.int32)),
+            self._texts(self._opened.schema.entity, pa.array(entities, pa.string())),
             *[pa.repeat(pa.scalar(text, pa.string()), num_rows) for text in constants],
-            pa.array(np.array([score for entry in entries for score in entry[6]], np.float32)),
+            pa.array(_joined([part.scores for part in parts], np.float32)),
             self._features(rows_NF),
         ]
         return pa.RecordBatch.from_arrays(columns, schema=self.schema)
 
-    def _texts(self, name: str, texts: Sequence[str | None]) -> list[str | None]:
+    def _texts(self, name: str, texts: Any) -> Any:
+        """A column of texts as the policy wants it."""
         if name in self._left_out:
-            return [None] * len(texts)
+            return pa.nulls(len(texts), pa.string())
         if name in self._hashed:
-            return [None if text is None else pseudonym(self._key, text) for text in texts]
-        # Half a surrogate pair is valid in JSON, but not in UTF-8.
-        return [None if text is None else text.encode(errors="replace").decode() for text in texts]
+            return self._hash(texts)
+        return texts
+
+    def _hash(self, values: Any) -> Any:
+        hashed = [None if value is None else pseudonym(self._key, str(value)) for value in values.to_pylist()]
+        return pa.array(hashed, pa.string())
 
     def _features(self, rows_NF: Vector) -> Any:
         """Shape: ``[N, F]`` to N structs."""
@@ -91,13 +94,20 @@ class BatchMaker:
             column = self._opened.schema.names.index(feature.name)
             array = decode(feature, rows_NF[:, column])
             if feature.name in self._hashed:
-                texts = [None if value is None else pseudonym(self._key, str(value)) for value in array.to_pylist()]
-                array = pa.array(texts, pa.string())
+                array = self._hash(array)
             arrays.append(array)
         kind = self.schema.field("features").type
         if not arrays:
             return pa.array([{}] * len(rows_NF), kind)
         return pa.StructArray.from_arrays(arrays, fields=list(kind))
+
+
+def texts_of(ids: Sequence[bytes]) -> Any:
+    """Requests' ids as texts. A caller may have sent one that is no Unicode."""
+    try:
+        return pa.array(ids, pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([each.decode(errors="replace") for each in ids], pa.string())
 
 
 def decode(feature: Feature, values_N: Vector) -> Any:
@@ -112,3 +122,7 @@ def decode(feature: Feature, values_N: Vector) -> Any:
             texts = pa.array([unknown_text(feature.categories), *feature.categories], pa.string())
             codes_N = np.where(is_missing_N, 0, values_N).astype(np.int64)
             return texts.take(pa.array(codes_N, pa.int64(), mask=is_missing_N))
+
+
+def _joined(parts: Sequence[bytes], kind: npt.DTypeLike) -> npt.NDArray[Any]:
+    return np.frombuffer(b"".join(parts), kind)

@@ -14,10 +14,6 @@ _LENGTH: Final = struct.Struct("<I")
 MAX_BYTES: Final = 256 << 20
 """Of a frame; a length over it is no length."""
 
-Entry = tuple[str, bytes, list[int], list[str | None], float, bytes, list[float]]
-"""Rows of one request that one version has answered: application, request id, places in the request, customers,
-monotonic second of arrival, the rows as little-endian float32, scores."""
-
 
 class Opened(msgspec.Struct, frozen=True, tag="o"):
     """A version whose rows may follow. Told again when its policy has changed."""
@@ -31,10 +27,29 @@ class Opened(msgspec.Struct, frozen=True, tag="o"):
 
 
 class Rows(msgspec.Struct, frozen=True, tag="r"):
-    """Some answers. The time of an arrival is its monotonic second plus ``offset_s``."""
+    """N rows that one version has answered, column by column: neither end touches them one by one.
 
+    Attributes:
+        app_name: the version.
+        offset_s: added to the monotonic second of an arrival, it is the time since the Unix epoch.
+        ids: the request of each row.
+        places: of each row in its request, from 0; int32.
+        entities: the customer of each row.
+        arrived_s: the monotonic second at which the request of each row arrived; float64.
+        encoded: the rows as the model saw them; float32, ``[N, F]``.
+        scores: float32.
+
+    Numbers are in this machine's byte order.
+    """
+
+    app_name: str
     offset_s: float
-    entries: list[Entry]
+    ids: list[bytes]
+    places: bytes
+    entities: list[str | None]
+    arrived_s: bytes
+    encoded: bytes
+    scores: bytes
 
 
 class VersionCount(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from pathlib import Path
 from divisions.prediction_log import FOLDER, PLACES, place_line, place_of
 from router.prediction_log import spool
 from router.prediction_log.batches import BatchMaker
-from router.prediction_log.frames import Counts, Entry, Keep, KeepRule, Opened, Rows, ToWriter, VersionCount
+from router.prediction_log.frames import Counts, Keep, KeepRule, Opened, Rows, ToWriter, VersionCount
 from router.prediction_log.shipper import Shipper
 from router.prediction_log.spool import SpoolFile
 
@@ -39,10 +39,9 @@ class _Version:
     def __init__(self, opened: Opened, key: bytes) -> None:
         self.opened = opened
         self.maker = BatchMaker(opened, key)
-        self.pending: list[Entry] = []
+        self.pending: list[Rows] = []
         self.pending_rows = 0
         self.pending_bytes = 0
-        self.offset_s = 0.0
         self.file: SpoolFile | None = None
         self.roll_at_s = 0.0
         self.date = ""
@@ -103,14 +102,12 @@ class LogWriter:
             case Keep():
                 self._keep(message.rules)
             case Rows():
-                for entry in message.entries:
-                    version = self._versions[entry[0]]
-                    version.offset_s = message.offset_s
-                    version.pending.append(entry)
-                    version.pending_rows += len(entry[2])
-                    version.pending_bytes += len(entry[5])
-                    if version.pending_rows >= FLUSH_ROWS or version.pending_bytes >= FLUSH_BYTES:
-                        self._flush(version, now_s, wall_s)
+                version = self._versions[message.app_name]
+                version.pending.append(message)
+                version.pending_rows += len(message.ids)
+                version.pending_bytes += len(message.encoded)
+                if version.pending_rows >= FLUSH_ROWS or version.pending_bytes >= FLUSH_BYTES:
+                    self._flush(version, now_s, wall_s)
 
     def turn(self, now_s: float, wall_s: float) -> None:
         """Spools, closes files whose time has come, and takes over those of writers that have ended."""
@@ -145,8 +142,8 @@ class LogWriter:
         return self._shipper.waiting_bytes + sum(is_open)
 
     def _flush(self, version: _Version, now_s: float, wall_s: float) -> None:
-        entries, rows = version.pending, version.pending_rows
-        if not entries:
+        pending, rows = version.pending, version.pending_rows
+        if not pending:
             return
         version.pending, version.pending_rows, version.pending_bytes = [], 0, 0
         self.has_news = True
@@ -154,7 +151,7 @@ class LogWriter:
             self._lose(version, rows, "place", self._shipper.fault)
             return
         try:
-            self._spool(version, entries, rows, now_s, wall_s)
+            self._spool(version, pending, rows, now_s, wall_s)
         except OSError as error:
             self._lose(version, rows, "disk", error.strerror or str(error))
             self._roll(version)
@@ -170,8 +167,8 @@ class LogWriter:
         if version.file is not None and version.file.size >= ROLL_BYTES:
             self._roll(version)
 
-    def _spool(self, version: _Version, entries: Sequence[Entry], rows: int, now_s: float, wall_s: float) -> None:
-        batch = version.maker.batch(entries, version.offset_s)
+    def _spool(self, version: _Version, pending: Sequence[Rows], rows: int, now_s: float, wall_s: float) -> None:
+        batch = version.maker.batch(pending)
         if version.file is None:
             version.file = self._create(version, wall_s)
             version.roll_at_s = now_s + version.opened.policy.roll_s

@@ -10,7 +10,7 @@ from divisions.prediction_log import LogPolicy, hash_key, pseudonym
 from divisions.settings import S3Settings
 from router.prediction_log import places
 from router.prediction_log.batches import BatchMaker
-from tests.router.prediction_log.logged import APP, entry, opened
+from tests.router.prediction_log.logged import APP, entry, opened, rows_of
 
 PIPELINE = """pipeline: p
 stages:
@@ -34,7 +34,7 @@ def home(tmp_path, monkeypatch):
     (home / "channel_token").write_text("token")
     monkeypatch.setenv("DIVISIONS_HOME", str(home))
     maker = BatchMaker(opened(LogPolicy(hash=("customer_id",))), hash_key(b"token"))
-    batch = maker.batch([entry(number, key=f"c-{number}") for number in range(ROWS)], 1_767_225_600.0)
+    batch = maker.batch([rows_of(1_767_225_600.0, *[entry(number, key=f"c-{number}") for number in range(ROWS)])])
     import pyarrow as pa
 
     places.put(

@@ -15,10 +15,10 @@ from pyarrow.fs import S3FileSystem
 from deploy.log_erasure import erase
 from divisions.prediction_log import LogPolicy
 from divisions.settings import S3Settings, load_settings
-from router.prediction_log.frames import Cutter, Rows, decode_counts, encode
+from router.prediction_log.frames import Cutter, decode_counts, encode
 from router.prediction_log.retention import remove_old
 from tests.e2e import s3_server
-from tests.router.prediction_log.logged import entry, opened
+from tests.router.prediction_log.logged import entry, opened, rows_of
 
 pytestmark = pytest.mark.e2e
 BUCKET = "logs"
@@ -107,11 +107,11 @@ def logged(port) -> list[str]:
 
 def test_files_wait_while_s3_is_away_and_then_all_of_them_are_there(port, start):
     writer = start()
-    writer.send(opened(POLICY), Rows(0.0, [entry(1), entry(2)]))
+    writer.send(opened(POLICY), rows_of(0.0, entry(1), entry(2)))
     away = writer.until(lambda counts: counts.fault)
     assert away.versions[0].kept == 2
     assert away.waiting_bytes > 0
-    writer.send(Rows(0.0, [entry(3)]))
+    writer.send(rows_of(0.0, entry(3)))
     writer.until(lambda counts: counts.versions[0].kept == 3)
     with moto(port):
         back = writer.until(lambda counts: not counts.fault and not counts.waiting_bytes and counts.files >= 2)
@@ -128,7 +128,7 @@ def test_wrong_credentials_are_told_and_rows_follow_when_a_writer_has_the_right_
         httpx.post(f"{url}/moto-api/reset-auth", content=b"0", timeout=60).raise_for_status()
         try:
             writer = start()
-            writer.send(opened(POLICY), Rows(0.0, [entry(1)]))
+            writer.send(opened(POLICY), rows_of(0.0, entry(1)))
             told = writer.until(lambda counts: counts.fault).fault
         finally:
             httpx.post(f"{url}/moto-api/reset-auth", content=b"inf", timeout=60).raise_for_status()
@@ -145,7 +145,7 @@ def test_wrong_credentials_are_told_and_rows_follow_when_a_writer_has_the_right_
 def test_customers_and_old_files_leave_s3(port, start):
     with moto(port):
         writer = start()
-        writer.send(opened(POLICY), Rows(time.time() - time.monotonic(), [entry(1, key="c-1"), entry(2, key="c-2")]))
+        writer.send(opened(POLICY), rows_of(time.time() - time.monotonic(), entry(1, key="c-1"), entry(2, key="c-2")))
         writer.until(lambda counts: counts.files >= 1 and not counts.waiting_bytes)
         writer.end()
         erased = erase(load_settings(), "churn", "c-1")

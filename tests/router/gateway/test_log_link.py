@@ -22,7 +22,7 @@ from router.prediction_log.frames import (
     decode_to_writer,
     encode,
 )
-from tests.router.prediction_log.logged import APP, SCHEMA, entry
+from tests.router.prediction_log.logged import APP, SCHEMA, entry, fill, rows_of
 
 
 class FakeClock:
@@ -123,12 +123,12 @@ def test_without_a_policy_there_is_no_writer(run):
 def test_rows_go_to_the_writer_after_their_version_with_the_time_of_the_wall(run):
     async def scenario(world):
         world.follow(LogPolicy())
-        world.buffer.add(entry(1))
+        fill(world.buffer, entry(1))
         await world.until_started(1)
         await world.sweep()
         opened, rows = world.received()
         assert opened == Opened(APP, "churn", "churn-predictor", "3.1", SCHEMA, LogPolicy())
-        assert rows == Rows(50_000.0, [entry(1)])
+        assert rows == rows_of(50_000.0, entry(1))
         world.tell(1)
         await world.sweep()
         assert world.count() == (1, {})
@@ -144,10 +144,10 @@ def test_another_policy_is_told_before_the_rows_that_follow_it(run):
         await world.sweep()
         world.follow(LogPolicy(leave_out=("plan",)), epoch=2)
         world.follow(LogPolicy(leave_out=("plan",)), epoch=3)
-        world.buffer.add(entry(1))
+        fill(world.buffer, entry(1))
         await world.sweep()
         policies = [message.policy if isinstance(message, Opened) else message for message in world.received()]
-        assert policies == [LogPolicy(), LogPolicy(leave_out=("plan",)), Rows(50_000.0, [entry(1)])]
+        assert policies == [LogPolicy(), LogPolicy(leave_out=("plan",)), rows_of(50_000.0, entry(1))]
 
     run(scenario)
 
@@ -175,13 +175,13 @@ def test_few_rows_are_gathered_and_many_go_at_once(run):
         world.received()
         wakes = 0
         for number in range(5 * log_link.GATHER_SWEEPS):
-            world.buffer.add(entry(number))
+            fill(world.buffer, entry(number))
             await world.sweep(1)
             wakes += bool(world.received())
         assert wakes == 5
         assert not world.buffer.size
         while world.buffer.size < log_link.GATHER_BYTES:
-            world.buffer.add(entry(99))
+            fill(world.buffer, entry(99))
         await world.sweep(1)
         assert world.received()
 
@@ -194,7 +194,7 @@ def test_a_writer_that_stands_still_costs_rows_and_never_blocks(run):
         await world.until_started(1)
         handed = 0
         while not world.buffer.lost:
-            world.buffer.add(entry(handed, rows=4_096))
+            fill(world.buffer, entry(handed, rows=4_096))
             handed += 1
             world.link.sweep()  # would hang here
         assert world.count() == (0, {"buffer": 4_096})
@@ -206,7 +206,7 @@ def test_a_writer_that_died_is_started_again_and_what_it_had_not_kept_is_lost(ru
     async def scenario(world):
         world.follow(LogPolicy())
         for number in range(5):
-            world.buffer.add(entry(number))
+            fill(world.buffer, entry(number))
         await world.until_started(1)
         await world.sweep()
         world.tell(2, disk=1)
@@ -214,7 +214,7 @@ def test_a_writer_that_died_is_started_again_and_what_it_had_not_kept_is_lost(ru
         world.ends[-1].close()
         await world.sweep()
         assert world.count() == (2, {"disk": 1, "writer": 2})
-        world.buffer.add(entry(9))
+        fill(world.buffer, entry(9))
         await world.sweep()
         assert len(world.ends) == 1, "not at once"
         world.clock.now_s += side_process.FIRST_PAUSE_S
@@ -251,7 +251,7 @@ def test_a_writer_that_cannot_be_started_costs_only_the_log(run):
         world.cannot_start = True
         world.follow(LogPolicy())
         await world.sweep()
-        world.buffer.add(entry(1))
+        fill(world.buffer, entry(1))
         world.cannot_start = False
         world.clock.now_s += side_process.FIRST_PAUSE_S
         await world.until_started(1)
@@ -265,9 +265,9 @@ def test_the_end_sends_the_rest(run):
     async def scenario(world):
         world.follow(LogPolicy())
         await world.until_started(1)
-        world.buffer.add(entry(1))
+        fill(world.buffer, entry(1))
         await world.link.close()
-        assert world.received()[-1] == Rows(50_000.0, [entry(1)])
+        assert world.received()[-1] == rows_of(50_000.0, entry(1))
         assert world.ends[-1].recv(1) == b"", "and then it is told"
         assert world.link.counts() == (LogCount("churn", "3.1", 0),)
 

@@ -1,14 +1,17 @@
 """What tests of the prediction log share: a version, and its answers."""
 
 import struct
+from array import array
+from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
 from divisions.prediction_log import LogPolicy, hash_key
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import S3Settings
+from router.predict.answer_log import LogBuffer
 from router.prediction_log import places
-from router.prediction_log.frames import Entry, Opened, Rows
+from router.prediction_log.frames import Opened, Rows
 from router.prediction_log.shipper import Shipper
 from router.prediction_log.writer import LogWriter
 
@@ -29,10 +32,46 @@ def opened(policy: LogPolicy | None = None, schema: FeatureSchema = SCHEMA) -> O
     return Opened(APP, "churn", "churn-predictor", "3.1", schema, policy or LogPolicy(10_000))
 
 
+class Entry(NamedTuple):
+    """The answer to one request."""
+
+    request_id: bytes
+    keys: list[str | None]
+    arrived_s: float
+    encoded: bytes
+    scores: list[float]
+
+
 def entry(number: int = 1, rows: int = 1, key: str | None = None) -> Entry:
     """An answer whose rows have ``number`` minutes, and whose scores are thousandths of it."""
     row = struct.pack("<3f", number, 2.0, 1.0)
-    return APP, b"r-%d" % number, list(range(rows)), [key] * rows, float(number), row * rows, [number / 1000] * rows
+    return Entry(b"r-%d" % number, [key] * rows, float(number), row * rows, [number / 1000] * rows)
+
+
+def rows_of(offset_s: float, *entries: Entry) -> Rows:
+    """What a gateway sends of these answers."""
+    return Rows(
+        APP,
+        offset_s,
+        [each.request_id for each in entries for _ in each.keys],
+        array("i", [place for each in entries for place in range(len(each.keys))]).tobytes(),
+        [key for each in entries for key in each.keys],
+        array("d", [each.arrived_s for each in entries for _ in each.keys]).tobytes(),
+        b"".join(each.encoded for each in entries),
+        array("f", [score for each in entries for score in each.scores]).tobytes(),
+    )
+
+
+def fill(buffer: LogBuffer, answer: Entry) -> None:
+    """Adds an answer to a gateway's buffer."""
+    columns = buffer.room(APP, len(answer.keys), len(answer.encoded))
+    if columns is not None:
+        columns.ids += [answer.request_id] * len(answer.keys)
+        columns.places += range(len(answer.keys))
+        columns.entities += answer.keys
+        columns.arrived_s += [answer.arrived_s] * len(answer.keys)
+        columns.encoded += answer.encoded
+        columns.scores += answer.scores
 
 
 def log(home, policy: LogPolicy, *entries: Entry, is_shipped: bool = True) -> LogWriter:
@@ -40,7 +79,7 @@ def log(home, policy: LogPolicy, *entries: Entry, is_shipped: bool = True) -> Lo
     shipper = Shipper(lambda table, place, path: places.put(table, place, path, S3Settings()), lambda: 0.0)
     writer = LogWriter(home, f"gw{len(list(home.rglob('*')))}", hash_key(TOKEN), shipper)
     writer.take(opened(policy), 0.0, BEGIN_S)
-    writer.take(Rows(BEGIN_S, list(entries)), 0.0, BEGIN_S)
+    writer.take(rows_of(BEGIN_S, *entries), 0.0, BEGIN_S)
     writer.turn(2.0, BEGIN_S)
     if is_shipped:
         writer.close(0.0, BEGIN_S)

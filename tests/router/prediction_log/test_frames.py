@@ -2,13 +2,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.prediction_log.frames import Counts, Cutter, Rows, VersionCount, decode_counts, decode_to_writer, encode
-from tests.router.prediction_log.logged import entry, opened
+from router.prediction_log.frames import Counts, Cutter, VersionCount, decode_counts, decode_to_writer, encode
+from tests.router.prediction_log.logged import entry, opened, rows_of
 
 
 @given(st.lists(st.integers(1, 50), max_size=6), st.lists(st.integers(1, 400), max_size=30))
 def test_frames_come_out_whole_however_the_stream_is_cut(numbers: list[int], cuts: list[int]):
-    messages = [opened(), *[Rows(5.0, [entry(number, rows=2, key="c-1")]) for number in numbers]]
+    messages = [opened(), *[rows_of(5.0, entry(number, rows=2, key="c-1")) for number in numbers]]
     stream = b"".join(encode(message) for message in messages)
     cutter, found = Cutter(), []
     for size in [*cuts, len(stream)]:

@@ -3,16 +3,17 @@
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from divisions.clock import SystemClock
-from router.prediction_log.frames import Counts, Cutter, Rows, decode_counts, encode
+from router.prediction_log.frames import Counts, Cutter, decode_counts, encode
 from router.prediction_log.process import serve
 from router.prediction_log.shipper import Shipper
 from router.prediction_log.writer import LogWriter
-from tests.router.prediction_log.logged import entry, opened
+from tests.router.prediction_log.logged import entry, opened, rows_of
 
 WAIT_S = 60.0
 
@@ -46,9 +47,10 @@ def logged(home) -> list[str]:
 
 def test_it_ends_with_its_gateway_and_everything_is_in_its_place(writer, tmp_path):
     connection, process = writer
-    connection.sendall(encode(opened()) + encode(Rows(0.0, [entry(1), entry(2)])))
+    connection.sendall(encode(opened()) + encode(rows_of(0.0, entry(1), entry(2))))
     kept(connection, Cutter(), 2)
-    connection.sendall(encode(Rows(0.0, [entry(3)])))
+    assert "/pandas/" not in Path(f"/proc/{process.pid}/maps").read_text(), "it takes 50 MB"
+    connection.sendall(encode(rows_of(0.0, entry(3))))
     connection.close()
     assert process.wait(WAIT_S) == 0
     assert logged(tmp_path) == ["r-1", "r-2", "r-3"]
@@ -57,7 +59,7 @@ def test_it_ends_with_its_gateway_and_everything_is_in_its_place(writer, tmp_pat
 
 def test_what_it_has_told_to_be_kept_outlives_its_being_killed(writer, tmp_path):
     connection, process = writer
-    connection.sendall(encode(opened()) + encode(Rows(0.0, [entry(1), entry(2)])))
+    connection.sendall(encode(opened()) + encode(rows_of(0.0, entry(1), entry(2))))
     kept(connection, Cutter(), 2)
     process.kill()
     process.wait(WAIT_S)
@@ -76,13 +78,13 @@ def _put(table, place, path):
     places.put(table, place, path, S3Settings())
 
 
-@pytest.mark.parametrize("rest", [encode(Rows(0.0, [entry(2)]))[:-1], b"\xff" * 8])
+@pytest.mark.parametrize("rest", [encode(rows_of(0.0, entry(2)))[:-1], b"\xff" * 8])
 def test_a_stream_that_ends_in_the_middle_of_a_frame_costs_that_frame(tmp_path, rest):
     ours, theirs = socket.socketpair()
     clock = SystemClock()
     shipper = Shipper(_put, clock.monotonic_s)
     shipper.start()
-    ours.sendall(encode(opened()) + encode(Rows(0.0, [entry(1)])) + rest)
+    ours.sendall(encode(opened()) + encode(rows_of(0.0, entry(1))) + rest)
     ours.close()
     serve(theirs, LogWriter(tmp_path, "gw", b"key", shipper), shipper, clock)
     assert logged(tmp_path) == ["r-1"]
@@ -93,7 +95,7 @@ def test_a_gateway_that_was_killed_with_counts_unread_costs_no_row_that_it_had_s
     clock = SystemClock()
     shipper = Shipper(_put, clock.monotonic_s)
     shipper.start()
-    ours.sendall(encode(opened()) + encode(Rows(0.0, [entry(1)])))
+    ours.sendall(encode(opened()) + encode(rows_of(0.0, entry(1))))
     theirs.sendall(b"counts")
     ours.close()
     serve(theirs, LogWriter(tmp_path, "gw", b"key", shipper), shipper, clock)

@@ -3,7 +3,7 @@ import pytest
 from router.prediction_log import spool
 from router.prediction_log.batches import BatchMaker
 from router.prediction_log.shipper import FIRST_PAUSE_S, LONGEST_PAUSE_S, Shipper
-from tests.router.prediction_log.logged import entry, opened
+from tests.router.prediction_log.logged import entry, opened, rows_of
 
 
 class Places:
@@ -32,7 +32,7 @@ def world(tmp_path):
             maker = BatchMaker(opened(), b"key")
             file = spool.create(tmp_path, name, maker.schema, f"{place}\n{name}.parquet")
             if rows:
-                file.append(bytes(maker.batch([entry(1, rows)], 0.0).serialize()), rows)
+                file.append(bytes(maker.batch([rows_of(0.0, entry(1, rows))]).serialize()), rows)
             return file
 
         def left(self) -> list[str]:

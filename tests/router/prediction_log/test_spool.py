@@ -5,13 +5,13 @@ import pytest
 
 from router.prediction_log import spool
 from router.prediction_log.batches import BatchMaker
-from tests.router.prediction_log.logged import entry, opened
+from tests.router.prediction_log.logged import entry, opened, rows_of
 
 TARGET = "/place\nchurn/date=2026-01-01/1.parquet"
 
 
 def batch(*numbers: int) -> bytes:
-    return bytes(BatchMaker(opened(), b"key").batch([entry(number) for number in numbers], 0.0).serialize())
+    return bytes(BatchMaker(opened(), b"key").batch([rows_of(0.0, *[entry(number) for number in numbers])]).serialize())
 
 
 def new_file(folder, name="gw-1"):

@@ -6,10 +6,9 @@ import pytest
 
 from divisions.prediction_log import LogPolicy
 from router.prediction_log import places, writer
-from router.prediction_log.frames import Rows
 from router.prediction_log.shipper import Shipper
 from router.prediction_log.writer import LogWriter
-from tests.router.prediction_log.logged import APP, entry, opened
+from tests.router.prediction_log.logged import APP, entry, opened, rows_of
 
 DAY_S = 86_400.0
 BEGIN_S = 1_767_225_600.0  # 2026-01-01 00:00 UTC
@@ -42,7 +41,7 @@ class World:
             self.writer.take(message, self.now_s, BEGIN_S + self.now_s)
 
     def rows(self, *numbers: int, rows: int = 1):
-        self.take(Rows(BEGIN_S, [entry(number, rows) for number in numbers]))
+        self.take(rows_of(BEGIN_S, *[entry(number, rows) for number in numbers]))
 
     def turn(self, seconds: float = 1.0):
         self.now_s += seconds
@@ -146,8 +145,7 @@ def test_a_full_disk_costs_rows_which_are_counted_and_the_log_goes_on(world):
 
 def test_rows_that_do_not_fit_the_schema_cost_only_themselves(world):
     world.take(opened())
-    broken = (*entry(1)[:5], b"1234", [0.5])
-    world.take(Rows(BEGIN_S, [broken]))
+    world.take(rows_of(BEGIN_S, entry(1)._replace(encoded=b"1234")))
     world.turn()
     world.rows(2)
     world.turn()
