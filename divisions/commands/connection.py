@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from divisions.errors import ClusterError, DivisionsError, MissingTokenError, NotRunningError
+from divisions.errors import ClusterError, DivisionsError, MissingTokenError, NotRunningError, UnknownTokenError
 from divisions.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -44,7 +44,8 @@ def connect(url: str = "") -> Iterator[Client]:
 
     Raises:
         NotRunningError: nothing answers there; says what the home's cluster does instead, if there is one.
-        MissingTokenError: the cluster there asks for a token that this home has not; it may be that of another home.
+        MissingTokenError: the cluster there asks for a token, and there is none here.
+        UnknownTokenError: it does not know the token that is here; it may be that of another home.
     """
     from divisions.sdk.client import Client
 
@@ -52,20 +53,21 @@ def connect(url: str = "") -> Iterator[Client]:
     with Client(url or gateway_url(settings), home=settings.home) as client:
         try:
             yield client
-        except (NotRunningError, MissingTokenError) as error:
+        except (NotRunningError, MissingTokenError, UnknownTokenError) as error:
             raise (error if url or settings.gateway else _explained(settings, error)) from None
 
 
-def _explained(settings: Settings, error: NotRunningError | MissingTokenError) -> DivisionsError:
+def _explained(settings: Settings, error: NotRunningError | MissingTokenError | UnknownTokenError) -> DivisionsError:
     """The reason why nothing answers, or nobody whose token is here, from ``cluster.json``."""
     from deploy.supervision import cluster_file
+    from divisions.environment import secret_of_environment
 
     cluster = cluster_file.read_cluster(settings.home)
-    if isinstance(error, MissingTokenError):
-        if cluster is not None:
+    if not isinstance(error, NotRunningError):
+        if (cluster is not None and cluster.is_alive) or secret_of_environment("DIVISIONS_TOKEN"):
             return error
-        return MissingTokenError(
-            f"no cluster of the home {settings.home} runs; the one on port {settings.port} has another home, "
+        return type(error)(
+            f"no cluster of the home {settings.home} runs; the one at {gateway_url(settings)} has another home, "
             "and asks for its token",
             remedy="run this in the folder that it was started in, or name its home with DIVISIONS_HOME; "
             "DIVISIONS_TOKEN gives a token",

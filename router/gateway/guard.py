@@ -13,7 +13,7 @@ from starlette.types import Scope
 from divisions.access.decision import Principal, decide
 from divisions.access.requests import Actor
 from divisions.access.roles import Action, Role
-from divisions.errors import AccessDeniedError
+from divisions.errors import AccessDeniedError, MissingTokenError, UnknownTokenError
 from divisions.names import is_name
 from divisions.traces.parent import parent_of
 from router.gateway.jwt_book import Kind, Refused
@@ -84,7 +84,7 @@ class Guard:
         try:
             principal = self._authenticate((authorization or "").encode("latin-1", "replace"))
         except AccessDeniedError as error:
-            return _refused(401, str(error), "AccessDeniedError")
+            return _refused(401, str(error), UnknownTokenError.__name__)  # it was right, and has expired
         if isinstance(principal, Refused):
             return self._refused_jwt(principal, address)
         if principal is None:
@@ -134,7 +134,8 @@ class Guard:
             reply = _refused(429, "too many wrong tokens from this address. wait, and check the token", "")
             reply.headers["retry-after"] = str(math.ceil(wait_s))
             return reply
-        reply = _refused(401, reason, "")
+        kind = UnknownTokenError if has_token else MissingTokenError
+        reply = _refused(401, reason, kind.__name__)
         reply.headers["www-authenticate"] = challenge
         return reply
 

@@ -1,6 +1,7 @@
 """Commands against an HTTP server that answers as the control API does."""
 
 import json
+import os
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
+from deploy.supervision.cluster_file import UP, Cluster, write_cluster
+from deploy.supervision.processes import start_ticks
 from divisions import cli
 from divisions.status import ControllerStatus, Evidence, Explanation, HistoryEntry, ReplicaStatus
 from tests.builders import rollout_status
@@ -69,8 +72,9 @@ class ControlApi(BaseHTTPRequestHandler):
     """Answers with ``server.statuses`` in turn (the last one for ever), and records the requests."""
 
     def do_GET(self):
-        if self.server.asks_token and not self.headers.get("authorization"):
-            return self.answer({"detail": "this needs a token", "status": 401, "code": "MissingTokenError"}, 401)
+        if self.server.asks_token:  # as `router.gateway.guard` does
+            kind = "UnknownTokenError" if self.headers.get("authorization") else "MissingTokenError"
+            return self.answer({"detail": "this needs a token", "status": 401, "code": kind}, 401)
         status = self.server.statuses[0]
         if self.path.startswith("/api/v2/rollouts/") and len(self.server.statuses) > 1:
             self.server.statuses.pop(0)
@@ -141,13 +145,34 @@ def divisions(capsys):
     return run
 
 
-def test_a_cluster_of_another_home_asks_for_its_token(api, divisions, tmp_path):
-    (tmp_path / "token").unlink()
+@pytest.mark.parametrize("has_token", [True, False])
+@pytest.mark.parametrize("left", ["nothing", "a cluster that has ended"])
+def test_a_cluster_of_another_home_asks_for_its_token(api, divisions, tmp_path, has_token, left):
     api.asks_token = True
+    if not has_token:
+        (tmp_path / "token").unlink()
+    if left != "nothing":
+        write_cluster(tmp_path, cluster_at(api, began_ticks=1))
     status, _, err = divisions("status")
     assert status == 1
-    assert f"no cluster of the home {tmp_path} runs" in err
+    assert f"no cluster of the home {tmp_path} runs; the one at http://127.0.0.1:{api.server_address[1]}" in err
     assert "run this in the folder that it was started in, or name its home with DIVISIONS_HOME" in err
+
+
+@pytest.mark.parametrize("given", ["DIVISIONS_TOKEN", "the home's own, which was rotated"])
+def test_a_wrong_token_of_the_cluster_that_is_meant_is_told_as_such(api, divisions, tmp_path, monkeypatch, given):
+    api.asks_token = True
+    if given == "DIVISIONS_TOKEN":
+        monkeypatch.setenv(given, "wrong")
+    else:
+        write_cluster(tmp_path, cluster_at(api, start_ticks(os.getpid())))
+    status, _, err = divisions("status")
+    assert (status, err) == (1, "error: this needs a token\n")
+
+
+def cluster_at(api, began_ticks):
+    url = f"http://127.0.0.1:{api.server_address[1]}"
+    return Cluster(os.getpid(), began_ticks, UP, "127.0.0.1:6379", "", url, 1, "", 0.0)
 
 
 def test_status_is_the_table_of_kubectl(api, divisions):

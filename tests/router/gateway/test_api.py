@@ -26,8 +26,9 @@ def test_control_routes_are_closed_without_the_token(run, method, path):
     async def scenario():
         async with world() as it:
             bare = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
-            assert (await it.raw((bare + "\r\n").encode()))[0].status == 401
-            assert (await it.raw((bare + "Authorization: Bearer wrong\r\n\r\n").encode()))[0].status == 401
+            for headers, code in (("", "MissingTokenError"), ("Authorization: Bearer wrong\r\n", "UnknownTokenError")):
+                (reply,) = await it.raw(f"{bare}{headers}\r\n".encode())
+                assert (reply.status, reply.json["code"]) == (401, code)
             for foreign in (
                 "Sec-Fetch-Site: cross-site",
                 "Origin: http://evil.example",

@@ -195,6 +195,7 @@ def test_an_expired_token_says_so_and_a_wrong_secret_does_not(run):
             await asking(it, known)
             (reply,) = await it.raw(ask("GET", "/api/v2/status", token))
             assert (reply.status, "has expired" in reply.json["detail"]) == (401, True)
+            assert reply.json["code"] == "UnknownTokenError"
             (reply,) = await it.raw(ask("GET", "/api/v2/status", token[:-1] + ("A" if token[-1] != "A" else "B")))
             assert (reply.status, "expired" in reply.json["detail"]) == (401, False)
 
