@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
-import ssl
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from divisions.access.issuers import REMEDY, Issuer, issuers_of
 from divisions.errors import PipelineError, SettingsError
+from router.gateway.jwks_fetch import KeysUnreadError, authorities_of, token_of
 
 
 def read_issuers(path: str) -> tuple[Issuer, ...]:
@@ -46,19 +45,16 @@ def check_files(issuers: Iterable[Issuer]) -> None:
         SettingsError: one cannot be used.
     """
     for issuer in issuers:
-        for what in ("ca_file", "token_file"):
-            path = getattr(issuer, what)
-            try:
-                if path and not Path(path).read_bytes().strip():
-                    raise OSError(errno.ENODATA, "it is empty")
-                if path and what == "ca_file":
-                    ssl.create_default_context(cafile=path)
-            except OSError as error:  # of which one is ssl.SSLError
-                why = "it has no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-                raise SettingsError(
-                    f"DIVISIONS_OIDC_FILE: `{what}` of issuer {issuer.alias!r}, {path}, cannot be used: {why}",
-                    remedy="every node needs it, readable for its user",
-                ) from None
+        try:
+            if issuer.ca_file:
+                authorities_of(issuer.ca_file)
+            if issuer.token_file:
+                token_of(issuer.token_file)
+        except KeysUnreadError as error:
+            raise SettingsError(
+                f"DIVISIONS_OIDC_FILE: issuer {issuer.alias!r}: {error}",
+                remedy="every node needs it, readable for its user",
+            ) from None
 
 
 def _plain(node: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from divisions.access.issuers import Issuer
 from divisions.access.jwks import MAX_BYTES
+from divisions.errors import reason_of
 
 if TYPE_CHECKING:  # only gateways with issuers load it
     import httpx
@@ -48,7 +49,7 @@ class JwksFetch:
                 context = await asyncio.to_thread(_context, self._issuer.ca_file)
                 headers = {"accept": "application/json", "accept-encoding": "identity"}
                 if self._issuer.token_file:
-                    token = await asyncio.to_thread(_token, Path(self._issuer.token_file))
+                    token = await asyncio.to_thread(token_of, self._issuer.token_file)
                     headers["authorization"] = f"Bearer {token}"
                 async with httpx.AsyncClient(verify=context, timeout=self._timeout_s) as client:
                     return await _read(client, self._issuer.jwks, headers)
@@ -88,15 +89,29 @@ async def _body(response: httpx.Response) -> bytes:
 def _context(ca_file: str) -> ssl.SSLContext:
     import httpx
 
-    return ssl.create_default_context(cafile=ca_file) if ca_file else httpx.create_ssl_context()
+    return authorities_of(ca_file) if ca_file else httpx.create_ssl_context()
 
 
-def _token(path: Path) -> str:
+def authorities_of(ca_file: str) -> ssl.SSLContext:
     """Raises:
-    KeysUnreadError: the file has none.
+    KeysUnreadError: the file cannot be used.
     """
-    with path.open("rb") as file:
-        text = file.read(MAX_TOKEN_BYTES + 1).strip()
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # of which one is ssl.SSLError
+        why = "it has no certificate in PEM" if isinstance(error, ssl.SSLError) else reason_of(error)
+        raise KeysUnreadError(f"`ca_file`, {ca_file}, cannot be used: {why}") from None
+
+
+def token_of(token_file: str) -> str:
+    """Raises:
+    KeysUnreadError: the file cannot be used.
+    """
+    try:
+        with Path(token_file).open("rb") as file:
+            text = file.read(MAX_TOKEN_BYTES + 1).strip()
+    except OSError as error:
+        raise KeysUnreadError(f"`token_file`, {token_file}, cannot be used: {reason_of(error)}") from None
     if not text or len(text) > MAX_TOKEN_BYTES or not text.isascii() or not text.decode().isprintable():
-        raise KeysUnreadError("its token_file has no token")
+        raise KeysUnreadError(f"`token_file`, {token_file}, cannot be used: it has no token")
     return text.decode()

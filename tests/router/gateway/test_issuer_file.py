@@ -1,5 +1,7 @@
 """The file of issuers: what is wrong with it is told by `divisions up`, by the setting's name."""
 
+import asyncio
+
 import msgspec
 import pytest
 import yaml
@@ -10,6 +12,7 @@ from divisions.access.roles import Role
 from divisions.errors import SettingsError
 from divisions.settings import load_settings
 from router.gateway.issuer_file import check_files, read_issuers
+from router.gateway.jwks_fetch import JwksFetch, KeysUnreadError
 
 TEXT = """
 issuers:
@@ -54,7 +57,10 @@ def test_a_file_has_issuers_in_its_order(tmp_path):
         (b"issuers: [{alias: corp}]", "issuer"),
         (b"", "the file is empty. see docs/oidc.md for an example"),
         (TEXT.replace("role: admin", "role: boss").encode(), "a role is one of viewer, predictor, trainer"),
-        (TEXT.replace("/var/run/secrets/kubernetes.io", "/no/such/folder").encode(), "`ca_file` of issuer 'k8s'"),
+        (
+            TEXT.replace("/var/run/secrets/kubernetes.io", "/no/such/folder").encode(),
+            "issuer 'k8s': `ca_file`, /no/such/folder",
+        ),
         (b"#" * (256 * 1024 + 1), "bytes"),
     ],
 )
@@ -72,21 +78,35 @@ def test_up_refuses_a_file_that_it_cannot_use(tmp_path, monkeypatch, capsys, dat
     assert not (tmp_path / "home").exists()
 
 
-@pytest.mark.parametrize("what", ["ca_file", "token_file"])
 @pytest.mark.parametrize(
-    ("data", "why"), [(None, "No such file"), (b" ", "it is empty"), (b"x", "it has no certificate in PEM")]
+    ("what", "data", "why"),
+    [
+        ("ca_file", None, "No such file or directory"),
+        ("ca_file", b" ", "it has no certificate in PEM"),
+        ("ca_file", b"x", "it has no certificate in PEM"),
+        ("token_file", None, "No such file or directory"),
+        ("token_file", b" ", "it has no token"),
+        ("token_file", b"two\nlines", "it has no token"),
+        ("token_file", b"x" * 16_385, "it has no token"),
+    ],
 )
-def test_files_that_an_issuer_names_are_read_before_the_cluster_starts(tmp_path, what, data, why):
+def test_what_a_gateway_could_not_use_of_an_issuers_files_is_refused_before_the_cluster_starts(
+    tmp_path, what, data, why
+):
     path = tmp_path / "named"
     if data is not None:
         path.write_bytes(data)
     issuer = msgspec.structs.replace(issuers_of(yaml.safe_load(TEXT))[0], **{what: str(path)})
-    if (what, data) == ("token_file", b"x"):
-        check_files([issuer])
-        return
     with pytest.raises(SettingsError) as caught:
         check_files([issuer])
-    assert f"`{what}` of issuer 'corp', {path}, cannot be used: {why}" in str(caught.value)
+    assert f"issuer 'corp': `{what}`, {path}, cannot be used: {why}" in str(caught.value)
+    with pytest.raises(KeysUnreadError, match=f"cannot be used: {why}"):
+        asyncio.run(JwksFetch(issuer)())
+
+
+def test_an_issuers_token_of_one_line_will_do(tmp_path):
+    (tmp_path / "token").write_text("eyJ.x.y\n")
+    check_files([msgspec.structs.replace(issuers_of(yaml.safe_load(TEXT))[0], token_file=str(tmp_path / "token"))])
 
 
 def test_the_path_is_absolute():
