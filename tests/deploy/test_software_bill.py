@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import Draft7Validator
 from packaging.utils import canonicalize_name
-from referencing import Registry, Resource
 
 from deploy import software_bill
 from deploy.software_bill import PRODUCT, Package, bill, installed, licence_of, needed
 from divisions.attestation.provenance import package_url
 from divisions.errors import SettingsError
+from tests.cyclonedx_schema import validator
 
 
-@pytest.fixture(scope="module")
-def validator():
-    folder = importlib.resources.files("cyclonedx.schema._res")
-    parts = [json.loads((folder / f"{name}.SNAPSHOT.schema.json").read_text()) for name in ("spdx", "jsf-0.82")]
-    registry = Registry().with_resources([(part["$id"], Resource.from_contents(part)) for part in parts])
-    return Draft7Validator(json.loads((folder / "bom-1.6.SNAPSHOT.schema.json").read_text()), registry=registry)
-
-
-def test_what_is_installed_here_is_listed_whole_and_valid(validator, capsysbinary):
+def test_what_is_installed_here_is_listed_whole_and_valid(capsysbinary):
     assert software_bill.main([]) == 0
     first = capsysbinary.readouterr().out
     document = json.loads(first)
-    assert [error.message for error in validator.iter_errors(document)] == []
+    assert [error.message for error in validator().iter_errors(document)] == []
     packages = installed()
     purls = {each["purl"] for each in document["components"]}
     for name in ("ray", "torch", "PyJWT", "cryptography", "msgspec"):
@@ -89,13 +79,13 @@ def test_a_licence_is_named_by_its_field_or_else_by_classifiers(named, classifie
     assert licence_of(named, classifiers) == licence
 
 
-def test_nearly_every_distribution_here_names_its_licence(validator):
+def test_nearly_every_distribution_here_names_its_licence():
     packages = installed()
     document = json.loads(software_bill.to_json(bill(packages, needed(packages))))
     components = document["components"]
     assert len(components) > 100
     assert sum("licenses" not in each for each in components) <= 3
-    assert [error.message for error in validator.iter_errors(document)] == []
+    assert [error.message for error in validator().iter_errors(document)] == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=20))

@@ -68,6 +68,18 @@ class Home:
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         return start_divisions(self.environment, *arguments)
 
+    def serve(self, pipeline: Path) -> tuple[subprocess.Popen[str], list[str]]:
+        """`up --foreground --bootstrap` once it serves, and the lines that it has said until then."""
+        foreground = self.start("up", "--foreground", "--bootstrap", "--pipeline", str(pipeline))
+        lines = []
+        assert foreground.stdout is not None
+        for line in foreground.stdout:
+            lines.append(line)
+            if "Ctrl-C stops everything" in line:
+                break
+        assert foreground.poll() is None, "".join(lines)
+        return foreground, lines
+
     def take_over_old(self) -> None:
         """Fills it with the home of an earlier release, in which a version of the endpoint ``churn`` is served."""
         self.path.mkdir(mode=0o700)

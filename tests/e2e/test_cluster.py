@@ -115,14 +115,8 @@ def test_the_first_run_trains_and_serves_and_the_next_serves_again_from_another_
     for turn in range(2):
         if turn:
             move(home)
-        foreground = home.start("up", "--foreground", "--bootstrap", "--pipeline", str(pipeline))
-        lines = []
-        for line in foreground.stdout:
-            lines.append(line)
-            if "Ctrl-C stops everything" in line:
-                break
+        foreground, lines = home.serve(pipeline)
         story = "".join(lines)
-        assert foreground.poll() is None, story
         assert ("nothing is registered yet" in story) == (turn == 0)
         assert f"Page       {home.url}/ " in story
         assert (home.path / "token").read_text().strip() not in story

@@ -56,15 +56,8 @@ def test_a_killed_gcs_or_raylet_comes_back_with_the_version_and_ctrl_c_ends_a_re
     home.take_over_old()  # it serves a version, so that none must be trained
     pipeline = tmp_path / "pipeline.yaml"
     pipeline.write_text(PIPELINE)
-    foreground = home.start("up", "--foreground", "--bootstrap", "--pipeline", str(pipeline))
-    lines = []
-    for line in foreground.stdout:
-        lines.append(line)
-        if "Ctrl-C stops everything" in line:
-            break
-    output = "".join(lines)
-    assert foreground.poll() is None, output
-    url, body = re.search(r"curl -s (\S+) .* -d '(.*)'", output).groups()
+    foreground, lines = home.serve(pipeline)
+    url, body = re.search(r"curl -s (\S+) .* -d '(.*)'", "".join(lines)).groups()
     request = json.loads(body)
     assert answers(url, request)
     supervisor = home.cluster().pid

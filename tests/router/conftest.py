@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import uvloop
@@ -32,6 +33,14 @@ def closed_journals() -> Iterator[None]:
     for journal in rollout_world.OPENED[before:]:
         journal.close()
     del rollout_world.OPENED[before:]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> rollout_world.World:
+    """A controller whose endpoint ``churn`` serves its first version."""
+    it = rollout_world.World(tmp_path)
+    it.deploy_first()
+    return it
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,15 @@
 """The bill of materials: what CycloneDX's own schema takes, and the same for the same bundle."""
 
-import importlib.resources
 import json
 from dataclasses import replace
 
 import pytest
-from jsonschema import Draft7Validator
-from referencing import Registry, Resource
 
 from divisions.attestation.facts import BundleFacts
 from divisions.attestation.sbom import bill_of_materials, to_json
 from divisions.bundle import Manifest
 from divisions.schema import FeatureSchema
+from tests.cyclonedx_schema import validator
 from tests.divisions.attestation.facts import BY_CONTENT, FACTS, MANIFEST
 
 UNKNOWN = BundleFacts(BY_CONTENT)
@@ -42,17 +40,8 @@ def test_it_is_the_same_for_the_same_bundle_and_another_for_another():
     assert other["serialNumber"] != bill_of_materials(FACTS)["serialNumber"]
 
 
-@pytest.fixture(scope="module")
-def validator():
-    """Of CycloneDX 1.6, in the strict form that its own library carries."""
-    folder = importlib.resources.files("cyclonedx.schema._res")
-    parts = [json.loads((folder / f"{name}.SNAPSHOT.schema.json").read_text()) for name in ("spdx", "jsf-0.82")]
-    registry = Registry().with_resources([(part["$id"], Resource.from_contents(part)) for part in parts])
-    return Draft7Validator(json.loads((folder / "bom-1.6.SNAPSHOT.schema.json").read_text()), registry=registry)
-
-
 @pytest.mark.parametrize("facts", [FACTS, EARLIER, UNKNOWN], ids=["all", "earlier", "no run known"])
-def test_the_schema_of_the_standard_takes_it(validator, facts):
+def test_the_schema_of_the_standard_takes_it(facts):
     document = json.loads(to_json(bill_of_materials(facts)))
-    assert [error.json_path for error in validator.iter_errors(document)] == []
-    assert [error.json_path for error in validator.iter_errors(document | {"componets": []})] == ["$"]
+    assert [error.json_path for error in validator().iter_errors(document)] == []
+    assert [error.json_path for error in validator().iter_errors(document | {"componets": []})] == ["$"]

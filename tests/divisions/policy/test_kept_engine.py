@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import time
 
 import pytest
 
+from deploy.supervision.processes import wait_until
 from divisions.clock import ManualClock, SystemClock
 from divisions.errors import PolicyError
 from divisions.policy.engine import Decision, Kind, Query
@@ -51,14 +51,6 @@ def kept(folder):
         yield lambda start=Allows, clock=None: opened.enter_context(
             contextlib.closing(KeptEngine(folder, clock or ManualClock(), start=start, follows=False))
         )
-
-
-def _until(holds):
-    for _ in range(6_000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to hold")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +138,7 @@ def test_the_old_engine_is_ended_and_so_is_one_that_starts_too_late(folder, kept
 
 def test_a_folder_is_followed(tmp_path):
     with contextlib.closing(KeptEngine(tmp_path / "absent", SystemClock(), start=Allows)) as engine:
-        _until(lambda: "no such folder" in engine.fault)
+        assert wait_until(lambda: "no such folder" in engine.fault, 60.0)
         (tmp_path / "absent").mkdir()
-        _until(lambda: engine.digest)
-        _until(lambda: engine._engine.is_revived)
+        assert wait_until(lambda: engine.digest, 60.0)
+        assert wait_until(lambda: engine._engine.is_revived, 60.0)

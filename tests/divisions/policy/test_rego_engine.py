@@ -8,10 +8,10 @@ import resource
 import signal
 import sys
 import threading
-import time
 
 import pytest
 
+from deploy.supervision.processes import wait_until
 from divisions.clock import ManualClock
 from divisions.errors import PolicyError
 from divisions.policy.bundle import load_bundle
@@ -46,14 +46,6 @@ def _bundle(folder, **files):
     return load_bundle(folder)
 
 
-def _until(holds):
-    for _ in range(6_000):
-        if holds():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never came to hold")
-
-
 def test_a_policy_that_loops_is_a_refusal_and_the_next_question_is_answered(tmp_path):
     with contextlib.closing(RegoEngine(_bundle(tmp_path, loops=LOOPS), 2.0)) as engine:
         assert engine.decide(YES).allow
@@ -61,7 +53,7 @@ def test_a_policy_that_loops_is_a_refusal_and_the_next_question_is_answered(tmp_
         assert not late.allow
         assert late.reasons[0].rule == ENGINE_RULE
         assert "longer than 2000 ms" in late.text
-        _until(lambda: engine.decide(YES).allow)
+        assert wait_until(lambda: engine.decide(YES).allow, 60.0)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +66,7 @@ def ours():
 def test_a_process_that_is_killed_is_a_refusal_and_is_started_again(ours):
     os.kill(ours._process.pid, signal.SIGKILL)
     assert not ours.decide(YES).allow
-    _until(lambda: ours.decide(YES).allow)
+    assert wait_until(lambda: ours.decide(YES).allow, 60.0)
 
 
 def test_a_process_that_was_killed_between_questions_is_replaced_before_the_next(ours, caplog):
@@ -85,7 +77,7 @@ def test_a_process_that_was_killed_between_questions_is_replaced_before_the_next
         ours.revive()
         return ours._process is not None and ours._process.pid != killed
 
-    _until(is_replaced)
+    assert wait_until(is_replaced, 60.0)
     assert ours.decide(YES).allow
     (record,) = caplog.records
     assert record.message == "the process of the policy engine has ended with status -9: another one is started"
@@ -99,10 +91,10 @@ def test_a_process_that_cannot_be_started_is_tried_again_with_the_next_question(
         program.rename(tmp_path / "gone")
         os.kill(engine._process.pid, signal.SIGKILL)
         assert not engine.decide(YES).allow
-        _until(lambda: not engine._starting.is_alive())
+        assert wait_until(lambda: not engine._starting.is_alive(), 60.0)
         assert not engine.decide(YES).allow
         (tmp_path / "gone").rename(program)
-        _until(lambda: engine.decide(YES).allow)
+        assert wait_until(lambda: engine.decide(YES).allow, 60.0)
 
 
 def test_a_controller_with_many_connections_can_ask(ours):
@@ -114,11 +106,11 @@ def test_a_controller_with_many_connections_can_ask(ours):
             opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
         os.kill(ours._process.pid, signal.SIGKILL)
         assert not ours.decide(YES).allow
-        _until(lambda: ours.decide(YES).allow)
+        assert wait_until(lambda: ours.decide(YES).allow, 60.0)
         assert ours._process.stdout.fileno() > 1_024
         os.kill(ours._process.pid, signal.SIGKILL)
         ours.decide(YES)
-    _until(lambda: ours.decide(YES).allow)
+    assert wait_until(lambda: ours.decide(YES).allow, 60.0)
 
 
 def test_a_name_cannot_write_the_answer(ours):

@@ -13,14 +13,7 @@ from router.control.registry_projection import FIRST_RETRY_S, LAST_RETRY_S, Proj
 from router.rollouts import canary
 from router.rollouts.canary import Phase
 from router.rollouts.messages import RolloutEvent
-from tests.router.rollout_world import World, spec, version
-
-
-@pytest.fixture
-def world(tmp_path):
-    it = World(tmp_path)
-    it.deploy_first()
-    return it
+from tests.router.rollout_world import spec, version
 
 
 def record(world):

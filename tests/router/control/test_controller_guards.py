@@ -6,14 +6,7 @@ import pytest
 from divisions.control import FULL_BP, RolloutCommand
 from divisions.reports import BreakerTrip, SaltScores
 from router.evidence import salts
-from tests.router.rollout_world import ANALYSIS, World, spec
-
-
-@pytest.fixture
-def world(tmp_path):
-    it = World(tmp_path)
-    it.deploy_first()
-    return it
+from tests.router.rollout_world import ANALYSIS, spec
 
 
 def start(world, phase="STEP", **analysis):

@@ -11,14 +11,7 @@ from router.journal.journal import Kind, kind_of
 from router.rollouts import canary
 from router.rollouts.canary import Phase
 from router.rollouts.records import Queued
-from tests.router.rollout_world import ANALYSIS, World, spec, version
-
-
-@pytest.fixture
-def world(tmp_path):
-    it = World(tmp_path)
-    it.deploy_first()
-    return it
+from tests.router.rollout_world import ANALYSIS, spec, version
 
 
 def record(world):

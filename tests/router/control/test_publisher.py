@@ -10,20 +10,13 @@ from divisions.control import ReplicaAddress
 from router.control.publisher import PARTIAL_RECOVERY_S, RECOVERY_S
 from router.control.replica_register import FORGOTTEN_AFTER_S, LOST_AFTER_S, MAX_GAP_S, ReplicaRegister
 from router.control.ticker import SNAPSHOT_S
-from tests.router.rollout_world import World, spec, version
+from tests.router.rollout_world import spec, version
 
 APP = version("3.1").app_name
 
 
 def address(name: str) -> ReplicaAddress:
     return ReplicaAddress(name, APP, "node", "/r.sock", "", 8, started_at_s=0.0)
-
-
-@pytest.fixture
-def world(tmp_path):
-    it = World(tmp_path)
-    it.deploy_first()
-    return it
 
 
 @pytest.mark.parametrize(

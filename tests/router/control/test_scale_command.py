@@ -13,13 +13,6 @@ from router.scaling.placement import Cluster, Node
 from tests.router.rollout_world import World, spec, version
 
 
-@pytest.fixture
-def world(tmp_path):
-    it = World(tmp_path)
-    it.deploy_first()
-    return it
-
-
 def scale(world, replicas, **changes):
     return world.controller.command(RolloutCommand("churn", "scale", replicas=replicas, **changes))
 

@@ -19,6 +19,7 @@ from router.gateway.event_stream import KEEP_ALIVE_S, EventStream
 from router.gateway.status_feed import MAX_WATCHERS, StatusFeed
 from tests.router.gateway.test_keys import bearer, granted, publish
 from tests.router.gateway_world import features, minutes_score, post, read_reply, world
+from tests.router.waiting import until
 
 TOKEN = "Authorization: Bearer secret"
 
@@ -308,14 +309,6 @@ def get(*headers: str) -> bytes:
 async def chunk(reader: asyncio.StreamReader) -> bytes:
     size = int(await reader.readuntil(b"\r\n"), 16)
     return (await reader.readexactly(size + 2))[:-2]
-
-
-async def until(condition) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 @contextlib.asynccontextmanager

@@ -17,6 +17,7 @@ from router.evidence import histogram
 from router.gateway.child import STOP_S
 from router.gateway.gateway import Gateway
 from tests.router.gateway_world import SCHEMA, features, minutes_score, post, read_reply, world
+from tests.router.waiting import until
 
 
 def constant(score: float):
@@ -254,10 +255,6 @@ def test_a_replica_gets_a_second_batch_ahead_of_time_only_if_it_is_full(run):
 
             def in_flight():
                 return [batch.rows for batch in channel.in_flight.values()]
-
-            async def until(is_so):
-                while not is_so():
-                    await asyncio.sleep(0.005)
 
             calls = []
             for wanted, left in ((1, 0), (8, 7), (9, 0), (25, 16)):

@@ -9,6 +9,7 @@ import pytest
 from divisions.reports import VersionReport
 from router.evidence import salts, split
 from tests.router.gateway_world import World, features, minutes_score, post, world
+from tests.router.waiting import until
 
 TOKEN = "Authorization: Bearer secret"
 
@@ -32,14 +33,6 @@ async def ask(it: World, number: int, customers: int = 10_000) -> list[str]:
         assert {reply.status for reply in replies} == {200}
         versions += [reply.json["version"] for reply in replies]
     return versions
-
-
-async def until(condition) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in time")
 
 
 def requests_of(it: World, app_name: str) -> list[VersionReport]:

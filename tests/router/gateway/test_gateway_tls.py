@@ -18,6 +18,7 @@ from router.gateway.neighbours import Neighbours
 from router.gateway.slot import address, claim
 from tests.port_certificates import write_pair
 from tests.router.gateway_world import World, features, minutes_score, post, read_reply, world
+from tests.router.waiting import until
 
 
 @contextlib.asynccontextmanager
@@ -161,12 +162,6 @@ def test_the_certificate_changes_under_load_and_no_request_fails(run, tmp_path, 
                 await ask(it.port, before, data)
 
     run(scenario())
-
-
-async def until(is_so) -> None:
-    async with asyncio.timeout(60):
-        while not is_so():
-            await asyncio.sleep(0.005)
 
 
 def test_a_client_of_the_home_knows_its_gateway_also_after_a_change(run, tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 
 import pytest
@@ -11,6 +10,7 @@ from divisions.errors import LimitReachedError, OverloadedError
 from router.gateway.jwt_book import Asked, Checked, Kind, Refused
 from router.gateway.jwt_memory import JwtMemory
 from router.gateway.jwt_queue import MAX_OF_ADDRESS, MAX_WAITING, JwtQueue
+from tests.router.waiting import until
 
 
 class Book:
@@ -39,12 +39,6 @@ def queue() -> tuple[Book, JwtMemory, JwtQueue]:
     book = Book()
     memory = JwtMemory(book, lambda: 0.0, lambda: 0.0)
     return book, memory, JwtQueue(memory)
-
-
-async def until(condition) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.001)
 
 
 def test_each_who_waits_is_told_once_and_one_jwt_is_checked_once(run):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -18,6 +17,7 @@ from divisions.control import AccessPolicy
 from divisions.reports import LimitShares
 from router.http.wrong_tokens import BURST
 from tests.router.gateway_world import features, minutes_score, post, read_reply, world
+from tests.router.waiting import until
 
 KEYED = AccessPolicy(require_key=True)
 ROW = {"features": features()}
@@ -70,12 +70,6 @@ class Gate:
     def score(self, rows_NF: np.ndarray) -> np.ndarray:
         self._is_open.wait(20)  # a test that fails must still end
         return minutes_score(rows_NF)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def publish(it, known: AccessList) -> None:

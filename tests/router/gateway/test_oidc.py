@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from divisions import cli
 from divisions.clock import SystemClock
 from router.http.wrong_tokens import BURST
 from tests.oidc_issuer import LocalIssuer, claims_at, issuers_file, local_issuer, signed, unsigned
 from tests.router.gateway_world import Reply, World, features, minutes_score, post, world
+from tests.router.waiting import until
 
 ROLES = (
     "value: ml-admins, role: admin",
     "value: churn-team, role: deployer, endpoints: [churn]",
     "value: everybody, role: viewer",
 )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 async def knows_keys(it: World) -> None:

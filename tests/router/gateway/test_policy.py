@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,6 +21,7 @@ from router.gateway.route_actions import RULES, asked_for
 from router.http.methods import PostOnly
 from router.http.wrong_tokens import BURST
 from tests.router.gateway_world import features, minutes_score, post, world
+from tests.router.waiting import until
 
 PAGE = Path(__file__).parents[3] / "docs" / "policy.md"
 OPEN = {Action.PUBLIC, Action.PREDICT}
@@ -37,11 +36,6 @@ def routes(application) -> set[tuple[str, str]]:
         methods = {"POST"} if isinstance(route.app, PostOnly) else route.methods - {"HEAD"}
         found |= {(method, each) for method in methods for each in paths}
     return found
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def access_list() -> tuple[AccessList, dict[Role, str]]:

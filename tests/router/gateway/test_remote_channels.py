@@ -12,6 +12,7 @@ from divisions.clock import SystemClock
 from router.gateway import remote_link
 from router.predict import upstream
 from tests.router.gateway_world import features, minutes_score, world
+from tests.router.waiting import until
 
 TOKEN = b"shared"
 
@@ -19,14 +20,6 @@ TOKEN = b"shared"
 async def is_answered(it) -> bool:
     reply = await it.predict({"features": features(9.0)})
     return reply.status == 200 and reply.json["churn_probability"] == pytest.approx(0.009)
-
-
-async def until(is_so) -> None:
-    for _ in range(6_000):
-        if is_so():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("did not happen in time")
 
 
 def ready(it) -> int:

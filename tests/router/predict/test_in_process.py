@@ -12,6 +12,7 @@ import pytest
 
 from divisions.control import EndpointRoute, Placement, RoutingTable, VersionRoute, VersionSpec
 from tests.router.gateway_world import SCHEMA, features, minutes_score, world
+from tests.router.waiting import until
 
 SPEC = VersionSpec("churn-predictor", "3.1", "", "", SCHEMA, max_batch=8, placement=Placement.IN_PROCESS)
 
@@ -21,20 +22,12 @@ def table(epoch: int, *specs: VersionSpec) -> RoutingTable:
     return RoutingTable(epoch, (EndpointRoute("churn", "salt", routes),), specs)
 
 
-async def _until(condition) -> None:
-    for _ in range(6_000):
-        if condition():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not come about")
-
-
 def test_a_hosted_version_answers_and_is_registered(run):
     async def scenario():
         async with world() as it:
             it.link.publish(table(1, SPEC))
-            await _until(lambda: it.gateway.dispatcher.is_ready)
-            await _until(lambda: it.link.registered == {SPEC.app_name})
+            await until(lambda: it.gateway.dispatcher.is_ready)
+            await until(lambda: it.link.registered == {SPEC.app_name})
             replies = await asyncio.gather(*[it.predict({"features": features(float(n))}) for n in range(30)])
             assert [reply.json["churn_probability"] for reply in replies] == pytest.approx(
                 [n / 1000 for n in range(30)]
@@ -59,7 +52,7 @@ def test_a_slow_hosted_version_does_not_hold_up_the_loop(run):
         async with world() as it:
             it.hosted_score = slow
             it.link.publish(table(1, SPEC))
-            await _until(lambda: it.gateway.dispatcher.is_ready)
+            await until(lambda: it.gateway.dispatcher.is_ready)
             goes_on.clear()
             slow_one = asyncio.ensure_future(it.predict({"features": features(7.0)}))
             await asyncio.sleep(0)
@@ -82,7 +75,7 @@ def test_a_hosted_version_that_fails_does_not_take_the_gateway_with_it(run):
         async with world() as it:
             it.hosted_score = broken
             it.link.publish(table(1, SPEC))
-            await _until(lambda: it.gateway.dispatcher.is_ready)
+            await until(lambda: it.gateway.dispatcher.is_ready)
             assert (await it.predict({"features": features(1.0)})).status == 502
             assert (await it.predict({"features": features(0.0)})).status == 200
 
@@ -93,9 +86,9 @@ def test_a_version_that_leaves_the_table_is_closed(run):
     async def scenario():
         async with world() as it:
             it.link.publish(table(1, SPEC))
-            await _until(lambda: it.gateway.dispatcher.is_ready)
+            await until(lambda: it.gateway.dispatcher.is_ready)
             it.link.publish(RoutingTable(2))
-            await _until(lambda: it.gateway._hosting._loaded == {})
+            await until(lambda: it.gateway._hosting._loaded == {})
             assert (await it.predict({"features": features()})).status == 503
 
     run(scenario())
@@ -110,7 +103,7 @@ def test_a_hosted_canary_shares_traffic_with_a_stable_version_in_replicas(run):
             stable_spec = msgspec.structs.replace(SPEC, placement=Placement.REPLICAS)
             routes = (VersionRoute(stable_spec, 5_000, False, (stable,)), VersionRoute(canary, 5_000, True))
             it.link.publish(RoutingTable(1, (EndpointRoute("churn", "salt", routes),), (canary,)))
-            await _until(lambda: it.gateway.dispatcher.is_ready and it.link.registered == {canary.app_name})
+            await until(lambda: it.gateway.dispatcher.is_ready and it.link.registered == {canary.app_name})
             bodies = [{"customer_id": f"c-{n}", "features": features()} for n in range(60)]
             replies = [await it.predict(body) for body in bodies]
             assert {reply.status for reply in replies} == {200}

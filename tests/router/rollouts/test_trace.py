@@ -3,22 +3,14 @@
 import itertools
 
 import msgspec
-import pytest
 
 from divisions.access.requests import Actor
 from divisions.control import RolloutCommand
 from divisions.traces.parent import parent_of
 from router.rollouts import trace
-from tests.router.rollout_world import World, spec
+from tests.router.rollout_world import spec
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-@pytest.fixture
-def world(tmp_path):
-    it = World(tmp_path)
-    it.deploy_first()
-    return it
 
 
 def record(world):
