@@ -31,7 +31,8 @@ SLOW = ("tests/router/control/test_controller_machine.py", "tests/router/control
 NEIGHBOURS = {
     "router/evidence/": ("tests/router/evidence", "tests/router/control/test_controller_guards.py"),
     "router/rollouts/": ("tests/router/rollouts", "tests/router/control/test_controller.py",
-                         "tests/router/control/test_controller_guards.py"),
+                         "tests/router/control/test_controller_guards.py", "tests/router/control/test_gates_agree.py",
+                         "tests/router/control/test_approvals.py"),
     "router/control/": ("tests/router/control",),
     "router/journal/": ("tests/router/journal", "tests/router/control/test_journal_away.py"),
     "router/drift/": ("tests/router/drift", "tests/router/control/test_drift_watch.py"),

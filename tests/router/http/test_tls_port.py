@@ -18,6 +18,7 @@ from router.http.limits import HttpLimits
 from router.http.tls_port import TlsPort
 from tests.port_certificates import write_pair
 from tests.router.http.wire import Answers
+from tests.router.waiting import until
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -61,12 +62,6 @@ async def ask(number: int, context: ssl.SSLContext | None = None) -> tuple[bytes
 
 async def silent(number: int, own: str = "127.0.0.1") -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", number, local_addr=(own, 0))
-
-
-async def until(is_so) -> None:
-    async with asyncio.timeout(60):
-        while not is_so():
-            await asyncio.sleep(0.005)
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
@@ -152,6 +147,8 @@ def test_young_handshakes_of_another_address_keep_nobody_waiting(run, tmp_path, 
             for _ in range(3):
                 assert (await ask(number))[0].startswith(b"HTTP/1.1 404")
             assert port.num_handshakes == 8
+            # Who has lost its place to one of these is closed, and nobody else.
+            await until(lambda: sum(bool(reader.at_eof() or reader.exception()) for reader, _ in held) == 3)
             for _, writer in held:
                 writer.close()
             await until(lambda: (port.num_handshakes, port.num_waiting) == (0, 0))
@@ -202,9 +199,8 @@ def test_only_so_many_connections_wait_and_a_port_that_stops_drops_them(run, tmp
     run(scenario())
 
 
-def test_a_connection_that_cannot_be_accepted_ends_nothing(run, tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(tls_port, "PAUSE_S", 0.001)
-    faults = [OSError(24, "Too many open files"), ConnectionAbortedError(103, "gone")]
+def refusing(monkeypatch, faults):
+    """Has listeners raise these errors, the last one first, before they take connections."""
     create = socket.create_server
 
     class Listener(socket.socket):
@@ -219,6 +215,12 @@ def test_a_connection_that_cannot_be_accepted_ends_nothing(run, tmp_path, monkey
 
     monkeypatch.setattr(tls_port.socket, "create_server", create_server)
 
+
+def test_a_connection_that_cannot_be_accepted_ends_nothing(run, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tls_port, "PAUSE_S", 0.001)
+    faults = [OSError(24, "Too many open files"), ConnectionAbortedError(103, "gone")]
+    refusing(monkeypatch, faults)
+
     async def scenario():
         async with served(tmp_path) as (_, number, _):
             assert (await ask(number))[0].startswith(b"HTTP/1.1 404")
@@ -226,6 +228,23 @@ def test_a_connection_that_cannot_be_accepted_ends_nothing(run, tmp_path, monkey
     run(scenario())
     assert not faults
     assert "could not be accepted: [Errno 24] Too many open files" in caplog.text
+
+
+def test_a_port_without_files_left_rests_rather_than_trying_in_every_turn(run, tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(tls_port, "PAUSE_S", 600.0)
+    faults = [OSError(24, "Too many open files")] * 1_000
+    refusing(monkeypatch, faults)
+
+    async def scenario():
+        async with served(tmp_path) as (_, number, _):
+            _, writer = await silent(number)
+            await until(lambda: len(faults) < 1_000)
+            for _ in range(100):  # turns of the loop, in each of which the connection waits to be accepted
+                await asyncio.sleep(0)
+            writer.close()
+
+    run(scenario())
+    assert (len(faults), caplog.text.count("could not be accepted")) == (999, 1)
 
 
 def test_a_closed_port_is_free_at_once_and_one_in_use_is_told(run, tmp_path):
