@@ -93,6 +93,15 @@ def parent_trace() -> str:
     return os.environ.get("TRACEPARENT", "")
 
 
+def cache_folder() -> Path | None:
+    """Where this user's programs keep what can be made again (`XDG_CACHE_HOME`); None for a user without a folder."""
+    try:
+        given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        return (given if given.is_absolute() else Path.home() / ".cache") / "divisions"
+    except RuntimeError:
+        return None
+
+
 def set_default_environment(values: Mapping[str, str]) -> None:
     """Sets variables that libraries read when they are imported, unless the user has set them."""
     for variable, value in values.items():

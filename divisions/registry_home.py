@@ -13,6 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from divisions.registry_template import keep_template, read_template
+
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
@@ -60,24 +62,32 @@ def make_database(database: Path) -> None:
 
     MLflow's migrations take seconds, are no transaction, and fail when they are begun a second time. So they run in a
     draft beside it: a process that ends meanwhile leaves no half of a database. One without runs and models that was
-    left so is made anew.
+    left so is made anew. What they have made is kept for this user's next home (`divisions.registry_template`).
 
     Raises:
         sqlite3.Error: the database cannot be read.
     """
     if _is_made(database):
         return
-    from mlflow.store.db import utils
-
     draft = database.with_name(f"{database.name}.draft")
     for leftover in (draft, draft.with_name(f"{draft.name}-journal")):
         leftover.unlink(missing_ok=True)
-    engine = utils.create_sqlalchemy_engine(f"sqlite:///{draft}")
+    if template := read_template():
+        draft.write_bytes(template)
+    else:
+        _migrate(draft)
+        keep_template(draft.read_bytes())
+    draft.replace(database)
+
+
+def _migrate(database: Path) -> None:
+    from mlflow.store.db import utils
+
+    engine = utils.create_sqlalchemy_engine(f"sqlite:///{database}")
     try:
         utils._initialize_tables(engine)
     finally:
         engine.dispose()
-    draft.replace(database)
 
 
 def _is_made(database: Path) -> bool:

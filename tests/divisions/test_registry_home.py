@@ -75,6 +75,7 @@ def test_following_touches_only_the_other_homes_locations_and_only_once(home):
 
 def test_a_first_run_that_is_interrupted_leaves_no_half_of_a_database(tmp_path, monkeypatch):
     half_made(tmp_path / "mlflow.db")  # as a release before this one left it
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # it has nothing that could be copied
 
     def interrupted(engine):
         InitialBase.metadata.create_all(engine)
