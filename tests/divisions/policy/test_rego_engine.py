@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -83,10 +84,22 @@ def test_a_process_that_was_killed_between_questions_is_replaced_before_the_next
     assert record.message == "the process of the policy engine has ended with status -9: another one is started"
 
 
-def test_a_process_that_cannot_be_started_is_tried_again_with_the_next_question(tmp_path):
-    program = tmp_path / "worker"
-    program.write_text(f"#!/bin/sh\nexec {sys.executable} -m divisions.policy.rego_worker\n")
+def _program(folder, first=""):
+    """A program that is the engine's process. It appends its pid to a file, and does ``first`` before all else."""
+    program = folder / "worker"
+    program.write_text(
+        f"#!/bin/sh\necho $$ >>{folder}/pids\n{first}\nexec {sys.executable} -m divisions.policy.rego_worker\n"
+    )
     program.chmod(0o700)
+    return program
+
+
+def _pids(folder):
+    return [int(pid) for pid in (folder / "pids").read_text().split()]
+
+
+def test_a_process_that_cannot_be_started_is_tried_again_with_the_next_question(tmp_path):
+    program = _program(tmp_path)
     with contextlib.closing(RegoEngine(load_bundle(None), 30.0, command=(str(program),))) as engine:
         program.rename(tmp_path / "gone")
         os.kill(engine._process.pid, signal.SIGKILL)
@@ -95,6 +108,30 @@ def test_a_process_that_cannot_be_started_is_tried_again_with_the_next_question(
         assert not engine.decide(YES).allow
         (tmp_path / "gone").rename(program)
         assert wait_until(lambda: engine.decide(YES).allow, 60.0)
+
+
+def test_rules_whose_tests_fail_leave_no_process(tmp_path):
+    (tmp_path / "rules").mkdir()
+    bundle = _bundle(tmp_path / "rules", team=ALLOWS, team_test=FAILING_TEST)
+    with pytest.raises(PolicyError, match="1 of "):
+        RegoEngine(bundle, 30.0, command=(str(_program(tmp_path)),))
+    (pid,) = _pids(tmp_path)
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_an_engine_that_is_closed_while_its_process_is_replaced_leaves_none(tmp_path):
+    program = _program(tmp_path, f"while [ -e {tmp_path}/wait ]; do sleep 0.05; done")
+    engine = RegoEngine(load_bundle(None), 30.0, command=(str(program),))
+    (tmp_path / "wait").touch()
+    os.kill(engine._process.pid, signal.SIGKILL)
+    assert not engine.decide(YES).allow
+    assert wait_until(lambda: len(_pids(tmp_path)) == 2, 60.0)
+    engine.close()
+    (tmp_path / "wait").unlink()
+    engine._starting.join(60.0)
+    assert [pid for pid in _pids(tmp_path) if Path(f"/proc/{pid}").exists()] == []
+    assert not engine.decide(YES).allow
+    assert len(_pids(tmp_path)) == 2, "nor does a question start another one"
 
 
 def test_a_controller_with_many_connections_can_ask(ours):
