@@ -16,12 +16,14 @@ from typing import Any
 
 from divisions.certificates.pinned import pinning_context
 from divisions.errors import SettingsError
+from divisions.secret_file import check_mode
 
 CERTIFICATE, KEY = "DIVISIONS_TLS_CERT", "DIVISIONS_TLS_KEY"
 MAX_BYTES = 1 << 20
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """Of TLS 1.2: with forward secrecy and authenticated encryption only. TLS 1.3 has no others."""
 _END = b"-----END CERTIFICATE-----"
+_KEY_MARK = b"PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +52,30 @@ def read_pair(certificate_path: str, key_path: str) -> PortPair:
     """Reads both files.
 
     Raises:
-        SettingsError: one cannot be read, or others may read the key.
+        SettingsError: one cannot be read, is not what it should be, or others may read the key.
     """
-    certificates = _read(CERTIFICATE, certificate_path, is_secret=False)
-    key = _read(KEY, key_path, is_secret=True)
+    certificates, _ = _read(CERTIFICATE, certificate_path)
+    key, mode = _read(KEY, key_path)
     pair = PortPair(certificate_path, key_path, certificates, key)
+    if not pair.leaf and _KEY_MARK in certificates and _END in key:
+        raise SettingsError(
+            f"{CERTIFICATE} and {KEY} are the other way round: {certificate_path} has the private key, {key_path} the "
+            "certificate",
+            remedy="exchange the two paths",
+        )
     if not pair.leaf:
         raise SettingsError(
             f"{CERTIFICATE}: {certificate_path} has no certificate",
             remedy="write the certificate as PEM, followed by those of its issuers",
         )
-    if b"PRIVATE KEY-----" not in key:
+    if _KEY_MARK not in key:
         raise SettingsError(f"{KEY}: {key_path} has no private key", remedy="write the key as PEM")
+    check_mode(KEY, key_path, mode)
     return pair
 
 
-def _read(setting: str, path: str, *, is_secret: bool) -> bytes:
+def _read(setting: str, path: str) -> tuple[bytes, int]:
+    """What is in a file, and its mode."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for its writer
     except OSError as error:
@@ -76,13 +86,7 @@ def _read(setting: str, path: str, *, is_secret: bool) -> bytes:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
             raise SettingsError(f"{setting}: {path} is no file of at most 1 MiB", remedy="name a PEM file")
-        # The group may read it: that is how Debian's group ssl-cert and Kubernetes' fsGroup hand a key over.
-        if is_secret and found.st_mode & (stat.S_IRWXO | stat.S_IWGRP):
-            raise SettingsError(
-                f"{setting}: others can read or change {path} (mode {stat.S_IMODE(found.st_mode):04o})",
-                remedy=f"chmod 600 {path}",
-            )
-        return os.read(descriptor, MAX_BYTES)
+        return os.read(descriptor, MAX_BYTES), found.st_mode
     except OSError as error:
         raise SettingsError(
             f"{setting}: {path} cannot be read: {error.strerror}", remedy="repeat it; check the disk"

@@ -77,6 +77,7 @@ def up(
     from deploy.cluster import embedded
     from divisions.clock import SystemClock
     from divisions.commands.progress import shown_progress
+    from divisions.notify.notifier import webhook_of
     from router.gateway.issuer_file import check_files, read_issuers
 
     settings = load_settings()
@@ -88,7 +89,10 @@ def up(
         gcs_port=gcs_port or settings.gcs_port,
         allow_faults=allow_faults or settings.allow_faults,
     )
-    check_files(read_issuers(settings.oidc_file))  # a fault is told here; gateways would only log it
+    # What follows is told here; gateways and the controller would only log it.
+    check_files(read_issuers(settings.oidc_file))
+    if settings.webhook_file:
+        webhook_of(settings, SystemClock()).check()
     is_json = output is Format.JSON
     if address := address or settings.ray_address:
         given = {"--foreground": foreground, "--bootstrap": bootstrap, "--release": bool(release), "--host": bool(host)}

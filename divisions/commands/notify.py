@@ -43,6 +43,7 @@ def send_test() -> None:
         remedy = "write the webhook's URL into a file, set the variable to its path, and start the cluster with it"
         raise SettingsError("DIVISIONS_WEBHOOK_FILE is not set, so nothing is notified", remedy=remedy)
     webhook = webhook_of(settings, clock)
+    webhook.check()
     host = webhook.host()
     text = "a test message of Divisions; notifications arrive here"
     reply = webhook.send(Notice(f"test/{uuid.uuid4()}", Topic.TEST, "divisions", text, clock.wall_s()))

@@ -16,6 +16,7 @@ import msgspec
 
 from divisions.clock import Clock
 from divisions.deployment import write_private
+from divisions.errors import SettingsError
 from divisions.notice import Notice, NoticeCounts, Topic
 from divisions.notify import outbox
 from divisions.notify.outbox import Outbox
@@ -177,5 +178,10 @@ def notifier_of(settings: Settings, clock: Clock, name: str) -> Notifier | None:
     """The notifier of one process of the home, to be started; None without a webhook."""
     if not settings.webhook_file:
         return None
+    webhook = webhook_of(settings, clock)
+    try:
+        webhook.check()
+    except SettingsError as error:
+        log.warning("%s", error)
     topics = frozenset(Topic(event) for event in settings.webhook_events)
-    return Notifier(webhook_of(settings, clock), settings.home / FOLDER / f"{name}.json", clock, topics)
+    return Notifier(webhook, settings.home / FOLDER / f"{name}.json", clock, topics)

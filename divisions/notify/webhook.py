@@ -20,6 +20,7 @@ from divisions.errors import SettingsError
 from divisions.notice import Notice
 from divisions.notify.payload import Kind, body_of
 from divisions.notify.retry import Reply, retry_after_s
+from divisions.secret_file import check_mode
 
 ANSWER_S: Final = 10.0
 """How long connecting may take, and then the request as a whole."""
@@ -66,6 +67,16 @@ class Webhook:
         if not is_good or not text.isascii() or not text.isprintable() or "@" in address.netloc:
             raise SettingsError(f"{self._file} of {_SETTING} has no URL such as https://HOST/PATH", remedy=_REMEDY)
         return address
+
+    def check(self) -> None:
+        """What a person should know before the first notice.
+
+        Raises:
+            SettingsError: what `address` raises, or others can read the file, which is no reason to keep a notice back.
+        """
+        self.address()
+        with contextlib.suppress(OSError):  # gone since
+            check_mode(_SETTING, self._file, self._file.stat().st_mode)
 
     def host(self) -> str:
         """The server's name, for people; it raises what `address` does."""

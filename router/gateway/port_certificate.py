@@ -2,7 +2,7 @@
 
 Both files are read again every `LOOK_S`, and compared by content: tools replace them in place, by renaming, or as
 Kubernetes does by another link. A new pair that cannot be used changes nothing; the log says what is wrong with it,
-once. The two files change one after the other, so the first failed look is not told.
+once, and when that is mended. The two files change one after the other, so the first failed look is not told.
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ class PortCertificate:
                 self._note(pair)  # first, or a command could meet a certificate that it does not know
                 self._current = found
                 log.info("a new certificate is in force, from %s", pair.certificate_path)
+            elif self._is_told:
+                log.info("the files have the certificate in force again, and can be used")
         except SettingsError as error:
             self._refuse(str(error))
         else:

@@ -87,6 +87,16 @@ def test_files_that_are_not_what_their_name_says(tmp_path):
     assert f"{pipe} is no file" in refused(certificate, str(pipe))
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_the_two_files_the_other_way_round_are_told_as_that_whoever_may_read_them(tmp_path, mode):
+    certificate, key = write_pair(tmp_path)
+    Path(certificate).chmod(mode)
+    text = refused(key, certificate)
+    assert f"DIVISIONS_TLS_CERT and DIVISIONS_TLS_KEY are the other way round: {key} has the private key" in text
+    assert "exchange the two paths" in text
+    assert "chmod" not in text
+
+
 def test_a_damaged_pair_is_refused_with_its_paths(tmp_path):
     certificate, key = write_pair(tmp_path)
     lines = Path(certificate).read_text().splitlines()

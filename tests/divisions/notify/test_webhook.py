@@ -10,11 +10,14 @@ import pytest
 
 from benchmarks.harness.certificates import new_pair
 from divisions import cli
+from divisions.clock import SystemClock
 from divisions.errors import SettingsError
 from divisions.notice import Notice, Topic
+from divisions.notify.notifier import notifier_of
 from divisions.notify.payload import Kind
 from divisions.notify.retry import Reply
 from divisions.notify.webhook import Webhook
+from divisions.settings import load_settings
 from tests.divisions.notify.webhook_server import WebhookServer, ok
 
 NOTICE = Notice("k", Topic.HELD, "churn", "it waits", 0.0)
@@ -31,6 +34,7 @@ def server():
 def file_of(folder, url):
     path = folder / "webhook"
     path.write_text(f"{url}\n")
+    path.chmod(0o600)
     return path
 
 
@@ -96,6 +100,35 @@ def test_a_file_that_is_missing_or_no_text_is_told_too(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for name in ("binary", "missing", "."):
         assert "DIVISIONS_WEBHOOK_FILE" in Webhook(tmp_path / name, Kind.SLACK, lambda: 0.0).send(NOTICE).fault
+
+
+def test_a_file_that_others_can_read_is_told_and_no_reason_to_keep_a_message_back(
+    server, tmp_path, monkeypatch, capsys, caplog
+):
+    path = file_of(tmp_path, f"http://127.0.0.1:{server.port}/services/{SECRET}")
+    path.chmod(0o644)
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DIVISIONS_WEBHOOK_FILE", str(path))
+    for command in (["notify", "test"], ["up"]):
+        assert cli.execute(command) == 1
+        error = capsys.readouterr().err
+        assert f"DIVISIONS_WEBHOOK_FILE: others can read or change {path} (mode 0644). chmod 600 {path}" in error
+    assert not server.requests
+    notifier = notifier_of(load_settings(), SystemClock(), "controller")
+    assert "others can read or change" in caplog.text
+    notifier.tell(Notice("k", Topic.HELD, "churn", "it waits", SystemClock().wall_s()))
+    notifier.step()
+    assert notifier.counts().sent == 1
+    path.chmod(0o640)
+    assert cli.execute(["notify", "test"]) == 0, "its group may"
+
+
+def test_up_says_that_the_file_is_missing_before_it_starts_anything(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DIVISIONS_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DIVISIONS_WEBHOOK_FILE", str(tmp_path / "absent"))
+    assert cli.execute(["up"]) == 1
+    assert f"{tmp_path / 'absent'} of DIVISIONS_WEBHOOK_FILE cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
 
 
 def test_a_certificate_is_verified(tmp_path, monkeypatch):

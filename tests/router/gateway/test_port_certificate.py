@@ -83,6 +83,22 @@ def test_a_pair_that_cannot_be_used_changes_nothing_is_told_once_and_mended(tmp_
     assert certificate.context() is not before
 
 
+def test_the_old_pair_put_back_after_a_refusal_is_told_once(tmp_path, caplog):
+    caplog.set_level("INFO")
+    certificate, (_, key) = followed(tmp_path)
+    Path(key).chmod(0o644)
+    certificate.look()
+    certificate.look()
+    assert certificate.health().is_refusing
+    Path(key).chmod(0o600)
+    certificate.look()
+    certificate.look()
+    assert not certificate.health().is_refusing
+    refusal, mend = (record.getMessage() for record in caplog.records)
+    assert "others can read or change" in refusal
+    assert mend == "the files have the certificate in force again, and can be used"
+
+
 def test_a_pair_whose_files_change_one_after_the_other_is_never_told(tmp_path, caplog):
     certificate, (crt, key) = followed(tmp_path)
     new_crt, new_key = write_pair(tmp_path, "new")
