@@ -20,7 +20,7 @@ from router.gateway.jwt_book import Kind, Refused
 from router.gateway.jwt_memory import JwtMemory
 from router.gateway.key_freshness import PAUSE_S
 from router.gateway.refused_counts import RefusedCounts
-from router.gateway.route_actions import asked_for
+from router.gateway.route_actions import asked_for, has_route
 from router.gateway.token_book import TokenBook
 from router.http import problem
 from router.http.wrong_tokens import WrongTokens
@@ -29,6 +29,8 @@ NO_TOKEN = (
     "this needs a bearer token: that of the cluster's owner is in the file `token` of its home, others come from "
     "`divisions tokens create`"
 )
+NO_ROUTE = "there is no such path here. /openapi.json lists those that there are"
+"""No secret, so it needs no token."""
 _PRINCIPAL = "principal"
 _COUNT = "count refused"
 _UNCHECKED = 503
@@ -80,6 +82,8 @@ class Guard:
         authorization = headers.get("authorization")
         if authorization is None and scope["method"] in {"GET", "HEAD"} and scope["path"] in self._open_paths:
             return None
+        if authorization is None and not has_route(scope["path"]):
+            return _refused(404, NO_ROUTE, "")
         address = address_of(scope)
         try:
             principal = self._authenticate((authorization or "").encode("latin-1", "replace"))
@@ -93,8 +97,11 @@ class Guard:
         asked = asked_for(scope["method"], scope["path"])
         if asked is None:
             # No route, or one that nobody has given an action. An admin is told by the application.
-            is_admin = principal.role is Role.ADMIN
-            return None if is_admin else _refused(403, "only admins may ask for what no rule knows", "")
+            if principal.role is Role.ADMIN:
+                return None
+            if not has_route(scope["path"]):
+                return _refused(404, NO_ROUTE, "")
+            return _refused(403, "only admins may ask for what no rule knows", "")
         decision = decide(principal, asked.action, asked.endpoint)
         return None if decision.is_allowed else _refused(403, decision.reason, "AccessDeniedError")
 

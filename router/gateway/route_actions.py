@@ -84,6 +84,15 @@ def asked_for(method: str, path: str) -> Asked | None:
     return None
 
 
+def has_route(path: str) -> bool:
+    """Whether a rule knows the path, by whatever method.
+
+    >>> has_route("/api/v2/status"), has_route("/api/v2/stauts")
+    (True, False)
+    """
+    return any(pattern.fullmatch(path) for _, pattern in _PATTERNS)
+
+
 def _compiled(path: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path))
 

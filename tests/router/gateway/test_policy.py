@@ -85,7 +85,7 @@ def test_every_route_is_an_action_and_every_role_is_answered_by_the_policy(run):
     run(scenario())
 
 
-def test_a_route_without_a_rule_is_for_admins_only(run):
+def test_a_route_without_a_rule_is_for_admins_only_and_told_as_absent(run):
     async def scenario():
         known, given = access_list()
         async with world() as it:
@@ -94,7 +94,14 @@ def test_a_route_without_a_rule_is_for_admins_only(run):
             statuses = {
                 role: (await it.raw(ask("GET", "/api/v2/new", token)))[0].status for role, token in given.items()
             }
-            assert statuses == {role: 404 if role is Role.ADMIN else 403 for role in Role}
+            assert statuses == dict.fromkeys(Role, 404)
+            stranger = ask("GET", "/api/v2/new", "").replace(b"Authorization: Bearer \r\n", b"")
+            for request in (stranger, ask("GET", "/api/v2/new", given[Role.VIEWER])):
+                (reply,) = await it.raw(request)
+                assert (reply.status, "/openapi.json lists" in reply.json["detail"]) == (404, True)
+            assert (await it.raw(ask("GET", "/api/v2/new", "wrong")))[0].status == 401, "a guess is one anywhere"
+            assert (await it.raw(stranger.replace(b"new", b"status")))[0].status == 401
+            assert (await it.raw(ask("DELETE", "/api/v2/status", given[Role.VIEWER])))[0].status == 403
 
     run(scenario())
 
