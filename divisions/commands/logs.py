@@ -43,7 +43,11 @@ def logs(
     found = [line for line in home_logs.read() if wanted.takes(line)]
     _show(found[-tail:] if tail else [], output)
     if not found and not follow and output is Format.TEXT:
-        print("No such lines. Requests that were answered are counted, not logged." if request else "No lines yet.")
+        print(
+            "No such lines. Requests that failed with 5xx are logged, all others counted."
+            if request
+            else "No lines yet."
+        )
     while follow:
         time.sleep(POLL_S)
         _show([line for line in home_logs.read() if wanted.takes(line)], output)

@@ -93,7 +93,8 @@ def render_status(answer: ServiceStatus) -> str:
         )
         for replica in answer.replicas
     ]
-    lines = [table(HEADER, rows) if rows else "No replicas: nothing is deployed."]
+    none = "No replicas are known yet." if answer.rollouts else "No replicas: nothing is deployed."
+    lines = [table(HEADER, rows) if rows else none]
     if answer.rollouts:
         lines.append("")
         rollouts = [

@@ -48,6 +48,7 @@ class WatchState(msgspec.Struct, frozen=True):
     looked: tuple[int, ...] = ()
     failures: dict[str, dict[str, Failing]] = {}
     raised: int = 0
+    scores: dict[str, tuple[float | None, ...]] = {}
 
 
 class Watch:
@@ -121,6 +122,7 @@ class Watch:
         for window in (self._hour, self._day):
             window.expire(2**31 - 1)
         self._looked = set()
+        self._scores = {}
 
     def _judge(self, ended: int, now_s: float) -> None:
         hour_counts = self._hour.counts()
@@ -212,6 +214,7 @@ class Watch:
             tuple(sorted(self._looked)),
             {name: dict(failing) for name, failing in self._failures.items() if failing},
             self.raised,
+            {by.value: tuple(scores) for by, scores in self._scores.items()},
         )
 
     def restore(self, state: WatchState, now_s: float) -> bool:
@@ -222,10 +225,14 @@ class Watch:
         self._day_usual.restore(state.day_usual)
         self._failures = {name: dict(failing) for name, failing in state.failures.items()}
         self.raised = state.raised
-        if all(slot <= now_s // SLOT_S for slot in state.looked):  # else the clock was set back meanwhile
-            self._hour.restore(state.hour)
-            self._day.restore(state.day)
+        now = int(now_s // SLOT_S)
+        if all(slot <= now for slot in state.looked):  # else the clock was set back meanwhile
             self._looked = set(state.looked)
+            for window, saved in ((self._hour, state.hour), (self._day, state.day)):
+                window.restore(saved)
+                window.expire(now - 1)
+            if any(slot > now - HOUR for slot in state.looked):  # else nobody should take them for present ones
+                self._scores = {by: list(state.scores[by]) for by in Comparison if by in state.scores}
         return True
 
     @property

@@ -184,7 +184,8 @@ function showPods(status) {
   const replicas = shownReplicas();
   by("replicas").hidden = !status && !house.sections.pods;
   const scales = status?.scales ?? []; // an older controller tells none
-  replicasPart.show(replicas.map((replica) => ({ ...replica, age_s: 0 })), () => replicaTable(replicas));
+  const isDeployed = Boolean((status ?? house.sections.rollouts)?.rollouts?.length);
+  replicasPart.show([isDeployed, replicas.map((replica) => ({ ...replica, age_s: 0 }))], () => replicaTable(replicas, isDeployed));
   scalesPart.show(scales, () => scaleTable(scales));
   by("scale-form").hidden = !token;
   scaleForm.show(scales);

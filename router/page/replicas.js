@@ -6,9 +6,9 @@ import { age, count, percent } from "./format.js";
 const HEADER = ["Name", "Ready", "Status", "Restarts", "Age", "IP", "Node", "GPU", "Engine", "Role"];
 const NODE_CHARACTERS = 12; // Ray's are 56 of hex; this many tell nodes apart
 
-/** The whole table. Ages are filled in by `tickAges`. */
-export function replicaTable(replicas) {
-  if (!replicas.length) return [make("p", { class: "quiet" }, "No replicas: nothing is deployed.")];
+/** The whole table. Ages are filled in by `tickAges`. A controller that has just begun knows endpoints before replicas. */
+export function replicaTable(replicas, isDeployed) {
+  if (!replicas.length) return [make("p", { class: "quiet" }, isDeployed ? "No replicas are known yet." : "No replicas: nothing is deployed.")];
   return [table("Replicas", HEADER, replicas.map(replicaRow), { class: "replicas" }), ...engineNotes(replicas)];
 }
 

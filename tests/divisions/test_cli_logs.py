@@ -52,7 +52,7 @@ def test_lines_are_chosen_by_request_rollout_and_level(told):
     assert (line["request_id"], line["source"], line["status"]) == ("r-1", "gateway", 503)
     assert told("--rollout", "churn")[1].out.count("\n") == 2
     assert "began" not in told("--level", "warning")[1].out
-    assert "counted, not logged" in told("--request", "r-2")[1].out
+    assert "all others counted" in told("--request", "r-2")[1].out
 
 
 def test_lines_are_chosen_by_run_and_deployment(told, tmp_path):

@@ -5,8 +5,8 @@ import { count, partOf, plural } from "../format.js";
 import { bars } from "../pictures.js";
 
 const STATES = {
-  unknown: ["calm", "not known: this version has no histograms of its training data"],
-  warming: ["calm", "too few customers to tell yet"],
+  unknown: ["calm", "not known: this version has no histograms of its training data, or they are not read yet"],
+  warming: ["calm", "not compared yet: too few customers, or the first five minutes are not over"],
   watching: ["good", "watching"],
   usual: ["good", "watching, also against the usual hour of the week"],
 };
@@ -73,12 +73,12 @@ function scores(one, left) {
   const [mood, words] = STATES[one.state] ?? ["calm", one.state];
   const alerts = one.alerts.length;
   const all = [...one.features, { ...one.predictions, feature: ALL }];
-  const customers = `${count(one.customers_hour)} customers in the last hour, ${count(one.customers_day)} in the last day`;
+  const customers = `: ${count(one.customers_hour)} customers in the last hour, ${count(one.customers_day)} in the last day`;
   const head = make(
     "p",
     {},
     alerts ? badge("warn", plural(alerts, "alert")) : badge(mood, words),
-    make("span", { class: "quiet" }, ` ${one.endpoint} ${one.version}: ${customers}`),
+    make("span", { class: "quiet" }, ` ${one.endpoint} ${one.version}${one.state === "unknown" ? "" : customers}`),
   );
   const rest = left ? [make("p", { class: "quiet" }, `${count(left)} more endpoints: GET /api/v2/drift`)] : [];
   return [head, table("Drift by feature", ["Feature", "1 h", "24 h", "State"], all.map((each) => line(each, one.alerts))), ...rest];
@@ -88,8 +88,9 @@ function line(each, alerts) {
   const of = alerts.filter((alert) => alert.feature === each.feature);
   const number = (value) => (value === null ? "too early" : value.toFixed(2));
   const isKnown = each.hour !== null || each.day !== null;
-  const state = of.length ? badge("warn", of.map(told).join("; ")) : badge(isKnown ? "good" : "calm", isKnown ? "stable" : "not known yet");
-  return row([each.feature === ALL ? "predictions" : each.feature, number(each.hour), number(each.day), make("td", { class: "wide" }, state)], {
+  const state = of.length ? badge("warn", of.map(told).join("; ")) : badge(isKnown ? "good" : "calm", isKnown ? "stable" : "unknown");
+  const name = make("th", { scope: "row", class: "wide" }, each.feature === ALL ? "predictions" : each.feature);
+  return row([name, number(each.hour), number(each.day), make("td", { class: "wide" }, state)], {
     "data-drift": each.feature,
   });
 }

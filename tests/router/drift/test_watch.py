@@ -169,6 +169,16 @@ def test_a_watch_goes_on_after_a_restart(learnt):
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(watch.state()), type=type(state)) == state
 
 
+def test_scores_and_customers_are_told_from_the_first_moment_after_a_restart_unless_they_are_old(watch):
+    Traffic(watch, per_slot=300).run(1_000, 1_000 + 2 * HOUR)
+    before = watch.drift("churn", "3.1", has_histograms=True)
+    assert before.state == "watching"
+    after = begun_from(watch.state(), 1_000 + 2 * HOUR - 1).drift("churn", "3.1", has_histograms=True)
+    assert msgspec.structs.replace(after, looked_at_s=before.looked_at_s) == before
+    late = begun_from(watch.state(), 1_000 + 4 * HOUR).drift("churn", "3.1")
+    assert (late.state, late.customers_hour, late.customers_day) == ("warming", 0, before.customers_day)
+
+
 def test_what_was_saved_of_another_version_or_of_other_columns_is_not_used(learnt):
     state, slot = learnt
     assert not Watch("other", BINS).restore(state, slot * SLOT_S)
@@ -183,6 +193,8 @@ def test_a_clock_that_was_set_back_empties_the_windows(watch):
     traffic.run(5_000, 5_000 + HOUR)
     drift = watch.drift("churn", "3.1")
     assert drift.features[0].hour < 0.01
+    watch.look(1_000.0)
+    assert watch.drift("churn", "3.1").features[0].hour is None
     restored = Watch("sha", BINS)
     Traffic(watch).run(20_000, 20_000 + HOUR)
     assert restored.restore(watch.state(), 6_000 * SLOT_S)
