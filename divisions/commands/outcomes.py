@@ -77,9 +77,10 @@ def add(
     )
     if found.rows and not found.outcomes:
         faults = ", ".join(line.strip() for line in _faults(found))
-        raise InputError(
-            f"no row of {labels} can be used: {faults}", remedy="name its columns with --id, --label and --time"
-        )
+        remedy = "name its columns with --id, --label and --time"
+        if found.without_time:
+            remedy += "; a time is ISO 8601, seconds since 1970, or as data_prep.format.event_time_format says"
+        raise InputError(f"no row of {labels} can be used: {faults}", remedy=remedy)
     outcomes = hidden(found.outcomes, definition, logged, settings)
     store = OutcomeStore(settings.home, definition.deployment.endpoint)
     added = store.add("entity" if by is By.CUSTOMER else "request", outcomes, is_replacing=replace)

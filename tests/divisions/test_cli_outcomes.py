@@ -74,7 +74,8 @@ def test_a_file_of_which_no_row_can_be_used_is_an_error(home, tmp_path, capsys):
     assert run(tmp_path, "add", str(tmp_path / "soon.csv"), "--time", "left_at") == 1
     assert capsys.readouterr().err == (
         f"error: no row of {tmp_path / 'soon.csv'} can be used: 2 have no time that can be read. "
-        "name its columns with --id, --label and --time\n"
+        "name its columns with --id, --label and --time; "
+        "a time is ISO 8601, seconds since 1970, or as data_prep.format.event_time_format says\n"
     )
 
 

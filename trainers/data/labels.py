@@ -76,6 +76,11 @@ def words_error(uri: str, column: str, label: Label, words: Counter[str]) -> Inp
         )
     # An example only: the rarer of two is more often what is to be predicted. The user decides.
     foreign = [word for word in words if word.lower() not in LABEL_WORDS]
+    if not foreign:
+        return InputError(
+            f"the label {column!r} of {uri} has no single values, but lists or objects",
+            remedy="give each row one value; of JSON, each line or each object of one list is a row",
+        )
     example = f"{{column: {_yaml(column)}, positive: [{_yaml(min(foreign, key=lambda word: (words[word], word)))}]}}"
     return InputError(
         f"the label {column!r} of {uri} has the values {values}: neither yes/no, true/false nor 1/0",

@@ -49,6 +49,15 @@ def test_words_of_the_users_own_are_those_of_the_pipeline_file(tmp_path):
     assert [each.is_positive for each in found.outcomes] == [True, False]
 
 
+def test_a_label_of_lists_or_objects_is_told_as_that(tmp_path):
+    """As `DataFrame.to_json` writes a table by default: one object for each column."""
+    (tmp_path / "labels.json").write_text('{"customer_id": {"0": "1", "1": "2"}, "churn": {"0": "yes", "1": "no"}}')
+    pq.write_table(pa.table({"customer_id": ["1", "2"], "churn": [["yes"], ["no"]]}), tmp_path / "labels.parquet")
+    for name in ("labels.json", "labels.parquet"):
+        with pytest.raises(InputError, match=r"'churn' of .* has no single values, but lists or objects"):
+            read(tmp_path / name, Columns("customer_id", "churn"))
+
+
 def test_a_column_that_is_not_there_is_named(tmp_path):
     (tmp_path / "labels.csv").write_text("customer,churn\n1,yes\n")
     with pytest.raises(InputError, match="no column 'customer_id', only customer, churn"):
