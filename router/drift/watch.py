@@ -94,7 +94,7 @@ class Watch:
     def look(self, now_s: float) -> tuple[DriftAlert, ...]:
         """Looks at the slot that has ended, once; returns the alerts that are new."""
         slot = int(now_s // SLOT_S)
-        if slot == self._slot:
+        if self._slot - 1 <= slot <= self._slot:  # a clock that was set back by seconds catches up
             return ()
         if slot < self._slot:  # The clock was set back: what was seen "later" would stay for ever.
             self._forget_windows()

@@ -202,6 +202,18 @@ def test_a_clock_that_was_set_back_empties_the_windows(watch):
     assert restored.drift("churn", "3.1").customers_hour == 0
 
 
+@pytest.mark.parametrize("at", [0.5, SLOT_S - 0.5])
+def test_a_clock_that_is_corrected_by_seconds_costs_nothing(watch, at):
+    traffic = Traffic(watch, per_slot=300)
+    traffic.run(10_000, 10_000 + HOUR)
+    before = watch.drift("churn", "3.1", has_histograms=True)
+    last_s = (10_000 + HOUR - 1) * SLOT_S + at
+    for now_s in (last_s, last_s - 1.0, last_s - 1.0, last_s):
+        assert watch.look(now_s) == ()
+    assert watch.drift("churn", "3.1", has_histograms=True) == before
+    assert traffic.run(10_000 + HOUR, 10_000 + 2 * HOUR) == []
+
+
 def test_a_sample_of_another_version_or_without_sense_is_left_out(watch):
     digests = np.arange(3, dtype="<u8").tobytes()
     bins = np.zeros((3, 3), dtype="<u2").tobytes()
