@@ -42,6 +42,21 @@ class Alert:
         }
 
 
+def _grown(function: str, by: str, counter: str, window: str) -> str:
+    """Whether a counter of what is rare has grown within ``window``, or began in it.
+
+    Such a counter begins with its first value, which is no increase for Prometheus. It is new if the hour before
+    the window had none, although something was scraped then.
+    """
+    now, before = (
+        f"{function} by ({by}) ({each})" for each in (counter, f"max_over_time({counter}[1h] offset {window})")
+    )
+    return (
+        f"{function} by ({by}) (increase({counter}[{window}])) > 0"
+        f" or ({now} unless {before}) > 0 and on () count(divisions_build_info offset {window}) > 0"
+    )
+
+
 RECORDS = {
     "divisions:requests:rate5m": "sum by (endpoint, version, code) (rate(divisions_requests_total[5m]))",
     "divisions:refused:rate5m": "sum by (endpoint, status, code) (rate(divisions_refused_total[5m]))",
@@ -63,7 +78,7 @@ ALERTS = (
     ),
     Alert(
         "RolledBack",
-        "max by (endpoint, guard) (increase(divisions_rollbacks_total[10m])) > 0",
+        _grown("max", "endpoint, guard", "divisions_rollbacks_total", "10m"),
         "{{ $labels.endpoint }} was rolled back by the guard {{ $labels.guard }}.",
     ),
     Alert(
@@ -84,7 +99,7 @@ ALERTS = (
     ),
     Alert(
         "StoredFeaturesDoNotFit",
-        'sum by (endpoint) (increase(divisions_refused_total{code="StoredFeaturesError"}[5m])) > 0',
+        _grown("sum", "endpoint", 'divisions_refused_total{code="StoredFeaturesError"}', "5m"),
         "The online store has features that {{ $labels.endpoint }} cannot read: a column changed its kind.",
     ),
     Alert(
@@ -102,7 +117,7 @@ ALERTS = (
     ),
     Alert(
         "PredictionLogLosesRows",
-        "sum by (endpoint, version, reason) (increase(divisions_prediction_log_lost_rows_total[10m])) > 0",
+        _grown("sum", "endpoint, version, reason", "divisions_prediction_log_lost_rows_total", "10m"),
         "Rows of {{ $labels.endpoint }}'s prediction log are lost; reason: {{ $labels.reason }}.",
     ),
     Alert(

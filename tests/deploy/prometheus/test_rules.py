@@ -137,6 +137,31 @@ def test_an_alert_fires_when_it_should_and_not_before(tmp_path):
     assert dict(zip(CASES, after, strict=True)) == {name: {(name, severities[name])} for name in CASES}
 
 
+RARE = {
+    "RolledBack": "divisions_rollbacks_total{endpoint='churn',guard='latency'}",
+    "StoredFeaturesDoNotFit": "divisions_refused_total{endpoint='churn',status='500',code='StoredFeaturesError'}",
+    "PredictionLogLosesRows": f"divisions_prediction_log_lost_rows_total{{{ON},reason='writer'}}",
+}
+"""Counters that begin with their first value."""
+
+
+@needs_promtool
+def test_the_first_of_what_is_rare_is_told_and_nothing_old_is_told_again(tmp_path):
+    scraped = "divisions_build_info{gateway='0'} 1x60"
+    first = [Question([f"{series} _x19 1x40", scraped], 21) for series in RARE.values()]
+    told = [{(name, "ticket")} for name in RARE]
+    assert firing(tmp_path, rule_file(), first) == told
+    over = [Question([f"{series} _x19 1x40", scraped], 35) for series in RARE.values()]
+    new_prometheus = [Question([f"{series} 2x20", scraped], 3) for series in RARE.values()]
+    after_a_gap = [
+        Question([f"{series} 2x9 stale _x1 2x40", scraped], minute)
+        for series in RARE.values()
+        for minute in (14, 15, 20, 21)
+    ]
+    quiet = [*over, *new_prometheus, *after_a_gap]
+    assert firing(tmp_path, rule_file(), quiet) == [set()] * len(quiet)
+
+
 def test_every_alert_has_a_case_and_a_runbook():
     slo = {"ErrorBudgetBurnsFast", "ErrorBudgetBurnsSlowly"}
     names = {alert.name for alert in rules.ALERTS}
