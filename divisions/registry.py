@@ -35,6 +35,7 @@ from divisions.registry_records import (
     LABEL,
     STATUS,
     VersionRecord,
+    best_epoch,
     newest_candidate,
     pending_tags,
     registered_version,
@@ -317,8 +318,13 @@ class Registry:
     def download_model(self, address: str, folder: Path) -> Path:
         """Copies the model at MLflow's address (``models:/NAME/NUMBER`` or ``models:/NAME@ALIAS``) into ``folder``;
         returns where it is."""
+        model, version = parse_address(address)
+        if not version.alias and not version.version.isdecimal():
+            raise RegistryError(
+                f"{address!r} names no number of the registry",
+                remedy="write models:/MODEL/NUMBER, such as the 2 of 3.2",
+            )
         with registry_errors(f"fetch {address}"):
-            model, version = parse_address(address)
             client = self._client
             if version.alias:
                 number = client.get_model_version_by_alias(model, version.alias).version
@@ -332,10 +338,9 @@ class Registry:
             return Path(found)
 
     def best_epoch(self, run_id: str) -> int | None:
-        """The epoch whose weights a run has kept: the first with the lowest validation loss. None without epochs."""
+        """The epoch whose weights a run has kept, see `divisions.registry_records.best_epoch`."""
         with registry_errors(f"read the epochs of run {run_id}"):
-            history = self._reads.metric_history(run_id, "valid_loss")
-        return min(history, key=lambda record: (record[1], record[0]))[0] if history else None
+            return best_epoch(self._reads.metric_history(run_id, "valid_loss"))
 
     @property
     def is_new(self) -> bool:

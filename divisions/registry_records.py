@@ -18,7 +18,7 @@ A tracking server may be shared. Versions without ``divisions.bundle_sha256`` ar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -141,3 +141,12 @@ def newest_candidate(versions: Sequence[RegisteredVersion]) -> RegisteredVersion
         if is_candidate and PRODUCTION not in version.aliases:
             return version
     return None
+
+
+def best_epoch(losses: Iterable[tuple[int, float]]) -> int | None:
+    """The epoch whose weights a run has kept: the first with the lowest validation loss. None without epochs.
+
+    >>> best_epoch([(5, 0.4), (10, 0.3), (15, 0.3)])
+    10
+    """
+    return min(losses, key=lambda each: (each[1], each[0]), default=(None, 0.0))[0]

@@ -141,8 +141,10 @@ def registry_errors(action: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        is_absent = getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+        remedy = "`divisions models list` shows what it has; check" if is_absent else "check"
         raise RegistryError(
-            f"the model registry could not {action}: {reason}", remedy="check DIVISIONS_TRACKING_URI and the disk"
+            f"the model registry could not {action}: {reason}", remedy=f"{remedy} DIVISIONS_TRACKING_URI and the disk"
         ) from error
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from divisions.errors import RegistryError
 from divisions.registry import Registry
+from divisions.registry_records import best_epoch
 from divisions.run_log import ARTIFACT, log_path
 from divisions.trials import ARTIFACT as TRIALS
 from divisions.trials import TAG, Trial, from_table
@@ -20,12 +21,17 @@ _LEAST_CHARACTERS = 4
 
 
 class RunReport(msgspec.Struct, frozen=True):
-    """A run, the versions that it has registered, the values of each metric by epoch, and the trials of its search."""
+    """A run, the versions that it has registered, the values of each metric by epoch, and the trials of its search.
+
+    ``epochs`` were trained; of trees not each has a value. ``best_epoch`` has the lowest validation loss.
+    """
 
     run: RunRecord
     versions: tuple[RegisteredVersion, ...]
     curves: dict[str, list[float]]
     trials: tuple[Trial, ...] = ()
+    epochs: int = 0
+    best_epoch: int | None = None
 
 
 def find_run(registry: Registry, text: str) -> RunRecord:
@@ -57,7 +63,9 @@ def report_of(registry: Registry, run: RunRecord) -> RunReport:
     versions = tuple(version for version in registry.list_versions() if version.run_id == run.run_id)
     histories = {name: registry.metric_history(run.run_id, name) for name in sorted(run.metrics)}
     curves = {name: [value for _, value in sorted(history)] for name, history in histories.items() if len(history) > 1}
-    return RunReport(run, versions, curves, _trials_of(registry, run))
+    losses = histories.get("valid_loss", [])
+    epochs = max((step for step, _ in losses), default=0)
+    return RunReport(run, versions, curves, _trials_of(registry, run), epochs, best_epoch(losses))
 
 
 def _trials_of(registry: Registry, run: RunRecord) -> tuple[Trial, ...]:

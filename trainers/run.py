@@ -27,7 +27,7 @@ from divisions.versions import REPORT, TRAINER, RegisteredVersion
 from trainers.data.feature_store import newest_draft, quarantine_draft
 from trainers.data.online_features import NEWEST_FEATURES
 from trainers.export.imported import ImportedModel
-from trainers.export.lineage import environment, lineage
+from trainers.export.lineage import environment, judging_params, lineage
 from trainers.export.signature import sign_registered
 from trainers.stages.make import make, validate
 from trainers.stages.parts import Parts
@@ -93,7 +93,8 @@ class PipelineRun(Parts):
         with self.registry.start_run(pipeline.name, name, {"divisions.input_uri": uri}) as registry_run:
             self.began(registry_run.run_id)
             imported = request.imported
-            registry_run.log_params(start_params(pipeline) if imported is None else imported.facts)
+            judged_by = start_params(pipeline) if imported is None else imported.params | judging_params(pipeline)
+            registry_run.log_params(judged_by)
             previous = previous_of(self, pipeline)
             draft = newest_draft(self.settings.home, pipeline.name, registry_run.run_id, self.clock.wall_s())
             try:
@@ -109,6 +110,8 @@ class PipelineRun(Parts):
                 calibrated, exported = make(self, pipeline, prepared, registry_run)
             else:
                 calibrated, exported = imported.exported(prepared)
+                if note := imported.note_of_missing(prepared):
+                    self.progress.notice(note)
             validated = validate(self, pipeline, prepared, exported.model_onnx, calibrated, previous.version)
             with using_bundles(self.settings.home):
                 bundle = write_bundle(self, pipeline, prepared, validated, exported)

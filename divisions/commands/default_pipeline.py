@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from divisions.errors import UsageError
 
 PIPELINE = Path(".divisions/pipeline/ml_training.yaml")
+
+
+def start_command(model: str, version: str, pipeline: Path) -> str:
+    """What rolls a version out.
+
+    >>> start_command("churn-predictor", "3.2", Path("my files/p.yaml"))
+    "divisions rollout start churn-predictor --version 3.2 --pipeline 'my files/p.yaml'"
+    """
+    file = "" if pipeline == PIPELINE else f" --pipeline {shlex.quote(str(pipeline))}"
+    return f"divisions rollout start {model} --version {version}{file}"
 
 
 def require_pipeline(path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from divisions.commands.default_pipeline import PIPELINE, require_pipeline
+from divisions.commands.default_pipeline import PIPELINE, require_pipeline, start_command
 from divisions.commands.output import Format, Output, print_json
 
 
@@ -53,4 +53,4 @@ def import_model(
         print_json(outcome)
         return
     print(f"{outcome.model} {outcome.version} {outcome.validation_status}, auc {outcome.metrics['auc']:.4f}")
-    print(f"Roll it out with: divisions rollout start {outcome.model} --version {outcome.version}")
+    print(f"Roll it out with: {start_command(outcome.model, outcome.version, pipeline)}")

@@ -14,7 +14,7 @@ import typer
 from divisions.commands.default_pipeline import PIPELINE
 from divisions.commands.model_import import import_model
 from divisions.commands.models_prune import prune
-from divisions.commands.output import Format, Output, age, print_facts, print_json, table
+from divisions.commands.output import Format, Output, age, metric, print_facts, print_json, table
 
 if TYPE_CHECKING:
     from divisions.foreign_models import ForeignVersion
@@ -325,7 +325,7 @@ def _facts(version: RegisteredVersion) -> list[tuple[str, str]]:
         ("Run", version.run_id),
         ("Bundle", str(version.bundle_path)),
         ("SHA-256", version.bundle_sha256),
-        *((f"  {name}", f"{value:.4f}") for name, value in sorted(version.metrics.items())),
+        *((f"  {name}", metric(value)) for name, value in sorted(version.metrics.items())),
         *((f"  {name}", value) for name, value in sorted(version.lineage.items())),
     ]
 
@@ -374,7 +374,7 @@ def _print_foreign(version: ForeignVersion, output: Format) -> None:
         ("Created", _time(version.created_at_s)),
         ("Run", version.run_id or "-"),
     ]
-    print_facts([*facts, *((f"  {name}", f"{value:.4f}") for name, value in sorted(version.metrics.items()))])
+    print_facts([*facts, *((f"  {name}", metric(value)) for name, value in sorted(version.metrics.items()))])
 
 
 def _foreign_row(version: ForeignVersion, now_s: float) -> tuple[str, ...]:

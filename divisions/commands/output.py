@@ -102,6 +102,15 @@ def age(seconds: float) -> str:
     return f"{whole}s"
 
 
+def metric(value: float) -> str:
+    """A metric with four digits; counts are whole.
+
+    >>> metric(1978.0), metric(10_127.4), metric(0.85176), metric(1.84e-4)
+    ('1,978', '10,127', '0.8518', '0.000184')
+    """
+    return f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+
+
 def percent(basis_points: int) -> str:
     return f"{basis_points / 100:g}%"
 

@@ -34,14 +34,22 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which features have moved each score; at most 32 rows.")
     ] = False,
-    top: Annotated[int, typer.Option(min=1, max=MAX_TOP, help="Features that an explanation names.")] = DEFAULT_TOP,
+    top: Annotated[
+        int | None,
+        typer.Option(min=1, max=MAX_TOP, help=f"Features that an explanation names; the default is {DEFAULT_TOP}."),
+    ] = None,
     output: Output = Format.TEXT,
 ) -> None:
     """Ask an endpoint for a prediction."""
     request = _request(endpoint, customer, body)
+    if top is not None and not explain:
+        raise UsageError("--top says how many features an explanation names", remedy="add --explain")
     with connect() as client:
         try:
-            answer = client.explain(endpoint, **request, top=top) if explain else client.predict(endpoint, **request)
+            if explain:
+                answer = client.explain(endpoint, **request, top=top or DEFAULT_TOP)
+            else:
+                answer = client.predict(endpoint, **request)
         except StaleFeaturesError:
             raise
         except UnknownEntityError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from divisions.commands.default_pipeline import PIPELINE
+from divisions.commands.default_pipeline import start_command
 from divisions.commands.output import Format, Output, print_json
 from divisions.commands.streams import tells_if_interrupted
 from divisions.commands.targets import TARGETS
@@ -102,8 +101,7 @@ def _next_step(outcome: RunOutcome, pipeline: Path) -> str:
     from divisions.sdk.calls import FINAL_PHASES
 
     if not outcome.rollout:
-        file = "" if pipeline == PIPELINE else f" --pipeline {shlex.quote(str(pipeline))}"
-        return f"Roll it out with: divisions rollout start {outcome.model} --version {outcome.version}{file}"
+        return f"Roll it out with: {start_command(outcome.model, outcome.version, pipeline)}"
     if outcome.rollout in FINAL_PHASES:
         return ""
     return f"Watch its rollout with: divisions rollout watch {outcome.model}"

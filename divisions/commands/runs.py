@@ -46,7 +46,8 @@ def show(run: Run, output: Output = Format.TEXT) -> None:
     report = report_of(registry, find_run(registry, run))
     if output is Format.JSON:
         trials = msgspec.to_builtins(report.trials)
-        print_json({**_document(report.run, report.versions), "curves": report.curves, "trials": trials})
+        epochs = {"epochs": report.epochs, "best_epoch": report.best_epoch}
+        print_json({**_document(report.run, report.versions), **epochs, "curves": report.curves, "trials": trials})
     else:
         print("\n".join(render(report)))
 

@@ -6,9 +6,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from divisions.commands.output import age, table
+from divisions.commands.output import age, metric, table
 from divisions.trials import TAG, TAG_BEST, TAG_ENDS, TrialEnd
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ SHOWN_CHARACTERS = 8
 _BARS = "▁▂▃▄▅▆▇█"
 _CURVE_WIDTH = 50
 _MOST_TRIALS = 20
+_MOST_CHARACTERS = 44
+"""Of a value beside others."""
 _NAMES = {"auc": "Validation AUC", "drift_score": "Drift score", "auc_lower_bound": "AUC, lower bound"}
 _OPERATORS = {">": lambda a, b: a > b, ">=": lambda a, b: a >= b, "<": lambda a, b: a < b, "<=": lambda a, b: a <= b}
 _DATA = (
@@ -55,9 +58,11 @@ def render(report: RunReport) -> list[str]:
     lines = [f"Run {run.run_id[:SHOWN_CHARACTERS]}   {run.pipeline}   {_time(run.started_at_s)} UTC   {state}", ""]
     facts = [
         ("Id", run.run_id),
+        ("Kind", params.get("kind", "")),
         ("Optimizer", params.get("optimizer", "")),
         ("LR schedule", params.get("schedule", "")),
         ("Epochs", _epochs(report)),
+        ("Decision", _decision(run)),
         ("Dataset", _dataset(run)),
         ("GPU", _gpu(run)),
         ("Trials", _trials_told(run)),
@@ -80,8 +85,8 @@ def compare(runs: Sequence[RunRecord]) -> list[str]:
     header = ("", *(run.run_id[:SHOWN_CHARACTERS] for run in runs))
     settings = [{**run.params, **{name: run.tags[name] for name in _DATA if name in run.tags}} for run in runs]
     names = sorted({name for each in settings for name in each})
-    rows = [(name, *(_short(each.get(name, "-")) for each in settings)) for name in names]
-    differing = [each for each in rows if len(set(each[1:])) > 1]
+    rows = [(name, [each.get(name, "-") for each in settings]) for name in names]
+    differing = [(name, *_parted(values)) for name, values in rows if len(set(values)) > 1]
     metrics = sorted({name for run in runs for name in run.metrics})
     numbers = [(name, *(_number(run.metrics.get(name)) for run in runs)) for name in metrics]
     state = [
@@ -118,9 +123,9 @@ def _ends(values: Sequence[float]) -> str:
 
 def _gate_line(gate: str, metrics: Mapping[str, float]) -> str:
     """``✓ Validation AUC: 0.912 (threshold: > 0.85)``; a question mark if it was not measured."""
-    metric, operator, threshold = gate.split(" ", 2)
-    value = metrics.get(metric)
-    name = _NAMES.get(metric, metric)
+    measured, operator, threshold = gate.split(" ", 2)
+    value = metrics.get(measured)
+    name = _NAMES.get(measured, measured)
     if value is None:
         return f"? {name}: not measured (threshold: {operator} {threshold})"
     mark = "✓" if _OPERATORS[operator](value, float(threshold)) else "✗"
@@ -166,10 +171,16 @@ def _trials(report: RunReport) -> list[str]:
 
 
 def _epochs(report: RunReport) -> str:
-    wanted, losses = report.run.params.get("epochs", ""), report.curves.get("valid_loss", [])
-    if not losses:
+    wanted = report.run.params.get("epochs", "")
+    if not report.epochs:
         return wanted
-    return f"{len(losses)} of {wanted or '?'}, best {losses.index(min(losses)) + 1}"
+    return f"{report.epochs:,} of {wanted or '?'}{'' if report.best_epoch is None else f', best {report.best_epoch:,}'}"
+
+
+def _decision(run: RunRecord) -> str:
+    """``max_f1, yes from 0.354 on``; empty for runs without a threshold."""
+    rule, threshold = run.params.get("decision", ""), run.metrics.get("decision_threshold")
+    return ", ".join(filter(None, [rule, "" if threshold is None else f"yes from {threshold:.3g} on"]))
 
 
 def _dataset(run: RunRecord) -> str:
@@ -208,8 +219,21 @@ def _time(at_s: float) -> str:
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    return "-" if value is None else metric(value)
+
+
+def _parted(values: Sequence[str]) -> list[str]:
+    """Values that differ, short, and so that one sees where: a long beginning that all have is left out.
+
+    >>> _parted(["s3://raw-events-of-all-our-customers/partition=2025-01-13", "s3://raw-events-of-all-our-customers/none"])
+    ['…ts-of-all-our-customers/partition=2025-01-13', '…ts-of-all-our-customers/none']
+    """
+    if max(map(len, values)) <= _MOST_CHARACTERS:
+        return list(values)
+    differs_at = next(i for i, at in enumerate(zip_longest(*values)) if len(set(at)) > 1)
+    shared = max(0, differs_at - _MOST_CHARACTERS // 2)
+    return [_short(f"…{each[shared:]}" if shared else each) for each in values]
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 40 else text[:39] + "…"
+    return text if len(text) <= _MOST_CHARACTERS else text[: _MOST_CHARACTERS - 1] + "…"

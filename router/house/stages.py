@@ -150,8 +150,8 @@ def _details(run: RunRow) -> dict[str, str]:
     details = {"ingestion": run.dataset}
     if (customers := run.metrics.get("customers")) is not None:
         details["features"] = f"{customers:,.0f} customers"
-    longest = max((len(values) for values in (run.curves or {}).values()), default=0)
-    trained = [f"{longest} of {run.epochs or '?'} epochs" if longest else ""]
+    reached = max((values[-1][0] for values in (run.curves or {}).values() if values), default=0)
+    trained = [f"{reached:,.0f} of {run.epochs or '?'} epochs" if reached else ""]
     if (auc := run.metrics.get("auc")) is not None:
         trained.append(f"AUC {auc:.3f}")
     details["training"] = ", ".join(filter(None, trained))

@@ -43,7 +43,7 @@ def check_parity(engine: Engine, reference: Engine, max_batch: int, precision: s
             worst = max(worst, _difference(actual_B, expected_N[at : at + batch]))
             if not worst <= TOLERANCE[precision]:
                 raise EngineError(
-                    f"{engine.name} differs from onnxruntime-cpu by {worst:.2g} in a batch of {batch} "
+                    f"{engine.name} differs from {reference.name} by {worst:.2g} in a batch of {batch} "
                     f"(tolerance {TOLERANCE[precision]:g})"
                 )
     return worst

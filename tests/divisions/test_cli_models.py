@@ -74,7 +74,7 @@ def test_show_has_features_hyperparameters_and_the_best_epoch(registry, capsys):
     lines = [[part.strip() for part in line.split(": ", 1)] for line in capsys.readouterr().out.splitlines()]
     assert ["Best epoch", "17 of 50"] in lines
     assert ["learning_rate", "0.001"] in lines
-    assert ["auc", "0.9000"] in lines
+    assert ["auc", "0.9"] in lines
     assert ["auc", "numeric"] in lines
     assert ["plan", "categorical: p0, p1, p2, p3, p4, p5, p6, p7 and 2 more"] in lines
 

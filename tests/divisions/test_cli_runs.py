@@ -5,10 +5,10 @@ import json
 import pytest
 
 from divisions import cli
-from divisions.commands.runs_view import render
+from divisions.commands.runs_view import compare, render
 from divisions.errors import RegistryError
 from divisions.registry import Registry
-from divisions.registry_runs import RunReport
+from divisions.registry_runs import RunReport, report_of
 from divisions.run_log import ARTIFACT, log_path
 from divisions.versions import RunRecord, ValidationStatus
 from tests.builders import bundle_to_register
@@ -177,3 +177,35 @@ def test_a_registry_beside_a_store_of_bundles_gets_no_logs(tmp_path):
     registry.keep_text("0" * 32, ARTIFACT, "x")  # there is no such run, and nothing is asked
     with pytest.raises(RegistryError):
         Registry(tmp_path / "other").keep_text("0" * 32, ARTIFACT, "x")
+
+
+def test_runs_of_trees_count_trees_and_not_the_values_that_are_kept(tmp_path):
+    registry = Registry(tmp_path)
+    with registry.start_run("churn", "trees", {}) as run:
+        run.log_params({"kind": "gradient_boosting", "epochs": 500, "decision": "recall >= 0.8"})
+        for tree, loss in ((5, 0.5), (10, 0.3), (13, 0.4)):
+            run.log_metrics({"valid_loss": loss}, step=tree)
+        run.log_metrics({"decision_threshold": 0.18675}, step=13)
+    report = report_of(registry, registry.get_run(run.run_id))
+    assert (report.epochs, report.best_epoch) == (13, 10)
+    lines = render(report)
+    for line in (
+        "Kind:      gradient_boosting",
+        "Epochs:    13 of 500, best 10",
+        "Decision:  recall >= 0.8, yes from 0.187 on",
+    ):
+        assert line in lines
+
+
+def test_runs_that_differ_behind_a_long_beginning_are_told_apart():
+    days = [f"s3://raw-events-of-all-the-customers-of-ours/partition=2025-01-{day}" for day in (13, 14)]
+    runs = [
+        RunRecord(
+            str(day) * 32, "churn", "churn", "FINISHED", 0.0, 1.0, {}, {"customers": 10_127.0}, {"input_uri": uri}
+        )
+        for day, uri in enumerate(days)
+    ]
+    text = "\n".join(compare(runs))
+    assert "partition=2025-01-13" in text
+    assert "partition=2025-01-14" in text
+    assert "10,127" in text

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from divisions.errors import MissingColumnError, TrainingError
 from divisions.schema import Feature
@@ -15,6 +16,9 @@ from trainers.data.feature_table import split_holdout
 from trainers.data.preparation import Prepared
 from trainers.export.exported import Calibrated, Exported
 from trainers.training.calibration import Calibration
+
+PROBED_ROWS = 32
+TOLD_FEATURES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,29 @@ class ImportedModel:
         split = split_holdout(table)
         return replace(prepared, table=table, train=split.train, holdout=split.holdout)
 
+    @property
+    def params(self) -> dict[str, object]:
+        """The parameters of its run."""
+        return {"kind": "imported", **self.facts}
+
+    def note_of_missing(self, prepared: Prepared) -> str:
+        """Which features it cannot do without, found by customers of the hold-out who lose one at a time."""
+        from trainers.export.onnx_export import scorer
+
+        score, unable = scorer(self.model_onnx), []
+        for index, feature in enumerate(self.features):
+            rows_NF = prepared.holdout.x[:PROBED_ROWS].copy()
+            rows_NF[:, index] = np.nan
+            if not _are_probabilities(score(rows_NF)).all():
+                unable.append(feature.name)
+        if not unable:
+            return ""
+        more = f" and {len(unable) - TOLD_FEATURES} more features" if len(unable) > TOLD_FEATURES else ""
+        return (
+            f"the imported model gives no probability where {', '.join(unable[:TOLD_FEATURES])}{more} is missing: such "
+            "requests will fail with 502. Export it with a value for missing features (NaN), such as an imputer's"
+        )
+
     def exported(self, prepared: Prepared) -> tuple[Calibrated, Exported]:
         """The model in place of a trained, calibrated and exported one.
 
@@ -60,8 +87,8 @@ class ImportedModel:
         from trainers.export.onnx_export import score
 
         scores_N = score(self.model_onnx, prepared.holdout.x)
-        if not ((scores_N >= 0.0) & (scores_N <= 1.0)).all():
-            bad = int((~((scores_N >= 0.0) & (scores_N <= 1.0))).sum())
+        bad = int((~_are_probabilities(scores_N)).sum())
+        if bad:
             raise TrainingError(
                 f"the imported model gives {bad:,} of {len(scores_N):,} customers a score that is no probability",
                 remedy="export it with its sigmoid or softmax, and with a value for missing features (NaN)",
@@ -69,3 +96,7 @@ class ImportedModel:
         calibration = Calibration(note="not calibrated: it was imported")
         exported = Exported(self.model_onnx, self.parity, b"", None, "it was imported", self.framework)
         return Calibrated(calibration, scores_N.astype(np.float64)), exported
+
+
+def _are_probabilities(scores_N: NDArray[np.float32]) -> NDArray[np.bool_]:
+    return (scores_N >= 0.0) & (scores_N <= 1.0)

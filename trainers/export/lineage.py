@@ -61,6 +61,13 @@ def run_params(pipeline: Pipeline) -> dict[str, object]:
         **({"optimizer": "AdamW", "schedule": "cosine annealing"} if is_network else {}),
         "workers": training.workers,
         **({"trials": training.trials, "budget_s": training.budget_s} if training.trials > 1 else {}),
+        **judging_params(pipeline),
+    }
+
+
+def judging_params(pipeline: Pipeline) -> dict[str, object]:
+    """Those by which a model is judged, also one that was trained elsewhere."""
+    return {
         "holdout_fraction": pipeline.features.holdout_fraction,
         "gates": "; ".join(str(gate) for gate in pipeline.validation.gates),
         "decision": str(pipeline.validation.decision),

@@ -49,7 +49,7 @@ class CosineAdamW:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Changes every parameter that has a gradient."""
+        """Changes every parameter that has a gradient, and counts as a step of the schedule in any case."""
         found = [
             (parameter, parameter.grad, average, square, count)
             for parameter, average, square, count in zip(
@@ -57,14 +57,13 @@ class CosineAdamW:
             )
             if parameter.grad is not None
         ]
-        parameters, gradients, averages, squares, counts = (list(each) for each in zip(*found, strict=True))
         adamw(
-            parameters,
-            gradients,
-            averages,
-            squares,
+            [each[0] for each in found],
+            [each[1] for each in found],
+            [each[2] for each in found],
+            [each[3] for each in found],
             [],
-            counts,
+            [each[4] for each in found],
             foreach=False,
             fused=self._fused,
             amsgrad=False,

@@ -88,7 +88,18 @@ def _quarters(x_N: NDArray[np.float32], is_missing_N: NDArray[np.bool_]) -> Iter
     low = -np.inf
     for edge in (*edges, np.inf):
         text = (
-            f"up to {edge:.4g}" if low == -np.inf else f"above {low:.4g}" + (f" to {edge:.4g}" if edge < np.inf else "")
+            f"up to {_bound(edge)}"
+            if low == -np.inf
+            else f"above {_bound(low)}" + (f" to {_bound(edge)}" if edge < np.inf else "")
         )
         yield ("all values" if low == -np.inf and edge == np.inf else text), (x_N > low) & (x_N <= edge)
         low = float(edge)
+
+
+def _bound(value: float) -> str:
+    """Four digits, and no powers of ten where people write none.
+
+    >>> _bound(98_174.6), _bound(1_234_567.0), _bound(0.61), _bound(3e20)
+    ('98,175', '1,234,567', '0.61', '3e+20')
+    """
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e15 else f"{value:.4g}"

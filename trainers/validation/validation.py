@@ -188,7 +188,7 @@ def measure_drift(prepared: Prepared, previous: RegisteredVersion | None) -> Dri
         rows = min(report.num_reference_rows, report.num_new_rows)
         return Drift(math.nan, f"{against}: {rows:,} customers are fewer than {MIN_ROWS:,}", report)
     worst = report.features[0]
-    return Drift(report.score, f"{against}, most in {worst.name!r}", report)
+    return Drift(report.score, f"{against}, most in {worst.name!r}" if report.score else against, report)
 
 
 def details_json(

@@ -20,14 +20,15 @@ def model(nodes, inputs, outputs, constants=(), opset=17, ir_version=8, **option
 
 
 def logistic(
-    weights=(2.0, 3.0), offset=-6.0, columns_out=2, names=("float_input", "probabilities"), **options
+    weights=(2.0, 3.0), offset=-6.0, columns_out=2, names=("float_input", "probabilities"), fills=True, **options
 ) -> bytes:
-    """A logistic regression; missing values count as 0. Like scikit-learn's, it has labels as its first output."""
+    """A logistic regression; missing values count as 0, or make the answer NaN. Like scikit-learn's, it has labels as
+    its first output."""
     given, answer = names
     node = helper.make_node
     nodes = [
         node("IsNaN", [given], ["is_missing"]),
-        node("Where", ["is_missing", "zero", given], ["filled"]),
+        node("Where", ["is_missing", "zero" if fills else given, given], ["filled"]),
         node("Clip", ["filled", "lowest", "highest"], ["clipped"]),
         node("Gemm", ["clipped", "weights", "offset"], ["logit"]),
         node("Sigmoid", ["logit"], ["yes"]),

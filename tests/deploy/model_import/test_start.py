@@ -57,14 +57,14 @@ class Place:
         (self.folder / name).write_text(text)
         return self.folder / name
 
-    def run(self, source, gate="0.7", schema="schema.json", registry=None):
+    def run(self, source, gate="0.7", schema="schema.json", registry=None, told=None):
         if isinstance(source, bytes):
             path = self.folder / "model.onnx"
             path.write_bytes(source)
             source = str(path)
         text = PIPELINE.replace("DATA", str(self.folder / "events.parquet")).replace("GATE", gate)
         options = ImportOptions(source, self.folder / schema, self.write("pipeline.yaml", text))
-        return import_model(options, self.settings, registry or self.registry, LineProgress(io.StringIO()))
+        return import_model(options, self.settings, registry or self.registry, LineProgress(told or io.StringIO()))
 
     def passed(self):
         versions = Registry(self.settings.home).list_versions("churn-predictor")
@@ -104,6 +104,21 @@ def test_an_onnx_file_becomes_a_version_that_may_be_rolled_out(place, imported):
     assert manifest.framework.startswith("onnx")
 
 
+def test_its_run_has_the_gates_and_the_decision_as_any_other(place, imported):
+    params = place.registry.get_run(imported.run_id).params
+    assert params["kind"] == "imported"
+    assert params["gates"].startswith("auc_lower_bound > 0.5; auc > 0.7")
+    assert params["decision"] == "max_f1"
+
+
+def test_it_is_told_what_the_model_cannot_do_without(place, imported):
+    told = io.StringIO()
+    place.run(GOOD, told=told)
+    assert "gives no probability" not in told.getvalue()
+    place.run(logistic(weights=(1.5, 4.0), offset=-5.0, fills=False), told=told)
+    assert "gives no probability where calls, plan is missing: such requests will fail with 502" in told.getvalue()
+
+
 def test_the_same_gates_refuse_it_and_it_is_registered_as_failed(place, imported):
     before = place.passed()
     with pytest.raises(GateRefusedError, match="auc"):
@@ -141,7 +156,8 @@ def test_what_cannot_serve_leaves_no_run_and_no_version(place, imported, tmp_pat
         (b"no model", BundleError, "is no ONNX model"),
         (identity([value("x", "N", 9)], [value("y", "N", 2)]), BundleError, "the schema has 2 features"),
         (str(place.folder / "absent.onnx"), UsageError, "absent.onnx cannot be read"),
-        ("models:/absent/1", RegistryError, "fetch models:/absent/1"),
+        ("models:/absent/1", RegistryError, "fetch models:/absent/1.*`divisions models list` shows what it has"),
+        ("models:/absent/3.2", RegistryError, "names no number of the registry.*the 2 of 3.2"),
         ("models:/absent", RegistryError, "names no version"),
     ):
         with pytest.raises(error, match=message) as refused:

@@ -116,3 +116,9 @@ def test_the_latest_run_names_its_version_and_where_it_serves():
     assert (latest.run_id, latest.model, latest.version, latest.endpoint) == (
         RUN.run_id, "churn-predictor", "3.2", "churn"
     )  # fmt: skip
+
+
+def test_trees_are_counted_though_only_some_of_them_have_a_value():
+    run = msgspec.structs.replace(RUN, epochs=500, curves={"valid_loss": ((5, 0.5), (10, 0.4), (213, 0.3))})
+    found = stages(Runs((run,)), (), (), QUIET, ()).stages
+    assert next(each.detail for each in found if each.id == "training") == "213 of 500 epochs"

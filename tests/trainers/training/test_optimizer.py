@@ -92,3 +92,12 @@ def test_training_does_not_import_pytorchs_compiler():
     )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.split() == ["True", "False"]
+
+
+def test_a_step_without_any_gradient_changes_no_weight_and_counts():
+    model = a_model()
+    before = [each.clone() for each in weights(model)]
+    optimizer = CosineAdamW(model.parameters(), 0.05, 0.1, 2, fused=False)
+    optimizer.step()
+    assert optimizer.learning_rate == pytest.approx(0.025)
+    torch.testing.assert_close(weights(model), before, rtol=0, atol=0)
