@@ -226,7 +226,7 @@ def _parted(values: Sequence[str]) -> list[str]:
     """Values that differ, short, and so that one sees where: a long beginning that all have is left out.
 
     >>> _parted(["s3://raw-events-of-all-our-customers/partition=2025-01-13", "s3://raw-events-of-all-our-customers/none"])
-    ['…ts-of-all-our-customers/partition=2025-01-13', '…ts-of-all-our-customers/none']
+    ['…-of-all-our-customers/partition=2025-01-13', '…-of-all-our-customers/none']
     """
     if max(map(len, values)) <= _MOST_CHARACTERS:
         return list(values)

@@ -102,7 +102,7 @@ class Hyperparams:
     dropout: float = 0.1
     hidden: tuple[int, ...] = (128, 128)
     embedding_dim: int = 8
-    patience: int = 0
+    patience: int = 10
     seed: int = 0
 
     @property

@@ -126,6 +126,6 @@ def test_a_customer_or_json_and_never_both(asked, capsys, arguments):
 
 
 def test_a_number_of_features_without_an_explanation_is_a_mistake(asked, capsys):
-    assert cli.execute(("predict", "churn", "c-1", "--top", "3")) == 1
+    assert cli.execute(("predict", "churn", "c-1", "--top", "3")) == 2
     assert "add --explain" in capsys.readouterr().err
     assert asked == []

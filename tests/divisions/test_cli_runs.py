@@ -190,9 +190,9 @@ def test_runs_of_trees_count_trees_and_not_the_values_that_are_kept(tmp_path):
     assert (report.epochs, report.best_epoch) == (13, 10)
     lines = render(report)
     for line in (
-        "Kind:      gradient_boosting",
-        "Epochs:    13 of 500, best 10",
-        "Decision:  recall >= 0.8, yes from 0.187 on",
+        "Kind:        gradient_boosting",
+        "Epochs:      13 of 500, best 10",
+        "Decision:    recall >= 0.8, yes from 0.187 on",
     ):
         assert line in lines
 

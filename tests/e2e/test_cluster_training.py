@@ -48,7 +48,7 @@ stages:
     input: "s3://raw-events/partition=${{today}}"
   training:
     workers: {WORKERS}
-    hyperparams: {{epochs: {EPOCHS}, batch_size: 64, hidden: [16], embedding_dim: 4, learning_rate: 0.01}}
+    hyperparams: {{epochs: {EPOCHS}, batch_size: 64, hidden: [16], embedding_dim: 4, learning_rate: 0.01, patience: 0}}
   deployment:
     endpoint: /api/v2/predict/churn
 """

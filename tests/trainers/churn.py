@@ -17,7 +17,7 @@ SCHEMA = FeatureSchema(
         Feature("roams", FeatureKind.BOOLEAN),
     )
 )
-HYPERPARAMS = Hyperparams(epochs=4, batch_size=32, hidden=(16,), embedding_dim=4)
+HYPERPARAMS = Hyperparams(epochs=4, batch_size=32, hidden=(16,), embedding_dim=4, patience=0)
 
 
 def rows_and_labels(num_rows: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

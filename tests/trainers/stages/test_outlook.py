@@ -9,10 +9,11 @@ from divisions.pipeline.definition import BoostingHyperparams, Hyperparams, Reso
 from trainers.stages.outlook import Outlook
 from trainers.training.cost import Cost
 
+ALL_EPOCHS = Training(hyperparams=Hyperparams(patience=0))
 WIDE = Cost(14_400, 3_000, 3_544_769, 700_000_000)
 
 
-def told(losses, *, cost=WIDE, epoch_s=18.0, training=Training(), every=1):  # noqa: B008  # it is frozen
+def told(losses, *, cost=WIDE, epoch_s=18.0, training=ALL_EPOCHS, every=1):
     """The notices of a training with these validation losses, each with the epoch after which it came."""
     clock, notices = ManualClock(), []
     last = 0
@@ -49,7 +50,7 @@ def test_the_pace_is_told_once_after_the_second_epoch():
 
 
 def test_with_patience_the_pace_is_a_limit():
-    training = Training(hyperparams=Hyperparams(patience=5))
+    training = Training()
     assert told(RISING, training=training)[1:] == [(2, "an epoch takes about 18.0 s: the other 48 take at most 14 min")]
 
 
