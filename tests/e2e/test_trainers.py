@@ -248,7 +248,7 @@ def test_a_run_that_was_killed_goes_on_and_registers_what_an_undisturbed_run_reg
     (version,) = registry.list_versions()
     assert version.bundle_sha256 == registered["bundle_sha256"]
     history = registry.metric_history(version.run_id, "train_loss")
-    assert [epoch for epoch, _ in history] == list(range(1, 51))
+    assert [epoch for epoch, _ in history] == list(range(1, len(history) + 1))  # it may end early, both alike
     assert history == undisturbed.metric_history(registered["run_id"], "train_loss")
     # The registry tells the two runs apart, nobody claims either, and no rows of customers stay.
     runs_by_status = {run.status: run.run_id for run in registry.list_runs(None, 10)}
