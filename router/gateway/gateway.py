@@ -19,6 +19,7 @@ from divisions.settings import Settings
 from router.explain.explainer import Explainer
 from router.gateway import telemetry
 from router.gateway.api import METRICS, ControlApi
+from router.gateway.heap import keep_trimmed
 from router.gateway.hot_routes import HotRoutes
 from router.gateway.key_ring import KeyRing, believed_issuers, memory_of
 from router.gateway.log_link import LogLink
@@ -214,7 +215,7 @@ class Gateway:
         await self._take_first_table()
         port = await self._listen(self._http, self._settings.hosts, self._settings.port, is_shared=True)
         works = [self._follow_table, self._report, self._sweep, self._remote.report_lost, self._remote.keep_certified]
-        works += [] if self._certificate is None else [self._certificate.follow]
+        works += [] if self._certificate is None else [self._certificate.follow, keep_trimmed]
         for work in (*works, *(keys.keep for keys in self._issuers)):
             self._tasks.append(loop.create_task(work()))
         return port

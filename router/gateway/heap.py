@@ -7,8 +7,9 @@ told to, which takes about a millisecond.
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 TRIM_S: Final = 30.0
@@ -20,21 +21,10 @@ def glibc_trim() -> Callable[[], object] | None:
     return None if trim is None else lambda: trim(ctypes.c_size_t(0))
 
 
-class HeapKeeper:
-    """Trims the heap every `TRIM_S`.
-
-    Args:
-        now_s: monotonic clock.
-        trim: does it; None does nothing.
-    """
-
-    def __init__(self, now_s: Callable[[], float], trim: Callable[[], object] | None) -> None:
-        self._now_s = now_s
-        self._trim = trim
-        self._due_s = now_s() + TRIM_S
-
-    def turn(self) -> None:
-        """Call it about once a second."""
-        if self._trim is not None and self._now_s() >= self._due_s:
-            self._trim()
-            self._due_s = self._now_s() + TRIM_S
+async def keep_trimmed(sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+    """Trims the heap every `TRIM_S`, until it is cancelled. Where the C library cannot, it waits for that only."""
+    trim = glibc_trim()
+    while True:
+        await sleep(TRIM_S)
+        if trim is not None:
+            trim()

@@ -20,7 +20,6 @@ from divisions.settings import Settings
 from divisions.store_url import parse_store_url
 from router.gateway.bridge import Beat, BridgeLink, Listening, failure, send
 from router.gateway.gateway import Gateway, GatewayIdentity
-from router.gateway.heap import HeapKeeper, glibc_trim
 from router.gateway.slot import Slot, address
 from router.predict.in_process_channel import InProcessEngine
 from router.predict.stored_features import FeatureSource, StoredFeatures
@@ -83,9 +82,7 @@ async def live(bridge: socket.socket, settings: Settings, identity: GatewayIdent
     gc.set_threshold(*GC_THRESHOLDS)
     send(writer, Listening())
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, calls.cancel)
-    heap = HeapKeeper(clock.monotonic_s, glibc_trim() if settings.scheme == "https" else None)
     while not calls.done() and gateway.is_alive:
-        heap.turn()
         send(writer, Beat())
         await asyncio.wait([calls], timeout=BEAT_S)
     slot.release()

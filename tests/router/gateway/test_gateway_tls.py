@@ -13,7 +13,7 @@ import pytest
 from divisions.errors import ClusterError
 from divisions.sdk.async_client import AsyncClient
 from divisions.status import ControllerStatus
-from router.gateway import port_certificate
+from router.gateway import heap, port_certificate
 from router.gateway.neighbours import Neighbours
 from router.gateway.slot import address, claim
 from tests.port_certificates import write_pair
@@ -68,6 +68,18 @@ def test_predictions_and_the_page_are_answered_and_browsers_are_told_to_stay(run
             assert page.headers["strict-transport-security"] == "max-age=31536000"
             origin = get("/api/v2/status", "Authorization: Bearer secret", "Origin: https://localhost")
             assert (await ask(it.port, context, origin)).status == 200
+
+    run(scenario())
+
+
+def test_freed_memory_is_given_back(run, tmp_path, monkeypatch):
+    trims = []
+    monkeypatch.setattr(heap, "glibc_trim", lambda: lambda: trims.append(1))
+    monkeypatch.setattr(heap, "TRIM_S", 0.001)
+
+    async def scenario():
+        async with encrypted(tmp_path):
+            await until(lambda: len(trims) > 1)
 
     run(scenario())
 

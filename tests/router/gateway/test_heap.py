@@ -1,30 +1,39 @@
 """Freed memory goes back to the system, seldom and for as long as the gateway lives."""
 
+import asyncio
 import ctypes
 
 import pytest
 
-from divisions.clock import ManualClock
-from router.gateway.heap import TRIM_S, HeapKeeper, glibc_trim
+from router.gateway import heap
+from router.gateway.heap import TRIM_S, glibc_trim, keep_trimmed
 
 
-def test_the_heap_is_trimmed_once_in_each_period():
-    clock, trims = ManualClock(), []
-    keeper = HeapKeeper(clock.monotonic_s, lambda: trims.append(clock.monotonic_s()))
-    began_s = clock.monotonic_s()
-    for _ in range(int(3 * TRIM_S)):
-        clock.advance(1.0)
-        keeper.turn()
-    assert trims == [began_s + TRIM_S, began_s + 2 * TRIM_S, began_s + 3 * TRIM_S]
+def turns(number: int) -> list[float]:
+    """How long each of the pauses was, until it is cancelled in the last."""
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == number:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(keep_trimmed(sleep))
+    return pauses
 
 
-def test_a_c_library_that_cannot_trim_is_left_alone(monkeypatch):
+def test_the_heap_is_trimmed_after_each_pause(monkeypatch):
+    trims: list[int] = []
+    monkeypatch.setattr(heap, "glibc_trim", lambda: lambda: trims.append(1))
+    assert turns(4) == [TRIM_S] * 4
+    assert len(trims) == 3
+
+
+def test_a_c_library_that_cannot_trim_ends_nothing(monkeypatch):
     monkeypatch.setattr(ctypes, "CDLL", lambda name: object())
     assert glibc_trim() is None
-    clock = ManualClock()
-    keeper = HeapKeeper(clock.monotonic_s, None)
-    clock.advance(TRIM_S)
-    keeper.turn()
+    assert turns(3) == [TRIM_S] * 3
 
 
 def test_gaps_go_back_to_the_system():
