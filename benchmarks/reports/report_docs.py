@@ -181,7 +181,7 @@ SECTIONS: dict[str, Section] = {
     "fuzz-tls": Section(
         FuzzResult,
         fuzz_section,
-        "python -m benchmarks.fuzz --keys --tls --clients 48 --seed 20 --out docs/benchmarks/fuzz-tls.json",
+        "python -m benchmarks.fuzz --keys --tls --clients 48 --seed 21 --out docs/benchmarks/fuzz-tls.json",
     ),
     "slow": Section(SlowResult, slow_section, "python -m benchmarks.slow --seconds 10 --out docs/benchmarks/slow.json"),
     "losses": Section(
