@@ -12,6 +12,8 @@ from router.journal.database import Database
 from router.journal.postgres import PostgresDatabase
 from router.journal.sqlite import SqliteDatabase
 
+PATIENCE_S = 60.0
+"""A busy machine's disk may hold up a commit for seconds. Tests of slow servers have databases of their own."""
 KINDS = ("sqlite", "postgresql")
 MakeDatabase = Callable[[Path], Database]
 
@@ -27,7 +29,7 @@ def postgres_databases(url: str) -> MakeDatabase:
 
     def make(folder: Path) -> Database:
         name = hashlib.sha256(str(folder).encode()).hexdigest()[:20]
-        return PostgresDatabase(f"{url}?schema=s{name}", folder)
+        return PostgresDatabase(f"{url}?schema=s{name}", folder, write_s=PATIENCE_S)
 
     return make
 

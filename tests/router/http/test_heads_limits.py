@@ -111,7 +111,7 @@ async def _application(scope, receive, send):
     await Response("open", headers={"x-mine": "1"})(scope, receive, send)
 
 
-def asked(method: str = "GET", path: str = "/closed", **headers: str):
+def asked(method: str = "GET", path: str = "/api/v2/status", **headers: str):
     """Status and headers of the reply to one request."""
     guard = Guard(TokenBook("secret", lambda: 0.0), lambda: 0.0)
     guarded = BearerAuthentication(_application, lambda path: path == "/open", guard.refusal)

@@ -113,6 +113,6 @@ def test_unknown_endpoints_and_wrong_methods(run):
             (reply,) = await it.raw(b"GET /api/v2/predict/churn HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert reply.status == 405
             assert reply.headers["allow"] == "POST"
-            assert (await it.raw(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"))[0].status == 401
+            assert (await it.raw(b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\n\r\n"))[0].status == 404
 
     run(scenario())
