@@ -149,7 +149,7 @@ SECTIONS: dict[str, Section] = {
     "prediction-log-rate": Section(
         PredictionLogResult,
         prediction_log_section,
-        "python -m benchmarks.prediction_log --requests 150000 --rps 1500 --seconds 10"
+        "python -m benchmarks.prediction_log --requests 300000 --rps 1500 --seconds 10"
         " --out docs/benchmarks/prediction-log-rate.json",
         "prediction-log.md",
     ),
