@@ -43,6 +43,13 @@ class Columns:
         """Bytes, about."""
         return len(self.encoded) + len(self.ids) * ROW_BYTES
 
+    def add(self, request_id: bytes, place: int, entity: str | None, arrived_s: float) -> None:
+        """Adds a row, but for its encoding and its score, which come with those of its answer."""
+        self.ids.append(request_id)
+        self.places.append(place)
+        self.entities.append(entity)
+        self.arrived_s.append(arrived_s)
+
 
 class LogBuffer:
     """Rows on their way to the writer. One per gateway."""
@@ -118,10 +125,7 @@ class Logged:
         columns.encoded += self._payload
         columns.scores.extend(self._scores)
         for place in self._places:
-            columns.ids.append(request_id)
-            columns.places.append(start + place)
-            columns.entities.append(keys[place] if keys else None)
-            columns.arrived_s.append(self.arrived_s)
+            columns.add(request_id, start + place, keys[place] if keys else None, self.arrived_s)
 
 
 class AnswerLog:
@@ -145,10 +149,7 @@ class AnswerLog:
             return
         columns = self._buffer.room(app_name, 1, len(job.payload))
         if columns is not None:
-            columns.ids.append(request_id)
-            columns.places.append(0)
-            columns.entities.append(key)
-            columns.arrived_s.append(job.arrived_s)
+            columns.add(request_id, 0, key, job.arrived_s)
             columns.encoded += job.payload
             columns.scores.append(scores[0])
 

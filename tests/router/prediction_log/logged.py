@@ -1,7 +1,6 @@
 """What tests of the prediction log share: a version, and its answers."""
 
 import struct
-from array import array
 from typing import NamedTuple
 
 import pyarrow.parquet as pq
@@ -9,7 +8,8 @@ import pyarrow.parquet as pq
 from divisions.prediction_log import LogPolicy, hash_key
 from divisions.schema import Feature, FeatureKind, FeatureSchema
 from divisions.settings import S3Settings
-from router.predict.answer_log import LogBuffer
+from router.gateway import log_link
+from router.predict.answer_log import Columns, LogBuffer
 from router.prediction_log import places
 from router.prediction_log.frames import Opened, Rows
 from router.prediction_log.shipper import Shipper
@@ -50,28 +50,24 @@ def entry(number: int = 1, rows: int = 1, key: str | None = None) -> Entry:
 
 def rows_of(offset_s: float, *entries: Entry) -> Rows:
     """What a gateway sends of these answers."""
-    return Rows(
-        APP,
-        offset_s,
-        [each.request_id for each in entries for _ in each.keys],
-        array("i", [place for each in entries for place in range(len(each.keys))]).tobytes(),
-        [key for each in entries for key in each.keys],
-        array("d", [each.arrived_s for each in entries for _ in each.keys]).tobytes(),
-        b"".join(each.encoded for each in entries),
-        array("f", [score for each in entries for score in each.scores]).tobytes(),
-    )
+    columns = Columns(APP)
+    for each in entries:
+        _add(columns, each)
+    return log_link.rows_of(columns, offset_s)
 
 
 def fill(buffer: LogBuffer, answer: Entry) -> None:
     """Adds an answer to a gateway's buffer."""
     columns = buffer.room(APP, len(answer.keys), len(answer.encoded))
     if columns is not None:
-        columns.ids += [answer.request_id] * len(answer.keys)
-        columns.places += range(len(answer.keys))
-        columns.entities += answer.keys
-        columns.arrived_s += [answer.arrived_s] * len(answer.keys)
-        columns.encoded += answer.encoded
-        columns.scores += answer.scores
+        _add(columns, answer)
+
+
+def _add(columns: Columns, answer: Entry) -> None:
+    for place, key in enumerate(answer.keys):
+        columns.add(answer.request_id, place, key, answer.arrived_s)
+    columns.encoded += answer.encoded
+    columns.scores += answer.scores
 
 
 def log(home, policy: LogPolicy, *entries: Entry, is_shipped: bool = True) -> LogWriter:
